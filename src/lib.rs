@@ -18,3 +18,5 @@
 )]
 
 pub mod units;
+
+pub mod config;

@@ -1,0 +1,107 @@
+//! Patterns for names, with `*` only.
+//!
+//! In: a pattern such as `gpt-4o*`. Out: [`Glob`], which says whether a text matches. Not here: `?`, character
+//! classes and escapes: no model or tool name needs them, and each would need explaining.
+
+use core::fmt;
+
+/// A pattern in which `*` stands for any text, also none; everything else stands for itself, case included.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Glob(Box<str>);
+
+impl Glob {
+    /// The pattern as it is written; every text is a pattern.
+    #[must_use]
+    pub fn new(pattern: &str) -> Self {
+        Self(pattern.into())
+    }
+
+    /// Whether the pattern describes the whole of `text`. Takes time linear in both lengths: each piece between
+    /// two stars is looked for once, from where the piece before it first ended.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        let mut pieces = self.0.split('*');
+        let Some(rest) = pieces.next().and_then(|prefix| text.strip_prefix(prefix)) else { return false };
+        let Some(suffix) = pieces.next_back() else { return rest.is_empty() };
+        let Some(mut rest) = rest.strip_suffix(suffix) else { return false };
+        for piece in pieces {
+            let Some((_, after)) = rest.split_once(piece) else { return false };
+            rest = after;
+        }
+        true
+    }
+
+    /// The pattern as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it describes one text only, itself.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        !self.0.contains('*')
+    }
+}
+
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_pattern_without_star_matches_only_itself() {
+        assert!(Glob::new("gpt-4o").matches("gpt-4o"));
+        assert!(!Glob::new("gpt-4o").matches("gpt-4o-mini"));
+        assert!(!Glob::new("gpt-4o").matches("GPT-4o"));
+        assert!(Glob::new("").matches(""));
+        assert!(!Glob::new("").matches("a"));
+    }
+
+    #[test]
+    fn a_star_matches_any_text_also_none() {
+        assert!(Glob::new("*").matches(""));
+        assert!(Glob::new("gpt-*").matches("gpt-"));
+        assert!(Glob::new("*-mini").matches("gpt-4o-mini"));
+        assert!(Glob::new("a*b*c").matches("a-b-b-c"));
+        assert!(!Glob::new("a*b*c").matches("a-c-b"));
+    }
+
+    #[test]
+    fn prefix_and_suffix_may_not_share_letters() {
+        assert!(!Glob::new("ab*bc").matches("abc"));
+        assert!(Glob::new("ab*bc").matches("abbc"));
+    }
+
+    #[test]
+    fn the_pattern_is_given_back_as_written() {
+        assert_eq!(Glob::new("a**b").to_string(), "a**b");
+    }
+
+    /// The definition, in exponential time.
+    fn matches_by_definition(pattern: &[u8], text: &[u8]) -> bool {
+        match (pattern, text) {
+            ([], []) => true,
+            ([b'*', rest @ ..], _) => {
+                matches_by_definition(rest, text)
+                    || text.split_first().is_some_and(|(_, text)| matches_by_definition(pattern, text))
+            }
+            ([p, pattern @ ..], [t, text @ ..]) => p == t && matches_by_definition(pattern, text),
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn matching_agrees_with_the_definition(pattern in "[ab*]{0,8}", text in "[ab]{0,10}") {
+            let expected = matches_by_definition(pattern.as_bytes(), text.as_bytes());
+            prop_assert_eq!(Glob::new(&pattern).matches(&text), expected);
+        }
+    }
+}
