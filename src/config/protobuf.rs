@@ -112,14 +112,16 @@ impl<'a> Message<'a> {
         let field = match tag & 7 {
             0 => Field::Varint(self.varint()?),
             1 => {
-                let (bits, rest) = self.bytes.split_first_chunk().ok_or(self.malformed("cut short"))?;
+                let (bits, rest) =
+                    self.bytes.split_first_chunk().ok_or_else(|| self.malformed("cut short"))?;
                 let bits = u64::from_le_bytes(*bits);
                 self.advance_to(rest);
                 Field::Fixed64(bits)
             }
             2 => {
                 let length = usize::try_from(self.varint()?).map_err(|_| self.malformed("cut short"))?;
-                let (bytes, rest) = self.bytes.split_at_checked(length).ok_or(self.malformed("cut short"))?;
+                let (bytes, rest) =
+                    self.bytes.split_at_checked(length).ok_or_else(|| self.malformed("cut short"))?;
                 let inner = Message { bytes, at: self.at };
                 self.advance_to(rest);
                 Field::Bytes(inner)
@@ -133,7 +135,7 @@ impl<'a> Message<'a> {
     fn varint(&mut self) -> Result<u64, Malformed> {
         let mut number = 0_u64;
         for shift in (0..u64::BITS).step_by(7) {
-            let (&byte, rest) = self.bytes.split_first().ok_or(self.malformed("cut short"))?;
+            let (&byte, rest) = self.bytes.split_first().ok_or_else(|| self.malformed("cut short"))?;
             self.advance_to(rest);
             number |= u64::from(byte & 0x7f).wrapping_shl(shift);
             if byte < 0x80 {
@@ -212,7 +214,10 @@ mod tests {
             (&[0x1a, 0x05, b'a'], "cut short"),
             (&[0x1a, 0x01, 0xff], "a text is not UTF-8"),
             (&[0x0d, 0, 0, 0, 0], "an unknown wire type"),
-            (&[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], "a number of more than 64 bits"),
+            (
+                &[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+                "a number of more than 64 bits",
+            ),
         ] {
             assert_eq!(decoded_value(value), Err(reason), "{value:?}");
         }

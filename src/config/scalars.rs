@@ -10,13 +10,8 @@ const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
 
 /// Units a duration may be written in, and their nanoseconds; `ms` before `s`, which is its ending.
-const DURATION_UNITS: [(&str, u64); 5] = [
-    ("ms", MILLISECOND),
-    ("s", SECOND),
-    ("m", 60 * SECOND),
-    ("h", 3_600 * SECOND),
-    ("d", 86_400 * SECOND),
-];
+const DURATION_UNITS: [(&str, u64); 5] =
+    [("ms", MILLISECOND), ("s", SECOND), ("m", 60 * SECOND), ("h", 3_600 * SECOND), ("d", 86_400 * SECOND)];
 
 /// Units a size may be written in, and their bytes; `B` last, which is the ending of the others.
 const SIZE_UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
@@ -237,7 +232,8 @@ mod tests {
 
     #[test]
     fn what_is_no_integer_says_why() {
-        for text in ["", " ", "-", ".", "e5", "5e", "5e5.0", "1__0", "_1", "1_", "1,000", "0x10", "many", "٣"] {
+        for text in ["", " ", "-", ".", "e5", "5e", "5e5.0", "1__0", "_1", "1_", "1,000", "0x10", "many", "٣"]
+        {
             assert_eq!(integer(text), Err(Syntax), "{text}");
         }
         assert_eq!(integer("-5"), Err(Negative));

@@ -20,27 +20,33 @@ pub(super) fn nearest(word: &str, names: impl IntoIterator<Item = &'static str>)
         .map(|(_, name)| name)
 }
 
-/// Levenshtein distance in characters, ignoring case and taking `-` for `_`, which cost nothing to mix up.
+/// Characters to insert, delete, replace or swap with their neighbour; neither case nor `-` for `_` counts.
 fn distance(from: &str, to: &str) -> usize {
     let fold = |c: char| if c == '-' { '_' } else { c.to_ascii_lowercase() };
+    let cost = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX);
     let to: Vec<char> = to.chars().map(fold).collect();
-    let mut costs: Vec<usize> = (0..=to.len()).collect();
-    for (row, letter) in from.chars().map(fold).enumerate() {
-        // `diagonal` and `left` are the neighbours in the matrix of which `costs` keeps only one row.
-        let mut diagonal = row;
-        let mut left = row.saturating_add(1);
-        let mut cells = costs.iter_mut();
-        if let Some(first) = cells.next() {
-            *first = left;
+    // Three rows of the matrix: `row[n]` turns the letters of `from` so far into the first `n` of `to`.
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=to.len()).collect();
+    let mut previous = None;
+    for (index, letter) in from.chars().map(fold).enumerate() {
+        let mut left = index.saturating_add(1);
+        let mut row = vec![left];
+        let mut neighbour = None;
+        for (at, &target) in to.iter().enumerate() {
+            let replaced = cost(&above, at).saturating_add(usize::from(letter != target));
+            let deleted = cost(&above, at.saturating_add(1)).saturating_add(1);
+            left = replaced.min(deleted).min(left.saturating_add(1));
+            if previous == Some(target) && neighbour == Some(letter) {
+                left = left.min(cost(&before, at.saturating_sub(1)).saturating_add(1));
+            }
+            row.push(left);
+            neighbour = Some(target);
         }
-        for (cell, &target) in cells.zip(&to) {
-            let substituted = diagonal.saturating_add(usize::from(letter != target));
-            diagonal = *cell;
-            left = substituted.min(left.saturating_add(1)).min(cell.saturating_add(1));
-            *cell = left;
-        }
+        before = core::mem::replace(&mut above, row);
+        previous = Some(letter);
     }
-    costs.last().copied().unwrap_or_default()
+    above.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -48,7 +54,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distance_counts_insertions_deletions_and_substitutions() {
+    fn distance_counts_insertions_deletions_replacements_and_swaps() {
+        assert_eq!(distance("hihg", "high"), 1);
+        assert_eq!(distance("iwndwo", "window"), 2);
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "max"), 3);
         assert_eq!(distance("max", ""), 3);

@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn json_keeps_numbers_exact_and_entries_in_order() {
-        let tree = parse(br#" {"z": 0.15, "a": 9007199254740993, "b": [1e-3, -2, 50000.0, 18446744073709551615]}"#);
+        let tree =
+            parse(br#" {"z": 0.15, "a": 9007199254740993, "b": [1e-3, -2, 50000.0, 18446744073709551615]}"#);
         let list = ["0.001", "-2", "50000", "18446744073709551615"].map(number);
         let expected =
             map([("z", number("0.15")), ("a", number("9007199254740993")), ("b", Value::List(list.into()))]);
@@ -187,7 +188,8 @@ mod tests {
 
     #[test]
     fn every_repeated_key_is_named() {
-        let text = br#"{"tiers": {"free": {"max": 1, "max": 2}}, "hold": [{"a": 1, "b": 2, "a": 3}], "tiers": {}}"#;
+        let text =
+            br#"{"tiers": {"free": {"max": 1, "max": 2}}, "hold": [{"a": 1, "b": 2, "a": 3}], "tiers": {}}"#;
         let expected = "tiers.free.max: is given more than once\n\
                         hold[0].a: is given more than once\n\
                         tiers: is given more than once";
@@ -258,7 +260,8 @@ mod tests {
                 format!("[{}]", items.iter().map(to_json).collect::<Vec<_>>().join(","))
             }
             Value::Map(entries) => {
-                let entry = |(name, value): &(String, Value)| format!("{} : {}", quoted(name), to_json(value));
+                let entry =
+                    |(name, value): &(String, Value)| format!("{} : {}", quoted(name), to_json(value));
                 format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
             }
         }
@@ -266,11 +269,12 @@ mod tests {
 
     /// Up to 15 significant digits, which a double holds.
     fn any_number() -> impl Strategy<Value = Value> {
-        let decimal = (any::<bool>(), 0_u64..999_999_999_999_999, 0_u32..12).prop_map(|(negative, n, places)| {
-            let value = n as f64 / 10_f64.powi(places as i32);
-            let value = if negative && n > 0 { -value } else { value };
-            Value::Number(value.to_string())
-        });
+        let decimal =
+            (any::<bool>(), 0_u64..999_999_999_999_999, 0_u32..12).prop_map(|(negative, n, places)| {
+                let value = n as f64 / 10_f64.powi(places as i32);
+                let value = if negative && n > 0 { -value } else { value };
+                Value::Number(value.to_string())
+            });
         prop_oneof![decimal, any::<i32>().prop_map(|n| Value::Number(n.to_string()))]
     }
 
