@@ -18,4 +18,6 @@
 )]
 
 pub mod api;
+pub mod identity;
+pub mod metrics;
 pub mod units;
