@@ -17,6 +17,8 @@
     )
 )]
 
-pub mod units;
-
+pub mod api;
 pub mod config;
+pub mod identity;
+pub mod metrics;
+pub mod units;

@@ -1,0 +1,186 @@
+//! Keeps chosen top-level members of a JSON object that arrives in pieces, and nothing else of it.
+//!
+//! In: bytes in any pieces. Out: a small JSON object with only those members. Bounded: an answer of any length needs
+//! no more memory than [`LARGEST_MEMBER`] for each member kept. Not here: what the members mean. What is not JSON
+//! gives whatever it gives, never a failure; the reader of the result judges it.
+
+/// How much of one member is kept. Usage needs a few hundred bytes; the text of an answer is only looked at where
+/// usage is missing, and may then be estimated beyond this.
+const LARGEST_MEMBER: usize = 256 * 1024;
+
+/// How long a top-level key may be to be compared with the chosen ones.
+const LONGEST_KEY: usize = 64;
+
+/// The state of a scan through one JSON document.
+#[derive(Debug)]
+pub(super) struct Capture {
+    chosen: &'static [&'static str],
+    kept: Vec<(&'static str, Vec<u8>)>,
+    depth: u32,
+    string: Option<Inside>,
+    place: Place,
+    key: Vec<u8>,
+}
+
+/// Inside a string: whether the last byte was a backslash that escapes the next.
+#[derive(Clone, Copy, Debug, Default)]
+struct Inside {
+    escaped: bool,
+}
+
+/// Where in the outermost object the scan is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Before a key, in it, or behind it.
+    Key,
+    /// In the value of a member that is not kept.
+    Skipped,
+    /// In the value of the member that was begun last.
+    Kept,
+    /// In the value of a kept member that has grown too long.
+    Overlong,
+}
+
+impl Capture {
+    pub(super) fn new(chosen: &'static [&'static str]) -> Self {
+        Self { chosen, kept: Vec::new(), depth: 0, string: None, place: Place::Key, key: Vec::new() }
+    }
+
+    /// Takes the next bytes.
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.step(byte);
+        }
+    }
+
+    /// The kept members as a JSON object; members cut off by the end of the answer are left out.
+    pub(super) fn document(&self) -> Vec<u8> {
+        let unfinished = usize::from(self.place == Place::Kept);
+        let finished = self.kept.len().saturating_sub(unfinished);
+        let mut document = vec![b'{'];
+        for (name, value) in self.kept.iter().take(finished) {
+            if document.len() > 1 {
+                document.push(b',');
+            }
+            document.push(b'"');
+            document.extend_from_slice(name.as_bytes());
+            document.extend_from_slice(b"\":");
+            document.extend_from_slice(value);
+        }
+        document.push(b'}');
+        document
+    }
+
+    fn step(&mut self, byte: u8) {
+        if let Some(Inside { escaped }) = self.string {
+            self.string = match byte {
+                b'"' if !escaped => None,
+                b'\\' => Some(Inside { escaped: !escaped }),
+                _ => Some(Inside { escaped: false }),
+            };
+            self.keep(byte, self.string.is_some());
+            return;
+        }
+        match byte {
+            b'"' => {
+                if self.place == Place::Key && self.depth == 1 {
+                    self.key.clear();
+                }
+                self.string = Some(Inside::default());
+                self.keep(byte, false);
+            }
+            b':' if self.depth == 1 && self.place == Place::Key => self.begin_value(),
+            b',' if self.depth == 1 => self.place = Place::Key,
+            b'{' | b'[' => {
+                self.depth = self.depth.saturating_add(1);
+                self.keep(byte, false);
+            }
+            b'}' | b']' => {
+                self.depth = self.depth.saturating_sub(1);
+                if self.depth == 0 {
+                    self.place = Place::Key;
+                }
+                self.keep(byte, false);
+            }
+            _ => self.keep(byte, false),
+        }
+    }
+
+    /// Keeps a byte of a value, or of a key's text.
+    fn keep(&mut self, byte: u8, of_text: bool) {
+        match self.place {
+            Place::Key if of_text && self.depth == 1 && self.key.len() < LONGEST_KEY => self.key.push(byte),
+            Place::Kept => {
+                let Some((_, value)) = self.kept.last_mut() else { return };
+                if value.len() < LARGEST_MEMBER {
+                    value.push(byte);
+                    return;
+                }
+                self.kept.pop();
+                self.place = Place::Overlong;
+            }
+            Place::Key | Place::Skipped | Place::Overlong => {}
+        }
+    }
+
+    fn begin_value(&mut self) {
+        let chosen = self.chosen.iter().find(|name| name.as_bytes() == self.key);
+        let Some(name) = chosen else {
+            self.place = Place::Skipped;
+            return;
+        };
+        // A member named twice: the later one counts, as in most parsers.
+        self.kept.retain(|(kept, _)| kept != name);
+        self.kept.push((name, Vec::new()));
+        self.place = Place::Kept;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn captured(pieces: &[&[u8]]) -> String {
+        let mut capture = Capture::new(&["usage", "choices"]);
+        for piece in pieces {
+            capture.feed(piece);
+        }
+        String::from_utf8(capture.document()).unwrap()
+    }
+
+    const ANSWER: &str = r#" { "id":"a \"usage\": {", "choices" : [{"x":"}],\\"},{"usage":1}] ,"n":{"usage":2}, "usage":{"prompt_tokens":3} }"#;
+
+    #[test]
+    fn only_chosen_members_of_the_outermost_object_are_kept() {
+        let kept = r#"{"choices": [{"x":"}],\\"},{"usage":1}] ,"usage":{"prompt_tokens":3} }"#;
+        assert_eq!(captured(&[ANSWER.as_bytes()]), kept);
+    }
+
+    #[test]
+    fn a_member_cut_off_is_left_out() {
+        assert_eq!(captured(&[br#"{"choices":[],"usage":{"prompt_tokens":1"#]), r#"{"choices":[]}"#);
+    }
+
+    #[test]
+    fn a_member_too_long_to_keep_is_left_out_and_the_next_one_found() {
+        let long = format!(r#"{{"choices":["{}"],"usage":{{}}}}"#, "x".repeat(LARGEST_MEMBER));
+        assert_eq!(captured(&[long.as_bytes()]), r#"{"usage":{}}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_keeps_the_same(at in 0..ANSWER.len(), then in 0..ANSWER.len()) {
+            let (first, second) = (at.min(then), at.max(then));
+            let bytes = ANSWER.as_bytes();
+            prop_assert_eq!(captured(&[&bytes[..first], &bytes[first..second], &bytes[second..]]), captured(&[bytes]));
+        }
+
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(prop_oneof![Just(b'"'), Just(b'{'), Just(b'}'), Just(b':'), Just(b','), Just(b'\\'), any::<u8>()], 0..200)) {
+            let mut capture = Capture::new(&["usage"]);
+            capture.feed(&bytes);
+            let _ = capture.document();
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Numbers as LLM APIs really send them: integers, floats, numbers in strings, nothing, nonsense.
+//!
+//! In: any JSON value. Out: [`Whole`]. Not here: which numbers matter.
+
+use core::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// A count that must not make its whole document unreadable when it is odd.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Whole {
+    /// A count; fractions are rounded up.
+    Count(u64),
+    /// `null`, or not there.
+    #[default]
+    Absent,
+    /// Negative, not finite, not a number.
+    Nonsense,
+}
+
+impl Whole {
+    /// The count, if it is one.
+    pub(super) const fn count(self) -> Option<u64> {
+        match self {
+            Self::Count(count) => Some(count),
+            Self::Absent | Self::Nonsense => None,
+        }
+    }
+
+    fn of_float(value: f64) -> Self {
+        if value.is_finite() && value >= 0.0 {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "not negative by the check above; larger than u64 saturates, which is what is wanted"
+            )]
+            return Self::Count(value.ceil() as u64);
+        }
+        Self::Nonsense
+    }
+}
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyValue;
+
+        impl<'de> Visitor<'de> for AnyValue {
+            type Value = Whole;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Whole, E> {
+                Ok(Whole::Count(value))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Whole, E> {
+                Ok(u64::try_from(value).map_or(Whole::Nonsense, Whole::Count))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Whole, E> {
+                Ok(Whole::of_float(value))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Whole, E> {
+                Ok(text.trim().parse().map_or(Whole::Nonsense, Whole::of_float))
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Whole, E> {
+                Ok(Whole::Nonsense)
+            }
+            fn visit_unit<E>(self) -> Result<Whole, E> {
+                Ok(Whole::Absent)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Whole, A::Error> {
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Whole::Nonsense)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Whole, A::Error> {
+                while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Whole::Nonsense)
+            }
+        }
+
+        deserializer.deserialize_any(AnyValue)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Whole;
+
+    fn read(json: &str) -> Whole {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn counts_in_every_dress_are_read() {
+        for (json, count) in [("12", 12), ("12.0", 12), ("12.2", 13), ("\"12\"", 12), ("0", 0), ("1e3", 1000)]
+        {
+            assert_eq!(read(json), Whole::Count(count), "{json}");
+        }
+        assert_eq!(read("1e300"), Whole::Count(u64::MAX));
+    }
+
+    #[test]
+    fn nonsense_is_told_from_absence() {
+        assert_eq!(read("null"), Whole::Absent);
+        for json in ["-1", "-0.5", "\"many\"", "true", "[1,[2]]", "{\"a\":{}}", "\"NaN\"", "\"inf\""] {
+            assert_eq!(read(json), Whole::Nonsense, "{json}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The top-level members of a request that decide what it costs, as raw JSON with their places.
+//!
+//! In: a body. Out: [`Members`]. Not here: what the members mean. Reading the outermost object by hand gives two
+//! things that a derived reader cannot: the place of each value, for edits, and a clear answer to members
+//! named twice.
+
+use core::fmt;
+use core::ops::Range;
+use std::borrow::Cow;
+
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::api::Unread;
+
+/// The members looked at. A body that names one of them twice is ambiguous.
+const NAMES: [&str; 11] = [
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "max_tokens",
+    "max_completion_tokens",
+    "n",
+    "tools",
+    "functions",
+    "response_format",
+    "prediction",
+];
+
+/// The raw values of the members that are there.
+pub(super) struct Members<'a> {
+    body: &'a [u8],
+    values: [Option<&'a RawValue>; NAMES.len()],
+}
+
+impl<'a> Members<'a> {
+    /// Reads the outermost object of `body`.
+    ///
+    /// # Errors
+    /// [`Unread::Malformed`] if the body is not one JSON object, [`Unread::Ambiguous`] if it names one of the
+    /// members twice.
+    pub(super) fn read(body: &'a [u8]) -> Result<Self, Unread> {
+        let mut twice = None;
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        let values = reader.deserialize_map(Outermost { twice: &mut twice });
+        if let Some(member) = twice {
+            return Err(Unread::Ambiguous { member });
+        }
+        let values = values.map_err(|_| Unread::Malformed)?;
+        reader.end().map_err(|_| Unread::Malformed)?;
+        Ok(Self { body, values })
+    }
+
+    /// The raw JSON of a member; none if it is absent or `null`.
+    pub(super) fn raw(&self, name: &str) -> Option<&'a str> {
+        self.written(name).filter(|raw| *raw != "null")
+    }
+
+    /// The raw JSON of a member, `null` too.
+    pub(super) fn written(&self, name: &str) -> Option<&'a str> {
+        let place = NAMES.iter().position(|known| *known == name)?;
+        self.values.get(place).copied().flatten().map(RawValue::get)
+    }
+
+    /// Where in the body a piece of raw JSON taken from it stands.
+    pub(super) fn place(&self, raw: &str) -> Range<usize> {
+        let start = (raw.as_ptr() as usize).saturating_sub(self.body.as_ptr() as usize);
+        start..start.saturating_add(raw.len())
+    }
+
+    /// Just behind the opening brace.
+    pub(super) fn first_place(&self) -> usize {
+        self.body.iter().position(|&byte| byte == b'{').map_or(0, |brace| brace.saturating_add(1))
+    }
+}
+
+struct Outermost<'t> {
+    twice: &'t mut Option<&'static str>,
+}
+
+impl<'de> Visitor<'de> for Outermost<'_> {
+    type Value = [Option<&'de RawValue>; NAMES.len()];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut values = [None; NAMES.len()];
+        while let Some(Name(name)) = members.next_key()? {
+            let known = NAMES.iter().position(|known| *known == name);
+            let Some((name, value)) = known.and_then(|at| NAMES.get(at).zip(values.get_mut(at))) else {
+                members.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            if value.is_some() {
+                *self.twice = Some(name);
+            }
+            *value = Some(members.next_value()?);
+        }
+        Ok(values)
+    }
+}
+
+/// A member's name, borrowed from the body unless it is written with escapes.
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_found_with_their_places() {
+        let body = br#" { "model" : "m" , "x":[1,{"stream":true}], "stream":true}"#;
+        let members = Members::read(body).unwrap();
+        assert_eq!(members.raw("model"), Some("\"m\""));
+        let stream = members.raw("stream").unwrap();
+        assert_eq!(&body[members.place(stream)], b"true");
+        assert_eq!(members.first_place(), 2);
+        assert_eq!(members.raw("n"), None);
+    }
+
+    #[test]
+    fn null_is_as_good_as_absent_but_has_a_place() {
+        let members = Members::read(br#"{"stream_options":null}"#).unwrap();
+        assert_eq!(members.raw("stream_options"), None);
+        assert_eq!(members.written("stream_options"), Some("null"));
+    }
+
+    #[test]
+    fn a_deciding_member_named_twice_is_ambiguous_however_it_is_spelled() {
+        for body in [
+            r#"{"model":"a","model":"b"}"#,
+            r#"{"model":"a","m\u006fdel":"b"}"#,
+            r#"{"model":null,"model":"b"}"#,
+        ] {
+            assert_eq!(
+                Members::read(body.as_bytes()).err(),
+                Some(Unread::Ambiguous { member: "model" }),
+                "{body}"
+            );
+        }
+        assert!(Members::read(br#"{"user":"a","user":"b"}"#).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_one_object_is_malformed() {
+        let deep = "{\"x\":".to_string() + &"[".repeat(1_000_000);
+        for body in [
+            "",
+            "null",
+            "[]",
+            "\"x\"",
+            "{",
+            "{}x",
+            "{\"model\":}",
+            "{\"max_tokens\":NaN}",
+            "\u{feff}{}",
+            &deep,
+        ] {
+            assert_eq!(Members::read(body.as_bytes()).err(), Some(Unread::Malformed));
+        }
+        assert_eq!(Members::read(b"{\"model\":\"\xff\"}").err(), Some(Unread::Malformed));
+    }
+
+    #[test]
+    fn depth_that_nobody_reads_does_no_harm() {
+        let body = format!("{{\"x\":{}{}}}", "[".repeat(500_000), "]".repeat(500_000));
+        assert!(Members::read(body.as_bytes()).is_ok());
+    }
+}

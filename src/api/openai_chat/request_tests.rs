@@ -1,0 +1,152 @@
+use super::*;
+
+fn pieces(body: &str) -> Vec<Piece<'_>> {
+    read(body.as_bytes()).unwrap().prompt.0
+}
+
+fn text(text: &str) -> Piece<'_> {
+    Piece::Text(Cow::Borrowed(text))
+}
+
+/// The body after the edit, which must still say what it said but for `include_usage`.
+fn edited(body: &str) -> Option<String> {
+    let edit = read(body.as_bytes()).unwrap().ask_for_usage?;
+    Some(String::from_utf8(edit.apply(body.as_bytes())).unwrap())
+}
+
+#[test]
+fn messages_become_frames_and_texts() {
+    let body = r#"{"model":"gpt-4o","messages":[
+        {"role":"system","name":"ex","content":"a\u00e9b"},
+        {"role":"user","content":[{"type":"text","text":"hi"},{"type":"image_url","image_url":{"url":"https://x/y.png","detail":"low"}}]},
+        {"role":"assistant","content":null,"tool_calls":[{"id":"call_1","type":"function","function":{"name":"f","arguments":"{}"}}]}
+    ]}"#;
+    let expected = [
+        Piece::Message,
+        text("system"),
+        text("aéb"),
+        Piece::Name,
+        text("ex"),
+        Piece::Message,
+        text("user"),
+        text("hi"),
+        Piece::Image(Image { size: None, low_detail: true }),
+        Piece::Message,
+        text("assistant"),
+        Piece::ToolCall,
+        text("f"),
+        text("{}"),
+    ];
+    assert_eq!(pieces(body), expected);
+}
+
+#[test]
+fn nested_parameters_are_flattened_in_order() {
+    let body = r#"{"messages":[],"tools":[{"type":"function","function":{"name":"f","description":"Does.","parameters":
+        {"type":"object","properties":{"b":{"type":"string","enum":["x","y"]},"a":{"type":"array","items":{"type":"object",
+        "properties":{"deep":{"type":["string","null"],"description":"d"}}}}}}}}]}"#;
+    let Piece::Function(function) = &pieces(body)[0] else { panic!("no function") };
+    let seen: Vec<_> = function.properties.iter().map(|p| (&*p.name, &*p.kind, p.choices.len())).collect();
+    assert_eq!(
+        seen,
+        [("b", "string", 2), ("a", "array", 0), ("", "object", 0), ("deep", "[\"string\",\"null\"]", 0)]
+    );
+}
+
+#[test]
+fn audio_files_and_unknown_parts_have_sizes_of_their_own() {
+    let body = r#"{"messages":[{"role":"user","content":[
+        {"type":"input_audio","input_audio":{"data":"AAAAAAAA","format":"wav"}},
+        {"type":"file","file":{"file_id":"f-1"}},
+        {"type":"new_thing","x":1}]}]}"#;
+    let expected = [
+        Piece::Audio { bytes: 6, raw: true },
+        Piece::File { bytes: None },
+        text(r#"{"type":"new_thing","x":1}"#),
+    ];
+    assert_eq!(pieces(body)[2..], expected);
+}
+
+#[test]
+fn the_output_bound_covers_all_choices_and_survives_nonsense() {
+    let bound = |members: &str| read(format!("{{\"messages\":[],{members}}}").as_bytes()).unwrap().max_output;
+    assert_eq!(bound(r#""max_tokens":10"#), Some(10));
+    assert_eq!(bound(r#""max_tokens":10,"max_completion_tokens":7,"n":3"#), Some(21));
+    assert_eq!(bound(r#""max_tokens":18446744073709551615,"n":5"#), Some(u64::MAX));
+    assert_eq!(bound(r#""max_tokens":1e300"#), Some(u64::MAX));
+    for nonsense in [r#""max_tokens":-5"#, r#""max_tokens":"many""#, r#""max_tokens":null"#, r#""n":4"#] {
+        assert_eq!(bound(nonsense), None, "{nonsense}");
+    }
+}
+
+#[test]
+fn usage_is_asked_for_wherever_the_client_has_not() {
+    for (body, expected) in [
+        (
+            r#"{"messages":[],"stream":true}"#,
+            r#"{"stream_options":{"include_usage":true},"messages":[],"stream":true}"#,
+        ),
+        (
+            r#"{"messages":[],"stream":true,"stream_options":null}"#,
+            r#"{"messages":[],"stream":true,"stream_options":{"include_usage":true}}"#,
+        ),
+        (
+            r#"{"messages":[],"stream":true,"stream_options":{}}"#,
+            r#"{"messages":[],"stream":true,"stream_options":{"include_usage":true}}"#,
+        ),
+        (
+            r#"{"messages":[],"stream":true,"stream_options":{ "x":1}}"#,
+            r#"{"messages":[],"stream":true,"stream_options":{"include_usage":true, "x":1}}"#,
+        ),
+        (
+            r#"{"messages":[],"stream":true,"stream_options":{"include_usage":false}}"#,
+            r#"{"messages":[],"stream":true,"stream_options":{"include_usage":true}}"#,
+        ),
+        (
+            r#"{"messages":[],"stream":true,"stream_options":{"include_usage":null,"y":2}}"#,
+            r#"{"messages":[],"stream":true,"stream_options":{"include_usage":true,"y":2}}"#,
+        ),
+    ] {
+        assert_eq!(edited(body).as_deref(), Some(expected), "{body}");
+    }
+}
+
+#[test]
+fn usage_is_not_asked_for_twice_nor_of_calls_that_do_not_stream() {
+    for body in [
+        r#"{"messages":[],"stream":true,"stream_options":{"include_usage":true}}"#,
+        r#"{"messages":[],"stream":false}"#,
+        r#"{"messages":[]}"#,
+        r#"{"messages":[],"stream":true,"stream_options":"odd"}"#,
+    ] {
+        assert_eq!(edited(body), None, "{body}");
+    }
+}
+
+#[test]
+fn bodies_of_another_shape_are_malformed() {
+    for body in [
+        "{}",
+        r#"{"messages":null}"#,
+        r#"{"messages":{}}"#,
+        r#"{"messages":"hi"}"#,
+        r#"{"messages":[1]}"#,
+        r#"{"messages":[{"content":"no role"}]}"#,
+        r#"{"messages":[{"role":"user","content":5}]}"#,
+        r#"{"messages":[{"role":"user","content":[[1,2,3]],"content":"x"}]}"#,
+        r#"{"messages":[],"model":7}"#,
+        r#"{"messages":[],"tools":{}}"#,
+    ] {
+        assert_eq!(read(body.as_bytes()).err(), Some(Unread::Malformed), "{body}");
+    }
+}
+
+#[test]
+fn a_schema_nested_beyond_the_readers_depth_is_counted_as_text() {
+    let deep = format!(
+        r#"{{"messages":[],"tools":[{{"function":{{"name":"f","parameters":{}{}}}}}]}}"#,
+        r#"{"items":"#.repeat(5_000),
+        "1".to_string() + &"}".repeat(5_000)
+    );
+    assert!(matches!(pieces(&deep)[0], Piece::Text(_)));
+}

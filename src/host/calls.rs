@@ -1,0 +1,264 @@
+//! The host's functions, each as a safe call that returns a [`Result`].
+//!
+//! In: slices and numbers. Out: owned bytes, or the [`Status`] that the host answered. Not here: when to call them.
+//!
+//! The SDK's own wrappers panic on a status they do not expect and on bytes that are not UTF-8, and a panic ends
+//! the VM. These never do, whatever the host answers.
+
+use core::ptr::null_mut;
+
+/// What the host answered instead of `Ok` (0): proxy-wasm ABI 0.2.1, `proxy_status_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Status(pub(super) u32);
+
+impl Status {
+    /// There is no such key, property or metric.
+    pub(super) const NOT_FOUND: Self = Self(1);
+    /// A compare-and-swap write came too late.
+    pub(super) const CAS_MISMATCH: Self = Self(8);
+}
+
+/// Which headers: `proxy_map_type_t`.
+#[derive(Clone, Copy)]
+pub(super) enum Map {
+    RequestHeaders = 0,
+    ResponseHeaders = 2,
+}
+
+/// Which bytes: `proxy_buffer_type_t`.
+#[derive(Clone, Copy)]
+pub(super) enum Buffer {
+    RequestBody = 0,
+    ResponseBody = 1,
+    PluginConfiguration = 7,
+}
+
+/// How important a log line is: `proxy_log_level_t`.
+#[derive(Clone, Copy)]
+pub(super) enum Level {
+    Info = 2,
+    Warn = 3,
+    Error = 4,
+}
+
+/// A header as bytes, which need not be text.
+pub(super) type Header = (Vec<u8>, Vec<u8>);
+
+mod import {
+    unsafe extern "C" {
+        pub(super) fn proxy_log(level: u32, text: *const u8, size: usize) -> u32;
+        pub(super) fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+        pub(super) fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+        pub(super) fn proxy_set_effective_context(context: u32) -> u32;
+        pub(super) fn proxy_continue_stream(stream: u32) -> u32;
+        pub(super) fn proxy_get_buffer_bytes(kind: u32, start: usize, most: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+        pub(super) fn proxy_set_buffer_bytes(kind: u32, start: usize, replaced: usize, data: *const u8, size: usize) -> u32;
+        pub(super) fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+        pub(super) fn proxy_replace_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8, value_size: usize) -> u32;
+        pub(super) fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> u32;
+        pub(super) fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+        pub(super) fn proxy_set_property(path: *const u8, path_size: usize, data: *const u8, size: usize) -> u32;
+        pub(super) fn proxy_get_shared_data(key: *const u8, key_size: usize, data: *mut *mut u8, size: *mut usize, cas: *mut u32) -> u32;
+        pub(super) fn proxy_set_shared_data(key: *const u8, key_size: usize, data: *const u8, size: usize, cas: u32) -> u32;
+        pub(super) fn proxy_send_local_response(status: u32, details: *const u8, details_size: usize, body: *const u8, body_size: usize, headers: *const u8, headers_size: usize, grpc_status: i32) -> u32;
+        pub(super) fn proxy_define_metric(kind: u32, name: *const u8, size: usize, id: *mut u32) -> u32;
+        pub(super) fn proxy_increment_metric(id: u32, by: i64) -> u32;
+    }
+
+    #[link(wasm_import_module = "wasi_snapshot_preview1")]
+    unsafe extern "C" {
+        pub(super) fn random_get(data: *mut u8, size: usize) -> u32;
+    }
+}
+
+const fn answer(status: u32) -> Result<(), Status> {
+    if status == 0 { Ok(()) } else { Err(Status(status)) }
+}
+
+/// Runs a call that hands over bytes: the host allocates them through the SDK's `proxy_on_memory_allocate`, which
+/// leaks a vector of exactly that capacity.
+fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
+    let (mut data, mut size) = (null_mut(), 0);
+    answer(call(&raw mut data, &raw mut size))?;
+    if data.is_null() || size == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the host has written `size` bytes to memory that it asked this module's allocator for, and has given up
+    // the pointer by returning it.
+    Ok(unsafe { Vec::from_raw_parts(data, size, size) })
+}
+
+/// Writes a line to Envoy's log.
+pub(super) fn log(level: Level, text: &str) {
+    // A log that cannot be written has nowhere to be complained about.
+    // SAFETY: the slice outlives the call.
+    let _ = unsafe { import::proxy_log(level as u32, text.as_ptr(), text.len()) };
+}
+
+/// Nanoseconds since the epoch; 0 if the host does not know.
+pub(super) fn now() -> u64 {
+    let mut time = 0;
+    // SAFETY: the host writes one u64.
+    let _ = unsafe { import::proxy_get_current_time_nanoseconds(&raw mut time) };
+    time
+}
+
+/// Has `on_tick` called every so many milliseconds; never, if 0.
+pub(super) fn set_tick_period(millis: u32) -> Result<(), Status> {
+    // SAFETY: no memory is passed.
+    answer(unsafe { import::proxy_set_tick_period_milliseconds(millis) })
+}
+
+/// Makes later calls of this callback act on another stream of this VM; fails if it is gone.
+pub(super) fn set_effective_context(context: u32) -> Result<(), Status> {
+    // SAFETY: no memory is passed.
+    answer(unsafe { import::proxy_set_effective_context(context) })
+}
+
+/// Lets a held request go on. The host may deliver its body inside this call.
+pub(super) fn resume_request() -> Result<(), Status> {
+    // SAFETY: no memory is passed.
+    answer(unsafe { import::proxy_continue_stream(0) })
+}
+
+/// The first `size` bytes of a buffer.
+pub(super) fn buffer(kind: Buffer, size: usize) -> Result<Vec<u8>, Status> {
+    // SAFETY: the host writes a pointer and a size.
+    received(|data, got| unsafe { import::proxy_get_buffer_bytes(kind as u32, 0, size, data, got) })
+}
+
+/// Replaces the first `replaced` bytes of a buffer.
+pub(super) fn replace_buffer(kind: Buffer, replaced: usize, with: &[u8]) -> Result<(), Status> {
+    // SAFETY: the slice outlives the call.
+    answer(unsafe { import::proxy_set_buffer_bytes(kind as u32, 0, replaced, with.as_ptr(), with.len()) })
+}
+
+/// All headers at once: one call costs as much as reading a single one.
+pub(super) fn headers(map: Map) -> Result<Vec<Header>, Status> {
+    // SAFETY: the host writes a pointer and a size.
+    received(|data, size| unsafe { import::proxy_get_header_map_pairs(map as u32, data, size) })
+        .map(|bytes| pairs(&bytes).unwrap_or_default())
+}
+
+/// Takes apart the host's form of a list of pairs: a count, the sizes of each key and value, then keys and values with a
+/// NUL behind each; numbers are 32 bits, little-endian.
+fn pairs(bytes: &[u8]) -> Option<Vec<Header>> {
+    let number = |at: usize| {
+        let place = at.checked_mul(4)?;
+        Some(u32::from_le_bytes(*bytes.get(place..)?.first_chunk()?) as usize)
+    };
+    let count = number(0)?;
+    let mut at = count.checked_mul(8)?.checked_add(4)?;
+    let mut take = |size: usize| {
+        let end = at.checked_add(size)?;
+        let taken = bytes.get(at..end)?.to_vec();
+        at = end.checked_add(1)?;
+        Some(taken)
+    };
+    (0..count)
+        .map(|pair| {
+            let first = pair.checked_mul(2)?.checked_add(1)?;
+            let (key, value) = (number(first)?, number(first.checked_add(1)?)?);
+            Some((take(key)?, take(value)?))
+        })
+        .collect()
+}
+
+/// Sets a header, in place of all of its name.
+pub(super) fn set_header(map: Map, name: &str, value: &[u8]) -> Result<(), Status> {
+    // SAFETY: the slices outlive the call.
+    answer(unsafe {
+        import::proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// Removes all headers of a name.
+pub(super) fn remove_header(map: Map, name: &str) -> Result<(), Status> {
+    // SAFETY: the slice outlives the call.
+    answer(unsafe { import::proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
+}
+
+/// A property by the parts of its path.
+pub(super) fn property(path: &[&str]) -> Result<Vec<u8>, Status> {
+    let path = path.join("\0");
+    // SAFETY: the string outlives the call; the host writes a pointer and a size.
+    received(|data, size| unsafe { import::proxy_get_property(path.as_ptr(), path.len(), data, size) })
+}
+
+/// Sets filter state under `wasm.` and this name.
+pub(super) fn set_property(name: &str, value: &[u8]) -> Result<(), Status> {
+    // SAFETY: the slices outlive the call.
+    answer(unsafe { import::proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
+}
+
+/// Shared data and its compare-and-swap number.
+pub(super) fn shared_data(key: &str) -> Result<(Vec<u8>, u32), Status> {
+    let mut cas = 0;
+    // SAFETY: the string outlives the call; the host writes a pointer, a size and a number.
+    let bytes = received(|data, size| unsafe {
+        import::proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &raw mut cas)
+    })?;
+    Ok((bytes, cas))
+}
+
+/// Writes shared data if its number is still `cas`; 0 overwrites whatever is there.
+pub(super) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<(), Status> {
+    // SAFETY: the slices outlive the call.
+    answer(unsafe { import::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas) })
+}
+
+/// Answers the request from here.
+pub(super) fn send_reply(status: u16, details: &str, headers: &[(&str, String)], body: &[u8]) -> Result<(), Status> {
+    let headers = serialized(headers);
+    // SAFETY: the slices outlive the call. A gRPC status of -1 means none.
+    answer(unsafe {
+        import::proxy_send_local_response(
+            u32::from(status),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            -1,
+        )
+    })
+}
+
+fn serialized(headers: &[(&str, String)]) -> Vec<u8> {
+    let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
+    let mut out = size(headers.len()).to_vec();
+    for (name, value) in headers {
+        out.extend(size(name.len()));
+        out.extend(size(value.len()));
+    }
+    for (name, value) in headers {
+        for bytes in [name.as_bytes(), value.as_bytes()] {
+            out.extend_from_slice(bytes);
+            out.push(0);
+        }
+    }
+    out
+}
+
+/// Makes a counter.
+pub(super) fn define_counter(name: &str) -> Result<u32, Status> {
+    let mut id = 0;
+    // SAFETY: the string outlives the call; the host writes a number.
+    answer(unsafe { import::proxy_define_metric(0, name.as_ptr(), name.len(), &raw mut id) })?;
+    Ok(id)
+}
+
+/// Counts; the host refuses 0.
+pub(super) fn increment(counter: u32, by: u64) -> Result<(), Status> {
+    // SAFETY: no memory is passed.
+    answer(unsafe { import::proxy_increment_metric(counter, i64::try_from(by).unwrap_or(i64::MAX)) })
+}
+
+/// Bytes nobody can guess.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], Status> {
+    let mut bytes = [0; N];
+    // SAFETY: the host fills the array.
+    answer(unsafe { import::random_get(bytes.as_mut_ptr(), N) })?;
+    Ok(bytes)
+}

@@ -1,0 +1,185 @@
+//! What operators can see in numbers: one row per metric, from which the reference is generated.
+//!
+//! In: nothing. Out: [`Metric`]s and [`Count`]s, the increments that the exchange asks for. Not here: how the host
+//! keeps them. All are counters that only grow, because gauges of several workers overwrite each other.
+
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+/// One row of [`METRICS`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name in Prometheus.
+    pub name: &'static str,
+    /// The labels it carries.
+    pub labels: &'static [Label],
+    /// What it counts, with its unit.
+    pub meaning: &'static str,
+}
+
+/// What a metric can be told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// The caller's tier.
+    Tier,
+    /// The limit that refused or was crossed.
+    Limit,
+    /// The model asked for.
+    Model,
+    /// A fixed word for what happened; the row's meaning lists the words.
+    Kind,
+}
+
+impl Label {
+    /// The label's name in Prometheus.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tier => "tier",
+            Self::Limit => "limit",
+            Self::Model => "model",
+            Self::Kind => "kind",
+        }
+    }
+}
+
+macro_rules! metrics {
+    ($($ident:ident $name:literal [$($label:ident)*] $meaning:literal;)*) => {
+        $(
+            #[doc = $meaning]
+            pub static $ident: Metric = Metric { name: $name, labels: &[$(Label::$label),*], meaning: $meaning };
+        )*
+        /// Every metric, in the order of the reference.
+        pub static METRICS: &[&Metric] = &[$(&$ident),*];
+    };
+}
+
+metrics! {
+    CALLS "tollgate_calls_total" [Tier Model Kind]
+        "LLM calls by how they ended: `ok`, `error` (the upstream's status is not 2xx), `client_abort`, `upstream_reset`, `refused` (429), `unidentified` (401), `bad_request` (400).";
+    TOKENS "tollgate_tokens_total" [Tier Model Kind]
+        "Tokens charged by class: `input`, `cached_input`, `cache_write`, `output`, `reasoning`.";
+    COST "tollgate_cost_nano_usd_total" [Tier Model]
+        "Money charged by `prices`, in billionths of a US dollar.";
+    REFUSALS "tollgate_refusals_total" [Tier Limit Model]
+        "Calls refused by a limit.";
+    SHADOW_REFUSALS "tollgate_shadow_refusals_total" [Tier Limit Model]
+        "Calls that a limit with `enforce: shadow` would have refused.";
+    WARNINGS "tollgate_warnings_total" [Tier Limit]
+        "Calls that left a budget used beyond its `warn_at`.";
+    ESTIMATE_ERROR "tollgate_estimate_error_tokens_total" [Model Kind]
+        "Input tokens by which the count before the call differs from the usage told after it: `over` or `under`.";
+    USAGE_MISSING "tollgate_usage_missing_total" [Model Kind]
+        "Successful answers without usage: `absent` and `unreadable` are charged by their text, `encoded` (compressed) by the reservation.";
+    UNREAD "tollgate_unread_bodies_total" [Kind]
+        "Request bodies counted by a fallback: `malformed` as plain text, `encoded` (compressed) and `oversize` by their length.";
+    UNKNOWN_TIER "tollgate_unknown_tier_total" []
+        "Calls whose tier no configuration has; they are limited by the default tier.";
+    EDITS_SKIPPED "tollgate_edits_skipped_total" []
+        "Streamed calls whose usage could not be asked for, because their headers had already been sent on.";
+    CAS_RETRIES "tollgate_cas_retries_total" []
+        "Writes to shared data that were done again because another worker came first.";
+    EVICTIONS "tollgate_evictions_total" []
+        "Budgets in use that made room for others in the bounded table.";
+    OVERFLOWS "tollgate_overflows_total" []
+        "Charges to a budget shared by callers that found no room in the bounded table.";
+    STORE_FAILURES "tollgate_store_failures_total" [Kind]
+        "Budgets that could not be read or written: on `reserve` the call is refused, on `settle` the reservation stays charged.";
+}
+
+/// One increment of a metric.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// The metric.
+    pub metric: &'static Metric,
+    /// Values for [`Metric::labels`]; those that the metric does not have are ignored.
+    pub labels: Labels,
+    /// By how much; zero is not reported.
+    pub by: u64,
+}
+
+/// Label values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// The caller's tier.
+    pub tier: Rc<str>,
+    /// A limit's name.
+    pub limit: Rc<str>,
+    /// A model that is known well enough to have a label, or `other`.
+    pub model: Rc<str>,
+    /// A fixed word.
+    pub kind: &'static str,
+}
+
+/// The longest label value; longer ones are cut.
+const LONGEST_VALUE: usize = 64;
+
+impl Count {
+    /// Writes the name under which the host keeps it: each label as `name=.=value;.;`, then the metric's name, as
+    /// `stats_tags` in Envoy's bootstrap takes it apart again.
+    pub fn write_name(&self, name: &mut String) {
+        name.clear();
+        for label in self.metric.labels {
+            let value = match label {
+                Label::Tier => &*self.labels.tier,
+                Label::Limit => &*self.labels.limit,
+                Label::Model => &*self.labels.model,
+                Label::Kind => self.labels.kind,
+            };
+            let _ = write!(name, "{}=.=", label.name());
+            name.extend(value.chars().take(LONGEST_VALUE).map(plain));
+            name.push_str(";.;");
+        }
+        name.push_str(self.metric.name);
+    }
+}
+
+/// Letters that could end a label early, or trouble a reader of metrics, become underscores.
+fn plain(letter: char) -> char {
+    if letter.is_ascii_alphanumeric() || "._:/@+-".contains(letter) { letter } else { '_' }
+}
+
+/// The reference of all metrics, in Markdown.
+#[must_use]
+pub fn markdown() -> String {
+    let mut text = String::from("| metric | labels | counts |\n|---|---|---|\n");
+    for Metric { name, labels, meaning } in METRICS {
+        let labels: Vec<_> = labels.iter().map(|label| format!("`{}`", label.name())).collect();
+        let _ = writeln!(text, "| `{name}` | {} | {meaning} |", labels.join(", "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_come_first_and_cannot_break_out() {
+        let labels =
+            Labels { tier: "free;.;x".into(), model: "gpt-4o\n".into(), kind: "ok", ..Labels::default() };
+        let mut name = String::from("left over");
+        Count { metric: &CALLS, labels, by: 1 }.write_name(&mut name);
+        assert_eq!(name, "tier=.=free_._x;.;model=.=gpt-4o_;.;kind=.=ok;.;tollgate_calls_total");
+    }
+
+    #[test]
+    fn a_value_of_any_length_gives_a_bounded_name() {
+        let labels = Labels { model: "é".repeat(10_000).into(), ..Labels::default() };
+        let mut name = String::new();
+        Count { metric: &COST, labels, by: 1 }.write_name(&mut name);
+        assert!(name.len() < 200);
+    }
+
+    #[test]
+    fn names_are_distinct_and_follow_prometheus() {
+        for metric in METRICS {
+            assert!(
+                metric.name.starts_with("tollgate_") && metric.name.ends_with("_total"),
+                "{}",
+                metric.name
+            );
+            assert_eq!(METRICS.iter().filter(|other| other.name == metric.name).count(), 1);
+        }
+    }
+}
