@@ -17,4 +17,5 @@
     )
 )]
 
+pub mod tokens;
 pub mod units;
