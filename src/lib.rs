@@ -21,4 +21,5 @@ pub mod api;
 pub mod config;
 pub mod identity;
 pub mod metrics;
+pub mod tokens;
 pub mod units;

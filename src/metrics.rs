@@ -111,6 +111,40 @@ pub struct Labels {
     pub kind: &'static str,
 }
 
+/// The models that have a label of their own in metrics: a bounded set, so that made-up names in requests cannot grow
+/// it. A model gets its label by one successful answer, which made-up names do not get.
+#[derive(Debug)]
+pub struct ModelLabels {
+    known: Vec<Rc<str>>,
+    other: Rc<str>,
+}
+
+/// How many models can have labels. Every label multiplies the series of a metric, and Envoy keeps them for ever.
+const MOST_MODELS: usize = 100;
+
+impl Default for ModelLabels {
+    fn default() -> Self {
+        Self { known: Vec::new(), other: "other".into() }
+    }
+}
+
+impl ModelLabels {
+    /// The label of a model: its name, or `other`.
+    #[must_use]
+    pub fn label(&self, model: &str) -> Rc<str> {
+        self.known.iter().find(|known| ***known == *model).unwrap_or(&self.other).clone()
+    }
+
+    /// Gives a model a label, if there is one left.
+    pub fn learn(&mut self, model: &str) -> Rc<str> {
+        let is_new = !self.known.iter().any(|known| **known == *model);
+        if is_new && !model.is_empty() && model.len() <= LONGEST_VALUE && self.known.len() < MOST_MODELS {
+            self.known.push(model.into());
+        }
+        self.label(model)
+    }
+}
+
 /// The longest label value; longer ones are cut.
 const LONGEST_VALUE: usize = 64;
 
@@ -169,6 +203,21 @@ mod tests {
         let mut name = String::new();
         Count { metric: &COST, labels, by: 1 }.write_name(&mut name);
         assert!(name.len() < 200);
+    }
+
+    #[test]
+    fn models_earn_labels_until_there_are_none_left() {
+        let mut models = ModelLabels::default();
+        assert_eq!(&*models.label("gpt-4o"), "other");
+        assert_eq!(&*models.learn("gpt-4o"), "gpt-4o");
+        for made_up in 0..1_000 {
+            models.learn(&format!("model-{made_up}"));
+        }
+        assert_eq!(
+            (&*models.label("gpt-4o"), &*models.label("model-999"), models.known.len()),
+            ("gpt-4o", "other", MOST_MODELS)
+        );
+        assert_eq!(&*models.learn(""), "other");
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Found {
     pub more_text: u64,
     /// Whether the answer was in a form whose text can be read at all.
     pub readable: bool,
+    /// Whether it came as a stream of events, whose text is there as far as it has come.
+    pub is_stream: bool,
 }
 
 impl Found {
@@ -96,8 +98,18 @@ impl Reader {
             // A content type that lies costs nothing: what is no JSON gives no usage.
             Framing::Document(Capture::new(format.answer_members()))
         };
-        let readable = !matches!(framing, Framing::Opaque);
-        Self { format, framing, found: Found { readable, ..Found::default() } }
+        let found = Found {
+            readable: !matches!(framing, Framing::Opaque),
+            is_stream: matches!(framing, Framing::Events { .. }),
+            ..Found::default()
+        };
+        Self { format, framing, found }
+    }
+
+    /// Whether bytes may be taken out.
+    #[must_use]
+    pub const fn is_hiding(&self) -> bool {
+        matches!(self.framing, Framing::Events { hiding: Some(_), .. })
     }
 
     /// Takes the next bytes; gives the bytes to pass on instead, if they differ.

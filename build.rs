@@ -1,0 +1,132 @@
+//! Writes the tokenizer's read-only tables into `OUT_DIR`.
+//!
+//! In: the ranks of tiktoken's encodings (from the tiktoken-rs crate) and Unicode's classes (from
+//! regex-syntax, which that crate splits by, so both agree on the Unicode version). Out: for each encoding
+//! `<name>.{buckets,records,pair_bits,pair_first,pair_ranks}`, and `class_{ascii,blocks,index}`, all
+//! little-endian. Not here: how they are searched, see `src/tokens/table.rs`.
+
+#[path = "src/tokens/layout.rs"]
+mod layout;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use layout::class;
+use regex_syntax::hir::{Class, HirKind};
+use tiktoken_rs::CoreBPE;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/tokens/layout.rs");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    // p50k_base is r50k_base with runs of spaces added at the end: one table serves both.
+    let encodings = [
+        ("o200k", tiktoken_rs::o200k_base()),
+        ("cl100k", tiktoken_rs::cl100k_base()),
+        ("p50k", tiktoken_rs::p50k_base()),
+    ];
+    for (name, encoding) in encodings {
+        write_vocabulary(&out, name, &vocabulary(&encoding.expect("tiktoken-rs embeds its ranks")));
+    }
+    write_classes(&out);
+}
+
+/// Every ordinary token by its rank.
+fn vocabulary(encoding: &CoreBPE) -> BTreeMap<u32, Vec<u8>> {
+    let special: HashSet<Vec<u8>> =
+        encoding.special_tokens().into_iter().map(|text| text.as_bytes().to_vec()).collect();
+    let tokens: BTreeMap<u32, Vec<u8>> = (0..1 << layout::RANK_BITS)
+        .filter_map(|rank| Some((rank, encoding.decode_bytes(&[rank]).ok()?)))
+        .filter(|(_, token)| !special.contains(token))
+        .collect();
+    assert_eq!(tokens.values().filter(|token| token.len() == 1).count(), 256, "every byte is a token");
+    assert!(tokens.values().all(|token| token.len() <= layout::LONGEST_TOKEN));
+    tokens
+}
+
+/// Tokens of one byte are not written: a single byte is always one token.
+fn write_vocabulary(out: &Path, name: &str, tokens: &BTreeMap<u32, Vec<u8>>) {
+    let write = |part: &str, bytes: &[u8]| write_file(out, &format!("{name}.{part}"), bytes);
+
+    // About one and a half tokens in a bucket: half the offsets for hardly more comparisons.
+    let bucket_bits = tokens.len().next_power_of_two().ilog2() - 1;
+    let mut buckets = vec![Vec::new(); 1 << bucket_bits];
+    let mut pairs = BTreeMap::new();
+    for (rank, token) in tokens {
+        if let [first, second] = token[..] {
+            pairs.insert(u16::from_be_bytes([first, second]), *rank);
+        } else if token.len() > 2 {
+            let hash = layout::hash(token);
+            let tag = layout::tag(hash, token.len());
+            assert_eq!(layout::tagged_len(tag), token.len());
+            let bucket = usize::try_from(hash >> (64 - bucket_bits)).expect("a few bits");
+            buckets[bucket].extend((tag << layout::RANK_BITS | rank).to_le_bytes());
+            buckets[bucket].extend(token);
+        }
+    }
+    let mut offsets = Vec::new();
+    let mut records: Vec<u8> = Vec::new();
+    for bucket in &buckets {
+        offsets.extend(small(records.len()).to_le_bytes());
+        records.extend(bucket);
+    }
+    offsets.extend(small(records.len()).to_le_bytes());
+    write("buckets", &offsets);
+    write("records", &records);
+
+    // A bitmap of which pairs exist, how many come before each of its words, and the ranks of those.
+    let mut words = [0_u64; 1024];
+    let mut first = [0_u16; 1024];
+    for pair in pairs.keys() {
+        words[usize::from(pair / 64)] |= 1 << (pair % 64);
+    }
+    for index in 1..words.len() {
+        first[index] = first[index - 1] + u16::try_from(words[index - 1].count_ones()).expect("at most 64");
+    }
+    write("pair_bits", &words.map(u64::to_le_bytes).concat());
+    write("pair_first", &first.map(u16::to_le_bytes).concat());
+    write("pair_ranks", &pairs.values().flat_map(|rank| rank.to_le_bytes()).collect::<Vec<_>>());
+}
+
+/// The class bits of every character, in blocks of which equal ones are kept once.
+fn write_classes(out: &Path) {
+    let mut classes = vec![class::SYMBOL | class::PREFIX; 0x11_0000];
+    let mut mark = |pattern: &str, bits: u8| {
+        let hir = regex_syntax::parse(pattern).expect("a valid class");
+        let HirKind::Class(Class::Unicode(set)) = hir.kind() else { panic!("{pattern} is not a class") };
+        for range in set.ranges() {
+            for character in range.start()..=range.end() {
+                classes[character as usize] = bits;
+            }
+        }
+    };
+    mark(r"\p{M}", class::SYMBOL | class::PREFIX | class::UPPER | class::LOWER);
+    mark(r"[\p{Lu}\p{Lt}]", class::LETTER | class::UPPER);
+    mark(r"\p{Ll}", class::LETTER | class::LOWER);
+    mark(r"[\p{Lm}\p{Lo}]", class::LETTER | class::UPPER | class::LOWER);
+    mark(r"\p{N}", class::NUMBER);
+    mark(r"\s", class::SPACE | class::PREFIX);
+    mark(r"[\r\n]", class::SPACE | class::NEWLINE);
+
+    let mut blocks: Vec<&[u8]> = Vec::new();
+    let mut index = Vec::new();
+    for block in classes.chunks(1 << layout::CLASS_BLOCK_BITS) {
+        let at = blocks.iter().position(|known| *known == block).unwrap_or_else(|| {
+            blocks.push(block);
+            blocks.len() - 1
+        });
+        index.push(u8::try_from(at).expect("at most 256 different blocks"));
+    }
+    write_file(out, "class_ascii", &classes[..128]);
+    write_file(out, "class_blocks", &blocks.concat());
+    write_file(out, "class_index", &index);
+}
+
+fn small(len: usize) -> u32 {
+    u32::try_from(len).expect("tables are a few megabytes")
+}
+
+fn write_file(out: &Path, name: &str, bytes: &[u8]) {
+    fs::write(out.join(name), bytes).expect("OUT_DIR is writable");
+}

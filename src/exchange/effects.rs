@@ -1,0 +1,107 @@
+//! What an event asks of the host.
+//!
+//! In: the state machine's decisions. Out: [`Effects`]. Not here: how they are carried out.
+
+use crate::api::Edit;
+use crate::limits::Ledger;
+use crate::metrics::{self, Count, Labels, Metric};
+use crate::reply::{Fields, Reply};
+
+/// What to do after an event, in the order of the fields.
+#[derive(Debug, Default, PartialEq)]
+pub struct Effects {
+    /// Changes of the headers at hand: the request's after a request event, else the response's.
+    pub headers: Vec<HeaderEdit>,
+    /// A change of the request's body, whose length changes with it.
+    pub body: Option<Edit>,
+    /// Bytes to pass on instead of the response piece.
+    pub piece: Option<Vec<u8>>,
+    /// Values for access logs.
+    pub facts: Vec<(Fact, String)>,
+    /// Increments of metrics.
+    pub counts: Vec<Count>,
+    /// A line for Envoy's log.
+    pub log: Option<String>,
+    /// How the exchange goes on.
+    pub next: Next,
+}
+
+/// A change of one header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderEdit {
+    /// Set it, in place of all of its name.
+    Set(&'static str, String),
+    /// Remove all of its name.
+    Remove(&'static str),
+}
+
+/// How the exchange goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Next {
+    /// It passes.
+    #[default]
+    Pass,
+    /// The request is to be held until its body is there.
+    ReadBody,
+    /// It is answered from here.
+    Reply(Reply),
+}
+
+/// What access logs can show; kept as filter state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// The caller's tier.
+    Tier,
+    /// Input tokens counted before the call.
+    CountedInput,
+    /// Input tokens charged for.
+    UsedInput,
+    /// Output tokens charged for.
+    UsedOutput,
+    /// US dollars charged, where the model has a price.
+    Cost,
+    /// The limit that refused the call.
+    RefusedBy,
+}
+
+impl Fact {
+    /// Every fact.
+    pub const ALL: [Self; 6] =
+        [Self::Tier, Self::CountedInput, Self::UsedInput, Self::UsedOutput, Self::Cost, Self::RefusedBy];
+
+    /// The name of the filter state, behind `wasm.`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tier => "tollgate.tier",
+            Self::CountedInput => "tollgate.input_tokens.counted",
+            Self::UsedInput => "tollgate.input_tokens.used",
+            Self::UsedOutput => "tollgate.output_tokens.used",
+            Self::Cost => "tollgate.cost_usd",
+            Self::RefusedBy => "tollgate.refused_by",
+        }
+    }
+}
+
+impl Effects {
+    pub(super) fn count(&mut self, metric: &'static Metric, labels: &Labels, by: u64) {
+        if by > 0 {
+            self.counts.push(Count { metric, labels: labels.clone(), by });
+        }
+    }
+
+    pub(super) fn set_headers(&mut self, fields: Fields) {
+        self.headers.extend(fields.into_iter().map(|(name, value)| HeaderEdit::Set(name, value)));
+    }
+
+    /// Counts what the table had to do for this event.
+    pub(super) fn count_tally(&mut self, ledger: &Ledger<'_>) {
+        let tally = ledger.take_tally();
+        let of_kind = |kind| Labels { kind, ..Labels::default() };
+        self.count(&metrics::CAS_RETRIES, &Labels::default(), tally.retries);
+        self.count(&metrics::EVICTIONS, &Labels::default(), tally.evictions);
+        self.count(&metrics::OVERFLOWS, &Labels::default(), tally.overflows);
+        self.count(&metrics::STORE_FAILURES, &of_kind("reserve"), tally.failed_reservations);
+        self.count(&metrics::STORE_FAILURES, &of_kind("settle"), tally.failed_settlements);
+    }
+}

@@ -1,0 +1,163 @@
+//! One HTTP exchange as a state machine: [`Event`]s in, [`Effects`] out, the time given.
+//!
+//! ```text
+//!            RequestHead            RequestBody            ResponsePiece(last) | End
+//!   New ───────────────▶ Reading ───────────────▶ Sent ───────────────────────────────▶ Done
+//!    │                      │
+//!    └── not an LLM call, ──┴── refused ──▶ Done
+//! ```
+//!
+//! # Contract
+//!
+//! - Events come in the order of an exchange; any of them may be missing but [`Event::End`], which comes last, at every
+//!   ending. An event that does not fit the state has no effects.
+//! - All effects of an event are to be carried out before the next event; those that the host cannot carry out are
+//!   lost without harm to the budgets.
+//! - A reservation is held only in `Sent`, and leaves it exactly once, as a settlement. A VM that dies runs no `End`:
+//!   what its calls held stays charged until it has flowed back with their windows.
+//!
+//! Not here: the host, how bytes are read (`api`), how budgets work (`limits`), what refusals look like (`reply`).
+
+mod effects;
+mod request;
+mod response;
+mod settle;
+
+use std::rc::Rc;
+
+pub use effects::{Effects, Fact, HeaderEdit, Next};
+
+use crate::identity::Head;
+use crate::limits::Ledger;
+use crate::metrics::ModelLabels;
+use crate::settings::Config;
+use crate::tokens::Counter;
+
+/// What happens to an exchange.
+pub enum Event<'a> {
+    /// The request's headers have come.
+    RequestHead {
+        /// The headers and attributes.
+        head: &'a dyn Head,
+        /// Whether there is no body.
+        ended: bool,
+    },
+    /// The whole request body has come; only after [`Next::ReadBody`].
+    RequestBody {
+        /// The body.
+        body: &'a [u8],
+        /// Whether it can still be changed: the headers, with its length, have not been sent on.
+        editable: bool,
+    },
+    /// The response's headers have come.
+    ResponseHead {
+        /// The status; 1xx are not reported.
+        status: u16,
+        /// The content type.
+        content_type: Option<&'a [u8]>,
+        /// The content encoding.
+        content_encoding: Option<&'a [u8]>,
+        /// Whether there is no body.
+        ended: bool,
+    },
+    /// A piece of the response's body has come.
+    ResponsePiece {
+        /// The bytes.
+        bytes: &'a [u8],
+        /// Whether the response ends here.
+        last: bool,
+    },
+    /// The exchange is over.
+    End {
+        /// Who ended it, if it did not end by itself.
+        abort: Option<Abort>,
+    },
+}
+
+/// How an exchange is cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abort {
+    /// The client went away.
+    Client,
+    /// The upstream, or the way to it, broke.
+    Upstream,
+}
+
+/// What the machine works with besides events.
+pub struct Means<'a> {
+    /// The budgets, and the time.
+    pub ledger: &'a Ledger<'a>,
+    /// Counts tokens.
+    pub counter: &'a mut Counter,
+    /// Models that have a label in metrics.
+    pub models: &'a mut ModelLabels,
+    /// A random number, new for each event.
+    pub jitter: u32,
+}
+
+/// One exchange.
+pub struct Exchange {
+    config: Rc<Config>,
+    state: State,
+}
+
+enum State {
+    New,
+    Reading(Box<request::Reading>),
+    Sent(Box<response::Sent>),
+    Done,
+}
+
+impl Exchange {
+    /// An exchange under this configuration, which it keeps to its end.
+    #[must_use]
+    pub const fn new(config: Rc<Config>) -> Self {
+        Self { config, state: State::New }
+    }
+
+    /// Takes the next event; see the module's contract.
+    pub fn handle(&mut self, event: Event<'_>, means: &mut Means<'_>) -> Effects {
+        let mut effects = Effects::default();
+        let state = core::mem::replace(&mut self.state, State::Done);
+        self.state = match (state, event) {
+            (State::New, Event::RequestHead { head, ended }) => {
+                request::read_head(&self.config, head, ended, means, &mut effects)
+            }
+            (State::Reading(reading), Event::RequestBody { body, editable }) => {
+                reading.decide(&self.config, body, editable, means, &mut effects)
+            }
+            (State::Sent(mut sent), Event::ResponseHead { status, content_type, content_encoding, ended }) => {
+                sent.read_head(status, content_type, content_encoding, &mut effects);
+                sent.settled_if(ended, &self.config, means, &mut effects)
+            }
+            (State::Sent(mut sent), Event::ResponsePiece { bytes, last }) => {
+                sent.read_piece(bytes, last, &mut effects);
+                sent.settled_if(last, &self.config, means, &mut effects)
+            }
+            (State::Sent(sent), Event::End { abort }) => {
+                sent.settle(abort, &self.config, means, &mut effects);
+                State::Done
+            }
+            (_, Event::End { .. }) => State::Done,
+            (state, _) => state,
+        };
+        effects.count_tally(means.ledger);
+        effects
+    }
+
+    /// Whether the exchange waits for the request's body.
+    #[must_use]
+    pub const fn is_reading(&self) -> bool {
+        matches!(self.state, State::Reading(_))
+    }
+
+    /// Whether the response matters: a call has been let through and is not yet settled.
+    #[must_use]
+    pub const fn is_sent(&self) -> bool {
+        matches!(self.state, State::Sent(_))
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,222 @@
+//! The request's half of an exchange: who calls, what it will cost, whether it may pass.
+//!
+//! In: the head, then the body. Out: a refusal, or a call sent on with its reservation. Not here: the response.
+
+use std::rc::Rc;
+
+use serde_json::json;
+
+use super::response::Sent;
+use super::{Effects, Fact, HeaderEdit, Means, Next, State};
+use crate::api::{self, Format, Piece, Prompt, Request, Unread};
+use crate::identity::{Caller, Head};
+use crate::limits::{self, Estimate, Refusal, Subject, Wait};
+use crate::metrics::{self, Labels};
+use crate::reply::{self, Reply};
+use crate::settings::Config;
+use crate::tiers::Tier;
+use crate::tokens::by_length;
+use crate::units::Tokens;
+
+/// How much of a name is repeated in a log line.
+const LONGEST_LOGGED: usize = 128;
+
+/// A call whose headers are known and whose body is awaited.
+pub(super) struct Reading {
+    format: &'static dyn Format,
+    caller: Caller,
+    tier: Rc<Tier>,
+    length: Option<u64>,
+    compressed: bool,
+}
+
+/// The headers of a call have come.
+pub(super) fn read_head(
+    config: &Config,
+    head: &dyn Head,
+    ended: bool,
+    means: &mut Means<'_>,
+    effects: &mut Effects,
+) -> State {
+    let method = head.header(":method").unwrap_or_default();
+    let path = head.header(":path").unwrap_or_default();
+    let Some(format) = api::recognise(&method, &path) else { return State::Done };
+    let dialect = format.dialect();
+    if head.header("upgrade").is_some() {
+        return bad_request(reply::upgrade(dialect), effects);
+    }
+    let caller = match config.identity.read(head) {
+        Ok(caller) => caller,
+        Err(missing) => {
+            effects.count(&metrics::CALLS, &kind("unidentified"), 1);
+            effects.log = Some(json!({ "event": "unidentified", "missing": &*missing.dimension }).to_string());
+            effects.next = Next::Reply(reply::unidentified(dialect, &missing));
+            return State::Done;
+        }
+    };
+    let (tier, known) = config.tiers.of(&caller);
+    effects.count(&metrics::UNKNOWN_TIER, &Labels::default(), u64::from(!known));
+    effects.facts.push((Fact::Tier, tier.name.to_string()));
+    // An answer that cannot be read cannot be settled, so it must not come compressed.
+    effects.headers.push(HeaderEdit::Set("accept-encoding", "identity".to_owned()));
+    let reading = Box::new(Reading {
+        format,
+        caller,
+        tier,
+        length: content_length(head),
+        compressed: head.header("content-encoding").is_some_and(|encoding| is_compressed(&encoding)),
+    });
+    if let Err(refusal) = limits::would_refuse_at_once(&reading.tier.limits, &reading.subject(""), means.ledger) {
+        return reading.refuse(&refusal, "", means.models.label(""), means, effects);
+    }
+    if ended {
+        return reading.decide(config, b"", false, means, effects);
+    }
+    if let Some(length) = reading.length.filter(|length| *length > config.counting.hold_up_to) {
+        effects.count(&metrics::UNREAD, &kind("oversize"), 1);
+        return reading.decide_by_length(config, Tokens(by_length(length)), means, effects);
+    }
+    effects.next = Next::ReadBody;
+    State::Reading(reading)
+}
+
+impl Reading {
+    /// The body has come: count it, reserve, and send the call on or refuse it.
+    pub(super) fn decide(
+        self: Box<Self>,
+        config: &Config,
+        body: &[u8],
+        editable: bool,
+        means: &mut Means<'_>,
+        effects: &mut Effects,
+    ) -> State {
+        if self.compressed {
+            effects.count(&metrics::UNREAD, &kind("encoded"), 1);
+            // Compressed JSON has about as many bytes as tokens.
+            return self.decide_by_length(config, Tokens(body.len() as u64), means, effects);
+        }
+        let request = match self.format.read(body) {
+            Ok(request) => request,
+            Err(Unread::Ambiguous { member }) => {
+                return bad_request(reply::ambiguous(self.format.dialect(), member), effects);
+            }
+            Err(Unread::Malformed) => {
+                effects.count(&metrics::UNREAD, &kind("malformed"), 1);
+                Request { prompt: Prompt(vec![Piece::Unread(body)]), ..Request::default() }
+            }
+        };
+        let model = request.model.as_deref().unwrap_or_default();
+        let input = means.counter.prompt(&request.prompt, model, &config.counting.exactness);
+        let estimate = self.estimate(config, model, input, true, request.max_output, means);
+        let hide_usage = editable && request.ask_for_usage.is_some();
+        let state = self.reserve(model, estimate, hide_usage, means, effects);
+        if matches!(state, State::Sent(_)) {
+            effects.count(&metrics::EDITS_SKIPPED, &Labels::default(), u64::from(!editable && request.ask_for_usage.is_some()));
+            effects.body = request.ask_for_usage.filter(|_| editable);
+        }
+        state
+    }
+
+    /// Decides by a guess at the input, where the body cannot be read.
+    fn decide_by_length(self: Box<Self>, config: &Config, input: Tokens, means: &mut Means<'_>, effects: &mut Effects) -> State {
+        let estimate = self.estimate(config, "", input, false, None, means);
+        self.reserve("", estimate, false, means, effects)
+    }
+
+    fn estimate(&self, config: &Config, model: &str, input: Tokens, exact: bool, max_output: Option<u64>, means: &Means<'_>) -> Estimate {
+        let reserve = &config.counting.output_reserve;
+        let expected_output = reserve.expected(&self.subject(model), &self.tier.name, means.ledger);
+        Estimate { input, exact, max_output, expected_output, at_most: reserve.at_most, rates: config.rates(model) }
+    }
+
+    fn reserve(self: Box<Self>, model: &str, estimate: Estimate, hide_usage: bool, means: &mut Means<'_>, effects: &mut Effects) -> State {
+        let label = means.models.label(model);
+        effects.facts.push((Fact::CountedInput, estimate.input.to_string()));
+        match limits::reserve(&self.tier.limits, &self.subject(model), &estimate, means.ledger) {
+            Err(refusal) => self.refuse(&refusal, model, label, means, effects),
+            Ok(granted) => {
+                for refusal in &granted.shadowed {
+                    let labels = self.labels(&refusal.standing.limit.name, label.clone());
+                    effects.count(&metrics::SHADOW_REFUSALS, &labels, 1);
+                }
+                for standing in granted.standings.iter().filter(|standing| standing.is_past_warning()) {
+                    effects.count(&metrics::WARNINGS, &self.labels(&standing.limit.name, label.clone()), 1);
+                }
+                State::Sent(Box::new(Sent::new(self.format, self.tier, model, label, estimate, granted, hide_usage)))
+            }
+        }
+    }
+
+    fn refuse(&self, refusal: &Refusal, model: &str, label: Rc<str>, means: &Means<'_>, effects: &mut Effects) -> State {
+        let labels = self.labels(&refusal.standing.limit.name, label);
+        effects.count(&metrics::REFUSALS, &labels, 1);
+        effects.count(&metrics::CALLS, &Labels { kind: "refused", ..labels }, 1);
+        effects.facts.push((Fact::RefusedBy, refusal.standing.limit.name.to_string()));
+        effects.log = Some(self.log_line(refusal, model));
+        effects.headers.clear();
+        effects.next = Next::Reply(reply::refused(self.format.dialect(), refusal, model, means.jitter));
+        State::Done
+    }
+
+    /// What an operator needs to understand a refusal: no prompt, and of secrets only their hashes.
+    fn log_line(&self, Refusal { standing, needed, wait }: &Refusal, model: &str) -> String {
+        let limit = &standing.limit;
+        let subject = self.subject(model);
+        let per: serde_json::Map<String, serde_json::Value> = limit
+            .per
+            .iter()
+            .map(|dimension| {
+                let value = String::from_utf8_lossy(subject.value(dimension)).chars().take(LONGEST_LOGGED).collect();
+                (dimension.to_string(), serde_json::Value::String(value))
+            })
+            .collect();
+        json!({
+            "event": "refused",
+            "tier": &*self.tier.name,
+            "limit": &*limit.name,
+            "counts": limit.counts.name,
+            "per": per,
+            "api": self.format.name(),
+            "model": model.chars().take(LONGEST_LOGGED).collect::<String>(),
+            "max": limit.shape.max.0,
+            "available": standing.available.0,
+            "needed": needed.0,
+            "wait_ms": match wait {
+                Wait::Never => None,
+                Wait::For(span) => Some(span.as_millis_ceil()),
+            },
+        })
+        .to_string()
+    }
+
+    fn subject<'s>(&'s self, model: &'s str) -> Subject<'s> {
+        Subject { caller: &self.caller, model, api: self.format.name() }
+    }
+
+    fn labels(&self, limit: &Rc<str>, model: Rc<str>) -> Labels {
+        Labels { tier: self.tier.name.clone(), limit: limit.clone(), model, kind: "" }
+    }
+}
+
+fn bad_request(reply: Reply, effects: &mut Effects) -> State {
+    effects.count(&metrics::CALLS, &kind("bad_request"), 1);
+    effects.headers.clear();
+    effects.next = Next::Reply(reply);
+    State::Done
+}
+
+fn kind(kind: &'static str) -> Labels {
+    Labels { kind, ..Labels::default() }
+}
+
+fn content_length(head: &dyn Head) -> Option<u64> {
+    core::str::from_utf8(&head.header("content-length")?).ok()?.trim().parse().ok()
+}
+
+/// A list of codings of which any but `identity` makes the body unreadable.
+fn is_compressed(encoding: &[u8]) -> bool {
+    encoding.split(|&byte| byte == b',').any(|coding| {
+        let coding = coding.trim_ascii();
+        !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
+    })
+}

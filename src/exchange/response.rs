@@ -1,0 +1,103 @@
+//! The response's half of an exchange: usage is read while the bytes pass.
+//!
+//! In: the response's head and pieces. Out: budget headers, and bytes to pass on instead where the chunk that only tells usage
+//! is hidden. Not here: what the usage does to the budgets (`settle`).
+
+use std::rc::Rc;
+
+use super::{Effects, HeaderEdit, Means, State};
+use crate::api::Format;
+use crate::api::answer::Reader;
+use crate::limits::{Estimate, Granted, Reservation, Standing};
+use crate::reply;
+use crate::settings::Config;
+use crate::tiers::Tier;
+
+/// A call that has been sent on and holds a reservation.
+pub(super) struct Sent {
+    pub(super) tier: Rc<Tier>,
+    pub(super) model: String,
+    pub(super) label: Rc<str>,
+    pub(super) estimate: Estimate,
+    pub(super) reservation: Reservation,
+    pub(super) outcome: Outcome,
+    format: &'static dyn Format,
+    standings: Vec<Standing>,
+    hide_usage: bool,
+}
+
+/// How far the response has come.
+pub(super) enum Outcome {
+    /// Nothing of it is there.
+    Unanswered,
+    /// A status that is not 2xx: the call costs nothing but its request.
+    Failed,
+    /// An answer, of which so many bytes have come.
+    Answered { reader: Box<Reader>, bytes: u64, complete: bool },
+}
+
+impl Sent {
+    pub(super) fn new(
+        format: &'static dyn Format,
+        tier: Rc<Tier>,
+        model: &str,
+        label: Rc<str>,
+        estimate: Estimate,
+        granted: Granted,
+        hide_usage: bool,
+    ) -> Self {
+        let Granted { reservation, standings, shadowed: _ } = granted;
+        let outcome = Outcome::Unanswered;
+        Self { tier, model: model.to_owned(), label, estimate, reservation, outcome, format, standings, hide_usage }
+    }
+
+    pub(super) fn read_head(
+        &mut self,
+        status: u16,
+        content_type: Option<&[u8]>,
+        content_encoding: Option<&[u8]>,
+        effects: &mut Effects,
+    ) {
+        effects.set_headers(reply::standing_fields(self.format.dialect(), &self.standings));
+        if !(200..300).contains(&status) {
+            self.outcome = Outcome::Failed;
+            return;
+        }
+        let reader = Reader::new(self.format, content_type, content_encoding, self.hide_usage);
+        if reader.is_hiding() {
+            // The length told by the upstream counts the chunk that will be taken out.
+            effects.headers.push(HeaderEdit::Remove("content-length"));
+        }
+        self.outcome = Outcome::Answered { reader: Box::new(reader), bytes: 0, complete: false };
+    }
+
+    pub(super) fn read_piece(&mut self, piece: &[u8], last: bool, effects: &mut Effects) {
+        let Outcome::Answered { reader, bytes, complete } = &mut self.outcome else { return };
+        *bytes = bytes.saturating_add(piece.len() as u64);
+        effects.piece = reader.feed(piece);
+        if last {
+            *complete = true;
+            if let Some(held) = reader.finish() {
+                effects.piece.get_or_insert_with(|| piece.to_vec()).extend(held);
+            }
+        }
+    }
+
+    /// Settles at the end of the response, before the client sees it: whoever has an answer can rely on the budget.
+    pub(super) fn settled_if(
+        mut self: Box<Self>,
+        ended: bool,
+        config: &Config,
+        means: &mut Means<'_>,
+        effects: &mut Effects,
+    ) -> State {
+        if !ended {
+            return State::Sent(self);
+        }
+        if let Outcome::Answered { complete, .. } = &mut self.outcome {
+            *complete = true;
+        }
+        self.settle(None, config, means, effects);
+        State::Done
+    }
+}

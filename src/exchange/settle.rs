@@ -1,0 +1,143 @@
+//! The end of a call: its reservation becomes what was used, exactly once.
+//!
+//! In: how the call ended and what its response told. Out: settled budgets, metrics, facts. Not here: the arithmetic of
+//! budgets (`limits`).
+
+use super::response::{Outcome, Sent};
+use super::{Abort, Effects, Fact, Means};
+use crate::api::Usage;
+use crate::api::answer::Found;
+use crate::metrics::{self, Labels};
+use crate::reply::usd;
+use crate::settings::{Config, OnAbort};
+use crate::tokens::by_length;
+
+/// What a call is charged.
+enum Charge {
+    /// Its request and no more.
+    Request,
+    /// What the upstream says was used.
+    Told(Usage),
+    /// What we make of the answer ourselves.
+    Counted(Usage),
+    /// Everything that was reserved for it.
+    Reserved,
+}
+
+impl Sent {
+    /// Replaces the reservation by what was used.
+    pub(super) fn settle(
+        mut self: Box<Self>,
+        abort: Option<Abort>,
+        config: &Config,
+        means: &mut Means<'_>,
+        effects: &mut Effects,
+    ) {
+        let (kind, charge) = match &self.outcome {
+            Outcome::Failed => ("error", Charge::Request),
+            Outcome::Answered { complete: true, .. } => ("ok", self.answered(config, means, effects)),
+            Outcome::Answered { .. } | Outcome::Unanswered => {
+                let kind = if abort == Some(Abort::Client) { "client_abort" } else { "upstream_reset" };
+                (kind, self.cut_short(config, means))
+            }
+        };
+        if kind == "ok" {
+            self.label = means.models.learn(&self.model);
+        }
+        effects.count(&metrics::CALLS, &self.labels(kind), 1);
+        if let Charge::Told(usage) = charge {
+            self.compare(&usage, effects);
+            config.counting.output_reserve.observe(&self.model, &self.tier.name, usage.all_output(), means.ledger);
+        }
+        let usage = match charge {
+            Charge::Request => Usage::default(),
+            Charge::Told(usage) | Charge::Counted(usage) => usage,
+            Charge::Reserved => self.estimate.usage(),
+        };
+        self.report(&usage, config, effects);
+        let Self { reservation, estimate, .. } = *self;
+        match charge {
+            Charge::Reserved => reservation.keep(),
+            Charge::Request | Charge::Told(_) | Charge::Counted(_) => reservation.settle(&usage, &estimate.rates, means.ledger),
+        }
+    }
+
+    /// A whole answer: by its usage, or else by its text.
+    fn answered(&self, config: &Config, means: &mut Means<'_>, effects: &mut Effects) -> Charge {
+        let Some((found, bytes)) = self.found() else { return Charge::Reserved };
+        if let Some(usage) = found.usage {
+            return Charge::Told(usage);
+        }
+        let (kind, charge) = if !found.readable {
+            ("encoded", Charge::Reserved)
+        } else {
+            let kind = if found.usage_unreadable { "unreadable" } else { "absent" };
+            (kind, Charge::Counted(self.counted(found, bytes, config, means)))
+        };
+        effects.count(&metrics::USAGE_MISSING, &self.labels(kind), 1);
+        charge
+    }
+
+    /// An answer that was cut short, or never came: by the operator's choice.
+    fn cut_short(&self, config: &Config, means: &mut Means<'_>) -> Charge {
+        match (config.counting.on_abort, self.found()) {
+            (OnAbort::Free, _) => Charge::Request,
+            (OnAbort::ChargeReserved, _) => Charge::Reserved,
+            (OnAbort::ChargeStreamed, Some((Found { usage: Some(usage), .. }, _))) => Charge::Told(*usage),
+            (OnAbort::ChargeStreamed, Some((Found { readable: false, .. }, _))) => Charge::Reserved,
+            (OnAbort::ChargeStreamed, Some((found, bytes))) => Charge::Counted(self.counted(found, bytes, config, means)),
+            (OnAbort::ChargeStreamed, None) => {
+                Charge::Counted(Usage { input: self.estimate.input.0, ..Usage::default() })
+            }
+        }
+    }
+
+    fn found(&self) -> Option<(&Found, u64)> {
+        match &self.outcome {
+            Outcome::Answered { reader, bytes, .. } => Some((reader.found(), *bytes)),
+            Outcome::Unanswered | Outcome::Failed => None,
+        }
+    }
+
+    /// The input as counted before the call, the output by the text that has come.
+    fn counted(&self, found: &Found, bytes: u64, config: &Config, means: &mut Means<'_>) -> Usage {
+        let output = if found.text.is_empty() && !found.is_stream {
+            // A document without readable text: by its length, which overstates rather than forgives.
+            by_length(bytes)
+        } else {
+            means.counter.written(&found.text, found.more_text, &self.model, &config.counting.exactness).0
+        };
+        Usage { input: self.estimate.input.0, output, ..Usage::default() }
+    }
+
+    /// Reports by how much the count before the call was off.
+    fn compare(&self, usage: &Usage, effects: &mut Effects) {
+        let (counted, used) = (self.estimate.input.0, usage.all_input());
+        let kind = if counted > used { "over" } else { "under" };
+        effects.count(&metrics::ESTIMATE_ERROR, &self.labels(kind), counted.abs_diff(used));
+    }
+
+    fn report(&self, usage: &Usage, config: &Config, effects: &mut Effects) {
+        let Usage { input, cached_input, cache_write, output, reasoning } = *usage;
+        for (kind, tokens) in [
+            ("input", input),
+            ("cached_input", cached_input),
+            ("cache_write", cache_write),
+            ("output", output),
+            ("reasoning", reasoning),
+        ] {
+            effects.count(&metrics::TOKENS, &self.labels(kind), tokens);
+        }
+        effects.facts.push((Fact::UsedInput, usage.all_input().to_string()));
+        effects.facts.push((Fact::UsedOutput, usage.all_output().to_string()));
+        if config.has_prices() {
+            let cost = self.estimate.rates.cost(usage);
+            effects.count(&metrics::COST, &self.labels(""), cost.0);
+            effects.facts.push((Fact::Cost, usd(cost.0)));
+        }
+    }
+
+    fn labels(&self, kind: &'static str) -> Labels {
+        Labels { tier: self.tier.name.clone(), model: self.label.clone(), kind, ..Labels::default() }
+    }
+}

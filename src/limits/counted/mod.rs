@@ -1,0 +1,56 @@
+//! What a limit can count: one file and one row of [`COUNTED`] per thing.
+//!
+//! In: a call's usage (real, or expected before the call) and the [`Rates`] of its model. Out: an [`Amount`] in the
+//! thing's own unit. Not here: budgets.
+
+mod cost_usd;
+mod input_tokens;
+mod output_tokens;
+mod requests;
+mod tokens;
+
+use crate::api::Usage;
+use crate::limits::rates::Rates;
+use crate::units::Amount;
+
+/// Everything that can be counted, in the order of the reference.
+pub static COUNTED: &[&Counted] =
+    &[&requests::REQUESTS, &tokens::TOKENS, &input_tokens::INPUT_TOKENS, &output_tokens::OUTPUT_TOKENS, &cost_usd::COST_USD];
+
+/// One thing that a limit can count.
+#[derive(Debug)]
+pub struct Counted {
+    /// Its name in the configuration.
+    pub name: &'static str,
+    /// What it counts, for the reference.
+    pub meaning: &'static str,
+    /// The unit of its budgets, for headers and messages.
+    pub unit: Unit,
+    /// How much of it a call with this usage is.
+    pub amount: fn(&Usage, &Rates) -> Amount,
+}
+
+/// The units of budgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Calls.
+    Requests,
+    /// Tokens, weighted where weights are configured.
+    Tokens,
+    /// Billionths of a US dollar.
+    NanoUsd,
+}
+
+impl Counted {
+    /// Whether a call's amount is known before its body has been read.
+    #[must_use]
+    pub fn is_known_at_once(&self) -> bool {
+        self.unit == Unit::Requests
+    }
+}
+
+/// The row with this name.
+#[must_use]
+pub fn counted(name: &str) -> Option<&'static Counted> {
+    COUNTED.iter().find(|counted| counted.name == name).copied()
+}

@@ -1,0 +1,10 @@
+//! All tokens of a call, each class by its weight.
+
+use super::{Counted, Unit};
+
+pub(super) static TOKENS: Counted = Counted {
+    name: "tokens",
+    meaning: "input and output tokens together, each class times its weight in `counting.weights`",
+    unit: Unit::Tokens,
+    amount: |usage, rates| rates.weights.tokens(usage),
+};

@@ -1,0 +1,38 @@
+//! The IETF's `RateLimit` and `RateLimit-Policy` fields.
+//!
+//! In: standings and refusals. Out: header fields for the most constrained limit. Source: draft-ietf-httpapi-ratelimit-headers-10,
+//! sections 3 and 4: structured fields (RFC 9651); `q` and `r` are in the quota unit `qu`, which is `requests` unless told.
+
+use super::Fields;
+use crate::limits::{Refusal, Standing, Unit};
+use crate::units::{Amount, Span};
+
+/// Of an allowed call.
+pub(super) fn fields(standings: &[Standing]) -> Fields {
+    Standing::most_constrained(standings.iter()).map_or_else(Vec::new, |standing| both(standing, standing.reset))
+}
+
+/// Of a refused call: the limit that refused it, and the wait until this call fits.
+pub(super) fn refused(refusal: &Refusal, wait: Option<Span>) -> Fields {
+    both(&refusal.standing, wait.unwrap_or(refusal.standing.reset))
+}
+
+fn both(standing: &Standing, until: Span) -> Fields {
+    let limit = &standing.limit;
+    let (unit, divisor) = match limit.counts.unit {
+        Unit::Requests => ("", 1),
+        Unit::Tokens => (";qu=\"tokens\"", 1),
+        // Quotas are whole numbers: money is told in millionths of a dollar.
+        Unit::NanoUsd => (";qu=\"micro-usd\"", 1_000),
+    };
+    let whole = |amount: Amount| amount.0.checked_div(divisor).unwrap_or(0).min(LARGEST_INTEGER);
+    let name = &limit.name;
+    let window = limit.shape.window.as_secs_ceil().max(1);
+    vec![
+        ("ratelimit-policy", format!("\"{name}\";q={}{unit};w={window}", whole(limit.shape.max))),
+        ("ratelimit", format!("\"{name}\";r={};t={}", whole(standing.available), until.as_secs_ceil())),
+    ]
+}
+
+/// RFC 9651 section 3.3.1: integers have up to 15 digits.
+const LARGEST_INTEGER: u64 = 999_999_999_999_999;

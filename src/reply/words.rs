@@ -1,0 +1,110 @@
+//! Numbers as people and clients read them.
+//!
+//! In: spans and amounts. Out: text. Not here: which numbers are told.
+
+use std::fmt::Write as _;
+
+use crate::limits::Unit;
+use crate::units::{Amount, Span};
+
+/// A duration as Go prints it and OpenAI sends it: `0s`, `120ms`, `1.5s`, `6m0s`, `1h2m3s`. Rounded up to milliseconds.
+pub(super) fn go_duration(span: Span) -> String {
+    let millis = span.as_millis_ceil();
+    if millis == 0 {
+        return "0s".to_owned();
+    }
+    if millis < 1_000 {
+        return format!("{millis}ms");
+    }
+    let (seconds, millis) = (millis / 1_000, millis % 1_000);
+    let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let mut text = String::new();
+    if hours > 0 {
+        let _ = write!(text, "{hours}h");
+    }
+    if hours > 0 || minutes > 0 {
+        let _ = write!(text, "{minutes}m");
+    }
+    let _ = write!(text, "{seconds}");
+    if millis > 0 {
+        let fraction = format!("{millis:03}");
+        let _ = write!(text, ".{}", fraction.trim_end_matches('0'));
+    }
+    text.push('s');
+    text
+}
+
+/// A window as the configuration writes it: `1m`, `1h`, `30d`.
+pub(super) fn window(span: Span) -> String {
+    const UNITS: [(&str, u64); 4] =
+        [("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000)];
+    for (unit, length) in UNITS {
+        if let (Some(0), Some(count @ 1..)) = (span.0.checked_rem(length), span.0.checked_div(length)) {
+            return format!("{count}{unit}");
+        }
+    }
+    format!("{}ms", span.as_millis_ceil())
+}
+
+/// An amount in words of its unit: `1200`, or `$0.0125` for money.
+pub(super) fn amount(amount: Amount, unit: Unit) -> String {
+    match unit {
+        Unit::Requests | Unit::Tokens => amount.to_string(),
+        Unit::NanoUsd => format!("${}", usd(amount.0)),
+    }
+}
+
+/// Nano-dollars as exact decimal dollars with at least two digits behind the point.
+#[must_use]
+pub fn usd(nano: u64) -> String {
+    let text = format!("{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000);
+    let plain = text.trim_end_matches('0');
+    let digits = plain.len().saturating_sub(plain.find('.').map_or(0, |point| point.saturating_add(1)));
+    format!("{plain}{}", "0".repeat(2_usize.saturating_sub(digits)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_go_does() {
+        for (millis, text) in [
+            (0, "0s"),
+            (120, "120ms"),
+            (1_000, "1s"),
+            (1_500, "1.5s"),
+            (90_951, "1m30.951s"),
+            (360_000, "6m0s"),
+            (3_723_000, "1h2m3s"),
+            (3_600_000, "1h0m0s"),
+        ] {
+            assert_eq!(go_duration(Span::from_millis(millis)), text);
+        }
+        assert_eq!(go_duration(Span(1)), "1ms");
+    }
+
+    #[test]
+    fn windows_are_written_as_configured() {
+        for (seconds, text) in [(1, "1s"), (60, "1m"), (90, "90s"), (3_600, "1h"), (86_400, "1d"), (30 * 86_400, "30d")] {
+            assert_eq!(window(Span::from_secs(seconds)), text);
+        }
+        assert_eq!(window(Span::from_millis(250)), "250ms");
+    }
+
+    #[test]
+    fn money_is_exact_to_the_nano_dollar() {
+        for (nano, text) in [
+            (0, "0.00"),
+            (1, "0.000000001"),
+            (12_500_000, "0.0125"),
+            (5_000_000_000, "5.00"),
+            (1_200_000_000, "1.20"),
+            (u64::MAX, "18446744073.709551615"),
+        ] {
+            assert_eq!(usd(nano), text);
+        }
+        assert_eq!(amount(Amount(7), Unit::Tokens), "7");
+        assert_eq!(amount(Amount(7_000_000_000), Unit::NanoUsd), "$7.00");
+    }
+}

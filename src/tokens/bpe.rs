@@ -1,0 +1,214 @@
+//! How many tokens a piece of text becomes by byte pair encoding.
+//!
+//! In: a vocabulary and the bytes of one piece. Out: the number of tokens that merging neighbours, lowest
+//! rank first and leftmost among equals, leaves. Nothing is allocated per piece: what long pieces need
+//! lives in the caller's [`Scratch`]. Not here: which tokens they are, and where pieces begin (`split`).
+
+use core::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::layout::LONGEST_TOKEN;
+use super::table::{NO_TOKEN, Vocabulary};
+
+/// The longest piece that is merged as a whole, in bytes. A longer run without a boundary is no prose, and
+/// its merges would need memory without bound: it is counted in parts of this length, and each cut may
+/// move the count by a token or two.
+pub(super) const LONGEST_PIECE: usize = 1 << 14;
+
+/// Pieces up to this many bytes are merged by scanning: one bit each in a word says where parts start.
+const SHORT: usize = 64;
+
+/// Bits that hold a place in a piece, in the keys that order merges.
+const SHORT_BITS: u32 = SHORT.ilog2();
+const PIECE_BITS: u32 = LONGEST_PIECE.ilog2();
+
+/// Memory for merging long pieces, kept from one piece to the next. Bounded by [`LONGEST_PIECE`].
+#[derive(Default)]
+pub struct Scratch {
+    parts: Vec<Part>,
+    merges: BinaryHeap<Reverse<u32>>,
+}
+
+/// What a byte of the piece is while merging, if a part starts there.
+#[derive(Clone, Copy)]
+struct Part {
+    /// Where the part before starts; its own start if there is none.
+    previous: u16,
+    /// Where the part ends.
+    end: u16,
+    /// The rank of this part joined with the next.
+    rank: u32,
+}
+
+/// The number of tokens in one piece.
+#[inline]
+pub(super) fn count(vocabulary: Vocabulary, piece: &[u8], scratch: &mut Scratch) -> u64 {
+    if piece.len() < 2 || vocabulary.rank(piece) != NO_TOKEN {
+        return u64::from(!piece.is_empty());
+    }
+    if piece.len() <= SHORT {
+        return merge_short(vocabulary, piece);
+    }
+    piece.chunks(LONGEST_PIECE).map(|part| merge_long(vocabulary, part, scratch)).sum()
+}
+
+/// For pieces of 2 to [`SHORT`] bytes: finds each merge by looking at all.
+fn merge_short(vocabulary: Vocabulary, piece: &[u8]) -> u64 {
+    let key = |rank: u32, start: u32| {
+        if rank == NO_TOKEN { NO_TOKEN } else { rank.wrapping_shl(SHORT_BITS) | start }
+    };
+    // By the byte where a part starts: rank and place of its merge with the next part.
+    let mut keys = [NO_TOKEN; SHORT];
+    for ((slot, pair), start) in keys.iter_mut().zip(piece.windows(2)).zip(0..) {
+        if let [first, second] = *pair {
+            *slot = key(vocabulary.pair(first, second), start);
+        }
+    }
+    let len = piece.len() as u32;
+    let mut starts = u64::MAX.wrapping_shr(64_u32.saturating_sub(len));
+    loop {
+        let lowest = keys.iter().take(piece.len()).copied().min().unwrap_or(NO_TOKEN);
+        if lowest == NO_TOKEN {
+            return u64::from(starts.count_ones());
+        }
+        let left = lowest & (SHORT as u32 - 1);
+        let right = next_start(starts, left, len);
+        starts &= !1_u64.wrapping_shl(right);
+        set(&mut keys, right, NO_TOKEN);
+
+        let end = next_start(starts, left, len);
+        let next_end = next_start(starts, end, len);
+        let rank = if end == len { NO_TOKEN } else { rank_of(vocabulary, piece, left, next_end) };
+        set(&mut keys, left, key(rank, left));
+        let before = starts & 1_u64.wrapping_shl(left).wrapping_sub(1);
+        if before != 0 {
+            let previous = before.ilog2();
+            let rank = rank_of(vocabulary, piece, previous, end);
+            set(&mut keys, previous, key(rank, previous));
+        }
+    }
+}
+
+/// Where the first part after the byte `at` starts; the piece's length if there is none.
+#[inline]
+fn next_start(starts: u64, at: u32, len: u32) -> u32 {
+    let after = starts & u64::MAX.checked_shl(at.saturating_add(1)).unwrap_or(0);
+    after.trailing_zeros().min(len)
+}
+
+#[inline]
+fn set(keys: &mut [u32; SHORT], at: u32, key: u32) {
+    if let Some(slot) = keys.get_mut(at as usize) {
+        *slot = key;
+    }
+}
+
+#[inline]
+fn rank_of(vocabulary: Vocabulary, piece: &[u8], start: u32, end: u32) -> u32 {
+    piece.get(start as usize..end as usize).map_or(NO_TOKEN, |bytes| vocabulary.rank(bytes))
+}
+
+/// For pieces of up to [`LONGEST_PIECE`] bytes: keeps the possible merges in a heap.
+///
+/// Merges in the heap are never taken out when they become impossible; one whose rank is no longer the
+/// rank at its place is skipped.
+fn merge_long(vocabulary: Vocabulary, piece: &[u8], scratch: &mut Scratch) -> u64 {
+    let Scratch { parts, merges } = scratch;
+    parts.clear();
+    let mut possible = core::mem::take(merges).into_vec();
+    possible.clear();
+    for start in 0..piece.len() {
+        let rank = match piece.get(start..) {
+            Some([first, second, ..]) => vocabulary.pair(*first, *second),
+            _ => NO_TOKEN,
+        };
+        if rank != NO_TOKEN {
+            possible.push(Reverse(merge(rank, start as u16)));
+        }
+        let place = start as u16;
+        parts.push(Part { previous: place.saturating_sub(1), end: place.saturating_add(1), rank });
+    }
+    *merges = BinaryHeap::from(possible);
+
+    let mut tokens = piece.len() as u64;
+    while let Some(Reverse(lowest)) = merges.pop() {
+        let left = (lowest & (LONGEST_PIECE as u32 - 1)) as u16;
+        let rank = lowest.wrapping_shr(PIECE_BITS);
+        let Some(&Part { previous, end: right, rank: current }) = parts.get(usize::from(left)) else { break };
+        if current != rank {
+            continue;
+        }
+        let Some(absorbed) = parts.get_mut(usize::from(right)) else { break };
+        absorbed.rank = NO_TOKEN;
+        let end = absorbed.end;
+        tokens = tokens.saturating_sub(1);
+
+        let mut next_end = None;
+        if let Some(next) = parts.get_mut(usize::from(end)) {
+            next.previous = left;
+            next_end = Some(next.end);
+        }
+        let mut offer = |start: u16, part_end: Option<u16>, joined_end: Option<u16>| {
+            let bytes =
+                joined_end.and_then(|joined_end| piece.get(usize::from(start)..usize::from(joined_end)));
+            let rank = bytes.map_or(NO_TOKEN, |bytes| vocabulary.rank(bytes));
+            if let Some(part) = parts.get_mut(usize::from(start)) {
+                part.rank = rank;
+                part.end = part_end.unwrap_or(part.end);
+            }
+            if rank != NO_TOKEN {
+                merges.push(Reverse(merge(rank, start)));
+            }
+        };
+        offer(left, Some(end), next_end);
+        if previous != left {
+            offer(previous, None, Some(end));
+        }
+    }
+    tokens
+}
+
+/// A merge's key: by rank, then from the left.
+#[inline]
+fn merge(rank: u32, start: u16) -> u32 {
+    rank.wrapping_shl(PIECE_BITS) | u32::from(start)
+}
+
+const _: () = assert!(SHORT_BITS == 6 && PIECE_BITS == 14, "18 bits of rank and a place fill a key");
+const _: () = assert!(LONGEST_TOKEN > SHORT, "a piece over SHORT may still be one token");
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::{CL100K, O200K, R50K};
+    use super::*;
+
+    #[test]
+    fn both_ways_of_merging_agree() {
+        let mut scratch = Scratch::default();
+        for piece in ["qzxwqzxw", " tollgates", "aaaaaaaaaaaaaaaaaaaaaaaaa", "日本語の文章を数える", "ab"]
+        {
+            for vocabulary in [O200K, CL100K, R50K] {
+                let short = merge_short(vocabulary, piece.as_bytes());
+                assert_eq!(merge_long(vocabulary, piece.as_bytes(), &mut scratch), short, "{piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_piece_has_no_tokens_and_one_byte_has_one() {
+        let mut scratch = Scratch::default();
+        assert_eq!(count(O200K, b"", &mut scratch), 0);
+        assert_eq!(count(O200K, b"\xff", &mut scratch), 1);
+    }
+
+    #[test]
+    fn a_piece_over_the_bound_is_counted_in_parts_and_scratch_stays_bounded() {
+        let mut scratch = Scratch::default();
+        let piece = vec![b'a'; LONGEST_PIECE * 5 + 7];
+        let part = count(O200K, &piece[..LONGEST_PIECE], &mut scratch);
+        let rest = count(O200K, &piece[..7], &mut scratch);
+        assert_eq!(count(O200K, &piece, &mut scratch), part * 5 + rest);
+        assert!(scratch.parts.capacity() <= LONGEST_PIECE * 2);
+        assert!(scratch.merges.capacity() <= LONGEST_PIECE * 4);
+    }
+}

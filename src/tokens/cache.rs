@@ -1,0 +1,145 @@
+//! Remembers the counts of texts seen before: system prompts, tools and histories come again with every
+//! call of a conversation.
+//!
+//! In: a text and its encoding. Out: its count, if the same text was counted in the same encoding and no
+//! other took its place since. A text is known by a 128-bit hash under a secret key, so that nobody can
+//! make two texts that share a count. The number of entries is fixed. Not here: sharing between workers,
+//! and texts themselves, of which nothing is kept.
+
+use core::hash::Hasher;
+use core::num::NonZeroU64;
+
+use siphasher::sip128::{Hash128, Hasher128, SipHasher13};
+
+use super::encoding::Encoding;
+use crate::units::Tokens;
+
+/// The shortest text worth remembering, in bytes: below it, counting costs about as much as hashing.
+/// Measured by `benches/tokenizer.rs`.
+pub const SHORTEST_REMEMBERED: usize = 128;
+
+/// Entries of a cache: 24 bytes each, so about 96 KiB in each worker's VM.
+const ENTRIES: usize = 4096;
+
+/// Counts by text. One text, by its hash, can be at one place only; the newest wins.
+pub struct CountCache {
+    key: [u8; 16],
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Entry {
+    text: (u64, u64),
+    /// No text that is remembered has no tokens.
+    tokens: Option<NonZeroU64>,
+}
+
+/// Which text it was, and where its count belongs.
+#[derive(Clone, Copy)]
+pub(super) struct Slot {
+    text: (u64, u64),
+}
+
+impl CountCache {
+    /// An empty cache. The key should be random: whoever knows it can make texts that share a count.
+    #[must_use]
+    pub fn new(key: [u8; 16]) -> Self {
+        Self { key, entries: vec![Entry::default(); ENTRIES] }
+    }
+
+    /// Where a text's count belongs, if the text is long enough to be remembered.
+    pub(super) fn slot(&self, encoding: Encoding, text: &str) -> Option<Slot> {
+        if text.len() < SHORTEST_REMEMBERED {
+            return None;
+        }
+        let mut hasher = SipHasher13::new_with_key(&self.key);
+        hasher.write(text.as_bytes());
+        hasher.write_u8(match encoding {
+            Encoding::O200k => 0,
+            Encoding::Cl100k => 1,
+            Encoding::P50k => 2,
+            Encoding::R50k => 3,
+        });
+        let Hash128 { h1, h2 } = hasher.finish128();
+        Some(Slot { text: (h1, h2) })
+    }
+
+    /// The count of the slot's text, if it is still there.
+    pub(super) fn find(&self, slot: Slot) -> Option<Tokens> {
+        let entry = self.entries.get(place(slot))?;
+        (entry.text == slot.text).then_some(Tokens(entry.tokens?.get()))
+    }
+
+    /// Remembers the count of the slot's text in place of whatever was there.
+    pub(super) fn remember(&mut self, slot: Slot, tokens: Tokens) {
+        if let Some(entry) = self.entries.get_mut(place(slot)) {
+            *entry = Entry { text: slot.text, tokens: NonZeroU64::new(tokens.0) };
+        }
+    }
+}
+
+fn place(slot: Slot) -> usize {
+    slot.text.0 as usize & (ENTRIES - 1)
+}
+
+const _: () = assert!(ENTRIES.is_power_of_two());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(number: usize) -> String {
+        format!("{number:0>SHORTEST_REMEMBERED$}")
+    }
+
+    #[test]
+    fn a_remembered_count_is_found_again() {
+        let mut cache = CountCache::new([7; 16]);
+        let slot = cache.slot(Encoding::O200k, &text(1)).unwrap();
+        assert_eq!(cache.find(slot), None);
+        cache.remember(slot, Tokens(42));
+        assert_eq!(cache.find(cache.slot(Encoding::O200k, &text(1)).unwrap()), Some(Tokens(42)));
+    }
+
+    #[test]
+    fn encodings_do_not_mix() {
+        let mut cache = CountCache::new([7; 16]);
+        cache.remember(cache.slot(Encoding::O200k, &text(1)).unwrap(), Tokens(42));
+        for other in [Encoding::Cl100k, Encoding::P50k, Encoding::R50k] {
+            assert_eq!(cache.find(cache.slot(other, &text(1)).unwrap()), None);
+        }
+    }
+
+    #[test]
+    fn short_texts_are_not_remembered() {
+        let cache = CountCache::new([7; 16]);
+        assert!(cache.slot(Encoding::O200k, &"a".repeat(SHORTEST_REMEMBERED - 1)).is_none());
+    }
+
+    #[test]
+    fn any_number_of_texts_keeps_the_same_memory_and_true_counts() {
+        let mut cache = CountCache::new([7; 16]);
+        for number in 0..ENTRIES * 3 {
+            let slot = cache.slot(Encoding::O200k, &text(number)).unwrap();
+            cache.remember(slot, Tokens(number as u64 + 1));
+        }
+        assert_eq!((cache.entries.len(), size_of::<Entry>()), (ENTRIES, 24));
+        let found = (0..ENTRIES * 3)
+            .filter_map(|number| {
+                let tokens = cache.find(cache.slot(Encoding::O200k, &text(number)).unwrap())?;
+                assert_eq!(tokens, Tokens(number as u64 + 1));
+                Some(tokens)
+            })
+            .count();
+        assert!((ENTRIES / 2..=ENTRIES).contains(&found), "{found}");
+    }
+
+    #[test]
+    fn another_key_places_texts_elsewhere() {
+        let places = |key| {
+            let cache = CountCache::new([key; 16]);
+            (0..8).map(|n| place(cache.slot(Encoding::O200k, &text(n)).unwrap())).collect::<Vec<_>>()
+        };
+        assert_ne!(places(1), places(2));
+    }
+}

@@ -1,0 +1,78 @@
+//! What the build script, which writes the tables, and the code that reads them agree on.
+//!
+//! In: bytes of a token; a character's properties. Out: the hash that places a token, the header of its
+//! record, the class bits of a character. Compiled into both; not here: the reading and the writing.
+
+/// Class bits of one character. The end of a text has none of them.
+pub(crate) mod class {
+    /// Lu, Lt, Lm, Lo, M: what `o200k_base` lets a word begin with.
+    pub(crate) const UPPER: u8 = 1;
+    /// Ll, Lm, Lo, M: what `o200k_base` lets a word end with. Lm, Lo and M are both.
+    pub(crate) const LOWER: u8 = 1 << 1;
+    /// `\p{L}`
+    pub(crate) const LETTER: u8 = 1 << 2;
+    /// `\p{N}`
+    pub(crate) const NUMBER: u8 = 1 << 3;
+    /// `\s`
+    pub(crate) const SPACE: u8 = 1 << 4;
+    /// `[\r\n]`, which are `\s` as well
+    pub(crate) const NEWLINE: u8 = 1 << 5;
+    /// `[^\s\p{L}\p{N}]`; marks are among them
+    pub(crate) const SYMBOL: u8 = 1 << 6;
+    /// `[^\r\n\p{L}\p{N}]`: what may stand before a word
+    pub(crate) const PREFIX: u8 = 1 << 7;
+}
+
+/// Characters whose classes share one block of the class table, as a power of two.
+pub(crate) const CLASS_BLOCK_BITS: u32 = 7;
+
+/// The longest token of any encoding, in bytes; a longer piece cannot be one token.
+pub(crate) const LONGEST_TOKEN: usize = 128;
+
+/// Bits of a rank in a record's header. The other bits tell records of one bucket apart.
+pub(crate) const RANK_BITS: u32 = 18;
+
+/// Bits of the hash that a header carries beside the rank and the 8 bits of the length.
+const FINGERPRINT_BITS: u32 = 6;
+
+/// A 64-bit hash whose highest bits choose the bucket.
+///
+/// One multiplication per eight bytes, which costs the same in wasm as natively; the overlapping last
+/// word saves a loop over the tail. Tokens are fixed at build time, so nobody can aim at its collisions.
+#[inline]
+pub(crate) fn hash(token: &[u8]) -> u64 {
+    let mut state = mix(token.len() as u64, 0);
+    let mut rest = token;
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+        state = mix(state, u64::from_le_bytes(*word));
+        rest = after;
+    }
+    let last = if let Some(word) = token.last_chunk::<8>() {
+        u64::from_le_bytes(*word)
+    } else if let (Some(low), Some(high)) = (token.first_chunk::<4>(), token.last_chunk::<4>()) {
+        u64::from(u32::from_le_bytes(*low)) | u64::from(u32::from_le_bytes(*high)) << 32
+    } else {
+        token.iter().fold(0, |word, &byte| word << 8 | u64::from(byte))
+    };
+    mix(state, last)
+}
+
+#[inline]
+fn mix(state: u64, word: u64) -> u64 {
+    let product = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    product ^ (product >> 32)
+}
+
+/// What a token's header holds above its rank: the length and some bits of the hash, so that a record of
+/// another token is passed over without comparing bytes.
+#[inline]
+pub(crate) fn tag(hash: u64, len: usize) -> u32 {
+    let fingerprint = (hash & ((1 << FINGERPRINT_BITS) - 1)) as u32;
+    (len as u32 & 0xff) << FINGERPRINT_BITS | fingerprint
+}
+
+/// The bytes a tag says the record's token has.
+#[inline]
+pub(crate) fn tagged_len(tag: u32) -> usize {
+    (tag >> FINGERPRINT_BITS) as usize
+}

@@ -1,0 +1,200 @@
+//! The read-only tables of tokens and character classes that `build.rs` wrote.
+//!
+//! In: bytes of a piece, or a character. Out: the rank of the token with exactly these bytes, or the
+//! character's class bits. Nothing is built at start-up: every table is read where it lies in the binary.
+//! Not here: how a text is cut into pieces (`split`) or pieces into tokens (`bpe`).
+
+use super::layout::{self, CLASS_BLOCK_BITS, LONGEST_TOKEN, RANK_BITS};
+
+/// What a rank is when no token has these bytes: higher than any.
+pub(super) const NO_TOKEN: u32 = u32::MAX;
+
+/// The tokens of one encoding.
+#[derive(Clone, Copy)]
+pub(super) struct Vocabulary {
+    tables: &'static Tables,
+    /// Tokens from this rank on belong to a larger encoding that shares the tables.
+    end: u32,
+}
+
+/// All of `o200k_base`; `o200k_harmony` differs from it in special tokens only.
+pub(super) const O200K: Vocabulary = Vocabulary { tables: &O200K_TABLES, end: NO_TOKEN };
+/// All of `cl100k_base`.
+pub(super) const CL100K: Vocabulary = Vocabulary { tables: &CL100K_TABLES, end: NO_TOKEN };
+/// All of `p50k_base`; `p50k_edit` differs from it in special tokens only.
+pub(super) const P50K: Vocabulary = Vocabulary { tables: &P50K_TABLES, end: NO_TOKEN };
+/// `r50k_base`: `p50k_base` without the runs of spaces that it added after the end-of-text token.
+pub(super) const R50K: Vocabulary = Vocabulary { tables: &P50K_TABLES, end: 50_256 };
+
+impl Vocabulary {
+    /// The rank of the token that is exactly these bytes, or [`NO_TOKEN`].
+    ///
+    /// Single bytes are not looked up: each is a token of every encoding, and `bpe` never asks.
+    #[inline]
+    pub(super) fn rank(self, piece: &[u8]) -> u32 {
+        let rank = match *piece {
+            [first, second] => self.tables.pair(first, second),
+            [_, _, _, ..] if piece.len() <= LONGEST_TOKEN => self.tables.find(piece).unwrap_or(NO_TOKEN),
+            _ => NO_TOKEN,
+        };
+        self.within(rank)
+    }
+
+    /// The rank of the token of two bytes, or [`NO_TOKEN`]; cheaper than [`Self::rank`].
+    #[inline]
+    pub(super) fn pair(self, first: u8, second: u8) -> u32 {
+        self.within(self.tables.pair(first, second))
+    }
+
+    #[inline]
+    fn within(self, rank: u32) -> u32 {
+        if rank < self.end { rank } else { NO_TOKEN }
+    }
+}
+
+/// The class bits of a character outside ASCII.
+#[inline]
+pub(super) fn class_of(character: u32) -> u8 {
+    let block = character.wrapping_shr(CLASS_BLOCK_BITS) as usize;
+    let within = character as usize & ((1 << CLASS_BLOCK_BITS) - 1);
+    let Some(&index) = CLASS_INDEX.get(block) else { return 0 };
+    CLASS_BLOCKS.get(usize::from(index).wrapping_shl(CLASS_BLOCK_BITS) | within).copied().unwrap_or(0)
+}
+
+/// The class bits of an ASCII character.
+#[inline]
+pub(super) fn class_of_ascii(byte: u8) -> u8 {
+    CLASS_ASCII.get(usize::from(byte)).copied().unwrap_or(0)
+}
+
+static CLASS_ASCII: &[u8; 128] = include_bytes!(concat!(env!("OUT_DIR"), "/class_ascii"));
+static CLASS_BLOCKS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/class_blocks"));
+static CLASS_INDEX: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/class_index"));
+
+/// Tokens of two bytes lie in a bitmap small enough for the first-level cache, because every merge starts
+/// with them. Longer ones lie in buckets: records of one bucket are neighbours, so that a search costs
+/// one jump to the bucket's offset and one to its records.
+struct Tables {
+    buckets: &'static [[u8; 4]],
+    records: &'static [u8],
+    pair_bits: &'static [[u8; 8]],
+    pair_first: &'static [[u8; 2]],
+    pair_ranks: &'static [[u8; 4]],
+    /// What leaves of a hash only the number of the bucket.
+    shift: u32,
+}
+
+macro_rules! tables {
+    ($name:literal) => {{
+        const BUCKETS: &[[u8; 4]] =
+            include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".buckets")).as_chunks().0;
+        Tables {
+            buckets: BUCKETS,
+            records: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".records")),
+            pair_bits: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".pair_bits")).as_chunks().0,
+            pair_first: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".pair_first")).as_chunks().0,
+            pair_ranks: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".pair_ranks")).as_chunks().0,
+            // One offset more than buckets, whose number is a power of two.
+            shift: 64_u32.saturating_sub(BUCKETS.len().ilog2()),
+        }
+    }};
+}
+
+static O200K_TABLES: Tables = tables!("o200k");
+static CL100K_TABLES: Tables = tables!("cl100k");
+static P50K_TABLES: Tables = tables!("p50k");
+
+impl Tables {
+    #[inline]
+    fn find(&self, piece: &[u8]) -> Option<u32> {
+        let hash = layout::hash(piece);
+        let bucket = hash.wrapping_shr(self.shift) as usize;
+        let start = u32::from_le_bytes(*self.buckets.get(bucket)?) as usize;
+        let end = u32::from_le_bytes(*self.buckets.get(bucket.wrapping_add(1))?) as usize;
+        let wanted = layout::tag(hash, piece.len());
+        let mut rest = self.records.get(start..end)?;
+        while let Some((header, after)) = rest.split_first_chunk::<4>() {
+            let header = u32::from_le_bytes(*header);
+            let tag = header.wrapping_shr(RANK_BITS);
+            let (token, after) = after.split_at_checked(layout::tagged_len(tag))?;
+            if tag == wanted && same(token, piece) {
+                return Some(header & ((1 << RANK_BITS) - 1));
+            }
+            rest = after;
+        }
+        None
+    }
+
+    #[inline]
+    fn pair(&self, first: u8, second: u8) -> u32 {
+        let word_index = usize::from(first) << 2 | usize::from(second) >> 6;
+        let bit = 1_u64.wrapping_shl(u32::from(second));
+        let word = self.pair_bits.get(word_index).map_or(0, |word| u64::from_le_bytes(*word));
+        if word & bit == 0 {
+            return NO_TOKEN;
+        }
+        let before = (word & bit.wrapping_sub(1)).count_ones() as usize;
+        let first_of_word = self.pair_first.get(word_index).map_or(0, |at| u16::from_le_bytes(*at));
+        let index = usize::from(first_of_word).wrapping_add(before);
+        self.pair_ranks.get(index).map_or(NO_TOKEN, |rank| u32::from_le_bytes(*rank))
+    }
+}
+
+/// Whether two slices of equal length, at least 3, are the same: in words, because tokens are short and a
+/// call of `memcmp` costs more than the comparison, in wasm above all.
+#[inline]
+fn same(token: &[u8], piece: &[u8]) -> bool {
+    if token.len() < 8 {
+        return match (token.first_chunk::<4>(), piece.first_chunk::<4>()) {
+            (Some(a), Some(b)) => a == b && token.last_chunk::<4>() == piece.last_chunk::<4>(),
+            _ => token == piece,
+        };
+    }
+    let (token_words, _) = token.as_chunks::<8>();
+    let (piece_words, _) = piece.as_chunks::<8>();
+    let equal = |(a, b): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*a) == u64::from_le_bytes(*b);
+    token.last_chunk::<8>() == piece.last_chunk::<8>() && token_words.iter().zip(piece_words).all(equal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rank_of_the_oracle_is_found_by_its_bytes() {
+        let encodings = [
+            (O200K, tiktoken_rs::o200k_base_singleton(), 199_998),
+            (CL100K, tiktoken_rs::cl100k_base_singleton(), 100_256),
+            (P50K, tiktoken_rs::p50k_base_singleton(), 50_281),
+            (R50K, tiktoken_rs::r50k_base_singleton(), 50_256),
+        ];
+        for (vocabulary, oracle, end) in encodings {
+            for rank in (0..end).filter(|&rank| !(end == 50_281 && rank == 50_256)) {
+                let token = oracle.decode_bytes(&[rank]).unwrap();
+                let expected = if token.len() == 1 { NO_TOKEN } else { rank };
+                assert_eq!(vocabulary.rank(&token), expected, "{token:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_token_have_no_rank() {
+        for piece in ["", "qzxw", " tollgate tollgate", &"=".repeat(1000), "<|endoftext|>"] {
+            assert_eq!(O200K.rank(piece.as_bytes()), NO_TOKEN, "{piece}");
+        }
+    }
+
+    #[test]
+    fn tokens_that_only_the_larger_encoding_has_stay_in_it() {
+        assert_eq!(P50K.rank(b"    "), 50_259);
+        assert_eq!(R50K.rank(b"    "), NO_TOKEN);
+        assert_eq!(P50K.pair(b' ', b' '), 50_257);
+        assert_eq!(R50K.pair(b' ', b' '), NO_TOKEN);
+    }
+
+    #[test]
+    fn classes_beyond_unicode_are_empty_and_do_not_panic() {
+        assert_eq!(class_of(u32::MAX), 0);
+        assert_eq!(class_of_ascii(u8::MAX), 0);
+    }
+}
