@@ -202,6 +202,14 @@ mod tests {
     }
 
     #[test]
+    fn keys_come_out_sorted() {
+        let entry = |key: &[u8]| wrap(1, &[wrap(1, key), wrap(2, &double(1.0))].concat());
+        let tree = decode(&[entry(b"b"), entry(b"c"), entry(b"a")].concat());
+        let one = |key: &str| (key.to_owned(), Value::Number("1".to_owned()));
+        assert_eq!(tree, Ok(Value::Map(vec![one("a"), one("b"), one("c")])));
+    }
+
+    #[test]
     fn every_malformed_message_is_an_error_with_its_reason() {
         for (value, reason) in [
             (&[][..], "a Value is empty"),

@@ -196,6 +196,19 @@ fn a_secret_is_never_part_of_an_error() {
 }
 
 #[test]
+fn what_is_inside_a_secret_is_secret_too() {
+    static SAFE: Section = Section::new(
+        "",
+        "A safe.",
+        &[optional("codes", Kind::List(&Kind::Integer), "none", "Open it.").secret()],
+    );
+    let errors = read(br#"{"codes": [1, "hunter2"]}"#, |node| {
+        node.section(&SAFE).read("codes", kind::list(kind::integer))
+    });
+    assert_eq!(errors.unwrap_err().to_string(), "codes[1]: \"…\" is not a whole number such as 50_000");
+}
+
+#[test]
 fn long_values_are_shortened() {
     let text = errors(&format!("{{\"open\": \"{}\"}}", "x".repeat(10_000)));
     assert_eq!(text, format!("open: \"{}…\" is not true or false", "x".repeat(40)));
