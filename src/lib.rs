@@ -20,4 +20,5 @@
 pub mod api;
 pub mod identity;
 pub mod metrics;
+pub mod store;
 pub mod units;
