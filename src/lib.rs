@@ -19,6 +19,7 @@
 
 pub mod api;
 pub mod identity;
+pub mod limits;
 pub mod metrics;
 pub mod store;
 pub mod units;
