@@ -20,6 +20,8 @@
 pub mod api;
 pub mod config;
 pub mod identity;
+pub mod limits;
 pub mod metrics;
+pub mod store;
 pub mod tokens;
 pub mod units;

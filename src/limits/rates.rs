@@ -130,7 +130,8 @@ impl Rates {
 mod tests {
     use super::*;
 
-    const USAGE: Usage = Usage { input: 1_000, cached_input: 2_000, cache_write: 0, output: 300, reasoning: 200 };
+    const USAGE: Usage =
+        Usage { input: 1_000, cached_input: 2_000, cache_write: 0, output: 300, reasoning: 200 };
 
     /// A glob of the price list.
     fn glob(pattern: &str) -> Glob {
@@ -140,7 +141,13 @@ mod tests {
     #[test]
     fn money_agrees_with_a_bill_made_by_hand() {
         // gpt-4o-mini as listed by OpenAI: 0.15, cached 0.075 and 0.60 USD per million tokens.
-        let price = Price { input: 150_000_000, cached_input: 75_000_000, cache_write: 150_000_000, output: 600_000_000, reasoning: 600_000_000 };
+        let price = Price {
+            input: 150_000_000,
+            cached_input: 75_000_000,
+            cache_write: 150_000_000,
+            output: 600_000_000,
+            reasoning: 600_000_000,
+        };
         // 1,000 x 0.15 + 2,000 x 0.075 + 500 x 0.60 = 600 micro-dollars
         assert_eq!(price.of(&USAGE), NanoUsd(600_000));
     }
@@ -149,13 +156,20 @@ mod tests {
     fn fractions_of_a_nano_dollar_are_rounded_up_once() {
         let price = Price { input: 37_500, output: 37_500, ..Price::default() };
         assert_eq!(price.of(&Usage { input: 1, output: 1, ..Usage::default() }), NanoUsd(1));
-        assert_eq!(price.of(&Usage { input: u64::MAX, output: u64::MAX, ..Usage::default() }), NanoUsd(1_383_505_805_528_216_372));
+        assert_eq!(
+            price.of(&Usage { input: u64::MAX, output: u64::MAX, ..Usage::default() }),
+            NanoUsd(1_383_505_805_528_216_372)
+        );
     }
 
     #[test]
     fn weights_make_tokens_of_the_classes() {
         assert_eq!(Weights::default().tokens(&USAGE), Amount(3_500));
-        let weights = Weights { cached_input: Ratio { ppm: 100_000 }, reasoning: Ratio { ppm: 4_000_000 }, ..Weights::default() };
+        let weights = Weights {
+            cached_input: Ratio { ppm: 100_000 },
+            reasoning: Ratio { ppm: 4_000_000 },
+            ..Weights::default()
+        };
         assert_eq!(weights.tokens(&USAGE), Amount(1_000 + 200 + 300 + 800));
     }
 

@@ -14,8 +14,13 @@ use crate::limits::rates::Rates;
 use crate::units::Amount;
 
 /// Everything that can be counted, in the order of the reference.
-pub static COUNTED: &[&Counted] =
-    &[&requests::REQUESTS, &tokens::TOKENS, &input_tokens::INPUT_TOKENS, &output_tokens::OUTPUT_TOKENS, &cost_usd::COST_USD];
+pub static COUNTED: &[&Counted] = &[
+    &requests::REQUESTS,
+    &tokens::TOKENS,
+    &input_tokens::INPUT_TOKENS,
+    &output_tokens::OUTPUT_TOKENS,
+    &cost_usd::COST_USD,
+];
 
 /// One thing that a limit can count.
 #[derive(Debug)]

@@ -1,0 +1,293 @@
+//! One budget: the state of one limit for one caller, and everything that can be asked of it at one moment.
+//!
+//! In: the limit's [`Shape`], the payload the store had (or none), and `now`. Out: what is left, whether an amount
+//! fits or how long until it does, and the payload to store. All integers, exact, rounded against the caller.
+//! Not here: the arithmetic of each algorithm (`token_bucket`, `window`), several limits at once (`limits`), storing
+//! (`store`).
+//!
+//! # Which time counts
+//!
+//! Workers read the clock independently and store in another order than they read, and the clock may be set. A moment
+//! up to [`CLOCK_DISORDER`] before the one last stored is taken for disorder: the budget stays at the later one, so
+//! that no refill happens twice. One further back is taken for a clock that was set: the budget goes on from there
+//! with what was spent, so that it does not stand still until the old time comes again.
+
+use super::token_bucket::TokenBucket;
+use super::window::{self, Windows};
+use crate::store::{Entry, PAYLOAD_BYTES, Payload};
+use crate::units::{Amount, Span, Timestamp};
+
+/// How far a moment may lie before the last one and still count as the same clock.
+///
+/// Far more than a worker can be held up between reading the clock and storing, little enough to stand still for.
+pub const CLOCK_DISORDER: Span = Span::from_secs(60);
+
+/// How a budget is given back over time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// Continuously, up to the burst.
+    #[default]
+    TokenBucket,
+    /// As calls leave the last window's length, estimated from two windows.
+    SlidingWindow,
+    /// All at once, when a window of the UTC calendar ends.
+    FixedWindow,
+}
+
+/// What a limit allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// How it is given back.
+    pub algorithm: Algorithm,
+    /// How much per window.
+    pub max: Amount,
+    /// Token bucket only: how much at once.
+    pub burst: Amount,
+    /// Over which time; none counts as a nanosecond.
+    pub window: Span,
+}
+
+impl Shape {
+    /// The most that can be spent at once: nothing larger is ever allowed.
+    #[must_use]
+    pub const fn capacity(&self) -> Amount {
+        match self.algorithm {
+            Algorithm::TokenBucket => self.burst,
+            Algorithm::SlidingWindow | Algorithm::FixedWindow => self.max,
+        }
+    }
+
+    pub(super) fn window_nanos(&self) -> u64 {
+        self.window.0.max(1)
+    }
+}
+
+/// How long until an amount fits if nothing else is charged or given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// It is more than an untouched budget holds, or nothing is ever given back.
+    Never,
+    /// Exactly so long: a nanosecond earlier it is still refused.
+    For(Span),
+}
+
+/// An amount does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What was asked for.
+    pub asked: Amount,
+    /// What would have fitted.
+    pub available: Amount,
+    /// How long until it fits.
+    pub wait: Wait,
+}
+
+/// A budget at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    shape: Shape,
+    now: Timestamp,
+    at: Timestamp,
+    ledger: Ledger,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ledger {
+    Bucket(TokenBucket),
+    Windows(Windows),
+}
+
+impl Budget {
+    /// The budget as it is `now`; untouched if nothing is stored, or nothing that can be read.
+    ///
+    /// What was stored under another shape of the same limit keeps what was spent, as near as it can be said.
+    #[must_use]
+    pub fn open(shape: Shape, stored: Option<&Payload>, now: Timestamp) -> Self {
+        let Some((stored_at, ledger)) = stored.and_then(decode) else {
+            return Self { shape, now, at: now, ledger: Ledger::untouched(&shape, now) };
+        };
+        let disordered = stored_at > now && stored_at.since(now) <= CLOCK_DISORDER;
+        let at = if disordered { stored_at } else { now };
+        Self { shape, now, at, ledger: ledger.under(&shape).advanced(&shape, stored_at, at) }
+    }
+
+    /// The moment at which charges count; a later refund needs it.
+    #[must_use]
+    pub const fn counted_at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// What is spent; more than the capacity if there is a debt.
+    #[must_use]
+    pub fn spent(&self) -> Amount {
+        Amount(match &self.ledger {
+            Ledger::Bucket(bucket) => bucket.spent,
+            Ledger::Windows(windows) => windows.spent(&self.shape, self.at),
+        })
+    }
+
+    /// What can be reserved at once.
+    #[must_use]
+    pub fn available(&self) -> Amount {
+        self.shape.capacity() - self.spent()
+    }
+
+    /// Charges an amount that has been used already, be it a debt.
+    pub fn charge(&mut self, amount: Amount) {
+        match &mut self.ledger {
+            Ledger::Bucket(bucket) => bucket.charge(amount.0),
+            Ledger::Windows(windows) => windows.charge(amount.0),
+        }
+    }
+
+    /// Charges an amount if it fits; nothing always fits, even into a debt.
+    ///
+    /// # Errors
+    /// [`Refused`]; the budget is as before.
+    pub fn reserve(&mut self, amount: Amount) -> Result<(), Refused> {
+        let available = self.available();
+        if amount > available {
+            return Err(Refused { asked: amount, available, wait: self.wait_for(amount) });
+        }
+        self.charge(amount);
+        Ok(())
+    }
+
+    /// Gives back a charge of `reserved_at` (see [`Budget::counted_at`]) and says how much of it counted.
+    ///
+    /// It counts where it was charged and not where it has expired: in a bucket nothing if it has been full since, in a
+    /// window nothing if it is more than one window ago. If nothing counted, the state is as before.
+    pub fn refund(&mut self, amount: Amount, reserved_at: Timestamp) -> Amount {
+        Amount(match &mut self.ledger {
+            Ledger::Bucket(bucket) => bucket.refund(amount.0, reserved_at, self.at),
+            Ledger::Windows(windows) => windows.refund(&self.shape, amount.0, reserved_at, self.at),
+        })
+    }
+
+    /// How long until the amount fits; no time at all if it does.
+    #[must_use]
+    pub fn wait_for(&self, amount: Amount) -> Wait {
+        if amount.is_zero() {
+            return Wait::For(Span::ZERO);
+        }
+        if amount > self.shape.capacity() {
+            return Wait::Never;
+        }
+        self.until_spent(self.shape.capacity() - amount).map_or(Wait::Never, Wait::For)
+    }
+
+    /// How long until a bucket is full again, or the present window ends.
+    #[must_use]
+    pub fn reset_in(&self) -> Span {
+        match &self.ledger {
+            Ledger::Bucket(_) => self.until_spent(Amount::ZERO).unwrap_or(Span::MAX),
+            Ledger::Windows(_) => self.seen_now(Span(window::remaining(&self.shape, self.at))),
+        }
+    }
+
+    /// From when on the budget equals an untouched one, if nothing else is charged.
+    #[must_use]
+    pub fn idle_at(&self) -> Timestamp {
+        self.now + self.until_spent(Amount::ZERO).unwrap_or(Span::MAX)
+    }
+
+    /// How much of the capacity is spent, of [`u8::MAX`], rounded up.
+    #[must_use]
+    pub fn fill(&self) -> u8 {
+        let (spent, capacity) = (u128::from(self.spent().0), u128::from(self.shape.capacity().0));
+        if spent >= capacity {
+            return if spent == 0 { 0 } else { u8::MAX };
+        }
+        // Less than all of it: the capacity is not zero, and the share is at most the whole.
+        u8::try_from(spent.saturating_mul(u128::from(u8::MAX)).div_ceil(capacity)).unwrap_or(u8::MAX)
+    }
+
+    /// What the store keeps of it.
+    #[must_use]
+    pub fn entry(&self) -> Entry {
+        Entry { payload: self.encode(), idle_at: self.idle_at(), fill: self.fill() }
+    }
+
+    /// Its state, which [`Budget::open`] reads.
+    #[must_use]
+    pub fn encode(&self) -> Payload {
+        let (kind, fields) = match self.ledger {
+            Ledger::Bucket(TokenBucket { spent, fraction, full_at }) => {
+                (BUCKET, [spent, fraction, full_at.0])
+            }
+            Ledger::Windows(Windows { own, carried, previous }) => (WINDOWS, [own, carried, previous]),
+        };
+        let fields = [kind, self.at.0].into_iter().chain(fields);
+        let mut payload = [0; PAYLOAD_BYTES];
+        for (place, field) in payload.as_chunks_mut::<8>().0.iter_mut().zip(fields) {
+            *place = field.to_le_bytes();
+        }
+        payload
+    }
+
+    fn until_spent(&self, target: Amount) -> Option<Span> {
+        let span = match &self.ledger {
+            Ledger::Bucket(bucket) => bucket.until_spent(&self.shape, target.0),
+            Ledger::Windows(windows) => windows.until_spent(&self.shape, self.at, target.0),
+        }?;
+        Some(if span.is_zero() { span } else { self.seen_now(span) })
+    }
+
+    /// A span from the moment that counts, as the caller sees it.
+    fn seen_now(&self, span: Span) -> Span {
+        self.at.since(self.now) + span
+    }
+}
+
+impl Ledger {
+    fn untouched(shape: &Shape, at: Timestamp) -> Self {
+        match shape.algorithm {
+            Algorithm::TokenBucket => Self::Bucket(TokenBucket::full(at)),
+            Algorithm::SlidingWindow | Algorithm::FixedWindow => Self::Windows(Windows::default()),
+        }
+    }
+
+    /// The same state under the algorithm the limit has now: what counted goes on counting.
+    fn under(self, shape: &Shape) -> Self {
+        match (shape.algorithm, self) {
+            (Algorithm::TokenBucket, Self::Windows(windows)) => {
+                let bucket = TokenBucket::full(Timestamp::default());
+                Self::Bucket(TokenBucket { spent: windows.counted(), ..bucket })
+            }
+            (Algorithm::SlidingWindow | Algorithm::FixedWindow, Self::Bucket(bucket)) => {
+                Self::Windows(Windows { own: bucket.spent, ..Windows::default() })
+            }
+            (_, unchanged) => unchanged,
+        }
+    }
+
+    fn advanced(mut self, shape: &Shape, from: Timestamp, to: Timestamp) -> Self {
+        match &mut self {
+            Self::Bucket(bucket) => bucket.advance(shape, from, to),
+            Self::Windows(windows) => windows.advance(shape, from, to),
+        }
+        self
+    }
+}
+
+// The first field of a payload, five little-endian numbers: kind, moment, and the three of the ledger.
+const BUCKET: u64 = 1;
+const WINDOWS: u64 = 2;
+
+fn decode(payload: &Payload) -> Option<(Timestamp, Ledger)> {
+    let mut fields = payload.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
+    let mut next = || fields.next();
+    let (kind, at) = (next()?, Timestamp(next()?));
+    let (first, second, third) = (next()?, next()?, next()?);
+    let ledger = match kind {
+        BUCKET => Ledger::Bucket(TokenBucket { spent: first, fraction: second, full_at: Timestamp(third) }),
+        WINDOWS => Ledger::Windows(Windows { own: first, carried: second, previous: third }),
+        _ => return None,
+    };
+    Some((at, ledger))
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

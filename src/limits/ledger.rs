@@ -1,0 +1,93 @@
+//! The budgets as one event of an exchange sees them: the table, the time, and a tally of what the table had to do.
+//!
+//! In: a table and `now`. Out: budgets opened, changed and stored. Not here: which budgets (`reservation`).
+
+use core::cell::Cell;
+
+use super::budget::{Budget, Shape};
+use crate::store::{Change, Failure, Key, KeyHasher, Lines, Place, Table, Updated};
+use crate::units::Timestamp;
+
+/// Access to budgets at one moment.
+pub struct Ledger<'a> {
+    pub(super) table: &'a Table<&'a dyn Lines>,
+    pub(super) keys: &'a KeyHasher,
+    pub(super) now: Timestamp,
+    tally: Cell<Tally>,
+}
+
+/// What the table had to do, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Writes done again because another worker came first.
+    pub retries: u64,
+    /// Budgets in use that made room for others.
+    pub evictions: u64,
+    /// Charges to budgets that callers share for want of room.
+    pub overflows: u64,
+    /// Budgets that could not be read or written before a call.
+    pub failed_reservations: u64,
+    /// Budgets that could not be settled after one.
+    pub failed_settlements: u64,
+}
+
+impl<'a> Ledger<'a> {
+    /// The budgets of a table, `now`.
+    #[must_use]
+    pub fn new(table: &'a Table<&'a dyn Lines>, keys: &'a KeyHasher, now: Timestamp) -> Self {
+        Self { table, keys, now, tally: Cell::default() }
+    }
+
+    /// What the table had to do since this was asked last.
+    #[must_use]
+    pub fn take_tally(&self) -> Tally {
+        self.tally.take()
+    }
+
+    /// Changes a budget; `change` is run again whenever another worker came first, and its change is stored if it says so.
+    pub(super) fn change<T>(
+        &self,
+        shape: Shape,
+        key: &Key,
+        place: Option<Place>,
+        change: impl Fn(&mut Budget) -> (T, bool),
+    ) -> Result<Updated<T>, Failure> {
+        let run = |stored: Option<&_>| {
+            let mut budget = Budget::open(shape, stored, self.now);
+            let (answer, changed) = change(&mut budget);
+            (answer, if changed { Change::Put(budget.entry()) } else { Change::Keep })
+        };
+        let updated = match place {
+            None => self.table.update(key, self.now, run),
+            Some(place) => self.table.settle(key, place, self.now, run),
+        };
+        self.count(|tally| match &updated {
+            Ok(Updated { retries, evicted, place, .. }) => {
+                tally.retries = tally.retries.saturating_add(u64::from(*retries));
+                tally.evictions = tally.evictions.saturating_add(u64::from(*evicted));
+                tally.overflows = tally.overflows.saturating_add(u64::from(*place == Place::Shared));
+            }
+            Err(Failure::Contended { tries }) => {
+                tally.retries = tally.retries.saturating_add(u64::from(*tries))
+            }
+            Err(Failure::Unavailable) => {}
+        });
+        updated
+    }
+
+    /// Looks at a budget.
+    pub(super) fn look<T>(
+        &self,
+        shape: Shape,
+        key: &Key,
+        look: impl FnOnce(&Budget) -> T,
+    ) -> Result<T, Failure> {
+        self.table.peek(key, self.now, |stored| look(&Budget::open(shape, stored, self.now)))
+    }
+
+    pub(super) fn count(&self, change: impl FnOnce(&mut Tally)) {
+        let mut tally = self.tally.get();
+        change(&mut tally);
+        self.tally.set(tally);
+    }
+}

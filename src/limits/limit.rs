@@ -1,0 +1,183 @@
+//! One limit, what it holds of a call, and where its budget stands.
+//!
+//! In: a [`Subject`] and an [`Estimate`]. Out: a key, an amount, a [`Standing`]. Not here: reserving.
+
+use std::rc::Rc;
+
+use super::budget::{Budget, Shape};
+use super::counted::Counted;
+use super::rates::Rates;
+use crate::api::Usage;
+use crate::config::{Glob, Ratio};
+use crate::identity::Caller;
+use crate::store::{Key, KeyHasher};
+use crate::units::{Amount, Span, Tokens};
+
+/// What is counted, per which dimensions, how much, over which window.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    /// Its name within its tier.
+    pub name: Rc<str>,
+    /// Its tier's name: tiers have budgets of their own.
+    pub tier: Rc<str>,
+    /// What it counts.
+    pub counts: &'static Counted,
+    /// The dimensions it is counted per; none means one budget for the whole tier.
+    pub per: Vec<Rc<str>>,
+    /// How much over which window, and how it is given back.
+    pub shape: Shape,
+    /// The models it applies to; all, if empty.
+    pub models: Vec<Glob>,
+    /// Whether it only reports what it would refuse.
+    pub shadow: bool,
+    /// From which share of the budget on it warns.
+    pub warn_at: Ratio,
+}
+
+/// Whom and what a call is counted for.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The dimensions read from the request.
+    pub caller: &'a Caller,
+    /// The model asked for; empty if the request does not say, or could not be read.
+    pub model: &'a str,
+    /// The API format's name.
+    pub api: &'static str,
+}
+
+/// Dimensions that need not be configured.
+pub const BUILT_IN_DIMENSIONS: [&str; 2] = ["model", "api"];
+
+impl<'a> Subject<'a> {
+    /// The value of a dimension; empty if the call lacks it, so that all calls that do share one budget.
+    #[must_use]
+    pub fn value(&self, dimension: &str) -> &'a [u8] {
+        match dimension {
+            "model" => self.model.as_bytes(),
+            "api" => self.api.as_bytes(),
+            _ => self.caller.value(dimension).unwrap_or_default(),
+        }
+    }
+}
+
+/// What a call is expected to use.
+#[derive(Clone, Debug)]
+pub struct Estimate {
+    /// Its input.
+    pub input: Tokens,
+    /// Whether the input was counted rather than guessed.
+    pub exact: bool,
+    /// The bound that the request sets on its output.
+    pub max_output: Option<u64>,
+    /// The output that such calls have lately had.
+    pub expected_output: Tokens,
+    /// The largest share of a budget that is held for output.
+    pub at_most: Ratio,
+    /// What the tokens are worth.
+    pub rates: Rates,
+}
+
+impl Estimate {
+    /// The usage to be reported where nothing better is known.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let output =
+            self.max_output.map_or(self.expected_output.0, |bound| bound.min(self.expected_output.0));
+        Usage { input: self.input.0, output, ..Usage::default() }
+    }
+}
+
+impl Limit {
+    /// Whether it applies to a model. If the model is unknown it does, whatever its patterns: a body that we cannot
+    /// read is no way around it.
+    #[must_use]
+    pub fn applies_to(&self, model: &str) -> bool {
+        self.models.is_empty() || model.is_empty() || self.models.iter().any(|pattern| pattern.matches(model))
+    }
+
+    /// Whether it can be decided before the body is read.
+    #[must_use]
+    pub fn is_known_at_once(&self) -> bool {
+        let needs_model = !self.models.is_empty() || self.per.iter().any(|dimension| **dimension == *"model");
+        self.counts.is_known_at_once() && !needs_model
+    }
+
+    /// The key of its budget for a subject.
+    pub(super) fn key(&self, keys: &KeyHasher, subject: &Subject<'_>) -> Key {
+        // A limit that comes to count something else begins anew.
+        let name = [&*self.tier, &*self.name, self.counts.name].join("/");
+        keys.key(&name, self.per.iter().map(|dimension| (&**dimension, subject.value(dimension))))
+    }
+
+    /// How much to hold for a call: its input, and for output what the request allows if that is a fair share of the budget,
+    /// else what such calls have lately had, up to that share.
+    ///
+    /// A call whose input fits an unused budget never has more held than that budget: the output that does not fit becomes
+    /// debt if it comes. A guess never has more held either, or it would be refused for ever by a mere guess.
+    pub(super) fn hold(&self, estimate: &Estimate) -> Amount {
+        let amount = |output: u64| {
+            let usage = Usage { input: estimate.input.0, output, ..Usage::default() };
+            (self.counts.amount)(&usage, &estimate.rates)
+        };
+        let input = amount(0);
+        let capacity = self.shape.capacity();
+        let share = Amount(estimate.at_most.of(capacity.0));
+        let expected = (amount(estimate.expected_output.0) - input).min(share);
+        let output = match estimate.max_output.map(|bound| amount(bound) - input) {
+            Some(allowed) if allowed <= share => allowed,
+            Some(allowed) => allowed.min(expected),
+            None => expected,
+        };
+        if input <= capacity || !estimate.exact { (input + output).min(capacity) } else { input + output }
+    }
+
+    /// Where a budget of this limit stands.
+    pub(super) fn standing(self: &Rc<Self>, budget: &Budget) -> Standing {
+        Standing {
+            limit: self.clone(),
+            available: budget.available(),
+            spent: budget.spent(),
+            reset: budget.reset_in(),
+        }
+    }
+}
+
+/// Where one caller's budget of a limit stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The limit.
+    pub limit: Rc<Limit>,
+    /// What can still be spent at once.
+    pub available: Amount,
+    /// What is spent; more than the capacity if there is a debt.
+    pub spent: Amount,
+    /// Until the budget is full again, or its window ends.
+    pub reset: Span,
+}
+
+impl Standing {
+    /// How much of the budget is used, in percent, rounded down; more than 100 in debt.
+    #[must_use]
+    pub fn used_percent(&self) -> u64 {
+        let capacity = u128::from(self.limit.shape.capacity().0).max(1);
+        let percent = u128::from(self.spent.0).saturating_mul(100).checked_div(capacity).unwrap_or(u128::MAX);
+        u64::try_from(percent).unwrap_or(u64::MAX)
+    }
+
+    /// Whether more is used than the limit lets pass without a warning.
+    #[must_use]
+    pub fn is_past_warning(&self) -> bool {
+        self.spent.0 >= self.limit.warn_at.of(self.limit.shape.capacity().0)
+    }
+
+    /// The one of which the smallest share is left: what clients should look at.
+    pub fn most_constrained<'s>(standings: impl IntoIterator<Item = &'s Self>) -> Option<&'s Self> {
+        standings.into_iter().min_by(|one, other| {
+            // one.available / one.capacity < other.available / other.capacity, without division
+            let cross = |left: &Self, right: &Self| {
+                u128::from(left.available.0).saturating_mul(u128::from(right.limit.shape.capacity().0))
+            };
+            cross(one, other).cmp(&cross(other, one))
+        })
+    }
+}

@@ -1,0 +1,27 @@
+//! Limits and the budgets behind them: what a call holds before it goes upstream, and what it is charged after.
+//!
+//! ```text
+//! Estimate ──▶ reserve (all limits or none) ──▶ Reservation ──▶ settle | keep        (consumed exactly once)
+//!                         └──▶ Refusal: which limit, how much, how long
+//! ```
+//!
+//! In: a tier's [`Limit`]s, the [`Subject`] they are counted for, an [`Estimate`]. Out: [`Granted`] or a [`Refusal`]. Not here:
+//! which tier a call has (`tiers`), what a refusal looks like (`reply`), where budgets are kept (`store`).
+
+pub mod budget;
+mod counted;
+mod ledger;
+mod limit;
+mod output_reserve;
+mod rates;
+mod reservation;
+mod token_bucket;
+mod window;
+
+pub use budget::{Algorithm, Shape, Wait};
+pub use counted::{COUNTED, Counted, Unit, counted};
+pub use ledger::{Ledger, Tally};
+pub use limit::{BUILT_IN_DIMENSIONS, Estimate, Limit, Standing, Subject};
+pub use output_reserve::OutputReserve;
+pub use rates::{Price, Prices, Rates, Weights};
+pub use reservation::{Granted, Refusal, Reservation, reserve, would_refuse_at_once};

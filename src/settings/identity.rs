@@ -1,0 +1,103 @@
+//! `identity` and `missing`: which dimensions there are and where each is read.
+//!
+//! In: nodes of the configuration. Out: [`Dimension`]s. Not here: reading them from requests (`identity`).
+
+use std::rc::Rc;
+
+use crate::config::{Fields, Kind, Node, Section, kind, optional, with_default};
+use crate::identity::{Dimension, Missing, Source};
+use crate::limits::BUILT_IN_DIMENSIONS;
+
+pub(super) const MISSING: [(&str, Missing); 2] = [("share", Missing::Share), ("refuse", Missing::Refuse)];
+
+pub(super) static DIMENSION: Section = Section::new(
+    "identity.<name>",
+    "Where one dimension is read: one of `header`, `metadata`, `property`, `source_ip` or `any`; or only a `default`. A header is only as good as whoever sets it: have Envoy remove it from clients' requests and set it from a verified key or token.",
+    &[
+        optional("header", Kind::Name, "not read from a header", "A request header."),
+        optional("scheme", Kind::Name, "the whole value", "With `header`: the word before the value, such as `Bearer`; a value without it does not count."),
+        optional(
+            "metadata",
+            Kind::List(&Kind::Name),
+            "not read from metadata",
+            "Dynamic metadata of another filter: its namespace, then the keys inside, such as `[envoy.filters.http.jwt_authn, jwt_payload, sub]`.",
+        ),
+        optional("property", Kind::List(&Kind::Name), "not read from an attribute", "One of Envoy's attributes by the parts of its path, such as `[request, host]`."),
+        with_default("source_ip", Kind::Flag, "false", "The client's address as Envoy knows it, without the port."),
+        optional("any", Kind::List(&Kind::Section(&DIMENSION)), "one source only", "Several sources; the first that yields a value decides."),
+        with_default("secret", Kind::Flag, "false", "Keep only a keyed hash of the value: it is neither stored nor logged nor exported."),
+        optional("default", Kind::Name, "none", "The value of calls for which no source yields one."),
+    ],
+);
+
+/// One dimension, still without its name and what becomes of calls that lack it.
+pub(super) fn dimension(node: &Node<'_>) -> Option<Dimension> {
+    let fields = node.section(&DIMENSION);
+    let sources = sources(&fields);
+    let secret = fields.read("secret", kind::flag);
+    let default = fields.read("default", kind::name).map(Rc::from);
+    Some(Dimension { name: "".into(), sources: sources?, secret: secret?, default, missing: Missing::Share })
+}
+
+fn sources(fields: &Fields<'_>) -> Option<Vec<Source>> {
+    const WAYS: [&str; 5] = ["header", "metadata", "property", "source_ip", "any"];
+    let header = fields.read("header", kind::name);
+    let scheme = fields.read("scheme", kind::name);
+    let metadata = fields.read("metadata", path);
+    let property = fields.read("property", path);
+    let source_ip = fields.read("source_ip", kind::flag)?;
+    let any = fields.read("any", kind::list(alternative));
+    if scheme.is_some() && !fields.has("header") {
+        return fields.rule("scheme", "needs a `header` that it stands in");
+    }
+    if fields.has("default") && !WAYS.iter().any(|way| fields.has(way)) {
+        return Some(Vec::new());
+    }
+    Some(match fields.exactly_one(&WAYS)? {
+        "header" => vec![Source::Header { name: header?.to_ascii_lowercase(), scheme }],
+        "metadata" => vec![Source::Metadata(metadata?)],
+        "property" => vec![Source::Property(property?)],
+        "any" => any?.into_iter().flatten().collect(),
+        _ if source_ip => vec![Source::SourceIp],
+        _ => return fields.rule("source_ip", "says nothing if it is false; leave it out"),
+    })
+}
+
+/// One of several sources. What holds for the whole dimension belongs beside `any`, not inside.
+fn alternative(node: &Node<'_>) -> Option<Vec<Source>> {
+    let fields = node.section(&DIMENSION);
+    for outer in ["secret", "default", "any"] {
+        if fields.has(outer) {
+            return fields.rule(outer, "belongs beside the outer `any`");
+        }
+    }
+    sources(&fields)
+}
+
+fn path(node: &Node<'_>) -> Option<Vec<String>> {
+    let parts = kind::list(kind::name)(node)?;
+    if parts.is_empty() { node.unexpected("a list of at least one text") } else { Some(parts) }
+}
+
+/// Gives dimensions their names and what becomes of calls that lack them.
+pub(super) fn with_missing(
+    fields: &Fields<'_>,
+    dimensions: Vec<(String, Dimension)>,
+    missing: Vec<(String, Missing)>,
+) -> Vec<Dimension> {
+    for (name, _) in &missing {
+        if !dimensions.iter().any(|(dimension, _)| dimension == name) {
+            fields.rule::<()>("missing", format!("names `{name}`, which `identity` does not have"));
+        }
+    }
+    for (name, _) in &dimensions {
+        if BUILT_IN_DIMENSIONS.contains(&name.as_str()) {
+            fields.rule::<()>("identity", format!("declares `{name}`, which is built in"));
+        }
+    }
+    let named = |(name, dimension): (String, Dimension)| {
+        let missing = missing.iter().find(|(of, _)| *of == name).map_or(Missing::Share, |(_, missing)| *missing);
+        Dimension { name: name.into(), missing, ..dimension }
+    };
+    dimensions.into_iter().map(named).collect()
+}

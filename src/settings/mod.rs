@@ -1,0 +1,162 @@
+//! The whole configuration, resolved: what the operator wrote becomes one immutable [`Config`], or errors.
+//!
+//! In: the bytes of the plugin configuration. Out: [`Config`] or [`ConfigErrors`]. One file per section; each owns its table of
+//! options, from which the reference is generated. Not here: how values are read and errors collected (`config`).
+
+mod counting;
+mod identity;
+mod limits;
+mod prices;
+
+use crate::config::{self, ConfigErrors, Kind, Node, Section, kind, optional, required, with_default};
+use crate::identity::{Salt, Sources};
+use crate::limits::{Prices, Rates};
+use crate::tiers::Tiers;
+
+pub use counting::{Counting, OnAbort};
+
+/// Everything the filter does is decided by this.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who calls.
+    pub identity: Sources,
+    /// What callers may spend.
+    pub tiers: Tiers,
+    /// How tokens are counted.
+    pub counting: Counting,
+    /// What models cost.
+    pub prices: Prices,
+    /// Whether requests are held until their bodies are counted.
+    pub hold: Hold,
+    /// How many budgets the table has room for.
+    pub budgets: u32,
+}
+
+/// Whether requests are held until their bodies are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// If the host can, which is found out.
+    Auto,
+    /// Always: the host is known to be able.
+    Always,
+    /// Never.
+    Never,
+}
+
+const HOLDS: [(&str, Hold); 3] = [("auto", Hold::Auto), ("always", Hold::Always), ("never", Hold::Never)];
+
+static ROOT: Section = Section::new(
+    "",
+    "The filter's configuration, as YAML in `configuration` of the filter (a `google.protobuf.Struct`) or as JSON text in a `google.protobuf.StringValue`.",
+    &[
+        with_default(
+            "identity",
+            Kind::Map(&Kind::Section(&identity::DIMENSION)),
+            "{}",
+            "Dimensions by name, and where each is read. The dimension `tier` chooses the tier; `model` and `api` need not be declared.",
+        ),
+        optional(
+            "salt",
+            Kind::Name,
+            "a random key for each Envoy process",
+            "Keys the hashes of secrets. The same salt in all processes makes their hashes agree.",
+        )
+        .secret(),
+        with_default(
+            "missing",
+            Kind::Map(&Kind::Choice(&kind::names(&identity::MISSING))),
+            "{}",
+            "What becomes of calls that lack a dimension, by its name: `share` (they share one budget) or `refuse` (401). `share` where it is not said.",
+        ),
+        required("tiers", Kind::Map(&Kind::Section(&limits::TIER)), "Tiers by name."),
+        with_default(
+            "warn_at",
+            Kind::Fraction,
+            "0.8",
+            "From which share of a budget on allowed calls carry a warning, unless the limit says otherwise.",
+        ),
+        with_default("counting", Kind::Section(&counting::COUNTING), "{}", "How tokens are counted."),
+        with_default(
+            "prices",
+            Kind::List(&Kind::Section(&prices::PRICE)),
+            "[]",
+            "The price list; the first row that matches a model has its price. A model without a row costs, class by class, the highest price of the list.",
+        ),
+        with_default(
+            "hold",
+            Kind::Choice(&kind::names(&HOLDS)),
+            "auto",
+            "Whether requests are held until their bodies are counted. `always` needs `allow_on_headers_stop_iteration: true` on the filter, without which held requests hang; `auto` finds out whether it is there.",
+        ),
+        with_default(
+            "budgets",
+            Kind::Integer,
+            "65_536",
+            "How many budgets are kept at most (from 64 to 16,777,216, rounded up to a power of two); each takes 64 bytes. A change starts all budgets anew.",
+        ),
+    ],
+);
+
+/// Every section, in the order of the reference.
+pub static SECTIONS: &[&Section] = &[
+    &ROOT,
+    &identity::DIMENSION,
+    &limits::TIER,
+    &limits::LIMIT,
+    &counting::COUNTING,
+    &counting::WEIGHTS,
+    &counting::SCALE,
+    &counting::OUTPUT_RESERVE,
+    &prices::PRICE,
+];
+
+impl Config {
+    /// Reads a configuration. `random` keys the hashes of secrets where no salt is configured.
+    ///
+    /// # Errors
+    /// All of them at once, each with its path, what was found and what was expected.
+    pub fn read(bytes: &[u8], random: &[u8]) -> Result<Self, ConfigErrors> {
+        config::read(bytes, |node| root(node, random))
+    }
+
+    /// What the tokens of a model are worth.
+    #[must_use]
+    pub fn rates(&self, model: &str) -> Rates {
+        Rates { weights: self.counting.weights, price: self.prices.of(model) }
+    }
+
+    /// Whether there is a price list.
+    #[must_use]
+    pub const fn has_prices(&self) -> bool {
+        !self.prices.0.is_empty()
+    }
+}
+
+fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
+    let fields = node.section(&ROOT);
+    let dimensions = fields.read("identity", kind::map(identity::dimension));
+    let salt = fields.read("salt", kind::name).map_or_else(|| random.to_vec(), String::into_bytes);
+    let missing = fields.read("missing", kind::map(kind::choice(&identity::MISSING)));
+    let warn_at = fields.read("warn_at", kind::fraction);
+    let counting = fields.read("counting", counting::counting);
+    let prices = fields.read("prices", kind::list(prices::price)).map(Prices);
+    let hold = fields.read("hold", kind::choice(&HOLDS));
+    let budgets = fields.read("budgets", kind::integer_in(64..=1 << 24));
+    let dimensions = identity::with_missing(&fields, dimensions?, missing?);
+    let known: Vec<_> = dimensions.iter().map(|dimension| dimension.name.clone()).collect();
+    let has_prices = prices.as_ref().is_none_or(|prices| !prices.0.is_empty());
+    let context = limits::Context { dimensions: &known, warn_at: warn_at?, has_prices };
+    let tiers = fields.read("tiers", |node| limits::tiers(node, &context));
+    let tiers = limits::with_default_tier(&fields, tiers?, &dimensions);
+    Some(Config {
+        identity: Sources { dimensions, salt: Salt(salt) },
+        tiers: tiers?,
+        counting: counting?,
+        prices: prices?,
+        hold: hold?,
+        budgets: u32::try_from(budgets?).ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,22 @@
+//! Where budgets live between calls: a bounded table in data that all workers of a process share.
+//!
+//! In: a [`Key`] and a pure closure from the stored payload to a new one. Out: what the closure answered,
+//! and how the write went. The closure may be run several times; the compare-and-swap loop is here.
+//!
+//! ```text
+//! KeyHasher -> Key -> Table -> Set (one line's entries) -> Lines (the host's shared data, or MemoryLines)
+//! ```
+//!
+//! Not here: what a payload means (`limits`), how a line's name is written for the host (`host`).
+
+mod key;
+mod lines;
+mod memory;
+mod set;
+mod table;
+
+pub use key::{Key, KeyHasher};
+pub use lines::{Cas, Lines, NotStored, Unavailable};
+pub use memory::MemoryLines;
+pub use set::{Entry, PAYLOAD_BYTES, Payload, Place, SHARED_WAYS, WAYS};
+pub use table::{Change, DEFAULT_SETS, Failure, MAX_TRIES, Table, Updated};
