@@ -26,7 +26,8 @@ use crate::units::Timestamp;
 
 /// Sets of a table if nothing else is configured: 65,536 budgets in 4.3 MB.
 ///
-/// Eight busy limits for each of several thousand callers fit with half of the places free.
+/// Eight busy limits for each of four thousand callers fit with half of the places free. Every set overflowing for
+/// 32 limits at once, the most there can be, would take 21.6 MB.
 pub const DEFAULT_SETS: u32 = 8_192;
 
 /// How often an update is tried before it is given up.

@@ -249,6 +249,16 @@ fn a_clock_that_was_set_back_gives_nothing_back_and_goes_on() {
 }
 
 #[test]
+fn reservations_made_after_a_clock_was_set_back_are_given_back() {
+    let mut budget = Budget::open(bucket(60), None, second(7_200));
+    budget.reserve(Amount(60)).unwrap();
+    let mut set_back = later(&later(&budget, second(0)), second(30));
+    set_back.reserve(Amount(20)).unwrap();
+
+    assert_eq!(set_back.refund(Amount(20), set_back.counted_at()), Amount(20));
+}
+
+#[test]
 fn a_changed_limit_keeps_what_was_spent() {
     for shape in [bucket(60), fixed(60), sliding(60)] {
         let mut budget = Budget::open(shape, None, second(0));
