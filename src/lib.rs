@@ -17,11 +17,18 @@
     )
 )]
 
-pub mod api;
+// In the order of dependency: a module uses only modules above it.
+pub mod units;
 pub mod config;
 pub mod identity;
-pub mod limits;
-pub mod metrics;
-pub mod store;
+pub mod api;
 pub mod tokens;
-pub mod units;
+pub mod store;
+pub mod limits;
+pub mod tiers;
+pub mod settings;
+pub mod metrics;
+pub mod reply;
+pub mod exchange;
+#[cfg(target_arch = "wasm32")]
+mod host;

@@ -126,7 +126,10 @@ impl Exchange {
             (State::Reading(reading), Event::RequestBody { body, editable }) => {
                 reading.decide(&self.config, body, editable, means, &mut effects)
             }
-            (State::Sent(mut sent), Event::ResponseHead { status, content_type, content_encoding, ended }) => {
+            (
+                State::Sent(mut sent),
+                Event::ResponseHead { status, content_type, content_encoding, ended },
+            ) => {
                 sent.read_head(status, content_type, content_encoding, &mut effects);
                 sent.settled_if(ended, &self.config, means, &mut effects)
             }

@@ -49,7 +49,8 @@ pub(super) fn read_head(
         Ok(caller) => caller,
         Err(missing) => {
             effects.count(&metrics::CALLS, &kind("unidentified"), 1);
-            effects.log = Some(json!({ "event": "unidentified", "missing": &*missing.dimension }).to_string());
+            effects.log =
+                Some(json!({ "event": "unidentified", "missing": &*missing.dimension }).to_string());
             effects.next = Next::Reply(reply::unidentified(dialect, &missing));
             return State::Done;
         }
@@ -66,7 +67,9 @@ pub(super) fn read_head(
         length: content_length(head),
         compressed: head.header("content-encoding").is_some_and(|encoding| is_compressed(&encoding)),
     });
-    if let Err(refusal) = limits::would_refuse_at_once(&reading.tier.limits, &reading.subject(""), means.ledger) {
+    if let Err(refusal) =
+        limits::would_refuse_at_once(&reading.tier.limits, &reading.subject(""), means.ledger)
+    {
         return reading.refuse(&refusal, "", means.models.label(""), means, effects);
     }
     if ended {
@@ -111,25 +114,57 @@ impl Reading {
         let hide_usage = editable && request.ask_for_usage.is_some();
         let state = self.reserve(model, estimate, hide_usage, means, effects);
         if matches!(state, State::Sent(_)) {
-            effects.count(&metrics::EDITS_SKIPPED, &Labels::default(), u64::from(!editable && request.ask_for_usage.is_some()));
+            effects.count(
+                &metrics::EDITS_SKIPPED,
+                &Labels::default(),
+                u64::from(!editable && request.ask_for_usage.is_some()),
+            );
             effects.body = request.ask_for_usage.filter(|_| editable);
         }
         state
     }
 
     /// Decides by a guess at the input, where the body cannot be read.
-    fn decide_by_length(self: Box<Self>, config: &Config, input: Tokens, means: &mut Means<'_>, effects: &mut Effects) -> State {
+    fn decide_by_length(
+        self: Box<Self>,
+        config: &Config,
+        input: Tokens,
+        means: &mut Means<'_>,
+        effects: &mut Effects,
+    ) -> State {
         let estimate = self.estimate(config, "", input, false, None, means);
         self.reserve("", estimate, false, means, effects)
     }
 
-    fn estimate(&self, config: &Config, model: &str, input: Tokens, exact: bool, max_output: Option<u64>, means: &Means<'_>) -> Estimate {
+    fn estimate(
+        &self,
+        config: &Config,
+        model: &str,
+        input: Tokens,
+        exact: bool,
+        max_output: Option<u64>,
+        means: &Means<'_>,
+    ) -> Estimate {
         let reserve = &config.counting.output_reserve;
-        let expected_output = reserve.expected(&self.subject(model), &self.tier.name, means.ledger);
-        Estimate { input, exact, max_output, expected_output, at_most: reserve.at_most, rates: config.rates(model) }
+        let expected_output = reserve.expected(model, &self.tier.name, means.ledger);
+        Estimate {
+            input,
+            exact,
+            max_output,
+            expected_output,
+            at_most: reserve.at_most,
+            rates: config.rates(model),
+        }
     }
 
-    fn reserve(self: Box<Self>, model: &str, estimate: Estimate, hide_usage: bool, means: &mut Means<'_>, effects: &mut Effects) -> State {
+    fn reserve(
+        self: Box<Self>,
+        model: &str,
+        estimate: Estimate,
+        hide_usage: bool,
+        means: &mut Means<'_>,
+        effects: &mut Effects,
+    ) -> State {
         let label = means.models.label(model);
         effects.facts.push((Fact::CountedInput, estimate.input.to_string()));
         match limits::reserve(&self.tier.limits, &self.subject(model), &estimate, means.ledger) {
@@ -142,12 +177,27 @@ impl Reading {
                 for standing in granted.standings.iter().filter(|standing| standing.is_past_warning()) {
                     effects.count(&metrics::WARNINGS, &self.labels(&standing.limit.name, label.clone()), 1);
                 }
-                State::Sent(Box::new(Sent::new(self.format, self.tier, model, label, estimate, granted, hide_usage)))
+                State::Sent(Box::new(Sent::new(
+                    self.format,
+                    self.tier,
+                    model,
+                    label,
+                    estimate,
+                    granted,
+                    hide_usage,
+                )))
             }
         }
     }
 
-    fn refuse(&self, refusal: &Refusal, model: &str, label: Rc<str>, means: &Means<'_>, effects: &mut Effects) -> State {
+    fn refuse(
+        &self,
+        refusal: &Refusal,
+        model: &str,
+        label: Rc<str>,
+        means: &Means<'_>,
+        effects: &mut Effects,
+    ) -> State {
         let labels = self.labels(&refusal.standing.limit.name, label);
         effects.count(&metrics::REFUSALS, &labels, 1);
         effects.count(&metrics::CALLS, &Labels { kind: "refused", ..labels }, 1);
@@ -166,7 +216,8 @@ impl Reading {
             .per
             .iter()
             .map(|dimension| {
-                let value = String::from_utf8_lossy(subject.value(dimension)).chars().take(LONGEST_LOGGED).collect();
+                let value =
+                    String::from_utf8_lossy(subject.value(dimension)).chars().take(LONGEST_LOGGED).collect();
                 (dimension.to_string(), serde_json::Value::String(value))
             })
             .collect();

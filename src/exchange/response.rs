@@ -48,7 +48,17 @@ impl Sent {
     ) -> Self {
         let Granted { reservation, standings, shadowed: _ } = granted;
         let outcome = Outcome::Unanswered;
-        Self { tier, model: model.to_owned(), label, estimate, reservation, outcome, format, standings, hide_usage }
+        Self {
+            tier,
+            model: model.to_owned(),
+            label,
+            estimate,
+            reservation,
+            outcome,
+            format,
+            standings,
+            hide_usage,
+        }
     }
 
     pub(super) fn read_head(

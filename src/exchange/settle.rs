@@ -47,7 +47,12 @@ impl Sent {
         effects.count(&metrics::CALLS, &self.labels(kind), 1);
         if let Charge::Told(usage) = charge {
             self.compare(&usage, effects);
-            config.counting.output_reserve.observe(&self.model, &self.tier.name, usage.all_output(), means.ledger);
+            config.counting.output_reserve.observe(
+                &self.model,
+                &self.tier.name,
+                usage.all_output(),
+                means.ledger,
+            );
         }
         let usage = match charge {
             Charge::Request => Usage::default(),
@@ -58,7 +63,9 @@ impl Sent {
         let Self { reservation, estimate, .. } = *self;
         match charge {
             Charge::Reserved => reservation.keep(),
-            Charge::Request | Charge::Told(_) | Charge::Counted(_) => reservation.settle(&usage, &estimate.rates, means.ledger),
+            Charge::Request | Charge::Told(_) | Charge::Counted(_) => {
+                reservation.settle(&usage, &estimate.rates, means.ledger)
+            }
         }
     }
 
@@ -85,7 +92,9 @@ impl Sent {
             (OnAbort::ChargeReserved, _) => Charge::Reserved,
             (OnAbort::ChargeStreamed, Some((Found { usage: Some(usage), .. }, _))) => Charge::Told(*usage),
             (OnAbort::ChargeStreamed, Some((Found { readable: false, .. }, _))) => Charge::Reserved,
-            (OnAbort::ChargeStreamed, Some((found, bytes))) => Charge::Counted(self.counted(found, bytes, config, means)),
+            (OnAbort::ChargeStreamed, Some((found, bytes))) => {
+                Charge::Counted(self.counted(found, bytes, config, means))
+            }
             (OnAbort::ChargeStreamed, None) => {
                 Charge::Counted(Usage { input: self.estimate.input.0, ..Usage::default() })
             }

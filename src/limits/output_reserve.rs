@@ -55,12 +55,11 @@ impl OutputReserve {
         }
         // What is not learned because of a lost race is learned from the next call.
         let _ = ledger.table.update(&key(model, tier, ledger), ledger.now, |stored| {
-            let learned = stored.and_then(Learned::decode).map_or_else(|| Learned::first(output), |before| before.with(output));
-            let entry = Entry {
-                payload: learned.encode(),
-                idle_at: ledger.now + FORGOTTEN_AFTER,
-                fill: u8::MAX,
-            };
+            let learned = stored
+                .and_then(Learned::decode)
+                .map_or_else(|| Learned::first(output), |before| before.with(output));
+            let entry =
+                Entry { payload: learned.encode(), idle_at: ledger.now + FORGOTTEN_AFTER, fill: u8::MAX };
             ((), Change::Put(entry))
         });
     }

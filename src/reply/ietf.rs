@@ -9,7 +9,8 @@ use crate::units::{Amount, Span};
 
 /// Of an allowed call.
 pub(super) fn fields(standings: &[Standing]) -> Fields {
-    Standing::most_constrained(standings.iter()).map_or_else(Vec::new, |standing| both(standing, standing.reset))
+    Standing::most_constrained(standings.iter())
+        .map_or_else(Vec::new, |standing| both(standing, standing.reset))
 }
 
 /// Of a refused call: the limit that refused it, and the wait until this call fits.

@@ -91,7 +91,8 @@ pub fn ambiguous(dialect: Dialect, member: &'static str) -> Reply {
 #[must_use]
 pub fn upgrade(dialect: Dialect) -> Reply {
     let message = "An LLM call cannot ask for a protocol upgrade.".to_owned();
-    let problem = Problem { message, kind: "invalid_request_error", code: "upgrade_not_allowed", param: None };
+    let problem =
+        Problem { message, kind: "invalid_request_error", code: "upgrade_not_allowed", param: None };
     reply(dialect, 400, Vec::new(), &problem, "tollgate_bad_request")
 }
 
@@ -121,7 +122,13 @@ fn jittered(span: Span, jitter: u32) -> Span {
     Span(most.saturating_mul(u64::from(jitter)) / u64::from(u32::MAX))
 }
 
-fn reply(dialect: Dialect, status: u16, mut fields: Fields, problem: &Problem<'_>, details: &'static str) -> Reply {
+fn reply(
+    dialect: Dialect,
+    status: u16,
+    mut fields: Fields,
+    problem: &Problem<'_>,
+    details: &'static str,
+) -> Reply {
     fields.push(("content-type", "application/json".to_owned()));
     let body = match dialect {
         Dialect::OpenAi => openai::body(problem),

@@ -51,7 +51,8 @@ pub(super) fn refused<'a>(refusal: &Refusal, model: &str, wait: Option<Span>) ->
 pub(super) fn fields(standings: &[Standing]) -> Fields {
     const REQUESTS: [&str; 3] =
         ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
-    const TOKENS: [&str; 3] = ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+    const TOKENS: [&str; 3] =
+        ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
     let mut fields = Fields::new();
     for (unit, [limit, remaining, reset]) in [(Unit::Requests, REQUESTS), (Unit::Tokens, TOKENS)] {
         let of_unit = standings.iter().filter(|standing| standing.limit.counts.unit == unit);

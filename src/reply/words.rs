@@ -86,7 +86,9 @@ mod tests {
 
     #[test]
     fn windows_are_written_as_configured() {
-        for (seconds, text) in [(1, "1s"), (60, "1m"), (90, "90s"), (3_600, "1h"), (86_400, "1d"), (30 * 86_400, "30d")] {
+        for (seconds, text) in
+            [(1, "1s"), (60, "1m"), (90, "90s"), (3_600, "1h"), (86_400, "1d"), (30 * 86_400, "30d")]
+        {
             assert_eq!(window(Span::from_secs(seconds)), text);
         }
         assert_eq!(window(Span::from_millis(250)), "250ms");

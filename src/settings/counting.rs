@@ -55,9 +55,24 @@ pub(super) static COUNTING: Section = Section::new(
             "1MiB",
             "The largest body that is held to be counted; a larger one, by its `content-length`, is let through on a guess at its tokens (4 bytes each) and settled by usage. The default is Envoy's own bound: where `request_body_buffer_limit` or `per_connection_buffer_limit_bytes` raise it, raise this too.",
         ),
-        with_default("weights", Kind::Section(&WEIGHTS), "{}", "What each class of tokens counts in limits on `tokens`."),
-        with_default("models", Kind::List(&Kind::Section(&SCALE)), "[]", "Scales for models without a public tokenizer; the first row that matches decides."),
-        with_default("output_reserve", Kind::Section(&OUTPUT_RESERVE), "{}", "What is held for output where a request sets no bound, or a large one."),
+        with_default(
+            "weights",
+            Kind::Section(&WEIGHTS),
+            "{}",
+            "What each class of tokens counts in limits on `tokens`.",
+        ),
+        with_default(
+            "models",
+            Kind::List(&Kind::Section(&SCALE)),
+            "[]",
+            "Scales for models without a public tokenizer; the first row that matches decides.",
+        ),
+        with_default(
+            "output_reserve",
+            Kind::Section(&OUTPUT_RESERVE),
+            "{}",
+            "What is held for output where a request sets no bound, or a large one.",
+        ),
         with_default(
             "on_abort",
             Kind::Choice(&kind::names(&ON_ABORT)),
@@ -92,9 +107,24 @@ pub(super) static OUTPUT_RESERVE: Section = Section::new(
     "counting.output_reserve",
     "What is held for output where a request sets no bound, or one above `at_most`.",
     &[
-        with_default("start", Kind::Integer, "512", "Tokens held before anything is learned about a tier and model; a long chat answer."),
-        with_default("learn", Kind::Flag, "true", "Learn from the output that calls of the same tier and model had: their mean and one mean deviation."),
-        with_default("at_most", Kind::Fraction, "0.25", "The largest share of a budget that is held for one call's output; more becomes debt when it comes."),
+        with_default(
+            "start",
+            Kind::Integer,
+            "512",
+            "Tokens held before anything is learned about a tier and model; a long chat answer.",
+        ),
+        with_default(
+            "learn",
+            Kind::Flag,
+            "true",
+            "Learn from the output that calls of the same tier and model had: their mean and one mean deviation.",
+        ),
+        with_default(
+            "at_most",
+            Kind::Fraction,
+            "0.25",
+            "The largest share of a budget that is held for one call's output; more becomes debt when it comes.",
+        ),
     ],
 );
 

@@ -15,17 +15,42 @@ pub(super) static DIMENSION: Section = Section::new(
     "Where one dimension is read: one of `header`, `metadata`, `property`, `source_ip` or `any`; or only a `default`. A header is only as good as whoever sets it: have Envoy remove it from clients' requests and set it from a verified key or token.",
     &[
         optional("header", Kind::Name, "not read from a header", "A request header."),
-        optional("scheme", Kind::Name, "the whole value", "With `header`: the word before the value, such as `Bearer`; a value without it does not count."),
+        optional(
+            "scheme",
+            Kind::Name,
+            "the whole value",
+            "With `header`: the word before the value, such as `Bearer`; a value without it does not count.",
+        ),
         optional(
             "metadata",
             Kind::List(&Kind::Name),
             "not read from metadata",
             "Dynamic metadata of another filter: its namespace, then the keys inside, such as `[envoy.filters.http.jwt_authn, jwt_payload, sub]`.",
         ),
-        optional("property", Kind::List(&Kind::Name), "not read from an attribute", "One of Envoy's attributes by the parts of its path, such as `[request, host]`."),
-        with_default("source_ip", Kind::Flag, "false", "The client's address as Envoy knows it, without the port."),
-        optional("any", Kind::List(&Kind::Section(&DIMENSION)), "one source only", "Several sources; the first that yields a value decides."),
-        with_default("secret", Kind::Flag, "false", "Keep only a keyed hash of the value: it is neither stored nor logged nor exported."),
+        optional(
+            "property",
+            Kind::List(&Kind::Name),
+            "not read from an attribute",
+            "One of Envoy's attributes by the parts of its path, such as `[request, host]`.",
+        ),
+        with_default(
+            "source_ip",
+            Kind::Flag,
+            "false",
+            "The client's address as Envoy knows it, without the port.",
+        ),
+        optional(
+            "any",
+            Kind::List(&Kind::Section(&DIMENSION)),
+            "one source only",
+            "Several sources; the first that yields a value decides.",
+        ),
+        with_default(
+            "secret",
+            Kind::Flag,
+            "false",
+            "Keep only a keyed hash of the value: it is neither stored nor logged nor exported.",
+        ),
         optional("default", Kind::Name, "none", "The value of calls for which no source yields one."),
     ],
 );
@@ -96,7 +121,8 @@ pub(super) fn with_missing(
         }
     }
     let named = |(name, dimension): (String, Dimension)| {
-        let missing = missing.iter().find(|(of, _)| *of == name).map_or(Missing::Share, |(_, missing)| *missing);
+        let missing =
+            missing.iter().find(|(of, _)| *of == name).map_or(Missing::Share, |(_, missing)| *missing);
         Dimension { name: name.into(), missing, ..dimension }
     };
     dimensions.into_iter().map(named).collect()

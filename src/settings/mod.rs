@@ -11,6 +11,7 @@ mod prices;
 use crate::config::{self, ConfigErrors, Kind, Node, Section, kind, optional, required, with_default};
 use crate::identity::{Salt, Sources};
 use crate::limits::{Prices, Rates};
+use crate::store::WAYS;
 use crate::tiers::Tiers;
 
 pub use counting::{Counting, OnAbort};
@@ -123,6 +124,13 @@ impl Config {
     #[must_use]
     pub fn rates(&self, model: &str) -> Rates {
         Rates { weights: self.counting.weights, price: self.prices.of(model) }
+    }
+
+    /// How many sets the table has.
+    #[must_use]
+    pub fn sets(&self) -> u32 {
+        let ways = u32::try_from(WAYS).unwrap_or(u32::MAX);
+        self.budgets.div_ceil(ways)
     }
 
     /// Whether there is a price list.

@@ -1,0 +1,239 @@
+//! One stream: callbacks become events of its [`Exchange`], effects become host calls.
+//!
+//! In: callbacks in any order that the host can give them. Out: host calls. Not here: decisions.
+
+use core::cell::Cell;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+
+use super::calls::{self, Buffer, Header, Level, Map};
+use super::hold::Headers;
+use super::lines::SharedData;
+use super::root::Configured;
+use super::vm::Vm;
+use crate::api::Edit;
+use crate::exchange::{Abort, Effects, Event, Exchange, HeaderEdit, Means, Next};
+use crate::identity::Head;
+use crate::limits::Ledger;
+use crate::reply::Reply;
+use crate::store::{Lines, Table};
+
+/// One stream.
+pub(super) struct Stream {
+    context: u32,
+    vm: Rc<Vm>,
+    configured: Rc<Configured>,
+    exchange: Exchange,
+    headers: Rc<Cell<Headers>>,
+    /// Whether the request's headers tell its body's length.
+    has_length: bool,
+    /// How much of the request's body the host has shown; it keeps what it has shown while we wait.
+    body_size: usize,
+    /// A reply has been sent, or an error is on its way: nothing else may follow.
+    replied: bool,
+}
+
+impl Stream {
+    pub(super) fn new(context: u32, vm: Rc<Vm>, configured: Rc<Configured>) -> Self {
+        let exchange = Exchange::new(configured.config.clone());
+        let headers = Rc::new(Cell::new(Headers::Held));
+        Self { context, vm, configured, exchange, headers, has_length: false, body_size: 0, replied: false }
+    }
+
+    /// Runs the exchange and carries out what does not depend on the callback.
+    fn handle(&mut self, event: Event<'_>) -> Effects {
+        let lines: &dyn Lines = &SharedData;
+        let table = Table::new(lines, self.configured.config.sets());
+        let ledger = Ledger::new(&table, &self.vm.keys, Vm::now());
+        let (Ok(mut counter), Ok(mut models)) =
+            (self.vm.counter.try_borrow_mut(), self.vm.models.try_borrow_mut())
+        else {
+            // Callbacks do not nest in the host, so this cannot happen; if it did, the call would pass uncounted.
+            return Effects::default();
+        };
+        let mut means =
+            Means { ledger: &ledger, counter: &mut counter, models: &mut models, jitter: self.vm.jitter() };
+        let effects = self.exchange.handle(event, &mut means);
+        for (fact, value) in &effects.facts {
+            let _ = calls::set_property(fact.name(), value.as_bytes());
+        }
+        for count in &effects.counts {
+            self.vm.count(count);
+        }
+        if let Some(line) = &effects.log {
+            calls::log(Level::Info, line);
+        }
+        effects
+    }
+
+    /// The request's body is there, whole.
+    fn decide(&mut self) -> Action {
+        let body = if self.body_size == 0 {
+            Ok(Vec::new())
+        } else {
+            calls::buffer(Buffer::RequestBody, self.body_size)
+        };
+        let body = body.unwrap_or_default();
+        let is_held = self.headers.get() == Headers::Held;
+        let effects = self.handle(Event::RequestBody { body: &body, editable: is_held || !self.has_length });
+        self.configured.watch.forget(self.context);
+        if let Next::Reply(reply) = &effects.next {
+            return self.reply(reply);
+        }
+        if let Some(edit) = &effects.body {
+            self.edit(edit, &body);
+        }
+        self.headers.set(Headers::Released);
+        Action::Continue
+    }
+
+    /// Changes the body and the length that the headers tell. They change together or not at all: a length that is not the
+    /// body's would make the rest of it look like the next request on the upstream's connection.
+    fn edit(&self, edit: &Edit, body: &[u8]) {
+        let edited = edit.apply(body);
+        let tell_length = |length: usize| {
+            !self.has_length
+                || calls::set_header(Map::RequestHeaders, "content-length", length.to_string().as_bytes())
+                    .is_ok()
+        };
+        if tell_length(edited.len())
+            && calls::replace_buffer(Buffer::RequestBody, body.len(), &edited).is_err()
+        {
+            tell_length(body.len());
+        }
+    }
+
+    fn reply(&mut self, reply: &Reply) -> Action {
+        self.replied = true;
+        let Reply { status, fields, body, details } = reply;
+        if let Err(status) = calls::send_reply(*status, details, fields, body.as_bytes()) {
+            calls::log(Level::Warn, &format!("tollgate: a refusal could not be sent: {status:?}"));
+        }
+        // The host goes no further with a request that it has an answer for, whatever is returned here.
+        Action::Pause
+    }
+
+    fn change_headers(map: Map, edits: &[HeaderEdit]) {
+        for edit in edits {
+            // A header that cannot be changed any more is not worth a call.
+            let _ = match edit {
+                HeaderEdit::Set(name, value) => calls::set_header(map, name, value.as_bytes()),
+                HeaderEdit::Remove(name) => calls::remove_header(map, name),
+            };
+        }
+    }
+
+    fn answer_piece(&mut self, size: usize, last: bool) -> Action {
+        if self.replied || !self.exchange.is_sent() {
+            return Action::Continue;
+        }
+        let bytes = if size == 0 { Ok(Vec::new()) } else { calls::buffer(Buffer::ResponseBody, size) };
+        let Ok(bytes) = bytes else { return Action::Continue };
+        let effects = self.handle(Event::ResponsePiece { bytes: &bytes, last });
+        if let Some(piece) = &effects.piece {
+            let _ = calls::replace_buffer(Buffer::ResponseBody, size, piece);
+        }
+        Action::Continue
+    }
+}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _: usize, ended: bool) -> Action {
+        let head = RequestHead(calls::headers(Map::RequestHeaders).unwrap_or_default());
+        self.has_length = head.header("content-length").is_some();
+        let effects = self.handle(Event::RequestHead { head: &head, ended });
+        match &effects.next {
+            Next::Reply(reply) => return self.reply(reply),
+            Next::Pass => {}
+            Next::ReadBody => self.headers = self.configured.watch.hold(self.context),
+        }
+        Self::change_headers(Map::RequestHeaders, &effects.headers);
+        if effects.next == Next::ReadBody && self.headers.get() == Headers::Held {
+            Action::Pause
+        } else {
+            Action::Continue
+        }
+    }
+
+    fn on_http_request_body(&mut self, size: usize, ended: bool) -> Action {
+        if self.replied {
+            return Action::Pause;
+        }
+        if !self.exchange.is_reading() {
+            return Action::Continue;
+        }
+        self.configured.watch.saw_body(self.context, &self.headers);
+        self.body_size = size;
+        if ended { self.decide() } else { Action::Pause }
+    }
+
+    /// An HTTP/2 request may end here instead of in its body.
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        if self.replied {
+            return Action::Pause;
+        }
+        if self.exchange.is_reading() { self.decide() } else { Action::Continue }
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, ended: bool) -> Action {
+        if self.replied || !self.exchange.is_sent() {
+            return Action::Continue;
+        }
+        let head = RequestHead(calls::headers(Map::ResponseHeaders).unwrap_or_default());
+        let status =
+            head.header(":status").and_then(|status| core::str::from_utf8(&status).ok()?.parse().ok());
+        let status = status.unwrap_or(0);
+        if (100..200).contains(&status) && status != 101 {
+            return Action::Continue;
+        }
+        let (content_type, content_encoding) = (head.header("content-type"), head.header("content-encoding"));
+        let effects = self.handle(Event::ResponseHead {
+            status,
+            content_type: content_type.as_deref(),
+            content_encoding: content_encoding.as_deref(),
+            ended,
+        });
+        Self::change_headers(Map::ResponseHeaders, &effects.headers);
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, size: usize, ended: bool) -> Action {
+        self.answer_piece(size, ended)
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        self.answer_piece(0, true)
+    }
+
+    /// The one callback that comes at every ending, unless the VM is dead.
+    fn on_log(&mut self) {
+        self.configured.watch.forget(self.context);
+        if !self.exchange.is_sent() {
+            return;
+        }
+        let details = calls::property(&["response", "code_details"]).unwrap_or_default();
+        let abort = if details.starts_with(b"downstream") { Abort::Client } else { Abort::Upstream };
+        self.handle(Event::End { abort: Some(abort) });
+    }
+}
+
+impl Context for Stream {}
+
+/// The headers that the host has handed over, and attributes on request.
+struct RequestHead(Vec<Header>);
+
+impl Head for RequestHead {
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let mut values =
+            self.0.iter().filter(|(key, _)| key == name.as_bytes()).map(|(_, value)| value.as_slice());
+        let first = values.next()?;
+        Some(values.fold(Cow::Borrowed(first), |joined, value| Cow::Owned([&*joined, b",", value].concat())))
+    }
+
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        calls::property(path).ok()
+    }
+}

@@ -1,0 +1,98 @@
+//! What all configurations and streams of one VM share.
+//!
+//! In: nothing. Out: [`Vm`]. Not here: anything of one configuration, because old and new ones live side by side while Envoy
+//! drains a listener.
+
+use core::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::calls::{self, Level};
+use super::lines::shared_once;
+use crate::metrics::{Count, ModelLabels};
+use crate::store::KeyHasher;
+use crate::tokens::Counter;
+use crate::units::Timestamp;
+
+/// One VM's working state.
+pub(super) struct Vm {
+    pub(super) counter: RefCell<Counter>,
+    pub(super) models: RefCell<ModelLabels>,
+    pub(super) keys: KeyHasher,
+    /// Keys hashes of secrets where no salt is configured; the same in the whole process.
+    pub(super) secret: [u8; 16],
+    counters: RefCell<Counters>,
+    dice: Cell<u64>,
+}
+
+/// The host's numbers for metrics by name.
+#[derive(Default)]
+struct Counters {
+    by_name: HashMap<String, u32>,
+    name: String,
+}
+
+/// How many series one VM may make; Envoy keeps every one for ever. Beyond it increments are lost.
+const MOST_SERIES: usize = 5_000;
+
+thread_local! {
+    static VM: RefCell<Option<Rc<Vm>>> = const { RefCell::new(None) };
+}
+
+impl Vm {
+    /// This VM's; made when it is asked for first, while the VM starts.
+    pub(super) fn shared() -> Rc<Self> {
+        VM.with_borrow_mut(|vm| vm.get_or_insert_with(|| Rc::new(Self::new())).clone())
+    }
+
+    fn new() -> Self {
+        let secret = shared_once("secret", || calls::random().ok()).unwrap_or_else(|| {
+            calls::log(
+                Level::Warn,
+                "tollgate: the host gives no random bytes; keys of budgets are not secret",
+            );
+            [0; 16]
+        });
+        let dice = calls::random().map_or_else(|_| calls::now(), u64::from_le_bytes);
+        Self {
+            counter: RefCell::new(Counter::new(secret)),
+            models: RefCell::default(),
+            keys: KeyHasher::new(&secret),
+            secret,
+            counters: RefCell::default(),
+            dice: Cell::new(dice | 1),
+        }
+    }
+
+    /// The time.
+    pub(super) fn now() -> Timestamp {
+        Timestamp(calls::now())
+    }
+
+    /// A number that is random enough to spread callers in time: xorshift64 (Marsaglia 2003).
+    pub(super) fn jitter(&self) -> u32 {
+        let mut dice = self.dice.get();
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        self.dice.set(dice);
+        u32::try_from(dice >> 32).unwrap_or_default()
+    }
+
+    /// Adds to a metric.
+    pub(super) fn count(&self, count: &Count) {
+        let Ok(mut counters) = self.counters.try_borrow_mut() else { return };
+        let Counters { by_name, name } = &mut *counters;
+        count.write_name(name);
+        let known = by_name.get(name.as_str()).copied();
+        let id = known.or_else(|| {
+            let id = (by_name.len() < MOST_SERIES).then(|| calls::define_counter(name).ok()).flatten()?;
+            by_name.insert(name.clone(), id);
+            Some(id)
+        });
+        if let Some(id) = id {
+            // A count that the host refuses is not worth a call.
+            let _ = calls::increment(id, count.by);
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! `tiers`: named lists of limits, each of which may extend another.
+//!
+//! In: nodes of the configuration. Out: [`Tiers`]. A tier that extends another has its limits too; a limit of the same name changes
+//! only the options it gives. Limits are therefore merged as written and read after that.
+
+use std::rc::Rc;
+
+use crate::config::{Fields, Kind, Node, Ratio, Section, kind, optional, required, with_default};
+use crate::identity::Dimension;
+use crate::limits::{Algorithm, BUILT_IN_DIMENSIONS, COUNTED, Counted, Limit, Shape, Unit, counted};
+use crate::tiers::{TIER_DIMENSION, Tier, Tiers};
+use crate::units::Amount;
+
+const ALGORITHMS: [(&str, Algorithm); 3] = [
+    ("token_bucket", Algorithm::TokenBucket),
+    ("sliding_window", Algorithm::SlidingWindow),
+    ("fixed_window", Algorithm::FixedWindow),
+];
+
+const ENFORCE: [(&str, bool); 2] = [("on", false), ("shadow", true)];
+
+pub(super) static TIER: Section = Section::new(
+    "tiers.<name>",
+    "A tier: what its callers may spend. Tiers have budgets of their own, also for limits they inherit.",
+    &[
+        optional("extends", Kind::Name, "none", "Another tier, whose limits this one has too."),
+        with_default(
+            "limits",
+            Kind::List(&Kind::Section(&LIMIT)),
+            "[]",
+            "Its limits; all of them must let a call pass.",
+        ),
+    ],
+);
+
+pub(super) static LIMIT: Section = Section::new(
+    "tiers.<name>.limits[]",
+    "One limit. Where a tier extends another, a limit of the same name changes only the options it gives.",
+    &[
+        required(
+            "name",
+            Kind::Other("a name of letters, digits, `_`, `-` and `.`, at most 64"),
+            "Its name in headers, refusals, metrics and logs.",
+        ),
+        required(
+            "count",
+            Kind::Choice(&["requests", "tokens", "input_tokens", "output_tokens", "cost_usd"]),
+            "What it counts: calls; weighted tokens of all classes; tokens read; tokens written, reasoning among them; US dollars by `prices`.",
+        ),
+        with_default(
+            "per",
+            Kind::Several(&Kind::Name),
+            "[]",
+            "The dimensions it is counted per, each combination with a budget of its own; with none, all callers of the tier share one.",
+        ),
+        required(
+            "max",
+            Kind::Other("a number above zero such as 50_000, for `cost_usd` also 0.5"),
+            "How much per window.",
+        ),
+        required("window", Kind::Duration, "Over which time."),
+        with_default(
+            "algorithm",
+            Kind::Choice(&kind::names(&ALGORITHMS)),
+            "token_bucket",
+            "How it is given back: continuously (`token_bucket`), as calls leave the last window's length (`sliding_window`), or all at once when a window of the UTC calendar ends (`fixed_window`).",
+        ),
+        optional(
+            "burst",
+            Kind::Other("a number above zero such as 50_000, for `cost_usd` also 0.5"),
+            "as `max`",
+            "With `token_bucket`: how much at once, where that differs from `max`.",
+        ),
+        with_default(
+            "models",
+            Kind::Several(&Kind::Glob),
+            "[]",
+            "The models it applies to, by patterns; with none, all. Calls whose model cannot be read count in every limit.",
+        ),
+        with_default(
+            "enforce",
+            Kind::Choice(&kind::names(&ENFORCE)),
+            "on",
+            "`shadow` counts and reports, and never refuses. A call it would have refused is not charged to it.",
+        ),
+        optional(
+            "warn_at",
+            Kind::Fraction,
+            "as the top-level `warn_at`",
+            "From which share of the budget on it warns.",
+        ),
+    ],
+);
+
+/// What limits refer to in other sections.
+pub(super) struct Context<'a> {
+    pub(super) dimensions: &'a [Rc<str>],
+    pub(super) warn_at: Ratio,
+    pub(super) has_prices: bool,
+}
+
+/// All tiers as the operator names them, each with the limits of those it extends.
+pub(super) fn tiers(node: &Node<'_>, context: &Context<'_>) -> Option<Vec<Tier>> {
+    let Some(entries) = node.entries() else { return node.unexpected("a map") };
+    let written: Vec<_> =
+        entries.filter_map(|(name, node)| Some((name.clone(), WrittenTier::read(&node, context)?))).collect();
+    if written.is_empty() {
+        return node.rule("needs at least one tier");
+    }
+    let tiers: Vec<_> = written.iter().map(|(name, tier)| tier.resolved(name, &written, context)).collect();
+    tiers.into_iter().collect()
+}
+
+/// Adds which tier is the default: the one that the dimension `tier` has as its default, or the only one.
+pub(super) fn with_default_tier(
+    fields: &Fields<'_>,
+    tiers: Vec<Tier>,
+    dimensions: &[Dimension],
+) -> Option<Tiers> {
+    let chooser = dimensions.iter().find(|dimension| *dimension.name == *TIER_DIMENSION);
+    let default = match (chooser.and_then(|chooser| chooser.default.clone()), tiers.as_slice()) {
+        (Some(name), _) => match tiers.iter().find(|tier| tier.name == name) {
+            Some(tier) => tier.clone(),
+            None => {
+                return fields
+                    .rule("tiers", format!("has no `{name}`, which is the default of `identity.tier`"));
+            }
+        },
+        (None, [only]) => only.clone(),
+        (None, _) => {
+            return fields.rule(
+                "identity",
+                "needs a dimension `tier` with a `default`, because there are several tiers",
+            );
+        }
+    };
+    Some(Tiers::new(tiers, default))
+}
+
+/// A tier as it is written.
+struct WrittenTier<'a> {
+    fields: Fields<'a>,
+    extends: Option<String>,
+    limits: Vec<WrittenLimit<'a>>,
+}
+
+/// A limit as it is written: which options it needs is known only when it has been merged with the one it changes.
+#[derive(Clone)]
+struct WrittenLimit<'a> {
+    node: Node<'a>,
+    name: String,
+    count: Option<&'static Counted>,
+    per: Option<Vec<Rc<str>>>,
+    max: Option<Node<'a>>,
+    window: Option<Node<'a>>,
+    algorithm: Option<Algorithm>,
+    burst: Option<Node<'a>>,
+    models: Option<Node<'a>>,
+    shadow: Option<bool>,
+    warn_at: Option<Ratio>,
+}
+
+impl<'a> WrittenTier<'a> {
+    fn read(node: &Node<'a>, context: &Context<'_>) -> Option<Self> {
+        let fields = node.section(&TIER);
+        let extends = fields.read("extends", kind::name);
+        let limits = match fields.given("limits") {
+            None => Some(Vec::new()),
+            Some(node) => match node.items() {
+                Some(items) => Some(items.filter_map(|node| WrittenLimit::read(&node, context)).collect()),
+                None => node.unexpected("a list"),
+            },
+        };
+        Some(Self { extends, limits: limits?, fields })
+    }
+
+    fn resolved(&self, name: &str, all: &[(String, Self)], context: &Context<'_>) -> Option<Tier> {
+        let tier: Rc<str> = name.into();
+        let merged = self.merged(all, &mut vec![name])?;
+        let limits: Vec<_> = merged.iter().map(|limit| limit.resolved(&tier, context)).collect();
+        Some(Tier {
+            limits: limits.into_iter().map(|limit| limit.map(Rc::new)).collect::<Option<_>>()?,
+            name: tier,
+        })
+    }
+
+    /// The limits of the tiers it extends, changed and added to by its own.
+    fn merged<'t>(
+        &'t self,
+        all: &'t [(String, Self)],
+        seen: &mut Vec<&'t str>,
+    ) -> Option<Vec<WrittenLimit<'a>>> {
+        let mut limits = Vec::new();
+        if let Some(base) = &self.extends {
+            if seen.contains(&base.as_str()) {
+                return self.fields.rule(
+                    "extends",
+                    format!("comes back to `{base}`: tiers cannot extend each other in a circle"),
+                );
+            }
+            let Some((name, tier)) = all.iter().find(|(name, _)| name == base) else {
+                return self.fields.rule("extends", format!("names `{base}`, which is not a tier"));
+            };
+            seen.push(name);
+            limits = tier.merged(all, seen)?;
+        }
+        for limit in &self.limits {
+            match limits.iter_mut().find(|base| base.name == limit.name) {
+                Some(base) => *base = limit.over(base),
+                None => limits.push(limit.clone()),
+            }
+        }
+        Some(limits)
+    }
+}
+
+impl<'a> WrittenLimit<'a> {
+    fn read(node: &Node<'a>, context: &Context<'_>) -> Option<Self> {
+        let fields = node.section(&LIMIT);
+        let name = fields.read("name", limit_name);
+        let count = fields.given("count").map(|node| node.read(counted_thing));
+        let per = fields.given("per").map(|node| kind::several(|node| dimension(node, context))(&node));
+        let algorithm = fields.given("algorithm").map(|node| node.read(kind::choice(&ALGORITHMS)));
+        let enforce = fields.given("enforce").map(|node| node.read(kind::choice(&ENFORCE)));
+        let warn_at = fields.given("warn_at").map(|node| node.read(kind::fraction));
+        Some(Self {
+            node: node.clone(),
+            name: name?,
+            count: count.map_or(Some(None), |count| count.map(Some))?,
+            per: per.map_or(Some(None), |per| per.map(Some))?,
+            max: fields.given("max"),
+            window: fields.given("window"),
+            algorithm: algorithm.flatten(),
+            burst: fields.given("burst"),
+            models: fields.given("models"),
+            shadow: enforce.flatten(),
+            warn_at: warn_at.flatten(),
+        })
+    }
+
+    /// This limit, with what it does not say taken from the one it changes.
+    fn over(&self, base: &Self) -> Self {
+        let this = self.clone();
+        Self {
+            node: this.node,
+            name: this.name,
+            count: this.count.or(base.count),
+            per: this.per.or_else(|| base.per.clone()),
+            max: this.max.or_else(|| base.max.clone()),
+            window: this.window.or_else(|| base.window.clone()),
+            algorithm: this.algorithm.or(base.algorithm),
+            burst: this.burst.or_else(|| base.burst.clone()),
+            models: this.models.or_else(|| base.models.clone()),
+            shadow: this.shadow.or(base.shadow),
+            warn_at: this.warn_at.or(base.warn_at),
+        }
+    }
+
+    fn resolved(&self, tier: &Rc<str>, context: &Context<'_>) -> Option<Limit> {
+        let fields = self.node.section(&LIMIT);
+        // What is missing after all merging is reported at the limit that is merged last.
+        let counts = self.count.or_else(|| fields.read("count", counted_thing));
+        let window = self
+            .window
+            .as_ref()
+            .map_or_else(|| fields.read("window", kind::duration), |node| node.read(kind::duration));
+        let Some(counts) = counts else { return fields.read("max", |_| None) };
+        let amount = |node: &Node<'_>| amount(node, counts.unit);
+        let max = self.max.as_ref().map_or_else(|| fields.read("max", amount), |node| node.read(amount))?;
+        let burst = self.burst.as_ref().map_or(Some(max), |node| node.read(amount))?;
+        let models = self
+            .models
+            .as_ref()
+            .map_or_else(|| Some(Vec::new()), |node| node.read(kind::several(kind::glob)))?;
+        let algorithm = self.algorithm.unwrap_or_default();
+        if self.burst.is_some() && algorithm != Algorithm::TokenBucket {
+            return fields.rule("burst", "means something only with `algorithm: token_bucket`");
+        }
+        if counts.unit == Unit::NanoUsd && !context.has_prices {
+            return fields.rule("count", "is `cost_usd`, which needs `prices`");
+        }
+        Some(Limit {
+            name: self.name.as_str().into(),
+            tier: tier.clone(),
+            counts,
+            per: self.per.clone().unwrap_or_default(),
+            shape: Shape { algorithm, max, burst, window: window? },
+            models,
+            shadow: self.shadow.unwrap_or_default(),
+            warn_at: self.warn_at.unwrap_or(context.warn_at),
+        })
+    }
+}
+
+/// A name that can stand in headers, metrics and logs without quoting.
+fn limit_name(node: &Node<'_>) -> Option<String> {
+    let name = kind::name(node)?;
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
+    if name.len() > 64 || !name.chars().all(plain) {
+        return node.unexpected("a name of letters, digits, `_`, `-` and `.`, at most 64");
+    }
+    Some(name)
+}
+
+fn counted_thing(node: &Node<'_>) -> Option<&'static Counted> {
+    let name = kind::name(node)?;
+    let names: Vec<_> = COUNTED.iter().map(|counted| counted.name).collect();
+    counted(&name).or_else(|| node.unexpected(format!("one of {}", names.join(", "))))
+}
+
+fn dimension(node: &Node<'_>, context: &Context<'_>) -> Option<Rc<str>> {
+    let name = kind::name(node)?;
+    if let Some(built_in) = BUILT_IN_DIMENSIONS.iter().find(|built_in| **built_in == name) {
+        return Some((*built_in).into());
+    }
+    let known = context.dimensions.iter().find(|dimension| ***dimension == *name);
+    known.cloned().or_else(|| {
+        let known: Vec<_> =
+            context.dimensions.iter().map(|dimension| &**dimension).chain(BUILT_IN_DIMENSIONS).collect();
+        node.unexpected(format!("a dimension of `identity`: {}", known.join(", ")))
+    })
+}
+
+fn amount(node: &Node<'_>, unit: Unit) -> Option<Amount> {
+    let amount = match unit {
+        Unit::Requests | Unit::Tokens => kind::integer(node)?,
+        Unit::NanoUsd => kind::usd(node)?.0,
+    };
+    if amount == 0 { node.unexpected("a number above zero") } else { Some(Amount(amount)) }
+}
