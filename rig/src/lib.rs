@@ -10,5 +10,6 @@
 //! tests to say.
 
 pub mod client;
+pub mod envoy;
 pub mod mock_llm;
 pub mod upstream;

@@ -128,7 +128,8 @@ impl BodySender {
         self.0.send_trailers(trailers.collect()).await.is_ok()
     }
 
-    /// Breaks the request off: HTTP/1.1 closes the connection, HTTP/2 resets the stream.
+    /// Breaks the request off: HTTP/1.1 closes the connection, HTTP/2 resets the stream. Parts that have not
+    /// left yet are lost with it; where that matters, [`super::raw`] is exact.
     pub fn abort(self) {
         self.0.abort(GivenUp);
     }
