@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tollgate_rig::client::{Client, Request};
-use tollgate_rig::envoy::{Bootstrap, Envoy};
+use tollgate_rig::envoy::{Bootstrap, Envoy, Filter};
 use tollgate_rig::mock_llm::{Ending, MockLlm};
 use tollgate_rig::upstream::{Script, ScriptedUpstream};
 
@@ -78,6 +78,89 @@ async fn trailers_pass_if_they_are_let() {
 
     assert_eq!(response.body().await.unwrap(), "ab");
     assert_eq!(response.trailers().unwrap()["x-end"], "yes");
+}
+
+/// The least that a host takes for a filter: `(memory 1)`, the ABI's version and an allocator, no callbacks.
+fn idle_module() -> Vec<u8> {
+    let mut exports = vec![3, 6];
+    exports.extend(b"memory\x02\x00");
+    exports.extend(b"\x17proxy_abi_version_0_2_1\x00\x00");
+    exports.extend(b"\x18proxy_on_memory_allocate\x00\x01");
+    let sections: [(u8, &[u8]); 5] = [
+        (1, b"\x02\x60\x00\x00\x60\x01\x7f\x01\x7f"),
+        (3, b"\x02\x00\x01"),
+        (5, b"\x01\x00\x01"),
+        (7, &exports),
+        (10, b"\x02\x02\x00\x0b\x05\x00\x41\x80\x08\x0b"),
+    ];
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    for (id, bytes) in sections {
+        module.extend([id, u8::try_from(bytes.len()).unwrap()]);
+        module.extend(bytes);
+    }
+    module
+}
+
+#[tokio::test]
+async fn envoy_understands_every_option_of_a_bootstrap() {
+    let mock = MockLlm::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let module = dir.path().join("idle.wasm");
+    std::fs::write(&module, idle_module()).unwrap();
+    let lua = |name: &str| {
+        let code = format!("function envoy_on_response(r) r:headers():add('x-{name}', 'yes') end");
+        format!(
+            "- name: {name}
+  typed_config:
+    \"@type\": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua
+    default_source_code: {{ inline_string: \"{code}\" }}
+"
+        )
+    };
+    let carriers = [
+        Filter::yaml("tiers:\n  free:\n    limits: []\nsalt: s\n"),
+        Filter::json(&json!({ "salt": "with \"quotes\", a \\ and ü" })),
+    ];
+    for filter in carriers {
+        let filter = filter
+            .module(&module)
+            .vm_id("other")
+            .without_holding()
+            .fields("capability_restriction_config: {}");
+        let bootstrap = Bootstrap::to(mock.address())
+            .filter(filter)
+            .concurrency(2)
+            .reloadable()
+            .upstream_http2()
+            .http1_trailers()
+            .body_limit(8 << 20)
+            .filters_before(&lua("before"))
+            .filters_after(&lua("after"))
+            .upgrade("websocket")
+            .upgrade("CONNECT")
+            .routes_before("- match: { path: /short }\n  direct_response: { status: 418 }")
+            .route("retry_policy: { retry_on: 5xx, num_retries: 2 }")
+            .connection_manager("server_name: rig\nstream_idle_timeout: 60s")
+            .listener("per_connection_buffer_limit_bytes: 65536")
+            .clusters("- name: other\n  type: STATIC\n  connect_timeout: 1s")
+            .stats_tags("- tag_name: tier\n  regex: \"(tier=\\\\.=(.*?);\\\\.;)\"")
+            .log_filter_state(&["tollgate.tier"])
+            .component_log_level("wasm:debug");
+        let envoy = Envoy::start(bootstrap).await;
+
+        let mut client = Client::http1(envoy.address()).await.unwrap();
+        let mut response = client.send(chat()).await.unwrap();
+        assert_eq!(
+            (response.status(), response.header("x-before"), response.header("x-after")),
+            (200, Some("yes"), Some("yes"))
+        );
+        assert!(response.transcript().await.unwrap().is_done());
+        assert_eq!(client.send(Request::get("/short")).await.unwrap().status(), 418);
+
+        let metrics = envoy.metrics().await;
+        // One for each worker, the main thread's and the one that the others are cloned from.
+        assert_eq!(metrics.only("envoy_wasm_envoy_wasm_runtime_v8_active", &[]), Some(4.0));
+    }
 }
 
 #[tokio::test]

@@ -14,7 +14,8 @@ use super::bootstrap::indent;
 pub struct Filter {
     /// The value of `configuration`, as YAML fields.
     configuration: String,
-    module: PathBuf,
+    /// None stands for the one that was built.
+    module: Option<PathBuf>,
     vm_id: String,
     holds_headers: bool,
     fields: String,
@@ -22,10 +23,6 @@ pub struct Filter {
 
 impl Filter {
     /// With its configuration as YAML in a `Struct`, as in an envoy.yaml written by hand.
-    ///
-    /// # Panics
-    ///
-    /// If the module has not been built.
     #[must_use]
     pub fn yaml(configuration: &str) -> Self {
         let kind = "\"@type\": type.googleapis.com/google.protobuf.Struct\nvalue:\n";
@@ -33,20 +30,12 @@ impl Filter {
     }
 
     /// With its configuration as JSON in a `StringValue`, as Istio and Envoy Gateway generate it.
-    ///
-    /// # Panics
-    ///
-    /// If the module has not been built.
     #[must_use]
     pub fn json(configuration: &Value) -> Self {
         Self::text(&configuration.to_string())
     }
 
     /// With any text in a `StringValue`, JSON or not.
-    ///
-    /// # Panics
-    ///
-    /// If the module has not been built.
     #[must_use]
     pub fn text(configuration: &str) -> Self {
         let kind = "\"@type\": type.googleapis.com/google.protobuf.StringValue\n";
@@ -57,7 +46,7 @@ impl Filter {
     /// Another module than the one that was built.
     #[must_use]
     pub fn module(mut self, path: &Path) -> Self {
-        path.clone_into(&mut self.module);
+        self.module = Some(path.to_owned());
         self
     }
 
@@ -85,7 +74,7 @@ impl Filter {
     fn configured(configuration: String) -> Self {
         Self {
             configuration,
-            module: wasm_module(),
+            module: None,
             vm_id: "tollgate".to_owned(),
             holds_headers: true,
             fields: String::new(),
@@ -110,7 +99,7 @@ impl Filter {
         code: {{ local: {{ filename: \"{}\" }} }}
 {}      configuration:
 {}",
-            module.display(),
+            module.clone().unwrap_or_else(wasm_module).display(),
             indent(6, fields),
             indent(8, configuration)
         )
