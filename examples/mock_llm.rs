@@ -1,0 +1,64 @@
+//! Runs the mock LLM server of the tests by itself, to try Tollgate against it by hand.
+//!
+//! In: where to listen. Out: one line when it does. Everything else is in `tollgate_rig::mock_llm`.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use lexopt::prelude::{Long, Short, ValueExt};
+use tollgate_rig::mock_llm::{MockLlm, behaviour};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match arguments() {
+        Ok(Some(address)) => serve(address).await,
+        Ok(None) => {
+            print!("{HELP}{}", behaviour::help());
+            ExitCode::SUCCESS
+        }
+        Err(wrong) => {
+            eprintln!("mock_llm: {wrong}; see --help");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+const HELP: &str = "\
+A mock LLM server: OpenAI's chat completions with real token counts, and trouble on request.
+
+Usage: mock_llm [--listen ADDRESS]
+
+  --listen ADDRESS   where to listen (default 127.0.0.1:0, a free port)
+  -h, --help         this text
+
+It answers POST */chat/completions and GET */models over HTTP/1.1 and HTTP/2 without TLS.
+These request headers change what it does:
+
+";
+
+/// Where to listen, or nothing if help is wanted.
+fn arguments() -> Result<Option<SocketAddr>, lexopt::Error> {
+    let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("listen") => address = parser.value()?.parse()?,
+            Short('h') | Long("help") => return Ok(None),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Some(address))
+}
+
+async fn serve(address: SocketAddr) -> ExitCode {
+    let mock = match MockLlm::forgetful(address).await {
+        Ok(mock) => mock,
+        Err(error) => {
+            eprintln!("mock_llm: cannot listen on {address}: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!("mock LLM listening on {}", mock.address());
+    mock.serve().await;
+    ExitCode::SUCCESS
+}

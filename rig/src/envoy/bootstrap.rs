@@ -1,0 +1,354 @@
+//! An Envoy configuration for tests: one listener, one route, one upstream, and what is to be tried.
+//!
+//! In: an upstream's address and options, each a sentence of its own. Out: a [`Setup`]. It is written as
+//! text so that what a test passes in reaches Envoy's own YAML reader as an operator's would. Not here: the
+//! example that users copy, which is `envoy/envoy.yaml`.
+
+use core::fmt::Write;
+use std::net::SocketAddr;
+
+use super::filter::Filter;
+use super::{ACCESS_LOG, DIR, LISTENERS, Setup};
+
+/// Describes an Envoy that passes everything to one upstream.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    upstream: SocketAddr,
+    upstream_http2: bool,
+    concurrency: usize,
+    filter: Option<Filter>,
+    filters_before: String,
+    filters_after: String,
+    upgrades: Vec<String>,
+    body_limit: Option<u64>,
+    routes_before: String,
+    route: String,
+    connection_manager: String,
+    listener: String,
+    clusters: String,
+    stats_tags: String,
+    filter_state: Vec<String>,
+    reloadable: bool,
+    http1_trailers: bool,
+    component_log_level: String,
+}
+
+impl Bootstrap {
+    /// One worker, HTTP/1.1 to the upstream, no filter but the router.
+    #[must_use]
+    pub const fn to(upstream: SocketAddr) -> Self {
+        Self {
+            upstream,
+            upstream_http2: false,
+            concurrency: 1,
+            filter: None,
+            filters_before: String::new(),
+            filters_after: String::new(),
+            upgrades: Vec::new(),
+            body_limit: None,
+            routes_before: String::new(),
+            route: String::new(),
+            connection_manager: String::new(),
+            listener: String::new(),
+            clusters: String::new(),
+            stats_tags: String::new(),
+            filter_state: Vec::new(),
+            reloadable: false,
+            http1_trailers: false,
+            component_log_level: String::new(),
+        }
+    }
+
+    /// With the filter.
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// With so many worker threads.
+    #[must_use]
+    pub const fn concurrency(mut self, workers: usize) -> Self {
+        self.concurrency = workers;
+        self
+    }
+
+    /// Speaks HTTP/2 to the upstream.
+    #[must_use]
+    pub const fn upstream_http2(mut self) -> Self {
+        self.upstream_http2 = true;
+        self
+    }
+
+    /// Buffers request bodies up to so many bytes on the route, instead of the listener's 1 MiB.
+    #[must_use]
+    pub const fn body_limit(mut self, bytes: u64) -> Self {
+        self.body_limit = Some(bytes);
+        self
+    }
+
+    /// HTTP filters before the filter, as YAML list items.
+    #[must_use]
+    pub fn filters_before(mut self, yaml: &str) -> Self {
+        self.filters_before = yaml.to_owned();
+        self
+    }
+
+    /// HTTP filters between the filter and the router, as YAML list items.
+    #[must_use]
+    pub fn filters_after(mut self, yaml: &str) -> Self {
+        self.filters_after = yaml.to_owned();
+        self
+    }
+
+    /// Allows upgrades to `protocol`, such as `websocket` or `CONNECT`.
+    #[must_use]
+    pub fn upgrade(mut self, protocol: &str) -> Self {
+        self.upgrades.push(protocol.to_owned());
+        self
+    }
+
+    /// Routes that are tried before the one that takes everything, as YAML list items.
+    #[must_use]
+    pub fn routes_before(mut self, yaml: &str) -> Self {
+        self.routes_before = yaml.to_owned();
+        self
+    }
+
+    /// More fields for the `route` action that takes everything, such as a `retry_policy`.
+    #[must_use]
+    pub fn route(mut self, yaml: &str) -> Self {
+        self.route = yaml.to_owned();
+        self
+    }
+
+    /// More fields for the HTTP connection manager.
+    #[must_use]
+    pub fn connection_manager(mut self, yaml: &str) -> Self {
+        self.connection_manager = yaml.to_owned();
+        self
+    }
+
+    /// More fields for the listener, such as `per_connection_buffer_limit_bytes: 8388608`.
+    #[must_use]
+    pub fn listener(mut self, yaml: &str) -> Self {
+        self.listener = yaml.to_owned();
+        self
+    }
+
+    /// More clusters, as YAML list items.
+    #[must_use]
+    pub fn clusters(mut self, yaml: &str) -> Self {
+        self.clusters = yaml.to_owned();
+        self
+    }
+
+    /// `stats_tags` by which labels are taken out of metric names, as YAML list items.
+    #[must_use]
+    pub fn stats_tags(mut self, yaml: &str) -> Self {
+        self.stats_tags = yaml.to_owned();
+        self
+    }
+
+    /// Puts these keys of the filter state, named without `wasm.`, into each line of the access log.
+    #[must_use]
+    pub fn log_filter_state(mut self, keys: &[&str]) -> Self {
+        self.filter_state.extend(keys.iter().map(|&key| key.to_owned()));
+        self
+    }
+
+    /// Takes the listener from a file that Envoy watches, for [`super::Envoy::reload`].
+    #[must_use]
+    pub const fn reloadable(mut self) -> Self {
+        self.reloadable = true;
+        self
+    }
+
+    /// Lets HTTP/1.1 trailers through on both sides; Envoy drops them otherwise.
+    #[must_use]
+    pub const fn http1_trailers(mut self) -> Self {
+        self.http1_trailers = true;
+        self
+    }
+
+    /// Logs more of some components, such as `wasm:debug`.
+    #[must_use]
+    pub fn component_log_level(mut self, levels: &str) -> Self {
+        self.component_log_level = levels.to_owned();
+        self
+    }
+
+    /// The resource file that holds the listener when it is reloadable.
+    #[must_use]
+    pub fn listeners(&self) -> String {
+        let kind = "  \"@type\": type.googleapis.com/envoy.config.listener.v3.Listener\n";
+        format!("resources:\n-\n{kind}{}", indent(2, &self.listener_fields()))
+    }
+
+    fn bootstrap(&self) -> String {
+        let upstream = cluster(self.upstream, self.upstream_http2, self.http1_trailers);
+        let mut text = format!(
+            "node: {{ id: rig, cluster: rig }}
+admin:
+  address: {}
+",
+            socket_address(SocketAddr::from(([127, 0, 0, 1], 0)))
+        );
+        if !self.stats_tags.is_empty() {
+            let _ = write!(text, "stats_config:\n  stats_tags:\n{}", indent(2, &self.stats_tags));
+        }
+        if self.reloadable {
+            let _ = write!(
+                text,
+                "dynamic_resources:
+  lds_config:
+    resource_api_version: V3
+    path_config_source: {{ path: \"{DIR}/{LISTENERS}\" }}
+"
+            );
+        }
+        let _ = write!(text, "static_resources:\n  clusters:\n{}", indent(2, &upstream));
+        text.push_str(&indent(2, &self.clusters));
+        if !self.reloadable {
+            let _ = write!(text, "  listeners:\n  -\n{}", indent(4, &self.listener_fields()));
+        }
+        text
+    }
+
+    fn listener_fields(&self) -> String {
+        format!(
+            "name: main
+address: {}
+{}filter_chains:
+- filters:
+  - name: envoy.filters.network.http_connection_manager
+    typed_config:
+{}",
+            socket_address(SocketAddr::from(([127, 0, 0, 1], 0))),
+            indent(0, &self.listener),
+            indent(6, &self.connection_manager_fields())
+        )
+    }
+
+    fn connection_manager_fields(&self) -> String {
+        let mut text = String::from(
+            "\"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+stat_prefix: main
+codec_type: AUTO
+",
+        );
+        if self.http1_trailers {
+            text.push_str("http_protocol_options: { enable_trailers: true }\n");
+        }
+        text.push_str(&indent(0, &self.connection_manager));
+        if !self.upgrades.is_empty() {
+            text.push_str("upgrade_configs:\n");
+            for protocol in &self.upgrades {
+                let _ = writeln!(text, "- {{ upgrade_type: {protocol} }}");
+            }
+        }
+        text.push_str(&self.access_log());
+        text.push_str("http_filters:\n");
+        text.push_str(&indent(0, &self.filters_before));
+        text.push_str(&self.filter.as_ref().map(Filter::item).unwrap_or_default());
+        text.push_str(&indent(0, &self.filters_after));
+        text.push_str(
+            "- name: envoy.filters.http.router
+  typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
+route_config:
+  name: main
+  virtual_hosts:
+  - name: main
+    domains: [\"*\"]
+    routes:
+",
+        );
+        text.push_str(&indent(4, &self.routes_before));
+        text.push_str("    - match: { prefix: / }\n");
+        if let Some(bytes) = self.body_limit {
+            let _ = writeln!(text, "      request_body_buffer_limit: {bytes}");
+        }
+        // A test that waits for long shall fail by its own deadline.
+        text.push_str("      route:\n        cluster: upstream\n        timeout: 0s\n");
+        text.push_str(&indent(8, &self.route));
+        text
+    }
+
+    fn access_log(&self) -> String {
+        let mut text = format!(
+            "access_log:
+- name: envoy.access_loggers.file
+  typed_config:
+    \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+    path: \"{DIR}/{ACCESS_LOG}\"
+    log_format:
+      json_format:
+"
+        );
+        let fixed = [
+            ("method", "REQ(:METHOD)"),
+            ("path", "REQ(:PATH)"),
+            ("status", "RESPONSE_CODE"),
+            ("details", "RESPONSE_CODE_DETAILS"),
+            ("flags", "RESPONSE_FLAGS"),
+            ("bytes_received", "BYTES_RECEIVED"),
+            ("bytes_sent", "BYTES_SENT"),
+            ("duration_ms", "DURATION"),
+        ];
+        for (key, command) in fixed {
+            let _ = writeln!(text, "        {key}: \"%{command}%\"");
+        }
+        for key in &self.filter_state {
+            let _ = writeln!(text, "        {key}: \"%FILTER_STATE(wasm.{key}:PLAIN)%\"");
+        }
+        text
+    }
+}
+
+impl From<Bootstrap> for Setup {
+    fn from(bootstrap: Bootstrap) -> Self {
+        let listeners = bootstrap.reloadable.then(|| (LISTENERS.to_owned(), bootstrap.listeners()));
+        Self {
+            bootstrap: bootstrap.bootstrap(),
+            files: listeners.into_iter().collect(),
+            concurrency: bootstrap.concurrency,
+            component_log_level: bootstrap.component_log_level,
+        }
+    }
+}
+
+fn cluster(upstream: SocketAddr, http2: bool, http1_trailers: bool) -> String {
+    let protocol = match (http2, http1_trailers) {
+        (true, _) => "http2_protocol_options: {}",
+        (false, true) => "http_protocol_options: { enable_trailers: true }",
+        (false, false) => "http_protocol_options: {}",
+    };
+    format!(
+        "- name: upstream
+  connect_timeout: 5s
+  type: STATIC
+  circuit_breakers: {{ thresholds: [ {{ max_connections: 10000, max_pending_requests: 10000, max_requests: 10000 }} ] }}
+  typed_extension_protocol_options:
+    envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+      \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+      explicit_http_config: {{ {protocol} }}
+  load_assignment:
+    cluster_name: upstream
+    endpoints: [ {{ lb_endpoints: [ {{ endpoint: {{ address: {} }} }} ] }} ]
+",
+        socket_address(upstream)
+    )
+}
+
+fn socket_address(address: SocketAddr) -> String {
+    format!("{{ socket_address: {{ address: \"{}\", port_value: {} }} }}", address.ip(), address.port())
+}
+
+/// `yaml` moved right by `columns` and ended by a line end; nothing if it is empty.
+pub(super) fn indent(columns: usize, yaml: &str) -> String {
+    let mut text = String::new();
+    for line in yaml.lines() {
+        let _ = writeln!(text, "{:columns$}{line}", "");
+    }
+    text
+}

@@ -1,0 +1,123 @@
+//! The filter as one item of a chain of HTTP filters.
+//!
+//! In: the filter's configuration in one of its two carriers and how the host shall run it. Out: YAML. Not
+//! here: what the configuration means, any text will do.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::bootstrap::indent;
+
+/// The filter in a chain: module, configuration and how the host runs it.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// The value of `configuration`, as YAML fields.
+    configuration: String,
+    /// None stands for the one that was built.
+    module: Option<PathBuf>,
+    vm_id: String,
+    holds_headers: bool,
+    fields: String,
+}
+
+impl Filter {
+    /// With its configuration as YAML in a `Struct`, as in an envoy.yaml written by hand.
+    #[must_use]
+    pub fn yaml(configuration: &str) -> Self {
+        let kind = "\"@type\": type.googleapis.com/google.protobuf.Struct\nvalue:\n";
+        Self::configured(format!("{kind}{}", indent(2, configuration)))
+    }
+
+    /// With its configuration as JSON in a `StringValue`, as Istio and Envoy Gateway generate it.
+    #[must_use]
+    pub fn json(configuration: &Value) -> Self {
+        Self::text(&configuration.to_string())
+    }
+
+    /// With any text in a `StringValue`, JSON or not.
+    #[must_use]
+    pub fn text(configuration: &str) -> Self {
+        let kind = "\"@type\": type.googleapis.com/google.protobuf.StringValue\n";
+        // A JSON string is a YAML string.
+        Self::configured(format!("{kind}value: {}\n", Value::from(configuration)))
+    }
+
+    /// Another module than the one that was built.
+    #[must_use]
+    pub fn module(mut self, path: &Path) -> Self {
+        self.module = Some(path.to_owned());
+        self
+    }
+
+    /// Another `vm_id`, and with it other shared data.
+    #[must_use]
+    pub fn vm_id(mut self, vm_id: &str) -> Self {
+        vm_id.clone_into(&mut self.vm_id);
+        self
+    }
+
+    /// Without `allow_on_headers_stop_iteration`, as under Istio's `WasmPlugin`.
+    #[must_use]
+    pub const fn without_holding(mut self) -> Self {
+        self.holds_headers = false;
+        self
+    }
+
+    /// More fields for the `PluginConfig`.
+    #[must_use]
+    pub fn fields(mut self, yaml: &str) -> Self {
+        self.fields = yaml.to_owned();
+        self
+    }
+
+    fn configured(configuration: String) -> Self {
+        Self {
+            configuration,
+            module: None,
+            vm_id: "tollgate".to_owned(),
+            holds_headers: true,
+            fields: String::new(),
+        }
+    }
+
+    pub(super) fn item(&self) -> String {
+        let Self { configuration, module, vm_id, holds_headers, fields } = self;
+        format!(
+            "- name: tollgate
+  typed_config:
+    \"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
+    config:
+      name: tollgate
+      root_id: tollgate
+      allow_on_headers_stop_iteration: {holds_headers}
+      failure_policy: FAIL_RELOAD
+      reload_config: {{ backoff: {{ base_interval: 0.05s }} }}
+      vm_config:
+        vm_id: {vm_id}
+        runtime: envoy.wasm.runtime.v8
+        code: {{ local: {{ filename: \"{}\" }} }}
+{}      configuration:
+{}",
+            module.clone().unwrap_or_else(wasm_module).display(),
+            indent(6, fields),
+            indent(8, configuration)
+        )
+    }
+}
+
+/// The filter's module: `$TOLLGATE_WASM`, or what `make wasm` has built.
+///
+/// # Panics
+///
+/// If it has not been built.
+#[must_use]
+pub fn wasm_module() -> PathBuf {
+    if let Some(path) = std::env::var_os("TOLLGATE_WASM").filter(|path| !path.is_empty()) {
+        return path.into();
+    }
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tollgate.wasm");
+    built.canonicalize().unwrap_or_else(|error| {
+        panic!("{}: {error}; run `make wasm` or set TOLLGATE_WASM=/path/to/tollgate.wasm", built.display())
+    })
+}

@@ -1,0 +1,203 @@
+//! How a caller makes the mock misbehave: request headers, one table row each.
+//!
+//! In: a request's headers. Out: a [`Behaviour`], or which header was wrong and what was expected. Not
+//! here: doing it, which is up to the API formats (length, usage) and to [`super::playback`] (timing, cuts).
+
+use core::fmt::Write;
+use core::time::Duration;
+
+use hyper::HeaderMap;
+use hyper::StatusCode;
+use hyper::header::ACCEPT_ENCODING;
+
+/// What the mock shall do with one call.
+#[derive(Clone, Debug, Default)]
+pub struct Behaviour {
+    /// So many tokens in every choice, unless the request allows fewer.
+    pub output_tokens: Option<usize>,
+    /// So many tokens in one streamed chunk; one if not said.
+    pub tokens_per_chunk: Option<usize>,
+    /// How long to wait between two chunks.
+    pub chunk_delay: Duration,
+    /// How long to wait before the response headers.
+    pub delay: Duration,
+    /// Answer with this status and an error body instead.
+    pub status: Option<StatusCode>,
+    /// Leave out `usage` altogether.
+    pub no_usage: bool,
+    /// This text in the place of `usage`, whatever it is.
+    pub usage: Option<String>,
+    /// Compress the response.
+    pub gzip: bool,
+    /// Write pieces of this many bytes each instead of whole chunks.
+    pub split_bytes: Option<usize>,
+    /// Drop the connection (HTTP/2: reset the stream) after this many writes.
+    pub cut_after: Option<usize>,
+}
+
+impl Behaviour {
+    /// What `headers` ask for.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the header, the value and what was expected; a misspelt `x-mock-` header is
+    /// an error too, because a test that asks for trouble and gets none proves nothing.
+    pub fn from_headers(headers: &HeaderMap) -> Result<Self, String> {
+        let mut behaviour = Self::default();
+        for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with("x-mock-")) {
+            let Some(switch) = SWITCHES.iter().find(|switch| switch.header == name.as_str()) else {
+                let known: Vec<_> = SWITCHES.iter().map(|switch| switch.header).collect();
+                return Err(format!("{name} is not known; there are {}", known.join(", ")));
+            };
+            let applied = value.to_str().ok().and_then(|text| (switch.apply)(&mut behaviour, text, headers));
+            if applied.is_none() {
+                return Err(format!("{name}: {value:?} is not {}", switch.value));
+            }
+        }
+        Ok(behaviour)
+    }
+}
+
+/// A request header that changes what the mock does.
+pub struct Switch {
+    /// The header's name.
+    pub header: &'static str,
+    /// What its value looks like.
+    pub value: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+    apply: fn(&mut Behaviour, &str, &HeaderMap) -> Option<()>,
+}
+
+/// All there are.
+pub const SWITCHES: &[Switch] = &[
+    Switch {
+        header: "x-mock-output-tokens",
+        value: "a number of tokens",
+        meaning: "length of every choice, unless max_tokens allows fewer (20 if not said)",
+        apply: |b, text, _| text.parse().ok().map(|n| b.output_tokens = Some(n)),
+    },
+    Switch {
+        header: "x-mock-tokens-per-chunk",
+        value: "a number of tokens, at least 1",
+        meaning: "how many tokens a streamed chunk carries (1 if not said)",
+        apply: |b, text, _| positive(text).map(|n| b.tokens_per_chunk = Some(n)),
+    },
+    Switch {
+        header: "x-mock-chunk-delay-ms",
+        value: "milliseconds",
+        meaning: "wait between two chunks of a stream",
+        apply: |b, text, _| milliseconds(text).map(|time| b.chunk_delay = time),
+    },
+    Switch {
+        header: "x-mock-delay-ms",
+        value: "milliseconds",
+        meaning: "wait before the response headers",
+        apply: |b, text, _| milliseconds(text).map(|time| b.delay = time),
+    },
+    Switch {
+        header: "x-mock-status",
+        value: "a status code",
+        meaning: "answer with this status; from 400 up with an error body of the API",
+        apply: |b, text, _| StatusCode::from_bytes(text.as_bytes()).ok().map(|code| b.status = Some(code)),
+    },
+    Switch {
+        header: "x-mock-no-usage",
+        value: "true or false",
+        meaning: "leave out usage, even if the request asks for it",
+        apply: |b, text, _| text.parse().ok().map(|yes| b.no_usage = yes),
+    },
+    Switch {
+        header: "x-mock-usage",
+        value: "text",
+        meaning: "put this in the place of usage, byte for byte; nothing is counted then",
+        apply: |b, text, _| {
+            b.usage = Some(text.to_owned());
+            Some(())
+        },
+    },
+    Switch {
+        header: "x-mock-gzip",
+        value: "accept or always",
+        meaning: "compress if the request accepts gzip, or in any case; a stream is flushed per chunk",
+        apply: |b, text, headers| {
+            match text {
+                "accept" => b.gzip = accepts_gzip(headers),
+                "always" => b.gzip = true,
+                _ => return None,
+            }
+            Some(())
+        },
+    },
+    Switch {
+        header: "x-mock-split-bytes",
+        value: "a number of bytes, at least 1",
+        meaning: "write the body in pieces of so many bytes, wherever that falls",
+        apply: |b, text, _| positive(text).map(|n| b.split_bytes = Some(n)),
+    },
+    Switch {
+        header: "x-mock-cut-after",
+        value: "a number of writes",
+        meaning: "then drop the connection (HTTP/2: reset the stream); 0 is right after the headers",
+        apply: |b, text, _| text.parse().ok().map(|n| b.cut_after = Some(n)),
+    },
+];
+
+/// The table as text, for `--help`.
+#[must_use]
+pub fn help() -> String {
+    SWITCHES.iter().fold(String::new(), |mut text, switch| {
+        let example = format!("{}: <{}>", switch.header, switch.value);
+        let _ = writeln!(text, "  {example}\n      {}", switch.meaning);
+        text
+    })
+}
+
+fn positive(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|n| *n > 0)
+}
+
+fn milliseconds(text: &str) -> Option<Duration> {
+    text.parse().ok().map(Duration::from_millis)
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|coding| matches!(coding.split(';').next().map(str::trim), Some("gzip" | "*")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn every_switch_is_in_the_help() {
+        let help = help();
+        assert!(SWITCHES.iter().all(|switch| help.contains(switch.header)), "{help}");
+    }
+
+    #[test]
+    fn a_misspelt_switch_and_a_wrong_value_are_named() {
+        let misspelt = Behaviour::from_headers(&headers(&[("x-mock-cut", "1")])).unwrap_err();
+        assert!(misspelt.contains("x-mock-cut is not known"), "{misspelt}");
+
+        let wrong = Behaviour::from_headers(&headers(&[("x-mock-split-bytes", "0")])).unwrap_err();
+        assert!(wrong.contains("\"0\" is not a number of bytes, at least 1"), "{wrong}");
+    }
+
+    #[test]
+    fn gzip_on_accept_depends_on_what_is_accepted() {
+        for (accepted, expected) in [("br, gzip;q=0.5", true), ("br", false), ("identity", false)] {
+            let headers = headers(&[("accept-encoding", accepted), ("x-mock-gzip", "accept")]);
+            assert_eq!(Behaviour::from_headers(&headers).unwrap().gzip, expected, "{accepted}");
+        }
+    }
+}

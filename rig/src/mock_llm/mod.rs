@@ -1,0 +1,250 @@
+//! A mock LLM server: real HTTP/1.1 and HTTP/2, real token counts, and trouble on request.
+//!
+//! In: requests as a client of an LLM API sends them, with `x-mock-` headers for trouble (the table is
+//! [`behaviour::SWITCHES`]). Out: answers in the API's own format and a [`Received`] per request, which
+//! also knows how the exchange ended. One file per API format, one row each in [`FORMATS`]. Not here: TLS,
+//! keys, limits, and anything that depends on chance or on the time of day: the same request gets the same
+//! answer.
+
+pub mod behaviour;
+mod chat_completions;
+mod openai;
+mod playback;
+mod received;
+pub mod tokens;
+
+use core::time::Duration;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+pub use behaviour::Behaviour;
+pub use playback::Ending;
+use playback::{Playback, Step, Witness};
+pub use received::Received;
+use received::Records;
+
+/// A running mock; it stops, and drops its connections, when this is dropped.
+pub struct MockLlm {
+    address: SocketAddr,
+    records: Arc<Records>,
+    serving: JoinHandle<()>,
+}
+
+impl MockLlm {
+    /// Starts one on a free port of 127.0.0.1 that remembers what it receives.
+    ///
+    /// # Panics
+    ///
+    /// If no port can be had.
+    pub async fn start() -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::listen(address, Arc::new(Records::kept())).await.expect("a free port on 127.0.0.1")
+    }
+
+    /// Starts one on `address` that forgets every request at once, to run for long.
+    ///
+    /// # Errors
+    ///
+    /// If `address` cannot be listened on.
+    pub async fn forgetful(address: SocketAddr) -> io::Result<Self> {
+        Self::listen(address, Arc::new(Records::forgotten())).await
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The requests so far, in the order in which they were complete.
+    #[must_use]
+    pub fn received(&self) -> Vec<Received> {
+        self.records.all()
+    }
+
+    /// Waits until there are `count` requests and returns all there are.
+    ///
+    /// # Panics
+    ///
+    /// If they do not come within [`crate::client::PATIENCE`].
+    pub async fn wait_for(&self, count: usize) -> Vec<Received> {
+        self.records.wait_for(count).await
+    }
+
+    /// Serves until the process ends.
+    pub async fn serve(mut self) {
+        // The task only ends with its runtime, so there is nothing to report.
+        let _ = (&mut self.serving).await;
+    }
+
+    async fn listen(address: SocketAddr, records: Arc<Records>) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let serving = tokio::spawn(accept(listener, Arc::clone(&records)));
+        Ok(Self { address, records, serving })
+    }
+}
+
+impl Drop for MockLlm {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// The API formats, the first that serves a path answers it.
+const FORMATS: &[Format] = &[chat_completions::FORMAT, openai::MODELS];
+
+/// What the mock needs to know of an API format.
+struct Format {
+    serves: fn(&Method, path: &str) -> bool,
+    answer: fn(&Behaviour, body: &[u8]) -> Answer,
+    error: fn(StatusCode, message: &str) -> Answer,
+}
+
+/// An answer before compression and timing.
+struct Answer {
+    status: StatusCode,
+    content_type: &'static str,
+    /// A single one unless streamed.
+    chunks: Vec<String>,
+    streamed: bool,
+}
+
+impl Answer {
+    fn whole(status: StatusCode, json: String) -> Self {
+        Self { status, content_type: "application/json", chunks: vec![json], streamed: false }
+    }
+
+    fn events(status: StatusCode, events: Vec<String>) -> Self {
+        Self { status, content_type: "text/event-stream; charset=utf-8", chunks: events, streamed: true }
+    }
+}
+
+/// The moment at which every answer claims to have been made, so that answers compare equal.
+const CREATED: u64 = 1_700_000_000;
+
+/// Gives the last bytes before a cut time to leave: a reset discards what is still queued.
+const BEFORE_CUT: Duration = Duration::from_millis(20);
+
+async fn accept(listener: TcpListener, records: Arc<Records>) {
+    // Dropped with this task, which ends the connections.
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        // An accept fails for reasons of the peer (gone already) or of the moment (no descriptor left).
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        connections.spawn(serve_connection(stream, Arc::clone(&records)));
+    }
+}
+
+async fn serve_connection(stream: TcpStream, records: Arc<Records>) {
+    // Without it a streamed chunk would wait for the acknowledgement of the one before.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let records = Arc::clone(&records);
+        async move { Ok::<_, core::convert::Infallible>(respond(request, &records).await) }
+    });
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    // More than any test or benchmark has in flight over one connection.
+    server.http2().max_concurrent_streams(10_000);
+    // A cut is an error of the connection, and was intended.
+    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn respond(request: Request<Incoming>, records: &Records) -> Response<Playback> {
+    let (witness, ending) = Witness::new();
+    let (parts, body) = request.into_parts();
+    let (received, complete) = received::read(parts, body, ending).await;
+    records.add(&received);
+    if !complete {
+        witness.saw(Ending::RequestIncomplete);
+    }
+
+    let path = received.uri.path().to_owned();
+    let format = FORMATS.iter().find(|format| (format.serves)(&received.method, &path));
+    let error = format.map_or(openai::error as fn(_, &str) -> _, |format| format.error);
+    let behaviour = match Behaviour::from_headers(&received.headers) {
+        Ok(behaviour) => behaviour,
+        Err(wrong) => return play(error(StatusCode::BAD_REQUEST, &wrong), &Behaviour::default(), witness),
+    };
+    if !behaviour.delay.is_zero() {
+        tokio::time::sleep(behaviour.delay).await;
+    }
+    let answer = match (format, behaviour.status) {
+        (_, Some(status)) if status.as_u16() >= 400 => error(status, "failed on request of x-mock-status"),
+        (None, _) => {
+            error(StatusCode::NOT_FOUND, &format!("Unknown request URL: {} {path}.", received.method))
+        }
+        (Some(format), _) => {
+            let (wish, body, answer) = (behaviour.clone(), received.body.clone(), format.answer);
+            // A long prompt takes a while to count: not on the thread that moves other calls' chunks.
+            tokio::task::spawn_blocking(move || answer(&wish, &body)).await.expect("an answer can be made")
+        }
+    };
+    play(answer, &behaviour, witness)
+}
+
+/// Gives an answer its bytes and its timing.
+fn play(answer: Answer, behaviour: &Behaviour, witness: Witness) -> Response<Playback> {
+    let chunks: Vec<Bytes> = if behaviour.gzip {
+        compress(&answer.chunks)
+    } else {
+        answer.chunks.into_iter().map(Bytes::from).collect()
+    };
+    let length: usize = chunks.iter().map(Bytes::len).sum();
+    let writes = match behaviour.split_bytes {
+        None => chunks,
+        Some(size) => chunks.concat().chunks(size).map(Bytes::copy_from_slice).collect(),
+    };
+
+    let mut steps = Vec::new();
+    for (index, bytes) in writes.into_iter().enumerate() {
+        if behaviour.cut_after == Some(index) {
+            steps.extend([Step::Pause(BEFORE_CUT), Step::Cut]);
+            break;
+        }
+        if index > 0 && !behaviour.chunk_delay.is_zero() {
+            steps.push(Step::Pause(behaviour.chunk_delay));
+        }
+        steps.push(Step::Write(bytes));
+    }
+
+    let mut response = Response::new(Playback::new(steps, witness));
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    if behaviour.gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    if !answer.streamed {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response
+}
+
+/// One gzip stream over all chunks, flushed after each so that each can be read when it arrives.
+fn compress(chunks: &[String]) -> Vec<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    let mut written: Vec<Bytes> = chunks
+        .iter()
+        .map(|chunk| {
+            encoder.write_all(chunk.as_bytes()).and_then(|()| encoder.flush()).expect("writing to memory");
+            Bytes::from(core::mem::take(encoder.get_mut()))
+        })
+        .collect();
+    written.push(encoder.finish().expect("writing to memory").into());
+    written
+}

@@ -1,0 +1,125 @@
+//! A response body that is played: pieces written one by one, pauses, a cut.
+//!
+//! In: a list of [`Step`]s. Out: an HTTP body, and an [`Ending`] once it is known how it went. Every piece
+//! is flushed on its own. Not here: what the pieces say.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::fmt;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame};
+use tokio::sync::watch;
+use tokio::time::{Sleep, sleep};
+
+/// How an exchange ended, as the server saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything was handed to the connection.
+    Finished,
+    /// The peer went away, or reset the stream, before that.
+    Aborted,
+    /// The mock cut it because it had been told to.
+    Cut,
+    /// The peer went away before the request was complete.
+    RequestIncomplete,
+}
+
+/// One thing to do in a body.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Write(Bytes),
+    Pause(Duration),
+    Cut,
+}
+
+/// The body that plays its steps.
+pub(super) struct Playback {
+    steps: VecDeque<Step>,
+    sleeping: Option<Pin<Box<Sleep>>>,
+    /// A piece was just written: let the connection flush it before the next, so that pieces stay apart.
+    flush: bool,
+    witness: Witness,
+}
+
+impl Playback {
+    pub(super) fn new(steps: Vec<Step>, witness: Witness) -> Self {
+        Self { steps: steps.into(), sleeping: None, flush: false, witness }
+    }
+}
+
+impl Body for Playback {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if core::mem::take(&mut self.flush) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        loop {
+            if let Some(sleeping) = &mut self.sleeping {
+                ready!(sleeping.as_mut().poll(cx));
+                self.sleeping = None;
+            }
+            match self.steps.pop_front() {
+                Some(Step::Write(bytes)) => {
+                    self.flush = true;
+                    if self.steps.is_empty() {
+                        self.witness.saw(Ending::Finished);
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Some(Step::Pause(time)) => self.sleeping = Some(Box::pin(sleep(time))),
+                Some(Step::Cut) => {
+                    self.witness.saw(Ending::Cut);
+                    return Poll::Ready(Some(Err(Cut)));
+                }
+                None => {
+                    self.witness.saw(Ending::Finished);
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+}
+
+/// Tells how an exchange ended: the first thing it saw, or that it was dropped before it saw any.
+pub(super) struct Witness(watch::Sender<Option<Ending>>);
+
+impl Witness {
+    /// A witness and where to hear it.
+    pub(super) fn new() -> (Self, watch::Receiver<Option<Ending>>) {
+        let (sender, receiver) = watch::channel(None);
+        (Self(sender), receiver)
+    }
+
+    pub(super) fn saw(&self, how: Ending) {
+        self.0.send_if_modified(|ending| {
+            let first = ending.is_none();
+            ending.get_or_insert(how);
+            first
+        });
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.saw(Ending::Aborted);
+    }
+}
+
+/// The error that makes the server drop the connection.
+#[derive(Debug)]
+pub(super) struct Cut;
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("cut on request of x-mock-cut-after")
+    }
+}
+
+impl std::error::Error for Cut {}
