@@ -51,7 +51,7 @@ fn write_vocabulary(out: &Path, name: &str, tokens: &BTreeMap<u32, Vec<u8>>) {
 
     // About one and a half tokens in a bucket: half the offsets for hardly more comparisons.
     let bucket_bits = tokens.len().next_power_of_two().ilog2() - 1;
-    let mut buckets = vec![Vec::new(); 1 << bucket_bits];
+    let mut buckets = vec![(0, Vec::new()); 1 << bucket_bits];
     let mut pairs = BTreeMap::new();
     for (rank, token) in tokens {
         if let [first, second] = token[..] {
@@ -61,18 +61,20 @@ fn write_vocabulary(out: &Path, name: &str, tokens: &BTreeMap<u32, Vec<u8>>) {
             let tag = layout::tag(hash, token.len());
             assert_eq!(layout::tagged_len(tag), token.len());
             let bucket = usize::try_from(hash >> (64 - bucket_bits)).expect("a few bits");
-            buckets[bucket].extend((tag << layout::RANK_BITS | rank).to_le_bytes());
-            buckets[bucket].extend(token);
+            let (present, records) = &mut buckets[bucket];
+            *present |= layout::presence(hash);
+            records.extend((tag << layout::RANK_BITS | rank).to_le_bytes());
+            records.extend(token);
         }
     }
-    let mut offsets = Vec::new();
+    let mut entries = Vec::new();
     let mut records: Vec<u8> = Vec::new();
-    for bucket in &buckets {
-        offsets.extend(small(records.len()).to_le_bytes());
+    for (present, bucket) in &buckets {
+        entries.extend((present | offset(records.len())).to_le_bytes());
         records.extend(bucket);
     }
-    offsets.extend(small(records.len()).to_le_bytes());
-    write("buckets", &offsets);
+    entries.extend(offset(records.len()).to_le_bytes());
+    write("buckets", &entries);
     write("records", &records);
 
     // A bitmap of which pairs exist, how many come before each of its words, and the ranks of those.
@@ -123,8 +125,10 @@ fn write_classes(out: &Path) {
     write_file(out, "class_index", &index);
 }
 
-fn small(len: usize) -> u32 {
-    u32::try_from(len).expect("tables are a few megabytes")
+fn offset(len: usize) -> u32 {
+    let offset = u32::try_from(len).expect("tables are a few megabytes");
+    assert!(offset >> layout::OFFSET_BITS == 0, "an offset leaves no room for presence bits");
+    offset
 }
 
 fn write_file(out: &Path, name: &str, bytes: &[u8]) {

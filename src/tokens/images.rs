@@ -123,7 +123,7 @@ impl Tiles {
             Detail::High => oblong,
             Detail::Auto | Detail::Low => 0,
         };
-        Tokens(self.base) + Tokens(self.tile).times(fitted.squares(TILE)) + Tokens(fidelity)
+        [Tokens(self.base), Tokens(self.tile).times(fitted.squares(TILE)), Tokens(fidelity)].into_iter().sum()
     }
 }
 

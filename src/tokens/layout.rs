@@ -63,6 +63,18 @@ fn mix(state: u64, word: u64) -> u64 {
     product ^ (product >> 32)
 }
 
+/// Bits of an offset into the records; the other bits of a bucket's entry say which hashes it may hold.
+pub(crate) const OFFSET_BITS: u32 = 22;
+
+/// The bit that a hash sets in its bucket's entry. Most byte strings that are looked up while merging are
+/// no token, and most of those end here, without a look at the records.
+#[inline]
+pub(crate) fn presence(hash: u64) -> u32 {
+    let bits = 32 - OFFSET_BITS;
+    let bit = ((hash as u32 & 0xffff).wrapping_mul(bits)) >> 16;
+    1_u32.wrapping_shl(OFFSET_BITS.wrapping_add(bit))
+}
+
 /// What a token's header holds above its rank: the length and some bits of the hash, so that a record of
 /// another token is passed over without comparing bytes.
 #[inline]

@@ -132,7 +132,7 @@ impl Cursor<'_> {
         let lead = u32::from(lead);
         let (character, width) = match lead {
             ..0xe0 => ((lead & 0x1f) << 6 | byte(1), 2),
-            ..0xf0 => ((lead & 0x0f) << 12 | byte(1) << 6 | byte(2), 3),
+            0xe0..0xf0 => ((lead & 0x0f) << 12 | byte(1) << 6 | byte(2), 3),
             _ => ((lead & 0x07) << 18 | byte(1) << 12 | byte(2) << 6 | byte(3), 4),
         };
         (class_of(character), width)

@@ -4,7 +4,7 @@
 //! character's class bits. Nothing is built at start-up: every table is read where it lies in the binary.
 //! Not here: how a text is cut into pieces (`split`) or pieces into tokens (`bpe`).
 
-use super::layout::{self, CLASS_BLOCK_BITS, LONGEST_TOKEN, RANK_BITS};
+use super::layout::{self, CLASS_BLOCK_BITS, LONGEST_TOKEN, OFFSET_BITS, RANK_BITS};
 
 /// What a rank is when no token has these bytes: higher than any.
 pub(super) const NO_TOKEN: u32 = u32::MAX;
@@ -109,8 +109,12 @@ impl Tables {
     fn find(&self, piece: &[u8]) -> Option<u32> {
         let hash = layout::hash(piece);
         let bucket = hash.wrapping_shr(self.shift) as usize;
-        let start = u32::from_le_bytes(*self.buckets.get(bucket)?) as usize;
-        let end = u32::from_le_bytes(*self.buckets.get(bucket.wrapping_add(1))?) as usize;
+        let entry = u32::from_le_bytes(*self.buckets.get(bucket)?);
+        if entry & layout::presence(hash) == 0 {
+            return None;
+        }
+        let next = u32::from_le_bytes(*self.buckets.get(bucket.wrapping_add(1))?);
+        let [start, end] = [entry, next].map(|entry| (entry & ((1 << OFFSET_BITS) - 1)) as usize);
         let wanted = layout::tag(hash, piece.len());
         let mut rest = self.records.get(start..end)?;
         while let Some((header, after)) = rest.split_first_chunk::<4>() {
