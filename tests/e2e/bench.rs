@@ -1,0 +1,74 @@
+//! What the end-to-end tests share: a configuration, an Envoy with the filter before a mock LLM, and calls.
+
+use serde_json::{Value, json};
+use tollgate_rig::client::{self, Request, Response};
+use tollgate_rig::envoy::{Bootstrap, Envoy, Filter};
+use tollgate_rig::mock_llm::MockLlm;
+
+/// The filter state that access logs show.
+pub(crate) const FACTS: [&str; 6] = [
+    "tollgate.tier",
+    "tollgate.input_tokens.counted",
+    "tollgate.input_tokens.used",
+    "tollgate.output_tokens.used",
+    "tollgate.cost_usd",
+    "tollgate.refused_by",
+];
+
+/// Takes labels out of the names of metrics, as `envoy/envoy.yaml` does.
+pub(crate) const STATS_TAGS: &str = r#"- { tag_name: tier, regex: "(tier=\\.=(.*?);\\.;)" }
+- { tag_name: limit, regex: "(limit=\\.=(.*?);\\.;)" }
+- { tag_name: model, regex: "(model=\\.=(.*?);\\.;)" }
+- { tag_name: kind, regex: "(kind=\\.=(.*?);\\.;)" }
+"#;
+
+/// An Envoy with the filter before a mock LLM.
+pub(crate) struct Bench {
+    pub envoy: Envoy,
+    pub mock: MockLlm,
+}
+
+impl Bench {
+    /// With this configuration of the filter, in YAML, on four workers.
+    pub(crate) async fn start(configuration: &str) -> Self {
+        Self::with(Filter::yaml(configuration), |bootstrap| bootstrap).await
+    }
+
+    /// With this filter, and the bootstrap changed.
+    pub(crate) async fn with(filter: Filter, change: impl FnOnce(Bootstrap) -> Bootstrap) -> Self {
+        let mock = MockLlm::start().await;
+        let bootstrap = Bootstrap::to(mock.address())
+            .filter(filter)
+            .concurrency(4)
+            .stats_tags(STATS_TAGS)
+            .log_filter_state(&FACTS);
+        Self { envoy: Envoy::start(change(bootstrap)).await, mock }
+    }
+
+    /// Sends one request on a connection of its own.
+    pub(crate) async fn send(&self, request: Request) -> Response {
+        client::send(self.envoy.address(), request).await.unwrap()
+    }
+
+    /// Sends a request and reads its whole answer as JSON.
+    pub(crate) async fn json(&self, request: Request) -> (Response, Value) {
+        let mut response = self.send(request).await;
+        let body = response.json().await.unwrap();
+        (response, body)
+    }
+}
+
+/// A short chat call of a tenant.
+pub(crate) fn chat(tenant: &str) -> Request {
+    chat_with(tenant, json!({}))
+}
+
+/// A chat call with more members.
+pub(crate) fn chat_with(tenant: &str, members: Value) -> Request {
+    let mut body =
+        json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": "Say something." }] });
+    for (name, value) in members.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    Request::chat(&body).header("x-tenant-id", tenant)
+}
