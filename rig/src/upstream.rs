@@ -200,7 +200,7 @@ async fn accept(listener: TcpListener, scripts: Vec<Script>, heard: Arc<Mutex<Ve
     let mut connections = JoinSet::new();
     for number in 0.. {
         let Ok((stream, _)) = listener.accept().await else { return };
-        let script = scripts.get(number).or(scripts.last()).cloned().unwrap_or_default();
+        let script = scripts.get(number).or_else(|| scripts.last()).cloned().unwrap_or_default();
         heard.lock().expect("no one panics while adding to a list").push(Heard::default());
         let heard = Arc::clone(&heard);
         connections.spawn(async move {

@@ -60,7 +60,6 @@ async fn a_script_that_the_peer_breaks_says_so() {
     connection.write(b"GET / HT").await.unwrap();
     connection.reset().unwrap();
 
-    // A second connection is accepted after the first, whose end is then known or about to be.
     let broke = async {
         while upstream.heard().first().is_none_or(|heard| heard.broke.is_none()) {
             tokio::task::yield_now().await;

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::bootstrap::indent;
 
-/// The filter in a chain: module, configuration and how the host runs it.
+/// The filter in a chain: module, configuration and how the host runs it. The module is [`wasm_module`]
+/// unless another is named.
 #[derive(Clone, Debug)]
 pub struct Filter {
     /// The value of `configuration`, as YAML fields.

@@ -1,7 +1,7 @@
 //! How a caller makes the mock misbehave: request headers, one table row each.
 //!
 //! In: a request's headers. Out: a [`Behaviour`], or which header was wrong and what was expected. Not
-//! here: doing it, which is up to the API formats (length, usage) and to [`super::playback`] (timing, cuts).
+//! here: doing it, which is up to the API formats (length, usage) and to `playback` (timing, cuts).
 
 use core::fmt::Write;
 use core::time::Duration;

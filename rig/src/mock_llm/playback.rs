@@ -123,3 +123,24 @@ impl fmt::Display for Cut {
 }
 
 impl std::error::Error for Cut {}
+
+#[cfg(test)]
+mod tests {
+    use core::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn the_connection_is_given_time_to_flush_between_two_pieces() {
+        let steps = ["a", "b"].map(|piece| Step::Write(Bytes::from_static(piece.as_bytes())));
+        let (witness, ending) = Witness::new();
+        let mut body = Playback::new(steps.into(), witness);
+        let mut poll = || Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop()));
+
+        assert!(matches!(poll(), Poll::Ready(Some(Ok(_)))));
+        assert!(poll().is_pending());
+        assert_eq!(*ending.borrow(), None);
+        assert!(matches!(poll(), Poll::Ready(Some(Ok(_)))));
+        assert_eq!(*ending.borrow(), Some(Ending::Finished));
+    }
+}
