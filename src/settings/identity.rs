@@ -108,9 +108,9 @@ fn path(node: &Node<'_>) -> Option<Vec<String>> {
 pub(super) fn with_missing(
     fields: &Fields<'_>,
     dimensions: Vec<(String, Dimension)>,
-    missing: Vec<(String, Missing)>,
+    missing: &[(String, Missing)],
 ) -> Vec<Dimension> {
-    for (name, _) in &missing {
+    for (name, _) in missing {
         if !dimensions.iter().any(|(dimension, _)| dimension == name) {
             fields.rule::<()>("missing", format!("names `{name}`, which `identity` does not have"));
         }

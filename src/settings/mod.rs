@@ -150,7 +150,7 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
     let prices = fields.read("prices", kind::list(prices::price)).map(Prices);
     let hold = fields.read("hold", kind::choice(&HOLDS));
     let budgets = fields.read("budgets", kind::integer_in(64..=1 << 24));
-    let dimensions = identity::with_missing(&fields, dimensions?, missing?);
+    let dimensions = identity::with_missing(&fields, dimensions?, &missing?);
     let known: Vec<_> = dimensions.iter().map(|dimension| dimension.name.clone()).collect();
     let has_prices = prices.as_ref().is_none_or(|prices| !prices.0.is_empty());
     let context = limits::Context { dimensions: &known, warn_at: warn_at?, has_prices };
