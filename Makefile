@@ -1,7 +1,7 @@
 # Everything that is done with this repository. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help test check reference envoy wasm mock
+.PHONY: help test check reference envoy wasm mock bench
 
 WASM_TARGET := wasm32-unknown-unknown
 MOCK_LISTEN ?= 127.0.0.1:8000
@@ -34,3 +34,6 @@ wasm: ## Build the filter to target/tollgate.wasm
 
 mock: ## Run the mock LLM server by itself (MOCK_LISTEN=127.0.0.1:8000)
 	cargo run --release --example mock_llm -- --listen $(MOCK_LISTEN)
+
+bench: envoy wasm ## Measure Envoy without and with the filter (about three minutes)
+	cargo bench --bench envoy

@@ -4,5 +4,7 @@
 //! Envoy first.
 
 mod bench;
+mod probe;
 
 mod budgets;
+mod endings;
