@@ -8,7 +8,7 @@ DEMO := cargo run --quiet --example demo --
 MOCK_LISTEN ?= 127.0.0.1:8000
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: envoy wasm ## See Tollgate at work: ten calls on a real Envoy, what each was charged and why
 	@$(DEMO)
