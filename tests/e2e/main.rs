@@ -6,3 +6,4 @@
 mod bench;
 
 mod budgets;
+mod example;
