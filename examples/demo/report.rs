@@ -31,13 +31,14 @@ pub(crate) fn opening(stage: &Stage) {
 /// Prints a call and what is not as it should be.
 pub(crate) fn row(stage: &mut Stage, does: &str, why: &str, call: Call) {
     let style = stage.style;
-    let caller = call.caller.map_or("-".to_owned(), |caller| format!("{} {}", caller.tenant, caller.tier));
-    let told = |value: Option<u64>| value.map_or("-".to_owned(), number);
+    let caller =
+        call.caller.map_or_else(|| "-".to_owned(), |caller| format!("{} {}", caller.tenant, caller.tier));
+    let told = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), number);
     let counted = call.logged("input_tokens.counted");
     let used = call.logged("input_tokens.used").zip(call.logged("output_tokens.used"));
     let held = call.left.filter(|_| used.is_some()).map(|_| call.held);
-    let used_text =
-        used.map_or("-".to_owned(), |(input, output)| format!("{}+{}", number(input), number(output)));
+    let used_text = used
+        .map_or_else(|| "-".to_owned(), |(input, output)| format!("{}+{}", number(input), number(output)));
     let status = call.status.to_string();
     let status = match call.status {
         200 if call.header("x-tollgate-warning").is_some() => style.careful(&status),
