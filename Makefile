@@ -15,7 +15,7 @@ help: ## List what can be made
 demo: envoy wasm ## See it at work on a real Envoy: ten calls, what each was charged and why (5 s)
 	@echo "Building the demo; the first time this takes a minute or two"
 	@cargo build --example demo
-	@target/debug/examples/demo
+	@cargo run --quiet --example demo
 
 run: envoy wasm ## Leave it running on 127.0.0.1:10000 before a mock LLM, with curl lines to try
 	@echo "Building the demo; the first time this takes a minute or two"
