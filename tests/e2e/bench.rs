@@ -1,5 +1,7 @@
 //! What the end-to-end tests share: a configuration, an Envoy with the filter before a mock LLM, and calls.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 use tollgate_rig::client::{self, Request, Response};
 use tollgate_rig::envoy::{Bootstrap, Envoy, Filter};
@@ -21,6 +23,31 @@ pub(crate) const STATS_TAGS: &str = r#"- { tag_name: tier, regex: "(tier=\\.=(.*
 - { tag_name: model, regex: "(model=\\.=(.*?);\\.;)" }
 - { tag_name: kind, regex: "(kind=\\.=(.*?);\\.;)" }
 "#;
+
+/// A way other than straight to the mock, for calls whose path begins with `/name`.
+pub(crate) struct Detour<'a> {
+    pub name: &'a str,
+    /// The upstream; the mock, if none is given.
+    pub to: Option<SocketAddr>,
+    /// More fields for the route's action, in flow style.
+    pub route: &'a str,
+}
+
+/// A bootstrap with these detours.
+pub(crate) fn with_detours(bootstrap: Bootstrap, detours: &[Detour<'_>]) -> Bootstrap {
+    let (mut routes, mut clusters) = (String::new(), String::new());
+    for Detour { name, to, route } in detours {
+        let cluster = if to.is_some() { name } else { "upstream" };
+        routes += &format!("- {{ match: {{ prefix: /{name} }}, route: {{ cluster: {cluster}, timeout: 0s{route} }} }}\n");
+        if let Some(address) = to {
+            let socket = format!("{{ address: {}, port_value: {} }}", address.ip(), address.port());
+            clusters += &format!(
+                "- name: {name}\n  type: STATIC\n  load_assignment: {{ cluster_name: {name}, endpoints: [ {{ lb_endpoints: [ {{ endpoint: {{ address: {{ socket_address: {socket} }} }} }} ] }} ] }}\n"
+            );
+        }
+    }
+    bootstrap.routes_before(&routes).clusters(&clusters)
+}
 
 /// An Envoy with the filter before a mock LLM.
 pub(crate) struct Bench {
@@ -65,10 +92,16 @@ pub(crate) fn chat(tenant: &str) -> Request {
 
 /// A chat call with more members.
 pub(crate) fn chat_with(tenant: &str, members: Value) -> Request {
+    chat_by("", tenant, members)
+}
+
+/// A chat call by a [`Detour`].
+pub(crate) fn chat_by(detour: &str, tenant: &str, members: Value) -> Request {
     let mut body =
         json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": "Say something." }] });
     for (name, value) in members.as_object().unwrap() {
         body[name] = value.clone();
     }
-    Request::chat(&body).header("x-tenant-id", tenant)
+    let path = if detour.is_empty() { String::new() } else { format!("/{detour}") };
+    Request::post(&format!("{path}/v1/chat/completions")).json(&body).header("x-tenant-id", tenant)
 }

@@ -4,6 +4,8 @@
 //! Envoy first.
 
 mod bench;
+mod probe;
 
 mod budgets;
+mod endings;
 mod example;
