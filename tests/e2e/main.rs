@@ -8,3 +8,4 @@ mod probe;
 
 mod budgets;
 mod endings;
+mod example;

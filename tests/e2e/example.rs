@@ -1,0 +1,107 @@
+//! `envoy/envoy.yaml`, which people copy, is what it says it is.
+
+use std::process::Command;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tollgate_rig::client::{self, Request};
+use tollgate_rig::envoy::{Bootstrap, DIR, Envoy, binary, example};
+use tollgate_rig::mock_llm::MockLlm;
+
+use crate::bench::{FACTS, STATS_TAGS, chat};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+#[test]
+fn the_file_as_it_is_suits_envoy_from_the_repositorys_root() {
+    let output = Command::new(binary())
+        .args(["--mode", "validate", "-c", "envoy/envoy.yaml"])
+        .current_dir(ROOT)
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    // Deprecated fields and the like are no example.
+    assert!(!log.contains("[warning]"), "{log}");
+}
+
+#[tokio::test]
+async fn its_stats_tags_and_access_log_are_those_of_the_tests() {
+    let mock = MockLlm::start().await;
+    let ours = Bootstrap::to(mock.address()).stats_tags(STATS_TAGS).log_filter_state(&FACTS);
+    let ours = bootstrap(&Envoy::start(ours).await).await;
+    let example = bootstrap(&Envoy::start(example(mock.address())).await).await;
+
+    assert!(ours["stats_config"].is_object());
+    assert_eq!(example["stats_config"], ours["stats_config"]);
+    let (ours, example) = (ours.to_string(), example.to_string());
+    for fact in FACTS {
+        let shown = format!("\"{fact}\":\"%FILTER_STATE(wasm.{fact}:PLAIN)%\"");
+        assert!(ours.contains(&shown) && example.contains(&shown), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn with_its_snippet_for_tokens_clients_cannot_choose_who_they_are() {
+    let mock = MockLlm::start().await;
+    let mut setup = example(mock.address());
+    setup.bootstrap = uncommented(&setup.bootstrap, "- name: remove_identity")
+        .replace("/etc/envoy/jwks.json", &format!("{DIR}/jwks.json"));
+    let jwks = json!({ "keys": [{ "kty": "oct", "alg": "HS256", "k": URL_SAFE_NO_PAD.encode(KEY) }] });
+    setup.files.push(("jwks.json".to_owned(), jwks.to_string()));
+    let envoy = Envoy::start(setup).await;
+    let claims = |tier: Value| json!({ "iss": "https://login.example.com", "aud": "llm", "sub": "7", "tenant": "acme", "tier": tier });
+    let spoofed = || chat("other").header("x-tier", "pro").header("x-user-id", "8");
+
+    let refused = client::send(envoy.address(), spoofed()).await.unwrap();
+    assert_eq!(refused.status(), 401);
+    assert!(mock.received().is_empty());
+
+    // A claim that a token lacks leaves no room for a header of the client's.
+    for (tier, told, limit) in [(json!("pro"), Some("pro"), "100000"), (Value::Null, None, "10000")] {
+        let bearer = format!("Bearer {}", token(&claims(tier)));
+        let allowed = client::send(envoy.address(), spoofed().header("authorization", bearer)).await.unwrap();
+        assert_eq!((allowed.status(), allowed.header("x-ratelimit-limit-tokens")), (200, Some(limit)));
+        let received = mock.received().pop().unwrap();
+        let headers = ["x-tenant-id", "x-user-id", "x-tier"].map(|name| received.header(name));
+        assert_eq!(headers, [Some("acme"), Some("7"), told]);
+    }
+}
+
+const KEY: &[u8] = b"a key of thirty-two bytes or more";
+
+/// A JSON Web Token, signed with `KEY` (RFC 7515, HS256).
+fn token(claims: &Value) -> String {
+    let header = json!({ "alg": "HS256", "typ": "JWT" });
+    let signed = [&header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+    let mut mac = Hmac::<Sha256>::new_from_slice(KEY).unwrap();
+    mac.update(signed.as_bytes());
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+}
+
+/// The file with the comment uncommented that begins with this line, down to where the comment ends.
+fn uncommented(yaml: &str, first: &str) -> String {
+    let mut inside = false;
+    let lines = yaml.lines().map(|line| {
+        let comment = line.trim_start().strip_prefix('#').map(|text| text.strip_prefix(' ').unwrap_or(text));
+        inside = comment.is_some_and(|text| inside || text == first);
+        match comment {
+            Some(text) if inside => format!("{}{text}", &line[..line.len() - line.trim_start().len()]),
+            _ => line.to_owned(),
+        }
+    });
+    let text = lines.collect::<Vec<_>>().join("\n");
+    assert_ne!(text, yaml, "no comment begins with {first:?}");
+    text
+}
+
+/// The bootstrap as Envoy has understood it.
+async fn bootstrap(envoy: &Envoy) -> Value {
+    let mut response = client::send(envoy.admin(), Request::get("/config_dump")).await.unwrap();
+    let mut dump = response.json().await.unwrap();
+    let configs = dump["configs"].as_array_mut().unwrap();
+    configs.iter_mut().map(|config| config["bootstrap"].take()).find(|found| !found.is_null()).unwrap()
+}
