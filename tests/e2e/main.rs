@@ -8,3 +8,5 @@ mod probe;
 
 mod budgets;
 mod endings;
+mod identity;
+mod streams;
