@@ -9,4 +9,5 @@ mod probe;
 mod budgets;
 mod endings;
 mod identity;
+mod refusals;
 mod streams;
