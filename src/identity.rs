@@ -110,7 +110,7 @@ impl Sources {
             match (found, &dimension.default, dimension.missing) {
                 (Some(value), ..) => values.push((dimension.name.clone(), self.kept(dimension, value))),
                 (None, Some(default), _) => {
-                    values.push((dimension.name.clone(), default.as_bytes().to_vec()))
+                    values.push((dimension.name.clone(), default.as_bytes().to_vec()));
                 }
                 (None, None, Missing::Share) => {}
                 (None, None, Missing::Refuse) => {

@@ -278,6 +278,8 @@ impl Log {
     fn into_sorted(self) -> Vec<ConfigError> {
         let mut errors = self.0.into_inner();
         errors.sort_by(|(one, _), (other, _)| one.cmp(other));
+        // What several others build on may be read, and refused, several times.
+        errors.dedup();
         errors.into_iter().map(|(_, error)| error).collect()
     }
 }

@@ -69,6 +69,19 @@ impl Fact {
     pub const ALL: [Self; 6] =
         [Self::Tier, Self::CountedInput, Self::UsedInput, Self::UsedOutput, Self::Cost, Self::RefusedBy];
 
+    /// What it tells, for the reference.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Tier => "the caller's tier",
+            Self::CountedInput => "input tokens counted before the call",
+            Self::UsedInput => "input tokens charged",
+            Self::UsedOutput => "output tokens charged, reasoning among them",
+            Self::Cost => "US dollars charged, if there is a price list",
+            Self::RefusedBy => "the limit that refused the call",
+        }
+    }
+
     /// The name of the filter state, behind `wasm.`.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -60,13 +60,13 @@ pub(super) fn read_head(
     effects.facts.push((Fact::Tier, tier.name.to_string()));
     // An answer that cannot be read cannot be settled, so it must not come compressed.
     effects.headers.push(HeaderEdit::Set("accept-encoding", "identity".to_owned()));
-    let reading = Box::new(Reading {
+    let reading = Reading {
         format,
         caller,
         tier,
         length: content_length(head),
         compressed: head.header("content-encoding").is_some_and(|encoding| is_compressed(&encoding)),
-    });
+    };
     if let Err(refusal) =
         limits::would_refuse_at_once(&reading.tier.limits, &reading.subject(""), means.ledger)
     {
@@ -80,13 +80,13 @@ pub(super) fn read_head(
         return reading.decide_by_length(config, Tokens(by_length(length)), means, effects);
     }
     effects.next = Next::ReadBody;
-    State::Reading(reading)
+    State::Reading(Box::new(reading))
 }
 
 impl Reading {
     /// The body has come: count it, reserve, and send the call on or refuse it.
     pub(super) fn decide(
-        self: Box<Self>,
+        self,
         config: &Config,
         body: &[u8],
         editable: bool,
@@ -126,7 +126,7 @@ impl Reading {
 
     /// Decides by a guess at the input, where the body cannot be read.
     fn decide_by_length(
-        self: Box<Self>,
+        self,
         config: &Config,
         input: Tokens,
         means: &mut Means<'_>,
@@ -158,7 +158,7 @@ impl Reading {
     }
 
     fn reserve(
-        self: Box<Self>,
+        self,
         model: &str,
         estimate: Estimate,
         hide_usage: bool,

@@ -16,9 +16,9 @@ use crate::tokens::by_length;
 enum Charge {
     /// Its request and no more.
     Request,
-    /// What the upstream says was used.
+    /// What the upstream says the whole call used.
     Told(Usage),
-    /// What we make of the answer ourselves.
+    /// What is known of a call that did not say, or was cut short.
     Counted(Usage),
     /// Everything that was reserved for it.
     Reserved,
@@ -64,7 +64,7 @@ impl Sent {
         match charge {
             Charge::Reserved => reservation.keep(),
             Charge::Request | Charge::Told(_) | Charge::Counted(_) => {
-                reservation.settle(&usage, &estimate.rates, means.ledger)
+                reservation.settle(&usage, &estimate.rates, means.ledger);
             }
         }
     }
@@ -89,9 +89,9 @@ impl Sent {
     fn cut_short(&self, config: &Config, means: &mut Means<'_>) -> Charge {
         match (config.counting.on_abort, self.found()) {
             (OnAbort::Free, _) => Charge::Request,
-            (OnAbort::ChargeReserved, _) => Charge::Reserved,
-            (OnAbort::ChargeStreamed, Some((Found { usage: Some(usage), .. }, _))) => Charge::Told(*usage),
-            (OnAbort::ChargeStreamed, Some((Found { readable: false, .. }, _))) => Charge::Reserved,
+            (OnAbort::ChargeReserved, _)
+            | (OnAbort::ChargeStreamed, Some((Found { readable: false, .. }, _))) => Charge::Reserved,
+            (OnAbort::ChargeStreamed, Some((Found { usage: Some(usage), .. }, _))) => Charge::Counted(*usage),
             (OnAbort::ChargeStreamed, Some((found, bytes))) => {
                 Charge::Counted(self.counted(found, bytes, config, means))
             }

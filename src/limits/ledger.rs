@@ -68,7 +68,7 @@ impl<'a> Ledger<'a> {
                 tally.overflows = tally.overflows.saturating_add(u64::from(*place == Place::Shared));
             }
             Err(Failure::Contended { tries }) => {
-                tally.retries = tally.retries.saturating_add(u64::from(*tries))
+                tally.retries = tally.retries.saturating_add(u64::from(*tries));
             }
             Err(Failure::Unavailable) => {}
         });

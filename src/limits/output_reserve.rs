@@ -45,7 +45,7 @@ impl OutputReserve {
         let learned = ledger
             .table
             .peek(&key(model, tier, ledger), ledger.now, |stored| stored.and_then(Learned::decode));
-        learned.ok().flatten().map_or(self.start, |learned| learned.expected())
+        learned.ok().flatten().map_or(self.start, Learned::expected)
     }
 
     /// Learns from a call that had so much output.

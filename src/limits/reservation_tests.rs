@@ -94,7 +94,7 @@ fn used(input: u64, output: u64) -> Usage {
 #[test]
 fn input_and_output_are_held_and_replaced_by_what_was_used() {
     let (bench, tpm) = (Bench::new(), Rc::new(limit("tpm", "tokens", 1_000)));
-    let granted = ask(&bench, 0, &[tpm.clone()], "ada", &estimate(300, Some(50))).unwrap();
+    let granted = ask(&bench, 0, std::slice::from_ref(&tpm), "ada", &estimate(300, Some(50))).unwrap();
     assert_eq!(bench.spent(0, &tpm, "ada"), 350);
     bench.at(0, |ledger| granted.reservation.settle(&used(310, 7), &rates(), ledger));
     assert_eq!(bench.spent(0, &tpm, "ada"), 317);
@@ -103,9 +103,9 @@ fn input_and_output_are_held_and_replaced_by_what_was_used() {
 #[test]
 fn what_was_used_beyond_the_budget_is_a_debt_that_refuses_the_next_call() {
     let (bench, tpm) = (Bench::new(), Rc::new(limit("tpm", "tokens", 600)));
-    let granted = ask(&bench, 0, &[tpm.clone()], "ada", &estimate(300, Some(50))).unwrap();
+    let granted = ask(&bench, 0, std::slice::from_ref(&tpm), "ada", &estimate(300, Some(50))).unwrap();
     bench.at(0, |ledger| granted.reservation.settle(&used(300, 900), &rates(), ledger));
-    let refusal = ask(&bench, 0, &[tpm.clone()], "ada", &estimate(90, Some(10))).unwrap_err();
+    let refusal = ask(&bench, 0, std::slice::from_ref(&tpm), "ada", &estimate(90, Some(10))).unwrap_err();
     // 1,200 spent of 600, and 100 needed: 700 must flow back at 10 a second.
     assert_eq!(refusal.wait, Wait::For(Span::from_secs(70)));
     assert!(ask(&bench, 70, &[tpm], "ada", &estimate(90, Some(10))).is_ok());
@@ -143,8 +143,8 @@ fn the_limit_that_has_to_be_waited_for_longest_is_reported() {
 #[test]
 fn callers_do_not_touch_each_other() {
     let (bench, tpm) = (Bench::new(), Rc::new(limit("tpm", "tokens", 400)));
-    let _held = ask(&bench, 0, &[tpm.clone()], "ada", &estimate(400, Some(0))).unwrap();
-    assert!(ask(&bench, 0, &[tpm.clone()], "ada", &estimate(1, Some(0))).is_err());
+    let _held = ask(&bench, 0, std::slice::from_ref(&tpm), "ada", &estimate(400, Some(0))).unwrap();
+    assert!(ask(&bench, 0, std::slice::from_ref(&tpm), "ada", &estimate(1, Some(0))).is_err());
     assert!(ask(&bench, 0, &[tpm], "bob", &estimate(400, Some(0))).is_ok());
 }
 
@@ -179,9 +179,9 @@ fn money_is_held_at_the_models_price() {
 fn a_shadow_limit_reports_and_never_refuses() {
     let bench = Bench::new();
     let shadow = Rc::new(Limit { shadow: true, ..limit("trial", "tokens", 100) });
-    let first = ask(&bench, 0, &[shadow.clone()], "ada", &estimate(80, Some(0))).unwrap();
+    let first = ask(&bench, 0, std::slice::from_ref(&shadow), "ada", &estimate(80, Some(0))).unwrap();
     assert!(first.shadowed.is_empty() && first.standings.is_empty());
-    let second = ask(&bench, 0, &[shadow.clone()], "ada", &estimate(80, Some(0))).unwrap();
+    let second = ask(&bench, 0, std::slice::from_ref(&shadow), "ada", &estimate(80, Some(0))).unwrap();
     assert_eq!(second.shadowed[0].needed, Amount(80));
     assert_eq!(bench.spent(0, &shadow, "ada"), 80);
 }
@@ -205,7 +205,7 @@ fn requests_are_refused_before_the_body_is_read_where_that_can_be_told() {
         })
     };
     assert!(!at_once(&rpm));
-    let _held = ask(&bench, 0, &[rpm.clone()], "ada", &estimate(0, None)).unwrap();
+    let _held = ask(&bench, 0, std::slice::from_ref(&rpm), "ada", &estimate(0, None)).unwrap();
     assert!(at_once(&rpm));
     assert!(!at_once(&Rc::new(Limit { per: vec!["user".into(), "model".into()], ..(*rpm).clone() })));
     assert!(!at_once(&Rc::new(Limit { shadow: true, ..(*rpm).clone() })));
@@ -252,7 +252,7 @@ proptest! {
             now += call.after;
             let estimate = estimate(call.input, call.max_output);
             let before = bench.spent(now, &tpm, "ada");
-            let Ok(granted) = ask(&bench, now, &[tpm.clone()], "ada", &estimate) else {
+            let Ok(granted) = ask(&bench, now, std::slice::from_ref(&tpm), "ada", &estimate) else {
                 prop_assert_eq!(bench.spent(now, &tpm, "ada"), before);
                 continue;
             };

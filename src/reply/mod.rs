@@ -119,7 +119,8 @@ fn warning(standings: &[Standing]) -> Option<(&'static str, String)> {
 
 fn jittered(span: Span, jitter: u32) -> Span {
     let most = (span.0 / 10).min(MOST_JITTER.0);
-    Span(most.saturating_mul(u64::from(jitter)) / u64::from(u32::MAX))
+    // jitter / 2^32 of it
+    Span(most.saturating_mul(u64::from(jitter)) >> 32)
 }
 
 fn reply(

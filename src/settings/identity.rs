@@ -104,14 +104,23 @@ fn path(node: &Node<'_>) -> Option<Vec<String>> {
     if parts.is_empty() { node.unexpected("a list of at least one text") } else { Some(parts) }
 }
 
+/// The names of all dimensions that are declared, rightly or not.
+pub(super) fn declared(fields: &Fields<'_>) -> Vec<Rc<str>> {
+    let identity = fields.given("identity");
+    let names = identity.as_ref().and_then(Node::entries).into_iter().flatten();
+    let own = names.filter(|(name, _)| !BUILT_IN_DIMENSIONS.contains(&name.as_str()));
+    own.map(|(name, _)| name.as_str().into()).collect()
+}
+
 /// Gives dimensions their names and what becomes of calls that lack them.
 pub(super) fn with_missing(
     fields: &Fields<'_>,
+    declared: &[Rc<str>],
     dimensions: Vec<(String, Dimension)>,
-    missing: Vec<(String, Missing)>,
+    missing: &[(String, Missing)],
 ) -> Vec<Dimension> {
-    for (name, _) in &missing {
-        if !dimensions.iter().any(|(dimension, _)| dimension == name) {
+    for (name, _) in missing {
+        if !declared.iter().any(|dimension| **dimension == **name) {
             fields.rule::<()>("missing", format!("names `{name}`, which `identity` does not have"));
         }
     }

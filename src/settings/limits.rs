@@ -5,11 +5,11 @@
 
 use std::rc::Rc;
 
-use crate::config::{Fields, Kind, Node, Ratio, Section, kind, optional, required, with_default};
+use crate::config::{Fields, Glob, Kind, Node, Ratio, Section, kind, optional, required, with_default};
 use crate::identity::Dimension;
 use crate::limits::{Algorithm, BUILT_IN_DIMENSIONS, COUNTED, Counted, Limit, Shape, Unit, counted};
 use crate::tiers::{TIER_DIMENSION, Tier, Tiers};
-use crate::units::Amount;
+use crate::units::{Amount, Span};
 
 const ALGORITHMS: [(&str, Algorithm); 3] = [
     ("token_bucket", Algorithm::TokenBucket),
@@ -152,12 +152,14 @@ struct WrittenLimit<'a> {
     count: Option<&'static Counted>,
     per: Option<Vec<Rc<str>>>,
     max: Option<Node<'a>>,
-    window: Option<Node<'a>>,
+    window: Option<Span>,
     algorithm: Option<Algorithm>,
     burst: Option<Node<'a>>,
-    models: Option<Node<'a>>,
+    models: Option<Vec<Glob>>,
     shadow: Option<bool>,
     warn_at: Option<Ratio>,
+    /// An option could not be read, and more errors that follow from it would only mislead.
+    is_broken: bool,
 }
 
 impl<'a> WrittenTier<'a> {
@@ -218,23 +220,30 @@ impl<'a> WrittenLimit<'a> {
     fn read(node: &Node<'a>, context: &Context<'_>) -> Option<Self> {
         let fields = node.section(&LIMIT);
         let name = fields.read("name", limit_name);
-        let count = fields.given("count").map(|node| node.read(counted_thing));
-        let per = fields.given("per").map(|node| kind::several(|node| dimension(node, context))(&node));
-        let algorithm = fields.given("algorithm").map(|node| node.read(kind::choice(&ALGORITHMS)));
-        let enforce = fields.given("enforce").map(|node| node.read(kind::choice(&ENFORCE)));
-        let warn_at = fields.given("warn_at").map(|node| node.read(kind::fraction));
+        let mut is_broken = false;
+        let per_dimension = |node: &Node<'_>| dimension(node, context);
+        let count = own(&fields, "count", &mut is_broken, counted_thing);
+        let per = own(&fields, "per", &mut is_broken, kind::several(per_dimension));
+        let window = own(&fields, "window", &mut is_broken, kind::duration);
+        let algorithm = own(&fields, "algorithm", &mut is_broken, kind::choice(&ALGORITHMS));
+        let models = own(&fields, "models", &mut is_broken, kind::several(kind::glob));
+        let shadow = own(&fields, "enforce", &mut is_broken, kind::choice(&ENFORCE));
+        let warn_at = own(&fields, "warn_at", &mut is_broken, kind::fraction);
+        let (max, burst) = (fields.given("max"), fields.given("burst"));
+        let node = node.clone();
         Some(Self {
-            node: node.clone(),
+            node,
             name: name?,
-            count: count.map_or(Some(None), |count| count.map(Some))?,
-            per: per.map_or(Some(None), |per| per.map(Some))?,
-            max: fields.given("max"),
-            window: fields.given("window"),
-            algorithm: algorithm.flatten(),
-            burst: fields.given("burst"),
-            models: fields.given("models"),
-            shadow: enforce.flatten(),
-            warn_at: warn_at.flatten(),
+            count,
+            per,
+            max,
+            window,
+            algorithm,
+            burst,
+            models,
+            shadow,
+            warn_at,
+            is_broken,
         })
     }
 
@@ -247,49 +256,59 @@ impl<'a> WrittenLimit<'a> {
             count: this.count.or(base.count),
             per: this.per.or_else(|| base.per.clone()),
             max: this.max.or_else(|| base.max.clone()),
-            window: this.window.or_else(|| base.window.clone()),
+            window: this.window.or(base.window),
             algorithm: this.algorithm.or(base.algorithm),
             burst: this.burst.or_else(|| base.burst.clone()),
             models: this.models.or_else(|| base.models.clone()),
             shadow: this.shadow.or(base.shadow),
             warn_at: this.warn_at.or(base.warn_at),
+            is_broken: this.is_broken || base.is_broken,
         }
     }
 
+    /// The limit, if nothing is missing or wrong; what is missing after all merging is reported at the one merged last.
     fn resolved(&self, tier: &Rc<str>, context: &Context<'_>) -> Option<Limit> {
         let fields = self.node.section(&LIMIT);
-        // What is missing after all merging is reported at the limit that is merged last.
-        let counts = self.count.or_else(|| fields.read("count", counted_thing));
-        let window = self
-            .window
-            .as_ref()
-            .map_or_else(|| fields.read("window", kind::duration), |node| node.read(kind::duration));
-        let Some(counts) = counts else { return fields.read("max", |_| None) };
-        let amount = |node: &Node<'_>| amount(node, counts.unit);
-        let max = self.max.as_ref().map_or_else(|| fields.read("max", amount), |node| node.read(amount))?;
-        let burst = self.burst.as_ref().map_or(Some(max), |node| node.read(amount))?;
-        let models = self
-            .models
-            .as_ref()
-            .map_or_else(|| Some(Vec::new()), |node| node.read(kind::several(kind::glob)))?;
+        let amount = |node: &Node<'_>| amount(node, self.count.map_or(Unit::NanoUsd, |counts| counts.unit));
+        let max = self.max.as_ref().map(|node| node.read(amount));
+        let burst = self.burst.as_ref().map(|node| node.read(amount));
         let algorithm = self.algorithm.unwrap_or_default();
-        if self.burst.is_some() && algorithm != Algorithm::TokenBucket {
-            return fields.rule("burst", "means something only with `algorithm: token_bucket`");
+        if burst.is_some() && algorithm != Algorithm::TokenBucket {
+            fields.rule::<()>("burst", "means something only with `algorithm: token_bucket`");
         }
-        if counts.unit == Unit::NanoUsd && !context.has_prices {
-            return fields.rule("count", "is `cost_usd`, which needs `prices`");
+        if self.count.is_some_and(|counts| counts.unit == Unit::NanoUsd) && !context.has_prices {
+            fields.rule::<()>("count", "is `cost_usd`, which needs `prices`");
         }
+        if self.is_broken {
+            return None;
+        }
+        let counts = self.count.or_else(|| fields.read("count", counted_thing));
+        let max = max.unwrap_or_else(|| fields.read("max", amount));
+        let window = self.window.or_else(|| fields.read("window", kind::duration));
+        let (max, per, models) = (max?, self.per.clone(), self.models.clone());
         Some(Limit {
             name: self.name.as_str().into(),
             tier: tier.clone(),
-            counts,
-            per: self.per.clone().unwrap_or_default(),
-            shape: Shape { algorithm, max, burst, window: window? },
-            models,
+            counts: counts?,
+            per: per.unwrap_or_default(),
+            shape: Shape { algorithm, max, burst: burst.unwrap_or(Some(max))?, window: window? },
+            models: models.unwrap_or_default(),
             shadow: self.shadow.unwrap_or_default(),
             warn_at: self.warn_at.unwrap_or(context.warn_at),
         })
     }
+}
+
+/// An option that this limit gives itself; one that cannot be read breaks it.
+fn own<T>(
+    fields: &Fields<'_>,
+    name: &str,
+    is_broken: &mut bool,
+    reader: impl FnOnce(&Node<'_>) -> Option<T>,
+) -> Option<T> {
+    let value = fields.given(name)?.read(reader);
+    *is_broken |= value.is_none();
+    value
 }
 
 /// A name that can stand in headers, metrics and logs without quoting.

@@ -8,7 +8,7 @@ mod identity;
 mod limits;
 mod prices;
 
-use crate::config::{self, ConfigErrors, Kind, Node, Section, kind, optional, required, with_default};
+use crate::config::{self, ConfigErrors, Kind, Node, Ratio, Section, kind, optional, required, with_default};
 use crate::identity::{Salt, Sources};
 use crate::limits::{Prices, Rates};
 use crate::store::WAYS;
@@ -150,11 +150,14 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
     let prices = fields.read("prices", kind::list(prices::price)).map(Prices);
     let hold = fields.read("hold", kind::choice(&HOLDS));
     let budgets = fields.read("budgets", kind::integer_in(64..=1 << 24));
-    let dimensions = identity::with_missing(&fields, dimensions?, missing?);
-    let known: Vec<_> = dimensions.iter().map(|dimension| dimension.name.clone()).collect();
-    let has_prices = prices.as_ref().is_none_or(|prices| !prices.0.is_empty());
-    let context = limits::Context { dimensions: &known, warn_at: warn_at?, has_prices };
+    let declared = identity::declared(&fields);
+    let context = limits::Context {
+        dimensions: &declared,
+        warn_at: warn_at.unwrap_or(Ratio::ONE),
+        has_prices: fields.has("prices"),
+    };
     let tiers = fields.read("tiers", |node| limits::tiers(node, &context));
+    let dimensions = identity::with_missing(&fields, &declared, dimensions?, &missing?);
     let tiers = limits::with_default_tier(&fields, tiers?, &dimensions);
     Some(Config {
         identity: Sources { dimensions, salt: Salt(salt) },

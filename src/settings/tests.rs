@@ -1,1 +1,223 @@
+use super::*;
+use crate::config::{Ratio, markdown};
+use crate::limits::{Algorithm, COUNTED};
+use crate::units::{Amount, Span};
 
+/// The configuration of the design, as far as it is built.
+const WHOLE: &str = r#"{
+  "identity": {
+    "tenant": { "header": "X-Tenant-Id" },
+    "user": { "any": [ { "metadata": ["envoy.filters.http.jwt_authn", "jwt_payload", "sub"] }, { "header": "x-user-id" } ] },
+    "api_key": { "header": "authorization", "scheme": "Bearer", "secret": true },
+    "ip": { "source_ip": true },
+    "host": { "property": ["request", "host"] },
+    "tier": { "header": "x-tier", "default": "free" }
+  },
+  "salt": "fleet-wide-secret",
+  "missing": { "tenant": "refuse" },
+  "tiers": {
+    "free": { "limits": [
+      { "name": "rpm", "count": "requests", "per": "user", "max": 20, "window": "1m" },
+      { "name": "tpm", "count": "tokens", "per": "user", "max": "50_000", "window": "1m", "burst": 60000 },
+      { "name": "in-h", "count": "input_tokens", "per": "tenant", "max": 50000, "window": "1h", "algorithm": "sliding_window" },
+      { "name": "day", "count": "tokens", "per": "tenant", "max": 100000, "window": "1d", "algorithm": "fixed_window" },
+      { "name": "spend", "count": "cost_usd", "per": "tenant", "max": "0.5", "window": "1h" },
+      { "name": "big", "count": "tokens", "models": ["gpt-4o", "o*"], "per": ["tenant", "model"], "max": 10000, "window": "1m", "enforce": "shadow" }
+    ] },
+    "pro": { "extends": "free", "limits": [ { "name": "tpm", "max": 500000 }, { "name": "out", "count": "output_tokens", "max": 9, "window": "1s" } ] }
+  },
+  "warn_at": 0.7,
+  "counting": {
+    "exact_up_to": "64KiB", "weights": { "cached_input": 0.1 }, "models": [ { "match": "claude-*", "scale": 1.2 } ],
+    "output_reserve": { "start": 256, "learn": false, "at_most": 0.5 }, "on_abort": "charge_reserved"
+  },
+  "prices": [ { "match": "gpt-4o-mini*", "input": 0.15, "cached_input": 0.075, "output": "0.60" } ],
+  "hold": "never"
+}"#;
+
+fn read(text: &str) -> Result<Config, String> {
+    Config::read(text.as_bytes(), b"random").map_err(|errors| errors.to_string())
+}
+
+fn errors(text: &str) -> String {
+    read(text).err().unwrap()
+}
+
+/// A configuration with one tier of these limits.
+fn with_limits(limits: &str) -> String {
+    format!(r#"{{ "tiers": {{ "free": {{ "limits": [ {limits} ] }} }} }}"#)
+}
+
+#[test]
+fn a_whole_configuration_is_resolved() {
+    let config = read(WHOLE).unwrap();
+    let [free, pro] = config.tiers.all() else { panic!("two tiers") };
+    let names = |tier: &crate::tiers::Tier| {
+        tier.limits.iter().map(|limit| limit.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(free), ["rpm", "tpm", "in-h", "day", "spend", "big"]);
+    assert_eq!(names(pro), ["rpm", "tpm", "in-h", "day", "spend", "big", "out"]);
+    let tpm = &free.limits[1];
+    assert_eq!(
+        (tpm.shape.max, tpm.shape.burst, tpm.shape.window),
+        (Amount(50_000), Amount(60_000), Span::from_secs(60))
+    );
+    assert_eq!((&*tpm.per[0], tpm.warn_at), ("user", Ratio { ppm: 700_000 }));
+    assert_eq!(free.limits[2].shape.algorithm, Algorithm::SlidingWindow);
+    assert_eq!(free.limits[4].shape.max, Amount(500_000_000));
+    assert!(free.limits[5].shadow && free.limits[5].models.len() == 2);
+    assert_eq!(config.prices.of("gpt-4o-mini").cached_input, 75_000_000);
+    assert_eq!(config.counting.exactness.exact_up_to, 65_536);
+    assert_eq!((config.hold, config.sets()), (Hold::Never, 8_192));
+}
+
+#[test]
+fn a_tier_changes_only_what_it_says_of_an_inherited_limit() {
+    let config = read(WHOLE).unwrap();
+    let tpm = &config.tiers.all()[1].limits[1];
+    assert_eq!((tpm.shape.max, tpm.shape.burst, &*tpm.tier), (Amount(500_000), Amount(60_000), "pro"));
+}
+
+#[test]
+fn every_error_is_reported_at_once_with_its_path() {
+    let text = r#"{
+      "identity": { "tenant": { "header": "x", "source_ip": true }, "tier": { "header": "x-tier", "default": "gold" }, "api": { "header": "y" } },
+      "missing": { "tenant": "forgive", "nobody": "share" },
+      "tiers": {
+        "free": { "limits": [
+          { "name": "a b", "count": "tokens", "max": 1, "window": "1m" },
+          { "name": "x", "count": "tokns", "max": 1, "window": "1m" },
+          { "name": "y", "count": "tokens", "per": "usr", "max": 0, "window": "1 fortnight" },
+          { "name": "z", "count": "cost_usd", "max": 1, "window": "1h", "algorithm": "fixed_window", "burst": 2 },
+          { "name": "w", "count": "requests" }
+        ] },
+        "pro": { "extends": "fre" }
+      },
+      "hold": "perhaps",
+      "colour": "red"
+    }"#;
+    let expected = r#"identity: declares `api`, which is built in
+identity.tenant: takes only one of header, source_ip
+missing: names `nobody`, which `identity` does not have
+missing.tenant: "forgive" is not one of share, refuse
+tiers.free.limits[0].name: "a b" is not a name of letters, digits, `_`, `-` and `.`, at most 64
+tiers.free.limits[1].count: "tokns" is not one of requests, tokens, input_tokens, output_tokens, cost_usd
+tiers.free.limits[2].per: "usr" is not a dimension of `identity`: tenant, tier, model, api
+tiers.free.limits[2].max: 0 is not a number above zero
+tiers.free.limits[2].window: "1 fortnight" is not a duration such as 30s, 1m, 1h, 1d
+tiers.free.limits[3].count: is `cost_usd`, which needs `prices`
+tiers.free.limits[3].burst: means something only with `algorithm: token_bucket`
+tiers.free.limits[4].max: is missing, expected a number above zero such as 50_000, for `cost_usd` also 0.5
+tiers.free.limits[4].window: is missing, expected a duration such as 30s, 1m, 1h, 1d
+tiers.pro.extends: names `fre`, which is not a tier
+hold: "perhaps" is not one of auto, always, never
+colour: is not a known option (known here: identity, salt, missing, tiers, warn_at, counting, prices, hold, budgets)"#;
+    assert_eq!(errors(text), expected);
+}
+
+#[test]
+fn limits_are_checked_one_by_one() {
+    for (limit, expected) in [
+        (
+            r#"{ "name": "x", "count": "tokns", "max": 1, "window": "1m" }"#,
+            "tiers.free.limits[0].count: \"tokns\" is not one of requests, tokens, input_tokens, output_tokens, cost_usd",
+        ),
+        (
+            r#"{ "name": "y", "count": "tokens", "per": "usr", "max": 1, "window": "1m" }"#,
+            "tiers.free.limits[0].per: \"usr\" is not a dimension of `identity`: model, api",
+        ),
+        (
+            r#"{ "name": "y", "count": "tokens", "max": 0, "window": "1m" }"#,
+            "tiers.free.limits[0].max: 0 is not a number above zero",
+        ),
+        (
+            r#"{ "name": "y", "count": "tokens", "max": 1, "window": "1 fortnight" }"#,
+            "tiers.free.limits[0].window: \"1 fortnight\" is not a duration such as 30s, 1m, 1h, 1d",
+        ),
+        (
+            r#"{ "name": "y", "count": "tokens", "max": 1, "window": "1m", "burst": 2, "algorithm": "fixed_window" }"#,
+            "tiers.free.limits[0].burst: means something only with `algorithm: token_bucket`",
+        ),
+        (
+            r#"{ "name": "y", "count": "cost_usd", "max": 1, "window": "1m" }"#,
+            "tiers.free.limits[0].count: is `cost_usd`, which needs `prices`",
+        ),
+        (
+            r#"{ "name": "y", "count": "requests", "window": "1m" }"#,
+            "tiers.free.limits[0].max: is missing, expected a number above zero such as 50_000, for `cost_usd` also 0.5",
+        ),
+        (
+            r#"{ "name": "y", "count": "requests", "max": 1 }"#,
+            "tiers.free.limits[0].window: is missing, expected a duration such as 30s, 1m, 1h, 1d",
+        ),
+        (
+            r#"{ "name": "y", "max": 1, "window": "1m", "cuont": "tokens" }"#,
+            "tiers.free.limits[0].cuont: is not a known option, did you mean `count`? (known here: name, count, per, max, window, algorithm, burst, models, enforce, warn_at)",
+        ),
+    ] {
+        let errors = errors(&with_limits(limit));
+        assert!(errors.lines().any(|line| line == expected), "{expected}\n is not in\n{errors}");
+    }
+}
+
+#[test]
+fn tiers_that_cannot_be_resolved_are_refused() {
+    for (text, expected) in [
+        (r#"{}"#, "tiers: is missing, expected a map"),
+        (r#"{ "tiers": {} }"#, "tiers: needs at least one tier"),
+        (
+            r#"{ "tiers": { "a": {}, "b": {} } }"#,
+            "identity: needs a dimension `tier` with a `default`, because there are several tiers",
+        ),
+        (
+            r#"{ "identity": { "tier": { "default": "c" } }, "tiers": { "a": {} } }"#,
+            "tiers: has no `c`, which is the default of `identity.tier`",
+        ),
+        (r#"{ "tiers": { "a": { "extends": "b" } } }"#, "tiers.a.extends: names `b`, which is not a tier"),
+        (
+            r#"{ "tiers": { "a": { "extends": "b" }, "b": { "extends": "a" } } }"#,
+            "tiers.b.extends: comes back to `a`: tiers cannot extend each other in a circle",
+        ),
+    ] {
+        let errors = errors(text);
+        assert!(errors.lines().any(|line| line == expected), "{expected}\n is not in\n{errors}");
+    }
+}
+
+#[test]
+fn an_error_in_an_inherited_limit_is_reported_once() {
+    let text = r#"{ "identity": { "tier": { "default": "a" } }, "tiers": {
+        "a": { "limits": [ { "name": "x", "count": "tokens", "max": -5, "window": "1m" } ] },
+        "b": { "extends": "a" }, "c": { "extends": "b" } } }"#;
+    assert_eq!(errors(text).lines().count(), 1, "{}", errors(text));
+}
+
+#[test]
+fn a_salt_is_never_shown() {
+    assert!(!errors(r#"{ "salt": 12345, "tiers": { "a": {} } }"#).contains("12345"));
+    assert!(!format!("{:?}", read(WHOLE).unwrap()).contains("fleet-wide-secret"));
+}
+
+#[test]
+fn the_smallest_configuration_is_one_empty_tier() {
+    let config = read(r#"{ "tiers": { "all": null } }"#).unwrap();
+    assert_eq!((config.hold, config.budgets, config.has_prices()), (Hold::Auto, 65_536, false));
+    assert_eq!(config.identity.salt.0, b"random");
+}
+
+#[test]
+fn the_names_of_things_counted_are_those_of_the_table() {
+    let option = limits::LIMIT.option("count").unwrap();
+    let Kind::Choice(names) = option.kind else { panic!("a choice") };
+    assert_eq!(names, COUNTED.iter().map(|counted| counted.name).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_reference_names_every_option() {
+    let reference = markdown(SECTIONS);
+    for section in SECTIONS {
+        for option in section.options {
+            assert!(reference.contains(&format!("`{}`", option.name)), "{}.{}", section.path, option.name);
+        }
+    }
+}

@@ -5,8 +5,6 @@
 //! The rules for frames and functions are OpenAI's own, published in its cookbook ("How to count tokens with
 //! tiktoken", functions `num_tokens_from_messages` and `num_tokens_for_tools`).
 
-use std::borrow::Cow;
-
 use super::Counter;
 use super::encoding::Encoding;
 use super::images::{Detail, UNKNOWN_SIZE, image_tokens};
@@ -196,7 +194,7 @@ impl Counting<'_> {
 }
 
 /// A description as the cookbook counts it: without the full stop at its end.
-fn sentence<'t>(text: &'t Cow<'_, str>) -> &'t str {
+fn sentence(text: &str) -> &str {
     text.strip_suffix('.').unwrap_or(text)
 }
 

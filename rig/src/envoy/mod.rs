@@ -6,6 +6,7 @@
 //! anything. Not here: getting the binary (`make envoy` does).
 
 mod bootstrap;
+mod example;
 mod filter;
 mod metrics;
 mod resources;
@@ -23,6 +24,7 @@ use tokio::time::sleep;
 
 use crate::client::{self, PATIENCE, Request};
 pub use bootstrap::Bootstrap;
+pub use example::example;
 pub use filter::{Filter, wasm_module};
 pub use metrics::{Metrics, Sample};
 pub use resources::Resources;
@@ -30,7 +32,7 @@ pub use resources::Resources;
 /// In a configuration, stands for the directory of the Envoy that runs it.
 pub const DIR: &str = "@DIR@";
 
-/// The file, below [`DIR`], into which [`Bootstrap`] has the access log written.
+/// The file, below [`DIR`], into which [`Bootstrap`] has the access log written, and what Envoy writes to its standard output.
 pub const ACCESS_LOG: &str = "access.log";
 
 /// The file, below [`DIR`], from which listeners come if they can be reloaded.
@@ -87,7 +89,7 @@ impl Envoy {
         for (name, text) in &setup.files {
             write_file(path, name, text);
         }
-        let log = fs::File::create(path.join(LOG)).expect("a file in a directory of our own");
+        let file = |name| fs::File::create(path.join(name)).expect("a file in a directory of our own");
         let binary = binary();
         let process = Command::new(&binary)
             .arg("--config-path")
@@ -101,8 +103,8 @@ impl Envoy {
             .args(["--file-flush-interval-msec", "20"])
             .args(["--log-level", "info", "--component-log-level", &setup.component_log_level])
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
+            .stdout(file(ACCESS_LOG))
+            .stderr(file(LOG))
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}; {HOW_TO_GET_ENVOY}", binary.display()));
         // From here on dropping it kills the process.
@@ -339,7 +341,12 @@ const LONG_LINE: usize = 500;
 const POLL: Duration = Duration::from_millis(5);
 
 /// The Envoy to test with: `$ENVOY`, or what `make envoy` has installed.
-fn binary() -> PathBuf {
+///
+/// # Panics
+///
+/// If it has not been installed.
+#[must_use]
+pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("ENVOY").filter(|path| !path.is_empty()) {
         return path.into();
     }

@@ -150,3 +150,75 @@ fn a_schema_nested_beyond_the_readers_depth_is_counted_as_text() {
     );
     assert!(matches!(pieces(&deep)[0], Piece::Text(_)));
 }
+
+mod properties {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[a-z\"\\\\{}é]{0,6}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[a-z_]{1,8}", inner, 0..4).prop_map(|map| json!(map)),
+            ]
+        })
+    }
+
+    fn options() -> impl Strategy<Value = Option<Value>> {
+        prop::option::of(prop_oneof![
+            Just(Value::Null),
+            Just(json!({})),
+            any_json().prop_map(|value| json!({ "include_usage": value })),
+            (any_json(), any_json())
+                .prop_map(|(value, other)| json!({ "include_usage": value, "other": other })),
+            any_json().prop_map(|other| json!({ "other": other })),
+        ])
+    }
+
+    proptest! {
+        /// The edit says what it must and leaves everything else as it was.
+        #[test]
+        fn an_edited_body_differs_in_include_usage_only(options in options(), other in any_json(), pretty in any::<bool>()) {
+            let mut body = json!({ "messages": [], "stream": true, "zz": other });
+            if let Some(options) = options {
+                body["stream_options"] = options;
+            }
+            let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) }.unwrap();
+            // Read back, because a fraction may not survive being written.
+            let mut body: Value = serde_json::from_str(&text).unwrap();
+            let Some(edit) = read(text.as_bytes()).unwrap().ask_for_usage else {
+                prop_assert_eq!(&body["stream_options"]["include_usage"], &Value::Bool(true));
+                return Ok(());
+            };
+            let edited: Value = serde_json::from_slice(&edit.apply(text.as_bytes())).unwrap();
+            if !body["stream_options"].is_object() {
+                body["stream_options"] = json!({});
+            }
+            body["stream_options"]["include_usage"] = Value::Bool(true);
+            prop_assert_eq!(edited, body);
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let _ = read(&bytes);
+        }
+
+        #[test]
+        fn no_json_makes_the_reader_panic(
+            names in prop::collection::vec(
+                prop::sample::select(vec!["model", "messages", "tools", "functions", "stream", "stream_options", "n", "max_tokens", "response_format"]), 0..5),
+            values in prop::collection::vec(any_json(), 5),
+        ) {
+            let members: Vec<_> = names.iter().zip(&values).map(|(name, value)| format!("\"{name}\":{value}")).collect();
+            let _ = read(format!("{{{}}}", members.join(",")).as_bytes());
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Shows Tollgate at work on a real Envoy: `make demo` and `make run`.
+//!
+//! In: nothing, or `--stay`. Out: a table of calls with what each was charged and why, checked against what it should
+//! be; exit code 1 if any is not so. With `--stay`: mock and Envoy are left running for whoever wants to try. The
+//! configuration is `envoy/envoy.yaml`, the one that people copy. Not here: proof of every behaviour, which is up to the
+//! tests.
+
+mod report;
+mod scenes;
+mod stage;
+mod stay;
+mod style;
+
+use std::process::ExitCode;
+
+use stage::Stage;
+use style::Style;
+
+const HELP: &str = "\
+Tollgate on a real Envoy before a mock LLM, with envoy/envoy.yaml.
+
+Usage: demo [--stay]
+
+  --stay      leave mock and Envoy running on the ports of envoy/envoy.yaml, until ctrl-C
+  -h, --help  this text
+";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => demo().await,
+        ["--stay"] => stay::stay(Style::of_stdout()).await,
+        ["-h" | "--help"] => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        other => {
+            eprintln!("demo: {} is not understood; see --help", other.join(" "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn demo() -> ExitCode {
+    let style = Style::of_stdout();
+    let began = tokio::time::Instant::now();
+    let mut stage = Stage::set(style).await;
+    report::opening(&stage);
+    let refused = scenes::play(&mut stage).await;
+    report::closing(&mut stage, &refused, began.elapsed()).await;
+    if stage.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,79 @@
+//! How the demo looks on a terminal: colour, numbers, line breaks.
+//!
+//! In: text and numbers. Out: text. Not here: what is shown.
+
+use std::io::IsTerminal;
+
+/// The columns that are filled.
+pub(crate) const WIDTH: usize = 100;
+
+/// With colour or without.
+#[derive(Clone, Copy)]
+pub(crate) struct Style {
+    colour: bool,
+}
+
+impl Style {
+    /// Colour only where somebody sees it and has not asked for none (<https://no-color.org>).
+    pub(crate) fn of_stdout() -> Self {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self { colour: std::io::stdout().is_terminal() && !set("NO_COLOR") && !dumb }
+    }
+
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    pub(crate) fn good(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    pub(crate) fn careful(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.with("31", text)
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// `12345` as `12,345`.
+pub(crate) fn number(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `text` in lines of at most [`WIDTH`] columns, each moved right by `indent`; broken at spaces where there are any.
+pub(crate) fn wrapped(text: &str, indent: usize) -> Vec<String> {
+    let room = WIDTH - indent;
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("there is always a line");
+        let needed = line.chars().count() + 1 + word.chars().count();
+        if line.is_empty() {
+            line.push_str(word);
+        } else if needed <= room {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines.iter().map(|line| format!("{:indent$}{line}", "")).collect()
+}
