@@ -215,12 +215,18 @@ impl HttpContext for Stream {
             return;
         }
         let details = calls::property(&["response", "code_details"]).unwrap_or_default();
-        let abort = if details.starts_with(b"downstream") { Abort::Client } else { Abort::Upstream };
-        self.handle(Event::End { abort: Some(abort) });
+        self.handle(Event::End { abort: Some(who_broke_off(&details)) });
     }
 }
 
 impl Context for Stream {}
+
+/// Who ended a stream early, by Envoy's response code details: a client's connection that closes is `downstream_…`, a single stream
+/// that a client resets is told by the codec, as `http2.remote_reset`. What upstreams do comes as `upstream_…` instead.
+fn who_broke_off(details: &[u8]) -> Abort {
+    const CLIENT: [&[u8]; 4] = [b"downstream", b"http1.", b"http2.", b"http3."];
+    if CLIENT.iter().any(|prefix| details.starts_with(prefix)) { Abort::Client } else { Abort::Upstream }
+}
 
 /// The headers that the host has handed over, and attributes on request.
 struct RequestHead(Vec<Header>);

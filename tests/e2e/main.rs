@@ -9,3 +9,6 @@ mod probe;
 mod budgets;
 mod endings;
 mod example;
+mod identity;
+mod refusals;
+mod streams;
