@@ -5,4 +5,9 @@
 
 mod bench;
 
+mod bad_input;
 mod budgets;
+mod configuration;
+mod holding;
+mod host;
+mod observability;
