@@ -147,15 +147,13 @@ impl HttpContext for Stream {
         let effects = self.handle(Event::RequestHead { head: &head, ended });
         match &effects.next {
             Next::Reply(reply) => return self.reply(reply),
-            Next::Pass => {}
-            Next::ReadBody => self.headers = self.configured.watch.hold(self.context),
+            Next::Pass | Next::ReadBody => Self::change_headers(Map::RequestHeaders, &effects.headers),
         }
-        Self::change_headers(Map::RequestHeaders, &effects.headers);
-        if effects.next == Next::ReadBody && self.headers.get() == Headers::Held {
-            Action::Pause
-        } else {
-            Action::Continue
+        if effects.next != Next::ReadBody {
+            return Action::Continue;
         }
+        self.headers = self.configured.watch.hold(self.context);
+        if self.headers.get() == Headers::Held { Action::Pause } else { Action::Continue }
     }
 
     fn on_http_request_body(&mut self, size: usize, ended: bool) -> Action {
@@ -165,7 +163,7 @@ impl HttpContext for Stream {
         if !self.exchange.is_reading() {
             return Action::Continue;
         }
-        self.configured.watch.saw_body(self.context, &self.headers);
+        self.configured.watch.saw_body(size, &self.headers);
         self.body_size = size;
         if ended { self.decide() } else { Action::Pause }
     }
@@ -175,7 +173,17 @@ impl HttpContext for Stream {
         if self.replied {
             return Action::Pause;
         }
-        if self.exchange.is_reading() { self.decide() } else { Action::Continue }
+        if !self.exchange.is_reading() {
+            return Action::Continue;
+        }
+        self.configured.watch.saw_body(self.body_size, &self.headers);
+        let was_resumed = self.headers.get() == Headers::Resumed;
+        let action = self.decide();
+        if was_resumed && !self.replied {
+            self.configured.watch.resume_later(self.context);
+            return Action::Pause;
+        }
+        action
     }
 
     fn on_http_response_headers(&mut self, _: usize, ended: bool) -> Action {

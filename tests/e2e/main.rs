@@ -7,8 +7,14 @@ mod bench;
 mod probe;
 
 mod budgets;
-mod endings;
-mod example;
-mod identity;
 mod refusals;
+mod identity;
 mod streams;
+mod endings;
+
+mod holding;
+mod host;
+mod bad_input;
+mod configuration;
+mod observability;
+mod example;
