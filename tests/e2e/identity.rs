@@ -86,7 +86,8 @@ async fn the_same_salt_gives_the_same_hash_in_every_process() {
     let salted = |salt: &str| format!("salt: {salt}\n{}", configuration("{ header: x-key, secret: true }"));
     let hash = async |salt: &str| {
         let bench = Bench::start(&salted(salt)).await;
-        let large = chat_with("", json!({ "messages": [{ "role": "user", "content": "word ".repeat(2000) }] }));
+        let large =
+            chat_with("", json!({ "messages": [{ "role": "user", "content": "word ".repeat(2000) }] }));
         assert_eq!(bench.json(large.header("x-key", "k")).await.0.status(), 429);
         let line = bench.envoy.wait_for_log(r#""event":"refused""#).await;
         line.split_once("hash:").unwrap().1.chars().take(32).collect::<String>()
@@ -103,7 +104,11 @@ async fn the_first_of_several_sources_that_yields_a_value_decides() {
     assert_eq!(calls(&bench, call().header("x-second", "ada")).await, 2);
     assert_eq!(calls(&bench, call().header("x-first", "").header("x-second", "eve")).await, 1);
     assert_eq!(calls(&bench, call()).await, 1);
-    assert_eq!(calls(&bench, call().header("x-second", "nobody")).await, 2, "the default is a value like others");
+    assert_eq!(
+        calls(&bench, call().header("x-second", "nobody")).await,
+        2,
+        "the default is a value like others"
+    );
 }
 
 const HEADER_TO_METADATA: &str = r#"

@@ -79,10 +79,7 @@ async fn nothing_of_a_request_changes_but_the_option_that_asks_for_usage() {
             format!("{{{rest},\"stream_options\":{{\"include_usage\":true,\"include_obfuscation\":false}}}}"),
         ),
         (format!("{{{rest},{set}}}"), format!("{{{rest},{set}}}")),
-        (
-            format!("{{{}}}", rest.replace("true", "false")),
-            format!("{{{}}}", rest.replace("true", "false")),
-        ),
+        (format!("{{{}}}", rest.replace("true", "false")), format!("{{{}}}", rest.replace("true", "false"))),
     ] {
         let request = Request::post("/v1/chat/completions").header("x-tenant-id", "ada").body(sent.clone());
         let mut response = bench.send(request).await;
