@@ -107,11 +107,12 @@ fn path(node: &Node<'_>) -> Option<Vec<String>> {
 /// Gives dimensions their names and what becomes of calls that lack them.
 pub(super) fn with_missing(
     fields: &Fields<'_>,
+    known: &[Rc<str>],
     dimensions: Vec<(String, Dimension)>,
     missing: Vec<(String, Missing)>,
 ) -> Vec<Dimension> {
     for (name, _) in &missing {
-        if !dimensions.iter().any(|(dimension, _)| dimension == name) {
+        if !known.iter().any(|dimension| **dimension == **name) {
             fields.rule::<()>("missing", format!("names `{name}`, which `identity` does not have"));
         }
     }

@@ -8,7 +8,9 @@ mod identity;
 mod limits;
 mod prices;
 
-use crate::config::{self, ConfigErrors, Kind, Node, Section, kind, optional, required, with_default};
+use std::rc::Rc;
+
+use crate::config::{self, ConfigErrors, Kind, Node, Ratio, Section, kind, optional, required, with_default};
 use crate::identity::{Salt, Sources};
 use crate::limits::{Prices, Rates};
 use crate::store::WAYS;
@@ -150,11 +152,15 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
     let prices = fields.read("prices", kind::list(prices::price)).map(Prices);
     let hold = fields.read("hold", kind::choice(&HOLDS));
     let budgets = fields.read("budgets", kind::integer_in(64..=1 << 24));
-    let dimensions = identity::with_missing(&fields, dimensions?, missing?);
-    let known: Vec<_> = dimensions.iter().map(|dimension| dimension.name.clone()).collect();
+    // What is wrong elsewhere shall not hide what is wrong with the tiers.
+    let known: Vec<Rc<str>> = fields
+        .given("identity")
+        .and_then(|node| Some(node.entries()?.map(|(name, _)| name.as_str().into()).collect()))
+        .unwrap_or_default();
     let has_prices = prices.as_ref().is_none_or(|prices| !prices.0.is_empty());
-    let context = limits::Context { dimensions: &known, warn_at: warn_at?, has_prices };
+    let context = limits::Context { dimensions: &known, warn_at: warn_at.unwrap_or(Ratio::ZERO), has_prices };
     let tiers = fields.read("tiers", |node| limits::tiers(node, &context));
+    let dimensions = identity::with_missing(&fields, &known, dimensions?, missing?);
     let tiers = limits::with_default_tier(&fields, tiers?, &dimensions);
     Some(Config {
         identity: Sources { dimensions, salt: Salt(salt) },
