@@ -38,7 +38,9 @@ pub(crate) fn with_detours(bootstrap: Bootstrap, detours: &[Detour<'_>]) -> Boot
     let (mut routes, mut clusters) = (String::new(), String::new());
     for Detour { name, to, route } in detours {
         let cluster = if to.is_some() { name } else { "upstream" };
-        routes += &format!("- {{ match: {{ prefix: /{name} }}, route: {{ cluster: {cluster}, timeout: 0s{route} }} }}\n");
+        routes += &format!(
+            "- {{ match: {{ prefix: /{name} }}, route: {{ cluster: {cluster}, timeout: 0s{route} }} }}\n"
+        );
         if let Some(address) = to {
             let socket = format!("{{ address: {}, port_value: {} }}", address.ip(), address.port());
             clusters += &format!(

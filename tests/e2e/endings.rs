@@ -122,13 +122,11 @@ async fn a_client_that_hangs_up_before_the_answer_pays_for_its_input() {
 async fn a_client_that_hangs_up_within_its_request_pays_nothing() {
     let bench = start().await;
     let mut connection = RawConnection::open(bench.envoy.address()).await.unwrap();
-    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-tenant-id: ada\r\ncontent-length: 500\r\n\r\n";
+    let head =
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-tenant-id: ada\r\ncontent-length: 500\r\n\r\n";
     connection.write(format!("{head}{{\"model\":").as_bytes()).await.unwrap();
     let has_begun = |name: &str, metrics: &tollgate_rig::envoy::Metrics| metrics.sum(name, &[]) >= 1.0;
-    bench
-        .envoy
-        .wait_for_metrics(|metrics| has_begun("envoy_http_downstream_rq_total", metrics))
-        .await;
+    bench.envoy.wait_for_metrics(|metrics| has_begun("envoy_http_downstream_rq_total", metrics)).await;
     drop(connection);
     bench.envoy.wait_for_access_log(1).await;
     assert_eq!(bench.left("ada").await, BUDGET);
@@ -210,8 +208,7 @@ async fn an_upstream_that_is_too_slow_costs_nothing_but_its_request() {
     let slow = Detour { name: "slow", to: None, route: ", timeout: 0.1s" };
     let slow = Detour { route: slow.route, ..slow };
     let bench = start_with("{}", slow).await;
-    let mut response =
-        bench.send(chat_by("slow", "ada", json!({})).header("x-mock-delay-ms", "20000")).await;
+    let mut response = bench.send(chat_by("slow", "ada", json!({})).header("x-mock-delay-ms", "20000")).await;
     assert_eq!((response.status(), requests_left(&response)), (504, 99));
     response.body().await.unwrap();
     bench.wait_for_calls("error", 1).await;
@@ -234,8 +231,7 @@ async fn a_stream_that_takes_too_long_is_charged_as_far_as_it_came() {
 async fn a_call_that_envoy_tries_again_is_counted_once() {
     let unavailable = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     let script = |bytes: String| Script::new().read_request().write(bytes);
-    let upstream =
-        ScriptedUpstream::start([script(unavailable.to_owned()), script(answer(INPUT, 7))]).await;
+    let upstream = ScriptedUpstream::start([script(unavailable.to_owned()), script(answer(INPUT, 7))]).await;
     let retried = Detour {
         name: "scripted",
         to: Some(upstream.address()),
@@ -297,7 +293,8 @@ async fn usage_beyond_all_bounds_is_a_debt_of_its_own_tenant_and_no_overflow() {
 #[tokio::test]
 async fn an_answer_that_is_compressed_all_the_same_is_charged_what_was_held() {
     let bench = start().await;
-    for (calls, members) in [(1, json!({ "max_tokens": 20 })), (2, json!({ "max_tokens": 20, "stream": true }))]
+    for (calls, members) in
+        [(1, json!({ "max_tokens": 20 })), (2, json!({ "max_tokens": 20, "stream": true }))]
     {
         let request = chat_with("ada", members).header("x-mock-gzip", "always");
         let mut response = bench.send(request.header("x-mock-output-tokens", "3")).await;

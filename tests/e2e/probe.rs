@@ -58,7 +58,8 @@ pub(crate) fn shown(response: &Response) -> u64 {
 
 /// The bytes of a whole answer that tells this usage.
 pub(crate) fn answer(input: u64, output: u64) -> String {
-    let usage = json!({ "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output });
+    let usage =
+        json!({ "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output });
     let body = json!({ "choices": [], "usage": usage }).to_string();
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
     format!("{head}content-length: {}\r\n\r\n{body}", body.len())
