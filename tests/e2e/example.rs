@@ -1,4 +1,4 @@
-//! `envoy/envoy.yaml`, which people copy, is what it says it is.
+//! What people copy works: `envoy/envoy.yaml`, and the filter in `README.md`.
 
 use std::process::Command;
 
@@ -8,10 +8,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tollgate_rig::client::{self, Request};
-use tollgate_rig::envoy::{Bootstrap, DIR, Envoy, binary, example};
+use tollgate_rig::envoy::{Bootstrap, DIR, Envoy, binary, example, wasm_module};
 use tollgate_rig::mock_llm::MockLlm;
+use tollgate_rig::mock_llm::tokens::Counter;
 
-use crate::bench::{FACTS, STATS_TAGS, chat};
+use crate::bench::{FACTS, STATS_TAGS, chat, chat_with};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -68,6 +69,34 @@ async fn with_its_snippet_for_tokens_clients_cannot_choose_who_they_are() {
         let received = mock.received().pop().unwrap();
         let headers = ["x-tenant-id", "x-user-id", "x-tier"].map(|name| received.header(name));
         assert_eq!(headers, [Some("acme"), Some("7"), told]);
+    }
+}
+
+#[tokio::test]
+async fn the_readmes_filter_limits_in_both_carriers_and_without_the_flag() {
+    let readme = std::fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
+    let blocks: Vec<&str> =
+        readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let (rest, as_struct) = blocks[0].split_at(blocks[0].find("      configuration:").unwrap());
+    let as_json = blocks[1];
+    let mock = MockLlm::start().await;
+    for (configuration, flag) in [(as_struct, true), (as_json, true), (as_struct, false)] {
+        let filter = format!("{rest}{configuration}")
+            .replace("/etc/envoy/tollgate.wasm", &wasm_module().display().to_string())
+            .replace("stop_iteration: true", &format!("stop_iteration: {flag}"))
+            // So long that nothing to speak of flows back meanwhile.
+            .replace("1m", "30d");
+        let envoy = Envoy::start(Bootstrap::to(mock.address()).filters_before(&filter)).await;
+        let call = |members| chat_with("acme", members).header("x-mock-output-tokens", "30");
+
+        let streamed = call(json!({ "stream": true, "max_tokens": 100 }));
+        let transcript = client::send(envoy.address(), streamed).await.unwrap().transcript().await.unwrap();
+        assert!(transcript.is_done() && transcript.usage().is_none());
+        let response = client::send(envoy.address(), call(json!({ "max_tokens": 100 }))).await.unwrap();
+
+        let prompt = Counter::for_model("gpt-4o").chat(&mock.received()[0].json());
+        let left = 10_000 - (prompt + 30) - (prompt + 100);
+        assert_eq!(response.header("x-ratelimit-remaining-tokens"), Some(&*left.to_string()), "{filter}");
     }
 }
 
