@@ -34,13 +34,26 @@ pub(super) struct Stream {
     body_size: usize,
     /// A reply has been sent, or an error is on its way: nothing else may follow.
     replied: bool,
+    #[cfg(feature = "trap")]
+    trap: super::trap::Trap,
 }
 
 impl Stream {
     pub(super) fn new(context: u32, vm: Rc<Vm>, configured: Rc<Configured>) -> Self {
         let exchange = Exchange::new(configured.config.clone());
         let headers = Rc::new(Cell::new(Headers::Held));
-        Self { context, vm, configured, exchange, headers, has_length: false, body_size: 0, replied: false }
+        Self {
+            context,
+            vm,
+            configured,
+            exchange,
+            headers,
+            has_length: false,
+            body_size: 0,
+            replied: false,
+            #[cfg(feature = "trap")]
+            trap: super::trap::Trap::default(),
+        }
     }
 
     /// Runs the exchange and carries out what does not depend on the callback.
@@ -144,6 +157,8 @@ impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, ended: bool) -> Action {
         let head = RequestHead(calls::headers(Map::RequestHeaders).unwrap_or_default());
         self.has_length = head.header("content-length").is_some();
+        #[cfg(feature = "trap")]
+        self.trap.set(&head);
         let effects = self.handle(Event::RequestHead { head: &head, ended });
         match &effects.next {
             Next::Reply(reply) => return self.reply(reply),
@@ -187,6 +202,8 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_headers(&mut self, _: usize, ended: bool) -> Action {
+        #[cfg(feature = "trap")]
+        self.trap.at_response();
         if self.replied || !self.exchange.is_sent() {
             return Action::Continue;
         }
