@@ -245,7 +245,12 @@ impl Reading {
     }
 
     fn labels(&self, limit: &Rc<str>, model: Rc<str>) -> Labels {
-        Labels { tier: self.tier.name.clone(), limit: limit.clone(), model, kind: "" }
+        Labels {
+            tier: Some(self.tier.name.clone()),
+            limit: Some(limit.clone()),
+            model: Some(model),
+            kind: "",
+        }
     }
 }
 

@@ -147,6 +147,6 @@ impl Sent {
     }
 
     fn labels(&self, kind: &'static str) -> Labels {
-        Labels { tier: self.tier.name.clone(), model: self.label.clone(), kind, ..Labels::default() }
+        Labels { tier: Some(self.tier.name.clone()), limit: None, model: Some(self.label.clone()), kind }
     }
 }
