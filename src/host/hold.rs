@@ -21,7 +21,7 @@ use crate::settings::Hold;
 use crate::units::{Span, Timestamp};
 
 /// How long a request is watched before it is let go on. Clients send small bodies right behind the headers.
-pub(super) const WATCHED_FOR_MILLIS: u32 = 50;
+const WATCHED_FOR_MILLIS: u32 = 50;
 
 /// How soon after a tick the host hands over a body that it had kept back: it does so before it looks at anything else, but the
 /// machine may be busy with other things. What takes longer shows nothing, as some other filter may have kept it back.
@@ -74,8 +74,8 @@ impl Watch {
         Self { key, known: Cell::new(known), watched: RefCell::default(), late: RefCell::default() }
     }
 
-    /// Whether there is anything to find out, and thus a tick to wait for.
-    pub(super) fn is_open(&self) -> bool {
+    /// Whether there is anything to find out.
+    fn is_open(&self) -> bool {
         self.known.get().is_none()
     }
 
@@ -92,6 +92,7 @@ impl Watch {
         if self.is_open() {
             let watched = Watched { context, ticks: 0, size: request_size(), headers: headers.clone() };
             self.watched.borrow_mut().push(watched);
+            tick();
         }
         headers
     }
@@ -116,7 +117,7 @@ impl Watch {
     /// filter's part of the request, after which no body is taken from it. Resumed once more, it comes.
     pub(super) fn resume_later(&self, context: u32) {
         self.late.borrow_mut().push(context);
-        let _ = calls::set_tick_period(WATCHED_FOR_MILLIS);
+        tick();
     }
 
     /// A request is over.
@@ -141,10 +142,13 @@ impl Watch {
                 Some(false) => core::mem::take(&mut *watched),
                 Some(true) => {
                     watched.clear();
-                    return;
+                    Vec::new()
                 }
             }
         };
+        if self.watched.borrow().is_empty() {
+            let _ = calls::set_tick_period(0);
+        }
         for Watched { context, size, headers, .. } in due {
             // A request that is gone, or decided, has nothing to resume.
             if headers.get() != Headers::Held || calls::set_effective_context(context).is_err() {
@@ -181,6 +185,13 @@ impl Watch {
              They are counted and limited all the same; but usage of streamed calls cannot be asked for where the body has a \
              content-length, and refused calls may reach the upstream as headers without a body.",
         );
+    }
+}
+
+/// Asks for ticks until one finds nothing to do.
+fn tick() {
+    if calls::set_tick_period(WATCHED_FOR_MILLIS).is_err() {
+        calls::log(Level::Warn, "tollgate: the host has no ticks; set `hold` to `always` or `never`");
     }
 }
 

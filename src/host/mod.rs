@@ -10,6 +10,7 @@
 //! ```
 
 mod calls;
+mod configured;
 mod hold;
 mod lines;
 mod root;

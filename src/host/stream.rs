@@ -10,9 +10,10 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use super::calls::{self, Buffer, Header, Level, Map};
+use super::configured::Configured;
 use super::hold::Headers;
 use super::lines::SharedData;
-use super::root::Configured;
+
 use super::vm::Vm;
 use crate::api::Edit;
 use crate::exchange::{Abort, Effects, Event, Exchange, HeaderEdit, Means, Next};
@@ -155,7 +156,7 @@ impl Stream {
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, ended: bool) -> Action {
-        let head = RequestHead(calls::headers(Map::RequestHeaders).unwrap_or_default());
+        let head = HostHead(calls::headers(Map::RequestHeaders).unwrap_or_default());
         self.has_length = head.header("content-length").is_some();
         #[cfg(feature = "trap")]
         self.trap.set(&head);
@@ -207,7 +208,7 @@ impl HttpContext for Stream {
         if self.replied || !self.exchange.is_sent() {
             return Action::Continue;
         }
-        let head = RequestHead(calls::headers(Map::ResponseHeaders).unwrap_or_default());
+        let head = HostHead(calls::headers(Map::ResponseHeaders).unwrap_or_default());
         let status =
             head.header(":status").and_then(|status| core::str::from_utf8(&status).ok()?.parse().ok());
         let status = status.unwrap_or(0);
@@ -254,9 +255,9 @@ fn who_broke_off(details: &[u8]) -> Abort {
 }
 
 /// The headers that the host has handed over, and attributes on request.
-struct RequestHead(Vec<Header>);
+struct HostHead(Vec<Header>);
 
-impl Head for RequestHead {
+impl Head for HostHead {
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         let mut values =
             self.0.iter().filter(|(key, _)| key == name.as_bytes()).map(|(_, value)| value.as_slice());
