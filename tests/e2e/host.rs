@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use tollgate_rig::client::raw::{self, RawConnection};
 use tollgate_rig::client::{Client, Request, Response};
-use tollgate_rig::envoy::{Envoy, Filter};
+use tollgate_rig::envoy::{Envoy, Filter, Metrics};
 use tollgate_rig::upstream::{Script, ScriptedUpstream};
 
 use crate::bench::{Bench, bootstrap, chat, chat_with};
@@ -55,19 +55,26 @@ async fn bodies_up_to_the_raised_limit_are_counted_and_larger_ones_judged_by_the
     assert!(used(&response).abs_diff(prompt + 5) < prompt / 1_000, "{} {prompt}", used(&response));
     let response = bench.send(post("over", over.clone())).await;
     assert_eq!(used(&response), over.len().div_ceil(4) as u64 + 1_000);
-    // Without a byte of the body: the client is told before it has sent any.
-    let mut client = RawConnection::open(bench.envoy.address()).await.unwrap();
+    // A guess fills a budget, but does not refuse a call for ever. The next is told before it has sent a byte of its body.
     let head = format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-tier: poor\r\ncontent-length: {}\r\n\r\n",
         5 << 20
     );
-    client.write(head.as_bytes()).await.unwrap();
-    client.read_until("HTTP/1.1 429 Too Many Requests").await;
+    let mut first = RawConnection::open(bench.envoy.address()).await.unwrap();
+    first.write(head.as_bytes()).await.unwrap();
+    bench.envoy.wait_for_metrics(|metrics| oversize(metrics) == 2.0).await;
+    let mut second = RawConnection::open(bench.envoy.address()).await.unwrap();
+    second.write(head.as_bytes()).await.unwrap();
+    second.read_until("HTTP/1.1 429 Too Many Requests").await;
+    drop(first);
 
     let received = bench.mock.wait_for(2).await;
     assert_eq!((&received[0].body, &received[1].body), (&held.into(), &over.into()));
-    let metrics = bench.envoy.metrics().await;
-    assert_eq!(metrics.sum("tollgate_unread_bodies_total", &[("kind", "oversize")]), 2.0);
+    assert_eq!(oversize(&bench.envoy.metrics().await), 3.0);
+}
+
+fn oversize(metrics: &Metrics) -> f64 {
+    metrics.sum("tollgate_unread_bodies_total", &[("kind", "oversize")])
 }
 
 #[tokio::test]
