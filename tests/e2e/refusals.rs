@@ -124,7 +124,7 @@ tiers: { free: { limits: [ { name: tpm, count: tokens, per: [tenant, user], max:
     let ratelimit = format!("\"tpm\";r=0;t={seconds}");
     let reset = response.header("x-ratelimit-reset-tokens").unwrap().to_owned();
     assert!(
-        (29_000..=30_000).contains(&(go_millis(&reset) + elapsed(&response))),
+        (28_000..=30_000).contains(&(go_millis(&reset) + elapsed(&response))),
         "{reset} until it is full"
     );
     assert_told(
