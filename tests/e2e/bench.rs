@@ -38,9 +38,7 @@ pub(crate) fn with_detours(bootstrap: Bootstrap, detours: &[Detour<'_>]) -> Boot
     let (mut routes, mut clusters) = (String::new(), String::new());
     for Detour { name, to, route } in detours {
         let cluster = if to.is_some() { name } else { "upstream" };
-        routes += &format!(
-            "- {{ match: {{ prefix: /{name} }}, route: {{ cluster: {cluster}, timeout: 0s{route} }} }}\n"
-        );
+        routes += &format!("- {{ match: {{ prefix: /{name} }}, route: {{ cluster: {cluster}{route} }} }}\n");
         if let Some(address) = to {
             let socket = format!("{{ address: {}, port_value: {} }}", address.ip(), address.port());
             clusters += &format!(
@@ -107,9 +105,8 @@ pub(crate) fn chat_with(tenant: &str, members: Value) -> Request {
 pub(crate) fn chat_by(detour: &str, tenant: &str, members: Value) -> Request {
     let mut body =
         json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": "Say something." }] });
-    for (name, value) in members.as_object().unwrap() {
-        body[name] = value.clone();
-    }
+    let Value::Object(members) = members else { panic!("{members} has no members") };
+    body.as_object_mut().unwrap().extend(members);
     let path = if detour.is_empty() { String::new() } else { format!("/{detour}") };
     Request::post(&format!("{path}/v1/chat/completions")).json(&body).header("x-tenant-id", tenant)
 }

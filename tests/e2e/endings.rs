@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 use tollgate_rig::client::raw::RawConnection;
 use tollgate_rig::client::{Client, ClientError, Request, Response};
-use tollgate_rig::envoy::Filter;
+use tollgate_rig::envoy::{Filter, Metrics};
 use tollgate_rig::upstream::{Script, ScriptedUpstream, Signal};
 
 use crate::bench::{Bench, Detour, chat, chat_by, chat_with, with_detours};
@@ -125,8 +125,9 @@ async fn a_client_that_hangs_up_within_its_request_pays_nothing() {
     let head =
         "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-tenant-id: ada\r\ncontent-length: 500\r\n\r\n";
     connection.write(format!("{head}{{\"model\":").as_bytes()).await.unwrap();
-    let has_begun = |name: &str, metrics: &tollgate_rig::envoy::Metrics| metrics.sum(name, &[]) >= 1.0;
-    bench.envoy.wait_for_metrics(|metrics| has_begun("envoy_http_downstream_rq_total", metrics)).await;
+    let here = [("envoy_http_conn_manager_prefix", "main")];
+    let has_begun = |metrics: &Metrics| metrics.sum("envoy_http_downstream_rq_active", &here) == 1.0;
+    bench.envoy.wait_for_metrics(has_begun).await;
     drop(connection);
     bench.envoy.wait_for_access_log(1).await;
     assert_eq!(bench.left("ada").await, BUDGET);
@@ -206,7 +207,6 @@ async fn a_body_that_envoy_refuses_as_too_large_costs_nothing() {
 #[tokio::test]
 async fn an_upstream_that_is_too_slow_costs_nothing_but_its_request() {
     let slow = Detour { name: "slow", to: None, route: ", timeout: 0.1s" };
-    let slow = Detour { route: slow.route, ..slow };
     let bench = start_with("{}", slow).await;
     let mut response = bench.send(chat_by("slow", "ada", json!({})).header("x-mock-delay-ms", "20000")).await;
     assert_eq!((response.status(), requests_left(&response)), (504, 99));
