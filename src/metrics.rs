@@ -6,6 +6,8 @@
 use std::fmt::Write as _;
 use std::rc::Rc;
 
+use crate::limits::Ledger;
+
 /// One row of [`METRICS`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Metric {
@@ -98,15 +100,15 @@ pub struct Count {
     pub by: u64,
 }
 
-/// Label values.
+/// Label values; none is an empty one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
     /// The caller's tier.
-    pub tier: Rc<str>,
+    pub tier: Option<Rc<str>>,
     /// A limit's name.
-    pub limit: Rc<str>,
+    pub limit: Option<Rc<str>>,
     /// A model that is known well enough to have a label, or `other`.
-    pub model: Rc<str>,
+    pub model: Option<Rc<str>>,
     /// A fixed word.
     pub kind: &'static str,
 }
@@ -119,6 +121,9 @@ pub struct ModelLabels {
     other: Rc<str>,
 }
 
+/// What workers tell each other about.
+const MODEL: &str = "model";
+
 /// How many models can have labels. Every label multiplies the series of a metric, and Envoy keeps them for ever.
 const MOST_MODELS: usize = 100;
 
@@ -129,19 +134,38 @@ impl Default for ModelLabels {
 }
 
 impl ModelLabels {
-    /// The label of a model: its name, or `other`.
-    #[must_use]
-    pub fn label(&self, model: &str) -> Rc<str> {
-        self.known.iter().find(|known| ***known == *model).unwrap_or(&self.other).clone()
+    /// The label of a model: its name if a worker has seen it answer, or `other`.
+    pub fn label(&mut self, model: &str, ledger: &Ledger<'_>) -> Rc<str> {
+        if let Some(known) = self.known.iter().find(|known| ***known == *model) {
+            return known.clone();
+        }
+        if self.has_room_for(model) && ledger.is_known(MODEL, model) {
+            self.add(model)
+        } else {
+            self.other.clone()
+        }
     }
 
-    /// Gives a model a label, if there is one left.
-    pub fn learn(&mut self, model: &str) -> Rc<str> {
-        let is_new = !self.known.iter().any(|known| **known == *model);
-        if is_new && !model.is_empty() && model.len() <= LONGEST_VALUE && self.known.len() < MOST_MODELS {
-            self.known.push(model.into());
+    /// Gives a model that has answered a label, here and for all workers, if there is one left.
+    pub fn learn(&mut self, model: &str, ledger: &Ledger<'_>) -> Rc<str> {
+        if let Some(known) = self.known.iter().find(|known| ***known == *model) {
+            return known.clone();
         }
-        self.label(model)
+        if !self.has_room_for(model) {
+            return self.other.clone();
+        }
+        ledger.make_known(MODEL, model);
+        self.add(model)
+    }
+
+    fn has_room_for(&self, model: &str) -> bool {
+        !model.is_empty() && model.len() <= LONGEST_VALUE && self.known.len() < MOST_MODELS
+    }
+
+    fn add(&mut self, model: &str) -> Rc<str> {
+        let label: Rc<str> = model.into();
+        self.known.push(label.clone());
+        label
     }
 }
 
@@ -155,12 +179,13 @@ impl Count {
         name.clear();
         for label in self.metric.labels {
             let value = match label {
-                Label::Tier => &*self.labels.tier,
-                Label::Limit => &*self.labels.limit,
-                Label::Model => &*self.labels.model,
+                Label::Tier => self.labels.tier.as_deref().unwrap_or_default(),
+                Label::Limit => self.labels.limit.as_deref().unwrap_or_default(),
+                Label::Model => self.labels.model.as_deref().unwrap_or_default(),
                 Label::Kind => self.labels.kind,
             };
-            let _ = write!(name, "{}=.=", label.name());
+            name.push_str(label.name());
+            name.push_str("=.=");
             name.extend(value.chars().take(LONGEST_VALUE).map(plain));
             name.push_str(";.;");
         }
@@ -169,8 +194,11 @@ impl Count {
 }
 
 /// Letters that could end a label early, or trouble a reader of metrics, become underscores.
-fn plain(letter: char) -> char {
-    if letter.is_ascii_alphanumeric() || "._:/@+-".contains(letter) { letter } else { '_' }
+const fn plain(letter: char) -> char {
+    match letter {
+        '0'..='9' | 'A'..='Z' | 'a'..='z' | '.' | '_' | ':' | '/' | '@' | '+' | '-' => letter,
+        _ => '_',
+    }
 }
 
 /// The reference of all metrics, in Markdown.
@@ -187,11 +215,17 @@ pub fn markdown() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{KeyHasher, Lines, MemoryLines, Table};
+    use crate::units::Timestamp;
 
     #[test]
     fn labels_come_first_and_cannot_break_out() {
-        let labels =
-            Labels { tier: "free;.;x".into(), model: "gpt-4o\n".into(), kind: "ok", ..Labels::default() };
+        let labels = Labels {
+            tier: Some("free;.;x".into()),
+            model: Some("gpt-4o\n".into()),
+            kind: "ok",
+            ..Labels::default()
+        };
         let mut name = String::from("left over");
         Count { metric: &CALLS, labels, by: 1 }.write_name(&mut name);
         assert_eq!(name, "tier=.=free_._x;.;model=.=gpt-4o_;.;kind=.=ok;.;tollgate_calls_total");
@@ -199,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_value_of_any_length_gives_a_bounded_name() {
-        let labels = Labels { model: "é".repeat(10_000).into(), ..Labels::default() };
+        let labels = Labels { model: Some("é".repeat(10_000).into()), ..Labels::default() };
         let mut name = String::new();
         Count { metric: &COST, labels, by: 1 }.write_name(&mut name);
         assert!(name.len() < 200);
@@ -207,17 +241,20 @@ mod tests {
 
     #[test]
     fn models_earn_labels_until_there_are_none_left() {
-        let mut models = ModelLabels::default();
-        assert_eq!(&*models.label("gpt-4o"), "other");
-        assert_eq!(&*models.learn("gpt-4o"), "gpt-4o");
+        let lines = MemoryLines::default();
+        let table = Table::new(&lines as &dyn Lines, 64);
+        let keys = KeyHasher::new(&[1; 16]);
+        let ledger = Ledger::new(&table, &keys, Timestamp(1));
+        let (mut models, mut elsewhere) = (ModelLabels::default(), ModelLabels::default());
+        assert_eq!(&*models.label("gpt-4o", &ledger), "other");
+        assert_eq!(&*models.learn("gpt-4o", &ledger), "gpt-4o");
+        assert_eq!(&*elsewhere.label("gpt-4o", &ledger), "gpt-4o", "other workers are not told");
         for made_up in 0..1_000 {
-            models.learn(&format!("model-{made_up}"));
+            models.learn(&format!("model-{made_up}"), &ledger);
         }
-        assert_eq!(
-            (&*models.label("gpt-4o"), &*models.label("model-999"), models.known.len()),
-            ("gpt-4o", "other", MOST_MODELS)
-        );
-        assert_eq!(&*models.learn(""), "other");
+        assert_eq!(&*models.label("gpt-4o", &ledger), "gpt-4o");
+        assert_eq!((&*models.label("model-999", &ledger), models.known.len()), ("other", MOST_MODELS));
+        assert_eq!(&*models.learn("", &ledger), "other");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! no more memory than [`LARGEST_MEMBER`] for each member kept. Not here: what the members mean. What is not JSON
 //! gives whatever it gives, never a failure; the reader of the result judges it.
 
+use memchr::memchr2;
+
 /// How much of one member is kept. Usage needs a few hundred bytes; the text of an answer is only looked at where
 /// usage is missing, and may then be estimated beyond this.
 const LARGEST_MEMBER: usize = 256 * 1024;
@@ -48,8 +50,16 @@ impl Capture {
 
     /// Takes the next bytes.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
+        let mut rest = bytes;
+        while let Some((&byte, behind)) = rest.split_first() {
             self.step(byte);
+            rest = behind;
+            if matches!(self.string, Some(Inside { escaped: false })) {
+                // An answer is text for the most part, and nothing happens within text but its end and escapes.
+                let (text, behind) = rest.split_at(memchr2(b'"', b'\\', rest).unwrap_or(rest.len()));
+                self.keep(text, true);
+                rest = behind;
+            }
         }
     }
 
@@ -78,7 +88,7 @@ impl Capture {
                 b'\\' => Some(Inside { escaped: !escaped }),
                 _ => Some(Inside { escaped: false }),
             };
-            self.keep(byte, self.string.is_some());
+            self.keep(&[byte], self.string.is_some());
             return;
         }
         match byte {
@@ -87,33 +97,36 @@ impl Capture {
                     self.key.clear();
                 }
                 self.string = Some(Inside::default());
-                self.keep(byte, false);
+                self.keep(&[byte], false);
             }
             b':' if self.depth == 1 && self.place == Place::Key => self.begin_value(),
             b',' if self.depth == 1 => self.place = Place::Key,
             b'{' | b'[' => {
                 self.depth = self.depth.saturating_add(1);
-                self.keep(byte, false);
+                self.keep(&[byte], false);
             }
             b'}' | b']' => {
                 self.depth = self.depth.saturating_sub(1);
                 if self.depth == 0 {
                     self.place = Place::Key;
                 }
-                self.keep(byte, false);
+                self.keep(&[byte], false);
             }
-            _ => self.keep(byte, false),
+            _ => self.keep(&[byte], false),
         }
     }
 
-    /// Keeps a byte of a value, or of a key's text.
-    fn keep(&mut self, byte: u8, of_text: bool) {
+    /// Keeps bytes of a value, or of a key's text.
+    fn keep(&mut self, bytes: &[u8], of_text: bool) {
         match self.place {
-            Place::Key if of_text && self.depth == 1 && self.key.len() < LONGEST_KEY => self.key.push(byte),
+            Place::Key if of_text && self.depth == 1 => {
+                let room = LONGEST_KEY.saturating_sub(self.key.len());
+                self.key.extend(bytes.iter().take(room));
+            }
             Place::Kept => {
                 let Some((_, value)) = self.kept.last_mut() else { return };
-                if value.len() < LARGEST_MEMBER {
-                    value.push(byte);
+                if value.len().saturating_add(bytes.len()) <= LARGEST_MEMBER {
+                    value.extend_from_slice(bytes);
                     return;
                 }
                 self.kept.pop();

@@ -3,7 +3,7 @@
 //! In: the state machine's decisions. Out: [`Effects`]. Not here: how they are carried out.
 
 use crate::api::Edit;
-use crate::limits::Ledger;
+use crate::limits::{Ledger, Tally};
 use crate::metrics::{self, Count, Labels, Metric};
 use crate::reply::{Fields, Reply};
 
@@ -110,6 +110,9 @@ impl Effects {
     /// Counts what the table had to do for this event.
     pub(super) fn count_tally(&mut self, ledger: &Ledger<'_>) {
         let tally = ledger.take_tally();
+        if tally == Tally::default() {
+            return;
+        }
         let of_kind = |kind| Labels { kind, ..Labels::default() };
         self.count(&metrics::CAS_RETRIES, &Labels::default(), tally.retries);
         self.count(&metrics::EVICTIONS, &Labels::default(), tally.evictions);

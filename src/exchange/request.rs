@@ -70,7 +70,7 @@ pub(super) fn read_head(
     if let Err(refusal) =
         limits::would_refuse_at_once(&reading.tier.limits, &reading.subject(""), means.ledger)
     {
-        return reading.refuse(&refusal, "", means.models.label(""), means, effects);
+        return reading.refuse(&refusal, "", means.models.label("", means.ledger), means, effects);
     }
     if ended {
         return reading.decide(config, b"", false, means, effects);
@@ -165,7 +165,7 @@ impl Reading {
         means: &mut Means<'_>,
         effects: &mut Effects,
     ) -> State {
-        let label = means.models.label(model);
+        let label = means.models.label(model, means.ledger);
         effects.facts.push((Fact::CountedInput, estimate.input.to_string()));
         match limits::reserve(&self.tier.limits, &self.subject(model), &estimate, means.ledger) {
             Err(refusal) => self.refuse(&refusal, model, label, means, effects),
@@ -245,7 +245,12 @@ impl Reading {
     }
 
     fn labels(&self, limit: &Rc<str>, model: Rc<str>) -> Labels {
-        Labels { tier: self.tier.name.clone(), limit: limit.clone(), model, kind: "" }
+        Labels {
+            tier: Some(self.tier.name.clone()),
+            limit: Some(limit.clone()),
+            model: Some(model),
+            kind: "",
+        }
     }
 }
 

@@ -68,7 +68,12 @@ impl Sent {
         content_encoding: Option<&[u8]>,
         effects: &mut Effects,
     ) {
-        effects.set_headers(reply::standing_fields(self.format.dialect(), &self.standings));
+        let dialect = self.format.dialect();
+        let fields = reply::standing_fields(dialect, &self.standings);
+        let is_ours = |name: &str| fields.iter().any(|(ours, _)| *ours == name);
+        let theirs = reply::standing_names(dialect).filter(|name| !is_ours(name));
+        effects.headers.extend(theirs.map(HeaderEdit::Remove));
+        effects.set_headers(fields);
         if !(200..300).contains(&status) {
             self.outcome = Outcome::Failed;
             return;

@@ -41,8 +41,8 @@ impl Sent {
                 (kind, self.cut_short(config, means))
             }
         };
-        if kind == "ok" {
-            self.label = means.models.learn(&self.model);
+        if matches!(self.outcome, Outcome::Answered { .. }) {
+            self.label = means.models.learn(&self.model, means.ledger);
         }
         effects.count(&metrics::CALLS, &self.labels(kind), 1);
         if let Charge::Told(usage) = charge {
@@ -147,6 +147,6 @@ impl Sent {
     }
 
     fn labels(&self, kind: &'static str) -> Labels {
-        Labels { tier: self.tier.name.clone(), model: self.label.clone(), kind, ..Labels::default() }
+        Labels { tier: Some(self.tier.name.clone()), limit: None, model: Some(self.label.clone()), kind }
     }
 }

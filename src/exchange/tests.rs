@@ -171,6 +171,16 @@ fn a_call_is_held_reserved_and_settled_by_its_usage() {
 }
 
 #[test]
+fn what_an_upstream_says_of_its_own_limits_is_replaced_or_removed() {
+    let mut bench = Bench::new(TOKENS);
+    let (mut exchange, _) = bench.send(HI);
+    let head = bench.head(&mut exchange, 200, "application/json");
+    let removes = |name| head.headers.contains(&HeaderEdit::Remove(name));
+    assert!(removes("x-ratelimit-remaining-requests"), "no limit of ours counts requests");
+    assert!(!removes("x-ratelimit-remaining-tokens") && !removes("ratelimit"));
+}
+
+#[test]
 fn whatever_comes_after_the_end_changes_nothing() {
     let mut bench = Bench::new(TOKENS);
     let (mut exchange, _) = bench.send(HI);

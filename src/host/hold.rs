@@ -3,33 +3,45 @@
 //! In: held requests, body callbacks, ticks. Out: whether to hold. Not here: what happens to the bodies.
 //!
 //! Holding needs `allow_on_headers_stop_iteration: true` on the filter, which some platforms cannot set, and no host call tells
-//! whether it is set. Without it, a held request would hang. So the first held requests are watched: a body that arrives while
-//! its headers are held shows that holding works; a body that arrives at once when a tick lets the request go on shows
-//! that the host had kept it back, and that holding does not work. What one worker finds out, all know.
+//! whether it is set. Without it, a held request would hang. So the first held requests are watched. A body that arrives while
+//! its headers are held shows that holding works. A request that nothing has come of for a whole tick is let go on; if
+//! the host has received some of its body by then, and hands it over at once, it had kept it back: holding does not work.
+//!
+//! What does not work for one worker works for none, so it is told to all of them. What works is not: a worker finds that out by
+//! its first request, at no cost, and to be told so wrongly, by a configuration that is on its way out, would make
+//! requests hang.
 
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::calls::{self, Level};
+use super::calls::{self, Level, Status};
 use super::lines::PREFIX;
+use super::vm::Vm;
 use crate::settings::Hold;
+use crate::units::{Span, Timestamp};
 
 /// How long a request is watched before it is let go on. Clients send small bodies right behind the headers.
 pub(super) const WATCHED_FOR_MILLIS: u32 = 50;
 
+/// How soon after a tick the host hands over a body that it had kept back: it does so before it looks at anything else, but the
+/// machine may be busy with other things. What takes longer shows nothing, as some other filter may have kept it back.
+const AT_ONCE: Span = Span::from_millis(10);
+
 /// What is known about one configuration of the filter.
 pub(super) struct Watch {
-    /// The shared data under which workers tell each other.
+    /// The shared data under which workers tell each other that holding does not work.
     key: String,
     known: Cell<Option<bool>>,
     watched: RefCell<Vec<Watched>>,
-    /// The request that is being let go on at this moment.
-    probed: Cell<Option<u32>>,
+    /// Requests that wait behind their trailers for the next tick.
+    late: RefCell<Vec<u32>>,
 }
 
 struct Watched {
     context: u32,
     ticks: u32,
+    /// The size of the request when it had no body yet.
+    size: u64,
     headers: Rc<Cell<Headers>>,
 }
 
@@ -38,7 +50,11 @@ struct Watched {
 pub(super) enum Headers {
     /// Held here: they can be read and changed.
     Held,
-    /// Sent on.
+    /// Sent on by a tick, when so many bytes of the body had come and had not been handed over.
+    Probed { at: Timestamp, waiting: u64 },
+    /// Sent on by a tick.
+    Resumed,
+    /// Never held, or sent on because the body has been decided on.
     Released,
 }
 
@@ -55,7 +71,7 @@ impl Watch {
             // A new configuration may come with the flag set or gone: what was found out before does not count.
             let _ = calls::set_shared_data(&key, b"", 0);
         }
-        Self { key, known: Cell::new(known), watched: RefCell::default(), probed: Cell::default() }
+        Self { key, known: Cell::new(known), watched: RefCell::default(), late: RefCell::default() }
     }
 
     /// Whether there is anything to find out, and thus a tick to wait for.
@@ -63,10 +79,10 @@ impl Watch {
         self.known.get().is_none()
     }
 
-    /// A request wants its headers held until its body is there. Whether they are.
+    /// A request, whose headers will not be changed any more, is to be held until its body is there. Whether it is.
     pub(super) fn hold(&self, context: u32) -> Rc<Cell<Headers>> {
-        if self.is_open() {
-            self.learn_from_others();
+        if self.is_open() && self.is_told() {
+            self.known.set(Some(false));
         }
         let headers = match self.known.get() {
             Some(false) => Headers::Released,
@@ -74,27 +90,33 @@ impl Watch {
         };
         let headers = Rc::new(Cell::new(headers));
         if self.is_open() {
-            self.watched.borrow_mut().push(Watched { context, ticks: 0, headers: headers.clone() });
+            let watched = Watched { context, ticks: 0, size: request_size(), headers: headers.clone() };
+            self.watched.borrow_mut().push(watched);
         }
         headers
     }
 
-    /// A body callback has come for a request.
-    pub(super) fn saw_body(&self, context: u32, headers: &Cell<Headers>) {
-        if !self.is_open() {
-            return;
+    /// So much of a request's body, or what comes behind it, has been handed over.
+    pub(super) fn saw_body(&self, size: usize, headers: &Cell<Headers>) {
+        match headers.get() {
+            Headers::Held if self.is_open() => self.known.set(Some(true)),
+            Headers::Probed { at, waiting } => {
+                headers.set(Headers::Resumed);
+                if self.is_open() && size as u64 == waiting && Vm::now().since(at) < AT_ONCE {
+                    self.cannot_hold();
+                }
+            }
+            Headers::Held | Headers::Resumed | Headers::Released => {}
         }
-        if self.probed.get() == Some(context) {
-            self.conclude(false);
-            calls::log(
-                Level::Warn,
-                "tollgate: requests cannot be held here, because `allow_on_headers_stop_iteration: true` is not set on the filter. \
-                 They are counted and limited all the same; but usage of streamed calls cannot be asked for where the body has a \
-                 content-length, and refused calls may reach the upstream as headers without a body.",
-            );
-        } else if headers.get() == Headers::Held {
-            self.conclude(true);
-        }
+    }
+
+    /// Has a request that stops at its trailers go on at the next tick.
+    ///
+    /// Envoy 1.40 loses a body that is kept back until trailers which it delivers while it resumes the request: they end this
+    /// filter's part of the request, after which no body is taken from it. Resumed once more, it comes.
+    pub(super) fn resume_later(&self, context: u32) {
+        self.late.borrow_mut().push(context);
+        let _ = calls::set_tick_period(WATCHED_FOR_MILLIS);
     }
 
     /// A request is over.
@@ -104,32 +126,69 @@ impl Watch {
         }
     }
 
-    /// Lets requests go on that have been watched for a whole tick.
+    /// Lets requests go on that have been watched for a whole tick; all of them, once it is known that they cannot be held.
     pub(super) fn tick(&self) {
+        for context in self.late.take() {
+            if calls::set_effective_context(context).is_ok() {
+                let _ = calls::resume_request();
+            }
+        }
         let due: Vec<Watched> = {
             let mut watched = self.watched.borrow_mut();
             watched.iter_mut().for_each(|watched| watched.ticks = watched.ticks.saturating_add(1));
-            watched.extract_if(.., |watched| watched.ticks > 1).collect()
+            match self.known.get() {
+                None => watched.extract_if(.., |watched| watched.ticks > 1).collect(),
+                Some(false) => core::mem::take(&mut *watched),
+                Some(true) => {
+                    watched.clear();
+                    return;
+                }
+            }
         };
-        for Watched { context, headers, .. } in due {
-            if headers.get() == Headers::Released || calls::set_effective_context(context).is_err() {
+        for Watched { context, size, headers, .. } in due {
+            // A request that is gone, or decided, has nothing to resume.
+            if headers.get() != Headers::Held || calls::set_effective_context(context).is_err() {
                 continue;
             }
-            headers.set(Headers::Released);
-            self.probed.set(Some(context));
-            // If the request is gone there is nothing to resume.
+            let waiting = request_size().saturating_sub(size);
+            headers.set(if waiting > 0 {
+                Headers::Probed { at: Vm::now(), waiting }
+            } else {
+                Headers::Resumed
+            });
+            // The host carries this out when the tick is over.
             let _ = calls::resume_request();
-            self.probed.set(None);
         }
     }
 
-    fn learn_from_others(&self) {
-        let told = calls::shared_data(&self.key).ok().and_then(|(bytes, _)| bytes.first().copied());
-        self.known.set(told.map(|told| told == b'1'));
+    /// Whether another worker has found out that holding does not work.
+    fn is_told(&self) -> bool {
+        calls::shared_data(&self.key).is_ok_and(|(bytes, _)| bytes == CANNOT_HOLD)
     }
 
-    fn conclude(&self, holds: bool) {
-        self.known.set(Some(holds));
-        let _ = calls::set_shared_data(&self.key, if holds { b"1" } else { b"0" }, 0);
+    /// Holding does not work: the first worker to know says so.
+    fn cannot_hold(&self) {
+        self.known.set(Some(false));
+        let (told, cas) = calls::shared_data(&self.key).unwrap_or_default();
+        let is_told = told == CANNOT_HOLD
+            || calls::set_shared_data(&self.key, CANNOT_HOLD, cas) == Err(Status::CAS_MISMATCH);
+        if is_told {
+            return;
+        }
+        calls::log(
+            Level::Warn,
+            "tollgate: requests cannot be held here, because `allow_on_headers_stop_iteration: true` is not set on the filter. \
+             They are counted and limited all the same; but usage of streamed calls cannot be asked for where the body has a \
+             content-length, and refused calls may reach the upstream as headers without a body.",
+        );
     }
+}
+
+/// What stands in shared data where holding does not work.
+const CANNOT_HOLD: &[u8] = b"0";
+
+/// How much of the request at hand has come, headers and body; 0 if the host does not tell.
+fn request_size() -> u64 {
+    let size = calls::property(&["request", "total_size"]).ok();
+    size.and_then(|size| Some(u64::from_le_bytes(size.try_into().ok()?))).unwrap_or(0)
 }

@@ -14,6 +14,8 @@ mod hold;
 mod lines;
 mod root;
 mod stream;
+#[cfg(feature = "trap")]
+mod trap;
 mod vm;
 
 use proxy_wasm::types::LogLevel;

@@ -76,9 +76,8 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         let Some(configured) = &self.configured else { return };
-        if configured.watch.is_open() {
-            configured.watch.tick();
-        } else {
+        configured.watch.tick();
+        if !configured.watch.is_open() {
             let _ = calls::set_tick_period(0);
         }
     }

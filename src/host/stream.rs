@@ -34,13 +34,26 @@ pub(super) struct Stream {
     body_size: usize,
     /// A reply has been sent, or an error is on its way: nothing else may follow.
     replied: bool,
+    #[cfg(feature = "trap")]
+    trap: super::trap::Trap,
 }
 
 impl Stream {
     pub(super) fn new(context: u32, vm: Rc<Vm>, configured: Rc<Configured>) -> Self {
         let exchange = Exchange::new(configured.config.clone());
         let headers = Rc::new(Cell::new(Headers::Held));
-        Self { context, vm, configured, exchange, headers, has_length: false, body_size: 0, replied: false }
+        Self {
+            context,
+            vm,
+            configured,
+            exchange,
+            headers,
+            has_length: false,
+            body_size: 0,
+            replied: false,
+            #[cfg(feature = "trap")]
+            trap: super::trap::Trap::default(),
+        }
     }
 
     /// Runs the exchange and carries out what does not depend on the callback.
@@ -144,18 +157,18 @@ impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, ended: bool) -> Action {
         let head = RequestHead(calls::headers(Map::RequestHeaders).unwrap_or_default());
         self.has_length = head.header("content-length").is_some();
+        #[cfg(feature = "trap")]
+        self.trap.set(&head);
         let effects = self.handle(Event::RequestHead { head: &head, ended });
         match &effects.next {
             Next::Reply(reply) => return self.reply(reply),
-            Next::Pass => {}
-            Next::ReadBody => self.headers = self.configured.watch.hold(self.context),
+            Next::Pass | Next::ReadBody => Self::change_headers(Map::RequestHeaders, &effects.headers),
         }
-        Self::change_headers(Map::RequestHeaders, &effects.headers);
-        if effects.next == Next::ReadBody && self.headers.get() == Headers::Held {
-            Action::Pause
-        } else {
-            Action::Continue
+        if effects.next != Next::ReadBody {
+            return Action::Continue;
         }
+        self.headers = self.configured.watch.hold(self.context);
+        if self.headers.get() == Headers::Held { Action::Pause } else { Action::Continue }
     }
 
     fn on_http_request_body(&mut self, size: usize, ended: bool) -> Action {
@@ -165,7 +178,7 @@ impl HttpContext for Stream {
         if !self.exchange.is_reading() {
             return Action::Continue;
         }
-        self.configured.watch.saw_body(self.context, &self.headers);
+        self.configured.watch.saw_body(size, &self.headers);
         self.body_size = size;
         if ended { self.decide() } else { Action::Pause }
     }
@@ -175,10 +188,22 @@ impl HttpContext for Stream {
         if self.replied {
             return Action::Pause;
         }
-        if self.exchange.is_reading() { self.decide() } else { Action::Continue }
+        if !self.exchange.is_reading() {
+            return Action::Continue;
+        }
+        self.configured.watch.saw_body(self.body_size, &self.headers);
+        let was_resumed = self.headers.get() == Headers::Resumed;
+        let action = self.decide();
+        if was_resumed && !self.replied {
+            self.configured.watch.resume_later(self.context);
+            return Action::Pause;
+        }
+        action
     }
 
     fn on_http_response_headers(&mut self, _: usize, ended: bool) -> Action {
+        #[cfg(feature = "trap")]
+        self.trap.at_response();
         if self.replied || !self.exchange.is_sent() {
             return Action::Continue;
         }
@@ -215,12 +240,18 @@ impl HttpContext for Stream {
             return;
         }
         let details = calls::property(&["response", "code_details"]).unwrap_or_default();
-        let abort = if details.starts_with(b"downstream") { Abort::Client } else { Abort::Upstream };
-        self.handle(Event::End { abort: Some(abort) });
+        self.handle(Event::End { abort: Some(who_broke_off(&details)) });
     }
 }
 
 impl Context for Stream {}
+
+/// Who ended a stream early, by Envoy's response code details: a client's connection that closes is `downstream_…`, a single stream
+/// that a client resets is told by the codec, as `http2.remote_reset`. What upstreams do comes as `upstream_…` instead.
+fn who_broke_off(details: &[u8]) -> Abort {
+    const CLIENT: [&[u8]; 4] = [b"downstream", b"http1.", b"http2.", b"http3."];
+    if CLIENT.iter().any(|prefix| details.starts_with(prefix)) { Abort::Client } else { Abort::Upstream }
+}
 
 /// The headers that the host has handed over, and attributes on request.
 struct RequestHead(Vec<Header>);

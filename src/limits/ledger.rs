@@ -5,8 +5,11 @@
 use core::cell::Cell;
 
 use super::budget::{Budget, Shape};
-use crate::store::{Change, Failure, Key, KeyHasher, Lines, Place, Table, Updated};
-use crate::units::Timestamp;
+use crate::store::{Change, Entry, Failure, Key, KeyHasher, Lines, PAYLOAD_BYTES, Place, Table, Updated};
+use crate::units::{Span, Timestamp};
+
+/// How long workers remember what one of them has told.
+const KNOWN_FOR: Span = Span::from_secs(24 * 3600);
 
 /// Access to budgets at one moment.
 pub struct Ledger<'a> {
@@ -83,6 +86,23 @@ impl<'a> Ledger<'a> {
         look: impl FnOnce(&Budget) -> T,
     ) -> Result<T, Failure> {
         self.table.peek(key, self.now, |stored| look(&Budget::open(shape, stored, self.now)))
+    }
+
+    /// Whether a worker has lately told the others that there is a `kind` called `name`.
+    #[must_use]
+    pub fn is_known(&self, kind: &str, name: &str) -> bool {
+        self.table.peek(&self.known_key(kind, name), self.now, |stored| stored.is_some()).unwrap_or(false)
+    }
+
+    /// Tells all workers that there is a `kind` called `name`; forgotten after a day.
+    pub fn make_known(&self, kind: &str, name: &str) {
+        let entry = Entry { payload: [0; PAYLOAD_BYTES], idle_at: self.now + KNOWN_FOR, fill: u8::MAX };
+        // What is not told now is told by the next call.
+        let _ = self.table.update(&self.known_key(kind, name), self.now, |_| ((), Change::Put(entry)));
+    }
+
+    fn known_key(&self, kind: &str, name: &str) -> Key {
+        self.keys.key("known", [(kind, name.as_bytes())])
     }
 
     pub(super) fn count(&self, change: impl FnOnce(&mut Tally)) {

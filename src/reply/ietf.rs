@@ -7,6 +7,11 @@ use super::Fields;
 use crate::limits::{Refusal, Standing, Unit};
 use crate::units::{Amount, Span};
 
+/// The fields' names.
+pub(super) const NAMES: [&str; 2] = [POLICY, LIMIT];
+const POLICY: &str = "ratelimit-policy";
+const LIMIT: &str = "ratelimit";
+
 /// Of an allowed call.
 pub(super) fn fields(standings: &[Standing]) -> Fields {
     Standing::most_constrained(standings.iter())
@@ -30,8 +35,8 @@ fn both(standing: &Standing, until: Span) -> Fields {
     let name = &limit.name;
     let window = limit.shape.window.as_secs_ceil().max(1);
     vec![
-        ("ratelimit-policy", format!("\"{name}\";q={}{unit};w={window}", whole(limit.shape.max))),
-        ("ratelimit", format!("\"{name}\";r={};t={}", whole(standing.available), until.as_secs_ceil())),
+        (POLICY, format!("\"{name}\";q={}{unit};w={window}", whole(limit.shape.max))),
+        (LIMIT, format!("\"{name}\";r={};t={}", whole(standing.available), until.as_secs_ceil())),
     ]
 }
 

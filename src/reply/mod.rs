@@ -107,6 +107,15 @@ pub fn standing_fields(dialect: Dialect, standings: &[Standing]) -> Fields {
     fields
 }
 
+/// The names of all fields that can tell where budgets stand. What an upstream says in them is of its own limits, which the
+/// operator's callers share: mixed with ours it would mislead, and it would tell callers of each other.
+pub fn standing_names(dialect: Dialect) -> impl Iterator<Item = &'static str> {
+    let names = match dialect {
+        Dialect::OpenAi => openai::names(),
+    };
+    names.chain(ietf::NAMES)
+}
+
 /// `x-tollgate-warning`: the budgets used beyond their `warn_at`, in percent.
 fn warning(standings: &[Standing]) -> Option<(&'static str, String)> {
     let warned: Vec<_> = standings

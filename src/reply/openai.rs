@@ -47,12 +47,19 @@ pub(super) fn refused<'a>(refusal: &Refusal, model: &str, wait: Option<Span>) ->
     Problem { message, kind, code: "rate_limit_exceeded", param: None }
 }
 
+/// The names of [`fields`] by unit: limit, remaining, reset.
+const REQUESTS: [&str; 3] =
+    ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
+const TOKENS: [&str; 3] =
+    ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+
+/// The names of all fields that there can be.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    REQUESTS.into_iter().chain(TOKENS)
+}
+
 /// `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` for the most constrained limit of either kind.
 pub(super) fn fields(standings: &[Standing]) -> Fields {
-    const REQUESTS: [&str; 3] =
-        ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
-    const TOKENS: [&str; 3] =
-        ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
     let mut fields = Fields::new();
     for (unit, [limit, remaining, reset]) in [(Unit::Requests, REQUESTS), (Unit::Tokens, TOKENS)] {
         let of_unit = standings.iter().filter(|standing| standing.limit.counts.unit == unit);

@@ -154,7 +154,7 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
     let context = limits::Context {
         dimensions: &declared,
         warn_at: warn_at.unwrap_or(Ratio::ONE),
-        has_prices: fields.has("prices"),
+        has_prices: prices.as_ref().is_none_or(|prices| !prices.0.is_empty()),
     };
     let tiers = fields.read("tiers", |node| limits::tiers(node, &context));
     let dimensions = identity::with_missing(&fields, &declared, dimensions?, &missing?);

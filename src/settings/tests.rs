@@ -161,6 +161,13 @@ fn limits_are_checked_one_by_one() {
 }
 
 #[test]
+fn an_empty_price_list_is_none() {
+    let limit = r#"{ "name": "y", "count": "cost_usd", "max": 1, "window": "1m" }"#;
+    let text = with_limits(limit).replacen('{', r#"{ "prices": [], "#, 1);
+    assert_eq!(errors(&text), "tiers.free.limits[0].count: is `cost_usd`, which needs `prices`");
+}
+
+#[test]
 fn tiers_that_cannot_be_resolved_are_refused() {
     for (text, expected) in [
         (r#"{}"#, "tiers: is missing, expected a map"),

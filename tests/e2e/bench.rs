@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
-use tollgate_rig::client::{self, Request, Response};
+use tollgate_rig::client::{self, Client, Request, Response};
 use tollgate_rig::envoy::{Bootstrap, Envoy, Filter};
 use tollgate_rig::mock_llm::MockLlm;
 
@@ -66,17 +66,18 @@ impl Bench {
     /// With this filter, and the bootstrap changed.
     pub(crate) async fn with(filter: Filter, change: impl FnOnce(Bootstrap) -> Bootstrap) -> Self {
         let mock = MockLlm::start().await;
-        let bootstrap = Bootstrap::to(mock.address())
-            .filter(filter)
-            .concurrency(4)
-            .stats_tags(STATS_TAGS)
-            .log_filter_state(&FACTS);
-        Self { envoy: Envoy::start(change(bootstrap)).await, mock }
+        let envoy = Envoy::start(change(bootstrap(mock.address(), filter))).await;
+        Self { envoy, mock }
     }
 
     /// Sends one request on a connection of its own.
     pub(crate) async fn send(&self, request: Request) -> Response {
         client::send(self.envoy.address(), request).await.unwrap()
+    }
+
+    /// Sends one request on an HTTP/2 connection of its own.
+    pub(crate) async fn send_http2(&self, request: Request) -> Response {
+        Client::http2(self.envoy.address()).await.unwrap().send(request).await.unwrap()
     }
 
     /// Sends a request and reads its whole answer as JSON.
@@ -85,6 +86,11 @@ impl Bench {
         let body = response.json().await.unwrap();
         (response, body)
     }
+}
+
+/// Four workers with the filter before an upstream, everything that operators can see switched on.
+pub(crate) fn bootstrap(upstream: SocketAddr, filter: Filter) -> Bootstrap {
+    Bootstrap::to(upstream).filter(filter).concurrency(4).stats_tags(STATS_TAGS).log_filter_state(&FACTS)
 }
 
 /// A short chat call of a tenant.

@@ -94,6 +94,48 @@ async fn parallel_clients_get_not_one_dollar_more_than_the_budget() {
     assert_eq!(shown(&next), 1040 - 20 * 20 - INPUT);
 }
 
+/// How many calls each client makes one after the other: enough that workers meet at the budget many times.
+const CALLS: usize = 60;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_write_is_lost_when_all_workers_write_one_budget() {
+    let bench = Bench::start(
+        "
+identity: { tenant: { header: x-tenant-id } }
+tiers:
+  free:
+    limits:
+    - { name: calls, count: requests, per: tenant, max: 1_000_000, window: 30d, algorithm: fixed_window }
+    - { name: tokens, count: tokens, per: tenant, max: 1_000_000, window: 30d, algorithm: fixed_window }
+",
+    )
+    .await;
+    let clients = (0..CLIENTS).map(|number| {
+        let address = bench.envoy.address();
+        tokio::spawn(async move {
+            let client =
+                if number % 2 == 0 { Client::http1(address).await } else { Client::http2(address).await };
+            let mut client = client.unwrap();
+            for _ in 0..CALLS {
+                let request = chat_with("ada", json!({ "max_tokens": 20 }));
+                let usage = r#"{"prompt_tokens":10,"completion_tokens":5}"#;
+                let mut response = client.send(request.header("x-mock-usage", usage)).await.unwrap();
+                assert_eq!(response.status(), 200);
+                response.body().await.unwrap();
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.unwrap();
+    }
+    let calls = u64::try_from(CLIENTS * CALLS).unwrap();
+    let (last, _) = bench.json(probe("ada")).await;
+    let left =
+        |unit: &str| last.header(&format!("x-ratelimit-remaining-{unit}")).unwrap().parse::<u64>().unwrap();
+    assert_eq!(left("requests"), 1_000_000 - calls - 1);
+    assert_eq!(left("tokens"), 1_000_000 - 15 * calls - INPUT);
+}
+
 #[tokio::test]
 async fn a_call_is_charged_what_its_usage_says() {
     let bench = Bench::start(TOKENS).await;
@@ -136,7 +178,8 @@ async fn every_algorithm_refuses_until_the_time_it_names_and_admits_then() {
             assert!(admitted < 40, "{tier} does not refuse");
         };
         assert!(admitted >= 4, "{tier} admits {admitted} calls of 25 tokens");
-        assert!(wait <= 2_200, "{tier}: {wait} ms for a window of 2 s");
+        // A sliding window gives back only as calls leave it, which may take two of them; jitter adds up to a tenth.
+        assert!(wait <= 4_400, "{tier}: {wait} ms for a window of 2 s");
         // What the refusal asks for.
         tokio::time::sleep(Duration::from_millis(wait)).await;
         assert_eq!(bench.json(call()).await.0.status(), 200, "{tier} after {wait} ms");

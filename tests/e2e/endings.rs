@@ -11,7 +11,7 @@ use tollgate_rig::envoy::Filter;
 use tollgate_rig::upstream::{Script, ScriptedUpstream, Signal};
 
 use crate::bench::{Bench, Detour, chat, chat_by, chat_with, with_detours};
-use crate::probe::{INPUT, STREAM_HEAD, answer, event};
+use crate::probe::{INPUT, STREAM_HEAD, answer, chunk, event};
 
 const BUDGET: u64 = 1000;
 
@@ -63,7 +63,7 @@ async fn read_events(response: &mut Response, count: usize) {
 /// A stream of three tokens and then silence until `then` goes on.
 fn three_tokens(then: impl FnOnce(Script) -> Script) -> Script {
     let script = Script::new().read_request().write(STREAM_HEAD);
-    then(["The", " answer", " to"].iter().fold(script, |script, word| script.write(event(word))))
+    then(["The", " answer", " to"].iter().fold(script, |script, word| script.write(chunk(&event(word)))))
 }
 
 fn requests_left(response: &Response) -> u64 {

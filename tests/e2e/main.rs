@@ -7,5 +7,14 @@ mod bench;
 mod probe;
 
 mod budgets;
+mod refusals;
+mod identity;
+mod streams;
 mod endings;
+
+mod holding;
+mod host;
+mod bad_input;
+mod configuration;
+mod observability;
 mod example;

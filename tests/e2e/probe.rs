@@ -65,11 +65,19 @@ pub(crate) fn answer(input: u64, output: u64) -> String {
     format!("{head}content-length: {}\r\n\r\n{body}", body.len())
 }
 
-/// The head of a stream that ends with its connection.
+/// The head of a stream of chunks.
 pub(crate) const STREAM_HEAD: &str =
-    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
-/// An event of a stream with this text.
+/// The end of a stream of chunks.
+pub(crate) const STREAM_END: &str = "0\r\n\r\n";
+
+/// A chunk of a stream.
+pub(crate) fn chunk(bytes: &str) -> String {
+    format!("{:x}\r\n{bytes}\r\n", bytes.len())
+}
+
+/// An event with a piece of the answer's text.
 pub(crate) fn event(text: &str) -> String {
     format!("data: {}\n\n", json!({ "choices": [{ "index": 0, "delta": { "content": text } }] }))
 }

@@ -1,0 +1,214 @@
+//! Input that no sane client sends: counted by the declared fallback and passed on unchanged, or refused with a clear 4xx.
+
+use serde_json::json;
+use tollgate_rig::client::{Client, Request, Response};
+
+use crate::bench::Bench;
+
+/// A budget that shows what a call was charged, and a fixed reservation for its output.
+const TIERS: &str = "
+identity: { tenant: { header: x-tenant-id } }
+counting: { output_reserve: { start: 1000, learn: false } }
+tiers:
+  free: { limits: [ { name: tpm, count: tokens, per: tenant, max: 2_000_000, window: 30d } ] }
+";
+
+fn post(tenant: &str, body: impl Into<Vec<u8>>) -> Request {
+    Request::post("/v1/chat/completions").header("x-tenant-id", tenant).body(body.into())
+}
+
+fn used(response: &Response) -> u64 {
+    let remaining: u64 = response.header("x-ratelimit-remaining-tokens").unwrap().parse().unwrap();
+    2_000_000 - remaining
+}
+
+fn chat_of(members: &str) -> Vec<u8> {
+    format!(r#"{{"messages":[{{"role":"user","content":"Say something."}}]{members}}}"#).into_bytes()
+}
+
+/// Answers without usage, whatever the body is: the mock takes nothing but JSON, and here the filter is what is tried.
+const ANY_BODY: (&str, &str) = ("x-mock-status", "500");
+
+#[tokio::test]
+async fn what_cannot_be_read_is_counted_as_text_and_passed_on_byte_for_byte() {
+    let bench = Bench::start(TIERS).await;
+    let deep = |open: &str, close: &str| {
+        format!("{{\"messages\":{}{}}}", open.repeat(600_000 / open.len()), close.repeat(300_000))
+    };
+    let bodies: Vec<(&str, Vec<u8>)> = vec![
+        ("not JSON", b"hello there, this is not JSON at all".to_vec()),
+        ("cut off", br#"{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}"#.to_vec()),
+        ("not an object", br#"["model","gpt-4o"]"#.to_vec()),
+        ("messages of a wrong type", br#"{"model":"gpt-4o","messages":"tell me something long"}"#.to_vec()),
+        (
+            "a message of a wrong type",
+            br#"{"model":"gpt-4o","messages":["tell me something long"]}"#.to_vec(),
+        ),
+        ("a role of a wrong type", br#"{"model":"gpt-4o","messages":[{"role":7,"content":"Hi"}]}"#.to_vec()),
+        (
+            "content of a wrong type",
+            br#"{"model":"gpt-4o","messages":[{"role":"user","content":{"a":1}}]}"#.to_vec(),
+        ),
+        ("no messages", br#"{"model":"gpt-4o","prompt":"tell me something long"}"#.to_vec()),
+        ("a model of a wrong type", chat_of(r#","model":["gpt-4o"]"#)),
+        ("NaN", chat_of(r#","model":"gpt-4o","max_tokens":NaN"#)),
+        ("Infinity", chat_of(r#","model":"gpt-4o","max_tokens":-Infinity"#)),
+        ("a comment", chat_of(r#","model":"gpt-4o"/* */"#)),
+        ("a byte order mark", [b"\xef\xbb\xbf".to_vec(), chat_of(r#","model":"gpt-4o""#)].concat()),
+        (
+            "bytes that are not text",
+            chat_of(",\"model\":\"gpt-4o\",\"user\":\"\"").into_iter().chain(*b"\xff\xfe").collect(),
+        ),
+        (
+            "a content that is not text",
+            b"{\"messages\":[{\"role\":\"user\",\"content\":\"a\xff\xc0\xafb\"}]}".to_vec(),
+        ),
+        ("half of a surrogate pair", br#"{"messages":[{"role":"user","content":"\ud800"}]}"#.to_vec()),
+        ("zero bytes", vec![0; 64]),
+        ("nested lists, open", deep("[", "").into_bytes()),
+        ("nested lists", deep("[[", "]").into_bytes()),
+        ("nested objects", deep(r#"{"content":"#, "").into_bytes()),
+    ];
+    let mut count = 0.0;
+    for (what, body) in bodies {
+        let (name, value) = ANY_BODY;
+        let mut response = bench.send(post(what, body.clone()).header(name, value)).await;
+        assert_eq!(response.status(), 500, "{what}");
+        let reserved = used(&response);
+        // At least the text's bytes by the densest encoding that there is, and the output's reservation.
+        assert!(reserved > 1000 + body.len() as u64 / 10, "{what}: {reserved}");
+        response.body().await.unwrap();
+        assert_eq!(bench.mock.received().pop().unwrap().body, body, "{what}");
+        count += 1.0;
+    }
+    let metrics = bench.envoy.metrics().await;
+    assert_eq!(metrics.sum("tollgate_unread_bodies_total", &[("kind", "malformed")]), count);
+    assert_alive(&bench).await;
+}
+
+#[tokio::test]
+async fn nonsense_within_a_readable_call_is_counted_and_passed_on_byte_for_byte() {
+    let bench = Bench::start(TIERS).await;
+    // The prompt is 10 tokens; 1000 are held for output unless a bound that makes sense is lower.
+    let cases: Vec<(&str, Vec<u8>, u64)> = vec![
+        ("no model", chat_of(""), 1010),
+        ("an unknown model", chat_of(r#","model":"no-such-model-9""#), 1010),
+        ("an empty model", chat_of(r#","model":"""#), 1010),
+        ("max_tokens null", chat_of(r#","max_tokens":null"#), 1010),
+        ("max_tokens zero", chat_of(r#","max_tokens":0"#), 10),
+        ("max_tokens negative", chat_of(r#","max_tokens":-5"#), 1010),
+        ("max_tokens text", chat_of(r#","max_tokens":"lots""#), 1010),
+        ("max_tokens beyond all integers", chat_of(r#","max_tokens":99999999999999999999999999"#), 1010),
+        ("max_tokens 1e400", chat_of(r#","max_tokens":1e400"#), 1010),
+        ("max_tokens a list", chat_of(r#","max_tokens":[1]"#), 1010),
+        ("n absurd", chat_of(r#","n":18446744073709551615,"max_tokens":18446744073709551615"#), 1010),
+        ("unknown members twice", chat_of(r#","user":"a","user":"b""#), 1010),
+        (
+            "deep nesting where nobody looks",
+            chat_of(&format!(r#","x":{}{}"#, "[".repeat(400_000), "]".repeat(400_000))),
+            1010,
+        ),
+    ];
+    for (what, body, expected) in cases {
+        let (name, value) = ANY_BODY;
+        let mut response = bench.send(post(what, body.clone()).header(name, value)).await;
+        assert_eq!((response.status(), used(&response)), (500, expected), "{what}");
+        response.body().await.unwrap();
+        assert_eq!(bench.mock.received().pop().unwrap().body, body, "{what}");
+    }
+    // Token ids are what the model reads: each is one token, though as text they would be several.
+    let ids = r#"{"model":"gpt-4o","messages":[{"role":"user","content":[9906, 1917, 220, 100257]}]}"#;
+    let response = bench.send(post("ids", ids).header("x-mock-status", "500")).await;
+    assert!(used(&response) >= 1000 + 4 + 6, "{}", used(&response));
+    assert_alive(&bench).await;
+}
+
+#[tokio::test]
+async fn a_call_without_a_body_is_charged_and_passed_on() {
+    let bench = Bench::start(TIERS).await;
+    for http2 in [false, true] {
+        let request =
+            || Request::post("/v1/chat/completions").header("x-tenant-id", format!("empty-{http2}"));
+        let response = if http2 { bench.send_http2(request()).await } else { bench.send(request()).await };
+        // The mock does not accept it, but that is for it to say.
+        assert_eq!(response.status(), 400);
+        assert!(used(&response) >= 1000);
+        assert_eq!(bench.mock.received().pop().unwrap().body, "");
+    }
+}
+
+#[tokio::test]
+async fn members_that_decide_the_cost_are_refused_when_they_are_named_twice() {
+    let bench = Bench::start(TIERS).await;
+    for (member, members) in [
+        ("model", r#","model":"gpt-4o","model":"gpt-4o-mini""#),
+        ("model", r#","model":"gpt-4o","m\u006fdel":"gpt-4o-mini""#),
+        ("max_tokens", r#","max_tokens":1,"max_tokens":100000"#),
+        ("stream", r#","stream":true,"stream":false"#),
+        ("messages", r#","messages":[]"#),
+    ] {
+        let (response, body) = bench.json(post("twice", chat_of(members))).await;
+        assert_eq!(response.status(), 400, "{members}");
+        let message = format!("The body names `{member}` more than once, so what it asks for is ambiguous.");
+        assert_eq!(
+            body,
+            json!({ "error": { "message": message, "type": "invalid_request_error", "param": member, "code": "duplicate_member" } })
+        );
+    }
+    assert_eq!(bench.mock.received().len(), 0);
+    let metrics = bench.envoy.metrics().await;
+    assert_eq!(metrics.sum("tollgate_calls_total", &[("kind", "bad_request")]), 5.0);
+    // A refused call costs nothing.
+    assert_eq!(used(&bench.send(post("twice", chat_of(r#","max_tokens":0"#))).await), 10);
+}
+
+#[tokio::test]
+async fn a_compressed_request_is_counted_by_its_length_and_not_touched() {
+    let bench = Bench::start(TIERS).await;
+    let body = vec![0x1f; 5_000];
+    for encoding in ["gzip", "identity, gzip", "BR", "zstd"] {
+        let request =
+            post(encoding, body.clone()).header("content-encoding", encoding).header("x-mock-status", "500");
+        let response = bench.send(request).await;
+        assert_eq!(used(&response), 5_000 + 1_000, "{encoding}");
+        assert_eq!(bench.mock.received().pop().unwrap().body, body);
+    }
+    let metrics = bench.envoy.metrics().await;
+    assert_eq!(metrics.sum("tollgate_unread_bodies_total", &[("kind", "encoded")]), 4.0);
+    let request =
+        post("identity", chat_of("")).header("content-encoding", "identity").header("x-mock-status", "500");
+    assert_eq!(used(&bench.send(request).await), 1010);
+}
+
+#[tokio::test]
+async fn neither_the_content_type_nor_the_spelling_of_the_path_is_a_way_around() {
+    let bench = Bench::start(TIERS).await;
+    for content_type in
+        ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "\u{fe}"]
+    {
+        let response = bench.send(post(content_type, chat_of("")).header("content-type", content_type)).await;
+        assert_eq!(used(&response), 1010, "{content_type}");
+    }
+    for path in [
+        "/v1/chat/completions/",
+        "/v1/chat/comp%6Cetions",
+        "/v1/chat%2Fcompletions",
+        "/v1/chat//completions",
+        "/V1/Chat/Completions",
+        "/v1/chat/completions?x=%ff",
+        "/v1/chat/completions#x",
+        "/prefix/%ff/chat/completions",
+    ] {
+        let mut client = Client::http1(bench.envoy.address()).await.unwrap();
+        let request = Request::post(path).header("x-tenant-id", path).body(chat_of(""));
+        let response = client.send(request).await.unwrap();
+        assert_eq!(used(&response), 1010, "{path}");
+    }
+}
+
+/// The worker that read the worst is still the one that it was: no virtual machine was started anew.
+async fn assert_alive(bench: &Bench) {
+    let metrics = bench.envoy.metrics().await;
+    assert_eq!(metrics.sum("envoy_wasm_tollgate_vm_reload_success", &[]), 0.0);
+    assert!(!bench.envoy.log().contains("[critical]"));
+}

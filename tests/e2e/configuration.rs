@@ -1,0 +1,227 @@
+//! Configurations reach the filter by both carriers, wrong ones are refused and explained, new ones keep what was spent.
+
+use serde_json::{Value, json};
+use tollgate_rig::client::{Client, Request};
+use tollgate_rig::envoy::{Bootstrap, Envoy, Filter, NotStarted};
+use tollgate_rig::mock_llm::MockLlm;
+
+use crate::bench::{Bench, bootstrap, chat_with};
+
+const YAML: &str = "
+identity:
+  tenant: { header: x-tenant-id }
+  api_key: { header: authorization, scheme: Bearer, secret: true }
+salt: pepper
+missing: { tenant: refuse }
+tiers:
+  free:
+    limits:
+    - { name: tpm, count: tokens, per: tenant, max: 9_000, window: 30d }
+    - { name: spend, count: cost_usd, per: [tenant, api_key], max: 0.5, window: 1h, algorithm: fixed_window }
+    - { name: large, count: input_tokens, max: 30_000_000_000, window: 1h, enforce: shadow }
+warn_at: 0.75
+counting: { weights: { output: 2, cached_input: 0.1 } }
+prices: [ { match: \"gpt-4o*\", input: 2.5, output: 10 } ]
+";
+
+/// The same as [`YAML`].
+fn as_json() -> Value {
+    json!({
+        "identity": {
+            "tenant": { "header": "x-tenant-id" },
+            "api_key": { "header": "authorization", "scheme": "Bearer", "secret": true },
+        },
+        "salt": "pepper",
+        "missing": { "tenant": "refuse" },
+        "tiers": { "free": { "limits": [
+            { "name": "tpm", "count": "tokens", "per": "tenant", "max": 9000, "window": "30d" },
+            { "name": "spend", "count": "cost_usd", "per": ["tenant", "api_key"], "max": 0.5, "window": "1h", "algorithm": "fixed_window" },
+            { "name": "large", "count": "input_tokens", "max": 30_000_000_000_u64, "window": "1h", "enforce": "shadow" },
+        ] } },
+        "warn_at": 0.75,
+        "counting": { "weights": { "output": 2, "cached_input": 0.1 } },
+        "prices": [ { "match": "gpt-4o*", "input": 2.5, "output": 10 } ],
+    })
+}
+
+#[tokio::test]
+async fn both_carriers_give_the_same_behaviour() {
+    let mut seen = Vec::new();
+    for filter in [Filter::yaml(YAML), Filter::json(&as_json())] {
+        let bench = Bench::with(filter, |bootstrap| bootstrap).await;
+        let mut answers = Vec::new();
+        for request in [
+            chat_with("ada", json!({ "max_tokens": 100 })),
+            chat_with("ada", json!({ "max_tokens": 4_000 })),
+            chat_with("ada", json!({ "messages": [{ "role": "user", "content": "word ".repeat(9_000) }] })),
+            Request::chat(&json!({})),
+        ] {
+            let (response, mut body) = bench.json(request.header("x-mock-output-tokens", "100")).await;
+            let told = [
+                "x-ratelimit-limit-tokens",
+                "x-ratelimit-remaining-tokens",
+                "ratelimit-policy",
+                "x-should-retry",
+            ]
+            .map(|name| response.header(name).map(str::to_owned));
+            if let Some(message) = body["error"]["message"].take().as_str() {
+                // The wait depends on the moment.
+                answers.push(message.split("Please").next().unwrap().to_owned());
+            }
+            answers.push(format!("{} {told:?}", response.status()));
+        }
+        let costs = bench
+            .envoy
+            .wait_for_access_log(4)
+            .await
+            .into_iter()
+            .map(|mut line| line["tollgate.cost_usd"].take());
+        seen.push((answers, costs.collect::<Vec<_>>()));
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[0].1[0], "0.001025");
+}
+
+/// What is wrong here, all of it at once, and nothing of the secret.
+const WRONG: &str = "
+identity: { tenant: { heeder: x-tenant-id }, tier: { header: x-tier, default: gold } }
+salt: [ hunter2 ]
+missing: { tenant: maybe }
+tiers:
+  free:
+    limits:
+    - { name: tpm, count: tokens, per: tenant, max: -5, window: 1 fortnight }
+    - { name: \"two words\", count: beans, max: 1, window: 1m }
+warn_at: 80%
+hold: perhaps
+";
+
+const EXPLAINED: &str = r#"the configuration is refused:
+hold: "perhaps" is not one of auto, always, never
+identity.tenant: needs one of header, metadata, property, source_ip, any
+identity.tenant.heeder: is not a known option, did you mean `header`? (known here: header, scheme, metadata, property, source_ip, any, secret, default)
+missing.tenant: "maybe" is not one of share, refuse
+salt: a list is not a text
+tiers.free.limits[0].max: -5 is not a whole number such as 50_000: it is negative
+tiers.free.limits[0].window: "1 fortnight" is not a duration such as 30s, 1m, 1h, 1d
+tiers.free.limits[1].count: "beans" is not one of requests, tokens, input_tokens, output_tokens, cost_usd
+tiers.free.limits[1].name: "two words" is not a name of letters, digits, `_`, `-` and `.`, at most 64
+warn_at: "80%" is not a fraction from 0 to 1"#;
+
+fn explanation(log: &str) -> String {
+    let start = log.find("the configuration is refused:").expect("an explanation in the log");
+    log[start..]
+        .lines()
+        .take_while(|line| !line.starts_with("[20") || line.contains("refused"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[tokio::test]
+async fn envoy_does_not_start_with_a_wrong_configuration_and_its_log_says_all_that_is_wrong() {
+    let nowhere = "127.0.0.1:1".parse().unwrap();
+    let Err(NotStarted { log, .. }) =
+        Envoy::try_start(Bootstrap::to(nowhere).filter(Filter::yaml(WRONG))).await
+    else {
+        panic!("it was accepted")
+    };
+    assert_eq!(explanation(&log), EXPLAINED);
+    assert!(!log.contains("hunter2"));
+}
+
+#[tokio::test]
+async fn what_is_not_a_configuration_at_all_is_refused() {
+    let nowhere = "127.0.0.1:1".parse().unwrap();
+    let not_an_object = "configuration: is text but not a JSON object, which begins with `{` (YAML goes in a google.protobuf.Struct)";
+    for (text, expected) in [
+        ("", "tiers: is missing, expected a map"),
+        ("tiers:\n  free: {}", not_an_object),
+        ("[]", not_an_object),
+        (
+            "{\"tiers\":{\"free\":{}}",
+            "configuration: is not valid JSON: EOF while parsing an object at line 1 column 20",
+        ),
+        ("{\"tiers\":{\"free\":{}},\"tiers\":{\"free\":{}}}", "tiers: is given more than once"),
+    ] {
+        let filter = Bootstrap::to(nowhere).filter(Filter::text(text));
+        let Err(NotStarted { log, .. }) = Envoy::try_start(filter).await else {
+            panic!("{text:?} was accepted")
+        };
+        assert_eq!(explanation(&log), format!("the configuration is refused:\n{expected}"), "{text:?}");
+    }
+}
+
+fn tokens(max: u64) -> String {
+    format!(
+        "
+identity: {{ tenant: {{ header: x-tenant-id }} }}
+tiers: {{ free: {{ limits: [ {{ name: tpm, count: tokens, per: tenant, max: {max}, window: 30d }} ] }} }}
+"
+    )
+}
+
+fn reloadable(mock: &MockLlm, configuration: &str) -> Bootstrap {
+    bootstrap(mock.address(), Filter::yaml(configuration)).reloadable()
+}
+
+/// Sends a call and reads it to its end: what remains then, or the status if it was refused.
+async fn remaining(envoy: &Envoy, reserving: u64) -> Result<u64, u16> {
+    let mut client = Client::http1(envoy.address()).await.unwrap();
+    let request = chat_with("ada", json!({ "max_tokens": reserving }))
+        .header("x-mock-output-tokens", reserving.to_string());
+    let mut response = client.send(request).await.unwrap();
+    response.body().await.unwrap();
+    let told = response.header("x-ratelimit-remaining-tokens").map(|told| told.parse().unwrap());
+    if response.status() == 200 { Ok(told.unwrap()) } else { Err(response.status()) }
+}
+
+#[tokio::test]
+async fn a_wrong_reload_is_refused_and_the_configuration_before_keeps_serving() {
+    let mock = MockLlm::start().await;
+    let envoy = Envoy::start(reloadable(&mock, &tokens(1_000))).await;
+    // Ten tokens of prompt and ten of answer.
+    assert_eq!(remaining(&envoy, 10).await, Ok(980));
+
+    assert!(!envoy.reload(&reloadable(&mock, WRONG)).await);
+
+    envoy.wait_for_log("warn_at: \"80%\" is not").await;
+    assert_eq!(remaining(&envoy, 10).await, Ok(960));
+    assert_eq!(remaining(&envoy, 10).await, Ok(940));
+}
+
+#[tokio::test]
+async fn a_reload_changes_limits_and_keeps_what_was_spent() {
+    let mock = MockLlm::start().await;
+    let envoy = Envoy::start(reloadable(&mock, &tokens(1_000))).await;
+    assert_eq!(remaining(&envoy, 190).await, Ok(800));
+
+    assert!(envoy.reload(&reloadable(&mock, &tokens(5_000))).await);
+    let raised = remaining(&envoy, 10).await;
+    assert!(envoy.reload(&reloadable(&mock, &tokens(100))).await);
+    let lowered = remaining(&envoy, 10).await;
+
+    // What was used stays used, whatever the new size: 200 tokens and then 20 more.
+    assert_eq!((raised, lowered), (Ok(4_780), Err(429)));
+}
+
+#[tokio::test]
+async fn a_stream_that_is_under_way_is_settled_under_the_configuration_it_began_with() {
+    let mock = MockLlm::start().await;
+    let envoy = Envoy::start(reloadable(&mock, &tokens(1_000))).await;
+    let mut client = Client::http1(envoy.address()).await.unwrap();
+    let request = chat_with("ada", json!({ "stream": true, "max_tokens": 40 }))
+        .header("x-mock-output-tokens", "40")
+        .header("x-mock-chunk-delay-ms", "10");
+    let mut stream = client.send(request).await.unwrap();
+    stream.chunk().await.unwrap();
+
+    assert!(envoy.reload(&reloadable(&mock, &tokens(2_000))).await);
+
+    assert!(stream.transcript().await.unwrap().is_done());
+    let line = envoy.wait_for_access_log(1).await.remove(0);
+    assert_eq!(
+        (&line["tollgate.input_tokens.used"], &line["tollgate.output_tokens.used"]),
+        (&json!("10"), &json!("40"))
+    );
+    assert_eq!(remaining(&envoy, 10).await, Ok(2_000 - 50 - 20));
+}
