@@ -21,5 +21,5 @@ wasm: ## Build the filter to target/tollgate.wasm
 mock: ## Run the mock LLM server by itself (MOCK_LISTEN=127.0.0.1:8000)
 	cargo run --release --example mock_llm -- --listen $(MOCK_LISTEN)
 
-bench: envoy wasm ## Measure Envoy without and with the filter (about three minutes)
+bench: envoy wasm ## Measure Envoy without and with the filter (about two minutes)
 	cargo bench --bench envoy
