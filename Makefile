@@ -35,7 +35,7 @@ check: test ## Run all tests, and check format, lints, documentation, licences
 	@if command -v cargo-deny >/dev/null; then cargo deny --all-features check; \
 	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
 
-bench: envoy wasm ## Measure Envoy without and with the filter (about three minutes)
+bench: envoy wasm ## Measure Envoy without and with the filter (about two minutes)
 	cargo bench --bench envoy
 
 reference: ## Write docs/configuration.md and docs/metrics.md anew

@@ -454,12 +454,12 @@ fn only_models_that_answered_have_labels() {
     bench.head(&mut exchange, 404, "application/json");
     let failed = bench.handle(&mut exchange, Event::End { abort: None });
     let model = |effects: &Effects| {
-        effects.counts.iter().find(|count| count.metric == &metrics::CALLS).unwrap().labels.model.to_string()
+        effects.counts.iter().find(|count| count.metric == &metrics::CALLS).unwrap().labels.model.clone().unwrap()
     };
-    assert_eq!(model(&failed), "other");
+    assert_eq!(&*model(&failed), "other");
     let (mut exchange, _) = bench.send(HI);
     bench.head(&mut exchange, 200, "application/json");
-    assert_eq!(model(&bench.piece(&mut exchange, &answer(8, 1), true)), "gpt-4o");
+    assert_eq!(&*model(&bench.piece(&mut exchange, &answer(8, 1), true)), "gpt-4o");
 }
 
 #[derive(Clone, Debug)]

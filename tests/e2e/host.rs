@@ -2,10 +2,9 @@
 
 use core::time::Duration;
 use std::path::Path;
-use std::time::Instant;
 
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tollgate_rig::client::raw::{self, RawConnection};
 use tollgate_rig::client::{Client, PATIENCE, Request, Response};
 use tollgate_rig::envoy::{Envoy, Filter, Metrics};
