@@ -33,6 +33,9 @@ impl Sent {
         means: &mut Means<'_>,
         effects: &mut Effects,
     ) {
+        if matches!(self.outcome, Outcome::Answered { .. }) {
+            self.label = means.models.learn(&self.model, means.ledger);
+        }
         let (kind, charge) = match &self.outcome {
             Outcome::Failed => ("error", Charge::Request),
             Outcome::Answered { complete: true, .. } => ("ok", self.answered(config, means, effects)),
@@ -41,9 +44,6 @@ impl Sent {
                 (kind, self.cut_short(config, means))
             }
         };
-        if matches!(self.outcome, Outcome::Answered { .. }) {
-            self.label = means.models.learn(&self.model, means.ledger);
-        }
         effects.count(&metrics::CALLS, &self.labels(kind), 1);
         if let Charge::Told(usage) = charge {
             self.compare(&usage, effects);

@@ -454,7 +454,15 @@ fn only_models_that_answered_have_labels() {
     bench.head(&mut exchange, 404, "application/json");
     let failed = bench.handle(&mut exchange, Event::End { abort: None });
     let model = |effects: &Effects| {
-        effects.counts.iter().find(|count| count.metric == &metrics::CALLS).unwrap().labels.model.clone().unwrap()
+        effects
+            .counts
+            .iter()
+            .find(|count| count.metric == &metrics::CALLS)
+            .unwrap()
+            .labels
+            .model
+            .clone()
+            .unwrap()
     };
     assert_eq!(&*model(&failed), "other");
     let (mut exchange, _) = bench.send(HI);
