@@ -41,9 +41,6 @@ pub(super) enum Level {
     Error = 4,
 }
 
-/// A header as bytes, which need not be text.
-pub(super) type Header = (Vec<u8>, Vec<u8>);
-
 mod import {
     unsafe extern "C" {
         pub(super) fn proxy_log(level: u32, text: *const u8, size: usize) -> u32;
@@ -183,34 +180,33 @@ pub(super) fn replace_buffer(kind: Buffer, replaced: usize, with: &[u8]) -> Resu
 }
 
 /// All headers at once: one call costs as much as reading a single one.
-pub(super) fn headers(map: Map) -> Result<Vec<Header>, Status> {
+pub(super) fn headers(map: Map) -> Result<Headers, Status> {
     // SAFETY: the host writes a pointer and a size.
-    received(|data, size| unsafe { import::proxy_get_header_map_pairs(map as u32, data, size) })
-        .map(|bytes| pairs(&bytes).unwrap_or_default())
+    received(|data, size| unsafe { import::proxy_get_header_map_pairs(map as u32, data, size) }).map(Headers)
 }
 
-/// Takes apart the host's form of a list of pairs: a count, the sizes of each key and value, then keys and values with a
-/// NUL behind each; numbers are 32 bits, little-endian.
-fn pairs(bytes: &[u8]) -> Option<Vec<Header>> {
-    let number = |at: usize| {
-        let place = at.checked_mul(4)?;
-        Some(u32::from_le_bytes(*bytes.get(place..)?.first_chunk()?) as usize)
-    };
-    let count = number(0)?;
-    let mut at = count.checked_mul(8)?.checked_add(4)?;
-    let mut take = |size: usize| {
-        let end = at.checked_add(size)?;
-        let taken = bytes.get(at..end)?.to_vec();
-        at = end.checked_add(1)?;
-        Some(taken)
-    };
-    (0..count)
-        .map(|pair| {
-            let first = pair.checked_mul(2)?.checked_add(1)?;
-            let (key, value) = (number(first)?, number(first.checked_add(1)?)?);
-            Some((take(key)?, take(value)?))
-        })
-        .collect()
+/// Headers in the host's form of a list of pairs: a count, the sizes of each key and value, then keys and values with a NUL behind
+/// each; numbers are 32 bits, little-endian. Values are bytes, which need not be text.
+#[derive(Default)]
+pub(super) struct Headers(Vec<u8>);
+
+impl Headers {
+    /// Names and values, as far as the list is whole.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let (count, behind) = self
+            .0
+            .split_first_chunk()
+            .map_or((0, [].as_slice()), |(count, behind)| (u32::from_le_bytes(*count) as usize, behind));
+        let (sizes, texts) = behind.split_at_checked(count.saturating_mul(8)).unwrap_or_default();
+        let mut sizes = sizes.as_chunks().0.iter().map(|size| u32::from_le_bytes(*size) as usize);
+        let mut rest = texts;
+        let mut take = move || {
+            let (text, behind) = rest.split_at_checked(sizes.next()?)?;
+            rest = behind.get(1..)?;
+            Some(text)
+        };
+        core::iter::from_fn(move || Some((take()?, take()?)))
+    }
 }
 
 /// Sets a header, in place of all of its name.

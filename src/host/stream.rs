@@ -9,7 +9,7 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use super::calls::{self, Buffer, Header, Level, Map};
+use super::calls::{self, Buffer, Level, Map};
 use super::configured::Configured;
 use super::hold::Headers;
 use super::lines::SharedData;
@@ -255,12 +255,11 @@ fn who_broke_off(details: &[u8]) -> Abort {
 }
 
 /// The headers that the host has handed over, and attributes on request.
-struct HostHead(Vec<Header>);
+struct HostHead(calls::Headers);
 
 impl Head for HostHead {
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        let mut values =
-            self.0.iter().filter(|(key, _)| key == name.as_bytes()).map(|(_, value)| value.as_slice());
+        let mut values = self.0.iter().filter(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value);
         let first = values.next()?;
         Some(values.fold(Cow::Borrowed(first), |joined, value| Cow::Owned([&*joined, b",", value].concat())))
     }

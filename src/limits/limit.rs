@@ -20,6 +20,8 @@ pub struct Limit {
     pub name: Rc<str>,
     /// Its tier's name: tiers have budgets of their own.
     pub tier: Rc<str>,
+    /// What its budgets are found by, from [`Limit::id`].
+    pub id: Rc<str>,
     /// What it counts.
     pub counts: &'static Counted,
     /// The dimensions it is counted per; none means one budget for the whole tier.
@@ -88,6 +90,12 @@ impl Estimate {
 }
 
 impl Limit {
+    /// What the budgets of a limit are found by. One that comes to count something else begins anew.
+    #[must_use]
+    pub fn id(tier: &str, name: &str, counts: &Counted) -> Rc<str> {
+        [tier, name, counts.name].join("/").into()
+    }
+
     /// Whether it applies to a model. If the model is unknown it does, whatever its patterns: a body that we cannot
     /// read is no way around it.
     #[must_use]
@@ -104,9 +112,7 @@ impl Limit {
 
     /// The key of its budget for a subject.
     pub(super) fn key(&self, keys: &KeyHasher, subject: &Subject<'_>) -> Key {
-        // A limit that comes to count something else begins anew.
-        let name = [&*self.tier, &*self.name, self.counts.name].join("/");
-        keys.key(&name, self.per.iter().map(|dimension| (&**dimension, subject.value(dimension))))
+        keys.key(&self.id, self.per.iter().map(|dimension| (&**dimension, subject.value(dimension))))
     }
 
     /// How much to hold for a call: its input, and for output what the request allows if that is a fair share of the budget,

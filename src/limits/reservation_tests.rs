@@ -41,6 +41,7 @@ fn limit(name: &str, counts: &str, max: u64) -> Limit {
     Limit {
         name: name.into(),
         tier: "free".into(),
+        id: Limit::id("free", name, counted(counts).unwrap()),
         counts: counted(counts).unwrap(),
         per: vec!["user".into()],
         shape,
@@ -131,6 +132,7 @@ fn the_limit_that_has_to_be_waited_for_longest_is_reported() {
     let hour = Limit {
         shape: Shape { window: Span::from_secs(3_600), ..minute.shape },
         name: "hour".into(),
+        id: "hour".into(),
         ..minute.clone()
     };
     let limits = [Rc::new(minute), Rc::new(hour)];

@@ -14,6 +14,7 @@ fn standing(name: &str, counts: &str, max: u64, available: u64) -> Standing {
     let limit = Limit {
         name: name.into(),
         tier: "free".into(),
+        id: name.into(),
         counts: counted(counts).unwrap(),
         per: vec!["user".into()],
         shape,

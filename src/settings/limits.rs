@@ -289,6 +289,7 @@ impl<'a> WrittenLimit<'a> {
         Some(Limit {
             name: self.name.as_str().into(),
             tier: tier.clone(),
+            id: Limit::id(tier, &self.name, counts?),
             counts: counts?,
             per: per.unwrap_or_default(),
             shape: Shape { algorithm, max, burst: burst.unwrap_or(Some(max))?, window: window? },
