@@ -25,7 +25,7 @@ const SHORT_MASK: u32 = SHORT as u32 - 1;
 const PIECE_BITS: u32 = LONGEST_PIECE.ilog2();
 const PIECE_MASK: u32 = LONGEST_PIECE as u32 - 1;
 
-/// Memory for merging long pieces, kept from one piece to the next. Bounded by [`LONGEST_PIECE`].
+/// Memory for merging long pieces, kept from one piece to the next. Bounded by the longest piece that is merged as one.
 #[derive(Default)]
 pub struct Scratch {
     parts: Vec<Part>,
