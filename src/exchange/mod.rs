@@ -162,5 +162,4 @@ impl Exchange {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -1,0 +1,163 @@
+//! The response's half: usage, hiding, and the settlement of every ending.
+
+use super::*;
+
+#[test]
+fn a_call_is_held_reserved_and_settled_by_its_usage() {
+    let mut bench = Bench::new(TOKENS);
+    let (mut exchange, effects) = bench.send(HI);
+    assert_eq!((effects.next.clone(), fact(&effects, Fact::CountedInput)), (Next::Pass, Some("8")));
+    let head = bench.head(&mut exchange, 200, "application/json");
+    assert_eq!(header(&head, "x-ratelimit-remaining-tokens"), Some("892"));
+    let last = bench.piece(&mut exchange, &answer(8, 5), true);
+    assert_eq!((fact(&last, Fact::UsedInput), fact(&last, Fact::UsedOutput)), (Some("8"), Some("5")));
+    assert_eq!(bench.left(), 1_000 - 13);
+    assert_eq!(bench.count_of(&metrics::CALLS, "ok"), 1);
+}
+
+#[test]
+fn what_an_upstream_says_of_its_own_limits_is_replaced_or_removed() {
+    let mut bench = Bench::new(TOKENS);
+    let (mut exchange, _) = bench.send(HI);
+    let head = bench.head(&mut exchange, 200, "application/json");
+    let removes = |name| head.headers.contains(&HeaderEdit::Remove(name));
+    assert!(removes("x-ratelimit-remaining-requests"), "no limit of ours counts requests");
+    assert!(!removes("x-ratelimit-remaining-tokens") && !removes("ratelimit"));
+}
+
+#[test]
+fn whatever_comes_after_the_end_changes_nothing() {
+    let mut bench = Bench::new(TOKENS);
+    let (mut exchange, _) = bench.send(HI);
+    bench.head(&mut exchange, 200, "application/json");
+    bench.piece(&mut exchange, &answer(8, 5), true);
+    let left = bench.left();
+    for _ in 0..3 {
+        bench.piece(&mut exchange, &answer(100, 100), true);
+        bench.handle(&mut exchange, Event::End { abort: Some(Abort::Client) });
+    }
+    assert_eq!(bench.left(), left);
+}
+
+#[test]
+fn a_failed_call_costs_nothing_but_its_request() {
+    let mut bench = Bench::new(TOKENS);
+    for status in [400, 404, 413, 429, 500, 503, 302, 0] {
+        let (mut exchange, _) = bench.send(HI);
+        bench.head(&mut exchange, status, "application/json");
+        bench.piece(&mut exchange, &answer(8, 5), true);
+    }
+    assert_eq!(bench.count_of(&metrics::CALLS, "error"), 8);
+    assert_eq!(bench.left(), 1_000);
+    let mut bench = Bench::new(REQUESTS);
+    let (mut exchange, _) = bench.send(HI);
+    bench.head(&mut exchange, 500, "");
+    bench.handle(&mut exchange, Event::End { abort: None });
+    let mut second = bench.exchange();
+    let effects = bench.handle(&mut second, Event::RequestHead { head: &Request::chat(), ended: false });
+    assert_eq!(reply(&effects).0.status, 429);
+}
+
+#[test]
+fn an_answer_without_usage_is_charged_by_its_text() {
+    let mut bench = Bench::new(TOKENS);
+    let (mut exchange, _) = bench.send(HI_STREAM);
+    bench.head(&mut exchange, 200, "text/event-stream");
+    bench.piece(&mut exchange, HELLO_CHUNK, false);
+    let last = bench.piece(&mut exchange, "data: [DONE]\n\n", true);
+    assert_eq!((fact(&last, Fact::UsedInput), fact(&last, Fact::UsedOutput)), (Some("8"), Some("2")));
+    assert_eq!(bench.count_of(&metrics::USAGE_MISSING, "absent"), 1);
+}
+
+#[test]
+fn a_document_that_says_nothing_is_charged_by_its_length() {
+    let mut bench = Bench::new(TOKENS);
+    let (mut exchange, _) = bench.send(HI);
+    bench.head(&mut exchange, 200, "text/html");
+    let last = bench.piece(&mut exchange, &"x".repeat(40), true);
+    assert_eq!(fact(&last, Fact::UsedOutput), Some("10"));
+}
+
+#[test]
+fn a_compressed_answer_is_charged_the_reservation() {
+    let mut bench = Bench::new(TOKENS);
+    let (mut exchange, _) = bench.send(HI);
+    let content_encoding = Some(b"gzip".as_slice());
+    let event = Event::ResponseHead { status: 200, content_type: None, content_encoding, ended: false };
+    bench.handle(&mut exchange, event);
+    bench.piece(&mut exchange, "\u{1f}", true);
+    assert_eq!(bench.left(), 1_000 - 108);
+    assert_eq!(bench.count_of(&metrics::USAGE_MISSING, "encoded"), 1);
+}
+
+/// What is left after a stream was cut, by `on_abort`.
+fn left_after_cut(on_abort: &str, abort: Abort, pieces: &[&str]) -> u64 {
+    let config = TOKENS.replacen('{', &format!(r#"{{ "counting": {{ "on_abort": "{on_abort}" }}, "#), 1);
+    let mut bench = Bench::new(&config);
+    let (mut exchange, _) = bench.send(HI_STREAM);
+    if !pieces.is_empty() {
+        bench.head(&mut exchange, 200, "text/event-stream");
+    }
+    for piece in pieces {
+        bench.piece(&mut exchange, piece, false);
+    }
+    bench.handle(&mut exchange, Event::End { abort: Some(abort) });
+    bench.left()
+}
+
+#[test]
+fn a_client_that_hangs_up_pays_for_what_it_was_sent() {
+    assert_eq!(left_after_cut("charge_streamed", Abort::Client, &[HELLO_CHUNK, HELLO_CHUNK]), 1_000 - 8 - 4);
+    assert_eq!(left_after_cut("charge_streamed", Abort::Client, &[]), 1_000 - 8);
+    assert_eq!(left_after_cut("charge_reserved", Abort::Client, &[HELLO_CHUNK]), 1_000 - 108);
+    assert_eq!(left_after_cut("free", Abort::Client, &[HELLO_CHUNK]), 1_000);
+}
+
+#[test]
+fn a_stream_that_its_upstream_cuts_is_settled_the_same_way() {
+    assert_eq!(left_after_cut("charge_streamed", Abort::Upstream, &[HELLO_CHUNK]), 1_000 - 8 - 2);
+    let running =
+        "data: {\"choices\":[{\"delta\":{}}],\"usage\":{\"prompt_tokens\":8,\"completion_tokens\":77}}\n\n";
+    assert_eq!(left_after_cut("charge_streamed", Abort::Upstream, &[running]), 1_000 - 85);
+}
+
+#[test]
+fn usage_is_asked_for_and_its_chunk_hidden_from_who_did_not_ask() {
+    let mut bench = Bench::new(TOKENS);
+    let (mut exchange, effects) = bench.send(HI_STREAM);
+    let edited = effects.body.unwrap().apply(HI_STREAM.as_bytes());
+    assert_eq!(
+        serde_json::from_slice::<Value>(&edited).unwrap()["stream_options"],
+        json!({ "include_usage": true })
+    );
+    let head = bench.head(&mut exchange, 200, "text/event-stream");
+    assert!(head.headers.contains(&HeaderEdit::Remove("content-length")));
+    assert_eq!(bench.piece(&mut exchange, HELLO_CHUNK, false).piece, None);
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":8,\"completion_tokens\":2}}\n\n";
+    assert_eq!(bench.piece(&mut exchange, usage, false).piece, Some(vec![]));
+    let last = bench.piece(&mut exchange, "data: [DONE]\n\n", true);
+    assert_eq!((last.piece.clone(), fact(&last, Fact::UsedOutput)), (None, Some("2")));
+}
+
+#[test]
+fn only_models_that_answered_have_labels() {
+    let mut bench = Bench::new(TOKENS);
+    let (mut exchange, _) = bench.send(HI);
+    bench.head(&mut exchange, 404, "application/json");
+    let failed = bench.handle(&mut exchange, Event::End { abort: None });
+    let model = |effects: &Effects| {
+        effects
+            .counts
+            .iter()
+            .find(|count| count.metric == &metrics::CALLS)
+            .unwrap()
+            .labels
+            .model
+            .clone()
+            .unwrap()
+    };
+    assert_eq!(&*model(&failed), "other");
+    let (mut exchange, _) = bench.send(HI);
+    bench.head(&mut exchange, 200, "application/json");
+    assert_eq!(&*model(&bench.piece(&mut exchange, &answer(8, 1), true)), "gpt-4o");
+}
