@@ -1,7 +1,8 @@
 //! A request path as the upstream's router will see it.
 //!
-//! In: the raw `:path`. Out: the path without query, percent-decoded, in lower case, with runs of slashes
-//! folded, so that no spelling of a path gets past the limits. Not here: which path means what.
+//! In: the raw `:path`. Out: the path without query, percent-decoded, in lower case, with runs of slashes folded and dot
+//! segments resolved (RFC 3986 section 5.2.4), so that no spelling of a path gets past the limits. Not here: which path means
+//! what.
 
 use percent_encoding::percent_decode;
 
@@ -10,14 +11,17 @@ pub(super) fn decoded(path: &[u8]) -> String {
     let path = path.split(|&byte| byte == b'?' || byte == b'#').next().unwrap_or_default();
     let decoded = percent_decode(path).decode_utf8_lossy();
     let mut plain = String::with_capacity(decoded.len());
-    for letter in decoded.chars() {
-        if !(letter == '/' && plain.ends_with('/')) {
-            plain.push(letter.to_ascii_lowercase());
+    for segment in decoded.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => plain.truncate(plain.rfind('/').unwrap_or(0)),
+            segment => {
+                plain.push('/');
+                plain.push_str(segment);
+            }
         }
     }
-    if plain.ends_with('/') {
-        plain.pop();
-    }
+    plain.make_ascii_lowercase();
     plain
 }
 
@@ -28,6 +32,8 @@ mod tests {
     #[test]
     fn spellings_of_one_path_become_the_same() {
         assert_eq!(decoded(b"/v1//Chat%2Fcompletions/?q=/x"), "/v1/chat/completions");
+        assert_eq!(decoded(b"/x/%2e%2e/v1/./chat/no/../completions/."), "/v1/chat/completions");
+        assert_eq!(decoded(b"/../../chat"), "/chat");
     }
 
     #[test]

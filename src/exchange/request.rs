@@ -77,7 +77,7 @@ pub(super) fn read_head(
     }
     if let Some(length) = reading.length.filter(|length| *length > config.counting.hold_up_to) {
         effects.count(&metrics::UNREAD, &kind("oversize"), 1);
-        return reading.decide_by_length(config, Tokens(by_length(length)), means, effects);
+        return reading.decide_by_length(config, length, means, effects);
     }
     effects.next = Next::ReadBody;
     State::Reading(Box::new(reading))
@@ -95,8 +95,7 @@ impl Reading {
     ) -> State {
         if self.compressed {
             effects.count(&metrics::UNREAD, &kind("encoded"), 1);
-            // Compressed JSON has about as many bytes as tokens.
-            return self.decide_by_length(config, Tokens(body.len() as u64), means, effects);
+            return self.decide_by_length(config, body.len() as u64, means, effects);
         }
         let request = match self.format.read(body) {
             Ok(request) => request,
@@ -124,14 +123,15 @@ impl Reading {
         state
     }
 
-    /// Decides by a guess at the input, where the body cannot be read.
+    /// Decides by a guess at the input, where the body cannot be read: compressed JSON has about as many bytes as tokens.
     fn decide_by_length(
         self,
         config: &Config,
-        input: Tokens,
+        bytes: u64,
         means: &mut Means<'_>,
         effects: &mut Effects,
     ) -> State {
+        let input = Tokens(if self.compressed { bytes } else { by_length(bytes) });
         let estimate = self.estimate(config, "", input, false, None, means);
         self.reserve("", estimate, false, means, effects)
     }

@@ -115,6 +115,11 @@ fn large_and_compressed_bodies_are_counted_by_length_and_never_refused_for_ever(
     let effects = bench.handle(&mut exchange, Event::RequestBody { body: &[0x1f; 300], editable: true });
     assert_eq!((effects.next.clone(), fact(&effects, Fact::CountedInput)), (Next::Pass, Some("300")));
     assert_eq!(bench.count_of(&metrics::UNREAD, "encoded"), 1);
+    bench.now = bench.now + Span::from_secs(60);
+    let mut exchange = bench.exchange();
+    let head = Request::chat().with("content-encoding", b"gzip").with("content-length", b"8000000");
+    let effects = bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false });
+    assert_eq!(fact(&effects, Fact::CountedInput), Some("8000000"));
 }
 
 #[test]
