@@ -117,7 +117,7 @@ impl<'a> Message<'a> {
             None => {}
             Some(parts) if parts.starts_with('[') => {
                 let parts: Vec<&RawValue> = serde_json::from_str(parts).map_err(|_| Unread::Malformed)?;
-                pieces.extend(parts.into_iter().map(|part| part_piece(part.get())));
+                parts.into_iter().for_each(|part| push_part(part.get(), pieces));
             }
             Some(text) => {
                 let Text(text) = serde_json::from_str(text).map_err(|_| Unread::Malformed)?;
@@ -157,20 +157,22 @@ struct CalledFunction<'a> {
     input: Option<Cow<'a, str>>,
 }
 
-/// One part of a message's content. A part of an unknown kind is counted as the text it is written as.
-fn part_piece(raw: &str) -> Piece<'_> {
-    let Ok(part) = serde_json::from_str::<Part<'_>>(raw) else { return Piece::Text(Cow::Borrowed(raw)) };
-    match part {
-        Part { text: Some(text), .. } | Part { refusal: Some(text), .. } => Piece::Text(text),
-        Part { image_url: Some(image), .. } => Piece::Image(image.into()),
-        Part { input_audio: Some(InputAudio { data, format }), .. } => Piece::Audio {
-            bytes: decoded_len(&data),
-            raw: matches!(format.as_deref(), Some("wav" | "pcm16")),
-        },
-        Part { file: Some(File { file_data }), .. } => {
-            Piece::File { bytes: file_data.map(|data| decoded_len(&data)) }
-        }
-        _ => Piece::Text(Cow::Borrowed(raw)),
+/// One part of a message's content: everything in it that a model could read, whatever kind it says it is. A part of an unknown
+/// kind is counted as the text it is written as.
+fn push_part<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
+    let Part { text, refusal, image_url, input_audio, file } = serde_json::from_str(raw).unwrap_or_default();
+    let before = pieces.len();
+    pieces.extend([text, refusal].into_iter().flatten().map(Piece::Text));
+    pieces.extend(image_url.map(|image| Piece::Image(image.into())));
+    pieces.extend(input_audio.map(|InputAudio { data, format }| Piece::Audio {
+        bytes: decoded_len(&data),
+        raw: matches!(format.as_deref(), Some("wav" | "pcm16")),
+    }));
+    pieces.extend(
+        file.map(|File { file_data }| Piece::File { bytes: file_data.map(|data| decoded_len(&data)) }),
+    );
+    if pieces.len() == before {
+        pieces.push(Piece::Text(Cow::Borrowed(raw)));
     }
 }
 
@@ -178,7 +180,8 @@ const fn decoded_len(base64: &str) -> u64 {
     (base64.len() as u64 / 4).saturating_mul(3)
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Part<'a> {
     #[serde(borrow)]
     text: Option<Cow<'a, str>>,

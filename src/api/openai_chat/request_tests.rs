@@ -68,6 +68,12 @@ fn audio_files_and_unknown_parts_have_sizes_of_their_own() {
 }
 
 #[test]
+fn a_part_of_several_kinds_counts_as_all_of_them() {
+    let body = r#"{"messages":[{"role":"user","content":[{"type":"image_url","text":"long","image_url":{"url":"https://x/y.png"}}]}]}"#;
+    assert_eq!(pieces(body)[2..], [text("long"), Piece::Image(Image { size: None, low_detail: false })]);
+}
+
+#[test]
 fn the_output_bound_covers_all_choices_and_survives_nonsense() {
     let bound = |members: &str| read(format!("{{\"messages\":[],{members}}}").as_bytes()).unwrap().max_output;
     assert_eq!(bound(r#""max_tokens":10"#), Some(10));
