@@ -81,7 +81,8 @@ async fn run(style: Style) -> Result<(), String> {
     println!(
         "{}",
         style.dim(
-            "Below is Envoy's access log. ctrl-C ends it all; `make mock` explains the x-mock- headers."
+            "The x-mock- headers are explained by: cargo run --release --example mock_llm -- --help\n\
+             Below is Envoy's access log. ctrl-C ends it all."
         )
     );
     tokio::select! {
