@@ -136,33 +136,26 @@ impl Default for ModelLabels {
 impl ModelLabels {
     /// The label of a model: its name if a worker has seen it answer, or `other`.
     pub fn label(&mut self, model: &str, ledger: &Ledger<'_>) -> Rc<str> {
-        if let Some(known) = self.known.iter().find(|known| ***known == *model) {
-            return known.clone();
-        }
-        if self.has_room_for(model) && ledger.is_known(MODEL, model) {
-            self.add(model)
-        } else {
-            self.other.clone()
-        }
+        self.with_room(model, || ledger.is_known(MODEL, model))
     }
 
     /// Gives a model that has answered a label, here and for all workers, if there is one left.
     pub fn learn(&mut self, model: &str, ledger: &Ledger<'_>) -> Rc<str> {
+        self.with_room(model, || {
+            ledger.make_known(MODEL, model);
+            true
+        })
+    }
+
+    /// The label of a model; one that has none yet gets it if there is room and it `may` have one.
+    fn with_room(&mut self, model: &str, may: impl FnOnce() -> bool) -> Rc<str> {
         if let Some(known) = self.known.iter().find(|known| ***known == *model) {
             return known.clone();
         }
-        if !self.has_room_for(model) {
+        let has_room = !model.is_empty() && model.len() <= LONGEST_VALUE && self.known.len() < MOST_MODELS;
+        if !has_room || !may() {
             return self.other.clone();
         }
-        ledger.make_known(MODEL, model);
-        self.add(model)
-    }
-
-    fn has_room_for(&self, model: &str) -> bool {
-        !model.is_empty() && model.len() <= LONGEST_VALUE && self.known.len() < MOST_MODELS
-    }
-
-    fn add(&mut self, model: &str) -> Rc<str> {
         let label: Rc<str> = model.into();
         self.known.push(label.clone());
         label

@@ -36,12 +36,6 @@ impl Glob {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// Whether it describes one text only, itself.
-    #[must_use]
-    pub fn is_exact(&self) -> bool {
-        !self.0.contains('*')
-    }
 }
 
 impl fmt::Display for Glob {

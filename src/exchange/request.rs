@@ -110,15 +110,12 @@ impl Reading {
         let model = request.model.as_deref().unwrap_or_default();
         let input = means.counter.prompt(&request.prompt, model, &config.counting.exactness);
         let estimate = self.estimate(config, model, input, true, request.max_output, means);
-        let hide_usage = editable && request.ask_for_usage.is_some();
-        let state = self.reserve(model, estimate, hide_usage, means, effects);
+        let (edit, skipped) =
+            if editable { (request.ask_for_usage, None) } else { (None, request.ask_for_usage) };
+        let state = self.reserve(model, estimate, edit.is_some(), means, effects);
         if matches!(state, State::Sent(_)) {
-            effects.count(
-                &metrics::EDITS_SKIPPED,
-                &Labels::default(),
-                u64::from(!editable && request.ask_for_usage.is_some()),
-            );
-            effects.body = request.ask_for_usage.filter(|_| editable);
+            effects.count(&metrics::EDITS_SKIPPED, &Labels::default(), u64::from(skipped.is_some()));
+            effects.body = edit;
         }
         state
     }

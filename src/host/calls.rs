@@ -169,6 +169,9 @@ pub(super) fn resume_request() -> Result<(), Status> {
 
 /// The first `size` bytes of a buffer.
 pub(super) fn buffer(kind: Buffer, size: usize) -> Result<Vec<u8>, Status> {
+    if size == 0 {
+        return Ok(Vec::new());
+    }
     // SAFETY: the host writes a pointer and a size.
     received(|data, got| unsafe { import::proxy_get_buffer_bytes(kind as u32, 0, size, data, got) })
 }

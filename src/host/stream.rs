@@ -85,12 +85,7 @@ impl Stream {
 
     /// The request's body is there, whole.
     fn decide(&mut self) -> Action {
-        let body = if self.body_size == 0 {
-            Ok(Vec::new())
-        } else {
-            calls::buffer(Buffer::RequestBody, self.body_size)
-        };
-        let body = body.unwrap_or_default();
+        let body = calls::buffer(Buffer::RequestBody, self.body_size).unwrap_or_default();
         let is_held = self.headers.get() == Headers::Held;
         let effects = self.handle(Event::RequestBody { body: &body, editable: is_held || !self.has_length });
         self.configured.watch.forget(self.context);
@@ -144,8 +139,7 @@ impl Stream {
         if self.replied || !self.exchange.is_sent() {
             return Action::Continue;
         }
-        let bytes = if size == 0 { Ok(Vec::new()) } else { calls::buffer(Buffer::ResponseBody, size) };
-        let Ok(bytes) = bytes else { return Action::Continue };
+        let Ok(bytes) = calls::buffer(Buffer::ResponseBody, size) else { return Action::Continue };
         let effects = self.handle(Event::ResponsePiece { bytes: &bytes, last });
         if let Some(piece) = &effects.piece {
             let _ = calls::replace_buffer(Buffer::ResponseBody, size, piece);

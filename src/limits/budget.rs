@@ -14,7 +14,7 @@
 
 use super::token_bucket::TokenBucket;
 use super::window::{self, Windows};
-use crate::store::{Entry, PAYLOAD_BYTES, Payload};
+use crate::store::{Entry, Payload, numbers_in, payload_of};
 use crate::units::{Amount, Span, Timestamp};
 
 /// How far a moment may lie before the last one and still count as the same clock.
@@ -217,12 +217,7 @@ impl Budget {
             }
             Ledger::Windows(Windows { own, carried, previous }) => (WINDOWS, [own, carried, previous]),
         };
-        let fields = [kind, self.at.0].into_iter().chain(fields);
-        let mut payload = [0; PAYLOAD_BYTES];
-        for (place, field) in payload.as_chunks_mut::<8>().0.iter_mut().zip(fields) {
-            *place = field.to_le_bytes();
-        }
-        payload
+        payload_of([kind, self.at.0].into_iter().chain(fields))
     }
 
     fn until_spent(&self, target: Amount) -> Option<Span> {
@@ -275,7 +270,7 @@ const BUCKET: u64 = 1;
 const WINDOWS: u64 = 2;
 
 fn decode(payload: &Payload) -> Option<(Timestamp, Ledger)> {
-    let mut fields = payload.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
+    let mut fields = numbers_in(payload);
     let mut next = || fields.next();
     let (kind, at) = (next()?, Timestamp(next()?));
     let (first, second, third) = (next()?, next()?, next()?);

@@ -5,7 +5,7 @@
 use core::cell::Cell;
 
 use super::budget::{Budget, Shape};
-use crate::store::{Change, Entry, Failure, Key, KeyHasher, Lines, PAYLOAD_BYTES, Place, Table, Updated};
+use crate::store::{Change, Entry, Failure, Key, KeyHasher, Lines, Place, Table, Updated, payload_of};
 use crate::units::{Span, Timestamp};
 
 /// How long workers remember what one of them has told.
@@ -96,7 +96,7 @@ impl<'a> Ledger<'a> {
 
     /// Tells all workers that there is a `kind` called `name`; forgotten after a day.
     pub fn make_known(&self, kind: &str, name: &str) {
-        let entry = Entry { payload: [0; PAYLOAD_BYTES], idle_at: self.now + KNOWN_FOR, fill: u8::MAX };
+        let entry = Entry { payload: payload_of([]), idle_at: self.now + KNOWN_FOR, fill: u8::MAX };
         // What is not told now is told by the next call.
         let _ = self.table.update(&self.known_key(kind, name), self.now, |_| ((), Change::Put(entry)));
     }

@@ -187,3 +187,25 @@ impl Standing {
         })
     }
 }
+
+#[cfg(test)]
+impl Limit {
+    /// A token bucket of so much a minute, per user of the tier `free`.
+    pub(crate) fn example(name: &str, counts: &str, max: u64) -> Self {
+        use crate::limits::{Algorithm, counted};
+
+        let counts = counted(counts).unwrap();
+        let (max, window) = (Amount(max), Span::from_secs(60));
+        Self {
+            name: name.into(),
+            tier: "free".into(),
+            id: Self::id("free", name, counts),
+            counts,
+            per: vec!["user".into()],
+            shape: Shape { algorithm: Algorithm::TokenBucket, max, burst: max, window },
+            models: vec![],
+            shadow: false,
+            warn_at: Ratio { ppm: 800_000 },
+        }
+    }
+}

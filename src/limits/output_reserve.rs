@@ -9,7 +9,7 @@
 
 use super::ledger::Ledger;
 use crate::config::Ratio;
-use crate::store::{Change, Entry, Key, PAYLOAD_BYTES, Payload};
+use crate::store::{Change, Entry, Key, Payload, numbers_in, payload_of};
 use crate::units::{Span, Tokens};
 
 /// How output is reserved for where the request sets no bound, or a large one.
@@ -97,16 +97,11 @@ impl Learned {
     }
 
     fn encode(self) -> Payload {
-        let mut payload = [0; PAYLOAD_BYTES];
-        let fields = [LEARNED, self.mean, self.deviation];
-        for (place, field) in payload.as_chunks_mut::<8>().0.iter_mut().zip(fields) {
-            *place = field.to_le_bytes();
-        }
-        payload
+        payload_of([LEARNED, self.mean, self.deviation])
     }
 
     fn decode(payload: &Payload) -> Option<Self> {
-        let mut fields = payload.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
+        let mut fields = numbers_in(payload);
         if fields.next()? != LEARNED {
             return None;
         }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::{Glob, Ratio};
 use crate::identity::Caller;
-use crate::limits::{Algorithm, Price, Shape, Weights, counted};
+use crate::limits::{Price, Shape, Weights};
 use crate::store::{KeyHasher, Lines, MemoryLines, Table};
 use crate::units::Tokens;
 use proptest::prelude::*;
@@ -28,26 +28,6 @@ impl Bench {
             let key = limit.key(ledger.keys, &subject(&caller));
             ledger.look(limit.shape, &key, |budget| budget.spent().0).unwrap()
         })
-    }
-}
-
-fn limit(name: &str, counts: &str, max: u64) -> Limit {
-    let shape = Shape {
-        algorithm: Algorithm::TokenBucket,
-        max: Amount(max),
-        burst: Amount(max),
-        window: Span::from_secs(60),
-    };
-    Limit {
-        name: name.into(),
-        tier: "free".into(),
-        id: Limit::id("free", name, counted(counts).unwrap()),
-        counts: counted(counts).unwrap(),
-        per: vec!["user".into()],
-        shape,
-        models: vec![],
-        shadow: false,
-        warn_at: Ratio { ppm: 800_000 },
     }
 }
 
@@ -94,7 +74,7 @@ fn used(input: u64, output: u64) -> Usage {
 
 #[test]
 fn input_and_output_are_held_and_replaced_by_what_was_used() {
-    let (bench, tpm) = (Bench::new(), Rc::new(limit("tpm", "tokens", 1_000)));
+    let (bench, tpm) = (Bench::new(), Rc::new(Limit::example("tpm", "tokens", 1_000)));
     let granted = ask(&bench, 0, std::slice::from_ref(&tpm), "ada", &estimate(300, Some(50))).unwrap();
     assert_eq!(bench.spent(0, &tpm, "ada"), 350);
     bench.at(0, |ledger| granted.reservation.settle(&used(310, 7), &rates(), ledger));
@@ -103,7 +83,7 @@ fn input_and_output_are_held_and_replaced_by_what_was_used() {
 
 #[test]
 fn what_was_used_beyond_the_budget_is_a_debt_that_refuses_the_next_call() {
-    let (bench, tpm) = (Bench::new(), Rc::new(limit("tpm", "tokens", 600)));
+    let (bench, tpm) = (Bench::new(), Rc::new(Limit::example("tpm", "tokens", 600)));
     let granted = ask(&bench, 0, std::slice::from_ref(&tpm), "ada", &estimate(300, Some(50))).unwrap();
     bench.at(0, |ledger| granted.reservation.settle(&used(300, 900), &rates(), ledger));
     let refusal = ask(&bench, 0, std::slice::from_ref(&tpm), "ada", &estimate(90, Some(10))).unwrap_err();
@@ -115,9 +95,12 @@ fn what_was_used_beyond_the_budget_is_a_debt_that_refuses_the_next_call() {
 #[test]
 fn a_refused_call_consumes_nothing_in_any_limit() {
     let bench = Bench::new();
-    let limits =
-        [limit("rpm", "requests", 5), limit("tpm", "tokens", 1_000), limit("out", "output_tokens", 10)]
-            .map(Rc::new);
+    let limits = [
+        Limit::example("rpm", "requests", 5),
+        Limit::example("tpm", "tokens", 1_000),
+        Limit::example("out", "output_tokens", 10),
+    ]
+    .map(Rc::new);
     let drained = ask(&bench, 0, &limits[2..], "ada", &estimate(0, Some(2))).unwrap();
     bench.at(0, |ledger| drained.reservation.settle(&used(0, 10), &rates(), ledger));
     let refusal = ask(&bench, 0, &limits, "ada", &estimate(300, Some(2))).unwrap_err();
@@ -128,7 +111,7 @@ fn a_refused_call_consumes_nothing_in_any_limit() {
 #[test]
 fn the_limit_that_has_to_be_waited_for_longest_is_reported() {
     let bench = Bench::new();
-    let minute = limit("minute", "tokens", 100);
+    let minute = Limit::example("minute", "tokens", 100);
     let hour = Limit {
         shape: Shape { window: Span::from_secs(3_600), ..minute.shape },
         name: "hour".into(),
@@ -144,7 +127,7 @@ fn the_limit_that_has_to_be_waited_for_longest_is_reported() {
 
 #[test]
 fn callers_do_not_touch_each_other() {
-    let (bench, tpm) = (Bench::new(), Rc::new(limit("tpm", "tokens", 400)));
+    let (bench, tpm) = (Bench::new(), Rc::new(Limit::example("tpm", "tokens", 400)));
     let _held = ask(&bench, 0, std::slice::from_ref(&tpm), "ada", &estimate(400, Some(0))).unwrap();
     assert!(ask(&bench, 0, std::slice::from_ref(&tpm), "ada", &estimate(1, Some(0))).is_err());
     assert!(ask(&bench, 0, &[tpm], "bob", &estimate(400, Some(0))).is_ok());
@@ -152,7 +135,7 @@ fn callers_do_not_touch_each_other() {
 
 #[test]
 fn output_that_is_not_bounded_or_too_large_holds_what_such_calls_use() {
-    let tpm = limit("tpm", "tokens", 1_000);
+    let tpm = Limit::example("tpm", "tokens", 1_000);
     assert_eq!(tpm.hold(&estimate(100, Some(250))), Amount(350));
     assert_eq!(tpm.hold(&estimate(100, Some(251))), Amount(200));
     assert_eq!(tpm.hold(&estimate(100, Some(u64::MAX))), Amount(200));
@@ -163,7 +146,7 @@ fn output_that_is_not_bounded_or_too_large_holds_what_such_calls_use() {
 
 #[test]
 fn a_call_whose_input_fits_an_unused_budget_is_never_refused_for_ever() {
-    let tpm = limit("tpm", "tokens", 1_000);
+    let tpm = Limit::example("tpm", "tokens", 1_000);
     assert_eq!(tpm.hold(&estimate(950, Some(200))), Amount(1_000));
     assert_eq!(tpm.hold(&estimate(1_001, Some(0))), Amount(1_001));
     let guessed = Estimate { exact: false, ..estimate(50_000, None) };
@@ -172,7 +155,7 @@ fn a_call_whose_input_fits_an_unused_budget_is_never_refused_for_ever() {
 
 #[test]
 fn money_is_held_at_the_models_price() {
-    let spend = limit("spend", "cost_usd", 1_000_000);
+    let spend = Limit::example("spend", "cost_usd", 1_000_000);
     // 1,000 x 1 + 100 x 4 nano-dollars
     assert_eq!(spend.hold(&estimate(1_000, Some(100))), Amount(1_400));
 }
@@ -180,7 +163,7 @@ fn money_is_held_at_the_models_price() {
 #[test]
 fn a_shadow_limit_reports_and_never_refuses() {
     let bench = Bench::new();
-    let shadow = Rc::new(Limit { shadow: true, ..limit("trial", "tokens", 100) });
+    let shadow = Rc::new(Limit { shadow: true, ..Limit::example("trial", "tokens", 100) });
     let first = ask(&bench, 0, std::slice::from_ref(&shadow), "ada", &estimate(80, Some(0))).unwrap();
     assert!(first.shadowed.is_empty() && first.standings.is_empty());
     let second = ask(&bench, 0, std::slice::from_ref(&shadow), "ada", &estimate(80, Some(0))).unwrap();
@@ -190,7 +173,7 @@ fn a_shadow_limit_reports_and_never_refuses() {
 
 #[test]
 fn limits_for_other_models_do_not_apply_unless_the_model_is_unknown() {
-    let only = Limit { models: vec![Glob::new("o*")], ..limit("big", "tokens", 1) };
+    let only = Limit { models: vec![Glob::new("o*")], ..Limit::example("big", "tokens", 1) };
     assert!(!only.applies_to("gpt-4o"));
     assert!(only.applies_to("o3"));
     assert!(only.applies_to(""));
@@ -199,7 +182,7 @@ fn limits_for_other_models_do_not_apply_unless_the_model_is_unknown() {
 #[test]
 fn requests_are_refused_before_the_body_is_read_where_that_can_be_told() {
     let bench = Bench::new();
-    let rpm = Rc::new(limit("rpm", "requests", 1));
+    let rpm = Rc::new(Limit::example("rpm", "requests", 1));
     let caller = caller("ada");
     let at_once = |limit: &Rc<Limit>| {
         bench.at(0, |ledger| {
@@ -216,7 +199,8 @@ fn requests_are_refused_before_the_body_is_read_where_that_can_be_told() {
 #[test]
 fn the_most_constrained_limit_is_the_one_with_the_smallest_share_left() {
     let bench = Bench::new();
-    let limits = [Rc::new(limit("rpm", "requests", 2)), Rc::new(limit("tpm", "tokens", 1_000))];
+    let limits =
+        [Rc::new(Limit::example("rpm", "requests", 2)), Rc::new(Limit::example("tpm", "tokens", 1_000))];
     let granted = ask(&bench, 0, &limits, "ada", &estimate(100, Some(0))).unwrap();
     assert_eq!(&*Standing::most_constrained(&granted.standings).unwrap().limit.name, "rpm");
     assert_eq!(granted.standings[0].used_percent(), 50);
@@ -248,7 +232,7 @@ proptest! {
     /// Whatever calls do, what was admitted in a bucket never exceeds what it held and refilled, plus what settlements added.
     #[test]
     fn admissions_stay_within_the_budget_and_settlement_conserves(calls in calls()) {
-        let (bench, tpm) = (Bench::new(), Rc::new(limit("tpm", "tokens", 600)));
+        let (bench, tpm) = (Bench::new(), Rc::new(Limit::example("tpm", "tokens", 600)));
         let (mut now, mut held_in_all, mut settled_in_all, mut debt) = (0, 0, 0_i64, 0);
         for call in calls {
             now += call.after;

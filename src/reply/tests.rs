@@ -1,29 +1,11 @@
 use super::*;
-use crate::config::Ratio;
-use crate::limits::{Algorithm, Limit, Shape, counted};
+use crate::limits::Limit;
 use crate::units::Amount;
 use std::rc::Rc;
 
 fn standing(name: &str, counts: &str, max: u64, available: u64) -> Standing {
-    let shape = Shape {
-        algorithm: Algorithm::TokenBucket,
-        max: Amount(max),
-        burst: Amount(max),
-        window: Span::from_secs(60),
-    };
-    let limit = Limit {
-        name: name.into(),
-        tier: "free".into(),
-        id: name.into(),
-        counts: counted(counts).unwrap(),
-        per: vec!["user".into()],
-        shape,
-        models: vec![],
-        shadow: false,
-        warn_at: Ratio { ppm: 800_000 },
-    };
     Standing {
-        limit: Rc::new(limit),
+        limit: Rc::new(Limit::example(name, counts, max)),
         available: Amount(available),
         spent: Amount(max - available),
         reset: Span::from_secs(30),

@@ -45,7 +45,7 @@ pub(super) static LIMIT: Section = Section::new(
         required(
             "count",
             Kind::Choice(&["requests", "tokens", "input_tokens", "output_tokens", "cost_usd"]),
-            "What it counts: calls; weighted tokens of all classes; tokens read; tokens written, reasoning among them; US dollars by `prices`.",
+            "What it counts; the last table of this page says what each is.",
         ),
         with_default(
             "per",

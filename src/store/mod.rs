@@ -18,5 +18,5 @@ mod table;
 pub use key::{Key, KeyHasher};
 pub use lines::{Cas, Lines, NotStored, Unavailable};
 pub use memory::MemoryLines;
-pub use set::{Entry, PAYLOAD_BYTES, Payload, Place, SHARED_WAYS, WAYS};
+pub use set::{Entry, PAYLOAD_BYTES, Payload, Place, SHARED_WAYS, WAYS, numbers_in, payload_of};
 pub use table::{Change, DEFAULT_SETS, Failure, MAX_TRIES, Table, Updated};

@@ -28,6 +28,21 @@ pub const PAYLOAD_BYTES: usize = 40;
 /// An entry's state: opaque to the store.
 pub type Payload = [u8; PAYLOAD_BYTES];
 
+/// A payload of up to five numbers, little-endian; further ones are left out, missing ones are 0.
+#[must_use]
+pub fn payload_of(numbers: impl IntoIterator<Item = u64>) -> Payload {
+    let mut payload = [0; PAYLOAD_BYTES];
+    for (place, number) in payload.as_chunks_mut::<8>().0.iter_mut().zip(numbers) {
+        *place = number.to_le_bytes();
+    }
+    payload
+}
+
+/// The numbers that [`payload_of`] has put into a payload.
+pub fn numbers_in(payload: &Payload) -> impl Iterator<Item = u64> {
+    payload.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes))
+}
+
 /// Written first in every line; any change of the layout changes it.
 const VERSION: u8 = 1;
 

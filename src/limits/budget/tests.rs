@@ -1,6 +1,7 @@
 //! Budgets by example.
 
 use super::*;
+use crate::store::PAYLOAD_BYTES;
 
 const MINUTE: u64 = 60;
 
