@@ -60,7 +60,9 @@ metrics! {
     CALLS "tollgate_calls_total" [Tier Model Kind]
         "LLM calls by how they ended: `ok`, `error` (the upstream's status is not 2xx), `client_abort`, `upstream_reset`, `refused` (429), `unidentified` (401), `bad_request` (400).";
     TOKENS "tollgate_tokens_total" [Tier Model Kind]
-        "Tokens charged by class: `input`, `cached_input`, `cache_write`, `output`, `reasoning`.";
+        "Tokens charged by class: `input`, `cached_input`, `cache_write`, `cache_write_1h`, `audio_input`, `output`, `reasoning`, `audio_output`.";
+    CHARACTERS "tollgate_characters_total" [Tier Model]
+        "Characters of text charged that were to be spoken.";
     COST "tollgate_cost_nano_usd_total" [Tier Model]
         "Money charged by `prices`, in billionths of a US dollar.";
     REFUSALS "tollgate_refusals_total" [Tier Limit Model]
@@ -72,9 +74,9 @@ metrics! {
     ESTIMATE_ERROR "tollgate_estimate_error_tokens_total" [Model Kind]
         "Input tokens by which the count before the call differs from the usage told after it: `over` or `under`.";
     USAGE_MISSING "tollgate_usage_missing_total" [Model Kind]
-        "Successful answers without usage: `absent` and `unreadable` are charged by their text, `encoded` (compressed) by the reservation.";
+        "Successful answers without usage: `absent` and `unreadable` are charged by their text, `encoded` (in a coding that is not known, or broken) and `pending` (to be asked for by another call) by the reservation.";
     UNREAD "tollgate_unread_bodies_total" [Kind]
-        "Request bodies counted by a fallback: `malformed` as plain text, `encoded` (compressed) and `oversize` by their length.";
+        "Request bodies counted by a fallback: `malformed` as plain text, `encoded` (in a coding that is not known, or broken) and `oversize` by their length.";
     UNKNOWN_TIER "tollgate_unknown_tier_total" []
         "Calls whose tier no configuration has; they are limited by the default tier.";
     EDITS_SKIPPED "tollgate_edits_skipped_total" []

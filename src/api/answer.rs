@@ -1,43 +1,48 @@
 //! Reads usage and text out of an answer as it passes.
 //!
-//! In: the answer's content type and encoding, then its bytes in any pieces. Out: [`Found`], and where the chunk that
-//! only tells usage is to be hidden, the bytes to pass on instead. Not here: what the tokens cost.
+//! In: the answer's head, then its bytes in any pieces. Out: [`Found`], and where the chunk that only tells usage is to be
+//! hidden, the bytes to pass on instead. Not here: what the tokens cost.
 //!
 //! Bytes pass unchanged unless the caller asked for usage on the client's behalf: then the bytes of an event that has
 //! not ended are held back, which delays nothing, because a client sees an event only at its end.
 
-use super::{Format, Usage};
-use crate::api::capture::Capture;
-use crate::api::sse::Splitter;
+mod hiding;
+
+use super::capture::Capture;
+use super::sse::Splitter;
+use super::{Format, Told};
+use crate::identity::Head;
+use hiding::Hiding;
 
 /// How much text is kept to be counted where usage is missing; beyond it only its length is.
 const LONGEST_TEXT: usize = 256 * 1024;
 
-/// How large an unfinished event may be to be held back. The chunk that only tells usage is far smaller.
-const LONGEST_HELD: usize = 16 * 1024;
-
 /// What an answer has told so far.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// The last usage told.
-    pub usage: Option<Usage>,
+    /// The usage told so far.
+    pub told: Told,
     /// Whether a usage was told that could not be read.
-    pub usage_unreadable: bool,
+    pub unreadable: bool,
+    /// Whether the model has yet to answer, and its answer will be asked for by another call.
+    pub pending: bool,
     /// The text that the model wrote, up to a bound.
     pub text: String,
     /// Bytes of text beyond the bound.
     pub more_text: u64,
-    /// Whether the answer was in a form whose text can be read at all.
+    /// Whether the answer is in a form whose text can be read at all.
     pub readable: bool,
-    /// Whether it came as a stream of events, whose text is there as far as it has come.
+    /// Whether it came in parts, whose text is there as far as it has come.
     pub is_stream: bool,
 }
 
 impl Found {
-    fn add(&mut self, format: &dyn Format, json: &[u8]) -> bool {
-        let answer = format.answer(json);
-        self.usage = answer.usage.or(self.usage);
-        self.usage_unreadable |= answer.usage_unreadable;
+    /// Takes in one document; whether it tells usage and nothing else.
+    fn add(&mut self, format: &Format, json: &[u8]) -> bool {
+        let answer = (format.answer)(json);
+        self.told = self.told.then(answer.told);
+        self.unreadable |= answer.unreadable;
+        self.pending = answer.pending;
         for piece in answer.text {
             if self.text.len().saturating_add(piece.len()) <= LONGEST_TEXT {
                 self.text.push_str(&piece);
@@ -52,98 +57,81 @@ impl Found {
 /// The reader of one answer.
 #[derive(Debug)]
 pub struct Reader {
-    format: &'static dyn Format,
+    format: &'static Format,
+    coding: Coding,
     framing: Framing,
     found: Found,
 }
 
+/// How the bytes are to be decoded.
 #[derive(Debug)]
-enum Framing {
-    Events { splitter: Splitter, hiding: Option<Hiding> },
-    Document(Capture),
-    Opaque,
+enum Coding {
+    Plain,
+    Unknown,
 }
 
-/// Takes the chunk that only tells usage out of a stream.
-#[derive(Debug, Default)]
-struct Hiding {
-    /// Bytes of an event that has not ended.
-    held: Vec<u8>,
-    /// The event that ended last was taken out.
-    hid_last: bool,
+/// How documents stand in the bytes.
+#[derive(Debug)]
+enum Framing {
+    /// As the content type says, unless the first byte says otherwise.
+    Expected(Expected),
+    Events(Splitter, Option<Hiding>),
+    Objects(Capture),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    Events { hide_usage: bool },
+    Lines,
+    Objects,
 }
 
 impl Reader {
-    /// A reader for an answer with these headers. With `hide_usage`, the chunk that only tells usage is taken out.
+    /// A reader for an answer with this head. With `hide_usage`, the chunk that only tells usage is taken out.
     #[must_use]
-    pub fn new(
-        format: &'static dyn Format,
-        content_type: Option<&[u8]>,
-        content_encoding: Option<&[u8]>,
-        hide_usage: bool,
-    ) -> Self {
-        let plain = content_encoding.is_none_or(|encoding| {
-            let encoding = encoding.trim_ascii();
-            encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity")
-        });
-        let media_type =
-            content_type.unwrap_or_default().split(|&byte| byte == b';').next().unwrap_or_default();
-        let media_type = media_type.trim_ascii();
-        let framing = if !plain {
-            Framing::Opaque
-        } else if media_type.eq_ignore_ascii_case(b"text/event-stream") {
-            let hiding = hide_usage.then(Hiding::default);
-            Framing::Events { splitter: Splitter::default(), hiding }
+    pub fn new(format: &'static Format, head: &dyn Head, hide_usage: bool) -> Self {
+        let encoding = head.header("content-encoding").unwrap_or_default();
+        let encoding = encoding.trim_ascii();
+        let is_plain = encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity");
+        let content_type = head.header("content-type").unwrap_or_default();
+        let media_type = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        let is = |name: &str| media_type.eq_ignore_ascii_case(name.as_bytes());
+        let expected = if is("text/event-stream") {
+            Expected::Events { hide_usage: hide_usage && is_plain }
+        } else if is("application/x-ndjson") || is("application/jsonl") {
+            Expected::Lines
         } else {
-            // A content type that lies costs nothing: what is no JSON gives no usage.
-            Framing::Document(Capture::new(format.answer_members()))
+            Expected::Objects
         };
-        let found = Found {
-            readable: !matches!(framing, Framing::Opaque),
-            is_stream: matches!(framing, Framing::Events { .. }),
-            ..Found::default()
-        };
-        Self { format, framing, found }
+        let coding = if is_plain { Coding::Plain } else { Coding::Unknown };
+        let told = (format.told_by_head)(head);
+        let found =
+            Found { told, readable: is_plain, is_stream: expected != Expected::Objects, ..Found::default() };
+        Self { format, coding, framing: Framing::Expected(expected), found }
     }
 
     /// Whether bytes may be taken out.
     #[must_use]
     pub const fn is_hiding(&self) -> bool {
-        matches!(self.framing, Framing::Events { hiding: Some(_), .. })
+        matches!(
+            self.framing,
+            Framing::Expected(Expected::Events { hide_usage: true }) | Framing::Events(_, Some(_))
+        )
     }
 
     /// Takes the next bytes; gives the bytes to pass on instead, if they differ.
     pub fn feed(&mut self, piece: &[u8]) -> Option<Vec<u8>> {
-        match &mut self.framing {
-            Framing::Opaque => None,
-            Framing::Document(capture) => {
-                capture.feed(piece);
-                None
-            }
-            Framing::Events { splitter, hiding: None } => {
-                splitter.feed(piece, |data, _| {
-                    self.found.add(self.format, data);
-                });
-                None
-            }
-            Framing::Events { splitter, hiding: Some(hiding) } => {
-                hiding.feed(splitter, piece, |data| self.found.add(self.format, data))
-            }
+        let Self { format, coding, framing, found } = self;
+        match coding {
+            Coding::Plain => framing.feed(piece, format.answer_members, &mut |json| found.add(format, json)),
+            Coding::Unknown => None,
         }
     }
 
     /// Ends the answer; gives the bytes that were still held back.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
-        match &mut self.framing {
-            Framing::Document(capture) => {
-                self.found.add(self.format, &capture.document());
-                None
-            }
-            Framing::Events { hiding: Some(hiding), .. } => {
-                Some(core::mem::take(&mut hiding.held)).filter(|held| !held.is_empty())
-            }
-            Framing::Events { .. } | Framing::Opaque => None,
-        }
+        let Self { format, framing, found, .. } = self;
+        framing.finish(&mut |json| found.add(format, json))
     }
 
     /// What has been found.
@@ -153,41 +141,59 @@ impl Reader {
     }
 }
 
-impl Hiding {
+impl Framing {
+    /// Takes the next bytes; `document` is called for each document that ends in them, and says whether it is to be hidden.
     fn feed(
         &mut self,
-        splitter: &mut Splitter,
         piece: &[u8],
-        mut is_hidden: impl FnMut(&[u8]) -> bool,
+        chosen: &'static [&'static str],
+        document: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Option<Vec<u8>> {
-        // A line feed may complete the line end of the event before: it goes where that event went.
-        let completes = self.held.is_empty() && splitter.is_after_return() && piece.first() == Some(&b'\n');
-        let mut start = usize::from(completes);
-        let mut changed = !self.held.is_empty() || (completes && self.hid_last);
-        let mut passed = core::mem::take(&mut self.held);
-        if completes && !self.hid_last {
-            passed.push(b'\n');
+        if let Self::Expected(expected) = self {
+            let first = piece.trim_ascii_start().first()?;
+            *self = expected.seen(*first, chosen);
         }
-        let mut event_start = if completes { passed.len() } else { 0 };
-        splitter.feed(piece, |data, end| {
-            passed.extend_from_slice(piece.get(start..end).unwrap_or_default());
-            start = end;
-            self.hid_last = is_hidden(data);
-            if self.hid_last {
-                passed.truncate(event_start);
-                changed = true;
+        match self {
+            Self::Expected(_) => None,
+            Self::Objects(capture) => {
+                capture.feed(piece, |object| {
+                    document(object);
+                });
+                None
             }
-            event_start = passed.len();
-        });
-        let unfinished = piece.get(start..).unwrap_or_default();
-        let begun = passed.len().saturating_sub(event_start).saturating_add(unfinished.len());
-        if begun == 0 || begun > LONGEST_HELD {
-            passed.extend_from_slice(unfinished);
-            return changed.then_some(passed);
+            Self::Events(splitter, None) => {
+                splitter.feed(piece, |data, _| {
+                    document(data);
+                });
+                None
+            }
+            Self::Events(splitter, Some(hiding)) => hiding.feed(splitter, piece, document),
         }
-        self.held = passed.split_off(event_start);
-        self.held.extend_from_slice(unfinished);
-        Some(passed)
+    }
+
+    fn finish(&mut self, document: &mut dyn FnMut(&[u8]) -> bool) -> Option<Vec<u8>> {
+        match self {
+            Self::Objects(capture) => {
+                capture.finish(|object| {
+                    document(object);
+                });
+                None
+            }
+            Self::Events(_, Some(hiding)) => hiding.finish(),
+            Self::Events(_, None) | Self::Expected(_) => None,
+        }
+    }
+}
+
+impl Expected {
+    /// The framing of an answer that begins with this byte, which counts for more than its content type.
+    fn seen(self, first: u8, chosen: &'static [&'static str]) -> Framing {
+        match self {
+            Self::Events { hide_usage } if !matches!(first, b'{' | b'[') => {
+                Framing::Events(Splitter::default(), hide_usage.then(Hiding::default))
+            }
+            Self::Events { .. } | Self::Lines | Self::Objects => Framing::Objects(Capture::new(chosen)),
+        }
     }
 }
 

@@ -1,6 +1,24 @@
 use super::*;
 use crate::api::FORMATS;
+use crate::api::Usage;
 use proptest::prelude::*;
+use std::borrow::Cow;
+
+struct Answered(&'static str, &'static str);
+
+impl Head for Answered {
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let value = match name {
+            "content-type" => self.0,
+            "content-encoding" => self.1,
+            _ => return None,
+        };
+        Some(value.as_bytes().into())
+    }
+    fn property(&self, _: &[&str]) -> Option<Vec<u8>> {
+        None
+    }
+}
 
 const STREAM: &str = concat!(
     "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}],\"usage\":null}\n\n",
@@ -10,8 +28,8 @@ const STREAM: &str = concat!(
     "data: [DONE]\n\n",
 );
 
-fn read(hide: bool, content_type: &str, pieces: &[&[u8]]) -> (Vec<u8>, Reader) {
-    let mut reader = Reader::new(FORMATS[0], Some(content_type.as_bytes()), None, hide);
+fn read(hide: bool, content_type: &'static str, pieces: &[&[u8]]) -> (Vec<u8>, Reader) {
+    let mut reader = Reader::new(FORMATS[0], &Answered(content_type, ""), hide);
     let mut passed = Vec::new();
     for piece in pieces {
         passed.extend(reader.feed(piece).unwrap_or_else(|| piece.to_vec()));
@@ -20,9 +38,15 @@ fn read(hide: bool, content_type: &str, pieces: &[&[u8]]) -> (Vec<u8>, Reader) {
     (passed, reader)
 }
 
+fn usage(reader: &Reader) -> Option<(u64, u64)> {
+    let told = reader.found().told;
+    let usage = told.or(Usage::default());
+    (!told.is_nothing()).then(|| (usage.all_input(), usage.all_output()))
+}
+
 fn streamed(hide: bool, pieces: &[&[u8]]) -> (String, Option<(u64, u64)>, String) {
     let (passed, reader) = read(hide, "text/event-stream; charset=utf-8", pieces);
-    let usage = reader.found().usage.map(|usage| (usage.all_input(), usage.all_output()));
+    let usage = usage(&reader);
     (String::from_utf8(passed).unwrap(), usage, reader.found().text.clone())
 }
 
@@ -45,7 +69,7 @@ fn only_the_chunk_that_was_asked_for_is_taken_out() {
 
 #[test]
 fn whole_events_are_passed_on_untouched_while_hiding() {
-    let mut reader = Reader::new(FORMATS[0], Some(b"text/event-stream"), None, true);
+    let mut reader = Reader::new(FORMATS[0], &Answered("text/event-stream", ""), true);
     assert_eq!(reader.feed(b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"), None);
     assert_eq!(reader.feed(b"data: {\"choices\":[{\"del"), Some(vec![]));
     assert_eq!(
@@ -57,8 +81,8 @@ fn whole_events_are_passed_on_untouched_while_hiding() {
 
 #[test]
 fn an_event_too_large_to_be_the_usage_chunk_is_not_held_back() {
-    let mut reader = Reader::new(FORMATS[0], Some(b"text/event-stream"), None, true);
-    let large = vec![b'x'; LONGEST_HELD + 1];
+    let mut reader = Reader::new(FORMATS[0], &Answered("text/event-stream", ""), true);
+    let large = vec![b'x'; hiding::LONGEST_HELD + 1];
     assert_eq!(reader.feed(&large), None);
 }
 
@@ -76,7 +100,7 @@ fn a_document_of_any_length_tells_its_usage() {
     );
     let (passed, reader) = read(false, "application/json", &long.as_bytes().chunks(4096).collect::<Vec<_>>());
     assert_eq!(passed, long.as_bytes());
-    assert_eq!(reader.found().usage.map(|usage| usage.all_output()), Some(6));
+    assert_eq!(usage(&reader), Some((5, 6)));
 }
 
 #[test]
@@ -88,11 +112,19 @@ fn text_is_kept_up_to_a_bound_and_measured_beyond() {
 }
 
 #[test]
-fn a_compressed_answer_is_not_readable() {
-    let mut reader = Reader::new(FORMATS[0], Some(b"application/json"), Some(b"gzip"), true);
+fn an_answer_in_an_unknown_coding_is_not_readable() {
+    let mut reader = Reader::new(FORMATS[0], &Answered("application/json", "unheard-of"), true);
     assert_eq!(reader.feed(b"\x1f\x8b\x08"), None);
     assert!(!reader.found().readable);
-    assert!(Reader::new(FORMATS[0], None, Some(b" Identity "), false).found().readable);
+    assert!(Reader::new(FORMATS[0], &Answered("", " Identity "), false).found().readable);
+}
+
+#[test]
+fn a_content_type_that_lies_loses_no_usage() {
+    let object = br#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":6}}"#;
+    assert_eq!(usage(&read(true, "text/event-stream", &[b"\n", object]).1), Some((5, 6)));
+    assert_eq!(usage(&read(true, "application/json", &[STREAM.as_bytes()]).1), Some((9, 3)));
+    assert_eq!(usage(&read(true, "application/x-ndjson", &[object, b"\n"]).1), Some((5, 6)));
 }
 
 proptest! {

@@ -1,10 +1,11 @@
-//! Keeps chosen top-level members of a JSON object that arrives in pieces, and nothing else of it.
+//! Keeps chosen top-level members of JSON objects that arrive in pieces, and nothing else of them.
 //!
-//! In: bytes in any pieces. Out: a small JSON object with only those members. Bounded: an answer of any length needs
-//! no more memory than [`LARGEST_MEMBER`] for each member kept. Not here: what the members mean. What is not JSON
-//! gives whatever it gives, never a failure; the reader of the result judges it.
+//! In: bytes in any pieces: one object, a list of objects, or objects one after the other, with anything between them. Out: for each a
+//! small JSON object with only those members. Bounded: an answer of any length needs no more memory than
+//! [`LARGEST_MEMBER`] for each member kept. Not here: what the members mean. What is not JSON gives whatever it gives, never a
+//! failure; the reader of the result judges it.
 
-use memchr::memchr2;
+use memchr::memchr3;
 
 /// How much of one member is kept. Usage needs a few hundred bytes; the text of an answer is only looked at where
 /// usage is missing, and may then be estimated beyond this.
@@ -48,23 +49,42 @@ impl Capture {
         Self { chosen, kept: Vec::new(), depth: 0, string: None, place: Place::Key, key: Vec::new() }
     }
 
-    /// Takes the next bytes.
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
+    /// Takes the next bytes. `object` is called for each object that ends in them, with its kept members.
+    pub(super) fn feed(&mut self, bytes: &[u8], mut object: impl FnMut(&[u8])) {
         let mut rest = bytes;
         while let Some((&byte, behind)) = rest.split_first() {
-            self.step(byte);
             rest = behind;
+            if self.depth == 0 && byte != b'{' {
+                continue;
+            }
+            self.step(byte);
+            if self.depth == 0 {
+                object(&self.document());
+                self.forget();
+            }
             if matches!(self.string, Some(Inside { escaped: false })) {
                 // An answer is text for the most part, and nothing happens within text but its end and escapes.
-                let (text, behind) = rest.split_at(memchr2(b'"', b'\\', rest).unwrap_or(rest.len()));
+                let (text, behind) = rest.split_at(memchr3(b'"', b'\\', b'\n', rest).unwrap_or(rest.len()));
                 self.keep(text, true);
                 rest = behind;
             }
         }
     }
 
-    /// The kept members as a JSON object; members cut off by the end of the answer are left out.
-    pub(super) fn document(&self) -> Vec<u8> {
+    /// Ends the bytes. `object` is called for an object that has not ended; the member in which it was cut off is left out.
+    pub(super) fn finish(&mut self, mut object: impl FnMut(&[u8])) {
+        if self.depth > 0 {
+            object(&self.document());
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        *self = Self::new(self.chosen);
+    }
+
+    /// The kept members as a JSON object.
+    fn document(&self) -> Vec<u8> {
         let unfinished = usize::from(self.place == Place::Kept);
         let finished = self.kept.len().saturating_sub(unfinished);
         let mut document = vec![b'{'];
@@ -83,6 +103,11 @@ impl Capture {
 
     fn step(&mut self, byte: u8) {
         if let Some(Inside { escaped }) = self.string {
+            if byte == b'\n' {
+                // No JSON string has one: the object was cut off, and the next line may begin another.
+                self.depth = 0;
+                return;
+            }
             self.string = match byte {
                 b'"' if !escaped => None,
                 b'\\' => Some(Inside { escaped: !escaped }),
@@ -156,10 +181,13 @@ mod tests {
 
     fn captured(pieces: &[&[u8]]) -> String {
         let mut capture = Capture::new(&["usage", "choices"]);
+        let mut found = String::new();
+        let mut object = |object: &[u8]| found.push_str(core::str::from_utf8(object).unwrap());
         for piece in pieces {
-            capture.feed(piece);
+            capture.feed(piece, &mut object);
         }
-        String::from_utf8(capture.document()).unwrap()
+        capture.finish(&mut object);
+        found
     }
 
     const ANSWER: &str = r#" { "id":"a \"usage\": {", "choices" : [{"x":"}],\\"},{"usage":1}] ,"n":{"usage":2}, "usage":{"prompt_tokens":3} }"#;
@@ -181,6 +209,18 @@ mod tests {
         assert_eq!(captured(&[long.as_bytes()]), r#"{"usage":{}}"#);
     }
 
+    #[test]
+    fn lists_and_lines_give_each_of_their_objects() {
+        let both = r#"{"usage":1}{"usage":2}"#;
+        assert_eq!(captured(&[b" [{\"usage\":1}\n,\r\n{\"x\":[{}],\"usage\":2}]"]), both);
+        assert_eq!(captured(&[b"{\"usage\":1}\n{\"usage\":2}\n"]), both);
+    }
+
+    #[test]
+    fn a_line_cut_off_in_a_string_does_not_swallow_the_next() {
+        assert_eq!(captured(&[b"{\"choices\":[{\"x\":\"cut\n{\"usage\":2}\n"]), r#"{}{"usage":2}"#);
+    }
+
     proptest! {
         #[test]
         fn any_split_keeps_the_same(at in 0..ANSWER.len(), then in 0..ANSWER.len()) {
@@ -192,8 +232,8 @@ mod tests {
         #[test]
         fn any_bytes_are_survived(bytes in prop::collection::vec(prop_oneof![Just(b'"'), Just(b'{'), Just(b'}'), Just(b':'), Just(b','), Just(b'\\'), any::<u8>()], 0..200)) {
             let mut capture = Capture::new(&["usage"]);
-            capture.feed(&bytes);
-            let _ = capture.document();
+            capture.feed(&bytes, |_| ());
+            capture.finish(|_| ());
         }
     }
 }

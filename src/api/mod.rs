@@ -10,42 +10,88 @@ use core::fmt;
 use core::ops::Range;
 use std::borrow::Cow;
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
 pub mod answer;
 mod capture;
+mod free;
 mod image;
+mod members;
 mod number;
-mod openai_chat;
+mod openai;
 mod path;
+mod prompt;
+mod routes;
+mod schema;
 mod sse;
+mod usage;
 
 pub use image::Image;
+pub use prompt::{Function, Piece, Prompt, Property};
+pub use routes::{Call, Endpoint, Routes};
+use routes::{get, post};
+pub use usage::{CLASSES, Classes, Side, Told, Usage};
+
+use crate::identity::Head;
 
 /// Every API format that is understood, in the order in which paths are tried.
-pub const FORMATS: &[&dyn Format] = &[&openai_chat::OpenAiChat];
+pub const FORMATS: [&Format; 3] = [&openai::chat::FORMAT, &free::MODERATIONS, &free::MODELS];
 
 /// One API format: how its calls are recognised, read and edited, and how its answers are read.
-pub trait Format: Sync + fmt::Debug {
+pub struct Format {
     /// The name in configuration, metrics and the built-in dimension `api`.
-    fn name(&self) -> &'static str;
-
+    pub name: &'static str,
     /// Whose error bodies and headers its clients understand.
-    fn dialect(&self) -> Dialect;
+    pub dialect: Dialect,
+    /// What its calls look like from outside; the first that fits tells the model.
+    pub endpoints: &'static [Endpoint],
+    /// What becomes of its request bodies.
+    pub body: Body,
+    /// Reads a request body, if it is [`Body::Held`]. [`Unread`] says why it cannot be read as this format; the caller then
+    /// counts it as plain text or, if it is [`Unread::Ambiguous`], refuses it.
+    pub read: for<'a> fn(&'a [u8]) -> Result<Request<'a>, Unread>,
+    /// What to expect of a body of so many bytes that is not read.
+    pub guess: fn(u64) -> Request<'static>,
+    /// The top-level members of a JSON answer that `answer` looks at: all that is kept of it.
+    pub answer_members: &'static [&'static str],
+    /// Reads one JSON document of an answer: a whole body, the data of one event, one element of a list. What cannot be read
+    /// tells nothing.
+    pub answer: for<'a> fn(&'a [u8]) -> Answer<'a>,
+    /// The usage that an answer tells in its headers.
+    pub told_by_head: fn(&dyn Head) -> Told,
+}
 
-    /// How its paths end, percent-decoded and without query or trailing slash; any prefix may come before.
-    fn path_ends(&self) -> &'static [&'static str];
+impl Format {
+    /// What a row of the table need not say.
+    const DEFAULT: Self = Self {
+        name: "",
+        dialect: Dialect::OpenAi,
+        endpoints: &[],
+        body: Body::Held,
+        read: |_| Err(Unread::Malformed),
+        guess: |bytes| Request { prompt: Prompt(vec![Piece::Unseen { bytes }]), ..Request::default() },
+        answer_members: &[],
+        answer: |_| Answer::default(),
+        told_by_head: |_| Told::default(),
+    };
+}
 
-    /// Reads a request body.
-    ///
-    /// # Errors
-    /// [`Unread`] says why it cannot be read as this format; the caller then counts it as plain text or, if
-    /// it is [`Unread::Ambiguous`], refuses it.
-    fn read<'a>(&self, body: &'a [u8]) -> Result<Request<'a>, Unread>;
+impl fmt::Debug for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
 
-    /// The top-level members of a JSON answer that [`Format::answer`] looks at: all that is kept of it.
-    fn answer_members(&self) -> &'static [&'static str];
-
-    /// Reads one JSON document of an answer: a whole body or the data of one event.
-    fn answer<'a>(&self, json: &'a [u8]) -> Answer<'a>;
+/// What becomes of a request body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// It is held until it is whole, and read.
+    Held,
+    /// It passes as it comes, and is guessed at by its length.
+    Passed,
+    /// Nobody needs it: the call costs nothing but its request.
+    Free,
 }
 
 /// How an API words its errors and rate limit headers.
@@ -71,75 +117,21 @@ pub enum Unread {
 /// What a request asks of a model.
 #[derive(Debug, Default)]
 pub struct Request<'a> {
-    /// The model by its name in the request; a format may have it in its path or leave it out.
+    /// The model by its name in the body, if it is there.
     pub model: Option<Cow<'a, str>>,
-    /// Everything that the model will read.
+    /// Everything that the model will read, as far as it is in the request.
     pub prompt: Prompt<'a>,
+    /// Whether the model will also read what is not in the request, such as the history of a stored conversation.
+    pub more_input: bool,
     /// The bound on output tokens of the whole call (all choices), if the request sets one.
     pub max_output: Option<u64>,
+    /// What the call uses besides the prompt, where that follows from the request by a formula. It stands for what an answer
+    /// does not tell; zero for calls that have no output.
+    pub known: Option<Usage>,
     /// Whether the answer is to be streamed.
     pub stream: bool,
     /// The edit that makes a streamed answer report its usage, where the client has not asked for it.
     pub ask_for_usage: Option<Edit>,
-}
-
-/// What a model reads, in pieces whose tokens are counted by different rules.
-#[derive(Debug, Default)]
-pub struct Prompt<'a>(pub Vec<Piece<'a>>);
-
-/// One piece of a prompt.
-#[derive(Debug, PartialEq)]
-pub enum Piece<'a> {
-    /// The frame around one message of a conversation.
-    Message,
-    /// The frame around a message's author name.
-    Name,
-    /// The frame around one earlier tool call.
-    ToolCall,
-    /// Text as the model reads it.
-    Text(Cow<'a, str>),
-    /// A picture.
-    Image(Image),
-    /// Sound of so many bytes in a compressed or raw form.
-    Audio {
-        /// Size when decoded from base64.
-        bytes: u64,
-        /// Whether the samples are uncompressed (WAV, PCM).
-        raw: bool,
-    },
-    /// A document of so many bytes; none if only its id is known.
-    File {
-        /// Size when decoded from base64.
-        bytes: Option<u64>,
-    },
-    /// The definition of one callable function.
-    Function(Function<'a>),
-    /// Bytes that could not be read in their format.
-    Unread(&'a [u8]),
-}
-
-/// A function that the model may call.
-#[derive(Debug, Default, PartialEq)]
-pub struct Function<'a> {
-    /// Its name.
-    pub name: Cow<'a, str>,
-    /// What it does, in words for the model.
-    pub description: Cow<'a, str>,
-    /// Its parameters, nested ones flattened behind their parents.
-    pub properties: Vec<Property<'a>>,
-}
-
-/// One parameter of a function.
-#[derive(Debug, Default, PartialEq)]
-pub struct Property<'a> {
-    /// Its name; empty for the items of a list.
-    pub name: Cow<'a, str>,
-    /// Its JSON type.
-    pub kind: Cow<'a, str>,
-    /// What it means, in words for the model.
-    pub description: Cow<'a, str>,
-    /// The values it may take, if they are listed.
-    pub choices: Vec<Cow<'a, str>>,
 }
 
 /// A change of a body in place: what is not in `range` stays byte for byte.
@@ -165,101 +157,36 @@ impl Edit {
 /// What one JSON document of an answer says.
 #[derive(Debug, Default, PartialEq)]
 pub struct Answer<'a> {
-    /// The usage so far, if it says.
-    pub usage: Option<Usage>,
+    /// What it tells of the usage so far.
+    pub told: Told,
     /// Whether it has a usage that cannot be read.
-    pub usage_unreadable: bool,
+    pub unreadable: bool,
     /// The pieces of text that the model wrote.
     pub text: Vec<Cow<'a, str>>,
     /// Whether it carries usage and nothing else, as the chunk does that `include_usage` adds.
     pub only_usage: bool,
+    /// Whether the model has yet to answer, and its answer will be asked for by another call.
+    pub pending: bool,
 }
 
-/// Tokens used by a call in classes that do not overlap, whatever the provider's own convention.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Input that was neither read from nor written to a cache.
-    pub input: u64,
-    /// Input read from a cache.
-    pub cached_input: u64,
-    /// Input written to a cache.
-    pub cache_write: u64,
-    /// Output that is not reasoning.
-    pub output: u64,
-    /// Output that the model wrote for itself.
-    pub reasoning: u64,
-}
-
-impl Usage {
-    /// Everything the model read.
-    #[must_use]
-    pub const fn all_input(&self) -> u64 {
-        self.input.saturating_add(self.cached_input).saturating_add(self.cache_write)
+impl Answer<'_> {
+    /// Takes in a usage as it is written; `told` is none for one that cannot be believed.
+    fn tell<'u, U: Deserialize<'u>>(
+        &mut self,
+        usage: Option<&'u RawValue>,
+        told: impl FnOnce(U) -> Option<Told>,
+    ) {
+        let Some(usage) = usage.map(RawValue::get).filter(|raw| *raw != "null") else { return };
+        match serde_json::from_str(usage).ok().and_then(told).filter(|told| !told.is_incredible()) {
+            Some(told) => self.told = self.told.then(told),
+            None => self.unreadable = true,
+        }
     }
-
-    /// Everything the model wrote.
-    #[must_use]
-    pub const fn all_output(&self) -> u64 {
-        self.output.saturating_add(self.reasoning)
-    }
-}
-
-/// The format of a call, or none if it is not an LLM call.
-#[must_use]
-pub fn recognise(method: &[u8], path: &[u8]) -> Option<&'static dyn Format> {
-    if method != b"POST" {
-        return None;
-    }
-    let path = path::decoded(path);
-    FORMATS.iter().find(|format| format.path_ends().iter().any(|end| path.ends_with(end))).copied()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn name(method: &str, path: &str) -> Option<&'static str> {
-        recognise(method.as_bytes(), path.as_bytes()).map(Format::name)
-    }
-
-    #[test]
-    fn chat_completions_are_recognised_behind_any_prefix() {
-        for path in [
-            "/v1/chat/completions",
-            "/chat/completions",
-            "/v1/chat/completions?api-version=1",
-            "/openai/deployments/my-gpt/chat/completions?api-version=2024-10-21",
-            "/team/a/v1/chat/completions/",
-        ] {
-            assert_eq!(name("POST", path), Some("openai_chat"), "{path}");
-        }
-    }
-
-    #[test]
-    fn disguises_that_an_upstream_would_see_through_are_recognised() {
-        for path in [
-            "/v1/chat/comp%6Cetions",
-            "/v1/chat%2fcompletions",
-            "/V1/Chat/Completions",
-            "/v1/chat//completions",
-        ] {
-            assert_eq!(name("POST", path), Some("openai_chat"), "{path}");
-        }
-    }
-
-    #[test]
-    fn other_paths_and_methods_are_not_llm_calls() {
-        for (method, path) in [
-            ("GET", "/v1/chat/completions"),
-            ("OPTIONS", "/v1/chat/completions"),
-            ("POST", "/v1/chat/completions/chatcmpl-1"),
-            ("POST", "/v1/models"),
-            ("POST", "/"),
-            ("POST", ""),
-        ] {
-            assert_eq!(name(method, path), None, "{method} {path}");
-        }
-    }
 
     #[test]
     fn an_edit_outside_the_body_changes_nothing() {

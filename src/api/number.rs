@@ -82,9 +82,29 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
+/// A total in parts: each that is told, no more than the total leaves for it, and at the end what is left of the total. Parts that are
+/// not told are zero.
+pub(super) fn parts<const N: usize, const M: usize>(total: u64, told: [Whole; N]) -> [Option<u64>; M] {
+    const { assert!(M == N + 1, "the parts and what is left") };
+    let mut left = total;
+    let mut told = told.into_iter();
+    core::array::from_fn(|_| {
+        let part = told.next().map_or(left, |part| part.count().unwrap_or(0).min(left));
+        left = left.saturating_sub(part);
+        Some(part)
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Whole;
+    use super::{Whole, parts};
+
+    #[test]
+    fn parts_never_exceed_their_total() {
+        assert_eq!(parts(10, [Whole::Count(3), Whole::Absent]), [Some(3), Some(0), Some(7)]);
+        assert_eq!(parts(10, [Whole::Count(8), Whole::Count(8)]), [Some(8), Some(2), Some(0)]);
+        assert_eq!(parts(10, [Whole::Nonsense]), [Some(0), Some(10)]);
+    }
 
     fn read(json: &str) -> Whole {
         serde_json::from_str(json).unwrap()

@@ -1,44 +1,98 @@
 //! A request path as the upstream's router will see it.
 //!
-//! In: the raw `:path`. Out: the path without query, percent-decoded, in lower case, with runs of slashes folded and dot
-//! segments resolved (RFC 3986 section 5.2.4), so that no spelling of a path gets past the limits. Not here: which path means
-//! what.
+//! In: the raw `:path`. Out: [`Plain`], and whether it fits a pattern. Not here: which path means what (`routes`).
 
 use percent_encoding::percent_decode;
 
-/// The path in its plain form; no trailing slash.
-pub(super) fn decoded(path: &[u8]) -> String {
-    let path = path.split(|&byte| byte == b'?' || byte == b'#').next().unwrap_or_default();
-    let decoded = percent_decode(path).decode_utf8_lossy();
-    let mut plain = String::with_capacity(decoded.len());
-    for segment in decoded.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => plain.truncate(plain.rfind('/').unwrap_or(0)),
-            segment => {
-                plain.push('/');
-                plain.push_str(segment);
+/// A path without query, percent-decoded, with runs of slashes folded and dot segments resolved (RFC 3986 section 5.2.4), so
+/// that no spelling of a path gets past the limits; no trailing slash.
+pub(super) struct Plain {
+    path: String,
+    /// The same in lower case, byte for byte as long.
+    lower: String,
+}
+
+impl Plain {
+    pub(super) fn of(path: &[u8]) -> Self {
+        let path = path.split(|&byte| byte == b'?' || byte == b'#').next().unwrap_or_default();
+        let decoded = percent_decode(path).decode_utf8_lossy();
+        let mut path = String::with_capacity(decoded.len());
+        for segment in decoded.split('/') {
+            match segment {
+                "" | "." => {}
+                ".." => path.truncate(path.rfind('/').unwrap_or(0)),
+                segment => {
+                    path.push('/');
+                    path.push_str(segment);
+                }
             }
         }
+        let lower = path.to_ascii_lowercase();
+        Self { path, lower }
     }
-    plain.make_ascii_lowercase();
-    plain
+
+    /// Whether it ends like `pattern`, which is in lower case; what stands at the pattern's `{model}`, if it has one.
+    pub(super) fn ends_like(&self, pattern: &str) -> Option<Option<&str>> {
+        let Some((before, after)) = pattern.split_once(MODEL) else {
+            return self.lower.ends_with(pattern).then_some(None);
+        };
+        let head = self.lower.strip_suffix(after)?;
+        let start = head.rfind(before)?.checked_add(before.len())?;
+        self.path.get(start..head.len()).filter(|model| !model.is_empty()).map(Some)
+    }
+
+    /// Whether it is `prefix`, which is in lower case, or lies below it.
+    pub(super) fn is_below(&self, prefix: &str) -> bool {
+        let rest = self.lower.strip_prefix(prefix.trim_end_matches('/'));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
 }
+
+/// Where a pattern has the model: as much of the path as fits, which may contain slashes.
+const MODEL: &str = "{model}";
 
 #[cfg(test)]
 mod tests {
-    use super::decoded;
+    use super::*;
 
     #[test]
     fn spellings_of_one_path_become_the_same() {
-        assert_eq!(decoded(b"/v1//Chat%2Fcompletions/?q=/x"), "/v1/chat/completions");
-        assert_eq!(decoded(b"/x/%2e%2e/v1/./chat/no/../completions/."), "/v1/chat/completions");
-        assert_eq!(decoded(b"/../../chat"), "/chat");
+        assert_eq!(Plain::of(b"/v1//Chat%2Fcompletions/?q=/x").lower, "/v1/chat/completions");
+        assert_eq!(Plain::of(b"/x/%2e%2e/v1/./chat/no/../completions/.").lower, "/v1/chat/completions");
+        assert_eq!(Plain::of(b"/../../chat").lower, "/chat");
     }
 
     #[test]
     fn bytes_that_are_not_text_stay_harmless() {
-        assert_eq!(decoded(b"/\xff%ff%"), "/\u{fffd}\u{fffd}%");
-        assert_eq!(decoded(b""), "");
+        assert_eq!(Plain::of(b"/\xff%ff%").lower, "/\u{fffd}\u{fffd}%");
+        assert_eq!(Plain::of(b"").lower, "");
+    }
+
+    #[test]
+    fn the_model_is_read_from_the_path_as_it_is_written() {
+        let model =
+            |path: &str, pattern| Plain::of(path.as_bytes()).ends_like(pattern).map(|m| m.map(str::to_owned));
+        let bedrock = "/model/{model}/converse";
+        assert_eq!(model("/Model/us.Nova-v1%3A0/Converse", bedrock), Some(Some("us.Nova-v1:0".to_owned())));
+        let arn = "/x/model/arn%3Aaws%3Abedrock%3Aeu%3A1%3Ainference-profile%2Feu.claude/converse";
+        assert_eq!(
+            model(arn, bedrock),
+            Some(Some("arn:aws:bedrock:eu:1:inference-profile/eu.claude".to_owned()))
+        );
+        for other in ["/model//converse", "/models/x/converse", "/model/x/converse-stream", "/converse"] {
+            assert_eq!(model(other, bedrock), None, "{other}");
+        }
+        assert_eq!(model("/v1/chat", "/chat"), Some(None));
+    }
+
+    #[test]
+    fn a_prefix_ends_where_a_segment_does() {
+        let is_below = |path: &str, prefix| Plain::of(path.as_bytes()).is_below(prefix);
+        assert!(
+            is_below("/My/route", "/my/route")
+                && is_below("/my/route/x", "/my/route/")
+                && is_below("/x", "/")
+        );
+        assert!(!is_below("/my/router", "/my/route") && !is_below("/a/my/route", "/my/route"));
     }
 }

@@ -53,10 +53,8 @@ pub enum Event<'a> {
     ResponseHead {
         /// The status; 1xx are not reported.
         status: u16,
-        /// The content type.
-        content_type: Option<&'a [u8]>,
-        /// The content encoding.
-        content_encoding: Option<&'a [u8]>,
+        /// The headers.
+        head: &'a dyn Head,
         /// Whether there is no body.
         ended: bool,
     },
@@ -126,11 +124,8 @@ impl Exchange {
             (State::Reading(reading), Event::RequestBody { body, editable }) => {
                 reading.decide(&self.config, body, editable, means, &mut effects)
             }
-            (
-                State::Sent(mut sent),
-                Event::ResponseHead { status, content_type, content_encoding, ended },
-            ) => {
-                sent.read_head(status, content_type, content_encoding, &mut effects);
+            (State::Sent(mut sent), Event::ResponseHead { status, head, ended }) => {
+                sent.read_head(status, head, &mut effects);
                 sent.settled_if(ended, &self.config, means, &mut effects)
             }
             (State::Sent(mut sent), Event::ResponsePiece { bytes, last }) => {

@@ -8,26 +8,29 @@ use serde_json::json;
 
 use super::response::Sent;
 use super::{Effects, Fact, HeaderEdit, Means, Next, State};
-use crate::api::{self, Format, Piece, Prompt, Request, Unread};
+use crate::api::{Body, Call, Piece, Prompt, Request, Unread, Usage};
 use crate::identity::{Caller, Head};
 use crate::limits::{self, Estimate, Refusal, Subject, Wait};
 use crate::metrics::{self, Labels};
 use crate::reply::{self, Reply};
 use crate::settings::Config;
 use crate::tiers::Tier;
-use crate::tokens::by_length;
-use crate::units::Tokens;
 
 /// How much of a name is repeated in a log line.
 const LONGEST_LOGGED: usize = 128;
 
+/// How long a body is taken to be that passes and does not tell: a minute of sound as MP3.
+const UNKNOWN_LENGTH: u64 = 1_000_000;
+
 /// A call whose headers are known and whose body is awaited.
 pub(super) struct Reading {
-    format: &'static dyn Format,
+    call: Call,
     caller: Caller,
     tier: Rc<Tier>,
     length: Option<u64>,
     compressed: bool,
+    /// The request carries a signature of itself, so nothing of it may be changed.
+    signed: bool,
 }
 
 /// The headers of a call have come.
@@ -40,8 +43,8 @@ pub(super) fn read_head(
 ) -> State {
     let method = head.header(":method").unwrap_or_default();
     let path = head.header(":path").unwrap_or_default();
-    let Some(format) = api::recognise(&method, &path) else { return State::Done };
-    let dialect = format.dialect();
+    let Some(call) = config.routes.recognise(&method, &path) else { return State::Done };
+    let dialect = call.format.dialect;
     if head.header("upgrade").is_some() {
         return bad_request(reply::upgrade(dialect), effects);
     }
@@ -58,29 +61,47 @@ pub(super) fn read_head(
     let (tier, known) = config.tiers.of(&caller);
     effects.count(&metrics::UNKNOWN_TIER, &Labels::default(), u64::from(!known));
     effects.facts.push((Fact::Tier, tier.name.to_string()));
-    // An answer that cannot be read cannot be settled, so it must not come compressed.
-    effects.headers.push(HeaderEdit::Set("accept-encoding", "identity".to_owned()));
+    let signed = is_signed(head, &path);
+    if !signed {
+        // Plain answers are the cheapest to read.
+        effects.headers.push(HeaderEdit::Set("accept-encoding", "identity".to_owned()));
+    }
     let reading = Reading {
-        format,
+        call,
         caller,
         tier,
         length: content_length(head),
         compressed: head.header("content-encoding").is_some_and(|encoding| is_compressed(&encoding)),
+        signed,
     };
+    let model = reading.call.model.clone().unwrap_or_default();
     if let Err(refusal) =
-        limits::would_refuse_at_once(&reading.tier.limits, &reading.subject(""), means.ledger)
+        limits::would_refuse_at_once(&reading.tier.limits, &reading.subject(&model), means.ledger)
     {
-        return reading.refuse(&refusal, "", means.models.label("", means.ledger), means, effects);
+        let label = means.models.label(&model, means.ledger);
+        return reading.refuse(&refusal, &model, label, means, effects);
     }
-    if ended {
-        return reading.decide(config, b"", false, means, effects);
+    match reading.call.format.body {
+        Body::Free => {
+            let nothing = Request { known: Some(Usage::default()), ..Request::default() };
+            reading.decide_on(config, &nothing, true, false, means, effects)
+        }
+        Body::Passed => {
+            let guess = (reading.call.format.guess)(reading.length.unwrap_or(UNKNOWN_LENGTH));
+            reading.decide_on(config, &guess, false, false, means, effects)
+        }
+        Body::Held if ended => reading.decide(config, b"", false, means, effects),
+        Body::Held => match reading.length.filter(|length| *length > config.counting.hold_up_to) {
+            Some(length) => {
+                effects.count(&metrics::UNREAD, &kind("oversize"), 1);
+                reading.decide_by_length(config, length, means, effects)
+            }
+            None => {
+                effects.next = Next::ReadBody;
+                State::Reading(Box::new(reading))
+            }
+        },
     }
-    if let Some(length) = reading.length.filter(|length| *length > config.counting.hold_up_to) {
-        effects.count(&metrics::UNREAD, &kind("oversize"), 1);
-        return reading.decide_by_length(config, length, means, effects);
-    }
-    effects.next = Next::ReadBody;
-    State::Reading(Box::new(reading))
 }
 
 impl Reading {
@@ -97,27 +118,18 @@ impl Reading {
             effects.count(&metrics::UNREAD, &kind("encoded"), 1);
             return self.decide_by_length(config, body.len() as u64, means, effects);
         }
-        let request = match self.format.read(body) {
+        let request = match (self.call.format.read)(body) {
             Ok(request) => request,
             Err(Unread::Ambiguous { member }) => {
-                return bad_request(reply::ambiguous(self.format.dialect(), member), effects);
+                return bad_request(reply::ambiguous(self.call.format.dialect, member), effects);
             }
             Err(Unread::Malformed) => {
                 effects.count(&metrics::UNREAD, &kind("malformed"), 1);
                 Request { prompt: Prompt(vec![Piece::Unread(body)]), ..Request::default() }
             }
         };
-        let model = request.model.as_deref().unwrap_or_default();
-        let input = means.counter.prompt(&request.prompt, model, &config.counting.exactness);
-        let estimate = self.estimate(config, model, input, true, request.max_output, means);
-        let (edit, skipped) =
-            if editable { (request.ask_for_usage, None) } else { (None, request.ask_for_usage) };
-        let state = self.reserve(model, estimate, edit.is_some(), means, effects);
-        if matches!(state, State::Sent(_)) {
-            effects.count(&metrics::EDITS_SKIPPED, &Labels::default(), u64::from(skipped.is_some()));
-            effects.body = edit;
-        }
-        state
+        let editable = editable && !self.signed;
+        self.decide_on(config, &request, true, editable, means, effects)
     }
 
     /// Decides by a guess at the input, where the body cannot be read: compressed JSON has about as many bytes as tokens.
@@ -128,30 +140,47 @@ impl Reading {
         means: &mut Means<'_>,
         effects: &mut Effects,
     ) -> State {
-        let input = Tokens(if self.compressed { bytes } else { by_length(bytes) });
-        let estimate = self.estimate(config, "", input, false, None, means);
-        self.reserve("", estimate, false, means, effects)
+        let mut guess = (self.call.format.guess)(bytes);
+        if self.compressed {
+            guess.prompt = Prompt(vec![Piece::Tokens(bytes)]);
+        }
+        self.decide_on(config, &guess, false, false, means, effects)
     }
 
-    fn estimate(
-        &self,
+    /// Decides on what the request asks for, or is guessed to.
+    fn decide_on(
+        self,
         config: &Config,
-        model: &str,
-        input: Tokens,
+        request: &Request<'_>,
         exact: bool,
-        max_output: Option<u64>,
-        means: &Means<'_>,
-    ) -> Estimate {
+        editable: bool,
+        means: &mut Means<'_>,
+        effects: &mut Effects,
+    ) -> State {
+        let model = self.call.model.clone().or_else(|| request.model.as_deref().map(str::to_owned));
+        let model = model.unwrap_or_default();
+        let input = means.counter.prompt(&request.prompt, &model, &config.counting.exactness).usage();
         let reserve = &config.counting.output_reserve;
-        let expected_output = reserve.expected(model, &self.tier.name, means.ledger);
-        Estimate {
-            input,
-            exact,
-            max_output,
-            expected_output,
+        let estimate = Estimate {
+            known: request.known.map_or(input, |known| known.plus(input)),
+            output_is_known: request.known.is_some(),
+            exact: exact && !request.more_input,
+            max_output: request.max_output,
+            expected_output: reserve.expected(&model, &self.tier.name, means.ledger),
             at_most: reserve.at_most,
-            rates: config.rates(model),
+            rates: config.rates(&model),
+        };
+        let (edit, skipped) = if editable {
+            (request.ask_for_usage.clone(), false)
+        } else {
+            (None, request.ask_for_usage.is_some())
+        };
+        let state = self.reserve(&model, estimate, edit.is_some(), means, effects);
+        if matches!(state, State::Sent(_)) {
+            effects.count(&metrics::EDITS_SKIPPED, &Labels::default(), u64::from(skipped));
+            effects.body = edit;
         }
+        state
     }
 
     fn reserve(
@@ -163,7 +192,7 @@ impl Reading {
         effects: &mut Effects,
     ) -> State {
         let label = means.models.label(model, means.ledger);
-        effects.facts.push((Fact::CountedInput, estimate.input.to_string()));
+        effects.facts.push((Fact::CountedInput, estimate.known.all_input().to_string()));
         match limits::reserve(&self.tier.limits, &self.subject(model), &estimate, means.ledger) {
             Err(refusal) => self.refuse(&refusal, model, label, means, effects),
             Ok(granted) => {
@@ -175,7 +204,7 @@ impl Reading {
                     effects.count(&metrics::WARNINGS, &self.labels(&standing.limit.name, label.clone()), 1);
                 }
                 State::Sent(Box::new(Sent::new(
-                    self.format,
+                    self.call.format,
                     self.tier,
                     model,
                     label,
@@ -201,7 +230,7 @@ impl Reading {
         effects.facts.push((Fact::RefusedBy, refusal.standing.limit.name.to_string()));
         effects.log = Some(self.log_line(refusal, model));
         effects.headers.clear();
-        effects.next = Next::Reply(reply::refused(self.format.dialect(), refusal, model, means.jitter));
+        effects.next = Next::Reply(reply::refused(self.call.format.dialect, refusal, model, means.jitter));
         State::Done
     }
 
@@ -224,7 +253,7 @@ impl Reading {
             "limit": &*limit.name,
             "counts": limit.counts.name,
             "per": per,
-            "api": self.format.name(),
+            "api": self.call.format.name,
             "model": model.chars().take(LONGEST_LOGGED).collect::<String>(),
             "max": limit.shape.max.0,
             "available": standing.available.0,
@@ -238,7 +267,7 @@ impl Reading {
     }
 
     fn subject<'s>(&'s self, model: &'s str) -> Subject<'s> {
-        Subject { caller: &self.caller, model, api: self.format.name() }
+        Subject { caller: &self.caller, model, api: self.call.format.name }
     }
 
     fn labels(&self, limit: &Rc<str>, model: Rc<str>) -> Labels {
@@ -249,6 +278,13 @@ impl Reading {
             kind: "",
         }
     }
+}
+
+/// Whether a signature covers the request, as AWS Signature Version 4 does, in a header or in the query.
+fn is_signed(head: &dyn Head, path: &[u8]) -> bool {
+    let by_header =
+        head.header("authorization").is_some_and(|value| value.trim_ascii_start().starts_with(b"AWS4-"));
+    by_header || memchr::memmem::find(path, b"X-Amz-Signature=").is_some()
 }
 
 fn bad_request(reply: Reply, effects: &mut Effects) -> State {

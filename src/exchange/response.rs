@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::{Effects, HeaderEdit, Means, State};
 use crate::api::Format;
 use crate::api::answer::Reader;
+use crate::identity::Head;
 use crate::limits::{Estimate, Granted, Reservation, Standing};
 use crate::reply;
 use crate::settings::Config;
@@ -21,7 +22,7 @@ pub(super) struct Sent {
     pub(super) estimate: Estimate,
     pub(super) reservation: Reservation,
     pub(super) outcome: Outcome,
-    format: &'static dyn Format,
+    format: &'static Format,
     standings: Vec<Standing>,
     hide_usage: bool,
 }
@@ -38,7 +39,7 @@ pub(super) enum Outcome {
 
 impl Sent {
     pub(super) fn new(
-        format: &'static dyn Format,
+        format: &'static Format,
         tier: Rc<Tier>,
         model: &str,
         label: Rc<str>,
@@ -61,14 +62,8 @@ impl Sent {
         }
     }
 
-    pub(super) fn read_head(
-        &mut self,
-        status: u16,
-        content_type: Option<&[u8]>,
-        content_encoding: Option<&[u8]>,
-        effects: &mut Effects,
-    ) {
-        let dialect = self.format.dialect();
+    pub(super) fn read_head(&mut self, status: u16, head: &dyn Head, effects: &mut Effects) {
+        let dialect = self.format.dialect;
         let fields = reply::standing_fields(dialect, &self.standings);
         let is_ours = |name: &str| fields.iter().any(|(ours, _)| *ours == name);
         let theirs = reply::standing_names(dialect).filter(|name| !is_ours(name));
@@ -78,7 +73,7 @@ impl Sent {
             self.outcome = Outcome::Failed;
             return;
         }
-        let reader = Reader::new(self.format, content_type, content_encoding, self.hide_usage);
+        let reader = Reader::new(self.format, head, self.hide_usage);
         if reader.is_hiding() {
             // The length told by the upstream counts the chunk that will be taken out.
             effects.headers.push(HeaderEdit::Remove("content-length"));

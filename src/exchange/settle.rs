@@ -5,8 +5,8 @@
 
 use super::response::{Outcome, Sent};
 use super::{Abort, Effects, Fact, Means};
-use crate::api::Usage;
 use crate::api::answer::Found;
+use crate::api::{CLASSES, Side, Usage};
 use crate::metrics::{self, Labels};
 use crate::reply::usd;
 use crate::settings::{Config, OnAbort};
@@ -57,7 +57,7 @@ impl Sent {
         let usage = match charge {
             Charge::Request => Usage::default(),
             Charge::Told(usage) | Charge::Counted(usage) => usage,
-            Charge::Reserved => self.estimate.usage(),
+            Charge::Reserved => Usage { requests: 1, ..self.estimate.usage() },
         };
         self.report(&usage, config, effects);
         let Self { reservation, estimate, .. } = *self;
@@ -69,18 +69,28 @@ impl Sent {
         }
     }
 
-    /// A whole answer: by its usage, or else by its text.
+    /// A whole answer: by its usage, or else by what follows from the request, or else by its text.
     fn answered(&self, config: &Config, means: &mut Means<'_>, effects: &mut Effects) -> Charge {
         let Some((found, bytes)) = self.found() else { return Charge::Reserved };
-        if let Some(usage) = found.usage {
-            return Charge::Told(usage);
+        let tells_output = found.told.tells(Side::Output) || self.estimate.output_is_known;
+        if !found.told.is_nothing() && tells_output {
+            return Charge::Told(found.told.or(self.known()));
         }
-        let (kind, charge) = if !found.readable {
-            ("encoded", Charge::Reserved)
+        let missing = if found.pending {
+            Some(("pending", Charge::Reserved))
+        } else if !found.told.is_nothing() {
+            None
+        } else if self.estimate.output_is_known {
+            return Charge::Counted(self.known());
+        } else if !found.readable {
+            Some(("encoded", Charge::Reserved))
         } else {
-            let kind = if found.usage_unreadable { "unreadable" } else { "absent" };
-            (kind, Charge::Counted(self.counted(found, bytes, config, means)))
+            None
         };
+        let (kind, charge) = missing.unwrap_or_else(|| {
+            let kind = if found.unreadable { "unreadable" } else { "absent" };
+            (kind, Charge::Counted(self.counted(found, bytes, config, means)))
+        });
         effects.count(&metrics::USAGE_MISSING, &self.labels(kind), 1);
         charge
     }
@@ -91,13 +101,10 @@ impl Sent {
             (OnAbort::Free, _) => Charge::Request,
             (OnAbort::ChargeReserved, _)
             | (OnAbort::ChargeStreamed, Some((Found { readable: false, .. }, _))) => Charge::Reserved,
-            (OnAbort::ChargeStreamed, Some((Found { usage: Some(usage), .. }, _))) => Charge::Counted(*usage),
             (OnAbort::ChargeStreamed, Some((found, bytes))) => {
                 Charge::Counted(self.counted(found, bytes, config, means))
             }
-            (OnAbort::ChargeStreamed, None) => {
-                Charge::Counted(Usage { input: self.estimate.input.0, ..Usage::default() })
-            }
+            (OnAbort::ChargeStreamed, None) => Charge::Counted(self.known()),
         }
     }
 
@@ -108,35 +115,41 @@ impl Sent {
         }
     }
 
-    /// The input as counted before the call, the output by the text that has come.
+    /// What is known without the answer.
+    fn known(&self) -> Usage {
+        Usage { requests: 1, ..self.estimate.known }
+    }
+
+    /// The input as it was told or else as counted before the call, the output by the text that has come, or more if more was told.
     fn counted(&self, found: &Found, bytes: u64, config: &Config, means: &mut Means<'_>) -> Usage {
-        let output = if found.text.is_empty() && !found.is_stream {
+        let known = self.known();
+        let told = found.told.or(known);
+        if self.estimate.output_is_known {
+            return told;
+        }
+        let written = if found.text.is_empty() && !found.is_stream && found.told.is_nothing() {
             // A document without readable text: by its length, which overstates rather than forgives.
             by_length(bytes)
         } else {
             means.counter.written(&found.text, found.more_text, &self.model, &config.counting.exactness).0
         };
-        Usage { input: self.estimate.input.0, output, ..Usage::default() }
+        Usage { output: told.output.saturating_add(written.saturating_sub(told.all_output())), ..told }
     }
 
     /// Reports by how much the count before the call was off.
     fn compare(&self, usage: &Usage, effects: &mut Effects) {
-        let (counted, used) = (self.estimate.input.0, usage.all_input());
+        let (counted, used) = (self.estimate.known.all_input(), usage.all_input());
         let kind = if counted > used { "over" } else { "under" };
         effects.count(&metrics::ESTIMATE_ERROR, &self.labels(kind), counted.abs_diff(used));
     }
 
     fn report(&self, usage: &Usage, config: &Config, effects: &mut Effects) {
-        let Usage { input, cached_input, cache_write, output, reasoning } = *usage;
-        for (kind, tokens) in [
-            ("input", input),
-            ("cached_input", cached_input),
-            ("cache_write", cache_write),
-            ("output", output),
-            ("reasoning", reasoning),
-        ] {
-            effects.count(&metrics::TOKENS, &self.labels(kind), tokens);
+        for ((kind, side), tokens) in CLASSES.zip(*usage).into_values() {
+            if side != Side::Other {
+                effects.count(&metrics::TOKENS, &self.labels(kind), tokens);
+            }
         }
+        effects.count(&metrics::CHARACTERS, &self.labels(""), usage.characters);
         effects.facts.push((Fact::UsedInput, usage.all_input().to_string()));
         effects.facts.push((Fact::UsedOutput, usage.all_output().to_string()));
         if config.has_prices() {

@@ -209,13 +209,7 @@ impl HttpContext for Stream {
         if (100..200).contains(&status) && status != 101 {
             return Action::Continue;
         }
-        let (content_type, content_encoding) = (head.header("content-type"), head.header("content-encoding"));
-        let effects = self.handle(Event::ResponseHead {
-            status,
-            content_type: content_type.as_deref(),
-            content_encoding: content_encoding.as_deref(),
-            ended,
-        });
+        let effects = self.handle(Event::ResponseHead { status, head: &head, ended });
         Self::change_headers(Map::ResponseHeaders, &effects.headers);
         Action::Continue
     }

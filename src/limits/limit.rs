@@ -65,8 +65,10 @@ impl<'a> Subject<'a> {
 /// What a call is expected to use.
 #[derive(Clone, Debug)]
 pub struct Estimate {
-    /// Its input.
-    pub input: Tokens,
+    /// Its input, and whatever else follows from its request; nothing of an output that does not.
+    pub known: Usage,
+    /// Whether its output is among what is known.
+    pub output_is_known: bool,
     /// Whether the input was counted rather than guessed.
     pub exact: bool,
     /// The bound that the request sets on its output.
@@ -83,9 +85,12 @@ impl Estimate {
     /// The usage to be reported where nothing better is known.
     #[must_use]
     pub fn usage(&self) -> Usage {
+        if self.output_is_known {
+            return self.known;
+        }
         let output =
             self.max_output.map_or(self.expected_output.0, |bound| bound.min(self.expected_output.0));
-        Usage { input: self.input.0, output, ..Usage::default() }
+        Usage { output, ..self.known }
     }
 }
 
@@ -122,11 +127,14 @@ impl Limit {
     /// debt if it comes. A guess never has more held either, or it would be refused for ever by a mere guess.
     pub(super) fn hold(&self, estimate: &Estimate) -> Amount {
         let amount = |output: u64| {
-            let usage = Usage { input: estimate.input.0, output, ..Usage::default() };
+            let usage = estimate.known.plus(Usage { output, ..Usage::default() });
             (self.counts.amount)(&usage, &estimate.rates)
         };
         let input = amount(0);
         let capacity = self.shape.capacity();
+        if estimate.output_is_known {
+            return if estimate.exact { input } else { input.min(capacity) };
+        }
         let share = Amount(estimate.at_most.of(capacity.0));
         let expected = (amount(estimate.expected_output.0) - input).min(share);
         let output = match estimate.max_output.map(|bound| amount(bound) - input) {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::Classes;
 use crate::config::{Glob, Ratio};
 use crate::identity::Caller;
 use crate::limits::{Price, Shape, Weights};
@@ -42,13 +43,15 @@ fn subject(caller: &Caller) -> Subject<'_> {
 fn rates() -> Rates {
     Rates {
         weights: Weights::default(),
-        price: Price { input: 1_000_000, output: 4_000_000, ..Price::default() },
+        multiplier: Ratio::ONE,
+        price: Price(Classes { input: 1_000_000, output: 4_000_000, ..Classes::default() }),
     }
 }
 
 fn estimate(input: u64, max_output: Option<u64>) -> Estimate {
     Estimate {
-        input: Tokens(input),
+        known: used(input, 0),
+        output_is_known: false,
         exact: true,
         max_output,
         expected_output: Tokens(100),

@@ -2,7 +2,8 @@
 //!
 //! In: nodes of the configuration. Out: [`Counting`]. Not here: the counting itself (`tokens`, `limits`).
 
-use crate::config::{Glob, Kind, Node, Ratio, Section, kind, required, with_default};
+use crate::api::Classes;
+use crate::config::{Glob, Kind, Node, Ratio, Section, kind, optional, required, with_default};
 use crate::limits::{OutputReserve, Weights};
 use crate::tokens::Exactness;
 use crate::units::Tokens;
@@ -16,10 +17,20 @@ pub struct Counting {
     pub hold_up_to: u64,
     /// Classes of tokens to `tokens`.
     pub weights: Weights,
+    /// How many tokens one token of these models counts as; the first that matches.
+    multipliers: Vec<(Glob, Ratio)>,
     /// Output of calls that set no bound.
     pub output_reserve: OutputReserve,
     /// Calls that are cut short.
     pub on_abort: OnAbort,
+}
+
+impl Counting {
+    /// How many tokens one token of a model counts as.
+    pub(super) fn multiplier(&self, model: &str) -> Ratio {
+        let row = self.multipliers.iter().find(|(models, _)| models.matches(model));
+        row.map_or(Ratio::ONE, |(_, multiplier)| *multiplier)
+    }
 }
 
 /// What a call is charged that is cut short by its client or its upstream.
@@ -63,9 +74,9 @@ pub(super) static COUNTING: Section = Section::new(
         ),
         with_default(
             "models",
-            Kind::List(&Kind::Section(&SCALE)),
+            Kind::List(&Kind::Section(&MODEL)),
             "[]",
-            "Scales for models without a public tokenizer; the first row that matches decides.",
+            "Models that are counted in their own way; the first row that matches decides.",
         ),
         with_default(
             "output_reserve",
@@ -89,17 +100,36 @@ pub(super) static WEIGHTS: Section = Section::new(
         with_default("input", Kind::Ratio, "1", "Input that no cache was used for."),
         with_default("cached_input", Kind::Ratio, "1", "Input read from a cache."),
         with_default("cache_write", Kind::Ratio, "1", "Input written to a cache."),
-        with_default("output", Kind::Ratio, "1", "Output that is not reasoning."),
+        optional(
+            "cache_write_1h",
+            Kind::Ratio,
+            "as `cache_write`",
+            "Input written to a cache for an hour (Anthropic).",
+        ),
+        optional("audio_input", Kind::Ratio, "as `input`", "Sound that the model hears."),
+        with_default("output", Kind::Ratio, "1", "Output that is neither reasoning nor sound."),
         with_default("reasoning", Kind::Ratio, "1", "Reasoning."),
+        optional("audio_output", Kind::Ratio, "as `output`", "Sound that the model makes."),
     ],
 );
 
-pub(super) static SCALE: Section = Section::new(
+pub(super) static MODEL: Section = Section::new(
     "counting.models[]",
-    "Models that are counted by `o200k_base` times a scale, because their own tokenizer is not public.",
+    "How the tokens of some models are counted.",
     &[
         required("match", Kind::Glob, "The models; `*` stands for any text."),
-        required("scale", Kind::Ratio, "How many of their tokens one token of `o200k_base` is."),
+        optional(
+            "scale",
+            Kind::Ratio,
+            "by what is known of the model",
+            "How many of their tokens one token of `o200k_base` is, for models without a public tokenizer.",
+        ),
+        with_default(
+            "multiplier",
+            Kind::Ratio,
+            "1",
+            "How many tokens one of theirs counts as in limits on `tokens`; such as 5 for a model that costs five times as much as others.",
+        ),
     ],
 );
 
@@ -133,37 +163,55 @@ pub(super) fn counting(node: &Node<'_>) -> Option<Counting> {
     let exact_up_to = fields.read("exact_up_to", kind::size);
     let hold_up_to = fields.read("hold_up_to", kind::size);
     let weights = fields.read("weights", weights);
-    let scales = fields.read("models", kind::list(scale));
+    let models = fields.read("models", kind::list(model));
     let output_reserve = fields.read("output_reserve", output_reserve);
     let on_abort = fields.read("on_abort", kind::choice(&ON_ABORT));
+    let mut scales = Vec::new();
+    let mut multipliers = Vec::new();
+    for Model { models, scale, multiplier } in models? {
+        scales.extend(scale.map(|scale| (models.clone(), scale)));
+        multipliers.push((models, multiplier));
+    }
     Some(Counting {
-        exactness: Exactness { exact_up_to: exact_up_to?, scales: scales? },
+        exactness: Exactness { exact_up_to: exact_up_to?, scales },
         hold_up_to: hold_up_to?,
         weights: weights?,
+        multipliers,
         output_reserve: output_reserve?,
         on_abort: on_abort?,
     })
 }
 
+/// A row of `models`.
+struct Model {
+    models: Glob,
+    scale: Option<Ratio>,
+    multiplier: Ratio,
+}
+
 fn weights(node: &Node<'_>) -> Option<Weights> {
     let fields = node.section(&WEIGHTS);
     let weight = |name| fields.read(name, kind::ratio);
-    let (input, cached_input, cache_write) = (weight("input"), weight("cached_input"), weight("cache_write"));
-    let (output, reasoning) = (weight("output"), weight("reasoning"));
-    Some(Weights {
-        input: input?,
-        cached_input: cached_input?,
-        cache_write: cache_write?,
-        output: output?,
-        reasoning: reasoning?,
-    })
+    let (input, cache_write, output) = (weight("input"), weight("cache_write"), weight("output"));
+    let weights = Classes {
+        input,
+        cached_input: weight("cached_input"),
+        cache_write,
+        cache_write_1h: weight("cache_write_1h").or(cache_write),
+        audio_input: weight("audio_input").or(input),
+        output,
+        reasoning: weight("reasoning"),
+        audio_output: weight("audio_output").or(output),
+        ..Weights::default().0.map(Some)
+    };
+    Some(Weights(weights.all()?))
 }
 
-fn scale(node: &Node<'_>) -> Option<(Glob, Ratio)> {
-    let fields = node.section(&SCALE);
-    let models = fields.read("match", kind::glob);
-    let scale = fields.read("scale", kind::ratio);
-    Some((models?, scale?))
+fn model(node: &Node<'_>) -> Option<Model> {
+    let fields = node.section(&MODEL);
+    let (models, scale) = (fields.read("match", kind::glob), fields.read("scale", kind::ratio));
+    let multiplier = fields.read("multiplier", kind::ratio);
+    Some(Model { models: models?, scale, multiplier: multiplier? })
 }
 
 fn output_reserve(node: &Node<'_>) -> Option<OutputReserve> {

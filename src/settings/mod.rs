@@ -3,11 +3,13 @@
 //! In: the bytes of the plugin configuration. Out: [`Config`] or [`ConfigErrors`]. One file per section; each owns its table of
 //! options, from which the reference is generated. Not here: how values are read and errors collected (`config`).
 
+mod apis;
 mod counting;
 mod identity;
 mod limits;
 mod prices;
 
+use crate::api::Routes;
 use crate::config::{self, ConfigErrors, Kind, Node, Ratio, Section, kind, optional, required, with_default};
 use crate::identity::{Salt, Sources};
 use crate::limits::{Prices, Rates};
@@ -21,6 +23,8 @@ pub use counting::{Counting, OnAbort};
 pub struct Config {
     /// Who calls.
     pub identity: Sources,
+    /// Paths whose format does not follow from how they end.
+    pub routes: Routes,
     /// What callers may spend.
     pub tiers: Tiers,
     /// How tokens are counted.
@@ -69,6 +73,12 @@ static ROOT: Section = Section::new(
             "{}",
             "What becomes of calls that lack a dimension, by its name: `share` (they share one budget) or `refuse` (401). `share` where it is not said.",
         ),
+        with_default(
+            "apis",
+            Kind::List(&Kind::Section(&apis::API)),
+            "[]",
+            "Paths whose API format is not told by how they end. All others are recognised by method and path.",
+        ),
         required("tiers", Kind::Map(&Kind::Section(&limits::TIER)), "Tiers by name."),
         with_default(
             "warn_at",
@@ -102,11 +112,12 @@ static ROOT: Section = Section::new(
 pub static SECTIONS: &[&Section] = &[
     &ROOT,
     &identity::DIMENSION,
+    &apis::API,
     &limits::TIER,
     &limits::LIMIT,
     &counting::COUNTING,
     &counting::WEIGHTS,
-    &counting::SCALE,
+    &counting::MODEL,
     &counting::OUTPUT_RESERVE,
     &prices::PRICE,
 ];
@@ -123,7 +134,11 @@ impl Config {
     /// What the tokens of a model are worth.
     #[must_use]
     pub fn rates(&self, model: &str) -> Rates {
-        Rates { weights: self.counting.weights, price: self.prices.of(model) }
+        Rates {
+            weights: self.counting.weights,
+            multiplier: self.counting.multiplier(model),
+            price: self.prices.of(model),
+        }
     }
 
     /// How many sets the table has.
@@ -146,6 +161,7 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
     let salt = fields.read("salt", kind::name).map_or_else(|| random.to_vec(), String::into_bytes);
     let missing = fields.read("missing", kind::map(kind::choice(&identity::MISSING)));
     let warn_at = fields.read("warn_at", kind::fraction);
+    let routes = fields.read("apis", kind::list(apis::api)).map(Routes);
     let counting = fields.read("counting", counting::counting);
     let prices = fields.read("prices", kind::list(prices::price)).map(Prices);
     let hold = fields.read("hold", kind::choice(&HOLDS));
@@ -161,6 +177,7 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
     let tiers = limits::with_default_tier(&fields, tiers?, &dimensions);
     Some(Config {
         identity: Sources { dimensions, salt: Salt(salt) },
+        routes: routes?,
         tiers: tiers?,
         counting: counting?,
         prices: prices?,

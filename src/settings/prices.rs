@@ -2,6 +2,7 @@
 //!
 //! In: a node of the configuration. Out: a row of the price list. Not here: what a call costs (`limits`).
 
+use crate::api::Classes;
 use crate::config::{Glob, Kind, Node, Section, kind, optional, required};
 use crate::limits::Price;
 
@@ -13,27 +14,39 @@ pub(super) static PRICE: Section = Section::new(
         required("input", Kind::Usd, "Input that no cache was used for."),
         optional("cached_input", Kind::Usd, "as `input`", "Input read from a cache."),
         optional("cache_write", Kind::Usd, "as `input`", "Input written to a cache."),
-        required("output", Kind::Usd, "Output that is not reasoning."),
+        optional(
+            "cache_write_1h",
+            Kind::Usd,
+            "as `cache_write`",
+            "Input written to a cache for an hour (Anthropic).",
+        ),
+        optional("audio_input", Kind::Usd, "as `input`", "Sound that the model hears."),
+        required("output", Kind::Usd, "Output that is neither reasoning nor sound."),
         optional("reasoning", Kind::Usd, "as `output`", "Reasoning."),
+        optional("audio_output", Kind::Usd, "as `output`", "Sound that the model makes."),
+        optional("characters", Kind::Usd, "0", "Characters of text to be spoken, per million."),
+        optional("request", Kind::Usd, "0", "Each answered call, in US dollars per call."),
     ],
 );
 
 pub(super) fn price(node: &Node<'_>) -> Option<(Glob, Price)> {
     let fields = node.section(&PRICE);
     let models = fields.read("match", kind::glob);
-    // Dollars per million tokens in nano-dollars: the unit of `Price`.
+    // Dollars per million in nano-dollars: the unit of `Price`.
     let usd = |name| fields.read(name, kind::usd).map(|price| price.0);
-    let input = usd("input");
-    let cached_input = usd("cached_input").or(input);
+    let (input, output) = (usd("input"), usd("output"));
     let cache_write = usd("cache_write").or(input);
-    let output = usd("output");
-    let reasoning = usd("reasoning").or(output);
-    let price = Price {
-        input: input?,
-        cached_input: cached_input?,
-        cache_write: cache_write?,
-        output: output?,
-        reasoning: reasoning?,
+    let price = Classes {
+        input,
+        cached_input: usd("cached_input").or(input),
+        cache_write,
+        cache_write_1h: usd("cache_write_1h").or(cache_write),
+        audio_input: usd("audio_input").or(input),
+        output,
+        reasoning: usd("reasoning").or(output),
+        audio_output: usd("audio_output").or(output),
+        characters: usd("characters").or(Some(0)),
+        requests: Some(usd("request").unwrap_or(0).saturating_mul(1_000_000)),
     };
-    Some((models?, price))
+    Some((models?, Price(price.all()?)))
 }

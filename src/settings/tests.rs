@@ -66,7 +66,7 @@ fn a_whole_configuration_is_resolved() {
     assert_eq!(free.limits[2].shape.algorithm, Algorithm::SlidingWindow);
     assert_eq!(free.limits[4].shape.max, Amount(500_000_000));
     assert!(free.limits[5].shadow && free.limits[5].models.len() == 2);
-    assert_eq!(config.prices.of("gpt-4o-mini").cached_input, 75_000_000);
+    assert_eq!(config.prices.of("gpt-4o-mini").0.cached_input, 75_000_000);
     assert_eq!(config.counting.exactness.exact_up_to, 65_536);
     assert_eq!((config.hold, config.sets()), (Hold::Never, 8_192));
 }
@@ -111,7 +111,7 @@ tiers.free.limits[4].max: is missing, expected a number above zero such as 50_00
 tiers.free.limits[4].window: is missing, expected a duration such as 30s, 1m, 1h, 1d
 tiers.pro.extends: names `fre`, which is not a tier
 hold: "perhaps" is not one of auto, always, never
-colour: is not a known option (known here: identity, salt, missing, tiers, warn_at, counting, prices, hold, budgets)"#;
+colour: is not a known option (known here: identity, salt, missing, apis, tiers, warn_at, counting, prices, hold, budgets)"#;
     assert_eq!(errors(text), expected);
 }
 

@@ -25,7 +25,7 @@ pub use bpe::Scratch;
 pub use cache::{CountCache, SHORTEST_REMEMBERED};
 pub use encoding::Encoding;
 pub use images::{Detail, UNKNOWN_SIZE, image_tokens};
-pub use prompt::{Exactness, by_length, encoding};
+pub use prompt::{Counted, Exactness, by_length, encoding};
 
 use crate::units::Tokens;
 

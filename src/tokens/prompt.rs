@@ -8,7 +8,7 @@
 use super::Counter;
 use super::encoding::Encoding;
 use super::images::{Detail, UNKNOWN_SIZE, image_tokens};
-use crate::api::{Function, Image, Piece, Prompt, Property};
+use crate::api::{Function, Image, Piece, Prompt, Property, Usage};
 use crate::config::{Glob, Ratio};
 use crate::units::Tokens;
 
@@ -66,21 +66,42 @@ pub fn encoding(model: &str) -> Encoding {
     Encoding::of_model(model).unwrap_or(Encoding::O200k)
 }
 
+/// The tokens of a prompt by how they were found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Text, by its encoding and the model's scale.
+    pub text: Tokens,
+    /// Frames, pictures and documents, by rule.
+    pub ruled: Tokens,
+    /// Sound, by its length.
+    pub audio: Tokens,
+}
+
+impl Counted {
+    /// The same as usage.
+    #[must_use]
+    pub fn usage(self) -> Usage {
+        Usage { input: (self.text + self.ruled).0, audio_input: self.audio.0, ..Usage::default() }
+    }
+}
+
 impl Counter {
     /// The tokens of a prompt, rounded up where they are not exact.
-    pub fn prompt(&mut self, prompt: &Prompt<'_>, model: &str, exactness: &Exactness) -> Tokens {
+    pub fn prompt(&mut self, prompt: &Prompt<'_>, model: &str, exactness: &Exactness) -> Counted {
         let mut counting = Counting {
             counter: self,
             encoding: encoding(model),
             model,
             exact_bytes: exactness.exact_up_to,
             text: Tokens::ZERO,
+            audio: Tokens::ZERO,
             counted_bytes: 0,
             further_bytes: 0,
         };
         let ruled = counting.pieces(&prompt.0);
-        let tokens = ruled + counting.text + counting.further();
-        Tokens(exactness.scale(model).of(tokens.0))
+        let text = counting.text + counting.further();
+        let audio = counting.audio;
+        Counted { text: Tokens(exactness.scale(model).of(text.0)), ruled, audio }
     }
 
     /// The tokens of a text that a model wrote, of which `more` bytes are not at hand.
@@ -103,6 +124,7 @@ struct Counting<'c> {
     /// How many bytes of text may still be tokenized.
     exact_bytes: u64,
     text: Tokens,
+    audio: Tokens,
     counted_bytes: u64,
     further_bytes: u64,
 }
@@ -128,9 +150,10 @@ impl Counting<'_> {
                 Piece::Audio { bytes, raw } => {
                     let rate =
                         if *raw { RAW_AUDIO_BYTES_PER_SECOND } else { COMPRESSED_AUDIO_BYTES_PER_SECOND };
-                    bytes.saturating_mul(AUDIO_TOKENS_PER_SECOND).div_ceil(rate)
+                    self.audio += Tokens(bytes.saturating_mul(AUDIO_TOKENS_PER_SECOND).div_ceil(rate));
+                    0
                 }
-                Piece::File { bytes } => {
+                Piece::File { bytes } | Piece::Video { bytes } => {
                     bytes.map_or(1, |bytes| bytes.div_ceil(FILE_BYTES)).saturating_mul(FILE_TOKENS)
                 }
                 Piece::Function(function) => {
@@ -139,6 +162,11 @@ impl Counting<'_> {
                 }
                 Piece::Text(text) => {
                     self.add_text(text);
+                    0
+                }
+                Piece::Tokens(tokens) => *tokens,
+                Piece::Unseen { bytes } => {
+                    self.further_bytes = self.further_bytes.saturating_add(*bytes);
                     0
                 }
                 Piece::Unread(bytes) => {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::api::recognise;
+use crate::api::FORMATS;
 
 fn counter() -> Counter {
     Counter::new([7; 16])
@@ -14,8 +14,8 @@ fn tokens(body: &str) -> u64 {
 }
 
 fn tokens_with(exactness: &Exactness, body: &str) -> u64 {
-    let request = recognise(b"POST", b"/v1/chat/completions").unwrap().read(body.as_bytes()).unwrap();
-    counter().prompt(&request.prompt, &request.model.unwrap(), exactness).0
+    let request = (FORMATS[0].read)(body.as_bytes()).unwrap();
+    counter().prompt(&request.prompt, &request.model.unwrap(), exactness).usage().all_input()
 }
 
 /// The sample conversation of OpenAI's cookbook, "How to count tokens with tiktoken", with the counts published there.
@@ -85,18 +85,20 @@ fn text_beyond_the_exact_part_is_scaled_from_it() {
 }
 
 #[test]
-fn models_without_a_public_tokenizer_are_scaled() {
+fn the_text_of_models_without_a_public_tokenizer_is_scaled() {
     let body = r#"{"model":"claude-x","messages":[{"role":"user","content":"Hello there, how are you?"}]}"#;
     let plain = tokens(body);
     let scales = vec![(Glob::new("claude-*"), Ratio { ppm: 1_200_000 })];
-    assert_eq!(tokens_with(&Exactness { scales, ..exactness() }, body), (plain * 12).div_ceil(10));
+    let frames = 3 + 3;
+    let text = plain - frames;
+    assert_eq!(tokens_with(&Exactness { scales, ..exactness() }, body), frames + (text * 12).div_ceil(10));
 }
 
 #[test]
 fn a_body_that_cannot_be_read_counts_as_the_text_it_is() {
     let garbage = b"{\"messages\": [ oh no \xff ]";
     let prompt = Prompt(vec![Piece::Unread(garbage)]);
-    let tokens = counter().prompt(&prompt, "gpt-4o", &exactness());
+    let tokens = counter().prompt(&prompt, "gpt-4o", &exactness()).text;
     assert_eq!(tokens, counter().count_text(Encoding::O200k, &String::from_utf8_lossy(garbage)));
     assert!(tokens > Tokens(5));
 }
@@ -104,9 +106,9 @@ fn a_body_that_cannot_be_read_counts_as_the_text_it_is() {
 #[test]
 fn sound_and_documents_cost_by_length() {
     let count = |piece| counter().prompt(&Prompt(vec![piece]), "gpt-4o", &exactness());
-    assert_eq!(count(Piece::Audio { bytes: 96_000, raw: true }), Tokens(20));
-    assert_eq!(count(Piece::Audio { bytes: 16_000, raw: false }), Tokens(10));
-    assert_eq!(count(Piece::File { bytes: None }), Tokens(2_000));
-    assert_eq!(count(Piece::File { bytes: Some(250_000) }), Tokens(6_000));
-    assert_eq!(count(Piece::Audio { bytes: u64::MAX, raw: false }).0, u64::MAX.div_ceil(16_000));
+    assert_eq!(count(Piece::Audio { bytes: 96_000, raw: true }).audio, Tokens(20));
+    assert_eq!(count(Piece::Audio { bytes: 16_000, raw: false }).audio, Tokens(10));
+    assert_eq!(count(Piece::File { bytes: None }).ruled, Tokens(2_000));
+    assert_eq!(count(Piece::File { bytes: Some(250_000) }).ruled, Tokens(6_000));
+    assert_eq!(count(Piece::Audio { bytes: u64::MAX, raw: false }).audio.0, u64::MAX.div_ceil(16_000));
 }

@@ -53,6 +53,17 @@ impl Request {
     }
 }
 
+struct Answered<'a>(&'a [(&'a str, &'a str)]);
+
+impl Head for Answered<'_> {
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        self.0.iter().find(|(header, _)| *header == name).map(|(_, value)| value.as_bytes().into())
+    }
+    fn property(&self, _: &[&str]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
 impl Bench {
     fn new(config: &str) -> Self {
         Self {
@@ -91,9 +102,11 @@ impl Bench {
     }
 
     fn head(&mut self, exchange: &mut Exchange, status: u16, content_type: &str) -> Effects {
-        let content_type = Some(content_type.as_bytes());
-        let event = Event::ResponseHead { status, content_type, content_encoding: None, ended: false };
-        self.handle(exchange, event)
+        self.head_with(exchange, status, &[("content-type", content_type)])
+    }
+
+    fn head_with(&mut self, exchange: &mut Exchange, status: u16, headers: &[(&str, &str)]) -> Effects {
+        self.handle(exchange, Event::ResponseHead { status, head: &Answered(headers), ended: false })
     }
 
     fn piece(&mut self, exchange: &mut Exchange, bytes: &str, last: bool) -> Effects {

@@ -39,8 +39,8 @@ proptest! {
         for step in steps.into_iter().chain([Step::End(true)]) {
             match step {
                 Step::Head(status, ended) => {
-                    let content_type = Some(b"text/event-stream".as_slice());
-                    bench.handle(&mut exchange, Event::ResponseHead { status, content_type, content_encoding: None, ended });
+                    let content_type = "text/event-stream";
+                    bench.handle(&mut exchange, Event::ResponseHead { status, head: &Answered(&[("content-type", content_type)]), ended });
                 }
                 Step::Piece(piece, last) => { bench.piece(&mut exchange, piece, last); }
                 Step::Later(seconds) => bench.now = bench.now + Span::from_secs(seconds),

@@ -4,7 +4,7 @@ use super::{Counted, Unit};
 
 pub(super) static TOKENS: Counted = Counted {
     name: "tokens",
-    meaning: "input and output tokens together, each class times its weight in `counting.weights`",
+    meaning: "input and output tokens together, each class times its weight in `counting.weights`, and all times the model's `multiplier`",
     unit: Unit::Tokens,
-    amount: |usage, rates| rates.weights.tokens(usage),
+    amount: |usage, rates| rates.tokens(usage),
 };

@@ -7,49 +7,59 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::members::Members;
-use crate::api::number::Whole;
-use crate::api::{Edit, Function, Image, Piece, Prompt, Property, Request, Unread};
+use crate::api::members::{Members, Text};
+use crate::api::schema::FunctionDefinition;
+use crate::api::{Edit, Image, Piece, Prompt, Request, Unread};
+
+/// The members looked at. A body that names one of them twice is ambiguous.
+const NAMES: [&str; 11] = [
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "max_tokens",
+    "max_completion_tokens",
+    "n",
+    "tools",
+    "functions",
+    "response_format",
+    "prediction",
+];
 
 /// Reads a body.
 ///
 /// # Errors
 /// [`Unread`] if it is not a chat request: no JSON object, no list of messages, a wrong type in what is counted.
 pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
-    let members = Members::read(body)?;
+    let members = Members::read(body, &NAMES)?;
     let mut pieces = Vec::new();
-    for message in typed::<Vec<Message<'_>>>(&members, "messages")?.ok_or(Unread::Malformed)? {
+    for message in members.typed::<Vec<Message<'_>>>("messages")?.ok_or(Unread::Malformed)? {
         message.push_to(&mut pieces)?;
     }
-    for tool in typed::<Vec<&RawValue>>(&members, "tools")?.unwrap_or_default() {
+    for tool in members.typed::<Vec<&RawValue>>("tools")?.unwrap_or_default() {
         pieces.push(tool_piece(tool.get()));
     }
-    for function in typed::<Vec<FunctionDefinition<'_>>>(&members, "functions")?.unwrap_or_default() {
+    for function in members.typed::<Vec<FunctionDefinition<'_>>>("functions")?.unwrap_or_default() {
         pieces.push(Piece::Function(function.into()));
     }
     if let Some(schema) = schema_text(&members) {
         pieces.push(schema);
     }
-    let stream = members.raw("stream") == Some("true");
+    let stream = members.is_true("stream");
     Ok(Request {
-        model: typed(&members, "model")?.map(|Text(model)| model),
+        model: members.text("model")?,
         prompt: Prompt(pieces),
         max_output: max_output(&members),
         stream,
         ask_for_usage: if stream { ask_for_usage(&members) } else { None },
+        ..Request::default()
     })
 }
 
-fn typed<'a, T: Deserialize<'a>>(members: &Members<'a>, name: &str) -> Result<Option<T>, Unread> {
-    members.raw(name).map(serde_json::from_str).transpose().map_err(|_| Unread::Malformed)
-}
-
-/// The bound on the whole call's output: the newer member wins, times the number of choices. Nonsense counts as
-/// no bound, because that is what an upstream makes of it, if it does not refuse the call.
+/// The bound on the whole call's output: the newer member wins, times the number of choices.
 fn max_output(members: &Members<'_>) -> Option<u64> {
-    let whole = |name| members.raw(name).and_then(|raw| serde_json::from_str::<Whole>(raw).ok()?.count());
-    let choices = whole("n").unwrap_or(1).max(1);
-    let bound = whole("max_completion_tokens").or_else(|| whole("max_tokens"))?;
+    let choices = members.whole("n").unwrap_or(1).max(1);
+    let bound = members.whole("max_completion_tokens").or_else(|| members.whole("max_tokens"))?;
     Some(bound.saturating_mul(choices))
 }
 
@@ -86,10 +96,6 @@ struct StreamOptions<'a> {
 fn as_written<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
-
-/// Text borrowed from the body unless it contains escapes.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize)]
 struct Message<'a> {
@@ -243,93 +249,6 @@ fn tool_piece(raw: &str) -> Piece<'_> {
 struct Tool<'a> {
     #[serde(borrow)]
     function: FunctionDefinition<'a>,
-}
-
-#[derive(Deserialize)]
-struct FunctionDefinition<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow)]
-    description: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    parameters: Option<Schema<'a>>,
-}
-
-impl<'a> From<FunctionDefinition<'a>> for Function<'a> {
-    fn from(definition: FunctionDefinition<'a>) -> Self {
-        let mut properties = Vec::new();
-        if let Some(parameters) = definition.parameters {
-            parameters.push_members_to(&mut properties);
-        }
-        Self { name: definition.name, description: definition.description.unwrap_or_default(), properties }
-    }
-}
-
-/// As much of JSON Schema as a model is shown. The reader's depth limit bounds the nesting.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Schema<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<&'a RawValue>,
-    #[serde(borrow)]
-    description: Option<Cow<'a, str>>,
-    #[serde(borrow, rename = "enum")]
-    choices: Option<Vec<&'a RawValue>>,
-    #[serde(borrow, deserialize_with = "in_order")]
-    properties: Vec<(Cow<'a, str>, Self)>,
-    #[serde(borrow)]
-    items: Option<Box<Self>>,
-}
-
-impl<'a> Schema<'a> {
-    fn push_members_to(self, properties: &mut Vec<Property<'a>>) {
-        for (name, schema) in self.properties {
-            schema.push_to(name, properties);
-        }
-        if let Some(items) = self.items {
-            items.push_to(Cow::Borrowed(""), properties);
-        }
-    }
-
-    fn push_to(mut self, name: Cow<'a, str>, properties: &mut Vec<Property<'a>>) {
-        properties.push(Property {
-            name,
-            kind: self.kind.map(unquoted).unwrap_or_default(),
-            description: self.description.take().unwrap_or_default(),
-            choices: self.choices.take().unwrap_or_default().into_iter().map(unquoted).collect(),
-        });
-        self.push_members_to(properties);
-    }
-}
-
-/// A string's text; any other value as it is written.
-fn unquoted(raw: &RawValue) -> Cow<'_, str> {
-    serde_json::from_str::<Text<'_>>(raw.get()).map_or_else(|_| Cow::Borrowed(raw.get()), |Text(text)| text)
-}
-
-/// An object's members in the order they are written in.
-fn in_order<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<(Cow<'de, str>, Schema<'de>)>, D::Error> {
-    struct InOrder;
-
-    impl<'de> serde::de::Visitor<'de> for InOrder {
-        type Value = Vec<(Cow<'de, str>, Schema<'de>)>;
-
-        fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-            f.write_str("an object of schemas")
-        }
-
-        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-            let mut found = Vec::new();
-            while let Some((Text(name), schema)) = members.next_entry()? {
-                found.push((name, schema));
-            }
-            Ok(found)
-        }
-    }
-
-    deserializer.deserialize_map(InOrder)
 }
 
 /// The schema of a structured answer, which the model is shown.

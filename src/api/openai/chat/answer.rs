@@ -8,24 +8,21 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::api::number::Whole;
-use crate::api::{Answer, Usage};
+use crate::api::Answer;
+use crate::api::openai::usage::UsageMember;
 
 /// Reads one document.
 pub(super) fn read(json: &[u8]) -> Answer<'_> {
     let Ok(chunk) = serde_json::from_slice::<Chunk<'_>>(json) else { return Answer::default() };
-    let usage = chunk.usage.filter(|raw| raw.get() != "null");
-    let counted = usage
-        .and_then(|raw| serde_json::from_str::<UsageMember>(raw.get()).ok())
-        .and_then(UsageMember::usage);
     let choices = chunk.choices.as_deref();
-    Answer {
-        usage: counted,
-        usage_unreadable: usage.is_some() && counted.is_none(),
-        // Azure sends a first chunk without choices too, but that one has no usage.
-        only_usage: counted.is_some() && choices.is_some_and(<[Choice<'_>]>::is_empty),
+    let mut answer = Answer {
         text: choices.unwrap_or_default().iter().flat_map(Choice::texts).collect(),
-    }
+        ..Answer::default()
+    };
+    answer.tell(chunk.usage, UsageMember::told);
+    // Azure sends a first chunk without choices too, but that one has no usage.
+    answer.only_usage = !answer.told.is_nothing() && choices.is_some_and(<[Choice<'_>]>::is_empty);
+    answer
 }
 
 #[derive(Deserialize)]
@@ -92,62 +89,15 @@ struct Called<'a> {
     arguments: Option<Cow<'a, str>>,
 }
 
-/// `usage`: cached and reasoning tokens are parts of the two totals.
-#[derive(Deserialize)]
-#[serde(default)]
-#[derive(Default)]
-struct UsageMember {
-    prompt_tokens: Whole,
-    completion_tokens: Whole,
-    total_tokens: Whole,
-    prompt_tokens_details: Option<PromptDetails>,
-    completion_tokens_details: Option<CompletionDetails>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct PromptDetails {
-    cached_tokens: Whole,
-    cache_write_tokens: Whole,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct CompletionDetails {
-    reasoning_tokens: Whole,
-}
-
-impl UsageMember {
-    /// None if neither total is told, or one of the two is nonsense.
-    fn usage(self) -> Option<Usage> {
-        if [self.prompt_tokens, self.completion_tokens].contains(&Whole::Nonsense) {
-            return None;
-        }
-        let (prompt, completion) = (self.prompt_tokens.count(), self.completion_tokens.count());
-        let total = self.total_tokens.count();
-        prompt.or(completion)?;
-        // Embedding-like answers tell the prompt and the total only.
-        let prompt = prompt.unwrap_or_else(|| total.unwrap_or(0).saturating_sub(completion.unwrap_or(0)));
-        let completion = completion.unwrap_or_else(|| total.unwrap_or(0).saturating_sub(prompt));
-        let details = self.prompt_tokens_details.unwrap_or_default();
-        let cached = details.cached_tokens.count().unwrap_or(0).min(prompt);
-        let written = details.cache_write_tokens.count().unwrap_or(0).min(prompt.saturating_sub(cached));
-        let reasoning =
-            self.completion_tokens_details.unwrap_or_default().reasoning_tokens.count().unwrap_or(0);
-        let reasoning = reasoning.min(completion);
-        Some(Usage {
-            input: prompt.saturating_sub(cached).saturating_sub(written),
-            cached_input: cached,
-            cache_write: written,
-            output: completion.saturating_sub(reasoning),
-            reasoning,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::{Told, Usage};
+
+    fn usage(answer: &Answer<'_>) -> Option<(u64, u64)> {
+        let usage = answer.told.or(Usage::default());
+        (!answer.told.is_nothing()).then(|| (usage.all_input(), usage.all_output()))
+    }
 
     #[test]
     fn a_whole_answer_gives_usage_in_separate_classes_and_its_text() {
@@ -155,9 +105,18 @@ mod tests {
             "usage":{"prompt_tokens":19,"completion_tokens":10,"total_tokens":29,"prompt_tokens_details":{"cached_tokens":8,"audio_tokens":0},
             "completion_tokens_details":{"reasoning_tokens":4}}}"#;
         let answer = read(json);
-        let usage = Usage { input: 11, cached_input: 8, cache_write: 0, output: 6, reasoning: 4 };
-        assert_eq!(answer.usage, Some(usage));
-        assert_eq!((usage.all_input(), usage.all_output()), (19, 10));
+        let told = Told {
+            input: Some(11),
+            cached_input: Some(8),
+            cache_write: Some(0),
+            audio_input: Some(0),
+            output: Some(6),
+            reasoning: Some(4),
+            audio_output: Some(0),
+            ..Told::default()
+        };
+        assert_eq!(answer.told, told);
+        assert_eq!(usage(&answer), Some((19, 10)));
         assert_eq!(answer.text, ["Hi"]);
         assert!(!answer.only_usage);
     }
@@ -171,7 +130,7 @@ mod tests {
         assert!(read(extra).only_usage);
         assert!(!read(azure_first).only_usage);
         assert!(!read(continuous).only_usage);
-        assert_eq!(read(continuous).usage.unwrap().output, 1);
+        assert_eq!(read(continuous).told.output, Some(1));
     }
 
     #[test]
@@ -183,10 +142,10 @@ mod tests {
 
     #[test]
     fn odd_usage_is_told_from_no_usage() {
-        let usage = |usage: &str| {
-            let json = format!("{{\"choices\":[],\"usage\":{usage}}}");
+        let usage = |told: &str| {
+            let json = format!("{{\"choices\":[],\"usage\":{told}}}");
             let answer = read(json.as_bytes());
-            (answer.usage.map(|usage| (usage.all_input(), usage.all_output())), answer.usage_unreadable)
+            (usage(&answer), answer.unreadable)
         };
         assert_eq!(usage("null"), (None, false));
         assert_eq!(usage(r#"{"prompt_tokens":"7","completion_tokens":2.5}"#), (Some((7, 3)), false));

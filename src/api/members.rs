@@ -8,48 +8,62 @@ use core::fmt;
 use core::ops::Range;
 use std::borrow::Cow;
 
+use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::api::Unread;
-
-/// The members looked at. A body that names one of them twice is ambiguous.
-const NAMES: [&str; 11] = [
-    "model",
-    "messages",
-    "stream",
-    "stream_options",
-    "max_tokens",
-    "max_completion_tokens",
-    "n",
-    "tools",
-    "functions",
-    "response_format",
-    "prediction",
-];
+use super::Unread;
+use super::number::Whole;
 
 /// The raw values of the members that are there.
 pub(super) struct Members<'a> {
     body: &'a [u8],
-    values: [Option<&'a RawValue>; NAMES.len()],
+    names: &'static [&'static str],
+    values: Vec<Option<&'a RawValue>>,
 }
 
 impl<'a> Members<'a> {
-    /// Reads the outermost object of `body`.
+    /// Reads the members called `names` from the outermost object of `body`.
     ///
     /// # Errors
-    /// [`Unread::Malformed`] if the body is not one JSON object, [`Unread::Ambiguous`] if it names one of the
-    /// members twice.
-    pub(super) fn read(body: &'a [u8]) -> Result<Self, Unread> {
+    /// [`Unread::Malformed`] if the body is not one JSON object, [`Unread::Ambiguous`] if it names one of them twice.
+    pub(super) fn read(body: &'a [u8], names: &'static [&'static str]) -> Result<Self, Unread> {
         let mut twice = None;
         let mut reader = serde_json::Deserializer::from_slice(body);
-        let values = reader.deserialize_map(Outermost { twice: &mut twice });
+        let values = reader.deserialize_map(Outermost { names, twice: &mut twice });
         if let Some(member) = twice {
             return Err(Unread::Ambiguous { member });
         }
         let values = values.map_err(|_| Unread::Malformed)?;
         reader.end().map_err(|_| Unread::Malformed)?;
-        Ok(Self { body, values })
+        Ok(Self { body, names, values })
+    }
+
+    /// A member as a value of its type; none if it is absent or `null`.
+    ///
+    /// # Errors
+    /// [`Unread::Malformed`] if it is of another type.
+    pub(super) fn typed<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, Unread> {
+        self.raw(name).map(serde_json::from_str).transpose().map_err(|_| Unread::Malformed)
+    }
+
+    /// A member that is text.
+    ///
+    /// # Errors
+    /// [`Unread::Malformed`] if it is of another type.
+    pub(super) fn text(&self, name: &str) -> Result<Option<Cow<'a, str>>, Unread> {
+        Ok(self.typed(name)?.map(|Text(text)| text))
+    }
+
+    /// A member that is a count. Nonsense counts as absent, because that is what an upstream makes of it, if it does not refuse
+    /// the call.
+    pub(super) fn whole(&self, name: &str) -> Option<u64> {
+        serde_json::from_str::<Whole>(self.raw(name)?).ok()?.count()
+    }
+
+    /// Whether a member is `true`.
+    pub(super) fn is_true(&self, name: &str) -> bool {
+        self.raw(name) == Some("true")
     }
 
     /// The raw JSON of a member; none if it is absent or `null`.
@@ -59,7 +73,7 @@ impl<'a> Members<'a> {
 
     /// The raw JSON of a member, `null` too.
     pub(super) fn written(&self, name: &str) -> Option<&'a str> {
-        let place = NAMES.iter().position(|known| *known == name)?;
+        let place = self.names.iter().position(|known| *known == name)?;
         self.values.get(place).copied().flatten().map(RawValue::get)
     }
 
@@ -76,21 +90,22 @@ impl<'a> Members<'a> {
 }
 
 struct Outermost<'t> {
+    names: &'static [&'static str],
     twice: &'t mut Option<&'static str>,
 }
 
 impl<'de> Visitor<'de> for Outermost<'_> {
-    type Value = [Option<&'de RawValue>; NAMES.len()];
+    type Value = Vec<Option<&'de RawValue>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let mut values = [None; NAMES.len()];
-        while let Some(Name(name)) = members.next_key()? {
-            let known = NAMES.iter().position(|known| *known == name);
-            let Some((name, value)) = known.and_then(|at| NAMES.get(at).zip(values.get_mut(at))) else {
+        let mut values = vec![None; self.names.len()];
+        while let Some(Text(name)) = members.next_key()? {
+            let known = self.names.iter().position(|known| *known == name);
+            let Some((name, value)) = known.and_then(|at| self.names.get(at).zip(values.get_mut(at))) else {
                 members.next_value::<IgnoredAny>()?;
                 continue;
             };
@@ -103,18 +118,20 @@ impl<'de> Visitor<'de> for Outermost<'_> {
     }
 }
 
-/// A member's name, borrowed from the body unless it is written with escapes.
-#[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+/// Text borrowed from the body unless it is written with escapes.
+#[derive(Deserialize)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const NAMES: &[&str] = &["model", "stream", "n", "stream_options", "max_tokens"];
+
     #[test]
     fn values_are_found_with_their_places() {
         let body = br#" { "model" : "m" , "x":[1,{"stream":true}], "stream":true}"#;
-        let members = Members::read(body).unwrap();
+        let members = Members::read(body, NAMES).unwrap();
         assert_eq!(members.raw("model"), Some("\"m\""));
         let stream = members.raw("stream").unwrap();
         assert_eq!(&body[members.place(stream)], b"true");
@@ -124,7 +141,7 @@ mod tests {
 
     #[test]
     fn null_is_as_good_as_absent_but_has_a_place() {
-        let members = Members::read(br#"{"stream_options":null}"#).unwrap();
+        let members = Members::read(br#"{"stream_options":null}"#, NAMES).unwrap();
         assert_eq!(members.raw("stream_options"), None);
         assert_eq!(members.written("stream_options"), Some("null"));
     }
@@ -137,12 +154,12 @@ mod tests {
             r#"{"model":null,"model":"b"}"#,
         ] {
             assert_eq!(
-                Members::read(body.as_bytes()).err(),
+                Members::read(body.as_bytes(), NAMES).err(),
                 Some(Unread::Ambiguous { member: "model" }),
                 "{body}"
             );
         }
-        assert!(Members::read(br#"{"user":"a","user":"b"}"#).is_ok());
+        assert!(Members::read(br#"{"user":"a","user":"b"}"#, NAMES).is_ok());
     }
 
     #[test]
@@ -160,14 +177,14 @@ mod tests {
             "\u{feff}{}",
             &deep,
         ] {
-            assert_eq!(Members::read(body.as_bytes()).err(), Some(Unread::Malformed));
+            assert_eq!(Members::read(body.as_bytes(), NAMES).err(), Some(Unread::Malformed));
         }
-        assert_eq!(Members::read(b"{\"model\":\"\xff\"}").err(), Some(Unread::Malformed));
+        assert_eq!(Members::read(b"{\"model\":\"\xff\"}", NAMES).err(), Some(Unread::Malformed));
     }
 
     #[test]
     fn depth_that_nobody_reads_does_no_harm() {
         let body = format!("{{\"x\":{}{}}}", "[".repeat(500_000), "]".repeat(500_000));
-        assert!(Members::read(body.as_bytes()).is_ok());
+        assert!(Members::read(body.as_bytes(), NAMES).is_ok());
     }
 }

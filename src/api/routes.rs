@@ -1,0 +1,136 @@
+//! Which call a request is, by its method and path.
+//!
+//! In: method and path, and what the configuration says of paths. Out: [`Call`], or none if it is not an LLM call. Not here: bodies.
+
+use super::path::Plain;
+use super::{FORMATS, Format};
+
+/// What a format's calls look like from outside.
+#[derive(Debug)]
+pub struct Endpoint {
+    method: &'static str,
+    /// How the path ends, in lower case; any prefix may come before. `{model}` stands for the model's name.
+    path_end: &'static str,
+}
+
+/// Calls by `POST` whose paths end like this.
+pub(super) const fn post(path_end: &'static str) -> Endpoint {
+    Endpoint { method: "POST", path_end }
+}
+
+/// Calls by `GET` whose paths end like this.
+pub(super) const fn get(path_end: &'static str) -> Endpoint {
+    Endpoint { method: "GET", path_end }
+}
+
+/// A request that is an LLM call.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Its format.
+    pub format: &'static Format,
+    /// The model by the path. It comes before what the body says, because it is what the upstream goes by.
+    pub model: Option<String>,
+}
+
+/// What the configuration says of paths: the format of all calls below a prefix, or none if they are not to be limited.
+#[derive(Clone, Debug, Default)]
+pub struct Routes(pub Vec<(String, Option<&'static Format>)>);
+
+/// Counting tokens is what providers do for free. No prefix makes it a call that costs something.
+const FREE: [&str; 5] = [
+    "/messages/count_tokens",
+    "/models/count-tokens:rawpredict",
+    ":counttokens",
+    "/count-tokens",
+    "/tokenize",
+];
+
+impl Routes {
+    /// The call that a request is, or none if it is not an LLM call.
+    #[must_use]
+    pub fn recognise(&self, method: &[u8], path: &[u8]) -> Option<Call> {
+        let path = Plain::of(path);
+        if FREE.iter().any(|end| path.ends_like(end).is_some()) {
+            return None;
+        }
+        let method = core::str::from_utf8(method).ok()?;
+        let found = |format: &'static Format| {
+            let mut endpoints = format.endpoints.iter().filter(|endpoint| endpoint.method == method);
+            endpoints.find_map(|endpoint| path.ends_like(endpoint.path_end))
+        };
+        if let Some((_, format)) = self.0.iter().find(|(prefix, _)| path.is_below(prefix)) {
+            let format = (*format)?;
+            let model = found(format).or_else(|| (method == "POST").then_some(None))?;
+            return Some(Call { format, model: model.map(str::to_owned) });
+        }
+        FORMATS.iter().find_map(|format| Some(Call { format, model: found(format)?.map(str::to_owned) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(method: &str, path: &str) -> Option<&'static str> {
+        Routes::default().recognise(method.as_bytes(), path.as_bytes()).map(|call| call.format.name)
+    }
+
+    #[test]
+    fn chat_completions_are_recognised_behind_any_prefix() {
+        for path in [
+            "/v1/chat/completions",
+            "/chat/completions",
+            "/v1/chat/completions?api-version=1",
+            "/openai/deployments/my-gpt/chat/completions?api-version=2024-10-21",
+            "/team/a/v1/chat/completions/",
+        ] {
+            assert_eq!(name("POST", path), Some("openai_chat"), "{path}");
+        }
+    }
+
+    #[test]
+    fn disguises_that_an_upstream_would_see_through_are_recognised() {
+        for path in [
+            "/v1/chat/comp%6Cetions",
+            "/v1/chat%2fcompletions",
+            "/V1/Chat/Completions",
+            "/v1/chat//completions",
+        ] {
+            assert_eq!(name("POST", path), Some("openai_chat"), "{path}");
+        }
+    }
+
+    #[test]
+    fn other_paths_and_methods_are_not_llm_calls() {
+        for (method, path) in [
+            ("GET", "/v1/chat/completions"),
+            ("OPTIONS", "/v1/chat/completions"),
+            ("POST", "/v1/chat/completions/chatcmpl-1"),
+            ("POST", "/v1/models"),
+            ("POST", "/"),
+            ("POST", ""),
+        ] {
+            assert_eq!(name(method, path), None, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_deployment_in_the_path_is_the_model() {
+        let path = b"/openai/deployments/My-GPT/chat/completions?api-version=2024-10-21";
+        assert_eq!(Routes::default().recognise(b"POST", path).unwrap().model.as_deref(), Some("My-GPT"));
+    }
+
+    #[test]
+    fn the_configuration_decides_below_its_prefixes_but_counting_stays_free() {
+        let chat = FORMATS.iter().copied().find(|format| format.name == "openai_chat");
+        let routes = Routes(vec![("/mine".to_owned(), chat), ("/v1/chat".to_owned(), None)]);
+        let name = |method: &str, path: &str| {
+            routes.recognise(method.as_bytes(), path.as_bytes()).map(|call| call.format.name)
+        };
+        assert_eq!(name("POST", "/mine/anything"), Some("openai_chat"));
+        assert_eq!(name("GET", "/mine/anything"), None);
+        assert_eq!(name("POST", "/mine/v1/messages/count_tokens"), None);
+        assert_eq!(name("POST", "/v1/chat/completions"), None);
+        assert_eq!(name("POST", "/other/v1/chat/completions"), Some("openai_chat"));
+    }
+}

@@ -1,0 +1,202 @@
+//! What a call used, in classes that do not overlap, whatever the provider's own convention.
+//!
+//! In: nothing. Out: [`Classes`], one value for each class; [`Usage`] and [`Told`] made of it. Not here: what a class is worth
+//! (`limits::rates`), and how providers word their usage (the formats).
+
+/// On which side of a call a class is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Tokens that the model read.
+    Input,
+    /// Tokens that the model wrote.
+    Output,
+    /// No tokens at all.
+    Other,
+}
+
+macro_rules! classes {
+    ($($(#[doc = $doc:literal])+ $field:ident: $side:ident;)*) => {
+        /// One value for each class of usage.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Classes<T> {
+            $($(#[doc = $doc])+ pub $field: T,)*
+        }
+
+        /// The classes' names, and which side of a call they belong to.
+        pub const CLASSES: Classes<(&str, Side)> = Classes { $($field: (stringify!($field), Side::$side),)* };
+
+        impl<T> Classes<Option<T>> {
+            /// The values, if every class has one.
+            pub fn all(self) -> Option<Classes<T>> {
+                Some(Classes { $($field: self.$field?,)* })
+            }
+        }
+
+        impl<T> Classes<T> {
+            /// The same classes with other values.
+            pub fn map<U>(self, mut change: impl FnMut(T) -> U) -> Classes<U> {
+                Classes { $($field: change(self.$field),)* }
+            }
+
+            /// Each class with its value here and there.
+            pub fn zip<U>(self, other: Classes<U>) -> Classes<(T, U)> {
+                Classes { $($field: (self.$field, other.$field),)* }
+            }
+
+            /// The values, in the order of the classes.
+            pub fn into_values(self) -> impl Iterator<Item = T> {
+                [$(self.$field,)*].into_iter()
+            }
+        }
+    };
+}
+
+classes! {
+    /// Text and pictures that were neither read from nor written to a cache.
+    input: Input;
+    /// Input read from a cache.
+    cached_input: Input;
+    /// Input written to a cache, for as long as the provider keeps it unless asked (Anthropic: 5 minutes).
+    cache_write: Input;
+    /// Input written to a cache for an hour.
+    cache_write_1h: Input;
+    /// Sound that the model heard.
+    audio_input: Input;
+    /// Output that is neither reasoning nor sound.
+    output: Output;
+    /// Output that the model wrote for itself.
+    reasoning: Output;
+    /// Sound that the model made.
+    audio_output: Output;
+    /// Characters of text to be spoken.
+    characters: Other;
+    /// Answered calls.
+    requests: Other;
+}
+
+/// What a call used.
+pub type Usage = Classes<u64>;
+
+/// What an answer has told of its usage so far; a class that it has not told is none.
+pub type Told = Classes<Option<u64>>;
+
+/// More tokens than any call uses: an upstream that tells more is not believed.
+const INCREDIBLE: u64 = 1 << 32;
+
+impl Usage {
+    /// Everything the model read.
+    #[must_use]
+    pub fn all_input(&self) -> u64 {
+        self.side(Side::Input)
+    }
+
+    /// Everything the model wrote.
+    #[must_use]
+    pub fn all_output(&self) -> u64 {
+        self.side(Side::Output)
+    }
+
+    /// What an answer tells that tells all of this: classes of a side that is not empty are told, zeros among them.
+    #[must_use]
+    pub fn told(self) -> Told {
+        self.map(Some)
+    }
+
+    /// Both together, class by class.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        self.zip(other).map(|(one, other)| one.saturating_add(other))
+    }
+
+    fn side(&self, side: Side) -> u64 {
+        let of_side = CLASSES.zip(*self).into_values().filter(|((_, of), _)| *of == side);
+        of_side.fold(0, |sum, (_, tokens)| sum.saturating_add(tokens))
+    }
+}
+
+impl Told {
+    /// What is known when `later` has been told, too: the later word on a class counts, because running totals are replaced and never
+    /// added up.
+    #[must_use]
+    pub fn then(self, later: Self) -> Self {
+        later.zip(self).map(|(later, earlier)| later.or(earlier))
+    }
+
+    /// Whether nothing is told.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether a number is larger than any call's.
+    #[must_use]
+    pub fn is_incredible(&self) -> bool {
+        self.into_values().flatten().any(|tokens| tokens > INCREDIBLE)
+    }
+
+    /// Whether anything is told of this side.
+    #[must_use]
+    pub fn tells(&self, side: Side) -> bool {
+        CLASSES.zip(*self).into_values().any(|((_, of), told)| of == side && told.is_some())
+    }
+
+    /// The usage, where what is told of neither input nor output is taken from what we counted: each side is taken whole, from
+    /// one source or from the other.
+    #[must_use]
+    pub fn or(self, counted: Usage) -> Usage {
+        let (input, output) = (self.tells(Side::Input), self.tells(Side::Output));
+        CLASSES.zip(self.zip(counted)).map(|((_, side), (told, counted))| match side {
+            Side::Input if input => told.unwrap_or(0),
+            Side::Output if output => told.unwrap_or(0),
+            Side::Input | Side::Output => counted,
+            Side::Other => told.unwrap_or(counted),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sides_add_up_without_what_is_no_token() {
+        let usage = Usage {
+            input: 1,
+            cached_input: 2,
+            cache_write: 4,
+            cache_write_1h: 8,
+            audio_input: 16,
+            output: 32,
+            reasoning: 64,
+            audio_output: 128,
+            characters: 1_000,
+            requests: 1,
+        };
+        assert_eq!((usage.all_input(), usage.all_output()), (31, 224));
+    }
+
+    #[test]
+    fn the_later_word_on_a_class_counts_and_classes_told_before_stay() {
+        let start = Told { input: Some(25), cached_input: Some(3), output: Some(1), ..Told::default() };
+        let end = Told { output: Some(15), ..Told::default() };
+        let told = start.then(end);
+        assert_eq!((told.input, told.cached_input, told.output), (Some(25), Some(3), Some(15)));
+    }
+
+    #[test]
+    fn a_side_that_is_not_told_is_taken_from_what_was_counted() {
+        let counted = Usage { input: 7, output: 9, characters: 5, requests: 1, ..Usage::default() };
+        let told = Told { cached_input: Some(4), ..Told::default() };
+        let usage = told.or(counted);
+        assert_eq!(
+            usage,
+            Usage { cached_input: 4, output: 9, characters: 5, requests: 1, ..Usage::default() }
+        );
+    }
+
+    #[test]
+    fn absurd_numbers_are_not_believed() {
+        assert!(Told { output: Some(u64::MAX), ..Told::default() }.is_incredible());
+        assert!(!Told { output: Some(200_000_000), ..Told::default() }.is_incredible());
+    }
+}

@@ -1,0 +1,48 @@
+//! `apis`: paths whose format is not told by how they end.
+//!
+//! In: a node of the configuration. Out: a row of [`Routes`](crate::api::Routes). Not here: how paths are recognised (`api::routes`).
+
+use crate::api::{FORMATS, Format};
+use crate::config::{Kind, Node, Section, kind, required};
+
+pub(super) static API: Section = Section::new(
+    "apis[]",
+    "What is spoken below a path, for upstreams whose paths do not end as their provider's do, and for paths that are not to be limited.",
+    &[
+        required(
+            "path_prefix",
+            Kind::Name,
+            "The path and everything below it, such as `/my/route`, in any case of letters; the first row that fits decides.",
+        ),
+        required(
+            "format",
+            Kind::Choice(&kind::names(&CHOICES)),
+            "The API format; `none` for no LLM calls, which pass untouched.",
+        ),
+    ],
+);
+
+/// Every format by its name, and none.
+static CHOICES: [(&str, Option<&Format>); FORMATS.len() + 1] = choices();
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "only runs at compile time, where a panic is a build error; iterators are not const"
+)]
+const fn choices() -> [(&'static str, Option<&'static Format>); FORMATS.len() + 1] {
+    let mut choices = [("none", None); FORMATS.len() + 1];
+    let mut index = 0;
+    while index < FORMATS.len() {
+        choices[index] = (FORMATS[index].name, Some(FORMATS[index]));
+        index += 1;
+    }
+    choices
+}
+
+pub(super) fn api(node: &Node<'_>) -> Option<(String, Option<&'static Format>)> {
+    let fields = node.section(&API);
+    let prefix = fields.read("path_prefix", kind::name);
+    let format = fields.read("format", kind::choice(&CHOICES));
+    Some((prefix?.to_ascii_lowercase(), format?))
+}
