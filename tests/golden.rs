@@ -4,14 +4,18 @@
 //! before you believe it. Bills are made by hand, and nothing writes them.
 
 mod cases;
+#[path = "../fuzz/targets.rs"]
+mod targets;
 
 use std::fs;
+use std::path::Path;
 
 use cases::{Case, Core};
 use serde_json::{Map, Value, json};
 use tollgate::api::answer::Reader;
 use tollgate::api::{Body, CLASSES, FORMATS, Routes, Usage};
 use tollgate::exchange::{Effects, Fact, Next};
+use tollgate::identity::Head;
 use tollgate::metrics;
 use tollgate::tokens::{Counter, Exactness};
 
@@ -204,5 +208,65 @@ fn text_and_tools_count_as_an_independent_counter_does() {
         let model = request["model"].as_str().unwrap();
         let independent = tollgate_rig::mock_llm::tokens::Counter::for_model(model).chat(&request);
         assert_eq!(case.json("expected.json").unwrap()["counted"]["input"], independent, "{}", case.name());
+    }
+}
+
+/// What fuzzing begins with: every golden body, behind the bytes that choose how it is read, whole and cut and with bytes changed.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for (index, format) in (0_u8..).zip(FORMATS) {
+        for case in cases::of(format) {
+            let path = case.head.header(":path").unwrap().into_owned();
+            let kind = case.answer_head.header("content-type").unwrap().into_owned();
+            let is_kind = |name: &&str| kind.starts_with(name.as_bytes());
+            let kind = targets::CONTENT_TYPES.iter().position(|name| is_kind(&name)).unwrap_or(0) as u8;
+            match target {
+                "request" => seeds.push([&[index], &*case.request].concat()),
+                "answer" => seeds.push([&[index, kind, 0, 7], &*case.answer].concat()),
+                "path" => seeds.push(path),
+                _ => {}
+            }
+        }
+    }
+    if target == "configuration" {
+        seeds
+            .push(br#"{"tiers":{"t":{"limits":[{"count":"tokens","max":"1_000","window":"1m"}]}}}"#.to_vec());
+    }
+    seeds
+}
+
+/// The seed itself, cut off at many places, and with bytes changed at many places.
+fn damaged(seed: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let places = (0..seed.len()).step_by(seed.len() / 40 + 1);
+    let cut = places.clone().map(|at| seed[..at].to_vec());
+    let changed = places.flat_map(|at| {
+        [0x00, 0x22, 0x7b, 0xff, seed[at] ^ 0x01].map(|byte| {
+            let mut seed = seed.to_vec();
+            seed[at] = byte;
+            seed
+        })
+    });
+    core::iter::once(seed.to_vec()).chain(cut).chain(changed)
+}
+
+/// `SEEDS=fuzz/corpus` writes what `make fuzz` begins with.
+#[test]
+fn no_damage_to_a_golden_body_does_harm() {
+    for (name, target) in targets::TARGETS {
+        let seeds = seeds(name);
+        assert!(!seeds.is_empty(), "{name} has no seeds");
+        if let Some(folder) = std::env::var_os("SEEDS") {
+            write_seeds(&Path::new(&folder).join(name), &seeds);
+        }
+        for seed in seeds.iter().flat_map(|seed| damaged(seed)) {
+            target(&seed);
+        }
+    }
+}
+
+fn write_seeds(folder: &Path, seeds: &[Vec<u8>]) {
+    fs::create_dir_all(folder).unwrap();
+    for (index, seed) in seeds.iter().enumerate() {
+        fs::write(folder.join(format!("golden-{index}")), seed).unwrap();
     }
 }
