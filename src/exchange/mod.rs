@@ -130,7 +130,7 @@ impl Exchange {
                 State::Sent(mut sent),
                 Event::ResponseHead { status, content_type, content_encoding, ended },
             ) => {
-                sent.read_head(status, content_type, content_encoding, &mut effects);
+                sent.read_head(status, content_type, content_encoding, means.ledger.now(), &mut effects);
                 sent.settled_if(ended, &self.config, means, &mut effects)
             }
             (State::Sent(mut sent), Event::ResponsePiece { bytes, last }) => {

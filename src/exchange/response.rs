@@ -12,6 +12,7 @@ use crate::limits::{Estimate, Granted, Reservation, Standing};
 use crate::reply;
 use crate::settings::Config;
 use crate::tiers::Tier;
+use crate::units::Timestamp;
 
 /// A call that has been sent on and holds a reservation.
 pub(super) struct Sent {
@@ -66,10 +67,11 @@ impl Sent {
         status: u16,
         content_type: Option<&[u8]>,
         content_encoding: Option<&[u8]>,
+        now: Timestamp,
         effects: &mut Effects,
     ) {
         let dialect = self.format.dialect();
-        let fields = reply::standing_fields(dialect, &self.standings);
+        let fields = reply::standing_fields(dialect, &self.standings, now);
         let is_ours = |name: &str| fields.iter().any(|(ours, _)| *ours == name);
         let theirs = reply::standing_names(dialect).filter(|name| !is_ours(name));
         effects.headers.extend(theirs.map(HeaderEdit::Remove));
