@@ -22,7 +22,7 @@ fn error_fields(Problem { cause, .. }: &Problem<'_>) -> Fields {
     if let Cause::OverBudget { wait: Some(wait), .. } = cause
         && is_worth_retrying(*wait)
     {
-        // Milliseconds; the SDKs do not look at `retry-after`, and some sleep as long as this says, however long.
+        // Milliseconds. Few AWS SDKs look at `retry-after`; of those that look at this, some sleep it through however long it is.
         fields.push(("x-amz-retry-after", wait.as_millis_ceil().max(1).to_string()));
     }
     fields
