@@ -230,7 +230,13 @@ impl Reading {
         effects.facts.push((Fact::RefusedBy, refusal.standing.limit.name.to_string()));
         effects.log = Some(self.log_line(refusal, model));
         effects.headers.clear();
-        effects.next = Next::Reply(reply::refused(self.call.format.dialect, refusal, model, means.jitter));
+        effects.next = Next::Reply(reply::refused(
+            self.call.format.dialect,
+            refusal,
+            model,
+            means.ledger.now(),
+            means.jitter,
+        ));
         State::Done
     }
 
