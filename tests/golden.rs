@@ -218,8 +218,9 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         for case in cases::of(format) {
             let path = case.head.header(":path").unwrap().into_owned();
             let kind = case.answer_head.header("content-type").unwrap().into_owned();
-            let is_kind = |name: &&str| kind.starts_with(name.as_bytes());
-            let kind = targets::CONTENT_TYPES.iter().position(|name| is_kind(&name)).unwrap_or(0) as u8;
+            let mut kinds = (0_u8..).zip(targets::CONTENT_TYPES);
+            let kind =
+                kinds.find(|(_, name)| kind.starts_with(name.as_bytes())).map_or(0, |(index, _)| index);
             match target {
                 "request" => seeds.push([&[index], &*case.request].concat()),
                 "answer" => seeds.push([&[index, kind, 0, 7], &*case.answer].concat()),
