@@ -1,16 +1,18 @@
 //! Real payloads of every API format, with what they must be counted as and charged.
 //!
-//! The cases are described in `tests/cases`. Answers are read in pieces of every size. `UPDATE=1` writes what is found; look at the difference
+//! The cases are described in `cases`. Answers are read in pieces of every size. `UPDATE=1` writes what is found; look at the difference
 //! before you believe it. Bills are made by hand, and nothing writes them.
 
 mod cases;
-#[path = "../fuzz/targets.rs"]
+mod core;
+#[path = "../../fuzz/targets.rs"]
 mod targets;
 
 use std::fs;
 use std::path::Path;
 
-use cases::{Case, Core};
+use cases::Case;
+use core::Core;
 use serde_json::{Map, Value, json};
 use tollgate::api::answer::Reader;
 use tollgate::api::{Body, CLASSES, FORMATS, Routes, Usage};
@@ -247,7 +249,7 @@ fn damaged(seed: &[u8]) -> impl Iterator<Item = Vec<u8>> {
             seed
         })
     });
-    core::iter::once(seed.to_vec()).chain(cut).chain(changed)
+    std::iter::once(seed.to_vec()).chain(cut).chain(changed)
 }
 
 /// `SEEDS=fuzz/corpus` writes what `make fuzz` begins with.
