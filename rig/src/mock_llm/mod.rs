@@ -6,12 +6,23 @@
 //! keys, limits, and anything that depends on chance or on the time of day: the same request gets the same
 //! answer.
 
+mod anthropic;
+mod azure;
 pub mod behaviour;
 mod chat_completions;
+mod completions;
+mod embeddings;
+mod images;
+mod moderations;
 mod openai;
 mod playback;
 mod received;
+mod responses;
+mod speech;
 pub mod tokens;
+mod transcriptions;
+mod usage;
+mod words;
 
 use core::time::Duration;
 use std::io::{self, Write};
@@ -105,12 +116,27 @@ impl Drop for MockLlm {
 }
 
 /// The API formats, the first that serves a path answers it.
-const FORMATS: &[Format] = &[chat_completions::FORMAT, openai::MODELS];
+const FORMATS: &[Format] = &[
+    azure::CHAT,
+    chat_completions::FORMAT,
+    completions::FORMAT,
+    responses::CREATE,
+    responses::RETRIEVE,
+    responses::INPUT_TOKENS,
+    embeddings::FORMAT,
+    speech::FORMAT,
+    transcriptions::FORMAT,
+    images::FORMAT,
+    moderations::FORMAT,
+    anthropic::MESSAGES,
+    anthropic::COUNT_TOKENS,
+    openai::MODELS,
+];
 
 /// What the mock needs to know of an API format.
 struct Format {
     serves: fn(&Method, path: &str) -> bool,
-    answer: fn(&Behaviour, body: &[u8]) -> Answer,
+    answer: fn(&Behaviour, &Received) -> Answer,
     error: fn(StatusCode, message: &str) -> Answer,
 }
 
@@ -119,17 +145,18 @@ struct Answer {
     status: StatusCode,
     content_type: &'static str,
     /// A single one unless streamed.
-    chunks: Vec<String>,
+    chunks: Vec<Bytes>,
     streamed: bool,
 }
 
 impl Answer {
     fn whole(status: StatusCode, json: String) -> Self {
-        Self { status, content_type: "application/json", chunks: vec![json], streamed: false }
+        Self { status, content_type: "application/json", chunks: vec![json.into()], streamed: false }
     }
 
     fn events(status: StatusCode, events: Vec<String>) -> Self {
-        Self { status, content_type: "text/event-stream; charset=utf-8", chunks: events, streamed: true }
+        let chunks = events.into_iter().map(Bytes::from).collect();
+        Self { status, content_type: "text/event-stream; charset=utf-8", chunks, streamed: true }
     }
 }
 
@@ -190,12 +217,14 @@ async fn respond(request: Request<Incoming>, records: &Records) -> Response<Play
         }
         // Nothing to count: what benchmarks ask for, so the shortest way.
         (Some(format), _) if behaviour.usage.is_some() || behaviour.no_usage => {
-            (format.answer)(&behaviour, &received.body)
+            (format.answer)(&behaviour, &received)
         }
         (Some(format), _) => {
-            let (wish, body, answer) = (behaviour.clone(), received.body.clone(), format.answer);
+            let (wish, answer) = (behaviour.clone(), format.answer);
             // A long prompt takes a while to count: not on the thread that moves other calls' chunks.
-            tokio::task::spawn_blocking(move || answer(&wish, &body)).await.expect("an answer can be made")
+            tokio::task::spawn_blocking(move || answer(&wish, &received))
+                .await
+                .expect("an answer can be made")
         }
     };
     play(answer, &behaviour, witness)
@@ -203,11 +232,7 @@ async fn respond(request: Request<Incoming>, records: &Records) -> Response<Play
 
 /// Gives an answer its bytes and its timing.
 fn play(answer: Answer, behaviour: &Behaviour, witness: Witness) -> Response<Playback> {
-    let chunks: Vec<Bytes> = if behaviour.gzip {
-        compress(&answer.chunks)
-    } else {
-        answer.chunks.into_iter().map(Bytes::from).collect()
-    };
+    let chunks = if behaviour.gzip { compress(&answer.chunks) } else { answer.chunks };
     let length: usize = chunks.iter().map(Bytes::len).sum();
     let writes = match behaviour.split_bytes {
         None => chunks,
@@ -240,12 +265,12 @@ fn play(answer: Answer, behaviour: &Behaviour, witness: Witness) -> Response<Pla
 }
 
 /// One gzip stream over all chunks, flushed after each so that each can be read when it arrives.
-fn compress(chunks: &[String]) -> Vec<Bytes> {
+fn compress(chunks: &[Bytes]) -> Vec<Bytes> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     let mut written: Vec<Bytes> = chunks
         .iter()
         .map(|chunk| {
-            encoder.write_all(chunk.as_bytes()).and_then(|()| encoder.flush()).expect("writing to memory");
+            encoder.write_all(chunk).and_then(|()| encoder.flush()).expect("writing to memory");
             Bytes::from(core::mem::take(encoder.get_mut()))
         })
         .collect();
