@@ -70,8 +70,8 @@ impl Prompt<'_> {
 
 /// The prompts of `value`: one text or list of ids, or a list of either; none if it is something else.
 pub(super) fn prompts(value: &Value) -> Option<Vec<Prompt<'_>>> {
-    let one = |value| match value {
-        &Value::String(ref text) => Some(Prompt::Text(text)),
+    let one = |value: &Value| match value {
+        Value::String(text) => Some(Prompt::Text(text)),
         Value::Array(ids) if ids.iter().all(Value::is_u64) => Some(Prompt::Ids(ids.len())),
         _ => None,
     };
