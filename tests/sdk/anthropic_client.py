@@ -47,7 +47,7 @@ def messages_stream(client, model):
 
 def request(model):
     question = [{"role": "user", "content": QUESTION}]
-    return {"model": model or "claude-sonnet-4-5", "messages": question, "max_tokens": MAX_TOKENS}
+    return {"model": model or "claude-opus-5-5", "messages": question, "max_tokens": MAX_TOKENS}
 
 
 if __name__ == "__main__":
