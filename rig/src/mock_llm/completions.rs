@@ -70,16 +70,19 @@ impl Prompt<'_> {
 
 /// The prompts of `value`: one text or list of ids, or a list of either; none if it is something else.
 pub(super) fn prompts(value: &Value) -> Option<Vec<Prompt<'_>>> {
-    let one = |value| match value {
-        &Value::String(ref text) => Some(Prompt::Text(text)),
-        Value::Array(ids) if ids.iter().all(Value::is_u64) => Some(Prompt::Ids(ids.len())),
-        _ => None,
-    };
     match value {
         // A completion without a prompt starts with the token that ends a text.
         Value::Null => Some(vec![Prompt::Ids(1)]),
-        Value::Array(list) if !list.iter().all(Value::is_u64) => list.iter().map(one).collect(),
-        single => one(single).map(|prompt| vec![prompt]),
+        Value::Array(list) if !list.iter().all(Value::is_u64) => list.iter().map(prompt).collect(),
+        single => prompt(single).map(|prompt| vec![prompt]),
+    }
+}
+
+fn prompt(value: &Value) -> Option<Prompt<'_>> {
+    match value {
+        Value::String(text) => Some(Prompt::Text(text)),
+        Value::Array(ids) if ids.iter().all(Value::is_u64) => Some(Prompt::Ids(ids.len())),
+        _ => None,
     }
 }
 

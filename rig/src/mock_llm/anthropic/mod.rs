@@ -165,11 +165,11 @@ impl Message {
 
     /// All of it but the usage.
     fn whole(&self) -> Value {
-        let content = self.blocks.iter().map(Block::whole).collect();
-        self.envelope(content, Some(self.stop_reason))
+        let content: Vec<_> = self.blocks.iter().map(Block::whole).collect();
+        self.envelope(&content, Some(self.stop_reason))
     }
 
-    fn envelope(&self, content: Vec<Value>, stop_reason: Option<&str>) -> Value {
+    fn envelope(&self, content: &[Value], stop_reason: Option<&str>) -> Value {
         json!({
             "id": "msg_mock",
             "type": "message",

@@ -11,7 +11,7 @@ use super::{Behaviour, Block, INPUT, Message, SIGNATURE, TOOL_USE_ID, openai};
 impl Message {
     /// All events.
     pub(super) fn events(&self, behaviour: &Behaviour) -> Vec<String> {
-        let opening = self.opening_usage.within(self.envelope(Vec::new(), None));
+        let opening = self.opening_usage.within(self.envelope(&[], None));
         let start = json!({ "type": "message_start", "message": opening });
         let mut events = vec![event(&start, &self.opening_usage.write(&start))];
         for (index, block) in self.blocks.iter().enumerate() {
