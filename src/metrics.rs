@@ -1,7 +1,8 @@
 //! What operators can see in numbers: one row per metric, from which the reference is generated.
 //!
-//! In: nothing. Out: [`Metric`]s and [`Count`]s, the increments that the exchange asks for. Not here: how the host
-//! keeps them. All are counters that only grow, because gauges of several workers overwrite each other.
+//! In: nothing. Out: [`Metric`]s and [`Count`]s, the reports that the exchange makes. Not here: how the host
+//! keeps them. All but one are counters that only grow, because gauges of several workers overwrite each other: a gauge
+//! may only show what all workers share, so that whoever writes last is right.
 
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -13,10 +14,21 @@ use crate::limits::Ledger;
 pub struct Metric {
     /// Its name in Prometheus.
     pub name: &'static str,
+    /// What becomes of the numbers that are reported.
+    pub kind: Kind,
     /// The labels it carries.
     pub labels: &'static [Label],
     /// What it counts, with its unit.
     pub meaning: &'static str,
+}
+
+/// What becomes of the numbers that are reported of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// They are added up.
+    Counter,
+    /// The last one is shown.
+    Gauge,
 }
 
 /// What a metric can be told apart by.
@@ -45,11 +57,22 @@ impl Label {
     }
 }
 
+/// A row is a counter unless it says what else it is.
+macro_rules! kind {
+    () => {
+        Kind::Counter
+    };
+    ($kind:ident) => {
+        Kind::$kind
+    };
+}
+
 macro_rules! metrics {
-    ($($ident:ident $name:literal [$($label:ident)*] $meaning:literal;)*) => {
+    ($($ident:ident $name:literal [$($label:ident)*] $($kind:ident)? $meaning:literal;)*) => {
         $(
             #[doc = $meaning]
-            pub static $ident: Metric = Metric { name: $name, labels: &[$(Label::$label),*], meaning: $meaning };
+            pub static $ident: Metric =
+                Metric { name: $name, kind: kind!($($kind)?), labels: &[$(Label::$label),*], meaning: $meaning };
         )*
         /// Every metric, in the order of the reference.
         pub static METRICS: &[&Metric] = &[$(&$ident),*];
@@ -73,6 +96,8 @@ metrics! {
         "Calls that left a budget used beyond its `warn_at`.";
     ESTIMATE_ERROR "tollgate_estimate_error_tokens_total" [Model Kind]
         "Input tokens by which the count before the call differs from the usage told after it: `over` or `under`.";
+    INPUT_SCALE "tollgate_input_scale_percent" [Model] Gauge
+        "A gauge: as how many of a model's tokens one token of `o200k_base` is counted, in percent, for models without a public tokenizer: the `scale` of `counting.models`, or what is known of the family, times what was learned from answers. All workers share what was learned; it is shown as of the last call that taught something.";
     USAGE_MISSING "tollgate_usage_missing_total" [Model Kind]
         "Successful answers without usage: `absent` and `unreadable` are charged by their text, `encoded` (in a coding that is not known, or broken) and `pending` (to be asked for by another call) by the reservation.";
     UNREAD "tollgate_unread_bodies_total" [Kind]
@@ -91,14 +116,14 @@ metrics! {
         "Budgets that could not be read or written: on `reserve` the call is refused, on `settle` the reservation stays charged.";
 }
 
-/// One increment of a metric.
+/// One report to a metric.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Count {
     /// The metric.
     pub metric: &'static Metric,
     /// Values for [`Metric::labels`]; those that the metric does not have are ignored.
     pub labels: Labels,
-    /// By how much; zero is not reported.
+    /// By how much a counter grows, or what a gauge shows; zero is not reported.
     pub by: u64,
 }
 
@@ -200,7 +225,7 @@ const fn plain(letter: char) -> char {
 #[must_use]
 pub fn markdown() -> String {
     let mut text = String::from("| metric | labels | counts |\n|---|---|---|\n");
-    for Metric { name, labels, meaning } in METRICS {
+    for Metric { name, labels, meaning, kind: _ } in METRICS {
         let labels: Vec<_> = labels.iter().map(|label| format!("`{}`", label.name())).collect();
         let _ = writeln!(text, "| `{name}` | {} | {meaning} |", labels.join(", "));
     }
@@ -255,11 +280,9 @@ mod tests {
     #[test]
     fn names_are_distinct_and_follow_prometheus() {
         for metric in METRICS {
-            assert!(
-                metric.name.starts_with("tollgate_") && metric.name.ends_with("_total"),
-                "{}",
-                metric.name
-            );
+            let is_total = metric.name.ends_with("_total");
+            assert!(metric.name.starts_with("tollgate_"), "{}", metric.name);
+            assert_eq!(is_total, metric.kind == Kind::Counter, "{}", metric.name);
             assert_eq!(METRICS.iter().filter(|other| other.name == metric.name).count(), 1);
         }
     }

@@ -159,7 +159,9 @@ impl Reading {
     ) -> State {
         let model = self.call.model.clone().or_else(|| request.model.as_deref().map(str::to_owned));
         let model = model.unwrap_or_default();
-        let input = means.counter.prompt(&request.prompt, &model, &config.counting.exactness).usage();
+        let counted = means.counter.prompt(&request.prompt, &model, &config.counting.exactness);
+        let correction = config.counting.calibration.factor(&model, means.ledger);
+        let input = counted.scaled(correction).usage();
         // What providers give for nothing has no price per call either.
         let requests = u64::from(self.call.format.body != Body::Free);
         let reserve = &config.counting.output_reserve;
@@ -177,8 +179,10 @@ impl Reading {
         } else {
             (None, request.ask_for_usage.is_some())
         };
-        let state = self.reserve(&model, estimate, edit.is_some(), means, effects);
-        if matches!(state, State::Sent(_)) {
+        let is_whole = estimate.exact && !request.known.is_some_and(|known| known.all_input() > 0);
+        let mut state = self.reserve(&model, estimate, edit.is_some(), means, effects);
+        if let State::Sent(sent) = &mut state {
+            sent.uncorrected = is_whole.then_some(counted);
             effects.count(&metrics::EDITS_SKIPPED, &Labels::default(), u64::from(skipped));
             effects.body = edit;
         }

@@ -13,6 +13,7 @@ use crate::limits::{Estimate, Granted, Reservation, Standing};
 use crate::reply;
 use crate::settings::Config;
 use crate::tiers::Tier;
+use crate::tokens::Counted;
 use crate::units::Timestamp;
 
 /// A call that has been sent on and holds a reservation.
@@ -23,6 +24,8 @@ pub(super) struct Sent {
     pub(super) estimate: Estimate,
     pub(super) reservation: Reservation,
     pub(super) outcome: Outcome,
+    /// What was counted of the input, before any correction, if that was all of it.
+    pub(super) uncorrected: Option<Counted>,
     format: &'static Format,
     standings: Vec<Standing>,
     hide_usage: bool,
@@ -57,6 +60,7 @@ impl Sent {
             estimate,
             reservation,
             outcome,
+            uncorrected: None,
             format,
             standings,
             hide_usage,

@@ -9,8 +9,10 @@ use crate::api::answer::Found;
 use crate::api::{CLASSES, Side, Usage};
 use crate::metrics::{self, Labels};
 use crate::reply::usd;
-use crate::settings::{Config, OnAbort};
+use crate::settings::{Config, Counting, OnAbort};
 use crate::tokens::by_length;
+
+const PPM_PER_PERCENT: u64 = 10_000;
 
 /// What a call is charged.
 enum Charge {
@@ -47,6 +49,7 @@ impl Sent {
         effects.count(&metrics::CALLS, &self.labels(kind), 1);
         if let Charge::Told(usage) = charge {
             self.compare(&usage, effects);
+            self.calibrate(&usage, config, means, effects);
             if !self.estimate.output_is_known {
                 let (reserve, output) = (&config.counting.output_reserve, usage.all_output());
                 reserve.observe(&self.model, &self.tier.name, output, means.ledger);
@@ -123,7 +126,9 @@ impl Sent {
             // A document without readable text: by its length, which overstates rather than forgives.
             by_length(bytes)
         } else {
-            means.counter.written(&found.text, found.more_text, &self.model, &config.counting.exactness).0
+            let Counting { exactness, calibration, .. } = &config.counting;
+            let written = means.counter.written(&found.text, found.more_text, &self.model, exactness);
+            calibration.factor(&self.model, means.ledger).of(written.0)
         };
         Usage { output: told.output.saturating_add(written.saturating_sub(told.all_output())), ..told }
     }
@@ -133,6 +138,21 @@ impl Sent {
         let (counted, used) = (self.estimate.known.all_input(), usage.all_input());
         let kind = if counted > used { "over" } else { "under" };
         effects.count(&metrics::ESTIMATE_ERROR, &self.labels(kind), counted.abs_diff(used));
+    }
+
+    /// Learns by how much the text of the input was miscounted, if the answer tells its input.
+    fn calibrate(&self, usage: &Usage, config: &Config, means: &Means<'_>, effects: &mut Effects) {
+        let Some(counted) = &self.uncorrected else { return };
+        if !self.found().is_some_and(|(found, _)| found.told.tells(Side::Input)) {
+            return;
+        }
+        let Counting { exactness, calibration, .. } = &config.counting;
+        let learned = calibration.observe(&self.model, counted, usage.all_input(), means.ledger);
+        // Models without a label of their own would overwrite each other's.
+        if let Some(factor) = learned.filter(|_| *self.label == *self.model) {
+            let scale = factor.of(exactness.scale(&self.model).ppm);
+            effects.count(&metrics::INPUT_SCALE, &self.labels(""), scale.div_ceil(PPM_PER_PERCENT));
+        }
     }
 
     fn report(&self, usage: &Usage, config: &Config, effects: &mut Effects) {

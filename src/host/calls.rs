@@ -109,6 +109,7 @@ mod import {
         ) -> u32;
         pub(super) fn proxy_define_metric(kind: u32, name: *const u8, size: usize, id: *mut u32) -> u32;
         pub(super) fn proxy_increment_metric(id: u32, by: i64) -> u32;
+        pub(super) fn proxy_record_metric(id: u32, value: u64) -> u32;
     }
 
     #[link(wasm_import_module = "wasi_snapshot_preview1")]
@@ -302,12 +303,25 @@ fn serialized(headers: &[(&str, String)]) -> Vec<u8> {
     out
 }
 
-/// Makes a counter.
-pub(super) fn define_counter(name: &str) -> Result<u32, Status> {
+/// What a metric does with numbers: `proxy_metric_type_t`.
+#[derive(Clone, Copy)]
+pub(super) enum MetricType {
+    Counter = 0,
+    Gauge = 1,
+}
+
+/// Makes a metric.
+pub(super) fn define_metric(kind: MetricType, name: &str) -> Result<u32, Status> {
     let mut id = 0;
     // SAFETY: the string outlives the call; the host writes a number.
-    answer(unsafe { import::proxy_define_metric(0, name.as_ptr(), name.len(), &raw mut id) })?;
+    answer(unsafe { import::proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) })?;
     Ok(id)
+}
+
+/// Has a gauge show a value.
+pub(super) fn record(gauge: u32, value: u64) -> Result<(), Status> {
+    // SAFETY: no memory is passed.
+    answer(unsafe { import::proxy_record_metric(gauge, value) })
 }
 
 /// Counts; the host refuses 0.

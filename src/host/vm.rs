@@ -7,9 +7,9 @@ use core::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::calls::{self, Level};
+use super::calls::{self, Level, MetricType};
 use super::lines::shared_once;
-use crate::metrics::{Count, ModelLabels};
+use crate::metrics::{Count, Kind, ModelLabels};
 use crate::store::KeyHasher;
 use crate::tokens::Counter;
 use crate::units::Timestamp;
@@ -79,20 +79,28 @@ impl Vm {
         u32::try_from(dice >> 32).unwrap_or_default()
     }
 
-    /// Adds to a metric.
+    /// Adds to a counter, or sets a gauge.
     pub(super) fn count(&self, count: &Count) {
         let Ok(mut counters) = self.counters.try_borrow_mut() else { return };
         let Counters { by_name, name } = &mut *counters;
         count.write_name(name);
+        let kind = match count.metric.kind {
+            Kind::Counter => MetricType::Counter,
+            Kind::Gauge => MetricType::Gauge,
+        };
         let known = by_name.get(name.as_str()).copied();
         let id = known.or_else(|| {
-            let id = (by_name.len() < MOST_SERIES).then(|| calls::define_counter(name).ok()).flatten()?;
+            let id =
+                (by_name.len() < MOST_SERIES).then(|| calls::define_metric(kind, name).ok()).flatten()?;
             by_name.insert(name.clone(), id);
             Some(id)
         });
         if let Some(id) = id {
             // A count that the host refuses is not worth a call.
-            let _ = calls::increment(id, count.by);
+            let _ = match kind {
+                MetricType::Counter => calls::increment(id, count.by),
+                MetricType::Gauge => calls::record(id, count.by),
+            };
         }
     }
 }

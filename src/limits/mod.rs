@@ -9,6 +9,7 @@
 //! which tier a call has (`tiers`), what a refusal looks like (`reply`), where budgets are kept (`store`).
 
 pub mod budget;
+mod calibration;
 mod counted;
 mod ledger;
 mod limit;
@@ -19,6 +20,7 @@ mod token_bucket;
 mod window;
 
 pub use budget::{Algorithm, Shape, Wait};
+pub use calibration::{Calibration, FARTHEST};
 pub use counted::{COUNTED, Counted, Unit, counted};
 pub use ledger::{Ledger, Tally};
 pub use limit::{BUILT_IN_DIMENSIONS, Estimate, Limit, Standing, Subject};

@@ -4,7 +4,7 @@
 
 use crate::api::Classes;
 use crate::config::{Glob, Kind, Node, Ratio, Section, kind, optional, required, with_default};
-use crate::limits::{OutputReserve, Weights};
+use crate::limits::{Calibration, OutputReserve, Weights};
 use crate::tokens::Exactness;
 use crate::units::Tokens;
 
@@ -13,6 +13,8 @@ use crate::units::Tokens;
 pub struct Counting {
     /// Text to tokens.
     pub exactness: Exactness,
+    /// Whether counts of models without a public tokenizer are corrected.
+    pub calibration: Calibration,
     /// The largest body that is held, in bytes.
     pub hold_up_to: u64,
     /// Classes of tokens to `tokens`.
@@ -79,6 +81,12 @@ pub(super) static COUNTING: Section = Section::new(
             "Models that are counted in their own way; the first row that matches decides.",
         ),
         with_default(
+            "calibrate",
+            Kind::Flag,
+            "true",
+            "Correct the counts of models without a public tokenizer: learn, per model, how many tokens of input its answers report for each one counted of text, and multiply later counts of text by that, between 0.5 and 2. Learned from calls that are counted whole, without pictures, sound or documents; forgotten after a day without one. The metric `tollgate_input_scale_percent` shows what comes of it.",
+        ),
+        with_default(
             "output_reserve",
             Kind::Section(&OUTPUT_RESERVE),
             "{}",
@@ -121,8 +129,8 @@ pub(super) static MODEL: Section = Section::new(
         optional(
             "scale",
             Kind::Ratio,
-            "by what is known of the model",
-            "How many of their tokens one token of `o200k_base` is, for models without a public tokenizer.",
+            "by what is known of the model's family",
+            "How many of their tokens one token of `o200k_base` is, for models without a public tokenizer: 1.2 for Claude up to 4.6 and 1.55 after it, 1.1 for Gemini, Mistral, Cohere and DeepSeek, 1.05 for Llama and Qwen, 1 for names that tell no family, unless it is set here. `calibrate` corrects it.",
         ),
         with_default(
             "multiplier",
@@ -164,6 +172,7 @@ pub(super) fn counting(node: &Node<'_>) -> Option<Counting> {
     let hold_up_to = fields.read("hold_up_to", kind::size);
     let weights = fields.read("weights", weights);
     let models = fields.read("models", kind::list(model));
+    let calibrate = fields.read("calibrate", kind::flag);
     let output_reserve = fields.read("output_reserve", output_reserve);
     let on_abort = fields.read("on_abort", kind::choice(&ON_ABORT));
     let mut scales = Vec::new();
@@ -174,6 +183,7 @@ pub(super) fn counting(node: &Node<'_>) -> Option<Counting> {
     }
     Some(Counting {
         exactness: Exactness { exact_up_to: exact_up_to?, scales },
+        calibration: Calibration { on: calibrate? },
         hold_up_to: hold_up_to?,
         weights: weights?,
         multipliers,

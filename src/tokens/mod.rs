@@ -8,11 +8,12 @@
 //! In: a text and its encoding; an image's size and its model. Out: [`Tokens`]. The tables are constants
 //! of the binary (`build.rs` derives them from the tiktoken-rs crate, which is also what tests compare
 //! with), so that a new VM has nothing to build. Frames, functions and other things that are counted by rule are in
-//! `prompt`. Not here: what the tokens cost.
+//! `prompt`; what is known of models without a public tokenizer is in `family`. Not here: what the tokens cost.
 
 mod bpe;
 mod cache;
 mod encoding;
+mod family;
 mod images;
 mod layout;
 mod prompt;
@@ -24,6 +25,7 @@ mod tests;
 pub use bpe::Scratch;
 pub use cache::{CountCache, SHORTEST_REMEMBERED};
 pub use encoding::Encoding;
+pub use family::has_public_tokenizer;
 pub use images::{Detail, UNKNOWN_SIZE, image_tokens};
 pub use prompt::{Counted, Exactness, by_length, encoding};
 

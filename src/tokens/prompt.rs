@@ -1,13 +1,15 @@
-//! How many tokens a prompt is: texts by their encoding, frames, functions, pictures, sound and files by rule.
+//! How many tokens a prompt is: texts by their encoding, frames, functions, pictures, sound, video and documents by rule.
 //!
-//! In: a [`Prompt`] and its model. Out: [`Tokens`]. Not here: text to tokens (`encoding`), pictures (`images`).
+//! In: a [`Prompt`] and its model. Out: [`Tokens`]. Not here: text to tokens (`encoding`), pictures (`images`), what
+//! each family takes for a second or a page (`family`).
 //!
 //! The rules for frames and functions are OpenAI's own, published in its cookbook ("How to count tokens with
 //! tiktoken", functions `num_tokens_from_messages` and `num_tokens_for_tools`).
 
 use super::Counter;
 use super::encoding::Encoding;
-use super::images::{Detail, UNKNOWN_SIZE, image_tokens};
+use super::family::Family;
+use super::images::{self, Detail, UNKNOWN_SIZE};
 use crate::api::{Function, Image, Piece, Prompt, Property, Usage};
 use crate::config::{Glob, Ratio};
 use crate::units::Tokens;
@@ -17,8 +19,8 @@ use crate::units::Tokens;
 pub struct Exactness {
     /// So many bytes of a prompt's text are tokenized; the rest is taken to have as many tokens per byte.
     pub exact_up_to: u64,
-    /// For models without a public tokenizer: how many of theirs are one token of `o200k_base`. The first row that
-    /// matches decides.
+    /// How many of a model's tokens one token of `o200k_base` is, where it is not what is known of the model's family. The
+    /// first row that matches decides.
     pub scales: Vec<(Glob, Ratio)>,
 }
 
@@ -42,21 +44,26 @@ const PER_CHOICE: u64 = 3;
 /// Closes the list of functions.
 const FUNCTIONS_END: u64 = 12;
 
-/// Sound is one token per 100 ms (OpenAI, Realtime guide, "Managing costs").
-const AUDIO_TOKENS_PER_SECOND: u64 = 10;
 /// 16-bit samples at 24 kHz, which is what OpenAI's raw formats are.
-const RAW_AUDIO_BYTES_PER_SECOND: u64 = 48_000;
+const RAW_SOUND_BYTES_PER_SECOND: u64 = 48_000;
 /// 128 kbit/s, the usual rate of MP3; assumed, and settled by usage.
-const COMPRESSED_AUDIO_BYTES_PER_SECOND: u64 = 16_000;
+const COMPRESSED_SOUND_BYTES_PER_SECOND: u64 = 16_000;
 
-/// Assumed of a document whose contents are not in the request, and of each 100 kB of one that is: a page or two of
-/// text and picture. Settled by usage.
-const FILE_TOKENS: u64 = 2_000;
-const FILE_BYTES: u64 = 100_000;
+/// 1 Mbit/s, a low rate for video, and so more seconds than there are; assumed, and settled by usage.
+const VIDEO_BYTES_PER_SECOND: u64 = 125_000;
+/// Assumed of a video whose contents are not in the request: a minute.
+const UNKNOWN_VIDEO_BYTES: u64 = 60 * VIDEO_BYTES_PER_SECOND;
+
+/// Assumed of a page, because pages could be counted only in the decoded document; one whose contents are not in the
+/// request is taken to have one. Settled by usage.
+const BYTES_PER_PAGE: u64 = 100_000;
 
 impl Exactness {
-    fn scale(&self, model: &str) -> Ratio {
-        self.scales.iter().find(|(pattern, _)| pattern.matches(model)).map_or(Ratio::ONE, |(_, scale)| *scale)
+    /// How many of a model's tokens one token of the encoding is that it is counted by: as configured, or as known of its family.
+    #[must_use]
+    pub fn scale(&self, model: &str) -> Ratio {
+        let configured = self.scales.iter().find(|(pattern, _)| pattern.matches(model));
+        configured.map_or_else(|| Family::of(model).scale, |(_, scale)| *scale)
     }
 }
 
@@ -75,9 +82,17 @@ pub struct Counted {
     pub ruled: Tokens,
     /// Sound, by its length.
     pub audio: Tokens,
+    /// Whether any of it was assumed rather than counted: pictures, sound, video, documents, text that is not at hand.
+    pub assumed: bool,
 }
 
 impl Counted {
+    /// The same with so many times the text.
+    #[must_use]
+    pub fn scaled(self, factor: Ratio) -> Self {
+        Self { text: Tokens(factor.of(self.text.0)), ..self }
+    }
+
     /// The same as usage.
     #[must_use]
     pub fn usage(self) -> Usage {
@@ -92,16 +107,19 @@ impl Counter {
             counter: self,
             encoding: encoding(model),
             model,
+            family: Family::of(model),
             exact_bytes: exactness.exact_up_to,
             text: Tokens::ZERO,
             audio: Tokens::ZERO,
+            assumed: false,
             counted_bytes: 0,
             further_bytes: 0,
         };
         let ruled = counting.pieces(&prompt.0);
         let text = counting.text + counting.further();
+        let assumed = counting.assumed || counting.further_bytes > 0;
         let audio = counting.audio;
-        Counted { text: Tokens(exactness.scale(model).of(text.0)), ruled, audio }
+        Counted { text: Tokens(exactness.scale(model).of(text.0)), ruled, audio, assumed }
     }
 
     /// The tokens of a text that a model wrote, of which `more` bytes are not at hand.
@@ -121,10 +139,12 @@ struct Counting<'c> {
     counter: &'c mut Counter,
     encoding: Encoding,
     model: &'c str,
+    family: &'static Family,
     /// How many bytes of text may still be tokenized.
     exact_bytes: u64,
     text: Tokens,
     audio: Tokens,
+    assumed: bool,
     counted_bytes: u64,
     further_bytes: u64,
 }
@@ -142,20 +162,15 @@ impl Counting<'_> {
                 }
                 Piece::Name => PER_NAME,
                 Piece::ToolCall => PER_TOOL_CALL,
-                Piece::Image(Image { size, low_detail }) => {
-                    let detail = if *low_detail { Detail::Low } else { Detail::Auto };
-                    let (width, height) = size.unwrap_or(UNKNOWN_SIZE);
-                    image_tokens(self.model, width, height, detail).0
-                }
+                Piece::Image(image) => self.picture(image),
                 Piece::Audio { bytes, raw } => {
                     let rate =
-                        if *raw { RAW_AUDIO_BYTES_PER_SECOND } else { COMPRESSED_AUDIO_BYTES_PER_SECOND };
-                    self.audio += Tokens(bytes.saturating_mul(AUDIO_TOKENS_PER_SECOND).div_ceil(rate));
+                        if *raw { RAW_SOUND_BYTES_PER_SECOND } else { COMPRESSED_SOUND_BYTES_PER_SECOND };
+                    self.sound(*bytes, rate);
                     0
                 }
-                Piece::File { bytes } | Piece::Video { bytes } => {
-                    bytes.map_or(1, |bytes| bytes.div_ceil(FILE_BYTES)).saturating_mul(FILE_TOKENS)
-                }
+                Piece::Video { bytes } => self.video(bytes.unwrap_or(UNKNOWN_VIDEO_BYTES)),
+                Piece::File { bytes } => self.document(bytes.unwrap_or(BYTES_PER_PAGE)),
                 Piece::Function(function) => {
                     functions = true;
                     self.function(function)
@@ -170,6 +185,7 @@ impl Counting<'_> {
                     0
                 }
                 Piece::Unread(bytes) => {
+                    self.assumed = true;
                     self.add_text(&String::from_utf8_lossy(bytes));
                     0
                 }
@@ -178,6 +194,29 @@ impl Counting<'_> {
         ruled
             + Tokens(if messages { ANSWER_PRIMER } else { 0 })
             + Tokens(if functions { FUNCTIONS_END } else { 0 })
+    }
+
+    fn picture(&mut self, Image { size, low_detail }: &Image) -> u64 {
+        self.assumed = true;
+        let detail = if *low_detail { Detail::Low } else { Detail::Auto };
+        let (width, height) = size.unwrap_or(UNKNOWN_SIZE);
+        images::picture(self.family, self.model, width, height, detail).0
+    }
+
+    fn sound(&mut self, bytes: u64, bytes_per_second: u64) {
+        self.assumed = true;
+        self.audio += Tokens(at_rate(self.family.sound, bytes, bytes_per_second));
+    }
+
+    /// A video's pictures; its sound is added to the other sound.
+    fn video(&mut self, bytes: u64) -> u64 {
+        self.sound(bytes, VIDEO_BYTES_PER_SECOND);
+        at_rate(self.family.video, bytes, VIDEO_BYTES_PER_SECOND)
+    }
+
+    fn document(&mut self, bytes: u64) -> u64 {
+        self.assumed = true;
+        bytes.div_ceil(BYTES_PER_PAGE).max(1).saturating_mul(self.family.page)
     }
 
     fn function(&mut self, function: &Function<'_>) -> u64 {
@@ -219,6 +258,11 @@ impl Counting<'_> {
         let scaled = u128::from(self.text.0).saturating_mul(u128::from(self.further_bytes));
         Tokens(u64::try_from(scaled.div_ceil(u128::from(self.counted_bytes))).unwrap_or(u64::MAX))
     }
+}
+
+/// So many tokens for each second of so many bytes.
+fn at_rate(tokens_per_second: u64, bytes: u64, bytes_per_second: u64) -> u64 {
+    bytes.saturating_mul(tokens_per_second).div_ceil(bytes_per_second.max(1))
 }
 
 /// A description as the cookbook counts it: without the full stop at its end.

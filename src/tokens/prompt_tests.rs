@@ -86,12 +86,19 @@ fn text_beyond_the_exact_part_is_scaled_from_it() {
 
 #[test]
 fn the_text_of_models_without_a_public_tokenizer_is_scaled() {
-    let body = r#"{"model":"claude-x","messages":[{"role":"user","content":"Hello there, how are you?"}]}"#;
-    let plain = tokens(body);
-    let scales = vec![(Glob::new("claude-*"), Ratio { ppm: 1_200_000 })];
+    let tokens = |exactness: &Exactness, model: &str| {
+        let text = "Hello there, how are you?".repeat(20);
+        let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"{text}"}}]}}"#);
+        tokens_with(exactness, &body)
+    };
     let frames = 3 + 3;
-    let text = plain - frames;
-    assert_eq!(tokens_with(&Exactness { scales, ..exactness() }, body), frames + (text * 12).div_ceil(10));
+    let text = tokens(&exactness(), "some-model") - frames;
+    let configured = || vec![(Glob::new("claude-*"), Ratio { ppm: 1_300_000 })];
+    assert_eq!(tokens(&exactness(), "claude-sonnet-4-5"), frames + (text * 12).div_ceil(10));
+    assert_eq!(tokens(&exactness(), "anthropic/claude-opus-5"), frames + (text * 155).div_ceil(100));
+    let exactness = Exactness { scales: configured(), ..exactness() };
+    assert_eq!(tokens(&exactness, "claude-sonnet-4-5"), frames + (text * 13).div_ceil(10));
+    assert_eq!(tokens(&exactness, "gemini-2.5-pro"), frames + (text * 11).div_ceil(10));
 }
 
 #[test]
@@ -103,12 +110,55 @@ fn a_body_that_cannot_be_read_counts_as_the_text_it_is() {
     assert!(tokens > Tokens(5));
 }
 
+/// What a piece is on a model.
+fn piece(model: &str, piece: Piece<'_>) -> Counted {
+    counter().prompt(&Prompt(vec![piece]), model, &exactness())
+}
+
 #[test]
-fn sound_and_documents_cost_by_length() {
-    let count = |piece| counter().prompt(&Prompt(vec![piece]), "gpt-4o", &exactness());
-    assert_eq!(count(Piece::Audio { bytes: 96_000, raw: true }).audio, Tokens(20));
-    assert_eq!(count(Piece::Audio { bytes: 16_000, raw: false }).audio, Tokens(10));
-    assert_eq!(count(Piece::File { bytes: None }).ruled, Tokens(2_000));
-    assert_eq!(count(Piece::File { bytes: Some(250_000) }).ruled, Tokens(6_000));
-    assert_eq!(count(Piece::Audio { bytes: u64::MAX, raw: false }).audio.0, u64::MAX.div_ceil(16_000));
+fn sound_video_and_documents_cost_by_length_and_family() {
+    let sound = |model, bytes, raw| piece(model, Piece::Audio { bytes, raw }).audio.0;
+    assert_eq!(sound("gpt-4o-audio-preview", 96_000, true), 20);
+    assert_eq!(sound("gpt-4o-audio-preview", 16_000, false), 10);
+    assert_eq!(sound("gemini-2.5-flash", 16_000 * 60, false), 1_920);
+    assert_eq!(sound("gpt-4o", u64::MAX, false), u64::MAX.div_ceil(16_000));
+
+    let document = |model, bytes| piece(model, Piece::File { bytes }).ruled.0;
+    assert_eq!(document("gpt-4o", None), 2_000);
+    assert_eq!(document("gpt-4o", Some(250_000)), 6_000);
+    assert_eq!(document("gpt-4o", Some(0)), 2_000);
+    assert_eq!(document("claude-sonnet-4-5", Some(250_000)), 9_000);
+    assert_eq!(document("models/gemini-2.5-pro", Some(250_000)), 774);
+
+    let video = |model, bytes| {
+        let Counted { ruled, audio, .. } = piece(model, Piece::Video { bytes });
+        (ruled.0, audio.0)
+    };
+    assert_eq!(video("gemini-2.5-flash", Some(125_000 * 10)), (2_630, 320));
+    assert_eq!(video("gemini-3-pro-preview", None), (60 * 70, 60 * 32));
+    assert_eq!(video("gpt-4o", Some(u64::MAX)).0, u64::MAX.div_ceil(125_000));
+}
+
+#[test]
+fn pictures_cost_by_family_even_where_their_size_is_not_known() {
+    let picture = |model, size| piece(model, Piece::Image(Image { size, low_detail: false })).ruled.0;
+    assert_eq!(picture("claude-sonnet-4-5", Some((1092, 1092))), 1_521);
+    assert_eq!(picture("claude-sonnet-4-5", None), 37 * 37);
+    assert_eq!(picture("gemini-2.5-flash", None), 4 * 258);
+    assert_eq!(picture("some-model", None), 765);
+}
+
+#[test]
+fn what_is_assumed_is_told_apart_from_what_is_counted() {
+    let assumed = |one| piece("gpt-4o", one).assumed;
+    assert!(!assumed(Piece::Text("Hello".into())));
+    assert!(!assumed(Piece::Tokens(7)));
+    assert!(assumed(Piece::Image(Image { size: Some((10, 10)), low_detail: false })));
+    assert!(assumed(Piece::Audio { bytes: 1, raw: false }));
+    assert!(assumed(Piece::Video { bytes: None }));
+    assert!(assumed(Piece::File { bytes: None }));
+    assert!(assumed(Piece::Unseen { bytes: 1 }));
+    assert!(assumed(Piece::Unread(b"?")));
+    let partly = Exactness { exact_up_to: 2, ..exactness() };
+    assert!(counter().prompt(&Prompt(vec![Piece::Text("Hello".into())]), "gpt-4o", &partly).assumed);
 }

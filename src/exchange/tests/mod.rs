@@ -1,5 +1,6 @@
 //! Exchanges without a host: one after the other over budgets in memory, under a clock that jumps.
 
+mod calibration;
 mod properties;
 mod request;
 mod response;
