@@ -35,7 +35,7 @@ fn answer(behaviour: &Behaviour, received: &Received) -> Answer {
     let chunks: Vec<_> = Text::of(behaviour, None).pieces(behaviour).map(|piece| sound(&piece)).collect();
     if request["stream_format"] != "sse" {
         let content_type = content_type(&request["response_format"]);
-        return Answer { status, content_type, chunks, streamed: true };
+        return Answer::stream(status, content_type, chunks);
     }
     let usage = Usage::of(behaviour, || {
         let counter = Counter::for_model(model);

@@ -26,16 +26,46 @@ impl Usage {
     }
 
     /// `object` with this as its member `usage`, once it is [written](Self::write).
-    pub(super) fn within(&self, mut object: Value) -> Value {
+    pub(super) fn within(&self, object: Value) -> Value {
+        self.under("usage", object)
+    }
+
+    /// `object` with this as its member `name`, once it is [written](Self::write).
+    pub(super) fn under(&self, name: &str, mut object: Value) -> Value {
         if self.is_some() {
-            object["usage"] = MARK.into();
+            object[name] = MARK.into();
         }
         object
     }
 
     /// `value` as JSON text, with the usage where it belongs.
     pub(super) fn write(&self, value: &Value) -> String {
-        let text = value.to_string();
+        self.put_into(value.to_string())
+    }
+
+    /// The same with a line for every member.
+    pub(super) fn write_pretty(&self, value: &Value) -> String {
+        self.put_into(serde_json::to_string_pretty(value).expect("a value is JSON"))
+    }
+
+    /// `object` as JSON text with the members of this among its own, for APIs that give their counts no object.
+    /// What is no object stands as the value of each of `names`.
+    pub(super) fn write_among(&self, object: &Value, names: &[&str]) -> String {
+        let mut text = object.to_string();
+        if let Some(usage) = &self.0 {
+            let members = match usage.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+                Some(members) => members.to_owned(),
+                None => names.iter().map(|name| format!("\"{name}\":{usage}")).collect::<Vec<_>>().join(","),
+            };
+            if !members.trim().is_empty() {
+                text.pop();
+                text.push_str(&format!(",{members}}}"));
+            }
+        }
+        text
+    }
+
+    fn put_into(&self, text: String) -> String {
         match &self.0 {
             Some(usage) => text.replacen(MARK_AS_JSON, usage, 1),
             None => text,
@@ -59,6 +89,19 @@ mod tests {
         let usage = Usage::of(&behaviour, || unreachable!("nothing is counted"));
         let text = usage.write(&json!({ "response": usage.within(json!({ "id": "a" })) }));
         assert_eq!(text, r#"{"response":{"id":"a","usage":{"prompt_tokens": 1e3,  "x":[}}"#);
+    }
+
+    #[test]
+    fn members_go_among_others_and_what_is_none_stands_for_each() {
+        for (given, expected) in [
+            (r#"{"in": 1e3 }"#, r#"{"id":"a","in": 1e3 }"#),
+            (r#""many""#, r#"{"id":"a","in":"many","out":"many"}"#),
+            ("{}", r#"{"id":"a"}"#),
+        ] {
+            let behaviour = Behaviour { usage: Some(given.to_owned()), ..Behaviour::default() };
+            let usage = Usage::of(&behaviour, || unreachable!("nothing is counted"));
+            assert_eq!(usage.write_among(&json!({ "id": "a" }), &["in", "out"]), expected);
+        }
     }
 
     #[test]
