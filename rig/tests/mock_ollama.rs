@@ -34,9 +34,8 @@ async fn answer(mock: &MockLlm, request: Request) -> Value {
 #[tokio::test]
 async fn answers_are_streamed_unless_told_otherwise_and_counted_in_the_last_line() {
     let mock = MockLlm::start().await;
-    let cases: [(fn(&Value) -> Request, &str, u64); 2] =
-        [(chat, "/message/content", 9), (generate, "/response", 2)];
-    for (request, said, prompt) in cases {
+    let requests = [chat as fn(&Value) -> Request, generate];
+    for (request, (said, prompt)) in requests.into_iter().zip([("/message/content", 9), ("/response", 2)]) {
         let lines = lines(&mock, request(&json!({})).header("x-mock-tokens-per-chunk", "4")).await;
         let whole = answer(&mock, request(&json!({ "stream": false }))).await;
 
