@@ -88,7 +88,9 @@ fn native(
         return Err(refusal("Malformed input request: anthropic_version, prompt or inputText is required"));
     };
     let counter = Counter::for_model(model);
-    let input = counter.text(request[family.prompt].as_str().unwrap_or_default());
+    let counted = behaviour.usage.is_none() && !behaviour.no_usage;
+    let prompt = request[family.prompt].as_str().filter(|_| counted);
+    let input = prompt.map_or(0, |prompt| counter.text(prompt));
     if model.contains("embed") {
         let usage = Usage::of(behaviour, || json!({ family.input: input }));
         return Ok(vec![usage.write_among(&json!({ "embedding": [0.125, 0.125] }), &[family.input])]);
@@ -103,7 +105,15 @@ fn native(
     };
     if !streamed {
         let whole = text.whole();
-        return Ok(vec![document(&whole, &whole, Some(reason))]);
+        if !family.nested {
+            return Ok(vec![document(&whole, &whole, Some(reason))]);
+        }
+        let mut result = json!({ family.said: whole, family.reason: reason });
+        if counted {
+            result["tokenCount"] = counter.text(&whole).into();
+        }
+        let usage = Usage::of(behaviour, || json!({ family.input: input }));
+        return Ok(vec![usage.write_among(&json!({ "results": [result] }), &[family.input])]);
     }
     let mut so_far = String::new();
     let mut documents = Vec::new();
@@ -122,6 +132,8 @@ struct Family {
     said: &'static str,
     input: &'static str,
     output: &'static str,
+    /// Whether a whole answer has what is said one level deeper, with a count of its own.
+    nested: bool,
     reason: &'static str,
     complete: &'static str,
     cut: &'static str,
@@ -133,18 +145,19 @@ const LLAMA: Family = Family {
     said: "generation",
     input: "prompt_token_count",
     output: "generation_token_count",
+    nested: false,
     reason: "stop_reason",
     complete: "stop",
     cut: "length",
 };
 
-/// A whole answer of a real Titan has its text one level deeper, in `results`; its stream is as here.
 const TITAN: Family = Family {
     prompt: "inputText",
     allowed: |request| &request["textGenerationConfig"]["maxTokenCount"],
     said: "outputText",
     input: "inputTextTokenCount",
     output: "totalOutputTextTokenCount",
+    nested: true,
     reason: "completionReason",
     complete: "FINISH",
     cut: "LENGTH",
@@ -204,7 +217,10 @@ impl Counts {
         };
         Self {
             input: anthropic("input_tokens").or_else(|| flat(|family| family.input)).or(self.input),
-            output: anthropic("output_tokens").or_else(|| flat(|family| family.output)).or(self.output),
+            output: anthropic("output_tokens")
+                .or_else(|| flat(|family| family.output))
+                .or_else(|| find(&["/results/0/tokenCount"]))
+                .or(self.output),
             cache_read: anthropic("cache_read_input_tokens").or(self.cache_read),
             cache_write: anthropic("cache_creation_input_tokens").or(self.cache_write),
         }

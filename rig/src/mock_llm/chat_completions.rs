@@ -2,8 +2,8 @@
 //!
 //! In: the request body and the wished [`Behaviour`]. Out: an [`Answer`] whose `usage` was really counted:
 //! the prompt by the cookbook's rule, the completion over the very text that is sent. Wire format: OpenAI's
-//! API reference, "Chat Completions". Not here: tool calls, refusals and audio in the answer, log
-//! probabilities, obfuscation padding.
+//! API reference, "Chat Completions"; vLLM's documentation for `continuous_usage_stats`. Not here: tool calls,
+//! refusals and audio in the answer, log probabilities, obfuscation padding.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -34,6 +34,8 @@ pub(super) struct Completion {
     streamed: bool,
     /// Whether a stream shall say its usage.
     asked: bool,
+    /// The tokens of the prompt, if each chunk shall say what was used so far, as vLLM does on request.
+    continuous: Option<usize>,
     usage: Usage,
 }
 
@@ -49,13 +51,16 @@ impl Completion {
         let choices = number("n").unwrap_or(1).max(1);
         let allowed = number("max_completion_tokens").or_else(|| number("max_tokens"));
         let text = Text::of(behaviour, allowed);
+        let mut continuous = None;
         let usage = Usage::of(behaviour, || {
             let counter = Counter::for_model(&model);
-            openai::usage(counter.chat(request), counter.text(&text.whole()) * choices)
+            let prompt = counter.chat(request);
+            continuous = Some(prompt).filter(|_| request["stream_options"]["continuous_usage_stats"] == true);
+            openai::usage(prompt, counter.text(&text.whole()) * choices)
         });
         let streamed = request["stream"] == true;
         let asked = request["stream_options"]["include_usage"] == true;
-        Ok(Self { model, choices, text, streamed, asked, usage })
+        Ok(Self { model, choices, text, streamed, asked, continuous, usage })
     }
 
     /// Whole or streamed, as the request wants it; `edit` sees the whole and `opening` precedes the stream.
@@ -88,28 +93,29 @@ impl Completion {
 
     fn events(&self, behaviour: &Behaviour) -> Vec<String> {
         let asked = self.asked && self.usage.is_some();
-        let part = |index: usize, delta: &Value, finish_reason: Option<&str>| {
+        let part = |index: usize, delta: &Value, finish_reason: Option<&str>, so_far: usize| {
             let choice =
                 json!({ "index": index, "delta": delta, "logprobs": null, "finish_reason": finish_reason });
             let mut chunk = self.envelope("chat.completion.chunk", &[choice]);
-            // Where the last chunk brings the usage, the others say that they do not.
+            // Where only the last chunk brings the usage, the others say that they do not.
             if asked {
-                chunk["usage"] = Value::Null;
+                chunk["usage"] = self
+                    .continuous
+                    .map_or(Value::Null, |prompt| openai::usage(prompt, so_far * self.choices));
             }
             openai::data(&chunk.to_string())
         };
 
-        let mut events = Vec::new();
-        for index in 0..self.choices {
-            events.push(part(index, &json!({ "role": "assistant", "content": "", "refusal": null }), None));
-        }
-        for piece in self.text.pieces(behaviour) {
+        let all = 0..self.choices;
+        let opening = json!({ "role": "assistant", "content": "", "refusal": null });
+        let mut events: Vec<_> = all.clone().map(|index| part(index, &opening, None, 0)).collect();
+        let mut so_far = 0;
+        for (piece, tokens) in self.text.pieces(behaviour).zip(self.text.lengths(behaviour)) {
+            so_far += tokens;
             let delta = json!({ "content": piece });
-            events.extend((0..self.choices).map(|index| part(index, &delta, None)));
+            events.extend(all.clone().map(|index| part(index, &delta, None, so_far)));
         }
-        for index in 0..self.choices {
-            events.push(part(index, &json!({}), Some(self.finish_reason())));
-        }
+        events.extend(all.map(|index| part(index, &json!({}), Some(self.finish_reason()), so_far)));
         if asked {
             let last = self.usage.within(self.envelope("chat.completion.chunk", &[]));
             events.push(openai::data(&self.usage.write(&last)));

@@ -101,7 +101,7 @@ impl Coding {
         written
     }
 
-    /// `body` decompressed; what was read so far where it ends early.
+    /// `body` decompressed.
     ///
     /// # Errors
     ///
@@ -185,7 +185,7 @@ mod tests {
     fn a_body_that_is_cut_or_of_another_coding_is_refused() {
         let text = Bytes::from("some text that has more than a few bytes");
         for coding in Coding::ALL {
-            let whole = coding.encode(&[text.clone()]).concat();
+            let whole = coding.encode(core::slice::from_ref(&text)).concat();
             assert!(coding.decode(&whole[..whole.len() - 8]).is_err(), "{coding:?} cut");
             assert!(coding.decode(b"{\"model\":\"gpt-4o\"}").is_err(), "{coding:?} lies");
         }

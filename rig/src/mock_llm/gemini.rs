@@ -81,14 +81,13 @@ fn answer(behaviour: &Behaviour, received: &Received) -> Result<Answer, Answer> 
 /// An error as Google words it.
 fn error(status: StatusCode, message: &str) -> Answer {
     let name = match status.as_u16() {
-        400 => "INVALID_ARGUMENT",
         401 => "UNAUTHENTICATED",
         403 => "PERMISSION_DENIED",
         404 => "NOT_FOUND",
         429 => "RESOURCE_EXHAUSTED",
         503 => "UNAVAILABLE",
         504 => "DEADLINE_EXCEEDED",
-        400..500 => "FAILED_PRECONDITION",
+        400..500 => "INVALID_ARGUMENT",
         _ => "INTERNAL",
     };
     let error = json!({ "code": status.as_u16(), "message": message, "status": name });

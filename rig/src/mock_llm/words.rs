@@ -32,6 +32,11 @@ impl Text {
     pub(super) fn pieces(&self, behaviour: &Behaviour) -> impl Iterator<Item = String> {
         self.words.chunks(behaviour.tokens_per_chunk.unwrap_or(1)).map(<[_]>::concat)
     }
+
+    /// How many tokens each of the pieces has.
+    pub(super) fn lengths(&self, behaviour: &Behaviour) -> impl Iterator<Item = usize> {
+        self.words.chunks(behaviour.tokens_per_chunk.unwrap_or(1)).map(<[_]>::len)
+    }
 }
 
 /// So many words, each of which is one token in both current encodings.
