@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tollgate::api::answer::Reader;
 use tollgate::api::{Body, CLASSES, FORMATS, Format, Usage};
+use tollgate::config::{Glob, Ratio};
 use tollgate::identity::Head;
 use tollgate::tokens::{Counter, Exactness};
 
@@ -25,7 +26,8 @@ fn cases(format: &Format) -> Vec<PathBuf> {
 fn counted(format: &Format, case: &Path) -> Value {
     let body = fs::read(case.join("request.json")).unwrap();
     let request = (format.read)(&body).unwrap();
-    let exactness = Exactness { exact_up_to: 1 << 20, scales: vec![] };
+    // In tokens of the public encodings, as the independent counter counts them; scales have tests of their own.
+    let exactness = Exactness { exact_up_to: 1 << 20, scales: vec![(Glob::new("*"), Ratio::ONE)] };
     let model = request.model.as_deref().unwrap_or_default();
     let tokens = Counter::new([0; 16]).prompt(&request.prompt, model, &exactness);
     json!({ "counted": tokens.usage().all_input(), "max_output": request.max_output, "stream": request.stream, "usage_must_be_asked_for": request.ask_for_usage.is_some() })

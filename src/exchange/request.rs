@@ -177,7 +177,7 @@ impl Reading {
         } else {
             (None, request.ask_for_usage.is_some())
         };
-        let is_whole = estimate.exact && !request.known.is_some_and(|known| known.all_input() > 0);
+        let is_whole = estimate.exact && request.known.is_none_or(|known| known.all_input() == 0);
         let mut state = self.reserve(&model, estimate, edit.is_some(), means, effects);
         if let State::Sent(sent) = &mut state {
             sent.uncorrected = is_whole.then_some(counted);
