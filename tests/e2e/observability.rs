@@ -247,3 +247,22 @@ async fn a_flood_of_made_up_callers_takes_no_memory_and_no_budget_that_is_in_use
     let metrics = bench.envoy.metrics().await;
     assert!(metrics.sum("tollgate_evictions_total", &[]) > 0.0);
 }
+
+#[tokio::test]
+async fn a_gauge_shows_the_scale_that_was_learned_and_all_workers_write_the_same_one() {
+    let bench = Bench::start(TIERS).await;
+    let text = "How many tokens is this? ".repeat(40);
+    let body = json!({ "model": "claude-sonnet-4-5", "messages": [{ "role": "user", "content": text }], "max_tokens": 5 });
+    // Far more than the bound of twice what is known of the model, 1.2 tokens for each of `o200k_base`.
+    let usage = r#"{"prompt_tokens":5000,"completion_tokens":1}"#;
+    for _ in 0..40 {
+        let request = chat_with("ada", body.clone()).header("x-tier", "pro").header("x-mock-usage", usage);
+        let mut response = bench.send(request).await;
+        assert_eq!(response.status(), 200);
+        response.body().await.unwrap();
+    }
+    let gauge = "tollgate_input_scale_percent";
+    let metrics = bench.envoy.wait_for_metrics(|metrics| metrics.sum(gauge, &[]) > 220.0).await;
+    let shown = metrics.only(gauge, &[("model", "claude-sonnet-4-5")]);
+    assert!(shown.is_some_and(|percent| percent <= 240.0), "{shown:?}");
+}
