@@ -170,11 +170,8 @@ impl Reading {
             at_most: reserve.at_most,
             rates: config.rates(&model),
         };
-        let (edit, skipped) = if editable {
-            (request.ask_for_usage.clone(), false)
-        } else {
-            (None, request.ask_for_usage.is_some())
-        };
+        let asking = request.ask_for_usage.clone().filter(|_| self.call.may_ask_for_usage);
+        let (edit, skipped) = if editable { (asking, false) } else { (None, asking.is_some()) };
         let state = self.reserve(&model, estimate, edit.is_some(), means, effects);
         if matches!(state, State::Sent(_)) {
             effects.count(&metrics::EDITS_SKIPPED, &Labels::default(), u64::from(skipped));
