@@ -64,16 +64,21 @@ const FREE: [&str; 6] = [
 /// The first version of Azure's API that knows `stream_options`; earlier ones refuse it (Azure OpenAI's "API version lifecycle").
 const AZURE_TELLS_SINCE: &[u8] = b"2024-09-01";
 
+/// Mistral's own APIs, and what Vertex hands on as it is to the makers of models: they tell usage unasked and refuse the question.
+const TELL_UNASKED: [&str; 3] = ["/agents/completions", "/fim/completions", "rawpredict"];
+
 impl Routes {
     /// The call that a request is, or none if it is not an LLM call.
     #[must_use]
     pub fn recognise(&self, method: &[u8], path: &[u8]) -> Option<Call> {
-        let may_ask_for_usage = may_ask_for_usage(path);
-        let path = Plain::of(path);
+        let raw = path;
+        let path = Plain::of(raw);
         if FREE.iter().any(|end| path.ends_like(end).is_some()) {
             return None;
         }
         let method = core::str::from_utf8(method).ok()?;
+        let may_ask_for_usage =
+            !is_older_azure(raw) && TELL_UNASKED.iter().all(|end| path.ends_like(end).is_none());
         let found = |format: &'static Format| {
             let mut endpoints = format.endpoints.iter().filter(|endpoint| endpoint.method == method);
             endpoints.find_map(|endpoint| path.ends_like(endpoint.path_end))
@@ -89,14 +94,11 @@ impl Routes {
     }
 }
 
-/// Not of Azure's older versions, which stand in the query. Nor of what Vertex hands on as it is to the makers of models, who tell usage
-/// unasked and refuse the question.
-fn may_ask_for_usage(path: &[u8]) -> bool {
-    let mut parts = path.splitn(2, |&byte| byte == b'?');
-    let (path, query) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+/// Whether the query names a version of Azure's API that refuses `stream_options`.
+fn is_older_azure(path: &[u8]) -> bool {
+    let query = path.splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default();
     let version = query.split(|&byte| byte == b'&').find_map(|pair| pair.strip_prefix(b"api-version="));
-    let is_older = version.is_some_and(|version| version.starts_with(b"20") && version < AZURE_TELLS_SINCE);
-    !is_older && !path.to_ascii_lowercase().ends_with(b"rawpredict")
+    version.is_some_and(|version| version.starts_with(b"20") && version < AZURE_TELLS_SINCE)
 }
 
 #[cfg(test)]
@@ -169,6 +171,8 @@ mod tests {
             "/openai/deployments/x/chat/completions?a=b&api-version=2024-08-01-preview",
             "/openai/deployments/x/completions?api-version=2023-05-15",
             "/v1/projects/p/locations/l/publishers/mistralai/models/codestral-2501:streamRawPredict",
+            "/v1/agents/completions",
+            "/v1/fim/completions/",
         ] {
             assert!(!may_ask(path), "{path}");
         }
