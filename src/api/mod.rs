@@ -36,7 +36,18 @@ pub use usage::{CLASSES, Classes, Side, Told, Usage};
 use crate::identity::Head;
 
 /// Every API format that is understood, in the order in which paths are tried.
-pub const FORMATS: [&Format; 3] = [&openai::chat::FORMAT, &free::MODERATIONS, &free::MODELS];
+pub const FORMATS: [&Format; 10] = [
+    &openai::chat::FORMAT,
+    &openai::completions::FORMAT,
+    &openai::responses::FORMAT,
+    &openai::embeddings::FORMAT,
+    &openai::speech::FORMAT,
+    &openai::transcriptions::FORMAT,
+    &openai::images::GENERATIONS,
+    &openai::images::EDITS,
+    &free::MODERATIONS,
+    &free::MODELS,
+];
 
 /// One API format: how its calls are recognised, read and edited, and how its answers are read.
 pub struct Format {

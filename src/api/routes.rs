@@ -43,6 +43,8 @@ pub struct Call {
     pub format: &'static Format,
     /// The model by the path. It comes before what the body says, because it is what the upstream goes by.
     pub model: Option<String>,
+    /// Whether the upstream understands a request for usage, where the format has one.
+    pub may_ask_for_usage: bool,
 }
 
 /// What the configuration says of paths: the format of all calls below a prefix, or none if they are not to be limited.
@@ -50,23 +52,33 @@ pub struct Call {
 pub struct Routes(pub Vec<(String, Option<&'static Format>)>);
 
 /// Counting tokens is what providers do for free. No prefix makes it a call that costs something.
-const FREE: [&str; 5] = [
+const FREE: [&str; 6] = [
     "/messages/count_tokens",
     "/models/count-tokens:rawpredict",
     ":counttokens",
     "/count-tokens",
+    "/responses/input_tokens",
     "/tokenize",
 ];
+
+/// The first version of Azure's API that knows `stream_options`; earlier ones refuse it (Azure OpenAI's "API version lifecycle").
+const AZURE_TELLS_SINCE: &[u8] = b"2024-09-01";
+
+/// Mistral's own APIs, and what Vertex hands on as it is to the makers of models: they tell usage unasked and refuse the question.
+const TELL_UNASKED: [&str; 3] = ["/agents/completions", "/fim/completions", "rawpredict"];
 
 impl Routes {
     /// The call that a request is, or none if it is not an LLM call.
     #[must_use]
     pub fn recognise(&self, method: &[u8], path: &[u8]) -> Option<Call> {
-        let path = Plain::of(path);
+        let raw = path;
+        let path = Plain::of(raw);
         if FREE.iter().any(|end| path.ends_like(end).is_some()) {
             return None;
         }
         let method = core::str::from_utf8(method).ok()?;
+        let may_ask_for_usage =
+            !is_older_azure(raw) && TELL_UNASKED.iter().all(|end| path.ends_like(end).is_none());
         let found = |format: &'static Format| {
             let mut endpoints = format.endpoints.iter().filter(|endpoint| endpoint.method == method);
             endpoints.find_map(|endpoint| path.ends_like(endpoint.path_end))
@@ -74,10 +86,19 @@ impl Routes {
         if let Some((_, format)) = self.0.iter().find(|(prefix, _)| path.is_below(prefix)) {
             let format = (*format)?;
             let model = found(format).or_else(|| (method == "POST").then_some(None))?;
-            return Some(Call { format, model: model.map(str::to_owned) });
+            return Some(Call { format, model: model.map(str::to_owned), may_ask_for_usage });
         }
-        FORMATS.iter().find_map(|format| Some(Call { format, model: found(format)?.map(str::to_owned) }))
+        FORMATS.iter().find_map(|format| {
+            Some(Call { format, model: found(format)?.map(str::to_owned), may_ask_for_usage })
+        })
     }
+}
+
+/// Whether the query names a version of Azure's API that refuses `stream_options`.
+fn is_older_azure(path: &[u8]) -> bool {
+    let query = path.splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default();
+    let version = query.split(|&byte| byte == b'&').find_map(|pair| pair.strip_prefix(b"api-version="));
+    version.is_some_and(|version| version.starts_with(b"20") && version < AZURE_TELLS_SINCE)
 }
 
 #[cfg(test)]
@@ -131,6 +152,68 @@ mod tests {
     fn a_deployment_in_the_path_is_the_model() {
         let path = b"/openai/deployments/My-GPT/chat/completions?api-version=2024-10-21";
         assert_eq!(Routes::default().recognise(b"POST", path).unwrap().model.as_deref(), Some("My-GPT"));
+    }
+
+    #[test]
+    fn usage_is_asked_for_only_where_the_question_is_understood() {
+        let may_ask = |path: &str| {
+            Routes::default().recognise(b"POST", path.as_bytes()).is_some_and(|call| call.may_ask_for_usage)
+        };
+        for path in [
+            "/v1/chat/completions",
+            "/openai/deployments/x/chat/completions?api-version=2024-10-21",
+            "/openai/deployments/x/chat/completions?api-version=2024-09-01-preview&a=b",
+            "/openai/v1/chat/completions?api-version=preview",
+        ] {
+            assert!(may_ask(path), "{path}");
+        }
+        for path in [
+            "/openai/deployments/x/chat/completions?a=b&api-version=2024-08-01-preview",
+            "/openai/deployments/x/completions?api-version=2023-05-15",
+            "/v1/projects/p/locations/l/publishers/mistralai/models/codestral-2501:streamRawPredict",
+            "/v1/agents/completions",
+            "/v1/fim/completions/",
+        ] {
+            assert!(!may_ask(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn every_path_of_openai_and_azure_is_of_one_format() {
+        let azure = |end: &str| format!("/openai/deployments/My-GPT/{end}?api-version=2024-10-21");
+        for (end, expected) in [
+            ("chat/completions", "openai_chat"),
+            ("completions", "openai_completions"),
+            ("embeddings", "openai_embeddings"),
+            ("audio/speech", "openai_speech"),
+            ("audio/transcriptions", "openai_transcriptions"),
+            ("audio/translations", "openai_transcriptions"),
+            ("images/generations", "openai_images"),
+            ("images/edits", "openai_image_edits"),
+        ] {
+            assert_eq!(name("POST", &format!("/v1/{end}")), Some(expected), "{end}");
+            let call = Routes::default().recognise(b"POST", azure(end).as_bytes()).unwrap();
+            assert_eq!((call.format.name, call.model.as_deref()), (expected, Some("My-GPT")), "{end}");
+        }
+        assert_eq!(name("POST", "/v1/responses"), Some("openai_responses"));
+        assert_eq!(name("POST", "/openai/v1/responses/compact"), Some("openai_responses"));
+        assert_eq!(name("POST", "/v1/agents/completions"), Some("openai_chat"));
+        assert_eq!(name("POST", "/v1/fim/completions"), Some("openai_completions"));
+        let vertex = "/v1/projects/p/locations/l/publishers/mistralai/models/Mistral-small-2503:rawPredict";
+        let call = Routes::default().recognise(b"POST", vertex.as_bytes()).unwrap();
+        assert_eq!((call.format.name, call.model.as_deref()), ("openai_chat", Some("Mistral-small-2503")));
+    }
+
+    #[test]
+    fn stored_responses_are_fetched_and_counted_for_free() {
+        for (method, path) in [
+            ("GET", "/v1/responses/resp_1"),
+            ("DELETE", "/v1/responses/resp_1"),
+            ("POST", "/v1/responses/resp_1/cancel"),
+            ("POST", "/v1/responses/input_tokens"),
+        ] {
+            assert_eq!(name(method, path), None, "{method} {path}");
+        }
     }
 
     #[test]

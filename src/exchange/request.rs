@@ -174,11 +174,8 @@ impl Reading {
             at_most: reserve.at_most,
             rates: config.rates(&model),
         };
-        let (edit, skipped) = if editable {
-            (request.ask_for_usage.clone(), false)
-        } else {
-            (None, request.ask_for_usage.is_some())
-        };
+        let asking = request.ask_for_usage.clone().filter(|_| self.call.may_ask_for_usage);
+        let (edit, skipped) = if editable { (asking, false) } else { (None, asking.is_some()) };
         let is_whole = estimate.exact && request.known.is_none_or(|known| known.all_input() == 0);
         let mut state = self.reserve(&model, estimate, edit.is_some(), means, effects);
         if let State::Sent(sent) = &mut state {

@@ -29,6 +29,18 @@ fn what_cannot_be_edited_is_sent_as_it_is_and_counted() {
 }
 
 #[test]
+fn an_upstream_that_would_refuse_the_question_is_not_asked_for_usage() {
+    let mut bench = Bench::new(TOKENS);
+    let mut exchange = bench.exchange();
+    let path = b"/openai/deployments/gpt-4o/chat/completions?api-version=2024-06-01";
+    let head = Request::chat().with(":path", path);
+    bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false });
+    let body = Event::RequestBody { body: HI_STREAM.as_bytes(), editable: true };
+    assert_eq!(bench.handle(&mut exchange, body).body, None);
+    assert_eq!(bench.count_of(&metrics::EDITS_SKIPPED, ""), 0);
+}
+
+#[test]
 fn a_refusal_consumes_nothing_and_says_why() {
     let mut bench = Bench::new(TOKENS);
     let long = json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": "word ".repeat(995) }] })

@@ -1,7 +1,11 @@
-//! A chat completion or one chunk of it: usage, text, and whether it is the chunk that only tells usage.
+//! A completion or one chunk of it, of chat or of the older API: usage, text, and whether it is the chunk that only tells usage.
 //!
-//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, gives an empty answer:
+//! In: one JSON document. Out: [`Answer`]. Not here: requests. A document that is not JSON, or not of this shape, gives an empty answer:
 //! what an upstream sends is never a reason to fail.
+//!
+//! Source: OpenAI's API reference, "The chat completion chunk object" and "The completion object". `reasoning_content` is DeepSeek's and
+//! vLLM's, `reasoning` OpenRouter's; lists of thinking and text are Mistral's ("Reasoning"); Groq tells the usage of a stream unasked in the
+//! last chunk's `x_groq` (Groq's API reference, "Chat").
 
 use std::borrow::Cow;
 
@@ -9,26 +13,45 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::Answer;
+use crate::api::members::Text;
 use crate::api::openai::usage::UsageMember;
 
+/// The members that [`read`] looks at.
+pub(in crate::api::openai) const ANSWER_MEMBERS: [&str; 2] = ["choices", "usage"];
+
 /// Reads one document.
-pub(super) fn read(json: &[u8]) -> Answer<'_> {
+pub(in crate::api::openai) fn read(json: &[u8]) -> Answer<'_> {
     let Ok(chunk) = serde_json::from_slice::<Chunk<'_>>(json) else { return Answer::default() };
-    let choices = chunk.choices.as_deref();
-    let mut answer = Answer {
-        text: choices.unwrap_or_default().iter().flat_map(Choice::texts).collect(),
-        ..Answer::default()
-    };
+    let mut answer = Answer::default();
+    // Choices of an odd shape must not cost us the usage.
+    let choices: Option<Vec<Choice<'_>>> =
+        chunk.choices.and_then(|choices| serde_json::from_str(choices.get()).ok());
+    for choice in choices.iter().flatten() {
+        answer.text.extend(choice.text.clone());
+        [&choice.message, &choice.delta]
+            .into_iter()
+            .flatten()
+            .for_each(|written| written.push_to(&mut answer.text));
+    }
+    answer.tell(chunk.x_groq.and_then(|groq| groq.usage), UsageMember::told);
     answer.tell(chunk.usage, UsageMember::told);
     // Azure sends a first chunk without choices too, but that one has no usage.
-    answer.only_usage = !answer.told.is_nothing() && choices.is_some_and(<[Choice<'_>]>::is_empty);
+    answer.only_usage = !answer.told.is_nothing() && choices.is_some_and(|choices| choices.is_empty());
     answer
 }
 
 #[derive(Deserialize)]
 struct Chunk<'a> {
     #[serde(borrow)]
-    choices: Option<Vec<Choice<'a>>>,
+    choices: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    x_groq: Option<Groq<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Groq<'a> {
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
 }
@@ -39,19 +62,16 @@ struct Choice<'a> {
     message: Option<Written<'a>>,
     #[serde(borrow)]
     delta: Option<Written<'a>>,
-}
-
-impl<'a> Choice<'a> {
-    fn texts(&self) -> impl Iterator<Item = Cow<'a, str>> + use<'a, '_> {
-        [&self.message, &self.delta].into_iter().flatten().flat_map(Written::texts)
-    }
+    /// Of the older API.
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
 }
 
 /// What the model wrote. `obfuscation`, which only pads the chunk, is left out on purpose.
 #[derive(Deserialize)]
 struct Written<'a> {
     #[serde(borrow)]
-    content: Option<Cow<'a, str>>,
+    content: Option<&'a RawValue>,
     #[serde(borrow)]
     reasoning_content: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -65,14 +85,36 @@ struct Written<'a> {
 }
 
 impl<'a> Written<'a> {
-    fn texts(&self) -> impl Iterator<Item = Cow<'a, str>> + use<'a, '_> {
+    fn push_to(&self, texts: &mut Vec<Cow<'a, str>>) {
+        push_content(self.content, texts);
         // Servers that send both names of the reasoning send the same text twice.
         let reasoning = self.reasoning_content.as_ref().or(self.reasoning.as_ref());
         let calls = self.tool_calls.iter().flatten().filter_map(|call| call.function.as_ref());
         let called =
             calls.chain(&self.function_call).flat_map(|call| [&call.name, &call.arguments]).flatten();
-        [self.content.as_ref(), reasoning, self.refusal.as_ref()].into_iter().flatten().chain(called).cloned()
+        texts.extend([reasoning, self.refusal.as_ref()].into_iter().flatten().chain(called).cloned());
     }
+}
+
+/// Text, or a list of parts that have text or, again, a list of such parts; what is neither is no text.
+fn push_content<'a>(content: Option<&'a RawValue>, texts: &mut Vec<Cow<'a, str>>) {
+    let Some(content) = content.map(RawValue::get) else { return };
+    if let Ok(Text(text)) = serde_json::from_str(content) {
+        texts.push(text);
+        return;
+    }
+    for part in serde_json::from_str::<Vec<Part<'_>>>(content).unwrap_or_default() {
+        texts.extend(part.text);
+        push_content(part.thinking, texts);
+    }
+}
+
+#[derive(Deserialize)]
+struct Part<'a> {
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    thinking: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -138,6 +180,27 @@ mod tests {
         let json = br#"{"choices":[{"delta":{"content":"a","reasoning_content":"b","reasoning":"b","refusal":"c",
             "tool_calls":[{"index":0,"function":{"name":"d","arguments":"e"}}],"obfuscation":"zzzz"}},{"message":{"content":"f"}}]}"#;
         assert_eq!(read(json).text.concat(), "abcdef");
+        let completion =
+            br#"{"object":"text_completion","choices":[{"text":"a","index":0},{"text":"b","index":1}]}"#;
+        assert_eq!(read(completion).text.concat(), "ab");
+        let magistral =
+            br#"{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"a"}]},
+            {"type":"text","text":"b"}]}}]}"#;
+        assert_eq!(read(magistral).text.concat(), "ab");
+    }
+
+    #[test]
+    fn choices_of_an_odd_shape_do_not_cost_us_the_usage() {
+        let json = br#"{"choices":{"0":7},"usage":{"prompt_tokens":9,"completion_tokens":1}}"#;
+        assert_eq!(usage(&read(json)), Some((9, 1)));
+    }
+
+    #[test]
+    fn groq_tells_usage_in_a_member_of_its_own() {
+        let json = br#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],
+            "x_groq":{"id":"req_01","usage":{"queue_time":0.02,"prompt_tokens":9,"completion_tokens":3,"total_tokens":12}}}"#;
+        assert_eq!(usage(&read(json)), Some((9, 3)));
+        assert!(!read(json).only_usage);
     }
 
     #[test]

@@ -1,12 +1,16 @@
-//! OpenAI chat completions: `POST …/chat/completions`, also as Azure, vLLM and other servers speak it.
+//! OpenAI chat completions: `POST …/chat/completions`, also as Azure, vLLM and other servers speak it, and Mistral and AI21 behind Vertex
+//! and for agents.
 //!
 //! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not here: how many
 //! tokens anything is, and the framing of event streams (`sse`).
 //!
-//! Source: OpenAI's API reference, "Create chat completion" and "The chat completion chunk object".
+//! Source: OpenAI's API reference, "Create chat completion" and "The chat completion chunk object"; Google's "Use Mistral AI models" (Vertex AI); Mistral's
+//! API reference, "Agents Completion".
 
 mod answer;
 mod request;
+
+pub(super) use answer::{ANSWER_MEMBERS, read as read_answer};
 
 use crate::api::{Dialect, Format, post};
 
@@ -14,9 +18,17 @@ use crate::api::{Dialect, Format, post};
 pub(in crate::api) static FORMAT: Format = Format {
     name: "openai_chat",
     dialect: Dialect::OpenAi,
-    endpoints: &[post("/openai/deployments/{model}/chat/completions"), post("/chat/completions")],
+    endpoints: &[
+        post("/openai/deployments/{model}/chat/completions"),
+        post("/chat/completions"),
+        post("/agents/completions"),
+        post("/publishers/mistralai/models/{model}:rawpredict"),
+        post("/publishers/mistralai/models/{model}:streamrawpredict"),
+        post("/publishers/ai21/models/{model}:rawpredict"),
+        post("/publishers/ai21/models/{model}:streamrawpredict"),
+    ],
     read: request::read,
-    answer_members: &["choices", "usage"],
-    answer: answer::read,
+    answer_members: &ANSWER_MEMBERS,
+    answer: read_answer,
     ..Format::DEFAULT
 };

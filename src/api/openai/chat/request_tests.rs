@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::Image;
 
 fn pieces(body: &str) -> Vec<Piece<'_>> {
     read(body.as_bytes()).unwrap().prompt.0

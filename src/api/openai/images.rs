@@ -1,0 +1,218 @@
+//! Pictures made by models: `POST …/images/generations`, and `…/images/edits` and `…/images/variations`, whose uploads pass unread.
+//!
+//! In: request bodies, lengths of uploads, and answers. Out: what the shared types of `api` say. The tokens of a picture follow from its size
+//! and quality by a table, and stand for what an answer does not tell. Not here: pictures that models look at (`image`), and different prices
+//! for text and pictures as input, which are one class.
+//!
+//! Source: OpenAI's API reference, "Create image", "Create image edit", "Create image variation"; its guide "Image generation", "Cost and latency".
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::usage::UsageMember;
+use crate::api::members::Members;
+use crate::api::{Answer, Body, Format, Image, Piece, Prompt, Request, Unread, Usage, post};
+
+/// Pictures out of words: a row of [`FORMATS`](crate::api::FORMATS).
+pub(in crate::api) static GENERATIONS: Format = Format {
+    name: "openai_images",
+    endpoints: &[post("/openai/deployments/{model}/images/generations"), post("/images/generations")],
+    read,
+    answer_members: &["usage"],
+    answer,
+    ..Format::DEFAULT
+};
+
+/// Pictures out of pictures: a row of [`FORMATS`](crate::api::FORMATS).
+pub(in crate::api) static EDITS: Format = Format {
+    name: "openai_image_edits",
+    endpoints: &[
+        post("/openai/deployments/{model}/images/edits"),
+        post("/images/edits"),
+        post("/images/variations"),
+    ],
+    body: Body::Passed,
+    guess,
+    answer_members: &["usage"],
+    answer,
+    ..Format::DEFAULT
+};
+
+/// The members looked at. A body that names one of them twice is ambiguous.
+const NAMES: [&str; 6] = ["model", "prompt", "n", "size", "quality", "partial_images"];
+
+/// A square of 1024, an oblong of 1536 upright, and lying, in tokens by quality (guide "Image generation", `gpt-image-1` and its like).
+const SIZES: [(&str, ByQuality); 3] = [
+    ("1024x1024", ByQuality { low: 272, medium: 1_056, high: 4_160 }),
+    ("1024x1536", ByQuality { low: 408, medium: 1_584, high: 6_240 }),
+    ("1536x1024", ByQuality { low: 400, medium: 1_568, high: 6_208 }),
+];
+
+/// Assumed of `gpt-image-2` and later up to 1536 by 1024: what OpenAI's calculator says of a square of 1024, of which oblongs cost less.
+const LATER: ByQuality = ByQuality { low: 196, medium: 1_756, high: 7_024 };
+/// Assumed of larger pictures: twice that; the calculator says 12,329 for 3584 by 2048 in high quality.
+const LATER_LARGE: ByQuality = ByQuality { low: 392, medium: 3_512, high: 14_048 };
+/// More pixels than this make a larger picture.
+const LARGE: u64 = 1536 * 1024;
+
+/// What each partial picture of a stream costs besides (guide "Image generation", "Partial images cost").
+const PARTIAL_IMAGE: u64 = 100;
+
+/// Assumed of an upload: one picture for each of so many bytes, and one comes back.
+const UPLOADED_PICTURE: u64 = 2 * 1024 * 1024;
+/// Pictures that an edit may be given (API reference, `image`).
+const MOST_UPLOADED: u64 = 16;
+
+#[derive(Clone, Copy)]
+struct ByQuality {
+    low: u64,
+    medium: u64,
+    high: u64,
+}
+
+fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+    let members = Members::read(body, &NAMES)?;
+    let model = members.text("model")?;
+    let prompt = members.text("prompt")?.ok_or(Unread::Malformed)?;
+    let (size, quality) = (members.text("size")?, members.text("quality")?);
+    let each = picture(model.as_deref(), size.as_deref(), quality.as_deref());
+    let partial = if each > 0 { members.whole("partial_images").unwrap_or(0) } else { 0 };
+    let output = each
+        .saturating_add(partial.saturating_mul(PARTIAL_IMAGE))
+        .saturating_mul(members.whole("n").unwrap_or(1).max(1));
+    Ok(Request {
+        model,
+        prompt: Prompt(vec![Piece::Text(prompt)]),
+        known: Some(Usage { output, ..Usage::default() }),
+        ..Request::default()
+    })
+}
+
+/// The tokens of one picture. None for models that are not billed by tokens: DALL·E, and those of other makers. A model that is only named
+/// in the path, as Azure's may be, is taken to be.
+fn picture(model: Option<&str>, size: Option<&str>, quality: Option<&str>) -> u64 {
+    let model = model.unwrap_or("gpt-image-1");
+    let Some((_, version)) = model.split_once("gpt-image-") else { return 0 };
+    let size = size.unwrap_or("auto");
+    let tokens = if version.starts_with('1') {
+        // The largest where the model chooses.
+        let upright = SIZES.iter().find(|(of, _)| *of == "1024x1536");
+        SIZES.iter().find(|(of, _)| *of == size).or(upright).map(|(_, tokens)| *tokens)
+    } else if pixels(size).is_some_and(|pixels| pixels > LARGE) {
+        Some(LATER_LARGE)
+    } else {
+        Some(LATER)
+    };
+    let Some(tokens) = tokens else { return 0 };
+    match quality {
+        Some("low") => tokens.low,
+        Some("medium") => tokens.medium,
+        // Where the model chooses the quality, and in the higher ones of later models, which OpenAI does not put in numbers.
+        _ => tokens.high,
+    }
+}
+
+fn pixels(size: &str) -> Option<u64> {
+    let (width, height) = size.split_once('x')?;
+    Some(width.parse::<u64>().ok()?.saturating_mul(height.parse().ok()?))
+}
+
+fn guess(bytes: u64) -> Request<'static> {
+    let pictures = bytes.div_ceil(UPLOADED_PICTURE).clamp(1, MOST_UPLOADED);
+    let unseen = || Piece::Image(Image { size: None, low_detail: false });
+    Request {
+        prompt: Prompt((0..pictures).map(|_| unseen()).collect()),
+        known: Some(Usage { output: picture(None, None, None), ..Usage::default() }),
+        ..Request::default()
+    }
+}
+
+/// Reads an answer, or one event of it: `image_generation.completed` and `image_edit.completed` tell usage.
+fn answer(json: &[u8]) -> Answer<'_> {
+    #[derive(Deserialize)]
+    struct Pictures<'a> {
+        #[serde(borrow)]
+        usage: Option<&'a RawValue>,
+    }
+    let mut answer = Answer::default();
+    if let Ok(pictures) = serde_json::from_slice::<Pictures<'_>>(json) {
+        answer.tell(pictures.usage, UsageMember::told);
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn output(members: &str) -> u64 {
+        read(format!("{{\"prompt\":\"a fox\",{members}}}").as_bytes()).unwrap().known.unwrap().output
+    }
+
+    #[test]
+    fn pictures_cost_what_the_guide_says() {
+        for (members, tokens) in [
+            (r#""model":"gpt-image-1","size":"1024x1024","quality":"low""#, 272),
+            (r#""model":"gpt-image-1.5","size":"1536x1024","quality":"medium""#, 1_568),
+            (r#""model":"gpt-image-1-mini","size":"1024x1024","quality":"high","n":3"#, 12_480),
+            (r#""model":"gpt-image-1","size":"auto","quality":"auto""#, 6_240),
+            (
+                r#""model":"gpt-image-1","size":"1024x1024","quality":"low","stream":true,"partial_images":2"#,
+                472,
+            ),
+            (r#""model":"openai/gpt-image-2","size":"1024x1024","quality":"high""#, 7_024),
+            (r#""model":"gpt-image-2","size":"3584x2048","quality":"low""#, 392),
+            (r#""size":"1024x1024","quality":"medium""#, 1_056),
+        ] {
+            assert_eq!(output(members), tokens, "{members}");
+        }
+    }
+
+    #[test]
+    fn models_that_are_billed_by_the_picture_have_no_tokens() {
+        for model in ["dall-e-2", "dall-e-3", "flux-1.1-pro"] {
+            assert_eq!(output(&format!(r#""model":"{model}","n":2,"partial_images":3"#)), 0, "{model}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_bounded() {
+        assert_eq!(output(r#""n":18446744073709551615,"partial_images":18446744073709551615"#), u64::MAX);
+        assert_eq!(output(r#""model":"gpt-image-2","size":"99999999999999999999x2","quality":"low""#), 196);
+        assert_eq!(guess(u64::MAX).prompt.0.len(), 16);
+        assert_eq!(guess(0).prompt.0.len(), 1);
+    }
+
+    #[test]
+    fn usage_is_read_from_answers_and_from_the_last_event() {
+        let json = br#"{"type":"image_generation.completed","usage":{"total_tokens":100,"input_tokens":50,"output_tokens":50,
+            "input_tokens_details":{"text_tokens":10,"image_tokens":40}}}"#;
+        let usage = answer(json).told.or(Usage::default());
+        assert_eq!(usage, Usage { input: 50, output: 50, ..Usage::default() });
+        assert_eq!(
+            answer(br#"{"type":"image_generation.partial_image","b64_json":"AAAA"}"#),
+            Answer::default()
+        );
+        assert!(answer(br#"{"usage":[]}"#).unreadable);
+    }
+
+    #[test]
+    fn bodies_of_another_shape_are_malformed() {
+        for body in
+            ["", "{}", r#"{"prompt":7}"#, r#"{"prompt":"a","size":1024}"#, r#"{"prompt":"a","model":[]}"#]
+        {
+            assert_eq!(read(body.as_bytes()).err(), Some(Unread::Malformed), "{body}");
+        }
+        assert_eq!(read(br#"{"prompt":"a","n":1,"n":9}"#).err(), Some(Unread::Ambiguous { member: "n" }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_readers_panic(bytes in prop::collection::vec(any::<u8>(), 0..60), size in "[0-9x]{0,30}", length in any::<u64>()) {
+            let _ = (read(&bytes), answer(&bytes), guess(length));
+            let tokens = output(&format!(r#""model":"gpt-image-2","size":"{size}""#));
+            prop_assert!(tokens > 0);
+        }
+    }
+}

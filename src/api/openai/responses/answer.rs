@@ -1,0 +1,121 @@
+//! A response, or one event of its stream: usage, text, and whether it is yet to be made.
+//!
+//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, gives an empty answer: what an upstream sends is
+//! never a reason to fail. Events repeat what they have said: only deltas and the names of called functions are text, and only the response
+//! within an event (`response.completed`, `.incomplete`, `.failed`) has usage.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::api::Answer;
+use crate::api::members::Text;
+use crate::api::openai::usage::UsageMember;
+
+/// Deltas of sound, in base64.
+const SOUND: [&str; 2] = ["response.audio.delta", "response.output_audio.delta"];
+
+/// Reads one document.
+pub(super) fn read(json: &[u8]) -> Answer<'_> {
+    let mut answer = Answer::default();
+    let Ok(document) = serde_json::from_slice::<Document<'_>>(json) else { return answer };
+    let Some(kind) = document.kind else {
+        for item in document.output.iter().flat_map(|output| list(output)) {
+            push_item(item, &mut answer.text);
+        }
+        read_state(document.status, document.usage, &mut answer);
+        return answer;
+    };
+    if kind.ends_with(".delta") && !SOUND.contains(&&*kind) {
+        answer.text.extend(document.delta.and_then(text));
+    }
+    if kind == "response.output_item.added"
+        && let Some(item) = document.item.and_then(|item| serde_json::from_str::<Item<'_>>(item.get()).ok())
+    {
+        answer.text.extend(item.name);
+    }
+    if let Some(response) =
+        document.response.and_then(|response| serde_json::from_str::<Stored<'_>>(response.get()).ok())
+    {
+        read_state(response.status, response.usage, &mut answer);
+    }
+    answer
+}
+
+fn read_state<'a>(status: Option<Cow<'a, str>>, usage: Option<&'a RawValue>, answer: &mut Answer<'a>) {
+    answer.tell(usage, UsageMember::told);
+    let is_waiting = status.is_some_and(|status| status == "queued" || status == "in_progress");
+    answer.pending = is_waiting && answer.told.is_nothing();
+}
+
+/// The text of an item of the output: of a message its parts, of a call its name and arguments, of reasoning its text.
+fn push_item<'a>(item: &'a RawValue, texts: &mut Vec<Cow<'a, str>>) {
+    let Ok(item) = serde_json::from_str::<Item<'_>>(item.get()) else { return };
+    texts.extend([item.name, item.arguments.and_then(text), item.input.and_then(text)].into_iter().flatten());
+    for part in [item.content, item.summary].into_iter().flatten().flat_map(list) {
+        let Ok(part) = serde_json::from_str::<Part<'_>>(part.get()) else { continue };
+        texts.extend([part.text, part.refusal].into_iter().flatten());
+    }
+}
+
+fn list(raw: &RawValue) -> Vec<&RawValue> {
+    serde_json::from_str(raw.get()).unwrap_or_default()
+}
+
+fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
+}
+
+#[derive(Deserialize)]
+struct Document<'a> {
+    /// What happened; a response itself has none.
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    delta: Option<&'a RawValue>,
+    #[serde(borrow)]
+    item: Option<&'a RawValue>,
+    #[serde(borrow)]
+    response: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    output: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Stored<'a> {
+    #[serde(borrow)]
+    status: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    summary: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Part<'a> {
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    refusal: Option<Cow<'a, str>>,
+}
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;

@@ -1,0 +1,21 @@
+//! OpenAI responses: `POST …/responses`, and `…/responses/compact`, which shortens a conversation.
+//!
+//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not here: fetching, cancelling and deleting
+//! stored responses, and counting their input (`…/responses/input_tokens`), which cost nothing.
+//!
+//! Source: OpenAI's API reference, "Create a model response", "Compact a response", "Streaming events".
+
+mod answer;
+mod request;
+
+use crate::api::{Format, post};
+
+/// The row of [`FORMATS`](crate::api::FORMATS).
+pub(in crate::api) static FORMAT: Format = Format {
+    name: "openai_responses",
+    endpoints: &[post("/responses"), post("/responses/compact")],
+    read: request::read,
+    answer_members: &["type", "status", "output", "usage"],
+    answer: answer::read,
+    ..Format::DEFAULT
+};

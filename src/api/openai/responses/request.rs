@@ -1,0 +1,210 @@
+//! A request for a response: what the model will read and may write.
+//!
+//! In: a body. Out: [`Request`]. Not here: the tokens of it.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::api::members::{Members, Text};
+use crate::api::openai::parts::{Reading, decoded_len};
+use crate::api::schema::FunctionDefinition;
+use crate::api::{Image, Piece, Prompt, Request, Unread};
+
+/// The members looked at. A body that names one of them twice is ambiguous.
+const NAMES: [&str; 10] = [
+    "model",
+    "input",
+    "instructions",
+    "tools",
+    "text",
+    "max_output_tokens",
+    "previous_response_id",
+    "conversation",
+    "prompt",
+    "stream",
+];
+
+/// Members that stand for what the model reads besides: a stored response, a conversation, a prompt template.
+const ELSEWHERE: [&str; 3] = ["previous_response_id", "conversation", "prompt"];
+
+/// Reads a body.
+///
+/// # Errors
+/// [`Unread`] if it is not such a request: no JSON object, nothing to read, a wrong type in what is counted.
+pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+    let members = Members::read(body, &NAMES)?;
+    let is_elsewhere = ELSEWHERE.iter().any(|name| members.raw(name).is_some());
+    let mut reading = Reading { more: is_elsewhere, ..Reading::default() };
+    if let Some(instructions) = members.text("instructions")? {
+        reading.pieces.push(Piece::Message);
+        reading.texts([Cow::Borrowed("developer"), instructions]);
+    }
+    match members.raw("input") {
+        Some(items) if items.starts_with('[') => {
+            for raw in members.typed::<Vec<&RawValue>>("input")?.unwrap_or_default() {
+                push_item(raw.get(), &mut reading)?;
+            }
+        }
+        Some(text) => {
+            let Text(text) = serde_json::from_str(text).map_err(|_| Unread::Malformed)?;
+            reading.pieces.push(Piece::Message);
+            reading.texts([Cow::Borrowed("user"), text]);
+        }
+        None if reading.more || !reading.pieces.is_empty() => {}
+        None => return Err(Unread::Malformed),
+    }
+    for tool in members.typed::<Vec<&RawValue>>("tools")?.unwrap_or_default() {
+        push_tool(tool.get(), &mut reading);
+    }
+    reading.texts([variables(&members), schema(&members)].into_iter().flatten());
+    Ok(Request {
+        model: members.text("model")?,
+        prompt: Prompt(reading.pieces),
+        more_input: reading.more,
+        max_output: members.whole("max_output_tokens"),
+        stream: members.is_true("stream"),
+        ..Request::default()
+    })
+}
+
+/// Adds one item: everything in it that a model could read, whatever kind it says it is. An item of another shape is counted as the text it
+/// is written as.
+fn push_item<'a>(raw: &'a str, reading: &mut Reading<'a>) -> Result<(), Unread> {
+    if !raw.starts_with('{') {
+        return Err(Unread::Malformed);
+    }
+    let Ok(item) = serde_json::from_str::<Item<'_>>(raw) else {
+        reading.texts([Cow::Borrowed(raw)]);
+        return Ok(());
+    };
+    let before = reading.pieces.len();
+    if item.role.is_some() || item.content.is_some() {
+        // Reasoning has a content, too, but is no message.
+        reading.pieces.extend(item.role.is_some().then_some(Piece::Message));
+        reading.texts(item.role);
+        push_content(item.content, reading);
+    }
+    if item.name.is_some() || item.arguments.is_some() || item.input.is_some() {
+        reading.pieces.push(Piece::ToolCall);
+        reading
+            .texts([item.name, item.arguments.map(text_of), item.input.map(text_of)].into_iter().flatten());
+    }
+    if item.output.is_some() {
+        reading.pieces.push(Piece::Message);
+        push_content(item.output, reading);
+    }
+    push_content(item.summary, reading);
+    // The reasoning itself, or a conversation made shorter, which only the provider can read.
+    reading.pieces.extend(item.encrypted_content.map(|sealed| Piece::Unseen { bytes: decoded_len(&sealed) }));
+    reading.pieces.extend(item.result.map(|picture| Piece::Image(generated(&picture))));
+    if reading.pieces.len() > before {
+        return Ok(());
+    }
+    if item.id.is_some() && item.kind.is_none_or(|kind| kind == "item_reference") {
+        reading.more = true;
+    } else {
+        reading.texts([Cow::Borrowed(raw)]);
+    }
+    Ok(())
+}
+
+/// Adds text, a list of parts, or a single part.
+fn push_content<'a>(content: Option<&'a RawValue>, reading: &mut Reading<'a>) {
+    let Some(content) = content.map(RawValue::get) else { return };
+    if reading.content(content).is_err() {
+        reading.part(content);
+    }
+}
+
+/// A string's text; any other value as it is written.
+fn text_of(raw: &RawValue) -> Cow<'_, str> {
+    serde_json::from_str::<Text<'_>>(raw.get()).map_or_else(|_| Cow::Borrowed(raw.get()), |Text(text)| text)
+}
+
+/// A picture that a tool has made, in bare base64. Its size stands at the start of it.
+fn generated(base64: &str) -> Image {
+    /// As much as is ever looked at, in whole groups of four characters.
+    const START: usize = 64 * 1024;
+    let start = base64.get(..START).unwrap_or(base64);
+    Image::at(&["data:image/png;base64,", start].concat(), None)
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    role: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output: Option<&'a RawValue>,
+    #[serde(borrow)]
+    summary: Option<&'a RawValue>,
+    #[serde(borrow)]
+    encrypted_content: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    result: Option<Cow<'a, str>>,
+}
+
+/// Adds one tool. What is not a function is counted as the text it is written as; what a built-in tool tells the model besides, and what
+/// it finds, is not in the request.
+fn push_tool<'a>(raw: &'a str, reading: &mut Reading<'a>) {
+    #[derive(Deserialize)]
+    struct Tool<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Cow<'a, str>,
+    }
+    let kind = serde_json::from_str::<Tool<'_>>(raw).map(|tool| tool.kind).unwrap_or_default();
+    if kind == "function"
+        && let Ok(function) = serde_json::from_str::<FunctionDefinition<'_>>(raw)
+    {
+        reading.pieces.push(Piece::Function(function.into()));
+        return;
+    }
+    reading.more |= !matches!(&*kind, "function" | "custom" | "namespace");
+    reading.texts([Cow::Borrowed(raw)]);
+}
+
+/// What is put into a stored prompt's places.
+fn variables<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
+    #[derive(Deserialize)]
+    struct Stored<'a> {
+        #[serde(borrow)]
+        variables: &'a RawValue,
+    }
+    let prompt: Stored<'a> = serde_json::from_str(members.raw("prompt")?).ok()?;
+    Some(Cow::Borrowed(prompt.variables.get())).filter(|variables| variables != "null")
+}
+
+/// The schema of a structured answer, which the model is shown.
+fn schema<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
+    #[derive(Deserialize)]
+    struct Options<'a> {
+        #[serde(borrow)]
+        format: &'a RawValue,
+    }
+    #[derive(Deserialize)]
+    struct Structured<'a> {
+        #[serde(borrow, rename = "schema")]
+        _schema: &'a RawValue,
+    }
+    let options: Options<'a> = serde_json::from_str(members.raw("text")?).ok()?;
+    let format = options.format.get();
+    serde_json::from_str::<Structured<'_>>(format).ok()?;
+    Some(Cow::Borrowed(format))
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

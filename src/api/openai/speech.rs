@@ -1,0 +1,148 @@
+//! Text to speech: `POST …/audio/speech`.
+//!
+//! In: request bodies, and events of answers. Out: what the shared types of `api` say: characters, and for models that are billed by tokens
+//! the sound that the text will make. Not here: the sound itself, which tells nothing; only a stream with `stream_format: sse` tells usage.
+//!
+//! Source: OpenAI's API reference, "Create speech" and `speech.audio.done`.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::usage::UsageMember;
+use crate::api::members::Members;
+use crate::api::{Answer, Format, Piece, Prompt, Request, Told, Unread, Usage, post};
+
+/// The row of [`FORMATS`](crate::api::FORMATS).
+pub(in crate::api) static FORMAT: Format = Format {
+    name: "openai_speech",
+    endpoints: &[post("/openai/deployments/{model}/audio/speech"), post("/audio/speech")],
+    read,
+    answer_members: &["usage"],
+    answer,
+    ..Format::DEFAULT
+};
+
+/// The members looked at. A body that names one of them twice is ambiguous.
+const NAMES: [&str; 4] = ["model", "input", "instructions", "stream_format"];
+
+/// Sound of `gpt-4o-mini-tts`: OpenAI's pricing page puts a minute at 0.015 USD, which is 1,250 tokens at 12 USD per million.
+const TOKENS_PER_MINUTE: u64 = 1_250;
+/// Assumed of a minute of speech: 150 words of six characters with their spaces. Settled by usage where an answer tells it.
+const LETTERS_PER_MINUTE: u64 = 900;
+/// Assumed of a character of Chinese, Japanese or Korean, which is a syllable or more: it is spoken as long as three letters are.
+const LETTERS_PER_SYLLABLE: u64 = 3;
+/// From here on in Unicode (CJK Radicals Supplement) characters stand for syllables or words.
+const FIRST_SYLLABIC: char = '\u{2e80}';
+
+fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+    let members = Members::read(body, &NAMES)?;
+    let model = members.text("model")?;
+    let input = members.text("input")?.ok_or(Unread::Malformed)?;
+    let audio_output = if is_billed_by_tokens(model.as_deref()) { spoken(&input) } else { 0 };
+    let known = Usage { characters: input.chars().count() as u64, audio_output, ..Usage::default() };
+    let texts = [Some(input), members.text("instructions")?];
+    Ok(Request {
+        model,
+        prompt: Prompt(texts.into_iter().flatten().map(Piece::Text).collect()),
+        known: Some(known),
+        stream: members.text("stream_format")?.as_deref() == Some("sse"),
+        ..Request::default()
+    })
+}
+
+/// Whether sound is billed by its tokens, as OpenAI's `gpt-…-tts` models do it, and not by characters as `tts-1` and other servers' models are.
+/// A model that is only named in the path, as Azure's may be, is taken to be.
+fn is_billed_by_tokens(model: Option<&str>) -> bool {
+    model.is_none_or(|model| model.contains("gpt-") && model.contains("-tts"))
+}
+
+/// The tokens of sound that a text is expected to become.
+fn spoken(text: &str) -> u64 {
+    let letters = |character| if character < FIRST_SYLLABIC { 1 } else { LETTERS_PER_SYLLABLE };
+    let letters = text.chars().map(letters).fold(0, u64::saturating_add);
+    letters.saturating_mul(TOKENS_PER_MINUTE).div_ceil(LETTERS_PER_MINUTE)
+}
+
+fn answer(json: &[u8]) -> Answer<'_> {
+    #[derive(Deserialize)]
+    struct Event<'a> {
+        #[serde(borrow)]
+        usage: Option<&'a RawValue>,
+    }
+    let mut answer = Answer::default();
+    if let Ok(event) = serde_json::from_slice::<Event<'_>>(json) {
+        answer.tell(event.usage, |usage: UsageMember| usage.told().map(as_sound));
+    }
+    answer
+}
+
+/// All that such a model writes is sound.
+fn as_sound(told: Told) -> Told {
+    let sound = [told.output, told.reasoning, told.audio_output].into_iter().flatten();
+    let sound = sound.reduce(u64::saturating_add);
+    Told { output: None, reasoning: None, audio_output: sound, ..told }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn known(body: &str) -> Usage {
+        read(body.as_bytes()).unwrap().known.unwrap()
+    }
+
+    #[test]
+    fn characters_are_counted_as_people_do() {
+        let body = r#"{"model":"tts-1","voice":"alloy","input":"Grüße, 世界\n","instructions":"Slowly."}"#;
+        assert_eq!(known(body), Usage { characters: 10, ..Usage::default() });
+        let pieces = read(body.as_bytes()).unwrap().prompt.0;
+        assert_eq!(pieces, [Piece::Text("Grüße, 世界\n".into()), Piece::Text("Slowly.".into())]);
+    }
+
+    #[test]
+    fn models_billed_by_tokens_are_expected_to_speak_the_text() {
+        let letters = "a".repeat(900);
+        let minute =
+            |model: &str| known(&format!(r#"{{"model":"{model}","input":"{letters}"}}"#)).audio_output;
+        assert_eq!(minute("gpt-4o-mini-tts"), 1_250);
+        assert_eq!(minute("openai/gpt-4o-mini-tts-2025-12-15"), 1_250);
+        assert_eq!([minute("tts-1"), minute("tts-1-hd"), minute("kokoro")], [0, 0, 0]);
+        assert_eq!(known(&format!(r#"{{"input":"{letters}"}}"#)).audio_output, 1_250);
+        // Six syllables are 18 letters: 18 x 1,250 / 900 = 25.
+        assert_eq!(known(r#"{"model":"gpt-4o-mini-tts","input":"今日は天気が"}"#).audio_output, 25);
+    }
+
+    #[test]
+    fn what_the_stream_tells_is_sound() {
+        let json = br#"{"type":"speech.audio.done","usage":{"input_tokens":14,"output_tokens":101,"total_tokens":115}}"#;
+        let told = answer(json).told;
+        assert_eq!((told.input, told.output, told.audio_output), (Some(14), None, Some(101)));
+        assert_eq!(answer(br#"{"type":"speech.audio.delta","audio":"UklGRg=="}"#), Answer::default());
+        assert!(answer(br#"{"usage":{"input_tokens":"many"}}"#).unreadable);
+    }
+
+    #[test]
+    fn bodies_of_another_shape_are_malformed() {
+        for body in [
+            "",
+            "{}",
+            r#"{"input":["a"]}"#,
+            r#"{"input":"a","model":7}"#,
+            r#"{"input":"a","instructions":{}}"#,
+        ] {
+            assert_eq!(read(body.as_bytes()).err(), Some(Unread::Malformed), "{body}");
+        }
+        assert_eq!(read(br#"{"input":"a","input":"b"}"#).err(), Some(Unread::Ambiguous { member: "input" }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_readers_panic(bytes in prop::collection::vec(any::<u8>(), 0..60), input in any::<String>()) {
+            let _ = (read(&bytes), answer(&bytes));
+            let body = serde_json::json!({ "input": input, "usage": input }).to_string();
+            prop_assert_eq!(known(&body).characters, input.chars().count() as u64);
+            let _ = answer(body.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Where to ask a stream for its usage.
+//!
+//! In: the members of a request. Out: an [`Edit`], or none where there is no need or no use to ask. Not here: taking the chunk that only tells
+//! usage out of the answer again (`answer`), and versions of Azure's API that do not know the option (`routes`).
+//!
+//! Source: OpenAI's API reference, "Create chat completion", `stream_options`. Mistral's API refuses the option (status 422,
+//! `extra_forbidden` on `stream_options`) and tells usage in the last chunk without it (Mistral's API reference, "Chat"); so does AI21's
+//! ("Jamba models", `usage` in the last message).
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::api::Edit;
+use crate::api::members::Members;
+
+/// How the models are called that their makers' own APIs serve, which tell usage unasked. The same models elsewhere have longer names, such
+/// as `mistralai/Mistral-7B-Instruct-v0.3`.
+const UNASKED: [&str; 13] = [
+    "mistral-",
+    "magistral-",
+    "ministral-",
+    "mixtral-",
+    "codestral-",
+    "devstral-",
+    "labs-devstral-",
+    "pixtral-",
+    "voxtral-",
+    "open-mistral-",
+    "open-mixtral-",
+    "open-codestral-",
+    "jamba-",
+];
+
+/// The edit that sets `stream_options.include_usage`; none where the client has set it, or where it would be refused. Other options, such
+/// as vLLM's `continuous_usage_stats`, stay.
+pub(super) fn ask_for_usage(members: &Members<'_>, model: Option<&str>) -> Option<Edit> {
+    let model = model.unwrap_or_default();
+    let model = model.strip_prefix("ft:").unwrap_or(model);
+    if UNASKED.iter().any(|name| model.starts_with(name)) {
+        return None;
+    }
+    let Some(options) = members.written("stream_options") else {
+        let start = members.first_place();
+        return Some(Edit { range: start..start, text: r#""stream_options":{"include_usage":true},"# });
+    };
+    if options == "null" {
+        return Some(Edit { range: members.place(options), text: r#"{"include_usage":true}"# });
+    }
+    // Options of another shape than an object are left for the upstream to refuse.
+    let StreamOptions { include_usage } = serde_json::from_str(options).ok()?;
+    match include_usage.map(RawValue::get) {
+        Some("true") => None,
+        Some(other) => Some(Edit { range: members.place(other), text: "true" }),
+        None => {
+            let inside = members.place(options).start.saturating_add(1);
+            let empty = options.trim_start_matches('{').trim_start().starts_with('}');
+            let text = if empty { r#""include_usage":true"# } else { r#""include_usage":true,"# };
+            Some(Edit { range: inside..inside, text })
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct StreamOptions<'a> {
+    #[serde(borrow, default, deserialize_with = "as_written")]
+    include_usage: Option<&'a RawValue>,
+}
+
+/// A value as it is written, `null` too.
+fn as_written<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edited(body: &str, model: &str) -> Option<String> {
+        let members = Members::read(body.as_bytes(), &["stream_options"]).unwrap();
+        let edit = ask_for_usage(&members, Some(model))?;
+        Some(String::from_utf8(edit.apply(body.as_bytes())).unwrap())
+    }
+
+    #[test]
+    fn other_options_stay() {
+        let body = r#"{"stream_options":{"continuous_usage_stats":true}}"#;
+        let asking = r#"{"stream_options":{"include_usage":true,"continuous_usage_stats":true}}"#;
+        assert_eq!(edited(body, "Qwen/Qwen3-8B").as_deref(), Some(asking));
+    }
+
+    #[test]
+    fn models_whose_own_api_refuses_the_option_are_not_asked() {
+        for model in [
+            "mistral-large-latest",
+            "codestral-2508",
+            "open-mixtral-8x22b",
+            "ft:open-mistral-7b:x",
+            "jamba-large",
+        ] {
+            assert_eq!(edited("{}", model), None, "{model}");
+        }
+        for model in ["", "mistralai/Mistral-7B-Instruct-v0.3", "mistral:7b", "gpt-4o", "ft:gpt-4o-mini:x"] {
+            assert!(edited("{}", model).is_some(), "{model}");
+        }
+    }
+}
