@@ -15,13 +15,17 @@ use serde_json::value::RawValue;
 
 pub mod answer;
 mod capture;
+mod cohere;
 mod free;
+mod gemini;
 mod image;
 mod members;
 mod number;
+mod ollama;
 mod openai;
 mod path;
 mod prompt;
+mod raw;
 mod routes;
 mod schema;
 mod sse;
@@ -36,7 +40,18 @@ pub use usage::{CLASSES, Classes, Side, Told, Usage};
 use crate::identity::Head;
 
 /// Every API format that is understood, in the order in which paths are tried.
-pub const FORMATS: [&Format; 3] = [&openai::chat::FORMAT, &free::MODERATIONS, &free::MODELS];
+pub const FORMATS: [&Format; 10] = [
+    &openai::chat::FORMAT,
+    &gemini::CONTENT,
+    &gemini::EMBED,
+    &cohere::CHAT,
+    &cohere::EMBED,
+    &ollama::CHAT,
+    &ollama::GENERATE,
+    &ollama::EMBED,
+    &free::MODERATIONS,
+    &free::MODELS,
+];
 
 /// One API format: how its calls are recognised, read and edited, and how its answers are read.
 pub struct Format {
@@ -99,6 +114,12 @@ pub enum Body {
 pub enum Dialect {
     /// `{"error":{"message","type","param","code"}}` and `x-ratelimit-*`.
     OpenAi,
+    /// `{"error":{"code","message","status","details"}}`.
+    Gemini,
+    /// `{"message"}`.
+    Cohere,
+    /// `{"error"}`, a text.
+    Ollama,
 }
 
 /// Why a body could not be read in its format.

@@ -56,7 +56,9 @@ pub fn refused(dialect: Dialect, refusal: &Refusal, model: &str, jitter: u32) ->
     };
     let mut fields = ietf::refused(refusal, wait);
     fields.extend(match dialect {
-        Dialect::OpenAi => openai::fields(std::slice::from_ref(&refusal.standing)),
+        Dialect::OpenAi | Dialect::Gemini | Dialect::Cohere | Dialect::Ollama => {
+            openai::fields(std::slice::from_ref(&refusal.standing))
+        }
     });
     if let Some(wait) = wait {
         fields.push(("retry-after", wait.as_secs_ceil().max(1).to_string()));
@@ -65,7 +67,9 @@ pub fn refused(dialect: Dialect, refusal: &Refusal, model: &str, jitter: u32) ->
     let worth_retrying = wait.is_some_and(|wait| wait <= LONGEST_WAIT_WORTH_RETRYING);
     fields.push(("x-should-retry", worth_retrying.to_string()));
     let problem = match dialect {
-        Dialect::OpenAi => openai::refused(refusal, model, wait),
+        Dialect::OpenAi | Dialect::Gemini | Dialect::Cohere | Dialect::Ollama => {
+            openai::refused(refusal, model, wait)
+        }
     };
     reply(dialect, 429, fields, &problem, "tollgate_refused")
 }
@@ -100,7 +104,7 @@ pub fn upgrade(dialect: Dialect) -> Reply {
 #[must_use]
 pub fn standing_fields(dialect: Dialect, standings: &[Standing]) -> Fields {
     let mut fields = match dialect {
-        Dialect::OpenAi => openai::fields(standings),
+        Dialect::OpenAi | Dialect::Gemini | Dialect::Cohere | Dialect::Ollama => openai::fields(standings),
     };
     fields.extend(ietf::fields(standings));
     fields.extend(warning(standings));
@@ -111,7 +115,7 @@ pub fn standing_fields(dialect: Dialect, standings: &[Standing]) -> Fields {
 /// operator's callers share: mixed with ours it would mislead, and it would tell callers of each other.
 pub fn standing_names(dialect: Dialect) -> impl Iterator<Item = &'static str> {
     let names = match dialect {
-        Dialect::OpenAi => openai::names(),
+        Dialect::OpenAi | Dialect::Gemini | Dialect::Cohere | Dialect::Ollama => openai::names(),
     };
     names.chain(ietf::NAMES)
 }
@@ -141,7 +145,7 @@ fn reply(
 ) -> Reply {
     fields.push(("content-type", "application/json".to_owned()));
     let body = match dialect {
-        Dialect::OpenAi => openai::body(problem),
+        Dialect::OpenAi | Dialect::Gemini | Dialect::Cohere | Dialect::Ollama => openai::body(problem),
     };
     Reply { status, fields, body, details }
 }

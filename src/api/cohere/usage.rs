@@ -1,0 +1,56 @@
+//! Cohere's usage: the model's tokens, or else those that are billed.
+//!
+//! In: JSON. Out: [`Told`]. Not here: search units and classifications, which are of other calls.
+//!
+//! Source: Cohere's API reference, "Chat API (v2)", `usage`: `tokens` are what the model read and wrote, special tokens and preambles among them;
+//! `billed_units` leave those out. All are floats.
+
+use serde::Deserialize;
+
+use crate::api::Told;
+use crate::api::number::{Whole, parts};
+
+/// The member `usage` of a chat, `meta` of an embedding.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct UsageMember {
+    tokens: Option<Units>,
+    billed_units: Option<Units>,
+    cached_tokens: Whole,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+struct Units {
+    input_tokens: Whole,
+    output_tokens: Whole,
+    image_tokens: Whole,
+}
+
+impl UsageMember {
+    /// None if a total is nonsense, or there is none at all.
+    pub(super) fn told(self) -> Option<Told> {
+        let (tokens, billed) = (self.tokens.unwrap_or_default(), self.billed_units.unwrap_or_default());
+        let either = |total: fn(&Units) -> Whole| match total(&tokens) {
+            Whole::Absent => total(&billed),
+            told => told,
+        };
+        let totals = [
+            either(|units| units.input_tokens),
+            either(|units| units.image_tokens),
+            either(|units| units.output_tokens),
+        ];
+        if totals.contains(&Whole::Nonsense) {
+            return None;
+        }
+        let [input, pictures, output] = totals.map(Whole::count);
+        input.or(pictures).or(output)?;
+        let mut told = Told { output, ..Told::default() };
+        if input.is_some() || pictures.is_some() {
+            let read = input.unwrap_or(0).saturating_add(pictures.unwrap_or(0));
+            let [cached, other] = parts(read, [self.cached_tokens]);
+            told = Told { input: other, cached_input: cached, ..told };
+        }
+        Some(told)
+    }
+}
