@@ -3,7 +3,7 @@
 //! In: JSON. Out: [`Told`]. Not here: search units and classifications, which are of other calls.
 //!
 //! Source: Cohere's API reference, "Chat API (v2)", `usage`: `tokens` are what the model read and wrote, special tokens and preambles among them;
-//! `billed_units` leave those out. All are floats.
+//! `billed_units` leave those out; "Embed API (v2)", `meta.billed_units`, with tokens of texts and of pictures. All are floats.
 
 use serde::Deserialize;
 
@@ -24,11 +24,12 @@ pub(super) struct UsageMember {
 struct Units {
     input_tokens: Whole,
     output_tokens: Whole,
+    text_tokens: Whole,
     image_tokens: Whole,
 }
 
 impl UsageMember {
-    /// None if a total is nonsense, or there is none at all.
+    /// None if a total is nonsense; nothing told where only other units are billed.
     pub(super) fn told(self) -> Option<Told> {
         let (tokens, billed) = (self.tokens.unwrap_or_default(), self.billed_units.unwrap_or_default());
         let either = |total: fn(&Units) -> Whole| match total(&tokens) {
@@ -37,18 +38,19 @@ impl UsageMember {
         };
         let totals = [
             either(|units| units.input_tokens),
+            either(|units| units.text_tokens),
             either(|units| units.image_tokens),
             either(|units| units.output_tokens),
         ];
         if totals.contains(&Whole::Nonsense) {
             return None;
         }
-        let [input, pictures, output] = totals.map(Whole::count);
-        input.or(pictures).or(output)?;
+        let [input, text, pictures, output] = totals.map(Whole::count);
         let mut told = Told { output, ..Told::default() };
-        if input.is_some() || pictures.is_some() {
-            let read = input.unwrap_or(0).saturating_add(pictures.unwrap_or(0));
-            let [cached, other] = parts(read, [self.cached_tokens]);
+        let in_parts = text.or(input).into_iter().chain(pictures).reduce(u64::saturating_add);
+        if let Some(in_parts) = in_parts {
+            // The total is not said to include pictures, nor not to.
+            let [cached, other] = parts(in_parts.max(input.unwrap_or(0)), [self.cached_tokens]);
             told = Told { input: other, cached_input: cached, ..told };
         }
         Some(told)
