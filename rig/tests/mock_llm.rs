@@ -109,20 +109,20 @@ async fn a_compressed_stream_can_be_read_to_the_same_text() {
     let stream = || chat(&json!({ "stream": true }));
     let plain = client::send(mock.address(), stream()).await.unwrap().body().await.unwrap();
 
-    let always = stream().header("x-mock-gzip", "always");
+    let always = stream().header("x-mock-encoding", "gzip");
     let mut response = client::send(mock.address(), always).await.unwrap();
     assert_eq!(response.header("content-encoding"), Some("gzip"));
     let mut text = Vec::new();
     GzDecoder::new(&response.body().await.unwrap()[..]).read_to_end(&mut text).unwrap();
     assert_eq!(text, plain);
 
-    let slow = stream().header("x-mock-gzip", "always").header("x-mock-chunk-delay-ms", "20");
+    let slow = stream().header("x-mock-encoding", "gzip").header("x-mock-chunk-delay-ms", "20");
     let first = client::send(mock.address(), slow).await.unwrap().chunk().await.unwrap().unwrap();
     let mut start = [0; 6];
     GzDecoder::new(&first.data[..]).read_exact(&mut start).unwrap();
     assert_eq!(&start, b"data: ", "each chunk can be read when it comes");
 
-    let unasked = stream().header("x-mock-gzip", "accept");
+    let unasked = stream().header("x-mock-encoding", "accepted");
     let response = client::send(mock.address(), unasked).await.unwrap();
     assert_eq!(response.header("content-encoding"), None);
 }

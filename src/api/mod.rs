@@ -114,11 +114,15 @@ pub enum Body {
 pub enum Dialect {
     /// `{"error":{"message","type","param","code"}}` and `x-ratelimit-*`.
     OpenAi,
+    /// `{"type":"error","error":{"type","message"}}` and `anthropic-ratelimit-*`.
+    Anthropic,
     /// `{"error":{"code","message","status","details"}}`.
     Gemini,
+    /// `{"message"}` and `x-amzn-errortype`.
+    Bedrock,
     /// `{"message"}`.
     Cohere,
-    /// `{"error"}`, a text.
+    /// `{"error"}`.
     Ollama,
 }
 

@@ -9,8 +9,21 @@ use super::{FORMATS, Format};
 #[derive(Debug)]
 pub struct Endpoint {
     method: &'static str,
-    /// How the path ends, in lower case; any prefix may come before. `{model}` stands for the model's name.
     path_end: &'static str,
+}
+
+impl Endpoint {
+    /// The method.
+    #[must_use]
+    pub const fn method(&self) -> &'static str {
+        self.method
+    }
+
+    /// How the path ends, in lower case; any prefix may come before. `{model}` stands for the model's name.
+    #[must_use]
+    pub const fn path_end(&self) -> &'static str {
+        self.path_end
+    }
 }
 
 /// Calls by `POST` whose paths end like this.

@@ -125,7 +125,7 @@ impl Exchange {
                 reading.decide(&self.config, body, editable, means, &mut effects)
             }
             (State::Sent(mut sent), Event::ResponseHead { status, head, ended }) => {
-                sent.read_head(status, head, &mut effects);
+                sent.read_head(status, head, means.ledger.now(), &mut effects);
                 sent.settled_if(ended, &self.config, means, &mut effects)
             }
             (State::Sent(mut sent), Event::ResponsePiece { bytes, last }) => {

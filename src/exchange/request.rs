@@ -160,9 +160,11 @@ impl Reading {
         let model = self.call.model.clone().or_else(|| request.model.as_deref().map(str::to_owned));
         let model = model.unwrap_or_default();
         let input = means.counter.prompt(&request.prompt, &model, &config.counting.exactness).usage();
+        // What providers give for nothing has no price per call either.
+        let requests = u64::from(self.call.format.body != Body::Free);
         let reserve = &config.counting.output_reserve;
         let estimate = Estimate {
-            known: request.known.map_or(input, |known| known.plus(input)),
+            known: Usage { requests, ..input.plus(request.known.unwrap_or_default()) },
             output_is_known: request.known.is_some(),
             exact: exact && !request.more_input,
             max_output: request.max_output,
@@ -230,7 +232,13 @@ impl Reading {
         effects.facts.push((Fact::RefusedBy, refusal.standing.limit.name.to_string()));
         effects.log = Some(self.log_line(refusal, model));
         effects.headers.clear();
-        effects.next = Next::Reply(reply::refused(self.call.format.dialect, refusal, model, means.jitter));
+        effects.next = Next::Reply(reply::refused(
+            self.call.format.dialect,
+            refusal,
+            model,
+            means.ledger.now(),
+            means.jitter,
+        ));
         State::Done
     }
 

@@ -13,6 +13,7 @@ use crate::limits::{Estimate, Granted, Reservation, Standing};
 use crate::reply;
 use crate::settings::Config;
 use crate::tiers::Tier;
+use crate::units::Timestamp;
 
 /// A call that has been sent on and holds a reservation.
 pub(super) struct Sent {
@@ -62,11 +63,12 @@ impl Sent {
         }
     }
 
-    pub(super) fn read_head(&mut self, status: u16, head: &dyn Head, effects: &mut Effects) {
+    pub(super) fn read_head(&mut self, status: u16, head: &dyn Head, now: Timestamp, effects: &mut Effects) {
         let dialect = self.format.dialect;
-        let fields = reply::standing_fields(dialect, &self.standings);
+        let fields = reply::standing_fields(dialect, &self.standings, now);
         let is_ours = |name: &str| fields.iter().any(|(ours, _)| *ours == name);
-        let theirs = reply::standing_names(dialect).filter(|name| !is_ours(name));
+        let is_theirs = |name: &&str| !is_ours(name) && head.header(name).is_some();
+        let theirs = reply::standing_names(dialect).filter(is_theirs);
         effects.headers.extend(theirs.map(HeaderEdit::Remove));
         effects.set_headers(fields);
         if !(200..300).contains(&status) {

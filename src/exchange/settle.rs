@@ -47,17 +47,15 @@ impl Sent {
         effects.count(&metrics::CALLS, &self.labels(kind), 1);
         if let Charge::Told(usage) = charge {
             self.compare(&usage, effects);
-            config.counting.output_reserve.observe(
-                &self.model,
-                &self.tier.name,
-                usage.all_output(),
-                means.ledger,
-            );
+            if !self.estimate.output_is_known {
+                let (reserve, output) = (&config.counting.output_reserve, usage.all_output());
+                reserve.observe(&self.model, &self.tier.name, output, means.ledger);
+            }
         }
         let usage = match charge {
             Charge::Request => Usage::default(),
             Charge::Told(usage) | Charge::Counted(usage) => usage,
-            Charge::Reserved => Usage { requests: 1, ..self.estimate.usage() },
+            Charge::Reserved => self.estimate.usage(),
         };
         self.report(&usage, config, effects);
         let Self { reservation, estimate, .. } = *self;
@@ -74,14 +72,14 @@ impl Sent {
         let Some((found, bytes)) = self.found() else { return Charge::Reserved };
         let tells_output = found.told.tells(Side::Output) || self.estimate.output_is_known;
         if !found.told.is_nothing() && tells_output {
-            return Charge::Told(found.told.or(self.known()));
+            return Charge::Told(found.told.or(self.estimate.known));
         }
         let missing = if found.pending {
             Some(("pending", Charge::Reserved))
         } else if !found.told.is_nothing() {
             None
         } else if self.estimate.output_is_known {
-            return Charge::Counted(self.known());
+            return Charge::Counted(self.estimate.known);
         } else if !found.readable {
             Some(("encoded", Charge::Reserved))
         } else {
@@ -104,7 +102,7 @@ impl Sent {
             (OnAbort::ChargeStreamed, Some((found, bytes))) => {
                 Charge::Counted(self.counted(found, bytes, config, means))
             }
-            (OnAbort::ChargeStreamed, None) => Charge::Counted(self.known()),
+            (OnAbort::ChargeStreamed, None) => Charge::Counted(self.estimate.known),
         }
     }
 
@@ -115,15 +113,9 @@ impl Sent {
         }
     }
 
-    /// What is known without the answer.
-    fn known(&self) -> Usage {
-        Usage { requests: 1, ..self.estimate.known }
-    }
-
     /// The input as it was told or else as counted before the call, the output by the text that has come, or more if more was told.
     fn counted(&self, found: &Found, bytes: u64, config: &Config, means: &mut Means<'_>) -> Usage {
-        let known = self.known();
-        let told = found.told.or(known);
+        let told = found.told.or(self.estimate.known);
         if self.estimate.output_is_known {
             return told;
         }

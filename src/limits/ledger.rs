@@ -41,6 +41,12 @@ impl<'a> Ledger<'a> {
         Self { table, keys, now, tally: Cell::default() }
     }
 
+    /// The time at which budgets are seen.
+    #[must_use]
+    pub const fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// What the table had to do since this was asked last.
     #[must_use]
     pub fn take_tally(&self) -> Tally {

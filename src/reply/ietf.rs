@@ -4,7 +4,7 @@
 //! sections 3 and 4: structured fields (RFC 9651); `q` and `r` are in the quota unit `qu`, which is `requests` unless told.
 
 use super::Fields;
-use crate::limits::{Refusal, Standing, Unit};
+use crate::limits::{Refusal, Standing};
 use crate::units::{Amount, Span};
 
 /// The fields' names.
@@ -25,13 +25,9 @@ pub(super) fn refused(refusal: &Refusal, wait: Option<Span>) -> Fields {
 
 fn both(standing: &Standing, until: Span) -> Fields {
     let limit = &standing.limit;
-    let (unit, divisor) = match limit.counts.unit {
-        Unit::Requests => ("", 1),
-        Unit::Tokens => (";qu=\"tokens\"", 1),
-        // Quotas are whole numbers: money is told in millionths of a dollar.
-        Unit::NanoUsd => (";qu=\"micro-usd\"", 1_000),
-    };
-    let whole = |amount: Amount| amount.0.checked_div(divisor).unwrap_or(0).min(LARGEST_INTEGER);
+    let words = limit.counts.unit.words();
+    let unit = words.quota_unit.map_or_else(String::new, |unit| format!(";qu=\"{unit}\""));
+    let whole = |amount: Amount| amount.0.checked_div(words.per_quota_unit).unwrap_or(0).min(LARGEST_INTEGER);
     let name = &limit.name;
     let window = limit.shape.window.as_secs_ceil().max(1);
     vec![

@@ -3,16 +3,27 @@
 //! In: a [`Refusal`] or [`Standing`]s. Out: a [`Reply`] or header fields. Not here: who is refused. Never told: anything
 //! of another caller than the one who asked.
 
+mod anthropic;
+mod bedrock;
+mod cohere;
+mod dialect;
+mod gemini;
 mod ietf;
+mod numbers;
+mod ollama;
 mod openai;
-mod words;
+mod problem;
+mod unit;
+mod x_ratelimit;
 
-pub use words::usd;
+pub use numbers::usd;
+
+use problem::Problem;
 
 use crate::api::Dialect;
 use crate::identity::Unidentified;
 use crate::limits::{Refusal, Standing, Wait};
-use crate::units::Span;
+use crate::units::{Span, Timestamp};
 
 /// Header fields to be set.
 pub type Fields = Vec<(&'static str, String)>;
@@ -30,15 +41,6 @@ pub struct Reply {
     pub details: &'static str,
 }
 
-/// An error body before it is put in a dialect's words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Problem<'a> {
-    message: String,
-    kind: &'a str,
-    code: &'a str,
-    param: Option<&'a str>,
-}
-
 /// Beyond this clients do better to give up: Anthropic's SDK ignores longer waits and OpenAI's stops retrying at 120 s.
 const LONGEST_WAIT_WORTH_RETRYING: Span = Span::from_secs(60);
 
@@ -49,63 +51,43 @@ const MOST_JITTER: Span = Span::from_secs(1);
 ///
 /// `jitter` is a random number; up to a tenth of the wait is added by it, never subtracted.
 #[must_use]
-pub fn refused(dialect: Dialect, refusal: &Refusal, model: &str, jitter: u32) -> Reply {
+pub fn refused(dialect: Dialect, refusal: &Refusal, model: &str, now: Timestamp, jitter: u32) -> Reply {
     let wait = match refusal.wait {
         Wait::Never => None,
         Wait::For(span) => Some(span + jittered(span, jitter)),
     };
     let mut fields = ietf::refused(refusal, wait);
-    fields.extend(match dialect {
-        Dialect::OpenAi | Dialect::Gemini | Dialect::Cohere | Dialect::Ollama => {
-            openai::fields(std::slice::from_ref(&refusal.standing))
-        }
-    });
+    fields.extend((dialect.words().standing_fields)(std::slice::from_ref(&refusal.standing), now));
     if let Some(wait) = wait {
         fields.push(("retry-after", wait.as_secs_ceil().max(1).to_string()));
         fields.push(("retry-after-ms", wait.as_millis_ceil().max(1).to_string()));
     }
-    let worth_retrying = wait.is_some_and(|wait| wait <= LONGEST_WAIT_WORTH_RETRYING);
-    fields.push(("x-should-retry", worth_retrying.to_string()));
-    let problem = match dialect {
-        Dialect::OpenAi | Dialect::Gemini | Dialect::Cohere | Dialect::Ollama => {
-            openai::refused(refusal, model, wait)
-        }
-    };
-    reply(dialect, 429, fields, &problem, "tollgate_refused")
+    fields.push(("x-should-retry", wait.is_some_and(is_worth_retrying).to_string()));
+    reply(dialect, fields, &Problem::over_budget(refusal, model, wait))
 }
 
 /// A dimension is missing that the configuration demands: 401.
 #[must_use]
 pub fn unidentified(dialect: Dialect, missing: &Unidentified) -> Reply {
-    let message = format!("This call does not say who makes it: no value for `{}`.", missing.dimension);
-    let problem = Problem { message, kind: "authentication_error", code: "missing_identity", param: None };
-    reply(dialect, 401, Vec::new(), &problem, "tollgate_unidentified")
+    reply(dialect, Vec::new(), &Problem::unidentified(missing))
 }
 
 /// A body names a member twice that decides what the call costs: 400.
 #[must_use]
 pub fn ambiguous(dialect: Dialect, member: &'static str) -> Reply {
-    let message = format!("The body names `{member}` more than once, so what it asks for is ambiguous.");
-    let problem =
-        Problem { message, kind: "invalid_request_error", code: "duplicate_member", param: Some(member) };
-    reply(dialect, 400, Vec::new(), &problem, "tollgate_bad_request")
+    reply(dialect, Vec::new(), &Problem::duplicate_member(member))
 }
 
 /// An LLM call asks for another protocol, behind which it could not be counted: 400.
 #[must_use]
 pub fn upgrade(dialect: Dialect) -> Reply {
-    let message = "An LLM call cannot ask for a protocol upgrade.".to_owned();
-    let problem =
-        Problem { message, kind: "invalid_request_error", code: "upgrade_not_allowed", param: None };
-    reply(dialect, 400, Vec::new(), &problem, "tollgate_bad_request")
+    reply(dialect, Vec::new(), &Problem::upgrade())
 }
 
-/// The fields that tell a caller whose call was let through where its budgets stand.
+/// The fields that tell a caller whose call was let through where its budgets stand now.
 #[must_use]
-pub fn standing_fields(dialect: Dialect, standings: &[Standing]) -> Fields {
-    let mut fields = match dialect {
-        Dialect::OpenAi | Dialect::Gemini | Dialect::Cohere | Dialect::Ollama => openai::fields(standings),
-    };
+pub fn standing_fields(dialect: Dialect, standings: &[Standing], now: Timestamp) -> Fields {
+    let mut fields = (dialect.words().standing_fields)(standings, now);
     fields.extend(ietf::fields(standings));
     fields.extend(warning(standings));
     fields
@@ -114,10 +96,7 @@ pub fn standing_fields(dialect: Dialect, standings: &[Standing]) -> Fields {
 /// The names of all fields that can tell where budgets stand. What an upstream says in them is of its own limits, which the
 /// operator's callers share: mixed with ours it would mislead, and it would tell callers of each other.
 pub fn standing_names(dialect: Dialect) -> impl Iterator<Item = &'static str> {
-    let names = match dialect {
-        Dialect::OpenAi | Dialect::Gemini | Dialect::Cohere | Dialect::Ollama => openai::names(),
-    };
-    names.chain(ietf::NAMES)
+    dialect.words().standing_names.iter().copied().flatten().copied().chain(ietf::NAMES)
 }
 
 /// `x-tollgate-warning`: the budgets used beyond their `warn_at`, in percent.
@@ -136,18 +115,20 @@ fn jittered(span: Span, jitter: u32) -> Span {
     Span(most.saturating_mul(u64::from(jitter)) >> 32)
 }
 
-fn reply(
-    dialect: Dialect,
-    status: u16,
-    mut fields: Fields,
-    problem: &Problem<'_>,
-    details: &'static str,
-) -> Reply {
+fn is_worth_retrying(wait: Span) -> bool {
+    wait <= LONGEST_WAIT_WORTH_RETRYING
+}
+
+fn reply(dialect: Dialect, mut fields: Fields, problem: &Problem<'_>) -> Reply {
+    let words = dialect.words();
+    fields.extend((words.error_fields)(problem));
     fields.push(("content-type", "application/json".to_owned()));
-    let body = match dialect {
-        Dialect::OpenAi | Dialect::Gemini | Dialect::Cohere | Dialect::Ollama => openai::body(problem),
-    };
-    Reply { status, fields, body, details }
+    Reply {
+        status: problem.cause.status(),
+        fields,
+        body: (words.body)(problem),
+        details: problem.cause.details(),
+    }
 }
 
 #[cfg(test)]

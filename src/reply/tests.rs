@@ -3,6 +3,12 @@ use crate::limits::Limit;
 use crate::units::Amount;
 use std::rc::Rc;
 
+#[path = "dialect_tests.rs"]
+mod dialects;
+
+/// 2025-08-21T12:40:58.5Z
+const NOW: Timestamp = Timestamp(1_755_780_058_500_000_000);
+
 fn standing(name: &str, counts: &str, max: u64, available: u64) -> Standing {
     Standing {
         limit: Rc::new(Limit::example(name, counts, max)),
@@ -24,7 +30,7 @@ fn field<'r>(fields: &'r Fields, name: &str) -> Option<&'r str> {
 
 #[test]
 fn a_refusal_says_in_openais_words_what_was_reached_and_when_to_come_back() {
-    let reply = refused(Dialect::OpenAi, &refusal(Wait::For(Span::from_millis(1_400))), "gpt-4o", 0);
+    let reply = refused(Dialect::OpenAi, &refusal(Wait::For(Span::from_millis(1_400))), "gpt-4o", NOW, 0);
     assert_eq!(reply.status, 429);
     assert_eq!(
         reply.body,
@@ -48,7 +54,7 @@ fn a_refusal_says_in_openais_words_what_was_reached_and_when_to_come_back() {
 #[test]
 fn jitter_only_ever_lengthens_the_wait_and_by_a_tenth_at_most() {
     let wait = |seconds, jitter| {
-        let reply = refused(Dialect::OpenAi, &refusal(Wait::For(Span::from_secs(seconds))), "", jitter);
+        let reply = refused(Dialect::OpenAi, &refusal(Wait::For(Span::from_secs(seconds))), "", NOW, jitter);
         field(&reply.fields, "retry-after-ms").unwrap().parse::<u64>().unwrap()
     };
     assert_eq!(wait(5, 0), 5_000);
@@ -58,19 +64,19 @@ fn jitter_only_ever_lengthens_the_wait_and_by_a_tenth_at_most() {
 
 #[test]
 fn a_wait_of_nothing_is_still_a_second_for_strict_clients() {
-    let reply = refused(Dialect::OpenAi, &refusal(Wait::For(Span(1))), "", 0);
+    let reply = refused(Dialect::OpenAi, &refusal(Wait::For(Span(1))), "", NOW, 0);
     assert_eq!(field(&reply.fields, "retry-after"), Some("1"));
     assert_eq!(field(&reply.fields, "retry-after-ms"), Some("1"));
 }
 
 #[test]
 fn clients_are_told_not_to_retry_what_cannot_succeed_soon() {
-    let long = refused(Dialect::OpenAi, &refusal(Wait::For(Span::from_secs(61))), "", 0);
+    let long = refused(Dialect::OpenAi, &refusal(Wait::For(Span::from_secs(61))), "", NOW, 0);
     assert_eq!(
         (field(&long.fields, "x-should-retry"), field(&long.fields, "retry-after")),
         (Some("false"), Some("61"))
     );
-    let never = refused(Dialect::OpenAi, &refusal(Wait::Never), "", 0);
+    let never = refused(Dialect::OpenAi, &refusal(Wait::Never), "", NOW, 0);
     assert_eq!(
         (field(&never.fields, "x-should-retry"), field(&never.fields, "retry-after")),
         (Some("false"), None)
@@ -82,12 +88,12 @@ fn clients_are_told_not_to_retry_what_cannot_succeed_soon() {
 #[test]
 fn money_is_told_in_dollars_and_in_micro_dollars_where_only_integers_fit() {
     let spend = standing("spend", "cost_usd", 5_000_000_000, 12_500_000);
-    let fields = standing_fields(Dialect::OpenAi, std::slice::from_ref(&spend));
+    let fields = standing_fields(Dialect::OpenAi, std::slice::from_ref(&spend), NOW);
     assert_eq!(field(&fields, "ratelimit-policy"), Some("\"spend\";q=5000000;qu=\"micro-usd\";w=60"));
     assert_eq!(field(&fields, "ratelimit"), Some("\"spend\";r=12500;t=30"));
     let refusal =
         Refusal { standing: spend, needed: Amount(20_000_000), wait: Wait::For(Span::from_secs(9)) };
-    let body = refused(Dialect::OpenAi, &refusal, "gpt-4o", 0).body;
+    let body = refused(Dialect::OpenAi, &refusal, "gpt-4o", NOW, 0).body;
     assert!(body.contains("Limit $5.00 per 1m, Available $0.0125, Requested $0.02"), "{body}");
 }
 
@@ -98,12 +104,12 @@ fn allowed_calls_are_told_the_most_constrained_limit_of_each_kind() {
         standing("tpm", "tokens", 1_000, 500),
         standing("out", "output_tokens", 1_000, 100),
     ];
-    let fields = standing_fields(Dialect::OpenAi, &standings);
+    let fields = standing_fields(Dialect::OpenAi, &standings, NOW);
     assert_eq!(field(&fields, "x-ratelimit-remaining-requests"), Some("19"));
     assert_eq!(field(&fields, "x-ratelimit-remaining-tokens"), Some("100"));
     assert_eq!(field(&fields, "ratelimit"), Some("\"out\";r=100;t=30"));
     assert_eq!(field(&fields, "x-tollgate-warning"), Some("\"out\";used=90"));
-    assert!(standing_fields(Dialect::OpenAi, &[]).is_empty());
+    assert!(standing_fields(Dialect::OpenAi, &[], NOW).is_empty());
 }
 
 #[test]
@@ -120,6 +126,6 @@ fn other_refusals_have_their_own_status_and_code() {
 #[test]
 fn a_model_is_repeated_in_one_bounded_line() {
     let model = "evil\r\nx-admin: 1".to_owned() + &"x".repeat(10_000);
-    let body = refused(Dialect::OpenAi, &refusal(Wait::Never), &model, 0).body;
+    let body = refused(Dialect::OpenAi, &refusal(Wait::Never), &model, NOW, 0).body;
     assert!(body.len() < 1_000 && !body.contains("\\r") && !body.contains("\\n"), "{body}");
 }

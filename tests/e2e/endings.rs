@@ -296,7 +296,7 @@ async fn an_answer_that_is_compressed_all_the_same_is_charged_what_was_held() {
     for (calls, members) in
         [(1, json!({ "max_tokens": 20 })), (2, json!({ "max_tokens": 20, "stream": true }))]
     {
-        let request = chat_with("ada", members).header("x-mock-gzip", "always");
+        let request = chat_with("ada", members).header("x-mock-encoding", "gzip");
         let mut response = bench.send(request.header("x-mock-output-tokens", "3")).await;
         assert_eq!((response.status(), response.header("content-encoding")), (200, Some("gzip")));
         response.body().await.unwrap();

@@ -12,6 +12,7 @@ mod identity;
 mod streams;
 mod endings;
 
+mod golden;
 mod holding;
 mod host;
 mod bad_input;

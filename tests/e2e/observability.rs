@@ -38,7 +38,7 @@ async fn every_kind_of_ending_is_counted_under_its_labels() {
     assert_eq!(bench.send(chat_with("ada", twenty())).await.status(), 429);
     assert_eq!(bench.send(pro(chat("bob")).header("x-mock-status", "500")).await.status(), 500);
     ok(pro(chat("bob")).header("x-mock-no-usage", "true")).await;
-    ok(pro(chat("bob")).header("x-mock-gzip", "always")).await;
+    ok(pro(chat("bob")).header("x-mock-encoding", "gzip")).await;
     ok(pro(chat("bob")).header("x-mock-usage", "\"none\"")).await;
     ok(pro(chat("bob")).header("x-mock-usage", r#"{"prompt_tokens":9,"completion_tokens":7,"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":5}}"#)).await;
     assert_eq!(bench.send(Request::chat(&json!({}))).await.status(), 401);

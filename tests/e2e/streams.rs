@@ -180,7 +180,7 @@ async fn the_upstream_is_asked_not_to_compress() {
     let request = chat_with("ada", not_asking())
         .header("accept-encoding", "gzip, br")
         .header("accept-encoding", "zstd")
-        .header("x-mock-gzip", "accept");
+        .header("x-mock-encoding", "accepted");
     let mut response = bench.send(request).await;
     assert_eq!(response.header("content-encoding"), None);
     assert!(response.transcript().await.unwrap().is_done());

@@ -8,7 +8,8 @@ use core::time::Duration;
 
 use hyper::HeaderMap;
 use hyper::StatusCode;
-use hyper::header::ACCEPT_ENCODING;
+
+use super::coding::Coding;
 
 /// What the mock shall do with one call.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +29,7 @@ pub struct Behaviour {
     /// This text in the place of `usage`, whatever it is.
     pub usage: Option<String>,
     /// Compress the response.
-    pub gzip: bool,
+    pub encoding: Option<Coding>,
     /// Write pieces of this many bytes each instead of whole chunks.
     pub split_bytes: Option<usize>,
     /// Drop the connection (HTTP/2: reset the stream) after this many writes.
@@ -117,15 +118,14 @@ pub const SWITCHES: &[Switch] = &[
         },
     },
     Switch {
-        header: "x-mock-gzip",
-        value: "accept or always",
-        meaning: "compress if the request accepts gzip, or in any case; a stream is flushed per chunk",
+        header: "x-mock-encoding",
+        value: "gzip, deflate, br, zstd or accepted",
+        meaning: "compress so, or as the request's accept-encoding first says; flushed after each chunk",
         apply: |b, text, headers| {
-            match text {
-                "accept" => b.gzip = accepts_gzip(headers),
-                "always" => b.gzip = true,
-                _ => return None,
-            }
+            b.encoding = match text {
+                "accepted" => Coding::accepted(headers),
+                name => Some(Coding::named(name)?),
+            };
             Some(())
         },
     },
@@ -161,15 +161,6 @@ fn milliseconds(text: &str) -> Option<Duration> {
     text.parse().ok().map(Duration::from_millis)
 }
 
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(ACCEPT_ENCODING)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|coding| matches!(coding.split(';').next().map(str::trim), Some("gzip" | "*")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,10 +185,15 @@ mod tests {
     }
 
     #[test]
-    fn gzip_on_accept_depends_on_what_is_accepted() {
-        for (accepted, expected) in [("br, gzip;q=0.5", true), ("br", false), ("identity", false)] {
-            let headers = headers(&[("accept-encoding", accepted), ("x-mock-gzip", "accept")]);
-            assert_eq!(Behaviour::from_headers(&headers).unwrap().gzip, expected, "{accepted}");
+    fn an_encoding_is_compulsory_unless_it_shall_be_accepted() {
+        let cases = [
+            ("br", "zstd", Some(Coding::Zstd)),
+            ("br, gzip", "accepted", Some(Coding::Br)),
+            ("identity", "accepted", None),
+        ];
+        for (accepted, wished, expected) in cases {
+            let headers = headers(&[("accept-encoding", accepted), ("x-mock-encoding", wished)]);
+            assert_eq!(Behaviour::from_headers(&headers).unwrap().encoding, expected, "{accepted}");
         }
     }
 }

@@ -6,23 +6,39 @@
 //! keys, limits, and anything that depends on chance or on the time of day: the same request gets the same
 //! answer.
 
+mod anthropic;
+mod azure;
+mod bedrock;
+mod bedrock_invoke;
 pub mod behaviour;
 mod chat_completions;
+pub mod coding;
+mod cohere;
+mod completions;
+mod embeddings;
+pub mod eventstream;
+mod gemini;
+mod images;
+mod moderations;
+mod ollama;
 mod openai;
 mod playback;
 mod received;
+mod responses;
+mod speech;
 pub mod tokens;
+mod transcriptions;
+mod usage;
+mod words;
 
 use core::time::Duration;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -105,12 +121,33 @@ impl Drop for MockLlm {
 }
 
 /// The API formats, the first that serves a path answers it.
-const FORMATS: &[Format] = &[chat_completions::FORMAT, openai::MODELS];
+const FORMATS: &[Format] = &[
+    azure::CHAT,
+    chat_completions::FORMAT,
+    completions::FORMAT,
+    responses::CREATE,
+    responses::RETRIEVE,
+    responses::INPUT_TOKENS,
+    embeddings::FORMAT,
+    speech::FORMAT,
+    transcriptions::FORMAT,
+    images::FORMAT,
+    moderations::FORMAT,
+    anthropic::MESSAGES,
+    anthropic::COUNT_TOKENS,
+    gemini::FORMAT,
+    bedrock::FORMAT,
+    cohere::FORMAT,
+    ollama::CHAT,
+    ollama::GENERATE,
+    ollama::EMBED,
+    openai::MODELS,
+];
 
 /// What the mock needs to know of an API format.
 struct Format {
     serves: fn(&Method, path: &str) -> bool,
-    answer: fn(&Behaviour, body: &[u8]) -> Answer,
+    answer: fn(&Behaviour, &Received) -> Answer,
     error: fn(StatusCode, message: &str) -> Answer,
 }
 
@@ -118,18 +155,42 @@ struct Format {
 struct Answer {
     status: StatusCode,
     content_type: &'static str,
+    /// What the API says in headers of its own.
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// A single one unless streamed.
-    chunks: Vec<String>,
+    chunks: Vec<Bytes>,
     streamed: bool,
 }
 
 impl Answer {
     fn whole(status: StatusCode, json: String) -> Self {
-        Self { status, content_type: "application/json", chunks: vec![json], streamed: false }
+        Self {
+            status,
+            content_type: "application/json",
+            headers: Vec::new(),
+            chunks: vec![json.into()],
+            streamed: false,
+        }
     }
 
     fn events(status: StatusCode, events: Vec<String>) -> Self {
-        Self { status, content_type: "text/event-stream; charset=utf-8", chunks: events, streamed: true }
+        Self::stream(status, "text/event-stream; charset=utf-8", events)
+    }
+
+    fn stream(
+        status: StatusCode,
+        content_type: &'static str,
+        chunks: impl IntoIterator<Item: Into<Bytes>>,
+    ) -> Self {
+        let chunks = chunks.into_iter().map(Into::into).collect();
+        Self { status, content_type, headers: Vec::new(), chunks, streamed: true }
+    }
+
+    /// The same with one more header.
+    fn header(mut self, name: &'static str, value: &str) -> Self {
+        let value = HeaderValue::from_str(value).expect("the mock's own headers are text");
+        self.headers.push((HeaderName::from_static(name), value));
+        self
     }
 }
 
@@ -183,6 +244,12 @@ async fn respond(request: Request<Incoming>, records: &Records) -> Response<Play
     if !behaviour.delay.is_zero() {
         tokio::time::sleep(behaviour.delay).await;
     }
+    let body = match coding::decoded(&received.headers, received.body.clone()) {
+        Ok(body) => body,
+        Err(wrong) => return play(error(StatusCode::BAD_REQUEST, &wrong), &behaviour, witness),
+    };
+    let mut received = received;
+    received.body = body;
     let answer = match (format, behaviour.status) {
         (_, Some(status)) if status.as_u16() >= 400 => error(status, "failed on request of x-mock-status"),
         (None, _) => {
@@ -190,12 +257,14 @@ async fn respond(request: Request<Incoming>, records: &Records) -> Response<Play
         }
         // Nothing to count: what benchmarks ask for, so the shortest way.
         (Some(format), _) if behaviour.usage.is_some() || behaviour.no_usage => {
-            (format.answer)(&behaviour, &received.body)
+            (format.answer)(&behaviour, &received)
         }
         (Some(format), _) => {
-            let (wish, body, answer) = (behaviour.clone(), received.body.clone(), format.answer);
+            let (wish, answer) = (behaviour.clone(), format.answer);
             // A long prompt takes a while to count: not on the thread that moves other calls' chunks.
-            tokio::task::spawn_blocking(move || answer(&wish, &body)).await.expect("an answer can be made")
+            tokio::task::spawn_blocking(move || answer(&wish, &received))
+                .await
+                .expect("an answer can be made")
         }
     };
     play(answer, &behaviour, witness)
@@ -203,10 +272,9 @@ async fn respond(request: Request<Incoming>, records: &Records) -> Response<Play
 
 /// Gives an answer its bytes and its timing.
 fn play(answer: Answer, behaviour: &Behaviour, witness: Witness) -> Response<Playback> {
-    let chunks: Vec<Bytes> = if behaviour.gzip {
-        compress(&answer.chunks)
-    } else {
-        answer.chunks.into_iter().map(Bytes::from).collect()
+    let chunks = match behaviour.encoding {
+        Some(coding) => coding.encode(&answer.chunks),
+        None => answer.chunks,
     };
     let length: usize = chunks.iter().map(Bytes::len).sum();
     let writes = match behaviour.split_bytes {
@@ -230,25 +298,12 @@ fn play(answer: Answer, behaviour: &Behaviour, witness: Witness) -> Response<Pla
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
-    if behaviour.gzip {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    if let Some(coding) = behaviour.encoding {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
     }
+    headers.extend(answer.headers);
     if !answer.streamed {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     response
-}
-
-/// One gzip stream over all chunks, flushed after each so that each can be read when it arrives.
-fn compress(chunks: &[String]) -> Vec<Bytes> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    let mut written: Vec<Bytes> = chunks
-        .iter()
-        .map(|chunk| {
-            encoder.write_all(chunk.as_bytes()).and_then(|()| encoder.flush()).expect("writing to memory");
-            Bytes::from(core::mem::take(encoder.get_mut()))
-        })
-        .collect();
-    written.push(encoder.finish().expect("writing to memory").into());
-    written
 }

@@ -1,22 +1,36 @@
-//! What OpenAI's APIs have in common: the error body and the list of models.
+//! What OpenAI's APIs have in common: the error body, the shape of usage and of events, the list of models.
 //!
-//! In: a status and a message. Out: JSON. The formats themselves have a file each.
+//! In: parts of answers. Out: JSON, and events as OpenAI writes them. Wire format: OpenAI's API reference,
+//! "Error codes", "Models", "Streaming". Not here: the formats themselves, which have a file each.
 
 use hyper::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Answer, Format};
 
-/// `GET */models`.
+/// `GET */models` and `GET */models/{model}`.
 pub(super) const MODELS: Format = Format {
-    serves: |method, path| method == Method::GET && path.ends_with("/models"),
-    answer: |_, _| {
-        let models = ["gpt-4o", "gpt-4o-mini", "gpt-4", "gpt-3.5-turbo"]
-            .map(|id| json!({ "id": id, "object": "model", "created": super::CREATED, "owned_by": "mock" }));
-        Answer::whole(StatusCode::OK, json!({ "object": "list", "data": models }).to_string())
+    serves: |method, path| {
+        method == Method::GET
+            && (path.ends_with("/models")
+                || path.rsplit_once('/').is_some_and(|(head, _)| head.ends_with("/models")))
+    },
+    answer: |_, received| {
+        let path = received.uri.path();
+        let body = match path.rsplit_once("/models/") {
+            Some((_, id)) => model(id),
+            None => json!({ "object": "list", "data": MODEL_IDS.map(model) }),
+        };
+        Answer::whole(StatusCode::OK, body.to_string())
     },
     error,
 };
+
+const MODEL_IDS: [&str; 4] = ["gpt-4o", "gpt-4o-mini", "gpt-4", "gpt-3.5-turbo"];
+
+fn model(id: &str) -> Value {
+    json!({ "id": id, "object": "model", "created": super::CREATED, "owned_by": "mock" })
+}
 
 /// An error as OpenAI words it.
 pub(super) fn error(status: StatusCode, message: &str) -> Answer {
@@ -30,3 +44,43 @@ pub(super) fn error(status: StatusCode, message: &str) -> Answer {
     let error = json!({ "message": message, "type": kind, "param": null, "code": code });
     Answer::whole(status, json!({ "error": error }).to_string())
 }
+
+/// A request body as JSON, or the answer that says that it is none.
+pub(super) fn object(body: &[u8]) -> Result<Value, Answer> {
+    serde_json::from_slice(body)
+        .map_err(|wrong| error(StatusCode::BAD_REQUEST, &format!("the body is not JSON: {wrong}")))
+}
+
+/// The member `name`, if it is a whole number.
+pub(super) fn number(request: &Value, name: &str) -> Option<usize> {
+    request[name].as_u64().and_then(|n| usize::try_from(n).ok())
+}
+
+/// The usage of chat completions and completions.
+pub(super) fn usage(prompt: usize, completion: usize) -> Value {
+    json!({
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": { "cached_tokens": 0, "audio_tokens": 0 },
+        "completion_tokens_details": {
+            "reasoning_tokens": 0,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    })
+}
+
+/// An event without a name.
+pub(super) fn data(json: &str) -> String {
+    format!("data: {json}\n\n")
+}
+
+/// An event with a name.
+pub(super) fn named(name: &str, json: &str) -> String {
+    format!("event: {name}\ndata: {json}\n\n")
+}
+
+/// What ends the streams of the older APIs.
+pub(super) const DONE: &str = "data: [DONE]\n\n";

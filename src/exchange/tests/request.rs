@@ -174,3 +174,56 @@ fn a_budget_that_cannot_be_read_refuses_for_a_moment() {
     assert_eq!(refusal.fields.iter().find(|(name, _)| *name == "retry-after").unwrap().1, "1");
     assert!(bench.count_of(&metrics::STORE_FAILURES, "reserve") > 0);
 }
+
+#[test]
+fn a_request_that_carries_a_signature_of_itself_is_not_changed() {
+    let signed = [
+        Request::chat().with(
+            "authorization",
+            b"AWS4-HMAC-SHA256 Credential=AKIA/20261121/us-east-1/bedrock/aws4_request",
+        ),
+        Request::chat()
+            .with(":path", b"/v1/chat/completions?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0a"),
+    ];
+    for head in signed {
+        let mut bench = Bench::new(TOKENS);
+        let mut exchange = bench.exchange();
+        let effects = bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false });
+        assert_eq!((effects.next, effects.headers), (Next::ReadBody, vec![]));
+        let body = Event::RequestBody { body: HI_STREAM.as_bytes(), editable: true };
+        assert_eq!(bench.handle(&mut exchange, body).body, None);
+        assert_eq!(bench.count_of(&metrics::EDITS_SKIPPED, ""), 1);
+    }
+}
+
+#[test]
+fn what_providers_do_not_charge_for_costs_its_request_and_no_more() {
+    let config = REQUESTS.replacen(
+        '{',
+        r#"{ "prices": [ { "match": "*", "input": 1, "output": 1, "request": 1 } ], "#,
+        1,
+    );
+    let mut bench = Bench::new(&config);
+    let list = || Request::chat().with(":method", b"GET").with(":path", b"/v1/models");
+    let mut exchange = bench.exchange();
+    let effects = bench.handle(&mut exchange, Event::RequestHead { head: &list(), ended: true });
+    assert_eq!(effects.next, Next::Pass);
+    bench.head(&mut exchange, 200, "application/json");
+    let last = bench.piece(&mut exchange, r#"{"data":[]}"#, true);
+    assert_eq!((fact(&last, Fact::UsedInput), fact(&last, Fact::Cost)), (Some("0"), Some("0.00")));
+    let second = bench.handle(&mut bench.exchange(), Event::RequestHead { head: &list(), ended: true });
+    assert_eq!(reply(&second).0.status, 429);
+}
+
+#[test]
+fn the_configuration_can_say_what_is_spoken_below_a_path() {
+    let rows = r#"{ "apis": [ { "path_prefix": "/ours/free", "format": "none" }, { "path_prefix": "/Ours", "format": "openai_chat" } ], "#;
+    let mut bench = Bench::new(&TOKENS.replacen('{', rows, 1));
+    let mut next = |path| {
+        let head = Request::chat().with(":path", path);
+        bench.handle(&mut bench.exchange(), Event::RequestHead { head: &head, ended: false }).next
+    };
+    assert_eq!(next(b"/ours/ask?x=1"), Next::ReadBody);
+    assert_eq!(next(b"/ours/free/v1/chat/completions"), Next::Pass);
+    assert_eq!(next(b"/theirs/ask"), Next::Pass);
+}

@@ -1,11 +1,11 @@
 //! Numbers as people and clients read them.
 //!
-//! In: spans and amounts. Out: text. Not here: which numbers are told.
+//! In: spans, moments and money. Out: text. Not here: which numbers are told, and amounts of other units (`unit`).
 
 use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
 
-use crate::limits::Unit;
-use crate::units::{Amount, Span};
+use crate::units::{Span, Timestamp};
 
 /// A duration as Go prints it and OpenAI sends it: `0s`, `120ms`, `1.5s`, `6m0s`, `1h2m3s`. Rounded up to milliseconds.
 pub(super) fn go_duration(span: Span) -> String {
@@ -46,12 +46,12 @@ pub(super) fn window(span: Span) -> String {
     format!("{}ms", span.as_millis_ceil())
 }
 
-/// An amount in words of its unit: `1200`, or `$0.0125` for money.
-pub(super) fn amount(amount: Amount, unit: Unit) -> String {
-    match unit {
-        Unit::Requests | Unit::Tokens => amount.to_string(),
-        Unit::NanoUsd => format!("${}", usd(amount.0)),
-    }
+/// A moment in UTC as RFC 3339 section 5.6 writes it, in whole seconds, rounded up: `2025-08-21T12:40:59Z`.
+pub(super) fn rfc3339(at: Timestamp) -> String {
+    let seconds = Duration::from_secs(at.0.div_ceil(1_000_000_000));
+    // Nanoseconds in 64 bits end in the year 2554, which both the type and the format can hold.
+    let time = SystemTime::UNIX_EPOCH.checked_add(seconds).unwrap_or(SystemTime::UNIX_EPOCH);
+    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// Nano-dollars as exact decimal dollars with at least two digits behind the point.
@@ -65,6 +65,8 @@ pub fn usd(nano: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -106,7 +108,33 @@ mod tests {
         ] {
             assert_eq!(usd(nano), text);
         }
-        assert_eq!(amount(Amount(7), Unit::Tokens), "7");
-        assert_eq!(amount(Amount(7_000_000_000), Unit::NanoUsd), "$7.00");
+    }
+
+    #[test]
+    fn moments_are_written_in_utc_and_rounded_up_to_the_second() {
+        const SECOND: u64 = 1_000_000_000;
+        for (nanos, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (1, "1970-01-01T00:00:01Z"),
+            (951_782_399 * SECOND, "2000-02-28T23:59:59Z"),
+            (951_782_399 * SECOND + 1, "2000-02-29T00:00:00Z"),
+            (1_755_780_059 * SECOND, "2025-08-21T12:40:59Z"),
+            (4_107_542_399 * SECOND, "2100-02-28T23:59:59Z"),
+            (4_107_542_400 * SECOND, "2100-03-01T00:00:00Z"),
+            (u64::MAX, "2554-07-21T23:34:34Z"),
+        ] {
+            assert_eq!(rfc3339(Timestamp(nanos)), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_moment_is_never_told_too_early_and_less_than_a_second_late(nanos: u64) {
+            let text = rfc3339(Timestamp(nanos));
+            prop_assert_eq!(text.len(), "2025-08-21T12:40:59Z".len());
+            let told = humantime::parse_rfc3339(&text).unwrap();
+            let told = told.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+            prop_assert!((0..1_000_000_000).contains(&(told - u128::from(nanos))), "{}", text);
+        }
     }
 }

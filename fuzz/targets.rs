@@ -1,0 +1,98 @@
+//! What is fuzzed: every reader of bytes from outside, with what must hold whatever they are.
+//!
+//! In: any bytes. Out: nothing, or a panic if something does not hold. `make fuzz` runs them with cargo-fuzz; `make test` runs them on what
+//! `seeds` makes of the golden files, whole and damaged.
+
+use std::borrow::Cow;
+
+use tollgate::api::answer::Reader;
+use tollgate::api::{FORMATS, Format, Routes};
+use tollgate::identity::Head;
+use tollgate::settings::Config;
+use tollgate::tokens::{Counter, Exactness};
+
+/// A target by its name.
+pub(crate) type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub(crate) const TARGETS: [Target; 4] =
+    [("request", request), ("answer", answer), ("path", path), ("configuration", configuration)];
+
+/// What answers are said to be; the first byte chooses.
+pub(crate) const CONTENT_TYPES: [&str; 5] = [
+    "application/json",
+    "text/event-stream",
+    "application/x-ndjson",
+    "application/vnd.amazon.eventstream",
+    "application/octet-stream",
+];
+
+/// How answers are said to be compressed; the second byte chooses.
+pub(crate) const CODINGS: [&str; 6] = ["", "gzip", "deflate", "br", "zstd", "gzip, br"];
+
+/// A request body in the format that the first byte chooses. It can be counted, and an edit changes no more than it says.
+pub(crate) fn request(input: &[u8]) {
+    let Some((format, body)) = format(input) else { return };
+    let Ok(request) = (format.read)(body) else { return };
+    let model = request.model.as_deref().unwrap_or("gpt-4o");
+    let exactness = Exactness { exact_up_to: 64 * 1024, scales: vec![] };
+    Counter::new([0; 16]).prompt(&request.prompt, model, &exactness);
+    if let Some(edit) = &request.ask_for_usage {
+        let edited = edit.apply(body);
+        let again = (format.read)(&edited).expect("an edited body can be read as before");
+        assert!(again.stream && again.ask_for_usage.is_none(), "usage is asked for once");
+        assert_eq!(edited.len(), body.len() - edit.range.len() + edit.text.len());
+    }
+}
+
+/// An answer in the format, content type and coding that the first bytes choose, in pieces of the size that the fourth chooses. Its
+/// bytes pass unchanged, and however it is cut it tells the same.
+pub(crate) fn answer(input: &[u8]) {
+    let Some((format, [content_type, coding, size, body @ ..])) = format(input) else { return };
+    let head = AnswerHead(
+        CONTENT_TYPES[usize::from(*content_type) % CONTENT_TYPES.len()],
+        CODINGS[usize::from(*coding) % CODINGS.len()],
+    );
+    let read = |size: usize| {
+        let mut reader = Reader::new(format, &head, false);
+        for piece in body.chunks(size) {
+            assert_eq!(reader.feed(piece), None, "bytes are changed");
+        }
+        assert_eq!(reader.finish(), None, "bytes are added");
+        let found = reader.found();
+        (found.told, found.unreadable, found.readable, found.text.clone(), found.more_text)
+    };
+    assert_eq!(read(usize::from(*size).max(1)), read(body.len().max(1)));
+}
+
+/// A request path.
+pub(crate) fn path(input: &[u8]) {
+    let called = Routes::default().recognise(b"POST", input);
+    assert!(called.is_none_or(|call| call.model.is_none_or(|model| !model.is_empty())));
+}
+
+/// A configuration, as text or as a binary `google.protobuf.Struct`.
+pub(crate) fn configuration(input: &[u8]) {
+    let _ = Config::read(input, b"random");
+}
+
+fn format(input: &[u8]) -> Option<(&'static Format, &[u8])> {
+    let (chosen, rest) = input.split_first()?;
+    Some((FORMATS[usize::from(*chosen) % FORMATS.len()], rest))
+}
+
+struct AnswerHead(&'static str, &'static str);
+
+impl Head for AnswerHead {
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let value = match name {
+            "content-type" => self.0,
+            "content-encoding" => self.1,
+            _ => return None,
+        };
+        Some(value.as_bytes().into())
+    }
+    fn property(&self, _: &[&str]) -> Option<Vec<u8>> {
+        None
+    }
+}

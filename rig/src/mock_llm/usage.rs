@@ -1,0 +1,113 @@
+//! The usage of an answer: what was counted, or whatever the caller wants in its place.
+//!
+//! In: the wished [`Behaviour`] and a way to count. Out: JSON text in which the usage is what it shall be,
+//! byte for byte, even where that is not JSON. Not here: what an API's usage looks like.
+
+use serde_json::Value;
+
+use super::Behaviour;
+
+/// What is said about usage; it knows its text, or that there shall be none.
+pub(super) struct Usage(Option<String>);
+
+impl Usage {
+    /// What the caller wants, or else what is counted; what is not needed is not counted.
+    pub(super) fn of(behaviour: &Behaviour, counted: impl FnOnce() -> Value) -> Self {
+        Self(match &behaviour.usage {
+            _ if behaviour.no_usage => None,
+            Some(verbatim) => Some(verbatim.clone()),
+            None => Some(counted().to_string()),
+        })
+    }
+
+    /// Whether there is any.
+    pub(super) const fn is_some(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// `object` with this as its member `usage`, once it is [written](Self::write).
+    pub(super) fn within(&self, object: Value) -> Value {
+        self.under("usage", object)
+    }
+
+    /// `object` with this as its member `name`, once it is [written](Self::write).
+    pub(super) fn under(&self, name: &str, mut object: Value) -> Value {
+        if self.is_some() {
+            object[name] = MARK.into();
+        }
+        object
+    }
+
+    /// `value` as JSON text, with the usage where it belongs.
+    pub(super) fn write(&self, value: &Value) -> String {
+        self.put_into(value.to_string())
+    }
+
+    /// The same with a line for every member.
+    pub(super) fn write_pretty(&self, value: &Value) -> String {
+        self.put_into(serde_json::to_string_pretty(value).expect("a value is JSON"))
+    }
+
+    /// `object` as JSON text with the members of this among its own, for APIs that give their counts no object.
+    /// What is no object stands as the value of each of `names`.
+    pub(super) fn write_among(&self, object: &Value, names: &[&str]) -> String {
+        let mut text = object.to_string();
+        if let Some(usage) = &self.0 {
+            let members = match usage.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+                Some(members) => members.to_owned(),
+                None => names.iter().map(|name| format!("\"{name}\":{usage}")).collect::<Vec<_>>().join(","),
+            };
+            if !members.trim().is_empty() {
+                text.pop();
+                text.push_str(&format!(",{members}}}"));
+            }
+        }
+        text
+    }
+
+    fn put_into(&self, text: String) -> String {
+        match &self.0 {
+            Some(usage) => text.replacen(MARK_AS_JSON, usage, 1),
+            None => text,
+        }
+    }
+}
+
+/// Stands where the usage shall be; no text of an answer has it.
+const MARK: &str = "\u{1}usage";
+const MARK_AS_JSON: &str = r#""\u0001usage""#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn usage_given_by_header_is_passed_on_byte_for_byte() {
+        let behaviour =
+            Behaviour { usage: Some(r#"{"prompt_tokens": 1e3,  "x":["#.to_owned()), ..Behaviour::default() };
+        let usage = Usage::of(&behaviour, || unreachable!("nothing is counted"));
+        let text = usage.write(&json!({ "response": usage.within(json!({ "id": "a" })) }));
+        assert_eq!(text, r#"{"response":{"id":"a","usage":{"prompt_tokens": 1e3,  "x":[}}"#);
+    }
+
+    #[test]
+    fn members_go_among_others_and_what_is_none_stands_for_each() {
+        for (given, expected) in [
+            (r#"{"in": 1e3 }"#, r#"{"id":"a","in": 1e3 }"#),
+            (r#""many""#, r#"{"id":"a","in":"many","out":"many"}"#),
+            ("{}", r#"{"id":"a"}"#),
+        ] {
+            let behaviour = Behaviour { usage: Some(given.to_owned()), ..Behaviour::default() };
+            let usage = Usage::of(&behaviour, || unreachable!("nothing is counted"));
+            assert_eq!(usage.write_among(&json!({ "id": "a" }), &["in", "out"]), expected);
+        }
+    }
+
+    #[test]
+    fn usage_that_shall_not_be_is_no_member() {
+        let behaviour = Behaviour { no_usage: true, ..Behaviour::default() };
+        let usage = Usage::of(&behaviour, || unreachable!("nothing is counted"));
+        assert_eq!(usage.write(&usage.within(json!({ "id": "a" }))), r#"{"id":"a"}"#);
+    }
+}

@@ -1,0 +1,379 @@
+use super::*;
+use crate::limits::COUNTED;
+use proptest::prelude::*;
+
+const DIALECTS: [Dialect; 6] = [
+    Dialect::OpenAi,
+    Dialect::Anthropic,
+    Dialect::Gemini,
+    Dialect::Bedrock,
+    Dialect::Cohere,
+    Dialect::Ollama,
+];
+
+const WAIT: Wait = Wait::For(Span::from_millis(2_516));
+
+fn over_budget(dialect: Dialect, wait: Wait) -> Reply {
+    refused(dialect, &refusal(wait), "m-1", NOW, 0)
+}
+
+/// The values that a table of names tells, in its order.
+fn values<'f>(fields: &'f Fields, names: &[&str]) -> Vec<Option<&'f str>> {
+    names.iter().map(|name| field(fields, name)).collect()
+}
+
+#[test]
+fn a_refusal_with_a_wait_is_worded_by_each_dialect() {
+    for (dialect, body) in [
+        (
+            Dialect::OpenAi,
+            r#"{"error":{"code":"rate_limit_exceeded","message":"Rate limit reached for m-1 on tokens per user (limit `tpm`): Limit 50000 per 1m, Available 120, Requested 1200. Please try again in 2.516s.","param":null,"type":"tokens"}}"#,
+        ),
+        (
+            Dialect::Anthropic,
+            r#"{"error":{"message":"Rate limit reached for m-1 on tokens per user (limit `tpm`): Limit 50000 per 1m, Available 120, Requested 1200. Please try again in 2.516s.","type":"rate_limit_error"},"type":"error"}"#,
+        ),
+        (
+            Dialect::Gemini,
+            r#"{"error":{"code":429,"details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"description":"50000 per 1m","quotaId":"tpm","quotaMetric":"tokens"}]},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"2.516s"}],"message":"Rate limit reached for m-1 on tokens per user (limit `tpm`): Limit 50000 per 1m, Available 120, Requested 1200. Please try again in 2.516s.","status":"RESOURCE_EXHAUSTED"}}"#,
+        ),
+        (
+            Dialect::Bedrock,
+            r#"{"message":"Rate limit reached for m-1 on tokens per user (limit `tpm`): Limit 50000 per 1m, Available 120, Requested 1200. Please try again in 2.516s."}"#,
+        ),
+        (
+            Dialect::Cohere,
+            r#"{"message":"Rate limit reached for m-1 on tokens per user (limit `tpm`): Limit 50000 per 1m, Available 120, Requested 1200. Please try again in 2.516s."}"#,
+        ),
+        (
+            Dialect::Ollama,
+            r#"{"error":"Rate limit reached for m-1 on tokens per user (limit `tpm`): Limit 50000 per 1m, Available 120, Requested 1200. Please try again in 2.516s."}"#,
+        ),
+    ] {
+        let reply = over_budget(dialect, WAIT);
+        assert_eq!((reply.status, reply.details), (429, "tollgate_refused"));
+        assert_eq!(reply.body, body, "{dialect:?}");
+    }
+}
+
+#[test]
+fn a_refusal_for_ever_is_worded_by_each_dialect_without_a_time_to_come_back() {
+    for (dialect, body) in [
+        (
+            Dialect::OpenAi,
+            r#"{"error":{"code":"rate_limit_exceeded","message":"Request too large for m-1 on tokens per user (limit `tpm`): Limit 50000 per 1m, Available 120, Requested 1200. It cannot fit even an unused budget: make the request smaller.","param":null,"type":"tokens"}}"#,
+        ),
+        (
+            Dialect::Anthropic,
+            r#"{"error":{"message":"Request too large for m-1 on tokens per user (limit `tpm`): Limit 50000 per 1m, Available 120, Requested 1200. It cannot fit even an unused budget: make the request smaller.","type":"rate_limit_error"},"type":"error"}"#,
+        ),
+        (
+            Dialect::Gemini,
+            r#"{"error":{"code":429,"details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"description":"50000 per 1m","quotaId":"tpm","quotaMetric":"tokens"}]}],"message":"Request too large for m-1 on tokens per user (limit `tpm`): Limit 50000 per 1m, Available 120, Requested 1200. It cannot fit even an unused budget: make the request smaller.","status":"RESOURCE_EXHAUSTED"}}"#,
+        ),
+        (
+            Dialect::Bedrock,
+            r#"{"message":"Request too large for m-1 on tokens per user (limit `tpm`): Limit 50000 per 1m, Available 120, Requested 1200. It cannot fit even an unused budget: make the request smaller."}"#,
+        ),
+        (
+            Dialect::Cohere,
+            r#"{"message":"Request too large for m-1 on tokens per user (limit `tpm`): Limit 50000 per 1m, Available 120, Requested 1200. It cannot fit even an unused budget: make the request smaller."}"#,
+        ),
+        (
+            Dialect::Ollama,
+            r#"{"error":"Request too large for m-1 on tokens per user (limit `tpm`): Limit 50000 per 1m, Available 120, Requested 1200. It cannot fit even an unused budget: make the request smaller."}"#,
+        ),
+    ] {
+        let reply = over_budget(dialect, Wait::Never);
+        assert_eq!(reply.body, body, "{dialect:?}");
+        let told = values(&reply.fields, &["retry-after", "retry-after-ms", "x-amz-retry-after"]);
+        assert_eq!(told, [None, None, None], "{dialect:?}");
+        assert_eq!(field(&reply.fields, "x-should-retry"), Some("false"), "{dialect:?}");
+    }
+}
+
+#[test]
+fn a_missing_identity_is_worded_by_each_dialect() {
+    for (dialect, body) in [
+        (
+            Dialect::OpenAi,
+            r#"{"error":{"code":"missing_identity","message":"This call does not say who makes it: no value for `tenant`.","param":null,"type":"authentication_error"}}"#,
+        ),
+        (
+            Dialect::Anthropic,
+            r#"{"error":{"message":"This call does not say who makes it: no value for `tenant`.","type":"authentication_error"},"type":"error"}"#,
+        ),
+        (
+            Dialect::Gemini,
+            r#"{"error":{"code":401,"message":"This call does not say who makes it: no value for `tenant`.","status":"UNAUTHENTICATED"}}"#,
+        ),
+        (Dialect::Bedrock, r#"{"message":"This call does not say who makes it: no value for `tenant`."}"#),
+        (Dialect::Cohere, r#"{"message":"This call does not say who makes it: no value for `tenant`."}"#),
+        (Dialect::Ollama, r#"{"error":"This call does not say who makes it: no value for `tenant`."}"#),
+    ] {
+        let reply = unidentified(dialect, &Unidentified { dimension: "tenant".into() });
+        assert_eq!((reply.status, reply.details), (401, "tollgate_unidentified"));
+        assert_eq!(reply.body, body, "{dialect:?}");
+    }
+}
+
+#[test]
+fn a_member_named_twice_is_worded_by_each_dialect() {
+    for (dialect, body) in [
+        (
+            Dialect::OpenAi,
+            r#"{"error":{"code":"duplicate_member","message":"The body names `model` more than once, so what it asks for is ambiguous.","param":"model","type":"invalid_request_error"}}"#,
+        ),
+        (
+            Dialect::Anthropic,
+            r#"{"error":{"message":"The body names `model` more than once, so what it asks for is ambiguous.","type":"invalid_request_error"},"type":"error"}"#,
+        ),
+        (
+            Dialect::Gemini,
+            r#"{"error":{"code":400,"message":"The body names `model` more than once, so what it asks for is ambiguous.","status":"INVALID_ARGUMENT"}}"#,
+        ),
+        (
+            Dialect::Bedrock,
+            r#"{"message":"The body names `model` more than once, so what it asks for is ambiguous."}"#,
+        ),
+        (
+            Dialect::Cohere,
+            r#"{"message":"The body names `model` more than once, so what it asks for is ambiguous."}"#,
+        ),
+        (
+            Dialect::Ollama,
+            r#"{"error":"The body names `model` more than once, so what it asks for is ambiguous."}"#,
+        ),
+    ] {
+        let reply = ambiguous(dialect, "model");
+        assert_eq!((reply.status, reply.details), (400, "tollgate_bad_request"));
+        assert_eq!(reply.body, body, "{dialect:?}");
+    }
+}
+
+#[test]
+fn an_upgrade_is_worded_by_each_dialect() {
+    for (dialect, body) in [
+        (
+            Dialect::OpenAi,
+            r#"{"error":{"code":"upgrade_not_allowed","message":"An LLM call cannot ask for a protocol upgrade.","param":null,"type":"invalid_request_error"}}"#,
+        ),
+        (
+            Dialect::Anthropic,
+            r#"{"error":{"message":"An LLM call cannot ask for a protocol upgrade.","type":"invalid_request_error"},"type":"error"}"#,
+        ),
+        (
+            Dialect::Gemini,
+            r#"{"error":{"code":400,"message":"An LLM call cannot ask for a protocol upgrade.","status":"INVALID_ARGUMENT"}}"#,
+        ),
+        (Dialect::Bedrock, r#"{"message":"An LLM call cannot ask for a protocol upgrade."}"#),
+        (Dialect::Cohere, r#"{"message":"An LLM call cannot ask for a protocol upgrade."}"#),
+        (Dialect::Ollama, r#"{"error":"An LLM call cannot ask for a protocol upgrade."}"#),
+    ] {
+        let reply = upgrade(dialect);
+        assert_eq!((reply.status, reply.details), (400, "tollgate_bad_request"));
+        assert_eq!(reply.body, body, "{dialect:?}");
+    }
+}
+
+#[test]
+fn openais_error_type_is_the_unit_that_ran_out() {
+    for (counts, kind) in [
+        ("requests", "requests"),
+        ("tokens", "tokens"),
+        ("input_tokens", "tokens"),
+        ("output_tokens", "tokens"),
+        ("cost_usd", "cost"),
+    ] {
+        let refusal = Refusal { standing: standing("l", counts, 10, 1), needed: Amount(2), wait: WAIT };
+        let body = refused(Dialect::OpenAi, &refusal, "", NOW, 0).body;
+        assert!(body.ends_with(&format!(r#""type":"{kind}"}}}}"#)), "{body}");
+    }
+}
+
+#[test]
+fn bedrocks_clients_are_told_the_kind_of_error_in_a_header() {
+    let kind = |reply: &Reply| field(&reply.fields, "x-amzn-errortype").map(str::to_owned);
+    for (reply, expected) in [
+        (over_budget(Dialect::Bedrock, WAIT), "ThrottlingException"),
+        (over_budget(Dialect::Bedrock, Wait::Never), "ServiceQuotaExceededException"),
+        (
+            unidentified(Dialect::Bedrock, &Unidentified { dimension: "tenant".into() }),
+            "AccessDeniedException",
+        ),
+        (ambiguous(Dialect::Bedrock, "model"), "ValidationException"),
+        (upgrade(Dialect::Bedrock), "ValidationException"),
+    ] {
+        assert_eq!(kind(&reply).as_deref(), Some(expected));
+    }
+}
+
+#[test]
+fn aws_sdks_are_told_a_wait_that_they_should_sleep_through_and_no_other() {
+    let told = |seconds| {
+        let reply = over_budget(Dialect::Bedrock, Wait::For(Span::from_secs(seconds)));
+        field(&reply.fields, "x-amz-retry-after").map(str::to_owned)
+    };
+    assert_eq!(told(0).as_deref(), Some("1"));
+    assert_eq!(told(60).as_deref(), Some("60000"));
+    assert_eq!(told(61), None);
+}
+
+#[test]
+fn every_error_is_json_and_says_so() {
+    for dialect in DIALECTS {
+        for reply in [
+            over_budget(dialect, WAIT),
+            over_budget(dialect, Wait::Never),
+            unidentified(dialect, &Unidentified { dimension: "a\"b".into() }),
+            ambiguous(dialect, "model"),
+            upgrade(dialect),
+        ] {
+            assert_eq!(field(&reply.fields, "content-type"), Some("application/json"), "{dialect:?}");
+            let body: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+            assert!(body.is_object(), "{body}");
+        }
+    }
+}
+
+#[test]
+fn anthropics_clients_are_told_the_most_constrained_limit_of_each_kind() {
+    let standings = [
+        standing("rpm", "requests", 20, 19),
+        standing("tpm", "tokens", 1_000, 500),
+        standing("tph", "tokens", 9_000, 900),
+        standing("in", "input_tokens", 800, 700),
+        standing("out", "output_tokens", 600, 100),
+        standing("spend", "cost_usd", 5_000_000_000, 1),
+    ];
+    let fields = standing_fields(Dialect::Anthropic, &standings, NOW);
+    let reset = Some("2025-08-21T12:41:29Z");
+    for (kind, limit, remaining) in [
+        ("requests", "20", "19"),
+        ("tokens", "9000", "900"),
+        ("input-tokens", "800", "700"),
+        ("output-tokens", "600", "100"),
+    ] {
+        let names = ["limit", "remaining", "reset"].map(|what| format!("anthropic-ratelimit-{kind}-{what}"));
+        let told = values(&fields, &[&names[0], &names[1], &names[2]]);
+        assert_eq!(told, [Some(limit), Some(remaining), reset], "{kind}");
+    }
+    let own = fields.iter().filter(|(name, _)| name.starts_with("anthropic-"));
+    assert_eq!(own.count(), 12, "money has no name at Anthropic");
+}
+
+#[test]
+fn anthropics_kinds_are_things_that_limits_count() {
+    for (counted, _) in anthropic::FAMILIES {
+        assert!(COUNTED.iter().any(|row| row.name == counted), "{counted}");
+    }
+}
+
+#[test]
+fn refusals_carry_the_budget_headers_of_their_dialect() {
+    let anthropic = over_budget(Dialect::Anthropic, WAIT).fields;
+    let names = [
+        "anthropic-ratelimit-tokens-limit",
+        "anthropic-ratelimit-tokens-remaining",
+        "anthropic-ratelimit-tokens-reset",
+        "retry-after",
+        "retry-after-ms",
+        "x-should-retry",
+    ];
+    let reset = "2025-08-21T12:41:29Z";
+    let told = ["50000", "120", reset, "3", "2516", "true"].map(Some);
+    assert_eq!(values(&anthropic, &names), told);
+    for dialect in DIALECTS.into_iter().filter(|dialect| *dialect != Dialect::Anthropic) {
+        let fields = over_budget(dialect, WAIT).fields;
+        let names = [
+            "x-ratelimit-limit-tokens",
+            "x-ratelimit-remaining-tokens",
+            "x-ratelimit-reset-tokens",
+            "retry-after",
+        ];
+        assert_eq!(values(&fields, &names), ["50000", "120", "30s", "3"].map(Some), "{dialect:?}");
+    }
+}
+
+#[test]
+fn no_dialect_tells_anything_in_a_name_of_another() {
+    let standings: Vec<_> = COUNTED.iter().map(|counted| standing("l", counted.name, 10, 1)).collect();
+    for dialect in DIALECTS {
+        let fields = [over_budget(dialect, WAIT).fields, standing_fields(dialect, &standings, NOW)].concat();
+        for (name, _) in fields {
+            let mut owners = vec![];
+            if name.starts_with("anthropic-") {
+                owners = vec![Dialect::Anthropic];
+            } else if name.starts_with("x-amz") {
+                owners = vec![Dialect::Bedrock];
+            } else if name.starts_with("x-ratelimit-") {
+                owners = DIALECTS.into_iter().filter(|dialect| *dialect != Dialect::Anthropic).collect();
+            }
+            assert!(owners.is_empty() || owners.contains(&dialect), "{dialect:?} tells {name}");
+        }
+    }
+}
+
+#[test]
+fn what_is_told_of_budgets_replaces_what_an_upstream_tells() {
+    let standings: Vec<_> = COUNTED.iter().map(|counted| standing("l", counted.name, 10, 9)).collect();
+    for dialect in DIALECTS {
+        let names: Vec<_> = standing_names(dialect).collect();
+        for (name, _) in standing_fields(dialect, &standings, NOW) {
+            assert!(names.contains(&name), "{dialect:?} leaves an upstream's {name}");
+        }
+    }
+}
+
+#[test]
+fn the_names_of_budget_headers_are_lower_case_and_there_once() {
+    for dialect in DIALECTS {
+        let names: Vec<_> = standing_names(dialect).collect();
+        let distinct: std::collections::HashSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len(), "{dialect:?}");
+        for name in names {
+            let token =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+            assert!(name.bytes().all(token), "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_upstreams_own_families_of_budget_headers_are_removed() {
+    for (dialect, name) in [
+        (Dialect::OpenAi, "x-ratelimit-remaining-project-tokens"),
+        (Dialect::OpenAi, "x-ratelimit-remaining-req-minute"),
+        (Dialect::Anthropic, "anthropic-priority-output-tokens-reset"),
+        (Dialect::Anthropic, "anthropic-fast-input-tokens-remaining"),
+        (Dialect::Anthropic, "anthropic-ratelimit-unified-status"),
+        (Dialect::Anthropic, "anthropic-ratelimit-unified-5h-utilization"),
+        (Dialect::Cohere, "x-trial-endpoint-call-remaining"),
+        (Dialect::Ollama, "ratelimit"),
+    ] {
+        assert!(standing_names(dialect).any(|removed| removed == name), "{name}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_refusal_is_one_bounded_json_object_in_every_dialect(
+        max in 1_u64..,
+        needed: u64,
+        wait: Option<u64>,
+        now: u64,
+        jitter: u32,
+        model in ".{0,80}",
+    ) {
+        let wait = wait.map_or(Wait::Never, |nanos| Wait::For(Span(nanos)));
+        let refusal = Refusal { standing: standing("l", "cost_usd", max, 0), needed: Amount(needed), wait };
+        for dialect in DIALECTS {
+            let reply = refused(dialect, &refusal, &model, Timestamp(now), jitter);
+            let body: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+            prop_assert!(body.is_object() && reply.body.len() < 2_000);
+            for (name, value) in &reply.fields {
+                prop_assert!(value.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{}: {}", name, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Ollama's error bodies.
+//!
+//! In: problems. Out: JSON text. Source: Ollama's page "Errors". It has no budget headers of its own, so `x-ratelimit-*` are told.
+
+use serde_json::json;
+
+use super::dialect::{Words, no_fields};
+use super::problem::Problem;
+use super::x_ratelimit;
+
+pub(super) static WORDS: Words = Words {
+    body,
+    error_fields: no_fields,
+    standing_fields: x_ratelimit::fields,
+    standing_names: &x_ratelimit::NAMES,
+};
+
+fn body(Problem { message, .. }: &Problem<'_>) -> String {
+    json!({ "error": message }).to_string()
+}

@@ -1,0 +1,107 @@
+//! Why a call is answered by the filter itself, before it is put in a dialect's words.
+//!
+//! In: what is wrong. Out: a [`Problem`]: one sentence with all that a reader needs to act on it, and its [`Cause`] for programs.
+//! Not here: bodies and headers.
+
+use super::numbers::{go_duration, window};
+use crate::identity::Unidentified;
+use crate::limits::{Refusal, Wait};
+use crate::units::Span;
+
+/// What a caller is told to be wrong.
+pub(super) struct Problem<'a> {
+    /// For people.
+    pub(super) message: String,
+    /// For programs.
+    pub(super) cause: Cause<'a>,
+}
+
+/// What kind of problem it is.
+#[derive(Clone, Copy)]
+pub(super) enum Cause<'a> {
+    /// A limit refuses.
+    OverBudget {
+        /// Which one, and by how much.
+        refusal: &'a Refusal,
+        /// Until the call would fit; none if it never does.
+        wait: Option<Span>,
+    },
+    /// A dimension is missing that the configuration demands.
+    Unidentified,
+    /// The body names this member twice.
+    DuplicateMember(&'static str),
+    /// The call asks for another protocol.
+    Upgrade,
+}
+
+impl<'a> Problem<'a> {
+    /// A limit refuses a call for this model.
+    pub(super) fn over_budget(refusal: &'a Refusal, model: &str, wait: Option<Span>) -> Self {
+        let Refusal { standing, needed, wait: reason } = refusal;
+        let limit = &standing.limit;
+        let per: String = limit.per.iter().map(|dimension| format!(" per {dimension}")).collect();
+        let reached = match reason {
+            Wait::Never => "Request too large",
+            Wait::For(_) => "Rate limit reached",
+        };
+        let model = if model.is_empty() { String::new() } else { format!(" for {}", shortened(model)) };
+        let amount = limit.counts.unit.words().amount;
+        let message = format!(
+            "{reached}{model} on {counted}{per} (limit `{name}`): Limit {max} per {window}, Available {available}, Requested {needed}. {advice}",
+            counted = limit.counts.name,
+            name = limit.name,
+            max = amount(limit.shape.max),
+            window = window(limit.shape.window),
+            available = amount(standing.available),
+            needed = amount(*needed),
+            advice = match wait {
+                Some(wait) => format!("Please try again in {}.", go_duration(wait)),
+                None => "It cannot fit even an unused budget: make the request smaller.".to_owned(),
+            }
+        );
+        Self { message, cause: Cause::OverBudget { refusal, wait } }
+    }
+
+    /// Nobody knows who calls.
+    pub(super) fn unidentified(missing: &Unidentified) -> Self {
+        let message = format!("This call does not say who makes it: no value for `{}`.", missing.dimension);
+        Self { message, cause: Cause::Unidentified }
+    }
+
+    /// Nobody knows which of two members counts.
+    pub(super) fn duplicate_member(member: &'static str) -> Self {
+        let message = format!("The body names `{member}` more than once, so what it asks for is ambiguous.");
+        Self { message, cause: Cause::DuplicateMember(member) }
+    }
+
+    /// Nobody could count what comes after an upgrade.
+    pub(super) fn upgrade() -> Self {
+        let message = "An LLM call cannot ask for a protocol upgrade.".to_owned();
+        Self { message, cause: Cause::Upgrade }
+    }
+}
+
+impl Cause<'_> {
+    /// The HTTP status.
+    pub(super) const fn status(self) -> u16 {
+        match self {
+            Self::OverBudget { .. } => 429,
+            Self::Unidentified => 401,
+            Self::DuplicateMember(_) | Self::Upgrade => 400,
+        }
+    }
+
+    /// The word for access logs.
+    pub(super) const fn details(self) -> &'static str {
+        match self {
+            Self::OverBudget { .. } => "tollgate_refused",
+            Self::Unidentified => "tollgate_unidentified",
+            Self::DuplicateMember(_) | Self::Upgrade => "tollgate_bad_request",
+        }
+    }
+}
+
+/// A model's name as it may be repeated to whoever sent it: bounded, in one line.
+fn shortened(model: &str) -> String {
+    model.chars().take(64).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}

@@ -1,0 +1,47 @@
+//! The table of units: how an amount of each is told, in every place that has words of its own for units.
+//!
+//! In: a [`Unit`]. Out: its [`UnitWords`]. Not here: which headers are told of which unit (each family of headers has its own table).
+
+use super::numbers::usd;
+use crate::limits::Unit;
+use crate::units::Amount;
+
+/// How amounts of a unit are told.
+pub(super) struct UnitWords {
+    /// The quota unit of the IETF's fields; none for requests, which need not be named.
+    pub(super) quota_unit: Option<&'static str>,
+    /// How many make up one quota unit, of which only whole numbers can be told.
+    pub(super) per_quota_unit: u64,
+    /// The `type` of OpenAI's rate limit errors.
+    pub(super) openai_type: &'static str,
+    /// An amount for people.
+    pub(super) amount: fn(Amount) -> String,
+}
+
+static REQUESTS: UnitWords =
+    UnitWords { quota_unit: None, per_quota_unit: 1, openai_type: "requests", amount: plain };
+
+static TOKENS: UnitWords =
+    UnitWords { quota_unit: Some("tokens"), per_quota_unit: 1, openai_type: "tokens", amount: plain };
+
+static NANO_USD: UnitWords = UnitWords {
+    quota_unit: Some("micro-usd"),
+    per_quota_unit: 1_000,
+    openai_type: "cost",
+    amount: |amount| format!("${}", usd(amount.0)),
+};
+
+impl Unit {
+    /// Its row.
+    pub(super) const fn words(self) -> &'static UnitWords {
+        match self {
+            Self::Requests => &REQUESTS,
+            Self::Tokens => &TOKENS,
+            Self::NanoUsd => &NANO_USD,
+        }
+    }
+}
+
+fn plain(amount: Amount) -> String {
+    amount.to_string()
+}

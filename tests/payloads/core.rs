@@ -1,0 +1,72 @@
+//! The filter's core without a host: budgets in memory, the time standing still.
+//!
+//! In: a configuration, a [`Case`]. Out: what the exchange asks of the host. Not here: Envoy (`tests/e2e`).
+
+use std::rc::Rc;
+
+use serde_json::Value;
+use tollgate::exchange::{Effects, Event, Exchange, Means, Next};
+use tollgate::limits::Ledger;
+use tollgate::metrics::ModelLabels;
+use tollgate::settings::Config;
+use tollgate::store::{KeyHasher, Lines, MemoryLines, Table};
+use tollgate::tokens::Counter;
+use tollgate::units::Timestamp;
+
+use crate::cases::Case;
+
+/// The filter's core without a host: budgets in memory, the time standing still.
+pub(crate) struct Core {
+    config: Rc<Config>,
+    lines: MemoryLines,
+    keys: KeyHasher,
+    counter: Counter,
+    models: ModelLabels,
+}
+
+impl Core {
+    /// One with this configuration.
+    pub(crate) fn new(config: &Value) -> Self {
+        let config = Config::read(config.to_string().as_bytes(), b"random").expect("a configuration");
+        Self {
+            config: Rc::new(config),
+            lines: MemoryLines::default(),
+            keys: KeyHasher::new(&[5; 16]),
+            counter: Counter::new([5; 16]),
+            models: ModelLabels::default(),
+        }
+    }
+
+    /// An exchange.
+    pub(crate) fn exchange(&self) -> Exchange {
+        Exchange::new(self.config.clone())
+    }
+
+    /// Has an exchange take an event.
+    pub(crate) fn handle(&mut self, exchange: &mut Exchange, event: Event<'_>) -> Effects {
+        let table = Table::new(&self.lines as &dyn Lines, self.config.sets());
+        let ledger = Ledger::new(&table, &self.keys, Timestamp(1_700_000_000_000_000_000));
+        let (counter, models) = (&mut self.counter, &mut self.models);
+        exchange.handle(event, &mut Means { ledger: &ledger, counter, models, jitter: 0 })
+    }
+
+    /// Sends a case's request as far as the upstream; all effects of it together.
+    pub(crate) fn send(&mut self, case: &Case) -> (Exchange, Vec<Effects>) {
+        let mut exchange = self.exchange();
+        let head = self
+            .handle(&mut exchange, Event::RequestHead { head: &case.head, ended: case.request.is_empty() });
+        let mut effects = vec![head];
+        if effects[0].next == Next::ReadBody {
+            let event = Event::RequestBody { body: &case.request, editable: true };
+            effects.push(self.handle(&mut exchange, event));
+        }
+        (exchange, effects)
+    }
+
+    /// Has the upstream answer; all effects of it together.
+    pub(crate) fn answer(&mut self, case: &Case, exchange: &mut Exchange) -> Vec<Effects> {
+        let head = Event::ResponseHead { status: 200, head: &case.answer_head, ended: false };
+        let head = self.handle(exchange, head);
+        vec![head, self.handle(exchange, Event::ResponsePiece { bytes: &case.answer, last: true })]
+    }
+}

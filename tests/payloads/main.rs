@@ -1,0 +1,275 @@
+//! Real payloads of every API format, with what they must be counted as and charged.
+//!
+//! The cases are described in `cases`. Answers are read in pieces of every size. `UPDATE=1` writes what is found; look at the difference
+//! before you believe it. Bills are made by hand, and nothing writes them.
+
+mod cases;
+mod core;
+#[path = "../../fuzz/targets.rs"]
+mod targets;
+
+use std::fs;
+use std::path::Path;
+
+use cases::Case;
+use core::Core;
+use serde_json::{Map, Value, json};
+use tollgate::api::answer::Reader;
+use tollgate::api::{Body, CLASSES, FORMATS, Routes, Usage};
+use tollgate::exchange::{Effects, Fact, Next};
+use tollgate::identity::Head;
+use tollgate::metrics;
+use tollgate::tokens::{Counter, Exactness};
+
+fn all_cases() -> impl Iterator<Item = Case> {
+    FORMATS.into_iter().flat_map(cases::of)
+}
+
+fn updating() -> bool {
+    std::env::var_os("UPDATE").is_some()
+}
+
+/// The classes that are not empty.
+fn shown(usage: &Usage) -> Value {
+    let used = CLASSES.zip(*usage).into_values().filter(|(_, count)| *count > 0);
+    used.map(|((class, _), count)| (class.to_owned(), Value::from(count))).collect::<Map<_, _>>().into()
+}
+
+/// What is seen in a request before it goes upstream.
+fn counted(case: &Case) -> Value {
+    let call = Routes::default().recognise(
+        case.head.0.iter().find(|(name, _)| name == ":method").unwrap().1.as_bytes(),
+        case.head.0.iter().find(|(name, _)| name == ":path").unwrap().1.as_bytes(),
+    );
+    let call = call.unwrap_or_else(|| panic!("{}: its path is not recognised", case.name()));
+    assert_eq!(call.format.name, case.format.name, "{}: its path is another format's", case.name());
+    let request = match call.format.body {
+        Body::Held => {
+            (call.format.read)(&case.request).unwrap_or_else(|unread| panic!("{}: {unread:?}", case.name()))
+        }
+        Body::Passed => (call.format.guess)(case.request.len() as u64),
+        Body::Free => return json!({}),
+    };
+    let model = call.model.as_deref().or(request.model.as_deref()).unwrap_or_default();
+    let exactness = Exactness { exact_up_to: 1 << 20, scales: vec![] };
+    let tokens = Counter::new([0; 16]).prompt(&request.prompt, model, &exactness).usage();
+    json!({
+        "model": model,
+        "counted": shown(&tokens),
+        "max_output": request.max_output,
+        "known": request.known.as_ref().map(shown),
+        "more_input": request.more_input,
+        "stream": request.stream,
+        "usage_must_be_asked_for": request.ask_for_usage.is_some(),
+    })
+}
+
+/// What is read from an answer that comes in pieces of this size.
+fn answered(case: &Case, size: usize) -> Value {
+    let mut reader = Reader::new(case.format, &case.answer_head, false);
+    for piece in case.answer.chunks(size) {
+        assert_eq!(reader.feed(piece), None, "{}: bytes are changed", case.name());
+    }
+    assert_eq!(reader.finish(), None, "{}: bytes are added", case.name());
+    let found = reader.found();
+    json!({
+        "usage": (!found.told.is_nothing()).then(|| shown(&found.told.or(Usage::default()))),
+        "usage_unreadable": found.unreadable,
+        "text": found.text,
+    })
+}
+
+/// What the call is charged in the end, and what it costs by `prices`.
+fn charged(case: &Case, prices: &Value) -> (Value, Option<String>) {
+    let config = json!({ "prices": prices, "tiers": { "all": { "limits":
+        [{ "name": "tokens", "count": "tokens", "max": 1_000_000_000_u64, "window": "1d" }] } } });
+    let mut core = Core::new(&config);
+    let (mut exchange, sent) = core.send(case);
+    assert_eq!(sent.last().unwrap().next, Next::Pass, "{}: is not let through", case.name());
+    let ended = core.answer(case, &mut exchange);
+    let of_class = |effects: &Effects| {
+        let counts = effects.counts.iter();
+        let charged = counts.filter_map(|count| match count.metric {
+            metric if *metric == metrics::TOKENS => Some((count.labels.kind.to_owned(), count.by.into())),
+            metric if *metric == metrics::CHARACTERS => Some(("characters".to_owned(), count.by.into())),
+            _ => None,
+        });
+        charged.collect::<Map<String, Value>>()
+    };
+    let cost = ended[1].facts.iter().find(|(fact, _)| *fact == Fact::Cost).map(|(_, cost)| cost.clone());
+    (of_class(&ended[1]).into(), cost)
+}
+
+#[test]
+fn every_format_has_cases_and_reads_them_as_expected() {
+    for format in FORMATS {
+        let cases = cases::of(format);
+        assert!(!cases.is_empty(), "{} has no golden cases", format.name);
+        for case in cases {
+            let mut found = counted(&case);
+            let answer = answered(&case, usize::MAX);
+            found.as_object_mut().unwrap().extend(answer.as_object().unwrap().clone());
+            found["charged"] = charged(&case, &json!([])).0;
+            if updating() {
+                let text = serde_json::to_string_pretty(&found).unwrap() + "\n";
+                fs::write(case.folder.join("expected.json"), text).unwrap();
+            }
+            assert_eq!(Some(found), case.json("expected.json"), "{}", case.name());
+        }
+    }
+}
+
+#[test]
+fn any_split_of_an_answer_reads_the_same() {
+    for case in all_cases() {
+        let whole = answered(&case, usize::MAX);
+        for size in [1, 2, 3, 7, 64, 333] {
+            assert_eq!(answered(&case, size), whole, "{} in pieces of {size}", case.name());
+        }
+    }
+}
+
+#[test]
+fn any_split_passes_on_the_same_bytes_where_usage_is_hidden() {
+    let passed = |case: &Case, size: usize| {
+        let mut reader = Reader::new(case.format, &case.answer_head, true);
+        let mut passed: Vec<u8> = Vec::new();
+        for piece in case.answer.chunks(size) {
+            passed.extend(reader.feed(piece).unwrap_or_else(|| piece.to_vec()));
+        }
+        passed.extend(reader.finish().unwrap_or_default());
+        passed
+    };
+    for case in all_cases() {
+        let whole = passed(&case, usize::MAX);
+        for size in [1, 2, 5, 100] {
+            assert!(passed(&case, size) == whole, "{} in pieces of {size}", case.name());
+        }
+    }
+}
+
+/// Every family of formats has bills, made by hand from its provider's list prices.
+#[test]
+fn money_agrees_with_bills_made_by_hand() {
+    let mut billed = Vec::new();
+    for case in all_cases() {
+        let Some(bill) = case.json("bill.json") else { continue };
+        let (_, cost) = charged(&case, &json!([bill["prices"]]));
+        assert_eq!(cost.as_deref(), bill["usd"].as_str(), "{}: {}", case.name(), bill["because"]);
+        billed.push(case.format.name);
+    }
+    for family in ["openai", "anthropic", "gemini", "bedrock", "cohere", "ollama"] {
+        let has_formats = FORMATS.iter().any(|format| format.name.starts_with(family));
+        let has_bill = billed.iter().any(|name| name.starts_with(family));
+        assert_eq!(has_formats, has_bill, "{family}");
+    }
+}
+
+/// A second call within a minute, of one that is allowed: the whole answer is kept in `refusal.json` of the format.
+#[test]
+fn refusals_speak_the_dialect_of_their_api() {
+    let config = json!({ "tiers": { "all": { "limits":
+        [{ "name": "rpm", "count": "requests", "max": 1, "window": "1m" }] } } });
+    for format in FORMATS {
+        let case = cases::of(format).into_iter().next().unwrap();
+        let mut core = Core::new(&config);
+        core.send(&case);
+        let (_, effects) = core.send(&case);
+        let Next::Reply(reply) = &effects.last().unwrap().next else {
+            panic!("{} is not refused", case.name())
+        };
+        let headers: Map<_, _> =
+            reply.fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect();
+        let body: Value = serde_json::from_str(&reply.body).unwrap();
+        let found = json!({ "status": reply.status, "headers": headers, "body": body });
+        let path = case.folder.with_file_name("refusal.json");
+        if updating() {
+            fs::write(&path, serde_json::to_string_pretty(&found).unwrap() + "\n").unwrap();
+        }
+        let expected: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        assert_eq!(found, expected, "{}", path.display());
+    }
+}
+
+/// The mock's counter is written from OpenAI's published rule and tiktoken-rs, and shares nothing with the filter's.
+#[test]
+fn text_and_tools_count_as_an_independent_counter_does() {
+    const CASES: [&str; 6] = [
+        "plain",
+        "stream_with_usage",
+        "stream_tool_call",
+        "cached_and_reasoning",
+        "stream_vllm_cut",
+        "pictures",
+    ];
+    let chat = FORMATS.into_iter().find(|format| format.name == "openai_chat").unwrap();
+    let cases =
+        cases::of(chat).into_iter().filter(|case| CASES.iter().any(|name| case.folder.ends_with(name)));
+    for (case, _) in cases.zip(CASES) {
+        let request = case.json("request.json").unwrap();
+        let model = request["model"].as_str().unwrap();
+        let independent = tollgate_rig::mock_llm::tokens::Counter::for_model(model).chat(&request);
+        assert_eq!(case.json("expected.json").unwrap()["counted"]["input"], independent, "{}", case.name());
+    }
+}
+
+/// What fuzzing begins with: every golden body, behind the bytes that choose how it is read, whole and cut and with bytes changed.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for (index, format) in (0_u8..).zip(FORMATS) {
+        for case in cases::of(format) {
+            let path = case.head.header(":path").unwrap().into_owned();
+            let kind = case.answer_head.header("content-type").unwrap().into_owned();
+            let mut kinds = (0_u8..).zip(targets::CONTENT_TYPES);
+            let kind =
+                kinds.find(|(_, name)| kind.starts_with(name.as_bytes())).map_or(0, |(index, _)| index);
+            match target {
+                "request" => seeds.push([&[index], &*case.request].concat()),
+                "answer" => seeds.push([&[index, kind, 0, 7], &*case.answer].concat()),
+                "path" => seeds.push(path),
+                _ => {}
+            }
+        }
+    }
+    if target == "configuration" {
+        seeds
+            .push(br#"{"tiers":{"t":{"limits":[{"count":"tokens","max":"1_000","window":"1m"}]}}}"#.to_vec());
+    }
+    seeds
+}
+
+/// The seed itself, cut off at many places, and with bytes changed at many places.
+fn damaged(seed: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let places = (0..seed.len()).step_by(seed.len() / 40 + 1);
+    let cut = places.clone().map(|at| seed[..at].to_vec());
+    let changed = places.flat_map(|at| {
+        [0x00, 0x22, 0x7b, 0xff, seed[at] ^ 0x01].map(|byte| {
+            let mut seed = seed.to_vec();
+            seed[at] = byte;
+            seed
+        })
+    });
+    std::iter::once(seed.to_vec()).chain(cut).chain(changed)
+}
+
+/// `SEEDS=fuzz/corpus` writes what `make fuzz` begins with.
+#[test]
+fn no_damage_to_a_golden_body_does_harm() {
+    for (name, target) in targets::TARGETS {
+        let seeds = seeds(name);
+        assert!(!seeds.is_empty(), "{name} has no seeds");
+        if let Some(folder) = std::env::var_os("SEEDS") {
+            write_seeds(&Path::new(&folder).join(name), &seeds);
+        }
+        for seed in seeds.iter().flat_map(|seed| damaged(seed)) {
+            target(&seed);
+        }
+    }
+}
+
+fn write_seeds(folder: &Path, seeds: &[Vec<u8>]) {
+    fs::create_dir_all(folder).unwrap();
+    for (index, seed) in seeds.iter().enumerate() {
+        fs::write(folder.join(format!("golden-{index}")), seed).unwrap();
+    }
+}

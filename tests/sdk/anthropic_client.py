@@ -1,0 +1,54 @@
+"""Calls an LLM with Anthropic's own client and prints, as one line of JSON, what that client saw.
+
+    anthropic_client.py http://127.0.0.1:10000 SCENARIO [--header NAME=VALUE]
+
+Scenarios: `ask` (an answer at once), `stream` (in pieces), `over_budget` (an error, without another try),
+`retry` (up to two more tries). Told are `succeeded` and `seconds`; of an answer its `text`, `usage` and, if
+streamed, its `pieces` and whether a `usage_seen`; of an error `error`, `status`, `retry_after`, `body`.
+"""
+
+import anthropic
+
+from client import MAX_TOKENS, QUESTION, TIMEOUT_SECONDS, dumped, main
+
+
+def connect(base_url, headers, max_retries):
+    return anthropic.Anthropic(
+        api_key="sk-ant-test",
+        base_url=base_url,
+        default_headers=headers,
+        max_retries=max_retries,
+        timeout=TIMEOUT_SECONDS,
+    )
+
+
+def messages(client, model):
+    message = client.messages.create(**request(model))
+    text = "".join(block.text for block in message.content if block.type == "text")
+    return {"text": text, "usage": dumped(message.usage)}
+
+
+def messages_stream(client, model):
+    pieces, usages = [], []
+    with client.messages.create(**request(model), stream=True) as events:
+        for event in events:
+            if event.type == "message_start":
+                usages.append(dumped(event.message.usage))
+            elif event.type == "content_block_delta" and event.delta.type == "text_delta":
+                pieces.append(event.delta.text)
+            elif event.type == "message_delta":
+                usages.append(dumped(event.usage))
+    # What comes later replaces what came before: the numbers of a stream are totals.
+    usage = {name: value for part in usages if part for name, value in part.items()}
+    # The first is there when the stream begins; only the second tells what was used.
+    usage_seen = len(usages) == 2 and usages[1] is not None
+    return {"text": "".join(pieces), "pieces": pieces, "usage_seen": usage_seen, "usage": usage or None}
+
+
+def request(model):
+    question = [{"role": "user", "content": QUESTION}]
+    return {"model": model or "claude-opus-5-5", "messages": question, "max_tokens": MAX_TOKENS}
+
+
+if __name__ == "__main__":
+    main(__doc__, anthropic.APIError, connect, {"messages": (messages, messages_stream)})

@@ -1,0 +1,81 @@
+"""Calls an LLM with OpenAI's own client and prints, as one line of JSON, what that client saw.
+
+    openai_client.py http://127.0.0.1:10000/v1 SCENARIO [--api chat|responses|embeddings] [--header NAME=VALUE]
+
+Scenarios: `ask` (an answer at once), `stream` (in pieces), `over_budget` (an error, without another try),
+`retry` (up to two more tries). Told are `succeeded` and `seconds`; of an answer its `text`, `usage` and, if
+streamed, its `pieces` and whether a `usage_seen`; of an error `error`, `status`, `retry_after`, `body`.
+"""
+
+import openai
+
+from client import MAX_TOKENS, QUESTION, TIMEOUT_SECONDS, dumped, main
+
+
+def connect(base_url, headers, max_retries):
+    return openai.OpenAI(
+        api_key="sk-test",
+        base_url=base_url,
+        default_headers=headers,
+        max_retries=max_retries,
+        timeout=TIMEOUT_SECONDS,
+    )
+
+
+def chat(client, model):
+    answer = client.chat.completions.create(**chat_request(model))
+    return {"text": answer.choices[0].message.content, "usage": dumped(answer.usage)}
+
+
+def chat_stream(client, model):
+    pieces, usage = [], None
+    with client.chat.completions.create(**chat_request(model), stream=True) as chunks:
+        for chunk in chunks:
+            pieces += [choice.delta.content for choice in chunk.choices if choice.delta.content]
+            usage = chunk.usage or usage
+    return streamed(pieces, usage)
+
+
+def chat_request(model):
+    messages = [{"role": "user", "content": QUESTION}]
+    return {"model": model or "gpt-4o", "messages": messages, "max_completion_tokens": MAX_TOKENS}
+
+
+def responses(client, model):
+    answer = client.responses.create(**responses_request(model))
+    return {"text": answer.output_text, "usage": dumped(answer.usage)}
+
+
+def responses_stream(client, model):
+    pieces, usage = [], None
+    with client.responses.create(**responses_request(model), stream=True) as events:
+        for event in events:
+            if event.type == "response.output_text.delta":
+                pieces.append(event.delta)
+            elif event.type in ("response.completed", "response.incomplete"):
+                usage = event.response.usage
+    return streamed(pieces, usage)
+
+
+def responses_request(model):
+    return {"model": model or "gpt-4o", "input": QUESTION, "max_output_tokens": MAX_TOKENS}
+
+
+def embeddings(client, model):
+    answer = client.embeddings.create(model=model or "text-embedding-3-small", input=QUESTION)
+    return {"dimensions": len(answer.data[0].embedding), "usage": dumped(answer.usage)}
+
+
+def streamed(pieces, usage):
+    text, usage_seen = "".join(pieces), usage is not None
+    return {"text": text, "pieces": pieces, "usage_seen": usage_seen, "usage": dumped(usage)}
+
+
+APIS = {
+    "chat": (chat, chat_stream),
+    "responses": (responses, responses_stream),
+    "embeddings": (embeddings, None),
+}
+
+if __name__ == "__main__":
+    main(__doc__, openai.APIError, connect, APIS)
