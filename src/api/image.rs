@@ -1,6 +1,6 @@
 //! The size of a picture in a request, read from its first bytes.
 //!
-//! In: an image URL. Out: [`Image`]. Not here: what a picture of that size costs (`tokens::images`). The picture
+//! In: an image URL, or the picture in base64. Out: [`Image`]. Not here: what a picture of that size costs (`tokens::images`). The picture
 //! itself is never decoded, and its base64 is never counted as text.
 
 use base64::Engine as _;
@@ -24,10 +24,19 @@ impl Image {
     pub(super) fn at(url: &str, detail: Option<&str>) -> Self {
         Self { size: size_in_data_url(url), low_detail: detail == Some("low") }
     }
+
+    /// The picture that is `data` in base64; of unknown size unless it is a PNG, JPEG, GIF or WebP.
+    pub(super) fn in_base64(data: &str, detail: Option<&str>) -> Self {
+        Self { size: size_in_base64(data), low_detail: detail == Some("low") }
+    }
 }
 
 fn size_in_data_url(url: &str) -> Option<(u32, u32)> {
     let (_, base64) = url.strip_prefix("data:")?.split_once(";base64,")?;
+    size_in_base64(base64)
+}
+
+fn size_in_base64(base64: &str) -> Option<(u32, u32)> {
     let base64 = base64.trim_end_matches('=').as_bytes();
     // Whole groups of four characters, so that a cut leaves valid base64.
     let start = if base64.len() > LOOKED_AT { base64.get(..LOOKED_AT)? } else { base64 };
@@ -72,6 +81,13 @@ mod tests {
         assert_eq!(size(&gif), Some((320, 240)));
         assert_eq!(size(&jpeg), Some((320, 240)));
         assert_eq!(size(&webp), Some((320, 240)));
+    }
+
+    #[test]
+    fn bare_base64_is_as_good_as_a_data_url() {
+        let picture = Image::in_base64(&STANDARD.encode(png(320, 240)), Some("low"));
+        assert_eq!(picture, Image { size: Some((320, 240)), low_detail: true });
+        assert_eq!(Image::in_base64("@@", None), Image { size: None, low_detail: false });
     }
 
     #[test]

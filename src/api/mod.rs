@@ -15,13 +15,17 @@ use serde_json::value::RawValue;
 
 pub mod answer;
 mod capture;
+mod cohere;
 mod free;
+mod gemini;
 mod image;
 mod members;
 mod number;
+mod ollama;
 mod openai;
 mod path;
 mod prompt;
+mod raw;
 mod routes;
 mod schema;
 mod sse;
@@ -36,7 +40,7 @@ pub use usage::{CLASSES, Classes, Side, Told, Usage};
 use crate::identity::Head;
 
 /// Every API format that is understood, in the order in which paths are tried.
-pub const FORMATS: [&Format; 10] = [
+pub const FORMATS: [&Format; 17] = [
     &openai::chat::FORMAT,
     &openai::completions::FORMAT,
     &openai::responses::FORMAT,
@@ -45,6 +49,13 @@ pub const FORMATS: [&Format; 10] = [
     &openai::transcriptions::FORMAT,
     &openai::images::GENERATIONS,
     &openai::images::EDITS,
+    &gemini::CONTENT,
+    &gemini::EMBED,
+    &cohere::CHAT,
+    &cohere::EMBED,
+    &ollama::CHAT,
+    &ollama::GENERATE,
+    &ollama::EMBED,
     &free::MODERATIONS,
     &free::MODELS,
 ];

@@ -1,0 +1,77 @@
+//! A chat answer, or one event of a streamed one: usage and text.
+//!
+//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, tells nothing.
+//!
+//! Source: Cohere's API reference, "Chat API (v2)" and "Chat with Streaming (v2)": `content-delta`, `tool-plan-delta`, `tool-call-start`,
+//! `tool-call-delta`, and `message-end`, whose delta has the usage.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::api::Answer;
+use crate::api::cohere::usage::UsageMember;
+use crate::api::raw::{as_text, entries, items};
+
+/// Reads one document.
+pub(in crate::api::cohere) fn read(json: &[u8]) -> Answer<'_> {
+    let Ok(document) = serde_json::from_slice::<Document<'_>>(json) else { return Answer::default() };
+    let mut answer = Answer::default();
+    push_message(document.message, &mut answer.text);
+    answer.tell(document.usage, UsageMember::told);
+    let delta = document.delta.and_then(|delta| serde_json::from_str::<Delta<'_>>(delta.get()).ok());
+    if let Some(delta) = delta {
+        push_message(delta.message, &mut answer.text);
+        answer.tell(delta.usage, UsageMember::told);
+    }
+    answer
+}
+
+/// A whole answer, or an event with its `delta`.
+#[derive(Deserialize)]
+struct Document<'a> {
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    delta: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+}
+
+/// What the model wrote of a message. In an error, a message is a text, and not the model's.
+fn push_message<'a>(message: Option<&'a RawValue>, texts: &mut Vec<Cow<'a, str>>) {
+    for (name, value) in message.and_then(|message| entries(message.get())).unwrap_or_default() {
+        match &*name {
+            "content" => items(value).into_iter().for_each(|part| push_members(part, texts)),
+            "tool_plan" => texts.push(as_text(value)),
+            "tool_calls" => {
+                for (name, function) in items(value).into_iter().filter_map(entries).flatten() {
+                    if name == "function" {
+                        push_members(function, texts);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The texts of a part of the content, or of a called function.
+fn push_members<'a>(raw: &'a str, texts: &mut Vec<Cow<'a, str>>) {
+    let members = entries(raw).unwrap_or_default().into_iter();
+    let written = members.filter(|(name, _)| matches!(&**name, "text" | "thinking" | "name" | "arguments"));
+    texts.extend(written.map(|(_, value)| as_text(value)));
+}
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;

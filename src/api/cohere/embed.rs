@@ -1,0 +1,76 @@
+//! Cohere embeddings: `POST …/v2/embed`, and `/v1/embed`, whose texts are the same.
+//!
+//! In: a body, an answer. Out: [`Request`] whose output is known to be nothing, [`Answer`]. Not here: the tokens of it.
+//!
+//! Source: Cohere's API reference, "Embed API (v2)".
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::usage::UsageMember;
+use crate::api::members::Members;
+use crate::api::raw::{entries, items, string, text};
+use crate::api::{Answer, Image, Piece, Prompt, Request, Unread, Usage};
+
+const NAMES: [&str; 4] = ["model", "texts", "images", "inputs"];
+
+/// Reads a body.
+///
+/// # Errors
+/// [`Unread`] if there is nothing in it to embed.
+pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+    let members = Members::read(body, &NAMES)?;
+    let list = |name: &str| items(members.raw(name).unwrap_or("null"));
+    let mut pieces: Vec<Piece<'_>> = list("texts").into_iter().map(text).collect();
+    list("images").into_iter().for_each(|image| push_image_url(image, &mut pieces));
+    list("inputs").into_iter().for_each(|input| push_input(input, &mut pieces));
+    if pieces.is_empty() && NAMES.iter().all(|name| *name == "model" || members.raw(name).is_none()) {
+        return Err(Unread::Malformed);
+    }
+    Ok(Request {
+        model: members.text("model")?,
+        prompt: Prompt(pieces),
+        known: Some(Usage::default()),
+        ..Request::default()
+    })
+}
+
+/// One input of texts and pictures that become one embedding.
+fn push_input<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
+    for (name, value) in entries(raw).unwrap_or_default() {
+        if name != "content" {
+            pieces.extend([Piece::Text(name), text(value)]);
+            continue;
+        }
+        for (name, value) in items(value).into_iter().filter_map(entries).flatten() {
+            match &*name {
+                "type" => {}
+                "text" => pieces.push(text(value)),
+                "image_url" => push_image_url(value, pieces),
+                _ => pieces.extend([Piece::Text(name), text(value)]),
+            }
+        }
+    }
+}
+
+/// A picture by its URL, or by an object with `url` and the detail to look at it in.
+pub(super) fn push_image_url(raw: &str, pieces: &mut Vec<Piece<'_>>) {
+    let members = entries(raw).unwrap_or_default();
+    let named =
+        |wanted: &str| members.iter().find(|(name, _)| name == wanted).and_then(|(_, value)| string(value));
+    let url = named("url").or_else(|| string(raw)).unwrap_or_default();
+    pieces.push(Piece::Image(Image::at(&url, named("detail").as_deref())));
+}
+
+/// Reads an answer.
+pub(super) fn answer(json: &[u8]) -> Answer<'_> {
+    #[derive(Deserialize)]
+    struct Embedded<'a> {
+        #[serde(borrow)]
+        meta: Option<&'a RawValue>,
+    }
+    let Ok(embedded) = serde_json::from_slice::<Embedded<'_>>(json) else { return Answer::default() };
+    let mut answer = Answer::default();
+    answer.tell(embedded.meta, UsageMember::told);
+    answer
+}

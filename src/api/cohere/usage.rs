@@ -1,0 +1,58 @@
+//! Cohere's usage: the model's tokens, or else those that are billed.
+//!
+//! In: JSON. Out: [`Told`]. Not here: search units and classifications, which are of other calls.
+//!
+//! Source: Cohere's API reference, "Chat API (v2)", `usage`: `tokens` are what the model read and wrote, special tokens and preambles among them;
+//! `billed_units` leave those out; "Embed API (v2)", `meta.billed_units`, with tokens of texts and of pictures. All are floats.
+
+use serde::Deserialize;
+
+use crate::api::Told;
+use crate::api::number::{Whole, parts};
+
+/// The member `usage` of a chat, `meta` of an embedding.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct UsageMember {
+    tokens: Option<Units>,
+    billed_units: Option<Units>,
+    cached_tokens: Whole,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+struct Units {
+    input_tokens: Whole,
+    output_tokens: Whole,
+    text_tokens: Whole,
+    image_tokens: Whole,
+}
+
+impl UsageMember {
+    /// None if a total is nonsense; nothing told where only other units are billed.
+    pub(super) fn told(self) -> Option<Told> {
+        let (tokens, billed) = (self.tokens.unwrap_or_default(), self.billed_units.unwrap_or_default());
+        let either = |total: fn(&Units) -> Whole| match total(&tokens) {
+            Whole::Absent => total(&billed),
+            told => told,
+        };
+        let totals = [
+            either(|units| units.input_tokens),
+            either(|units| units.text_tokens),
+            either(|units| units.image_tokens),
+            either(|units| units.output_tokens),
+        ];
+        if totals.contains(&Whole::Nonsense) {
+            return None;
+        }
+        let [input, text, pictures, output] = totals.map(Whole::count);
+        let mut told = Told { output, ..Told::default() };
+        let in_parts = text.or(input).into_iter().chain(pictures).reduce(u64::saturating_add);
+        if let Some(in_parts) = in_parts {
+            // The total is not said to include pictures, nor not to.
+            let [cached, other] = parts(in_parts.max(input.unwrap_or(0)), [self.cached_tokens]);
+            told = Told { input: other, cached_input: cached, ..told };
+        }
+        Some(told)
+    }
+}

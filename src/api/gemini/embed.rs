@@ -1,0 +1,61 @@
+//! Embeddings: `:embedContent`, and `:batchEmbedContents` of many such requests in one.
+//!
+//! In: a body, an answer. Out: [`Request`] whose output is known to be nothing, [`Answer`]. Older models tell no usage: then the
+//! count before the call stands.
+//!
+//! Source: Google's "Gemini API reference", "Embeddings".
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::content::Contents;
+use super::request::last_segment;
+use super::usage::UsageMetadata;
+use crate::api::members::Members;
+use crate::api::raw::{items, text};
+use crate::api::{Answer, Prompt, Request, Unread, Usage};
+
+const NAMES: [&str; 4] = ["model", "content", "title", "requests"];
+
+/// Reads a body.
+///
+/// # Errors
+/// [`Unread`] if it is neither a request nor a list of them.
+pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+    let members = Members::read(body, &NAMES)?;
+    let mut contents = Contents::default();
+    match members.raw("requests") {
+        Some(requests) => {
+            for request in items(requests) {
+                push(&Members::read(request.as_bytes(), &NAMES)?, &mut contents)?;
+            }
+        }
+        None => push(&members, &mut contents)?,
+    }
+    Ok(Request {
+        model: members.text("model")?.map(last_segment),
+        prompt: Prompt(contents.pieces),
+        more_input: contents.more_input,
+        known: Some(Usage::default()),
+        ..Request::default()
+    })
+}
+
+fn push<'a>(request: &Members<'a>, contents: &mut Contents<'a>) -> Result<(), Unread> {
+    contents.pieces.extend(request.raw("title").map(text));
+    contents.push_unframed(request.raw("content").ok_or(Unread::Malformed)?)
+}
+
+/// Reads an answer.
+pub(super) fn answer(json: &[u8]) -> Answer<'_> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Embedded<'a> {
+        #[serde(borrow)]
+        usage_metadata: Option<&'a RawValue>,
+    }
+    let Ok(embedded) = serde_json::from_slice::<Embedded<'_>>(json) else { return Answer::default() };
+    let mut answer = Answer::default();
+    answer.tell(embedded.usage_metadata, |usage: UsageMetadata<'_>| usage.told(false));
+    answer
+}

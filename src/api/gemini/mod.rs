@@ -1,0 +1,70 @@
+//! Google's Gemini API, also as Vertex AI speaks it: `POST …/models/{model}:generateContent` and `:streamGenerateContent`, and embeddings.
+//!
+//! In: request bodies, and JSON documents of answers, which stream as events (`alt=sse`) or else as one list in pieces. Out: what the
+//! shared types of `api` say. Not here: the framing of answers, `:countTokens`, which is free (`routes`), and Gemini behind OpenAI's
+//! paths, which is [`openai`](super::openai). Nothing switches usage on: every answer has it.
+//!
+//! Members may be spelled `inlineData` or `inline_data`, as protocol buffers' JSON mapping has it.
+//!
+//! Source: Google's "Gemini API reference", "Generating content" and "Embeddings"; Vertex AI's "Method: models.generateContent".
+
+mod answer;
+mod content;
+mod embed;
+mod request;
+mod usage;
+
+use super::members::Members;
+use super::{Dialect, Format, Unread, post};
+
+/// Content made by a model. Which of the methods streams is in the path only.
+pub(super) static CONTENT: Format = Format {
+    name: "gemini",
+    dialect: Dialect::Gemini,
+    endpoints: &[
+        post("/models/{model}:generatecontent"),
+        post("/models/{model}:streamgeneratecontent"),
+        post("/tunedmodels/{model}:generatecontent"),
+        post("/tunedmodels/{model}:streamgeneratecontent"),
+        post("/endpoints/{model}:generatecontent"),
+        post("/endpoints/{model}:streamgeneratecontent"),
+        post(":generatecontent"),
+        post(":streamgeneratecontent"),
+    ],
+    read: request::read,
+    answer_members: &["candidates", "promptFeedback", "usageMetadata"],
+    answer: answer::read,
+    ..Format::DEFAULT
+};
+
+/// Embeddings, one or many in a call.
+pub(super) static EMBED: Format = Format {
+    name: "gemini_embed",
+    dialect: Dialect::Gemini,
+    endpoints: &[
+        post("/models/{model}:embedcontent"),
+        post("/models/{model}:batchembedcontents"),
+        post("/endpoints/{model}:embedcontent"),
+        post(":embedcontent"),
+        post(":batchembedcontents"),
+    ],
+    read: embed::read,
+    answer_members: &["usageMetadata"],
+    answer: embed::answer,
+    ..Format::DEFAULT
+};
+
+/// A member by either of its spellings, without `null`.
+///
+/// # Errors
+/// [`Unread::Ambiguous`] if it is there in both.
+fn either<'a>(
+    members: &Members<'a>,
+    camel: &'static str,
+    snake: &'static str,
+) -> Result<Option<&'a str>, Unread> {
+    if members.written(camel).is_some() && members.written(snake).is_some() {
+        return Err(Unread::Ambiguous { member: camel });
+    }
+    Ok(members.raw(camel).or_else(|| members.raw(snake)))
+}

@@ -1,0 +1,87 @@
+//! `usageMetadata`: totals by side, of which cached input and sound are parts; thoughts stand beside the output.
+//!
+//! In: JSON. Out: [`Told`]. Not here: text.
+//!
+//! Source: Google's "Gemini API reference", "UsageMetadata": the prompt's total includes cached content, and the total of all is prompt,
+//! tool-use prompt, candidates and thoughts. Zeros are left out, and Vertex AI sends chunks that tell only their `trafficType`: what is absent
+//! is untold.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::api::Told;
+use crate::api::number::{Whole, parts};
+
+/// The member `usageMetadata`.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct UsageMetadata<'a> {
+    prompt_token_count: Whole,
+    cached_content_token_count: Whole,
+    tool_use_prompt_token_count: Whole,
+    candidates_token_count: Whole,
+    thoughts_token_count: Whole,
+    total_token_count: Whole,
+    #[serde(borrow)]
+    prompt_tokens_details: Option<Vec<ModalityTokens<'a>>>,
+    #[serde(borrow)]
+    cache_tokens_details: Option<Vec<ModalityTokens<'a>>>,
+    #[serde(borrow)]
+    tool_use_prompt_tokens_details: Option<Vec<ModalityTokens<'a>>>,
+    #[serde(borrow)]
+    candidates_tokens_details: Option<Vec<ModalityTokens<'a>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ModalityTokens<'a> {
+    #[serde(borrow)]
+    modality: Option<&'a RawValue>,
+    token_count: Whole,
+}
+
+impl UsageMetadata<'_> {
+    /// None if a total is nonsense. `unanswered` says that the prompt was refused, so that no output is no output.
+    pub(super) fn told(self, unanswered: bool) -> Option<Told> {
+        let totals = [
+            self.prompt_token_count,
+            self.tool_use_prompt_token_count,
+            self.candidates_token_count,
+            self.thoughts_token_count,
+        ];
+        if totals.contains(&Whole::Nonsense) {
+            return None;
+        }
+        let [prompt, tool_use, candidates, thoughts] = totals.map(Whole::count);
+        let rest = |told: [Option<u64>; 3]| {
+            let told = told.into_iter().flatten().fold(0, u64::saturating_add);
+            Some(self.total_token_count.count()?.saturating_sub(told))
+        };
+        let mut told = Told { reasoning: thoughts, ..Told::default() };
+        let missing_prompt = || rest([tool_use, candidates, thoughts]).filter(|_| candidates.is_some());
+        if let Some(prompt) = prompt.or_else(missing_prompt) {
+            let input = prompt.saturating_add(tool_use.unwrap_or(0));
+            let heard = sound(self.prompt_tokens_details)
+                .saturating_add(sound(self.tool_use_prompt_tokens_details))
+                .saturating_sub(sound(self.cache_tokens_details));
+            let [cached, heard, other] = parts(input, [self.cached_content_token_count, Whole::Count(heard)]);
+            told = Told { input: other, cached_input: cached, audio_input: heard, ..told };
+        }
+        // The first chunks of a stream tell the prompt as the total, which does not mean that nothing was written.
+        let missing_output =
+            || rest([prompt, tool_use, thoughts]).filter(|rest| prompt.is_some() && *rest > 0);
+        let unanswered = unanswered.then_some(0);
+        if let Some(candidates) = candidates.or_else(missing_output).or(unanswered) {
+            let [spoken, other] = parts(candidates, [Whole::Count(sound(self.candidates_tokens_details))]);
+            told = Told { output: other, audio_output: spoken, ..told };
+        }
+        Some(told)
+    }
+}
+
+/// The tokens of sound among these.
+fn sound(details: Option<Vec<ModalityTokens<'_>>>) -> u64 {
+    let is_sound = |detail: &ModalityTokens<'_>| detail.modality.map(RawValue::get) == Some("\"AUDIO\"");
+    let heard = details.into_iter().flatten().filter(is_sound);
+    heard.filter_map(|detail| detail.token_count.count()).fold(0, u64::saturating_add)
+}

@@ -1,0 +1,84 @@
+//! A line of an answer, or a whole one: usage and text.
+//!
+//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, tells nothing.
+//!
+//! Source: Ollama's API reference, "Response". `prompt_eval_count` is left out where the whole prompt was still in memory, which does not mean
+//! that it was empty: then the count before the call stands. Thinking is part of `eval_count`.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::api::number::Whole;
+use crate::api::raw::{as_text, entries, items};
+use crate::api::{Answer, Told};
+
+/// The members that are looked at.
+pub(super) const MEMBERS: &[&str] =
+    &["message", "response", "thinking", "done_reason", "prompt_eval_count", "eval_count"];
+
+/// Reads one document.
+pub(super) fn read(json: &[u8]) -> Answer<'_> {
+    let Ok(line) = serde_json::from_slice::<Line<'_>>(json) else { return Answer::default() };
+    let mut answer = Answer::default();
+    answer.text.extend([line.thinking, line.response].into_iter().flatten().map(|raw| as_text(raw.get())));
+    push_message(line.message, &mut answer.text);
+    answer.tell(serde_json::from_slice(json).ok(), Counts::told);
+    answer
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    response: Option<&'a RawValue>,
+    #[serde(borrow)]
+    thinking: Option<&'a RawValue>,
+}
+
+/// The counts of the last line; other lines have none.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Counts<'a> {
+    prompt_eval_count: Whole,
+    eval_count: Whole,
+    #[serde(borrow)]
+    done_reason: Option<&'a RawValue>,
+}
+
+impl Counts<'_> {
+    /// None if a count is nonsense.
+    fn told(self) -> Option<Told> {
+        let counts = [self.prompt_eval_count, self.eval_count];
+        if counts.contains(&Whole::Nonsense) {
+            return None;
+        }
+        // A call without a prompt only loads the model, or lets go of it.
+        let nothing = matches!(self.done_reason.map(RawValue::get), Some("\"load\"" | "\"unload\""));
+        let [input, output] = counts.map(|count| count.count().or_else(|| nothing.then_some(0)));
+        Some(Told { input, output, ..Told::default() })
+    }
+}
+
+fn push_message<'a>(message: Option<&'a RawValue>, texts: &mut Vec<Cow<'a, str>>) {
+    for (name, value) in message.and_then(|message| entries(message.get())).unwrap_or_default() {
+        match &*name {
+            "content" | "thinking" => texts.push(as_text(value)),
+            "tool_calls" => {
+                for (name, function) in items(value).into_iter().filter_map(entries).flatten() {
+                    let members = entries(function).filter(|_| name == "function").unwrap_or_default();
+                    let written =
+                        members.into_iter().filter(|(name, _)| matches!(&**name, "name" | "arguments"));
+                    texts.extend(written.map(|(_, value)| as_text(value)));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;

@@ -1,0 +1,45 @@
+//! Ollama's own API: chat, completions of a prompt, embeddings.
+//!
+//! In: request bodies, and JSON documents of answers, which stream as lines unless the request says otherwise. Out: what the shared
+//! types of `api` say. Not here: Ollama behind OpenAI's and Anthropic's paths, which are theirs, and the management of models. Nothing
+//! switches usage on: the last line has it.
+//!
+//! Source: Ollama's API reference (`docs/api.md`).
+
+mod answer;
+mod request;
+
+use super::{Dialect, Format, post};
+
+/// Chat.
+pub(super) static CHAT: Format = Format {
+    name: "ollama_chat",
+    dialect: Dialect::Ollama,
+    endpoints: &[post("/api/chat")],
+    read: request::chat,
+    answer_members: answer::MEMBERS,
+    answer: answer::read,
+    ..Format::DEFAULT
+};
+
+/// Completions of a prompt.
+pub(super) static GENERATE: Format = Format {
+    name: "ollama_generate",
+    dialect: Dialect::Ollama,
+    endpoints: &[post("/api/generate")],
+    read: request::generate,
+    answer_members: answer::MEMBERS,
+    answer: answer::read,
+    ..Format::DEFAULT
+};
+
+/// Embeddings; the older path takes one prompt and tells no usage.
+pub(super) static EMBED: Format = Format {
+    name: "ollama_embed",
+    dialect: Dialect::Ollama,
+    endpoints: &[post("/api/embed"), post("/api/embeddings")],
+    read: request::embed,
+    answer_members: answer::MEMBERS,
+    answer: answer::read,
+    ..Format::DEFAULT
+};

@@ -1,0 +1,162 @@
+//! Ollama's requests: what the model will read and what it may write.
+//!
+//! In: a body. Out: [`Request`]. Not here: the tokens of it, and the template that a model's own file puts around a prompt.
+//!
+//! Source: Ollama's API reference, "Generate a chat completion", "Generate a completion", "Generate Embeddings"; its model file
+//! reference, `num_predict`: -1 and -2 are no bound.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use crate::api::members::Members;
+use crate::api::raw::{as_text, entries, items, string, text};
+use crate::api::schema::FunctionDefinition;
+use crate::api::{Image, Piece, Prompt, Request, Unread, Usage};
+
+const CHAT_NAMES: [&str; 6] = ["model", "messages", "tools", "format", "options", "stream"];
+
+const GENERATE_NAMES: [&str; 10] =
+    ["model", "prompt", "suffix", "images", "system", "template", "context", "format", "options", "stream"];
+
+const EMBED_NAMES: [&str; 3] = ["model", "input", "prompt"];
+
+const OPTION_NAMES: [&str; 1] = ["num_predict"];
+
+/// Reads the body of a chat.
+///
+/// # Errors
+/// [`Unread`] if it is not a chat request: no JSON object, a message that is no object.
+pub(super) fn chat(body: &[u8]) -> Result<Request<'_>, Unread> {
+    let members = read(body, &CHAT_NAMES)?;
+    let mut pieces = Vec::new();
+    for message in items(members.raw("messages").unwrap_or("null")) {
+        push_message(message, &mut pieces)?;
+    }
+    pieces.extend(items(members.raw("tools").unwrap_or("null")).into_iter().map(tool_piece));
+    generation(&members, pieces)
+}
+
+/// Reads the body of a completion. One without a prompt only loads the model.
+///
+/// # Errors
+/// [`Unread`] if it is no JSON object.
+pub(super) fn generate(body: &[u8]) -> Result<Request<'_>, Unread> {
+    let members = read(body, &GENERATE_NAMES)?;
+    let mut pieces = Vec::new();
+    pieces.extend(
+        ["system", "template", "prompt", "suffix"].into_iter().filter_map(|name| members.raw(name)).map(text),
+    );
+    push_images(members.raw("images").unwrap_or("null"), &mut pieces);
+    let context = items(members.raw("context").unwrap_or("null")).len() as u64;
+    pieces.extend((context > 0).then_some(Piece::Tokens(context)));
+    generation(&members, pieces)
+}
+
+/// Reads the body of a request for embeddings.
+///
+/// # Errors
+/// [`Unread`] if it is no JSON object, or has nothing to embed.
+pub(super) fn embed(body: &[u8]) -> Result<Request<'_>, Unread> {
+    let members = read(body, &EMBED_NAMES)?;
+    let input = members.raw("input").or_else(|| members.raw("prompt")).ok_or(Unread::Malformed)?;
+    Ok(Request {
+        model: members.text("model")?,
+        prompt: Prompt(items(input).into_iter().map(text).collect()),
+        known: Some(Usage::default()),
+        ..Request::default()
+    })
+}
+
+/// The members of a body. Ollama reads names in any case, and the last of several counts, so two that differ in case only are one
+/// named twice.
+fn read<'a>(body: &'a [u8], names: &'static [&'static str]) -> Result<Members<'a>, Unread> {
+    let members = Members::read(body, names)?;
+    let body = core::str::from_utf8(body).map_err(|_| Unread::Malformed)?;
+    for (name, _) in entries(body).unwrap_or_default() {
+        let known = names.iter().find(|known| folded(known).eq(folded(&name)));
+        if let Some(member) = known.filter(|known| **known != name) {
+            return Err(Unread::Ambiguous { member });
+        }
+    }
+    Ok(members)
+}
+
+/// A name as Go's JSON reader compares it: without case, and the two letters that fold into ASCII among it.
+fn folded(name: &str) -> impl Iterator<Item = char> {
+    name.chars().map(|letter| match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        letter => letter.to_ascii_lowercase(),
+    })
+}
+
+/// What completions and chats have in common.
+fn generation<'a>(members: &Members<'a>, mut pieces: Vec<Piece<'a>>) -> Result<Request<'a>, Unread> {
+    // The word `json` only constrains the output; a schema is also told to the model by many templates.
+    let schema = members.raw("format").filter(|format| format.starts_with('{'));
+    pieces.extend(schema.map(|schema| Piece::Text(Cow::Borrowed(schema))));
+    let max_output = match members.raw("options") {
+        Some(options) => Members::read(options.as_bytes(), &OPTION_NAMES)?.whole("num_predict"),
+        None => None,
+    };
+    Ok(Request {
+        model: members.text("model")?,
+        prompt: Prompt(pieces),
+        max_output,
+        stream: members.raw("stream") != Some("false"),
+        ..Request::default()
+    })
+}
+
+fn push_message<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) -> Result<(), Unread> {
+    let members = entries(raw).ok_or(Unread::Malformed)?;
+    pieces.push(Piece::Message);
+    for (name, value) in members {
+        match &*name {
+            "role" | "content" | "thinking" | "tool_name" | "name" => pieces.push(text(value)),
+            "images" => push_images(value, pieces),
+            "tool_calls" => items(value).into_iter().for_each(|call| push_call(call, pieces)),
+            "tool_call_id" => {}
+            _ => pieces.extend([Piece::Text(name), text(value)]),
+        }
+    }
+    Ok(())
+}
+
+fn push_call<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
+    pieces.push(Piece::ToolCall);
+    for (name, value) in entries(raw).unwrap_or_default() {
+        match &*name {
+            "id" | "type" => {}
+            "function" => {
+                let function = entries(value).unwrap_or_default().into_iter();
+                let shown = function.filter(|(name, _)| name != "index");
+                pieces.extend(shown.map(|(_, value)| Piece::Text(as_text(value))));
+            }
+            _ => pieces.extend([Piece::Text(name), text(value)]),
+        }
+    }
+}
+
+fn push_images(raw: &str, pieces: &mut Vec<Piece<'_>>) {
+    let image = |raw: &str| Image::in_base64(&string(raw).unwrap_or_default(), None);
+    pieces.extend(items(raw).into_iter().map(|raw| Piece::Image(image(raw))));
+}
+
+/// One tool; what is not a function is counted as the text it is written as.
+fn tool_piece(raw: &str) -> Piece<'_> {
+    #[derive(Deserialize)]
+    struct Tool<'a> {
+        #[serde(borrow)]
+        function: FunctionDefinition<'a>,
+    }
+    match serde_json::from_str::<Tool<'_>>(raw) {
+        Ok(Tool { function }) => Piece::Function(function.into()),
+        Err(_) => Piece::Text(Cow::Borrowed(raw)),
+    }
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;
