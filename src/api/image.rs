@@ -24,10 +24,19 @@ impl Image {
     pub(super) fn at(url: &str, detail: Option<&str>) -> Self {
         Self { size: size_in_data_url(url), low_detail: detail == Some("low") }
     }
+
+    /// The picture in `data`, which is base64 without a `data:` URL around it.
+    pub(super) fn in_base64(data: &str, detail: Option<&str>) -> Self {
+        Self { size: size_in_base64(data), low_detail: detail == Some("low") }
+    }
 }
 
 fn size_in_data_url(url: &str) -> Option<(u32, u32)> {
     let (_, base64) = url.strip_prefix("data:")?.split_once(";base64,")?;
+    size_in_base64(base64)
+}
+
+fn size_in_base64(base64: &str) -> Option<(u32, u32)> {
     let base64 = base64.trim_end_matches('=').as_bytes();
     // Whole groups of four characters, so that a cut leaves valid base64.
     let start = if base64.len() > LOOKED_AT { base64.get(..LOOKED_AT)? } else { base64 };

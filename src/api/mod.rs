@@ -14,6 +14,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub mod answer;
+mod anthropic;
+mod bedrock;
 mod capture;
 mod free;
 mod image;
@@ -36,7 +38,14 @@ pub use usage::{CLASSES, Classes, Side, Told, Usage};
 use crate::identity::Head;
 
 /// Every API format that is understood, in the order in which paths are tried.
-pub const FORMATS: [&Format; 3] = [&openai::chat::FORMAT, &free::MODERATIONS, &free::MODELS];
+pub const FORMATS: [&Format; 6] = [
+    &openai::chat::FORMAT,
+    &anthropic::FORMAT,
+    &bedrock::converse::FORMAT,
+    &bedrock::invoke::FORMAT,
+    &free::MODERATIONS,
+    &free::MODELS,
+];
 
 /// One API format: how its calls are recognised, read and edited, and how its answers are read.
 pub struct Format {
@@ -169,6 +178,9 @@ impl Edit {
 pub struct Answer<'a> {
     /// What it tells of the usage so far.
     pub told: Told,
+    /// What it tells of classes of which nothing else in the answer tells anything: a total that other documents of the answer
+    /// tell in parts.
+    pub otherwise: Told,
     /// Whether it has a usage that cannot be read.
     pub unreadable: bool,
     /// The pieces of text that the model wrote.
