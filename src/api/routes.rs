@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn the_model_of_a_resource_name_is_what_its_last_part_names() {
-        let model = |path: &str| Routes::default().recognise(b"POST", path.as_bytes()).unwrap().model.unwrap();
+        let model =
+            |path: &str| Routes::default().recognise(b"POST", path.as_bytes()).unwrap().model.unwrap();
         let arn = "arn:aws:bedrock:us-east-1:123456789012:inference-profile%2Fus.anthropic.claude-sonnet-4-5-20250929-v1:0";
         assert_eq!(model(&format!("/model/{arn}/converse")), "us.anthropic.claude-sonnet-4-5-20250929-v1:0");
         assert_eq!(model("/model/eu.amazon.nova-pro-v1%3A0/invoke"), "eu.amazon.nova-pro-v1:0");
@@ -155,15 +156,23 @@ mod tests {
         for (path, format) in [
             ("/v1/messages?beta=true", "anthropic_messages"),
             ("/anthropic/v1/messages", "anthropic_messages"),
-            ("/v1/projects/p/locations/global/publishers/anthropic/models/claude-opus-4-5@20251101:rawPredict", "anthropic_messages"),
-            ("/v1/projects/p/locations/eu/publishers/anthropic/models/claude-haiku-4-5:streamRawPredict", "anthropic_messages"),
+            (
+                "/v1/projects/p/locations/global/publishers/anthropic/models/claude-opus-4-5@20251101:rawPredict",
+                "anthropic_messages",
+            ),
+            (
+                "/v1/projects/p/locations/eu/publishers/anthropic/models/claude-haiku-4-5:streamRawPredict",
+                "anthropic_messages",
+            ),
             ("/model/anthropic.claude-3-haiku-20240307-v1%3A0/invoke", "bedrock_invoke"),
             ("/model/anthropic.claude-3-haiku-20240307-v1%3A0/invoke-with-response-stream", "bedrock_invoke"),
             ("/model/anthropic.claude-3-haiku-20240307-v1%3A0/converse-stream", "bedrock_converse"),
         ] {
             assert_eq!(name("POST", path), Some(format), "{path}");
         }
-        for free in ["/v1/messages/count_tokens", "/model/anthropic.claude-3/count-tokens", "/v1/threads/t/messages"] {
+        for free in
+            ["/v1/messages/count_tokens", "/model/anthropic.claude-3/count-tokens", "/v1/threads/t/messages"]
+        {
             assert_eq!(name("POST", free), None, "{free}");
         }
     }

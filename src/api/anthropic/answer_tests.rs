@@ -74,12 +74,24 @@ fn all_that_the_model_writes_is_text_and_nothing_else() {
     assert_eq!(texts(message), r#"abf{"x":1}"#);
     for (event, text) in [
         (r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#, ""),
-        (r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"t","name":"f","input":{}}}"#, "f"),
+        (
+            r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"t","name":"f","input":{}}}"#,
+            "f",
+        ),
         (r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"d\u00e9"}}"#, "dé"),
         (r#"{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"e"}}"#, "e"),
-        (r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"x\""}}"#, "{\"x\""),
-        (r#"{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"zz"}}"#, ""),
-        (r#"{"type":"content_block_delta","index":0,"delta":{"type":"citations_delta","citation":{"cited_text":"zz"}}}"#, ""),
+        (
+            r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"x\""}}"#,
+            "{\"x\"",
+        ),
+        (
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"zz"}}"#,
+            "",
+        ),
+        (
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"citations_delta","citation":{"cited_text":"zz"}}}"#,
+            "",
+        ),
         (r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null}}"#, ""),
     ] {
         assert_eq!(texts(event), text, "{event}");
@@ -95,7 +107,10 @@ fn odd_usage_is_told_from_no_usage() {
     };
     assert_eq!(usage("null"), ((None, None), false));
     assert_eq!(usage(r#"{"input_tokens":"7","output_tokens":2.5}"#), ((Some(7), Some(3)), false));
-    assert_eq!(usage(r#"{"input_tokens":7,"cache_creation":{"ephemeral_1h_input_tokens":-3}}"#), ((Some(7), None), false));
+    assert_eq!(
+        usage(r#"{"input_tokens":7,"cache_creation":{"ephemeral_1h_input_tokens":-3}}"#),
+        ((Some(7), None), false)
+    );
     for odd in [
         "{}",
         "7",

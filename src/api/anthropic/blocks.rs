@@ -107,7 +107,14 @@ impl<'a> Block<'a> {
             _ => None,
         };
         let texts = [
-            self.title, self.context, self.url, self.text, self.thinking, self.name, self.stdout, self.stderr,
+            self.title,
+            self.context,
+            self.url,
+            self.text,
+            self.thinking,
+            self.name,
+            self.stdout,
+            self.stderr,
         ];
         pieces.extend(texts.into_iter().flatten().map(|Text(text)| Piece::Text(text)));
         pieces.extend(self.input.map(|input| Piece::Text(Cow::Borrowed(input.get()))));

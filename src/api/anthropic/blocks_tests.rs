@@ -19,18 +19,28 @@ const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAADCAYAAAA=";
 
 #[test]
 fn pictures_are_read_by_their_size_and_never_as_text() {
-    let base64 = format!(r#"[{{"type":"image","source":{{"type":"base64","media_type":"image/png","data":"{PNG}"}}}}]"#);
+    let base64 = format!(
+        r#"[{{"type":"image","source":{{"type":"base64","media_type":"image/png","data":"{PNG}"}}}}]"#
+    );
     assert_eq!(pieces(&base64), [image(Some((2, 3)))]);
-    assert_eq!(pieces(r#"[{"type":"image","source":{"type":"url","url":"https://x/y.png"}}]"#), [image(None)]);
+    assert_eq!(
+        pieces(r#"[{"type":"image","source":{"type":"url","url":"https://x/y.png"}}]"#),
+        [image(None)]
+    );
     assert_eq!(pieces(r#"[{"type":"image","source":{"type":"file","file_id":"file_1"}}]"#), [image(None)]);
 }
 
 #[test]
 fn documents_are_files_texts_or_blocks() {
-    let document = |source: &str| format!(r#"[{{"type":"document","title":"T","context":"C","source":{source}}}]"#);
-    let rest = |json: &str| pieces(json).into_iter().skip(2).map(|piece| format!("{piece:?}")).collect::<Vec<_>>();
+    let document =
+        |source: &str| format!(r#"[{{"type":"document","title":"T","context":"C","source":{source}}}]"#);
+    let rest =
+        |json: &str| pieces(json).into_iter().skip(2).map(|piece| format!("{piece:?}")).collect::<Vec<_>>();
     for (source, expected) in [
-        (r#"{"type":"base64","media_type":"application/pdf","data":"AAAAAAAA"}"#, Piece::File { bytes: Some(6) }),
+        (
+            r#"{"type":"base64","media_type":"application/pdf","data":"AAAAAAAA"}"#,
+            Piece::File { bytes: Some(6) },
+        ),
         (r#"{"type":"text","media_type":"text/plain","data":"all of it"}"#, text("all of it")),
         (r#"{"type":"content","content":[{"type":"text","text":"part"}]}"#, text("part")),
         (r#"{"type":"content","content":"whole"}"#, text("whole")),
@@ -46,7 +56,10 @@ fn documents_are_files_texts_or_blocks() {
 fn a_tool_call_has_a_frame_and_its_result_is_text_or_blocks() {
     let call = r#"[{"type":"tool_use","id":"toolu_1","name":"f","input":{"a": 1}}]"#;
     assert_eq!(pieces(call), [Piece::ToolCall, text("f"), text(r#"{"a": 1}"#)]);
-    assert_eq!(pieces(r#"[{"type":"tool_result","tool_use_id":"toolu_1","content":"15 degrees"}]"#), [text("15 degrees")]);
+    assert_eq!(
+        pieces(r#"[{"type":"tool_result","tool_use_id":"toolu_1","content":"15 degrees"}]"#),
+        [text("15 degrees")]
+    );
     let blocks = r#"[{"type":"tool_result","tool_use_id":"toolu_1","content":[{"type":"text","text":"a"},{"type":"image","source":{"type":"url","url":"u"}}]}]"#;
     assert_eq!(pieces(blocks), [text("a"), image(None)]);
 }
@@ -80,7 +93,13 @@ fn a_block_of_several_kinds_counts_as_all_of_them() {
 
 #[test]
 fn an_unknown_or_misshapen_block_counts_as_it_is_written() {
-    for block in [r#"{"type":"new_thing","x":1}"#, r#"{"type":"text","text":7}"#, "7", "[]", r#"{"text":"a","text":"b"}"#] {
+    for block in [
+        r#"{"type":"new_thing","x":1}"#,
+        r#"{"type":"text","text":7}"#,
+        "7",
+        "[]",
+        r#"{"text":"a","text":"b"}"#,
+    ] {
         assert_eq!(pieces(&format!("[{block}]")), [text(block)]);
     }
     assert_eq!(pieces(r#"[{"type":"tool_result","content":7}]"#), [text("7")]);

@@ -50,14 +50,21 @@ fn tools_and_the_schema_of_the_answer_are_read_by_the_model() {
 fn model_bound_and_stream_are_read_from_their_members() {
     let body = r#"{"model":"claude-haiku-4-5","max_tokens":300,"stream":true,"thinking":{"type":"enabled","budget_tokens":200},"messages":[]}"#;
     let request = request(body);
-    assert_eq!((request.model.as_deref(), request.max_output, request.stream), (Some("claude-haiku-4-5"), Some(300), true));
+    assert_eq!(
+        (request.model.as_deref(), request.max_output, request.stream),
+        (Some("claude-haiku-4-5"), Some(300), true)
+    );
     assert_eq!((request.ask_for_usage, request.known, request.more_input), (None, None, false));
 }
 
 #[test]
 fn nonsense_as_a_bound_is_no_bound() {
     for nonsense in ["-1", "\"many\"", "null", "{}", "true"] {
-        assert_eq!(request(&format!(r#"{{"messages":[],"max_tokens":{nonsense}}}"#)).max_output, None, "{nonsense}");
+        assert_eq!(
+            request(&format!(r#"{{"messages":[],"max_tokens":{nonsense}}}"#)).max_output,
+            None,
+            "{nonsense}"
+        );
     }
 }
 
@@ -104,12 +111,27 @@ fn any_json() -> impl Strategy<Value = Value> {
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
         let name = prop::sample::select(vec![
-            "type", "text", "source", "content", "data", "input", "name", "role", "thinking", "input_schema", "schema", "format",
+            "type",
+            "text",
+            "source",
+            "content",
+            "data",
+            "input",
+            "name",
+            "role",
+            "thinking",
+            "input_schema",
+            "schema",
+            "format",
         ]);
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             prop::collection::vec((name, inner), 0..4).prop_map(|members| {
-                members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<serde_json::Map<_, _>>().into()
+                members
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect::<serde_json::Map<_, _>>()
+                    .into()
             }),
         ]
     })

@@ -52,7 +52,9 @@ impl UsageMember {
             cache_write: self.cache_creation_input_tokens.count(),
             ..Told::default()
         };
-        if let Some(CacheCreation { ephemeral_5m_input_tokens, ephemeral_1h_input_tokens }) = self.cache_creation {
+        if let Some(CacheCreation { ephemeral_5m_input_tokens, ephemeral_1h_input_tokens }) =
+            self.cache_creation
+        {
             let count = |part: Whole| part.count().unwrap_or(0);
             let both = count(ephemeral_5m_input_tokens).saturating_add(count(ephemeral_1h_input_tokens));
             let [for_an_hour, other] = parts(told.cache_write.unwrap_or(both), [ephemeral_1h_input_tokens]);

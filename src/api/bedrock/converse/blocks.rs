@@ -87,8 +87,11 @@ impl<'a> Block<'a> {
         let reasoning = self.reasoning_content.unwrap_or_default();
         let texts = [self.text, guarded.text.map(|it| it.text), reasoning.reasoning_text.map(|it| it.text)];
         pieces.extend(texts.into_iter().flatten().map(|Text(text)| Piece::Text(text)));
-        pieces.extend(reasoning.redacted_content.map(|Text(data)| Piece::Unseen { bytes: decoded_len(&data) }));
-        pieces.extend([self.image, guarded.image].into_iter().flatten().map(|media| Piece::Image(media.image())));
+        pieces
+            .extend(reasoning.redacted_content.map(|Text(data)| Piece::Unseen { bytes: decoded_len(&data) }));
+        pieces.extend(
+            [self.image, guarded.image].into_iter().flatten().map(|media| Piece::Image(media.image())),
+        );
         pieces.extend(self.video.map(|media| Piece::Video { bytes: media.bytes() }));
         pieces.extend(self.audio.map(|media| media.audio()));
         if let Some(document) = self.document {
@@ -209,7 +212,9 @@ impl<'a> Media<'a> {
         if bytes.is_some() || (text.is_none() && content.is_none()) {
             pieces.push(Piece::File { bytes });
         }
-        pieces.extend([self.name, self.context, text].into_iter().flatten().map(|Text(text)| Piece::Text(text)));
+        pieces.extend(
+            [self.name, self.context, text].into_iter().flatten().map(|Text(text)| Piece::Text(text)),
+        );
         push_nested(content, deeper, pieces);
     }
 }

@@ -49,7 +49,8 @@ impl UsageMember<'_> {
         };
         let Some(written) = written.count() else { return Some(told) };
         let for_an_hour = self.cache_details.iter().flatten();
-        let for_an_hour = for_an_hour.filter(|detail| detail.ttl.as_ref().is_some_and(|Text(ttl)| ttl == "1h"));
+        let for_an_hour =
+            for_an_hour.filter(|detail| detail.ttl.as_ref().is_some_and(|Text(ttl)| ttl == "1h"));
         let for_an_hour = for_an_hour.filter_map(|detail| detail.input_tokens.count());
         let for_an_hour = for_an_hour.fold(0_u64, u64::saturating_add);
         let [for_an_hour, other] = parts(written, [Whole::Count(for_an_hour)]);

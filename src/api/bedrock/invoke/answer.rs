@@ -136,7 +136,11 @@ fn plain(json: &[u8]) -> Answer<'_> {
     let Ok(plain) = serde_json::from_slice::<Plain<'_>>(json) else { return Answer::default() };
     let told = plain.told();
     let lists = [plain.results, plain.outputs, plain.generations, plain.completions];
-    let listed = lists.into_iter().flatten().flatten().flat_map(|item| [item.output_text, item.text, item.data.and_then(|it| it.text)]);
+    let listed = lists
+        .into_iter()
+        .flatten()
+        .flatten()
+        .flat_map(|item| [item.output_text, item.text, item.data.and_then(|it| it.text)]);
     let texts = [plain.generation, plain.output_text, plain.completion, plain.text].into_iter().chain(listed);
     let believed = told.filter(|told| !told.is_incredible());
     Answer {
@@ -204,7 +208,12 @@ impl Plain<'_> {
     fn told(&self) -> Option<Told> {
         let listed = self.results.iter().flatten().map(|item| item.token_count);
         let output = [self.generation_token_count, self.total_output_text_token_count];
-        if listed.clone().chain(output).chain([self.prompt_token_count, self.input_text_token_count]).any(|it| it == Whole::Nonsense) {
+        if listed
+            .clone()
+            .chain(output)
+            .chain([self.prompt_token_count, self.input_text_token_count])
+            .any(|it| it == Whole::Nonsense)
+        {
             return None;
         }
         let listed = listed.filter_map(Whole::count).reduce(u64::saturating_add);

@@ -66,8 +66,15 @@ const PARAMETERS: [&str; 17] = [
 ];
 
 /// Plain members that only requests for embeddings have.
-const OF_EMBEDDINGS: [&str; 7] =
-    ["texts", "input_type", "embeddingConfig", "embeddingTypes", "embedding_types", "dimensions", "normalize"];
+const OF_EMBEDDINGS: [&str; 7] = [
+    "texts",
+    "input_type",
+    "embeddingConfig",
+    "embeddingTypes",
+    "embedding_types",
+    "dimensions",
+    "normalize",
+];
 
 /// Plain members that are pictures in base64, alone or in a list.
 const PICTURES: [&str; 3] = ["inputImage", "image", "images"];
