@@ -45,7 +45,7 @@ impl UsageMember {
         if totals.contains(&Whole::Nonsense) {
             return None;
         }
-        self.input_tokens.count().or(self.output_tokens.count())?;
+        self.input_tokens.count().or_else(|| self.output_tokens.count())?;
         let mut told = Told {
             input: self.input_tokens.count(),
             cached_input: self.cache_read_input_tokens.count(),
@@ -71,12 +71,8 @@ impl UsageMember {
     /// What it tells at the start of a stream, where the output is a placeholder, and nothing written to caches may mean nothing known yet.
     pub(super) fn told_at_start(self) -> Option<Told> {
         let told = Self { output_tokens: Whole::Absent, ..self }.told()?;
-        let some = |written: Option<u64>| written.filter(|tokens| *tokens > 0);
-        let (cache_write, cache_write_1h) = (told.cache_write, told.cache_write_1h);
-        if some(cache_write).or(some(cache_write_1h)).is_some() {
-            return Some(told);
-        }
-        Some(Told { cache_write: None, cache_write_1h: None, ..told })
+        let is_nothing = [told.cache_write, told.cache_write_1h].iter().all(|it| it.unwrap_or(0) == 0);
+        Some(if is_nothing { Told { cache_write: None, cache_write_1h: None, ..told } } else { told })
     }
 
     /// What it tells further on in a stream. What was written to caches is told as one total then, which says less than the start did, so it is

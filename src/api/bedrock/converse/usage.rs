@@ -40,7 +40,7 @@ impl UsageMember<'_> {
         if [self.input_tokens, self.output_tokens, read, written].contains(&Whole::Nonsense) {
             return None;
         }
-        self.input_tokens.count().or(self.output_tokens.count())?;
+        self.input_tokens.count().or_else(|| self.output_tokens.count())?;
         let told = Told {
             input: self.input_tokens.count(),
             cached_input: read.count(),

@@ -158,11 +158,10 @@ fn push_pictures<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     let Ok(pictures) = serde_json::from_str::<Vec<Text<'_>>>(raw).or_else(|_| one()) else {
         return pieces.push(Piece::Text(Cow::Borrowed(raw)));
     };
-    let picture = |data: &str| match data.starts_with("data:") {
-        true => Image::at(data, None),
-        false => Image::in_base64(data, None),
-    };
-    pieces.extend(pictures.iter().map(|Text(data)| Piece::Image(picture(data))));
+    pieces.extend(pictures.iter().map(|Text(data)| {
+        let is_url = data.starts_with("data:");
+        Piece::Image(if is_url { Image::at(data, None) } else { Image::in_base64(data, None) })
+    }));
 }
 
 fn max_output(members: &Members<'_>) -> Option<u64> {
