@@ -40,7 +40,7 @@ impl Found {
     /// Takes in one document; whether it tells usage and nothing else.
     fn add(&mut self, format: &Format, json: &[u8]) -> bool {
         let answer = (format.answer)(json);
-        self.told = self.told.then(answer.told);
+        self.told = answer.otherwise.then(self.told).then(answer.told);
         self.unreadable |= answer.unreadable;
         self.pending = answer.pending;
         for piece in answer.text {

@@ -14,6 +14,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub mod answer;
+mod anthropic;
+mod bedrock;
 mod capture;
 mod cohere;
 mod free;
@@ -40,7 +42,7 @@ pub use usage::{CLASSES, Classes, Side, Told, Usage};
 use crate::identity::Head;
 
 /// Every API format that is understood, in the order in which paths are tried.
-pub const FORMATS: [&Format; 17] = [
+pub const FORMATS: [&Format; 20] = [
     &openai::chat::FORMAT,
     &openai::completions::FORMAT,
     &openai::responses::FORMAT,
@@ -49,6 +51,9 @@ pub const FORMATS: [&Format; 17] = [
     &openai::transcriptions::FORMAT,
     &openai::images::GENERATIONS,
     &openai::images::EDITS,
+    &anthropic::FORMAT,
+    &bedrock::converse::FORMAT,
+    &bedrock::invoke::FORMAT,
     &gemini::CONTENT,
     &gemini::EMBED,
     &cohere::CHAT,
@@ -191,6 +196,9 @@ impl Edit {
 pub struct Answer<'a> {
     /// What it tells of the usage so far.
     pub told: Told,
+    /// What it tells of classes of which nothing else in the answer tells anything: a total that other documents of the answer
+    /// tell in parts.
+    pub otherwise: Told,
     /// Whether it has a usage that cannot be read.
     pub unreadable: bool,
     /// The pieces of text that the model wrote.

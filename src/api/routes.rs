@@ -86,10 +86,10 @@ impl Routes {
         if let Some((_, format)) = self.0.iter().find(|(prefix, _)| path.is_below(prefix)) {
             let format = (*format)?;
             let model = found(format).or_else(|| (method == "POST").then_some(None))?;
-            return Some(Call { format, model: model.map(str::to_owned), may_ask_for_usage });
+            return Some(Call { format, model: model.map(model_name), may_ask_for_usage });
         }
         FORMATS.iter().find_map(|format| {
-            Some(Call { format, model: found(format)?.map(str::to_owned), may_ask_for_usage })
+            Some(Call { format, model: found(format)?.map(model_name), may_ask_for_usage })
         })
     }
 }
@@ -99,6 +99,14 @@ fn is_older_azure(path: &[u8]) -> bool {
     let query = path.splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default();
     let version = query.split(|&byte| byte == b'&').find_map(|pair| pair.strip_prefix(b"api-version="));
     version.is_some_and(|version| version.starts_with(b"20") && version < AZURE_TELLS_SINCE)
+}
+
+/// A model as the configuration names it: of an Amazon resource name, what is behind the last slash (`foundation-model/…`,
+/// `inference-profile/…`), so that one pattern fits a model however it is addressed. The region in front of an inference profile's model
+/// (`us.`, `eu.`, `apac.`, `global.`) stays, because prices depend on it.
+fn model_name(of: &str) -> String {
+    let name = if of.starts_with("arn:") { of.rsplit('/').next().unwrap_or(of) } else { of };
+    name.to_owned()
 }
 
 #[cfg(test)]
@@ -213,6 +221,42 @@ mod tests {
             ("POST", "/v1/responses/input_tokens"),
         ] {
             assert_eq!(name(method, path), None, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn the_model_of_a_resource_name_is_what_its_last_part_names() {
+        let model =
+            |path: &str| Routes::default().recognise(b"POST", path.as_bytes()).unwrap().model.unwrap();
+        let arn = "arn:aws:bedrock:us-east-1:123456789012:inference-profile%2Fus.anthropic.claude-sonnet-4-5-20250929-v1:0";
+        assert_eq!(model(&format!("/model/{arn}/converse")), "us.anthropic.claude-sonnet-4-5-20250929-v1:0");
+        assert_eq!(model("/model/eu.amazon.nova-pro-v1%3A0/invoke"), "eu.amazon.nova-pro-v1:0");
+        assert_eq!(model("/model/team/model/converse-stream"), "team/model");
+    }
+
+    #[test]
+    fn claude_is_recognised_at_all_of_its_homes() {
+        for (path, format) in [
+            ("/v1/messages?beta=true", "anthropic_messages"),
+            ("/anthropic/v1/messages", "anthropic_messages"),
+            (
+                "/v1/projects/p/locations/global/publishers/anthropic/models/claude-opus-4-5@20251101:rawPredict",
+                "anthropic_messages",
+            ),
+            (
+                "/v1/projects/p/locations/eu/publishers/anthropic/models/claude-haiku-4-5:streamRawPredict",
+                "anthropic_messages",
+            ),
+            ("/model/anthropic.claude-3-haiku-20240307-v1%3A0/invoke", "bedrock_invoke"),
+            ("/model/anthropic.claude-3-haiku-20240307-v1%3A0/invoke-with-response-stream", "bedrock_invoke"),
+            ("/model/anthropic.claude-3-haiku-20240307-v1%3A0/converse-stream", "bedrock_converse"),
+        ] {
+            assert_eq!(name("POST", path), Some(format), "{path}");
+        }
+        for free in
+            ["/v1/messages/count_tokens", "/model/anthropic.claude-3/count-tokens", "/v1/threads/t/messages"]
+        {
+            assert_eq!(name("POST", free), None, "{free}");
         }
     }
 

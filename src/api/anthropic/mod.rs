@@ -1,0 +1,29 @@
+//! Anthropic's messages API: `POST …/v1/messages`, also on Google's Vertex AI (`rawPredict`); Amazon's InvokeModel uses it, too.
+//!
+//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not here: counting tokens, which is free
+//! (`routes`), and batches, whose calls answer later.
+//!
+//! Source: Anthropic's API reference, "Create a Message" and "Streaming messages"; Google's "Request predictions with Claude models".
+
+pub(super) mod answer;
+pub(super) mod blocks;
+pub(super) mod request;
+mod tools;
+mod usage;
+
+use super::{Dialect, Format, post};
+
+/// The row of [`FORMATS`](super::FORMATS).
+pub(super) static FORMAT: Format = Format {
+    name: "anthropic_messages",
+    dialect: Dialect::Anthropic,
+    endpoints: &[
+        post("/publishers/anthropic/models/{model}:streamrawpredict"),
+        post("/publishers/anthropic/models/{model}:rawpredict"),
+        post("/v1/messages"),
+    ],
+    read: request::read,
+    answer_members: &["type", "message", "usage", "content", "content_block", "delta"],
+    answer: answer::read,
+    ..Format::DEFAULT
+};

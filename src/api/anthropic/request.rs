@@ -1,0 +1,91 @@
+//! A messages request: what the model will read, and what it may write.
+//!
+//! In: a body. Out: [`Request`]. Not here: the blocks of a message (`blocks`), and the tokens of anything.
+//!
+//! Source: Anthropic's API reference, "Create a Message". `thinking.budget_tokens` is no bound of its own: it is part of `max_tokens` (guide
+//! "Extended thinking").
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{blocks, tools};
+use crate::api::members::{Members, Text};
+use crate::api::{Piece, Prompt, Request, Unread};
+
+/// The members looked at. A body that names one of them twice is ambiguous.
+const NAMES: [&str; 10] = [
+    "model",
+    "messages",
+    "system",
+    "max_tokens",
+    "stream",
+    "tools",
+    "tool_choice",
+    "output_config",
+    "output_format",
+    "mcp_servers",
+];
+
+/// Reads a body.
+///
+/// # Errors
+/// [`Unread`] if it is not a messages request: no JSON object, no list of messages, a wrong type in what is counted.
+pub(in crate::api) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+    let members = Members::read(body, &NAMES)?;
+    let model = members.text("model")?;
+    let mut pieces = Vec::new();
+    if let Some(system) = members.raw("system") {
+        blocks::push_content(system, &mut pieces)?;
+    }
+    for Message { role: Text(role), content } in
+        members.typed::<Vec<Message<'_>>>("messages")?.ok_or(Unread::Malformed)?
+    {
+        pieces.push(Piece::Message);
+        pieces.push(Piece::Text(role));
+        if let Some(content) = content {
+            blocks::push_content(content.get(), &mut pieces)?;
+        }
+    }
+    let tools = members.typed::<Vec<&RawValue>>("tools")?.unwrap_or_default();
+    let choice = members.raw("tool_choice");
+    let searches = tools::push(&tools, choice, model.as_deref().unwrap_or_default(), &mut pieces);
+    pieces.extend(schema(&members).map(|schema| Piece::Text(schema.into())));
+    Ok(Request {
+        model,
+        prompt: Prompt(pieces),
+        // The tools of remote servers and what Anthropic's own tools find are read without being in the request.
+        more_input: searches || members.raw("mcp_servers").is_some_and(|servers| servers.len() > "[]".len()),
+        max_output: members.whole("max_tokens"),
+        stream: members.is_true("stream"),
+        ..Request::default()
+    })
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    role: Text<'a>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+}
+
+/// The schema of a structured answer, which the model is shown; `output_format` is its older name.
+fn schema<'a>(members: &Members<'a>) -> Option<&'a str> {
+    #[derive(Deserialize)]
+    struct Format<'a> {
+        #[serde(borrow)]
+        schema: &'a RawValue,
+    }
+    #[derive(Deserialize)]
+    struct Config<'a> {
+        #[serde(borrow)]
+        format: Format<'a>,
+    }
+    let newer = members.raw("output_config").and_then(|raw| serde_json::from_str::<Config<'_>>(raw).ok());
+    let older = || members.raw("output_format").and_then(|raw| serde_json::from_str::<Format<'_>>(raw).ok());
+    Some(newer.map(|config| config.format).or_else(older)?.schema.get())
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

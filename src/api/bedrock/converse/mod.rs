@@ -1,0 +1,23 @@
+//! Converse and ConverseStream: `POST …/model/{model}/converse` and `…/converse-stream`. Amazon's Nova models have the same form of their own.
+//!
+//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say.
+//!
+//! Source: Amazon Bedrock API reference, "Converse", "ConverseStream", "ContentBlock", "TokenUsage"; Amazon Nova's user guide, "Complete request schema".
+
+pub(super) mod answer;
+mod blocks;
+pub(super) mod request;
+mod usage;
+
+use crate::api::{Dialect, Format, post};
+
+/// The row of [`FORMATS`](crate::api::FORMATS).
+pub(in crate::api) static FORMAT: Format = Format {
+    name: "bedrock_converse",
+    dialect: Dialect::Bedrock,
+    endpoints: &[post("/model/{model}/converse"), post("/model/{model}/converse-stream")],
+    read: request::read,
+    answer_members: &["output", "usage", "delta", "start"],
+    answer: answer::read,
+    ..Format::DEFAULT
+};

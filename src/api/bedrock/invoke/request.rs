@@ -1,0 +1,208 @@
+//! An InvokeModel request in the form of whichever model it is for.
+//!
+//! In: a body. Out: [`Request`]. The forms are told apart by their members, because the model is in the path: Anthropic's messages, Nova's, OpenAI's chat
+//! (Mistral, AI21, DeepSeek, Qwen, gpt-oss), and those with plain members (Llama, Titan, Cohere, older models). Of plain members, all are counted but
+//! the known parameters: one that nobody here has heard of is never free.
+//!
+//! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for foundation models".
+
+use core::fmt;
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::api::bedrock::converse;
+use crate::api::members::{Members, Text};
+use crate::api::number::Whole;
+use crate::api::{Image, Piece, Prompt, Request, Unread, Usage, anthropic, openai};
+
+/// The members that decide on the form or on the bound of the output. A body that names one of them twice is ambiguous.
+const NAMES: [&str; 16] = [
+    "anthropic_version",
+    "messages",
+    "schemaVersion",
+    "inferenceConfig",
+    "toolConfig",
+    "prompt",
+    "inputText",
+    "message",
+    "max_gen_len",
+    "max_tokens",
+    "maxTokens",
+    "max_tokens_to_sample",
+    "textGenerationConfig",
+    "num_generations",
+    "numResults",
+    "n",
+];
+
+/// The bound on output tokens, by its names: Llama, Mistral and Cohere, AI21, older Claude models.
+const BOUNDS: [&str; 4] = ["max_gen_len", "max_tokens", "maxTokens", "max_tokens_to_sample"];
+
+/// How many answers are asked for, by its names: Cohere, AI21.
+const CHOICES: [&str; 3] = ["num_generations", "numResults", "n"];
+
+/// Plain members that are no text for the model.
+const PARAMETERS: [&str; 17] = [
+    "anthropic_version",
+    "anthropic_beta",
+    "schemaVersion",
+    "textGenerationConfig",
+    "embeddingConfig",
+    "embeddingTypes",
+    "embedding_types",
+    "input_type",
+    "truncate",
+    "return_likelihoods",
+    "prompt_truncation",
+    "citation_quality",
+    "stop",
+    "stop_sequences",
+    "stopSequences",
+    "logit_bias",
+    "response_format",
+];
+
+/// Plain members that only requests for embeddings have.
+const OF_EMBEDDINGS: [&str; 7] = [
+    "texts",
+    "input_type",
+    "embeddingConfig",
+    "embeddingTypes",
+    "embedding_types",
+    "dimensions",
+    "normalize",
+];
+
+/// Plain members that are pictures in base64, alone or in a list.
+const PICTURES: [&str; 3] = ["inputImage", "image", "images"];
+
+/// Reads a body.
+///
+/// # Errors
+/// [`Unread`] if it is no JSON object, or has a wrong type in what is counted.
+pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+    let members = Members::read(body, &NAMES)?;
+    let has = |name: &str| members.raw(name).is_some();
+    let Some(messages) = members.raw("messages") else { return plain(&members, body) };
+    if has("anthropic_version") {
+        return anthropic::request::read(body);
+    }
+    if has("schemaVersion") || has("inferenceConfig") || has("toolConfig") || has_untyped_blocks(messages) {
+        return converse::request::read(body);
+    }
+    // No body is edited: it may be signed, and these servers tell usage without being asked.
+    Ok(Request { ask_for_usage: None, ..(openai::chat::FORMAT.read)(body)? })
+}
+
+/// Whether a message has blocks without a type, as Nova's have.
+fn has_untyped_blocks(messages: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(borrow)]
+        content: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct Block<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Option<&'a RawValue>,
+    }
+    let messages: Vec<Message<'_>> = serde_json::from_str(messages).unwrap_or_default();
+    let contents = messages.into_iter().filter_map(|message| message.content);
+    let blocks = contents.filter_map(|raw| serde_json::from_str::<Vec<Block<'_>>>(raw.get()).ok());
+    blocks.flatten().any(|block| block.kind.is_none())
+}
+
+/// A body of plain members.
+fn plain<'a>(members: &Members<'a>, body: &'a [u8]) -> Result<Request<'a>, Unread> {
+    let InOrder(all) = serde_json::from_slice(body).map_err(|_| Unread::Malformed)?;
+    let mut pieces = Vec::new();
+    for (name, raw) in &all {
+        if PARAMETERS.contains(&&**name) {
+            continue;
+        }
+        match raw.as_bytes().first() {
+            Some(b'"' | b'[' | b'{') if PICTURES.contains(&&**name) => push_pictures(raw, &mut pieces),
+            Some(b'"') => {
+                let Text(text) = serde_json::from_str(raw).map_err(|_| Unread::Malformed)?;
+                pieces.push(Piece::Text(text));
+            }
+            Some(b'[' | b'{') => push_texts(raw, &mut pieces),
+            // Numbers, truths and nothing.
+            _ => {}
+        }
+    }
+    let has = |name: &&str| all.iter().any(|(known, _)| known == name);
+    let generates = ["prompt", "message", "textGenerationConfig"].iter().any(has);
+    let embeds = !generates && OF_EMBEDDINGS.iter().any(has);
+    Ok(Request {
+        prompt: Prompt(pieces),
+        max_output: max_output(members),
+        known: embeds.then(Usage::default),
+        ..Request::default()
+    })
+}
+
+/// A list of texts is texts; anything else is the text it is written as.
+fn push_texts<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
+    match serde_json::from_str::<Vec<Text<'_>>>(raw) {
+        Ok(texts) => pieces.extend(texts.into_iter().map(|Text(text)| Piece::Text(text))),
+        Err(_) => pieces.push(Piece::Text(Cow::Borrowed(raw))),
+    }
+}
+
+fn push_pictures<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
+    let one = || serde_json::from_str::<Text<'_>>(raw).map(|text| vec![text]);
+    let Ok(pictures) = serde_json::from_str::<Vec<Text<'_>>>(raw).or_else(|_| one()) else {
+        return pieces.push(Piece::Text(Cow::Borrowed(raw)));
+    };
+    pieces.extend(pictures.iter().map(|Text(data)| {
+        let is_url = data.starts_with("data:");
+        Piece::Image(if is_url { Image::at(data, None) } else { Image::in_base64(data, None) })
+    }));
+}
+
+fn max_output(members: &Members<'_>) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct TextGeneration {
+        #[serde(default, rename = "maxTokenCount")]
+        max_token_count: Whole,
+    }
+    let titan = || members.typed::<TextGeneration>("textGenerationConfig").ok()??.max_token_count.count();
+    let bound = BOUNDS.iter().find_map(|name| members.whole(name)).or_else(titan)?;
+    let choices = CHOICES.iter().find_map(|name| members.whole(name)).unwrap_or(1).max(1);
+    Some(bound.saturating_mul(choices))
+}
+
+/// All members of an object, in the order they are written in.
+struct InOrder<'a>(Vec<(Cow<'a, str>, &'a str)>);
+
+impl<'de> Deserialize<'de> for InOrder<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = InOrder<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+                let mut found = Vec::new();
+                while let Some((Text(name), raw)) = members.next_entry::<_, &RawValue>()? {
+                    found.push((name, raw.get()));
+                }
+                Ok(InOrder(found))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;
