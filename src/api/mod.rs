@@ -12,7 +12,9 @@ use std::borrow::Cow;
 
 pub mod answer;
 mod capture;
+pub mod frames;
 mod image;
+pub mod multipart;
 mod number;
 mod openai_chat;
 mod path;
