@@ -187,7 +187,10 @@ mod tests {
 
     fn stream() -> Vec<u8> {
         [
-            encode(&[(":message-type", "event"), (":event-type", "messageStart")], br#"{"role":"assistant"}"#),
+            encode(
+                &[(":message-type", "event"), (":event-type", "messageStart")],
+                br#"{"role":"assistant"}"#,
+            ),
             encode(&[], b""),
             encode(&[(":message-type", "exception")], br#"{"message":"slow down"}"#),
             encode(&[(":event-type", "metadata")], br#"{"usage":{"inputTokens":7}}"#),
@@ -237,7 +240,10 @@ mod tests {
     fn the_longest_frame_that_may_be_is_passed_over() {
         let mut splitter = Splitter::default();
         let total = 16 + LARGEST_HEADERS + LARGEST_PAYLOAD;
-        splitter.feed(&prelude_of(total.try_into().unwrap(), LARGEST_HEADERS.try_into().unwrap()), |_, _| panic!());
+        splitter.feed(
+            &prelude_of(total.try_into().unwrap(), LARGEST_HEADERS.try_into().unwrap()),
+            |_, _| panic!(),
+        );
         assert!(!splitter.is_broken());
     }
 
@@ -245,8 +251,17 @@ mod tests {
     fn a_prelude_that_lies_ends_the_reading_for_good() {
         let too_many_headers = u32::try_from(LARGEST_HEADERS + 1).unwrap();
         let too_long = u32::try_from(16 + LARGEST_PAYLOAD + 1).unwrap();
-        let lies =
-            [(0, 0), (11, 0), (15, 0), (16, 1), (100, 85), (100, u32::MAX), (1 << 20, too_many_headers), (too_long, 0), (u32::MAX, 0)];
+        let lies = [
+            (0, 0),
+            (11, 0),
+            (15, 0),
+            (16, 1),
+            (100, 85),
+            (100, u32::MAX),
+            (1 << 20, too_many_headers),
+            (too_long, 0),
+            (u32::MAX, 0),
+        ];
         for (total, headers) in lies {
             let mut splitter = Splitter::default();
             splitter.feed(&prelude_of(total, headers), |_, _| panic!("{total} {headers}"));

@@ -109,7 +109,8 @@ impl Peek {
                 }
                 At::Header { line, is_overlong, is_field } => {
                     let end = memchr(b'\n', rest);
-                    let (head, behind) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, &[]));
+                    let (head, behind) =
+                        rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, &[]));
                     rest = behind.get(1..).unwrap_or_default();
                     if line.len().saturating_add(head.len()) > LONGEST_LINE {
                         *is_overlong = true;

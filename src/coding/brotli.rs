@@ -9,7 +9,9 @@
 //! Source: RFC 7932.
 
 use super::{BLOCK, Fault, Sink};
-use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
+use brotli_decompressor::{
+    BrotliDecoderHasMoreOutput, BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc,
+};
 
 /// The state of a body coded with `br`.
 pub(super) struct Brotli {
@@ -49,9 +51,10 @@ impl Brotli {
             }
             match result {
                 BrotliResult::ResultSuccess => self.has_ended = true,
-                BrotliResult::NeedsMoreInput => return Ok(()),
-                BrotliResult::NeedsMoreOutput if !decoded.is_empty() => {}
-                BrotliResult::NeedsMoreOutput | BrotliResult::ResultFailure => return Err(Fault::Corrupt),
+                // Input is asked for although output waits, when the block was too small for it.
+                BrotliResult::NeedsMoreInput if !BrotliDecoderHasMoreOutput(&self.state) => return Ok(()),
+                BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput if !decoded.is_empty() => {}
+                _ => return Err(Fault::Corrupt),
             }
         }
         Ok(())

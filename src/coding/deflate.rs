@@ -6,44 +6,63 @@
 //!
 //! Source: RFC 1950 and 1951; RFC 9110, section 8.4.1.2, whose note says that bare deflate data are sent, too.
 
-use super::{BLOCK, Fault, Sink};
-use miniz_oxide::inflate::stream::{InflateState, inflate};
-use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
+use super::{Fault, Sink};
+use miniz_oxide::DataFormat;
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
+
+/// How far back deflate data can refer.
+const WINDOW: usize = 32 * 1024;
 
 /// Deflate data in pieces.
-pub(super) struct Inflater(Box<InflateState>);
+pub(super) struct Inflater {
+    state: Box<DecompressorOxide>,
+    /// A ring of what was inflated last. Blocks are handed on out of it, so that all that comes before a fault is.
+    window: Box<[u8]>,
+    /// Where in the window the next byte belongs.
+    at: usize,
+    flags: u32,
+}
 
 impl Inflater {
     pub(super) fn new(format: DataFormat) -> Self {
-        Self(InflateState::new_boxed(format))
+        let flags = match format {
+            DataFormat::Raw => inflate_flags::TINFL_FLAG_IGNORE_ADLER32,
+            _ => inflate_flags::TINFL_FLAG_PARSE_ZLIB_HEADER | inflate_flags::TINFL_FLAG_COMPUTE_ADLER32,
+        };
+        // Whether more input follows is not known; without the flag its want would be a fault.
+        let flags = flags | inflate_flags::TINFL_FLAG_HAS_MORE_INPUT;
+        Self { state: Box::default(), window: vec![0; WINDOW].into(), at: 0, flags }
     }
 
-    pub(super) fn reset(&mut self, format: DataFormat) {
-        self.0.reset(format);
+    /// Makes ready for other data of the same format.
+    pub(super) fn reset(&mut self) {
+        self.state.init();
+        self.at = 0;
     }
 
     /// Inflates what there is. At the end of the deflate data gives the bytes behind them, before it nothing.
-    pub(super) fn feed<'a>(&mut self, piece: &'a [u8], out: &mut Sink<'_>) -> Result<Option<&'a [u8]>, Fault> {
-        let mut block = [0; BLOCK];
+    pub(super) fn feed<'a>(
+        &mut self,
+        piece: &'a [u8],
+        out: &mut Sink<'_>,
+    ) -> Result<Option<&'a [u8]>, Fault> {
         let mut rest = piece;
         loop {
-            let step = inflate(&mut self.0, rest, &mut block, MZFlush::None);
-            rest = rest.get(step.bytes_consumed..).unwrap_or_default();
-            let inflated = block.get(..step.bytes_written).unwrap_or_default();
+            let (status, read, written) =
+                decompress(&mut self.state, rest, &mut self.window, self.at, self.flags);
+            rest = rest.get(read..).unwrap_or_default();
+            let end = self.at.saturating_add(written);
+            let inflated = self.window.get(self.at..end).unwrap_or_default();
             if !inflated.is_empty() {
                 out(inflated)?;
             }
-            match step.status {
-                Ok(MZStatus::StreamEnd) => return Ok(Some(rest)),
-                // The error says that nothing could be done, for want of input.
-                Ok(_) | Err(MZError::Buf) => {}
-                Err(_) => return Err(Fault::Corrupt),
-            }
-            if rest.is_empty() && inflated.len() < BLOCK {
-                return Ok(None);
-            }
-            if step.bytes_consumed == 0 && inflated.is_empty() {
-                return Err(Fault::Corrupt);
+            self.at = if end < WINDOW { end } else { 0 };
+            match status {
+                TINFLStatus::Done => return Ok(Some(rest)),
+                TINFLStatus::NeedsMoreInput => return Ok(None),
+                TINFLStatus::HasMoreOutput if written > 0 => {}
+                _ => return Err(Fault::Corrupt),
             }
         }
     }
@@ -96,5 +115,9 @@ impl Deflate {
 /// whose padding is not zero, which no encoder writes.
 const fn format(cmf: u8, flg: u8) -> DataFormat {
     let is_deflate_in_zlib = cmf & 0x0f == 8 && cmf >> 4 <= 7;
-    if is_deflate_in_zlib && u16::from_be_bytes([cmf, flg]).is_multiple_of(31) { DataFormat::Zlib } else { DataFormat::Raw }
+    if is_deflate_in_zlib && u16::from_be_bytes([cmf, flg]).is_multiple_of(31) {
+        DataFormat::Zlib
+    } else {
+        DataFormat::Raw
+    }
 }

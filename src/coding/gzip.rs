@@ -32,18 +32,34 @@ enum At {
     /// Before the first member.
     Start,
     /// The fixed part of the header, and how many bytes of it have come.
-    Fixed { come: u8, flags: u8 },
+    Fixed {
+        come: u8,
+        flags: u8,
+    },
     /// The length of the extra field, and its first byte once that has come.
-    ExtraLength { low: Option<u8>, flags: u8 },
+    ExtraLength {
+        low: Option<u8>,
+        flags: u8,
+    },
     /// The extra field.
-    Extra { left: u16, flags: u8 },
+    Extra {
+        left: u16,
+        flags: u8,
+    },
     /// The file's name or a comment, each with a zero at its end.
-    Text { flags: u8 },
+    Text {
+        flags: u8,
+    },
     /// The header's checksum.
-    HeaderCrc { left: u8 },
+    HeaderCrc {
+        left: u8,
+    },
     Data,
     /// The trailer: the bytes that have come as a little-endian number, from the top down.
-    Trailer { come: u8, bytes: u64 },
+    Trailer {
+        come: u8,
+        bytes: u64,
+    },
     /// Behind a member, where another one may begin.
     Between,
     /// Behind all members: padding, as gzip(1) takes it.
@@ -126,7 +142,7 @@ impl Gzip {
 
     /// Begins the data of a member.
     fn begin(&mut self) {
-        self.inflater.reset(DataFormat::Raw);
+        self.inflater.reset();
         self.crc.reset();
         self.size = 0;
     }

@@ -20,7 +20,7 @@ use std::fmt;
 /// How many codings may lie upon each other. Two are already rare; each costs a decoder.
 const DEEPEST: usize = 3;
 
-/// The size of the blocks in which decoded bytes are handed on.
+/// The size of the blocks in which brotli and zstd hand on decoded bytes; deflate's are as long as its window at most.
 const BLOCK: usize = 8 * 1024;
 
 /// A way of coding a body that can be decoded here.
@@ -98,7 +98,8 @@ impl Decoder {
     /// A decoder that hands on at most `bound` bytes. Codings that lie under others may give no more either, so that
     /// a bomb within a bomb costs no more time than one.
     pub fn new(codings: &Codings, bound: usize) -> Self {
-        let stages = codings.0.iter().rev().map(|&coding| Stage { codec: Codec::new(coding), left: bound }).collect();
+        let stages =
+            codings.0.iter().rev().map(|&coding| Stage { codec: Codec::new(coding), left: bound }).collect();
         Self { stages, fault: None }
     }
 
@@ -141,7 +142,7 @@ pub enum Failure {
     Unknown,
     /// It is corrupt or ends early.
     Broken {
-        /// The bytes before the place where it breaks.
+        /// The bytes before the place where it breaks; the last of them may be lost with it.
         decoded: Vec<u8>,
     },
     /// It is longer than the bound.
