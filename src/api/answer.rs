@@ -9,13 +9,16 @@
 mod hiding;
 
 use super::capture::Capture;
-use super::sse::Splitter;
-use super::{Format, Told};
+use super::{Format, Told, frames, sse};
+use crate::coding::{Decoder, Encoding};
 use crate::identity::Head;
 use hiding::Hiding;
 
 /// How much text is kept to be counted where usage is missing; beyond it only its length is.
 const LONGEST_TEXT: usize = 256 * 1024;
+
+/// How much of a compressed answer is decoded: more than any model writes, pictures in base64 among it.
+const LONGEST_DECODED: usize = 64 * 1024 * 1024;
 
 /// What an answer has told so far.
 #[derive(Debug, Default)]
@@ -30,7 +33,7 @@ pub struct Found {
     pub text: String,
     /// Bytes of text beyond the bound.
     pub more_text: u64,
-    /// Whether the answer is in a form whose text can be read at all.
+    /// Whether all of the answer so far could be read; not if its coding is not known, or if it or its frames are broken.
     pub readable: bool,
     /// Whether it came in parts, whose text is there as far as it has come.
     pub is_stream: bool,
@@ -67,6 +70,7 @@ pub struct Reader {
 #[derive(Debug)]
 enum Coding {
     Plain,
+    Coded(Decoder),
     Unknown,
 }
 
@@ -75,13 +79,15 @@ enum Coding {
 enum Framing {
     /// As the content type says, unless the first byte says otherwise.
     Expected(Expected),
-    Events(Splitter, Option<Hiding>),
+    Events(sse::Splitter, Option<Hiding>),
+    Frames(frames::Splitter),
     Objects(Capture),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
     Events { hide_usage: bool },
+    Frames,
     Lines,
     Objects,
 }
@@ -90,23 +96,31 @@ impl Reader {
     /// A reader for an answer with this head. With `hide_usage`, the chunk that only tells usage is taken out.
     #[must_use]
     pub fn new(format: &'static Format, head: &dyn Head, hide_usage: bool) -> Self {
-        let encoding = head.header("content-encoding").unwrap_or_default();
-        let encoding = encoding.trim_ascii();
-        let is_plain = encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity");
+        let coding = match Encoding::parse(&head.header("content-encoding").unwrap_or_default()) {
+            Encoding::Identity => Coding::Plain,
+            Encoding::Coded(codings) => Coding::Coded(Decoder::new(&codings, LONGEST_DECODED)),
+            Encoding::Unknown => Coding::Unknown,
+        };
         let content_type = head.header("content-type").unwrap_or_default();
         let media_type = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
         let is = |name: &str| media_type.eq_ignore_ascii_case(name.as_bytes());
         let expected = if is("text/event-stream") {
-            Expected::Events { hide_usage: hide_usage && is_plain }
+            // Nothing is taken out of compressed bytes.
+            Expected::Events { hide_usage: hide_usage && matches!(coding, Coding::Plain) }
+        } else if is("application/vnd.amazon.eventstream") {
+            Expected::Frames
         } else if is("application/x-ndjson") || is("application/jsonl") {
             Expected::Lines
         } else {
             Expected::Objects
         };
-        let coding = if is_plain { Coding::Plain } else { Coding::Unknown };
         let told = (format.told_by_head)(head);
-        let found =
-            Found { told, readable: is_plain, is_stream: expected != Expected::Objects, ..Found::default() };
+        let found = Found {
+            told,
+            readable: !matches!(coding, Coding::Unknown),
+            is_stream: expected != Expected::Objects,
+            ..Found::default()
+        };
         Self { format, coding, framing: Framing::Expected(expected), found }
     }
 
@@ -122,16 +136,36 @@ impl Reader {
     /// Takes the next bytes; gives the bytes to pass on instead, if they differ.
     pub fn feed(&mut self, piece: &[u8]) -> Option<Vec<u8>> {
         let Self { format, coding, framing, found } = self;
-        match coding {
-            Coding::Plain => framing.feed(piece, format.answer_members, &mut |json| found.add(format, json)),
+        let chosen = format.answer_members;
+        let passed = match coding {
+            Coding::Plain => framing.feed(piece, chosen, &mut |json| found.add(format, json)),
+            Coding::Coded(decoder) => {
+                decoder.feed(piece, &mut |decoded| {
+                    framing.feed(decoded, chosen, &mut |json| found.add(format, json));
+                });
+                None
+            }
             Coding::Unknown => None,
-        }
+        };
+        self.look_for_damage();
+        passed
     }
 
     /// Ends the answer; gives the bytes that were still held back.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
-        let Self { format, framing, found, .. } = self;
-        framing.finish(&mut |json| found.add(format, json))
+        let Self { format, coding, framing, found } = self;
+        if let Coding::Coded(decoder) = coding {
+            decoder.finish();
+        }
+        let passed = framing.finish(&mut |json| found.add(format, json));
+        self.look_for_damage();
+        passed
+    }
+
+    fn look_for_damage(&mut self) {
+        let coding_is_broken = matches!(&self.coding, Coding::Coded(decoder) if decoder.is_broken());
+        let frames_are_broken = matches!(&self.framing, Framing::Frames(splitter) if splitter.is_broken());
+        self.found.readable &= !coding_is_broken && !frames_are_broken;
     }
 
     /// What has been found.
@@ -161,6 +195,12 @@ impl Framing {
                 });
                 None
             }
+            Self::Frames(splitter) => {
+                splitter.feed(piece, |payload, _| {
+                    document(payload);
+                });
+                None
+            }
             Self::Events(splitter, None) => {
                 splitter.feed(piece, |data, _| {
                     document(data);
@@ -180,7 +220,7 @@ impl Framing {
                 None
             }
             Self::Events(_, Some(hiding)) => hiding.finish(),
-            Self::Events(_, None) | Self::Expected(_) => None,
+            Self::Events(_, None) | Self::Frames(_) | Self::Expected(_) => None,
         }
     }
 }
@@ -189,10 +229,12 @@ impl Expected {
     /// The framing of an answer that begins with this byte, which counts for more than its content type.
     fn seen(self, first: u8, chosen: &'static [&'static str]) -> Framing {
         match self {
-            Self::Events { hide_usage } if !matches!(first, b'{' | b'[') => {
-                Framing::Events(Splitter::default(), hide_usage.then(Hiding::default))
+            _ if matches!(first, b'{' | b'[') => Framing::Objects(Capture::new(chosen)),
+            Self::Events { hide_usage } => {
+                Framing::Events(sse::Splitter::default(), hide_usage.then(Hiding::default))
             }
-            Self::Events { .. } | Self::Lines | Self::Objects => Framing::Objects(Capture::new(chosen)),
+            Self::Frames => Framing::Frames(frames::Splitter::default()),
+            Self::Lines | Self::Objects => Framing::Objects(Capture::new(chosen)),
         }
     }
 }

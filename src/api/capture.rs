@@ -5,7 +5,7 @@
 //! [`LARGEST_MEMBER`] for each member kept. Not here: what the members mean. What is not JSON gives whatever it gives, never a
 //! failure; the reader of the result judges it.
 
-use memchr::memchr3;
+use memchr::{memchr, memchr3};
 
 /// How much of one member is kept. Usage needs a few hundred bytes; the text of an answer is only looked at where
 /// usage is missing, and may then be estimated beyond this.
@@ -52,11 +52,12 @@ impl Capture {
     /// Takes the next bytes. `object` is called for each object that ends in them, with its kept members.
     pub(super) fn feed(&mut self, bytes: &[u8], mut object: impl FnMut(&[u8])) {
         let mut rest = bytes;
-        while let Some((&byte, behind)) = rest.split_first() {
-            rest = behind;
-            if self.depth == 0 && byte != b'{' {
-                continue;
+        loop {
+            if self.depth == 0 {
+                rest = rest.get(memchr(b'{', rest).unwrap_or(rest.len())..).unwrap_or_default();
             }
+            let Some((&byte, behind)) = rest.split_first() else { return };
+            rest = behind;
             self.step(byte);
             if self.depth == 0 {
                 object(&self.document());

@@ -18,10 +18,12 @@ mod anthropic;
 mod bedrock;
 mod capture;
 mod cohere;
+mod frames;
 mod free;
 mod gemini;
 mod image;
 mod members;
+pub mod multipart;
 mod number;
 mod ollama;
 mod openai;
@@ -46,6 +48,8 @@ pub const FORMATS: [&Format; 20] = [
     &openai::chat::FORMAT,
     &openai::completions::FORMAT,
     &openai::responses::FORMAT,
+    // Before OpenAI's, whose path is the end of its older one.
+    &ollama::EMBED,
     &openai::embeddings::FORMAT,
     &openai::speech::FORMAT,
     &openai::transcriptions::FORMAT,
@@ -60,7 +64,6 @@ pub const FORMATS: [&Format; 20] = [
     &cohere::EMBED,
     &ollama::CHAT,
     &ollama::GENERATE,
-    &ollama::EMBED,
     &free::MODERATIONS,
     &free::MODELS,
 ];

@@ -49,6 +49,11 @@ pub enum Event<'a> {
         /// Whether it can still be changed: the headers, with its length, have not been sent on.
         editable: bool,
     },
+    /// A piece of a request body that passes has come; only while [`Exchange::is_watching`].
+    RequestPiece {
+        /// The bytes.
+        bytes: &'a [u8],
+    },
     /// The response's headers have come.
     ResponseHead {
         /// The status; 1xx are not reported.
@@ -124,6 +129,10 @@ impl Exchange {
             (State::Reading(reading), Event::RequestBody { body, editable }) => {
                 reading.decide(&self.config, body, editable, means, &mut effects)
             }
+            (State::Sent(mut sent), Event::RequestPiece { bytes }) => {
+                sent.read_request_piece(bytes, &self.config);
+                State::Sent(sent)
+            }
             (State::Sent(mut sent), Event::ResponseHead { status, head, ended }) => {
                 sent.read_head(status, head, means.ledger.now(), &mut effects);
                 sent.settled_if(ended, &self.config, means, &mut effects)
@@ -147,6 +156,12 @@ impl Exchange {
     #[must_use]
     pub const fn is_reading(&self) -> bool {
         matches!(self.state, State::Reading(_))
+    }
+
+    /// Whether it wants to see the request's body as it passes.
+    #[must_use]
+    pub fn is_watching(&self) -> bool {
+        matches!(&self.state, State::Sent(sent) if sent.form.is_some())
     }
 
     /// Whether the response matters: a call has been let through and is not yet settled.

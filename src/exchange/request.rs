@@ -8,7 +8,9 @@ use serde_json::json;
 
 use super::response::Sent;
 use super::{Effects, Fact, HeaderEdit, Means, Next, State};
+use crate::api::multipart::Peek;
 use crate::api::{Body, Call, Piece, Prompt, Request, Unread, Usage};
+use crate::coding::{self, Encoding, Failure};
 use crate::identity::{Caller, Head};
 use crate::limits::{self, Estimate, Refusal, Subject, Wait};
 use crate::metrics::{self, Labels};
@@ -28,7 +30,7 @@ pub(super) struct Reading {
     caller: Caller,
     tier: Rc<Tier>,
     length: Option<u64>,
-    compressed: bool,
+    encoding: Encoding,
     /// The request carries a signature of itself, so nothing of it may be changed.
     signed: bool,
 }
@@ -71,7 +73,7 @@ pub(super) fn read_head(
         caller,
         tier,
         length: content_length(head),
-        compressed: head.header("content-encoding").is_some_and(|encoding| is_compressed(&encoding)),
+        encoding: Encoding::parse(&head.header("content-encoding").unwrap_or_default()),
         signed,
     };
     let model = reading.call.model.clone().unwrap_or_default();
@@ -88,7 +90,12 @@ pub(super) fn read_head(
         }
         Body::Passed => {
             let guess = (reading.call.format.guess)(reading.length.unwrap_or(UNKNOWN_LENGTH));
-            reading.decide_on(config, &guess, false, false, means, effects)
+            let form = Peek::new(&head.header("content-type").unwrap_or_default(), "model");
+            let mut state = reading.decide_on(config, &guess, false, false, means, effects);
+            if let State::Sent(sent) = &mut state {
+                sent.form = form;
+            }
+            state
         }
         Body::Held if ended => reading.decide(config, b"", false, means, effects),
         Body::Held => match reading.length.filter(|length| *length > config.counting.hold_up_to) {
@@ -114,10 +121,23 @@ impl Reading {
         means: &mut Means<'_>,
         effects: &mut Effects,
     ) -> State {
-        if self.compressed {
-            effects.count(&metrics::UNREAD, &kind("encoded"), 1);
-            return self.decide_by_length(config, body.len() as u64, means, effects);
+        let mut decoded = Vec::new();
+        let is_coded = self.encoding != Encoding::Identity;
+        if is_coded {
+            let bound = usize::try_from(config.counting.decode_up_to).unwrap_or(usize::MAX);
+            decoded = match coding::decode_whole(&self.encoding, body, bound) {
+                Ok(decoded) => decoded,
+                Err(Failure::TooLarge { .. }) => {
+                    effects.count(&metrics::UNREAD, &kind("oversize"), 1);
+                    return self.decide_by_length(config, config.counting.decode_up_to, means, effects);
+                }
+                Err(Failure::Unknown | Failure::Broken { .. }) => {
+                    effects.count(&metrics::UNREAD, &kind("encoded"), 1);
+                    return self.decide_by_length(config, body.len() as u64, means, effects);
+                }
+            };
         }
+        let body = if is_coded { &decoded } else { body };
         let request = match (self.call.format.read)(body) {
             Ok(request) => request,
             Err(Unread::Ambiguous { member }) => {
@@ -128,7 +148,7 @@ impl Reading {
                 Request { prompt: Prompt(vec![Piece::Unread(body)]), ..Request::default() }
             }
         };
-        let editable = editable && !self.signed;
+        let editable = editable && !self.signed && !is_coded;
         self.decide_on(config, &request, true, editable, means, effects)
     }
 
@@ -141,7 +161,7 @@ impl Reading {
         effects: &mut Effects,
     ) -> State {
         let mut guess = (self.call.format.guess)(bytes);
-        if self.compressed {
+        if self.encoding != Encoding::Identity {
             guess.prompt = Prompt(vec![Piece::Tokens(bytes)]);
         }
         self.decide_on(config, &guess, false, false, means, effects)
@@ -309,12 +329,4 @@ fn kind(kind: &'static str) -> Labels {
 
 fn content_length(head: &dyn Head) -> Option<u64> {
     core::str::from_utf8(&head.header("content-length")?).ok()?.trim().parse().ok()
-}
-
-/// A list of codings of which any but `identity` makes the body unreadable.
-fn is_compressed(encoding: &[u8]) -> bool {
-    encoding.split(|&byte| byte == b',').any(|coding| {
-        let coding = coding.trim_ascii();
-        !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
-    })
 }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::{Effects, HeaderEdit, Means, State};
 use crate::api::Format;
 use crate::api::answer::Reader;
+use crate::api::multipart::Peek;
 use crate::identity::Head;
 use crate::limits::{Estimate, Granted, Reservation, Standing};
 use crate::reply;
@@ -24,6 +25,8 @@ pub(super) struct Sent {
     pub(super) estimate: Estimate,
     pub(super) reservation: Reservation,
     pub(super) outcome: Outcome,
+    /// A form that passes, in which the model is looked for.
+    pub(super) form: Option<Peek>,
     /// What was counted of the input, before any correction, if that was all of it.
     pub(super) uncorrected: Option<Counted>,
     format: &'static Format,
@@ -60,10 +63,21 @@ impl Sent {
             estimate,
             reservation,
             outcome,
+            form: None,
             uncorrected: None,
             format,
             standings,
             hide_usage,
+        }
+    }
+
+    /// Looks for the model in a form that passes. It could not be known when the call was decided on; what the call is worth is.
+    pub(super) fn read_request_piece(&mut self, piece: &[u8], config: &Config) {
+        let Some(form) = &mut self.form else { return };
+        form.feed(piece);
+        if let Some(model) = form.value().filter(|model| *model != self.model) {
+            self.model = model.to_owned();
+            self.estimate.rates = config.rates(model);
         }
     }
 

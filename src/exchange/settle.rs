@@ -77,12 +77,11 @@ impl Sent {
         if !found.told.is_nothing() && tells_output {
             return Charge::Told(found.told.or(self.estimate.known));
         }
+        if found.told.is_nothing() && self.estimate.output_is_known {
+            return Charge::Counted(self.estimate.known);
+        }
         let missing = if found.pending {
             Some(("pending", Charge::Reserved))
-        } else if !found.told.is_nothing() {
-            None
-        } else if self.estimate.output_is_known {
-            return Charge::Counted(self.estimate.known);
         } else if !found.readable {
             Some(("encoded", Charge::Reserved))
         } else {

@@ -170,6 +170,10 @@ impl HttpContext for Stream {
         if self.replied {
             return Action::Pause;
         }
+        if self.exchange.is_watching() {
+            let bytes = calls::buffer(Buffer::RequestBody, size).unwrap_or_default();
+            self.handle(Event::RequestPiece { bytes: &bytes });
+        }
         if !self.exchange.is_reading() {
             return Action::Continue;
         }

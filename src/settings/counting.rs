@@ -17,6 +17,8 @@ pub struct Counting {
     pub calibration: Calibration,
     /// The largest body that is held, in bytes.
     pub hold_up_to: u64,
+    /// How much of a compressed body is decoded, in bytes.
+    pub decode_up_to: u64,
     /// Classes of tokens to `tokens`.
     pub weights: Weights,
     /// How many tokens one token of these models counts as; the first that matches.
@@ -67,6 +69,12 @@ pub(super) static COUNTING: Section = Section::new(
             Kind::Size,
             "1MiB",
             "The largest body that is held to be counted; a larger one, by its `content-length`, is let through on a guess at its tokens (4 bytes each) and settled by usage. The default is Envoy's own bound: where `request_body_buffer_limit` or `per_connection_buffer_limit_bytes` raise it, raise this too.",
+        ),
+        with_default(
+            "decode_up_to",
+            Kind::Size,
+            "8MiB",
+            "How much of a compressed request body (gzip, deflate, br, zstd) is decoded to be counted. One that is larger, as a decompression bomb is, is let through on a guess at this many bytes, and settled by usage. What passes stays compressed.",
         ),
         with_default(
             "weights",
@@ -170,6 +178,7 @@ pub(super) fn counting(node: &Node<'_>) -> Option<Counting> {
     let fields = node.section(&COUNTING);
     let exact_up_to = fields.read("exact_up_to", kind::size);
     let hold_up_to = fields.read("hold_up_to", kind::size);
+    let decode_up_to = fields.read("decode_up_to", kind::size);
     let weights = fields.read("weights", weights);
     let models = fields.read("models", kind::list(model));
     let calibrate = fields.read("calibrate", kind::flag);
@@ -185,6 +194,7 @@ pub(super) fn counting(node: &Node<'_>) -> Option<Counting> {
         exactness: Exactness { exact_up_to: exact_up_to?, scales },
         calibration: Calibration { on: calibrate? },
         hold_up_to: hold_up_to?,
+        decode_up_to: decode_up_to?,
         weights: weights?,
         multipliers,
         output_reserve: output_reserve?,
