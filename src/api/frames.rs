@@ -296,8 +296,10 @@ mod tests {
             frames in prop::collection::vec((0..200_u32, 0..100_u32, prop::collection::vec(any::<u8>(), 0..200)), 0..6),
             size in 1..50_usize,
         ) {
-            let stream: Vec<u8> =
-                frames.iter().flat_map(|(total, headers, bytes)| [prelude_of(*total, *headers), bytes.clone()].concat()).collect();
+            let stream: Vec<u8> = frames
+                .iter()
+                .flat_map(|(total, headers, bytes)| [prelude_of(*total, *headers), bytes.clone()].concat())
+                .collect();
             let pieces: Vec<&[u8]> = stream.chunks(size).collect();
             prop_assert_eq!(payloads(&pieces), payloads(&[&stream]));
         }

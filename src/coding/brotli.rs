@@ -3,8 +3,9 @@
 //! In: one brotli stream. Out: its bytes. Not here: large windows and shared dictionaries, which no content coding of
 //! this name has.
 //!
-//! Memory: about 10 KiB, tables of up to some 100 KiB, and a window that grows with what has been decoded, to 16 MiB
-//! at most (the stream's own limit, usually 4 MiB).
+//! Memory: 40 to 80 KiB for a small body, tables of up to some 100 KiB, and a window that grows with what the stream
+//! announces, before that is decoded: to 16 MiB at most, half as much again while it grows, where the stream's own limit
+//! allows that (usual encoders stay at 4 MiB).
 //!
 //! Source: RFC 7932.
 

@@ -315,7 +315,10 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..400), cuts in prop::collection::vec(any::<u16>(), 0..4)) {
+    fn any_bytes_are_survived(
+        bytes in prop::collection::vec(any::<u8>(), 0..400),
+        cuts in prop::collection::vec(any::<u16>(), 0..4),
+    ) {
         let heads: [(&str, &[u8]); 7] = [
             ("gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\xff"),
             ("gzip", b"\x1f\x8b\x08\x1e\0\0\0\0\0\xff"),

@@ -2,7 +2,7 @@
 //!
 //! In: zlib data, or deflate data without that wrapper. Out: the inflated bytes. Not here: gzip's wrapper.
 //!
-//! Memory: about 43 KiB, of which 32 KiB are the window.
+//! Memory: 43 KiB, of which 32 KiB are the window.
 //!
 //! Source: RFC 1950 and 1951; RFC 9110, section 8.4.1.2, whose note says that bare deflate data are sent, too.
 

@@ -3,7 +3,7 @@
 //! In: gzip members, one behind the other. Out: the inflated bytes. Not here: what a member's header says of the file;
 //! its fields are passed over without being kept, however long they are.
 //!
-//! Memory: that of the inflater, about 43 KiB.
+//! Memory: that of the inflater, 43 KiB.
 //!
 //! Source: RFC 1952, section 2.3; section 2.2 for several members.
 

@@ -5,8 +5,7 @@
 //! bytes as they were sent; what is decoded is only read, so bytes behind the end of the coded data are not judged.
 //!
 //! A coded body is foreign input: no bytes can make a decoder panic, use more time than its input and its bounded
-//! output are worth, or use more memory than said with its coding. Those numbers are for one stream and grow with what
-//! has been decoded; a bound of n bytes keeps every window below about 2n.
+//! output are worth, or use more memory than said with its coding. Those numbers are for one stream.
 //!
 //! Source: RFC 9110, sections 8.4 and 8.4.1.
 

@@ -4,8 +4,9 @@
 //! dictionaries, which a content coding of this name does not have, and checksums, which guard against errors that
 //! the transport already excludes.
 //!
-//! Memory: one block, up to 128 KiB coded and as much decoded, tables of some 100 KiB, and a window of up to 8 MiB: as
-//! much as has been decoded or, if a frame says how long it is, at once what its window needs.
+//! Memory: 14 KiB for a small body; one block, up to 128 KiB coded and as much decoded; tables of some 100 KiB; and a
+//! window of up to 8 MiB, for a moment twice that while it grows. It grows with what has been decoded, unless a frame
+//! says how long its content is: then what its window needs is taken at once.
 //!
 //! Source: RFC 8878, section 3.1; RFC 9659 for the largest window.
 
