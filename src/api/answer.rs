@@ -33,6 +33,8 @@ pub struct Found {
     pub text: String,
     /// Bytes of text beyond the bound.
     pub more_text: u64,
+    /// Bytes of the answer, decoded.
+    pub bytes: u64,
     /// Whether all of the answer so far could be read; not if its coding is not known, or if it or its frames are broken.
     pub readable: bool,
     /// Whether it came in parts, whose text is there as far as it has come.
@@ -138,9 +140,13 @@ impl Reader {
         let Self { format, coding, framing, found } = self;
         let chosen = format.answer_members;
         let passed = match coding {
-            Coding::Plain => framing.feed(piece, chosen, &mut |json| found.add(format, json)),
+            Coding::Plain => {
+                found.bytes = found.bytes.saturating_add(piece.len() as u64);
+                framing.feed(piece, chosen, &mut |json| found.add(format, json))
+            }
             Coding::Coded(decoder) => {
                 decoder.feed(piece, &mut |decoded| {
+                    found.bytes = found.bytes.saturating_add(decoded.len() as u64);
                     framing.feed(decoded, chosen, &mut |json| found.add(format, json));
                 });
                 None

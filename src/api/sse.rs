@@ -8,9 +8,9 @@
 
 use memchr::memchr2;
 
-/// The longest event whose data is kept. A longer one is passed over, so that a stream without line ends needs no
-/// memory; usage needs a few hundred bytes.
-const LARGEST_EVENT: usize = 256 * 1024;
+/// The longest event whose data is kept. A longer one is passed over, so that a stream without line ends needs no more
+/// memory than this. Usage needs a few hundred bytes, but the last event of a response repeats all of it, pictures too.
+const LARGEST_EVENT: usize = 4 * 1024 * 1024;
 
 /// The state between two pieces of a stream.
 #[derive(Debug, Default)]

@@ -40,8 +40,8 @@ pub(super) enum Outcome {
     Unanswered,
     /// A status that is not 2xx: the call costs nothing but its request.
     Failed,
-    /// An answer, of which so many bytes have come.
-    Answered { reader: Box<Reader>, bytes: u64, complete: bool },
+    /// An answer, as far as it has come.
+    Answered { reader: Box<Reader>, complete: bool },
 }
 
 impl Sent {
@@ -98,12 +98,11 @@ impl Sent {
             // The length told by the upstream counts the chunk that will be taken out.
             effects.headers.push(HeaderEdit::Remove("content-length"));
         }
-        self.outcome = Outcome::Answered { reader: Box::new(reader), bytes: 0, complete: false };
+        self.outcome = Outcome::Answered { reader: Box::new(reader), complete: false };
     }
 
     pub(super) fn read_piece(&mut self, piece: &[u8], last: bool, effects: &mut Effects) {
-        let Outcome::Answered { reader, bytes, complete } = &mut self.outcome else { return };
-        *bytes = bytes.saturating_add(piece.len() as u64);
+        let Outcome::Answered { reader, complete } = &mut self.outcome else { return };
         effects.piece = reader.feed(piece);
         if last {
             *complete = true;

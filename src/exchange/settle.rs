@@ -72,7 +72,7 @@ impl Sent {
 
     /// A whole answer: by its usage, or else by what follows from the request, or else by its text.
     fn answered(&self, config: &Config, means: &mut Means<'_>, effects: &mut Effects) -> Charge {
-        let Some((found, bytes)) = self.found() else { return Charge::Reserved };
+        let Some(found) = self.found() else { return Charge::Reserved };
         let tells_output = found.told.tells(Side::Output) || self.estimate.output_is_known;
         if !found.told.is_nothing() && tells_output {
             return Charge::Told(found.told.or(self.estimate.known));
@@ -89,7 +89,7 @@ impl Sent {
         };
         let (kind, charge) = missing.unwrap_or_else(|| {
             let kind = if found.unreadable { "unreadable" } else { "absent" };
-            (kind, Charge::Counted(self.counted(found, bytes, config, means)))
+            (kind, Charge::Counted(self.counted(found, config, means)))
         });
         effects.count(&metrics::USAGE_MISSING, &self.labels(kind), 1);
         charge
@@ -99,31 +99,30 @@ impl Sent {
     fn cut_short(&self, config: &Config, means: &mut Means<'_>) -> Charge {
         match (config.counting.on_abort, self.found()) {
             (OnAbort::Free, _) => Charge::Request,
-            (OnAbort::ChargeReserved, _)
-            | (OnAbort::ChargeStreamed, Some((Found { readable: false, .. }, _))) => Charge::Reserved,
-            (OnAbort::ChargeStreamed, Some((found, bytes))) => {
-                Charge::Counted(self.counted(found, bytes, config, means))
+            (OnAbort::ChargeReserved, _) | (OnAbort::ChargeStreamed, Some(Found { readable: false, .. })) => {
+                Charge::Reserved
             }
+            (OnAbort::ChargeStreamed, Some(found)) => Charge::Counted(self.counted(found, config, means)),
             (OnAbort::ChargeStreamed, None) => Charge::Counted(self.estimate.known),
         }
     }
 
-    fn found(&self) -> Option<(&Found, u64)> {
+    fn found(&self) -> Option<&Found> {
         match &self.outcome {
-            Outcome::Answered { reader, bytes, .. } => Some((reader.found(), *bytes)),
+            Outcome::Answered { reader, .. } => Some(reader.found()),
             Outcome::Unanswered | Outcome::Failed => None,
         }
     }
 
     /// The input as it was told or else as counted before the call, the output by the text that has come, or more if more was told.
-    fn counted(&self, found: &Found, bytes: u64, config: &Config, means: &mut Means<'_>) -> Usage {
+    fn counted(&self, found: &Found, config: &Config, means: &mut Means<'_>) -> Usage {
         let told = found.told.or(self.estimate.known);
         if self.estimate.output_is_known {
             return told;
         }
         let written = if found.text.is_empty() && !found.is_stream && found.told.is_nothing() {
             // A document without readable text: by its length, which overstates rather than forgives.
-            by_length(bytes)
+            by_length(found.bytes)
         } else {
             let Counting { exactness, calibration, .. } = &config.counting;
             let written = means.counter.written(&found.text, found.more_text, &self.model, exactness);
@@ -142,7 +141,7 @@ impl Sent {
     /// Learns by how much the text of the input was miscounted, if the answer tells its input.
     fn calibrate(&self, usage: &Usage, config: &Config, means: &Means<'_>, effects: &mut Effects) {
         let Some(counted) = &self.uncorrected else { return };
-        if !self.found().is_some_and(|(found, _)| found.told.tells(Side::Input)) {
+        if !self.found().is_some_and(|found| found.told.tells(Side::Input)) {
             return;
         }
         let Counting { exactness, calibration, .. } = &config.counting;

@@ -5,16 +5,20 @@
 #[path = "../payloads/cases.rs"]
 mod cases;
 
+use bytes::Bytes;
 use cases::Case;
 use serde_json::Value;
 use tollgate::api::{Body, FORMATS};
 use tollgate_rig::client::Request;
 use tollgate_rig::envoy::Filter;
+use tollgate_rig::mock_llm::coding::Coding;
 use tollgate_rig::upstream::{Script, ScriptedUpstream};
 
 use crate::bench::{Bench, Detour, with_detours};
 
+/// Each case by itself: nothing is learned from those before.
 const TOKENS: &str = "
+counting: { calibrate: false }
 tiers: { all: { limits: [ { name: tokens, count: tokens, max: 1_000_000_000, window: 1d } ] } }
 ";
 
@@ -35,46 +39,118 @@ fn request(case: &Case) -> Request {
     if case.request.is_empty() { request } else { request.body(case.request.clone()) }
 }
 
-/// The answer of a case as it goes over the wire, in this coding.
-fn answer(case: &Case, coding: Option<(&str, &[u8])>) -> Vec<u8> {
-    let body = coding.map_or(&*case.answer, |(_, body)| body);
+/// The answer of a case as it goes over the wire.
+fn answer(case: &Case, coding: Option<&str>, body: &[u8]) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in case.answer_head.0.iter().filter(|(name, _)| name != "content-length") {
         head += &format!("{name}: {value}\r\n");
     }
-    if let Some((coding, _)) = coding {
+    if let Some(coding) = coding {
         head += &format!("content-encoding: {coding}\r\n");
     }
     [head.as_bytes(), b"\r\n", body].concat()
 }
 
-#[tokio::test]
-async fn every_golden_call_passes_unchanged_and_is_charged_as_it_is_natively() {
-    let cases: Vec<Case> = FORMATS.into_iter().flat_map(cases::of).collect();
-    let script = |case: &Case| Script::new().read_request().write(answer(case, None));
-    let upstream = ScriptedUpstream::start(cases.iter().map(script)).await;
+/// One Envoy before an upstream that answers the cases in their order, each in a coding.
+async fn start(cases: &[Case], coding: Option<Coding>) -> (Bench, ScriptedUpstream, Vec<Vec<u8>>) {
+    let bodies: Vec<_> = cases.iter().map(|case| encoded(case, coding)).collect();
+    let name = coding.map(Coding::name);
+    let scripts = cases.iter().zip(&bodies);
+    let scripts = scripts.map(|(case, body)| Script::new().read_request().write(answer(case, name, body)));
+    let upstream = ScriptedUpstream::start(scripts).await;
     let detour = Detour { name: "golden", to: Some(upstream.address()), route: ", prefix_rewrite: /" };
     let bench = Bench::with(Filter::yaml(TOKENS), |bootstrap| with_detours(bootstrap, &[detour])).await;
+    (bench, upstream, bodies)
+}
+
+/// The answer of a case in a coding, flushed every hundred bytes as a stream is.
+fn encoded(case: &Case, coding: Option<Coding>) -> Vec<u8> {
+    let Some(coding) = coding else { return case.answer.clone() };
+    let pieces: Vec<Bytes> = case.answer.chunks(100).map(Bytes::copy_from_slice).collect();
+    coding.encode(&pieces).concat()
+}
+
+/// The tokens read and written by the access log's last line, and those counted before the call.
+async fn logged(bench: &Bench, number: usize) -> (Option<(u64, u64)>, Option<u64>) {
+    let log = bench.envoy.wait_for_access_log(number + 1).await;
+    let fact = |name: &str| log[number][name].as_str().map(|fact| fact.parse::<u64>().unwrap());
+    let used = fact("tollgate.input_tokens.used").zip(fact("tollgate.output_tokens.used"));
+    (used, fact("tollgate.input_tokens.counted"))
+}
+
+/// What a case is counted as before the call, if it is.
+fn counted(case: &Case) -> Option<u64> {
+    let counted = case.json("expected.json").unwrap()["counted"].clone();
+    Some(counted.as_object()?.values().filter_map(Value::as_u64).sum())
+}
+
+fn all_cases() -> Vec<Case> {
+    FORMATS.into_iter().flat_map(cases::of).collect()
+}
+
+#[tokio::test]
+async fn every_golden_call_passes_unchanged_and_is_charged_as_it_is_natively() {
+    let cases = all_cases();
+    let (bench, upstream, _) = start(&cases, None).await;
     for (number, case) in cases.iter().enumerate() {
         let mut response = bench.send(request(case)).await;
         assert_eq!(response.status(), 200, "{}", case.name());
         let body = response.body().await.unwrap();
-        let expected = case.json("expected.json").unwrap();
         let heard = upstream.heard()[number].requests[0].clone();
-        if expected["usage_must_be_asked_for"] == true {
-            assert!(case.answer.len() >= body.len(), "{}", case.name());
+        if case.json("expected.json").unwrap()["usage_must_be_asked_for"] == true {
+            assert!(body.len() <= case.answer.len(), "{}", case.name());
         } else {
-            assert!(case.answer == body, "{}: the client sees other bytes", case.name());
+            assert!(body == case.answer, "{}: the client sees other bytes", case.name());
             assert!(heard.ends_with(&case.request), "{}: the upstream sees other bytes", case.name());
         }
-        let log = bench.envoy.wait_for_access_log(number + 1).await;
-        let fact = |name: &str| log[number][name].as_str().map(|fact| fact.parse::<u64>().unwrap());
-        let used = fact("tollgate.input_tokens.used").zip(fact("tollgate.output_tokens.used"));
+        let (used, before) = logged(&bench, number).await;
         assert_eq!(used, Some(charged(case)), "{}", case.name());
         if case.format.body != Body::Free {
-            let counted: u64 =
-                expected["counted"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
-            assert_eq!(fact("tollgate.input_tokens.counted"), Some(counted), "{}", case.name());
+            assert_eq!(before, counted(case), "{}", case.name());
         }
+    }
+}
+
+async fn every_answer_is_charged_as_it_is_natively_in(coding: Coding) {
+    let cases = all_cases();
+    let (bench, _upstream, bodies) = start(&cases, Some(coding)).await;
+    for (number, (case, body)) in cases.iter().zip(bodies).enumerate() {
+        let mut response = bench.send(request(case)).await;
+        assert!(response.body().await.unwrap() == body, "{}: the client sees other bytes", case.name());
+        assert_eq!(logged(&bench, number).await.0, Some(charged(case)), "{}", case.name());
+    }
+}
+
+#[tokio::test]
+async fn no_usage_is_lost_to_gzip() {
+    every_answer_is_charged_as_it_is_natively_in(Coding::Gzip).await;
+}
+
+#[tokio::test]
+async fn no_usage_is_lost_to_deflate() {
+    every_answer_is_charged_as_it_is_natively_in(Coding::Deflate).await;
+}
+
+#[tokio::test]
+async fn no_usage_is_lost_to_brotli() {
+    every_answer_is_charged_as_it_is_natively_in(Coding::Br).await;
+}
+
+#[tokio::test]
+async fn no_usage_is_lost_to_zstd() {
+    every_answer_is_charged_as_it_is_natively_in(Coding::Zstd).await;
+}
+
+#[tokio::test]
+async fn compressed_requests_are_counted_as_plain_ones_and_pass_as_they_are() {
+    let cases: Vec<_> = all_cases().into_iter().filter(|case| case.format.body == Body::Held).collect();
+    let (bench, upstream, _) = start(&cases, None).await;
+    for (number, case) in cases.iter().enumerate() {
+        let coding = Coding::ALL[number % Coding::ALL.len()];
+        let body = coding.encode(&[Bytes::copy_from_slice(&case.request)]).concat();
+        let request = request(case).header("content-encoding", coding.name()).body(body.clone());
+        bench.send(request).await.body().await.unwrap();
+        assert!(upstream.heard()[number].requests[0].ends_with(&body), "{}: other bytes", case.name());
+        assert_eq!(logged(&bench, number).await.1, counted(case), "{}", case.name());
     }
 }
