@@ -73,24 +73,18 @@ impl Sent {
     /// A whole answer: by its usage, or else by what follows from the request, or else by its text.
     fn answered(&self, config: &Config, means: &mut Means<'_>, effects: &mut Effects) -> Charge {
         let Some(found) = self.found() else { return Charge::Reserved };
-        let tells_output = found.told.tells(Side::Output) || self.estimate.output_is_known;
-        if !found.told.is_nothing() && tells_output {
-            return Charge::Told(found.told.or(self.estimate.known));
+        if found.told.tells(Side::Output) || self.estimate.output_is_known {
+            let usage = found.told.or(self.estimate.known);
+            return if found.told.is_nothing() { Charge::Counted(usage) } else { Charge::Told(usage) };
         }
-        if found.told.is_nothing() && self.estimate.output_is_known {
-            return Charge::Counted(self.estimate.known);
-        }
-        let missing = if found.pending {
-            Some(("pending", Charge::Reserved))
+        let (kind, charge) = if found.pending {
+            ("pending", Charge::Reserved)
         } else if !found.readable {
-            Some(("encoded", Charge::Reserved))
+            ("encoded", Charge::Reserved)
         } else {
-            None
-        };
-        let (kind, charge) = missing.unwrap_or_else(|| {
             let kind = if found.unreadable { "unreadable" } else { "absent" };
             (kind, Charge::Counted(self.counted(found, config, means)))
-        });
+        };
         effects.count(&metrics::USAGE_MISSING, &self.labels(kind), 1);
         charge
     }
