@@ -149,7 +149,7 @@ impl Sent {
 
     fn report(&self, usage: &Usage, config: &Config, effects: &mut Effects) {
         for ((kind, side), tokens) in CLASSES.zip(*usage).into_values() {
-            if side != Side::Other {
+            if side != Side::Other && tokens > 0 {
                 effects.count(&metrics::TOKENS, &self.labels(kind), tokens);
             }
         }

@@ -60,6 +60,9 @@ impl Head for Answered<'_> {
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         self.0.iter().find(|(header, _)| *header == name).map(|(_, value)| value.as_bytes().into())
     }
+    fn each_name(&self, show: &mut dyn FnMut(&[u8])) {
+        self.0.iter().for_each(|(name, _)| show(name.as_bytes()));
+    }
     fn property(&self, _: &[&str]) -> Option<Vec<u8>> {
         None
     }
