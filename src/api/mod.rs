@@ -36,6 +36,7 @@ mod sse;
 mod usage;
 
 pub use image::Image;
+pub use path::PathEnd;
 pub use prompt::{Function, Piece, Prompt, Property};
 pub use routes::{Call, Endpoint, Routes};
 use routes::{get, post};
