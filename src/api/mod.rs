@@ -18,7 +18,7 @@ mod anthropic;
 mod bedrock;
 mod capture;
 mod cohere;
-mod frames;
+pub(crate) mod frames;
 mod free;
 mod gemini;
 mod image;

@@ -83,7 +83,7 @@ impl Sent {
             ("encoded", Charge::Reserved)
         } else {
             let kind = if found.unreadable { "unreadable" } else { "absent" };
-            (kind, Charge::Counted(self.counted(found, config, means)))
+            (kind, Charge::Counted(self.counted(found, true, config, means)))
         };
         effects.count(&metrics::USAGE_MISSING, &self.labels(kind), 1);
         charge
@@ -96,7 +96,9 @@ impl Sent {
             (OnAbort::ChargeReserved, _) | (OnAbort::ChargeStreamed, Some(Found { readable: false, .. })) => {
                 Charge::Reserved
             }
-            (OnAbort::ChargeStreamed, Some(found)) => Charge::Counted(self.counted(found, config, means)),
+            (OnAbort::ChargeStreamed, Some(found)) => {
+                Charge::Counted(self.counted(found, false, config, means))
+            }
             (OnAbort::ChargeStreamed, None) => Charge::Counted(self.estimate.known),
         }
     }
@@ -109,17 +111,19 @@ impl Sent {
     }
 
     /// The input as it was told or else as counted before the call, the output by the text that has come, or more if more was told.
-    fn counted(&self, found: &Found, config: &Config, means: &mut Means<'_>) -> Usage {
+    fn counted(&self, found: &Found, whole: bool, config: &Config, means: &mut Means<'_>) -> Usage {
         let told = found.told.or(self.estimate.known);
         if self.estimate.output_is_known {
             return told;
         }
-        let written = if found.text.is_empty() && !found.is_stream && found.told.is_nothing() {
-            // A document without readable text: by its length, which overstates rather than forgives.
+        let says_nothing = found.text.is_empty() && found.told.is_nothing();
+        let written = if says_nothing && (whole || !found.is_stream) {
+            // By its length, which overstates rather than forgives. A stream that was cut may not have begun to say anything.
             by_length(found.bytes)
         } else {
             let Counting { exactness, calibration, .. } = &config.counting;
-            let written = means.counter.written(&found.text, found.more_text, &self.model, exactness);
+            let more = found.more_text.saturating_add(found.unread);
+            let written = means.counter.written(&found.text, more, &self.model, exactness);
             calibration.factor(&self.model, means.ledger).of(written.0)
         };
         Usage { output: told.output.saturating_add(written.saturating_sub(told.all_output())), ..told }

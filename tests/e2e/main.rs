@@ -15,6 +15,7 @@ mod endings;
 mod golden;
 mod holding;
 mod host;
+mod bad_answers;
 mod bad_input;
 mod configuration;
 mod observability;

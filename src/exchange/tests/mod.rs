@@ -1,6 +1,8 @@
 //! Exchanges without a host: one after the other over budgets in memory, under a clock that jumps.
 
+mod bad_answers;
 mod calibration;
+mod compressed;
 mod properties;
 mod request;
 mod response;
