@@ -8,10 +8,12 @@ mod probe;
 
 mod budgets;
 mod refusals;
+mod sdks;
 mod identity;
 mod streams;
 mod endings;
 
+mod apis;
 mod golden;
 mod holding;
 mod host;
