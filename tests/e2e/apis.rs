@@ -1,201 +1,25 @@
 //! Every API that the mock speaks, through Envoy: what is charged is what the answer tells, and refusals are in the API's own dialect.
 //!
-//! In: calls as clients of each API make them. Out: nothing. Not here: payloads of real providers (`golden`), chat completions, which most
+//! In: the calls of `calls`. Out: nothing. Not here: payloads of real providers (`golden`), chat completions, which most
 //! other tests are about, and official clients (`sdks`).
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use serde_json::{Value, json};
 use tollgate_rig::client::{self, Request};
 use tollgate_rig::envoy::Filter;
-use tollgate_rig::mock_llm::eventstream;
 use tollgate_rig::upstream::{Script, ScriptedUpstream, Signal};
 
 use crate::bench::{Bench, Detour, chat, with_detours};
+use crate::calls::{Call, QUESTION, converse, last, of_openai, of_others, readable};
 
-const BUDGET: u64 = 1_000_000;
+/// So little over so long a time that none of it comes back within a test.
+const BUDGET: u64 = 10_000;
 
 /// Every model is counted as the mock counts it, so that also what is not told can be said to the token.
 const TOKENS: &str = "
 identity: { tenant: { header: x-tenant-id } }
 counting: { calibrate: false, models: [ { match: '*', scale: 1 } ] }
-tiers: { free: { limits: [ { name: tpm, count: tokens, per: tenant, max: 1_000_000, window: 30d } ] } }
+tiers: { free: { limits: [ { name: tpm, count: tokens, per: tenant, max: 10_000, window: 30d } ] } }
 ";
-
-/// A call of one API.
-struct Call {
-    path: &'static str,
-    body: Bytes,
-    content_type: &'static str,
-    /// The numbers of the answer that are charged, by their names, and what one of each is in tokens.
-    told: &'static [(&'static str, u64)],
-    /// Charged without being told.
-    untold: u64,
-}
-
-impl Call {
-    fn json(path: &'static str, body: &Value, told: &'static [(&'static str, u64)]) -> Self {
-        Self { path, body: body.to_string().into(), content_type: "application/json", told, untold: 0 }
-    }
-
-    fn request(&self) -> Request {
-        self.request_by("")
-    }
-
-    /// By way of a [`Detour`], with a tenant of its own.
-    fn request_by(&self, detour: &str) -> Request {
-        let path = format!("{detour}{}", self.path);
-        let request = if self.body.is_empty() { Request::get(&path) } else { Request::post(&path) };
-        let request = request.header("x-tenant-id", self.path).header("content-type", self.content_type);
-        request.body(self.body.clone())
-    }
-
-    /// What an answer with this body is charged.
-    fn charged(&self, answer: &[u8]) -> u64 {
-        let answer = readable(answer);
-        let told = self.told.iter().map(|(name, worth)| worth * last(&answer, name));
-        told.sum::<u64>() + self.untold
-    }
-}
-
-/// An answer as text, with what is in binary frames, and in base64 inside of these.
-fn readable(answer: &[u8]) -> String {
-    let Ok(frames) = eventstream::frames(answer) else { return String::from_utf8_lossy(answer).into_owned() };
-    let payloads = frames.iter().map(|frame| match frame.json()["bytes"].as_str() {
-        Some(native) => STANDARD.decode(native).unwrap(),
-        None => frame.payload.clone(),
-    });
-    payloads.map(|payload| String::from_utf8(payload).unwrap()).collect()
-}
-
-/// The number that a member of this name has where it comes for the last time: streams tell totals.
-fn last(answer: &str, name: &str) -> u64 {
-    let (_, value) = answer.rsplit_once(&format!("\"{name}\":")).unwrap_or_else(|| panic!("no {name} in {answer}"));
-    let digits: String = value.trim_start().chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().unwrap_or_else(|error| panic!("{error}: {name} in {answer}"))
-}
-
-const OPENAI: &[(&str, u64)] = &[("prompt_tokens", 1), ("completion_tokens", 1)];
-const IN_AND_OUT: &[(&str, u64)] = &[("input_tokens", 1), ("output_tokens", 1)];
-const ANTHROPIC: &[(&str, u64)] = &[
-    ("input_tokens", 1),
-    ("cache_creation_input_tokens", 1),
-    ("cache_read_input_tokens", 1),
-    ("output_tokens", 1),
-];
-const GEMINI: &[(&str, u64)] =
-    &[("promptTokenCount", 1), ("candidatesTokenCount", 1), ("thoughtsTokenCount", 1)];
-const BEDROCK: &[(&str, u64)] = &[("inputTokens", 1), ("outputTokens", 1)];
-const OLLAMA: &[(&str, u64)] = &[("prompt_eval_count", 1), ("eval_count", 1)];
-
-const QUESTION: &str = "Where does the water go?";
-
-fn with(mut body: Value, members: Value) -> Value {
-    let Value::Object(members) = members else { panic!("{members} has no members") };
-    body.as_object_mut().unwrap().extend(members);
-    body
-}
-
-fn of_openai() -> Vec<Call> {
-    let responses = json!({ "model": "gpt-4o", "input": QUESTION });
-    let completions = json!({ "model": "gpt-3.5-turbo-instruct", "prompt": [QUESTION, "Why?"], "n": 2 });
-    let asking = json!({ "stream": true, "stream_options": { "include_usage": true } });
-    let speech = |model: &str| json!({ "model": model, "voice": "alloy", "input": "Hello there" });
-    let image = json!({ "model": "gpt-image-1", "prompt": "A hill", "quality": "low" });
-    vec![
-        Call::json("/v1/responses", &responses, IN_AND_OUT),
-        Call::json("/stream/v1/responses", &with(responses.clone(), json!({ "stream": true })), IN_AND_OUT),
-        Call::json("/v1/completions", &completions, OPENAI),
-        Call::json("/stream/v1/completions", &with(completions, asking), OPENAI),
-        Call::json(
-            "/v1/embeddings",
-            &json!({ "model": "text-embedding-3-small", "input": [QUESTION, "Why?"] }),
-            &[("prompt_tokens", 1)],
-        ),
-        Call::json(
-            "/openai/deployments/embed/embeddings?api-version=2024-10-21",
-            &json!({ "input": [[1, 2, 3], [4]] }),
-            &[("prompt_tokens", 1)],
-        ),
-        // Sound tells nothing: two tokens of text, and eleven letters at 1,250 tokens for 900.
-        Call { untold: 2 + 16, ..Call::json("/v1/audio/speech", &speech("gpt-4o-mini-tts"), &[]) },
-        Call::json(
-            "/stream/v1/audio/speech",
-            &with(speech("gpt-4o-mini-tts"), json!({ "stream_format": "sse" })),
-            IN_AND_OUT,
-        ),
-        transcription("/v1/audio/transcriptions", "gpt-4o-transcribe", "", IN_AND_OUT),
-        transcription("/whisper/v1/audio/transcriptions", "whisper-1", "", &[("seconds", 10)]),
-        transcription("/stream/v1/audio/transcriptions", "gpt-4o-transcribe", "true", IN_AND_OUT),
-        Call::json("/v1/images/generations", &image, IN_AND_OUT),
-        Call::json("/stream/v1/images/generations", &with(image, json!({ "stream": true })), IN_AND_OUT),
-        Call::json("/v1/moderations", &json!({ "input": QUESTION }), &[]),
-        Call { body: Bytes::new(), ..Call::json("/v1/models", &json!({}), &[]) },
-    ]
-}
-
-/// The upload of a second or two of sound.
-fn transcription(
-    path: &'static str,
-    model: &str,
-    stream: &str,
-    told: &'static [(&'static str, u64)],
-) -> Call {
-    let field = |name: &str, value: &str| {
-        format!("--line\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-    };
-    let file = "--line\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n";
-    let fields = field("model", model) + &field("prompt", "Hello there") + &field("stream", stream);
-    let body = [fields.as_bytes(), file.as_bytes(), &[0xfe; 50_000], b"\r\n--line--\r\n"].concat();
-    let content_type = "multipart/form-data; boundary=line";
-    Call { content_type, body: body.into(), ..Call::json(path, &json!({}), told) }
-}
-
-fn of_others() -> Vec<Call> {
-    let messages = json!([{ "role": "user", "content": QUESTION }]);
-    let stream = |body: Value| with(body, json!({ "stream": true }));
-    let claude = json!({
-        "model": "claude-sonnet-4-5", "max_tokens": 50, "messages": messages,
-        "system": [{ "type": "text", "text": "Be brief.", "cache_control": { "type": "ephemeral" } }],
-    });
-    let thinking = with(claude.clone(), json!({ "thinking": { "type": "enabled", "budget_tokens": 1024 } }));
-    let contents = json!([{ "role": "user", "parts": [{ "text": QUESTION }] }]);
-    let gemini = json!({ "contents": contents, "generationConfig": { "thinkingConfig": {} } });
-    let embedded = json!({ "content": { "parts": [{ "text": QUESTION }] } });
-    let native = json!({ "anthropic_version": "bedrock-2023-05-31", "max_tokens": 50, "messages": messages });
-    let llama = json!({ "prompt": QUESTION });
-    let prompt_and_generation: &[_] = &[("prompt_token_count", 1), ("generation_token_count", 1)];
-    let cohere = json!({ "model": "command-r", "messages": messages });
-    let ollama = json!({ "model": "llama3.2", "messages": messages });
-    vec![
-        Call::json("/v1/messages", &claude, ANTHROPIC),
-        Call::json("/stream/v1/messages", &stream(claude.clone()), ANTHROPIC),
-        Call::json("/thinking/v1/messages", &stream(thinking), ANTHROPIC),
-        Call::json("/v1/publishers/anthropic/models/claude-sonnet-4-5:streamRawPredict", &native, ANTHROPIC),
-        Call::json("/v1beta/models/gemini-2.5-flash:generateContent", &gemini, GEMINI),
-        Call::json("/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", &gemini, GEMINI),
-        Call::json("/v1beta/models/gemini-2.5-flash:streamGenerateContent", &gemini, GEMINI),
-        Call::json("/v1beta/models/gemini-embedding-001:embedContent", &embedded, &[("promptTokenCount", 1)]),
-        Call::json("/model/amazon.nova-lite-v1%3A0/converse", &converse(), BEDROCK),
-        Call::json("/model/amazon.nova-lite-v1%3A0/converse-stream", &converse(), BEDROCK),
-        Call::json("/model/anthropic.claude-sonnet-4/invoke", &native, ANTHROPIC),
-        Call::json("/model/anthropic.claude-sonnet-4/invoke-with-response-stream", &native, ANTHROPIC),
-        Call::json("/model/meta.llama3-8b-instruct-v1%3A0/invoke", &llama, prompt_and_generation),
-        Call::json("/model/meta.llama3/invoke-with-response-stream", &llama, prompt_and_generation),
-        // The last that it tells are the model's tokens, those that are billed come before.
-        Call::json("/v2/chat", &cohere, IN_AND_OUT),
-        Call::json("/stream/v2/chat", &stream(cohere.clone()), IN_AND_OUT),
-        Call::json("/api/chat", &ollama, OLLAMA),
-        Call::json("/whole/api/chat", &with(ollama, json!({ "stream": false })), OLLAMA),
-        Call::json("/api/generate", &json!({ "model": "llama3.2", "prompt": QUESTION }), OLLAMA),
-        Call::json("/api/embed", &json!({ "model": "llama3.2", "input": QUESTION }), &[("prompt_eval_count", 1)]),
-    ]
-}
-
-fn converse() -> Value {
-    json!({ "messages": [{ "role": "user", "content": [{ "text": QUESTION }] }] })
-}
 
 #[tokio::test]
 async fn every_answer_passes_as_it_is_and_is_charged_what_it_tells() {
@@ -218,12 +42,26 @@ async fn counting_tokens_is_no_call() {
     let messages = json!([{ "role": "user", "content": QUESTION }]);
     for (call, told) in [
         (
-            Call::json("/v1/messages/count_tokens", &json!({ "model": "claude-sonnet-4-5", "messages": messages }), &[]),
+            Call::json(
+                "/v1/messages/count_tokens",
+                &json!({ "model": "claude-sonnet-4-5", "messages": messages }),
+                &[],
+            ),
             "input_tokens",
         ),
         (Call::json("/v1beta/models/gemini-2.5-flash:countTokens", &contents, &[]), "totalTokens"),
-        (Call::json("/model/amazon.nova-lite-v1%3A0/count-tokens", &json!({ "input": { "converse": converse() } }), &[]), "inputTokens"),
-        (Call::json("/v1/responses/input_tokens", &json!({ "model": "gpt-4o", "input": QUESTION }), &[]), "input_tokens"),
+        (
+            Call::json(
+                "/model/amazon.nova-lite-v1%3A0/count-tokens",
+                &json!({ "input": { "converse": converse() } }),
+                &[],
+            ),
+            "inputTokens",
+        ),
+        (
+            Call::json("/v1/responses/input_tokens", &json!({ "model": "gpt-4o", "input": QUESTION }), &[]),
+            "input_tokens",
+        ),
     ] {
         let mut response = bench.send(call.request()).await;
         assert_eq!((response.status(), response.header("ratelimit")), (200, None), "{}", call.path);
@@ -247,15 +85,23 @@ async fn a_signed_request_arrives_as_it_was_signed_and_its_compressed_answer_is_
         ),
     ];
     for call in of_others().into_iter().filter(|call| call.path.starts_with("/model/")) {
-        let request = signed.iter().fold(call.request(), |request, (name, value)| request.header(name, value));
+        let request =
+            signed.iter().fold(call.request(), |request, (name, value)| request.header(name, value));
         let mut response = bench.send(request.header("x-mock-encoding", "accepted")).await;
-        assert_eq!((response.status(), response.header("content-encoding")), (200, Some("br")), "{}", call.path);
+        assert_eq!(
+            (response.status(), response.header("content-encoding")),
+            (200, Some("br")),
+            "{}",
+            call.path
+        );
         response.body().await.unwrap();
 
         let received = bench.mock.received().pop().unwrap();
         assert_eq!((received.uri.to_string().as_str(), &received.body), (call.path, &call.body));
         let length = call.body.len().to_string();
-        for (name, value) in signed.iter().chain(&[("content-length", &*length), ("content-type", "application/json")]) {
+        for (name, value) in
+            signed.iter().chain(&[("content-length", &*length), ("content-type", "application/json")])
+        {
             let values: Vec<_> = received.headers.get_all(*name).iter().collect();
             assert_eq!(values, [value], "{name} of {}", call.path);
         }
@@ -285,7 +131,8 @@ async fn left_after_three_words(call: &Call, word: &str) -> (u64, Vec<u8>) {
     let mock = Bench::start(TOKENS).await.mock;
     let mut whole = client::send(mock.address(), call.request()).await.unwrap();
     let content_type = whole.header("content-type").unwrap().to_owned();
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n");
+    let head =
+        format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n");
     let pieces = pieces(&whole.body().await.unwrap());
     let is_word = |piece: &&Vec<u8>| String::from_utf8_lossy(piece).contains(word);
     let (last, _) = pieces.iter().enumerate().filter(|(_, piece)| is_word(piece)).nth(2).unwrap();
@@ -297,7 +144,7 @@ async fn left_after_three_words(call: &Call, word: &str) -> (u64, Vec<u8>) {
     let bench = Bench::with(Filter::yaml(TOKENS), |bootstrap| with_detours(bootstrap, &[detour])).await;
 
     let sent = pieces[..=last].concat();
-    let mut response = bench.send(call.request_by("/scripted")).await;
+    let mut response = bench.send(call.request_of("scripted", "/scripted")).await;
     let mut seen = Vec::new();
     while seen.len() < sent.len() {
         seen.extend_from_slice(&response.chunk().await.unwrap().unwrap().data);
@@ -305,7 +152,7 @@ async fn left_after_three_words(call: &Call, word: &str) -> (u64, Vec<u8>) {
     assert!(seen == sent, "the client sees other bytes");
     response.abort();
     bench.wait_for_calls("client_abort", 1).await;
-    (bench.left(call.path).await, sent)
+    (bench.left("scripted").await, sent)
 }
 
 #[tokio::test]
@@ -321,9 +168,10 @@ async fn who_hangs_up_on_anthropic_pays_the_input_it_told_and_what_was_sent() {
 
 #[tokio::test]
 async fn who_hangs_up_on_bedrock_pays_the_input_that_was_counted_and_what_was_sent() {
-    let call = Call::json("/model/amazon.nova-lite-v1%3A0/converse-stream", &converse(), BEDROCK);
+    let call = Call::json("/model/amazon.nova-lite-v1%3A0/converse-stream", &converse(), &[]);
     let (left, sent) = left_after_three_words(&call, "contentBlockDelta").await;
     assert!(!readable(&sent).contains("inputTokens"), "the input is only told at the end");
+    // Six tokens of the question, four for its message and its role, three for the answer's beginning.
     assert_eq!(left, BUDGET - 13 - 3);
 }
 
@@ -331,16 +179,194 @@ async fn who_hangs_up_on_bedrock_pays_the_input_that_was_counted_and_what_was_se
 async fn a_gemini_stream_that_its_upstream_cuts_is_charged_by_what_it_told_or_else_by_its_text() {
     let bench = Bench::start(TOKENS).await;
     let body = json!({ "contents": [{ "role": "user", "parts": [{ "text": QUESTION }] }] });
+    // The mock tells the six tokens of the question; three for its turn and three for the answer's beginning are counted besides.
     for (cuts, (path, no_usage, input)) in (1..).zip([
         ("/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", "false", 6),
         ("/array/v1beta/models/gemini-2.5-flash:streamGenerateContent", "false", 6),
-        ("/text/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", "true", 6),
-        ("/text/array/v1beta/models/gemini-2.5-flash:streamGenerateContent", "true", 6),
+        ("/text/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", "true", 12),
+        ("/text/array/v1beta/models/gemini-2.5-flash:streamGenerateContent", "true", 12),
     ]) {
         let request = Call::json(path, &body, &[]).request().header("x-mock-no-usage", no_usage);
         let mut response = bench.send(request.header("x-mock-cut-after", "5")).await;
         assert!(response.body().await.is_err(), "{path} is cut");
         bench.wait_for_calls("upstream_reset", cuts).await;
         assert_eq!(bench.left(path).await, BUDGET - input - 5, "{path}");
+    }
+}
+
+/// A form of several MiB: the model, then a file in pieces that each end with an empty line, so that a script can read them one by one.
+fn upload() -> (Vec<u8>, Vec<Vec<u8>>) {
+    let start = "--line\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\ngpt-4o-transcribe\r\n\
+                 --line\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n";
+    let mut pieces = vec![[&[0xfe_u8; 64 * 1024][..], b"\r\n\r\n"].concat(); 64];
+    pieces.push(b"\r\n--line--\r\n\r\n".to_vec());
+    (start.as_bytes().to_vec(), pieces)
+}
+
+#[tokio::test]
+async fn an_upload_passes_as_it_comes_and_is_priced_by_the_model_in_its_form() {
+    let (start, pieces) = upload();
+    let arrived = Signal::new();
+    let usage = json!({
+        "type": "tokens", "input_tokens": 2000, "output_tokens": 100, "total_tokens": 2100,
+        "input_token_details": { "text_tokens": 500, "audio_tokens": 1500 },
+    });
+    let answer = json!({ "text": "The answer", "usage": usage }).to_string();
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+    // The head of the request, that of the form's first part, and that of its second.
+    let script = Script::new().read_headers().read_headers().read_headers().tell(&arrived);
+    let script = pieces.iter().fold(script, |script, _| script.read_headers());
+    let script = script.write(format!("{head}content-length: {}\r\n\r\n{answer}", answer.len()));
+    let upstream = ScriptedUpstream::start([script]).await;
+    let detour = Detour { name: "scripted", to: Some(upstream.address()), route: "" };
+    let prices = "
+prices:
+- { match: gpt-4o-transcribe, input: 2.5, audio_input: 6, output: 10 }
+- { match: '*', input: 100, output: 100 }
+";
+    let filter = Filter::yaml(&format!("{TOKENS}{prices}"));
+    let bench = Bench::with(filter, |bootstrap| with_detours(bootstrap, &[detour])).await;
+
+    let length = start.len() + pieces.concat().len();
+    let sent = [start.clone(), pieces.concat()].concat();
+    let request = Request::post("/scripted/v1/audio/transcriptions")
+        .header("x-tenant-id", "ada")
+        .header("content-type", "multipart/form-data; boundary=line")
+        .header("content-length", length.to_string());
+    let (request, mut body) = request.body_in_parts();
+    let feeding = tokio::spawn(async move {
+        assert!(body.send(start).await);
+        // The upstream has the beginning before the client goes on.
+        arrived.wait().await;
+        for piece in pieces {
+            assert!(body.send(piece).await);
+        }
+    });
+    let (response, answered) = bench.json(request).await;
+    feeding.await.unwrap();
+    assert_eq!((response.status(), &answered["text"]), (200, &json!("The answer")));
+    let heard = upstream.heard()[0].requests[1..].concat();
+    assert!(heard == sent, "{} bytes arrived of {length}", heard.len());
+    // 500 for 2.5, 1500 for 6 and 100 for 10 US dollars per million.
+    assert_eq!(bench.envoy.wait_for_access_log(1).await[0]["tollgate.cost_usd"], "0.01125");
+    assert_eq!(bench.left("ada").await, BUDGET - 2100);
+}
+
+#[tokio::test]
+async fn every_api_refuses_in_its_own_words() {
+    const X_RATELIMIT: &str = "x-ratelimit-remaining-tokens";
+    let bench = Bench::start(TOKENS).await;
+    let usage = json!({ "prompt_tokens": 0, "completion_tokens": 2 * BUDGET });
+    let (paid, body) = bench.json(chat("ada").header("x-mock-usage", usage.to_string())).await;
+    assert_eq!(paid.status(), 200, "{body}");
+    let mut refused = 0;
+    for (path, message, kind, left) in [
+        ("/v1/responses", "/error/message", ("/error/code", "rate_limit_exceeded"), X_RATELIMIT),
+        ("/v1/completions", "/error/message", ("/error/type", "tokens"), X_RATELIMIT),
+        ("/v1/embeddings", "/error/message", ("/error/type", "tokens"), X_RATELIMIT),
+        ("/v1/audio/speech", "/error/message", ("/error/type", "tokens"), X_RATELIMIT),
+        ("/v1/audio/transcriptions", "/error/message", ("/error/type", "tokens"), X_RATELIMIT),
+        ("/v1/images/generations", "/error/message", ("/error/type", "tokens"), X_RATELIMIT),
+        (
+            "/v1/messages",
+            "/error/message",
+            ("/error/type", "rate_limit_error"),
+            "anthropic-ratelimit-tokens-remaining",
+        ),
+        (":generateContent", "/error/message", ("/error/status", "RESOURCE_EXHAUSTED"), X_RATELIMIT),
+        (
+            ":streamGenerateContent?alt=sse",
+            "/error/message",
+            ("/error/status", "RESOURCE_EXHAUSTED"),
+            X_RATELIMIT,
+        ),
+        ("/converse", "/message", ("x-amzn-errortype", "ThrottlingException"), X_RATELIMIT),
+        ("/converse-stream", "/message", ("x-amzn-errortype", "ThrottlingException"), X_RATELIMIT),
+        (
+            "/invoke-with-response-stream",
+            "/message",
+            ("x-amzn-errortype", "ThrottlingException"),
+            X_RATELIMIT,
+        ),
+        ("/v2/chat", "/message", ("", ""), X_RATELIMIT),
+        ("/api/chat", "/error", ("", ""), X_RATELIMIT),
+        ("/api/generate", "/error", ("", ""), X_RATELIMIT),
+    ] {
+        for call in of_openai().iter().chain(&of_others()).filter(|call| call.path.ends_with(path)) {
+            let (response, body) = bench.json(call.request_of("ada", "")).await;
+            assert_eq!(response.status(), 429, "{}: {body}", call.path);
+            let said = body.pointer(message).and_then(Value::as_str);
+            assert!(said.is_some_and(|said| said.contains("(limit `tpm`)")), "{}: {body}", call.path);
+            let found = body.pointer(kind.0).and_then(Value::as_str).filter(|_| !kind.0.is_empty());
+            let found = found.or_else(|| response.header(kind.0)).unwrap_or_default();
+            assert_eq!(found, kind.1, "{}: {body}", call.path);
+            assert_eq!(response.header(left), Some("0"), "{}: {:?}", call.path, response.headers());
+            let shown: Vec<_> = [X_RATELIMIT, "anthropic-ratelimit-tokens-remaining"]
+                .into_iter()
+                .filter(|name| response.header(name).is_some())
+                .collect();
+            assert_eq!(shown, [left], "{}", call.path);
+            assert!(response.header("retry-after").is_some(), "{}", call.path);
+            refused += 1;
+        }
+    }
+    assert!(refused > 20, "{refused} calls");
+    assert_eq!(bench.mock.received().len(), 1, "none of them reaches the upstream");
+}
+
+#[tokio::test]
+async fn the_configuration_says_what_is_spoken_below_a_path() {
+    let apis = "
+apis:
+- { path_prefix: /claude/open, format: none }
+- { path_prefix: /claude, format: anthropic_messages }
+";
+    let detour = Detour { name: "claude", to: None, route: ", prefix_rewrite: /v1/messages" };
+    let filter = Filter::yaml(&format!("{TOKENS}{apis}"));
+    let open = Detour { name: "claude/open", route: ", prefix_rewrite: /v1/messages", to: None };
+    let bench = Bench::with(filter, |bootstrap| with_detours(bootstrap, &[open, detour])).await;
+    let messages = json!([{ "role": "user", "content": QUESTION }]);
+    let body = json!({ "model": "claude-sonnet-4-5", "max_tokens": 50, "messages": messages });
+
+    let call = Call::json("/claude", &body, &[("input_tokens", 1), ("output_tokens", 1)]);
+    let mut response = bench.send(call.request()).await;
+    assert!(response.header("anthropic-ratelimit-tokens-limit").is_some(), "{:?}", response.headers());
+    let answer = response.body().await.unwrap();
+    assert!(call.charged(&answer) > 0);
+    assert_eq!(bench.left("/claude").await, BUDGET - call.charged(&answer));
+
+    let call = Call::json("/claude/open", &body, &[]);
+    let response = bench.send(call.request()).await;
+    assert_eq!((response.status(), response.header("ratelimit")), (200, None));
+    assert_eq!(bench.left("/claude/open").await, BUDGET);
+}
+
+#[tokio::test]
+async fn a_deployment_of_azure_is_limited_by_its_name() {
+    let bench = Bench::start(
+        "
+identity: { tenant: { header: x-tenant-id } }
+tiers:
+  free:
+    limits:
+    - { name: mine, count: requests, per: tenant, max: 1, window: 30d, models: ['my-deploy*'] }
+",
+    )
+    .await;
+    // The name of a model in the body does not matter to Azure.
+    let body = json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": QUESTION }] });
+    let status = async |deployment: &str| {
+        let path = format!("/openai/deployments/{deployment}/chat/completions?api-version=2024-10-21");
+        let (response, body) =
+            bench.json(Request::post(&path).header("x-tenant-id", "ada").json(&body)).await;
+        (
+            response.status(),
+            body["error"]["message"].as_str().map(|message| message.contains("(limit `mine`)")),
+        )
+    };
+    assert_eq!(status("my-deploy-eu").await, (200, None));
+    assert_eq!(status("my-deploy-us").await, (429, Some(true)), "one budget for all that the pattern fits");
+    for _ in 0..2 {
+        assert_eq!(status("other").await, (200, None));
     }
 }

@@ -4,6 +4,7 @@
 //! Envoy first.
 
 mod bench;
+mod calls;
 mod probe;
 
 mod budgets;
