@@ -39,6 +39,11 @@ impl Call {
         request.body(self.body.clone())
     }
 
+    /// Whether it costs no tokens.
+    pub(crate) const fn is_free(&self) -> bool {
+        self.told.is_empty() && self.untold == 0
+    }
+
     /// What an answer with this body is charged.
     pub(crate) fn charged(&self, answer: &[u8]) -> u64 {
         let answer = readable(answer);

@@ -6,7 +6,6 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -194,12 +193,11 @@ async fn anthropics_client_gets_its_answers() {
 
 /// Calls with a debt that takes 20 s to pay.
 async fn is_over_budget(bench: &Bench, api: Api) {
-    let indebted = Instant::now();
     let (paid, body) = bench.json(debt("tight", api.name, 1000, 2000)).await;
     assert_eq!(paid.status(), 200, "{body}");
     let headers = [("x-tenant-id", api.name), ("x-tier", "tight")];
     let seen = api.run("over_budget", bench.envoy.address(), &headers).await;
-    let elapsed = indebted.elapsed();
+    let elapsed = paid.started().elapsed();
 
     let error = (&seen["succeeded"], &seen["error"], &seen["status"]);
     assert_eq!(error, (&json!(false), &json!("RateLimitError"), &json!(429)), "{seen}");
@@ -211,7 +209,7 @@ async fn is_over_budget(bench: &Bench, api: Api) {
     assert!((longest.saturating_sub(since)..=longest).contains(&wait), "{refusal} {since} ms after the debt");
     // As much as a second of jitter is added.
     let told: u64 = seen["retry_after"].as_str().unwrap().parse().unwrap();
-    assert!((wait.div_ceil(1000)..=(wait + 1000).div_ceil(1000)).contains(&told), "{seen} {refusal}");
+    assert!((wait.div_ceil(1000)..=(wait + 20.0).div_ceil(1000)).contains(&told), "{seen} {refusal}");
     let message = seen["message"].as_str().unwrap();
     let limit =
         format!("on tokens per tenant (limit `tpm`): Limit 1000 per 10s, Available 0, Requested {needed}.");
@@ -263,7 +261,7 @@ async fn waits_and_succeeds(bench: &Bench, api: Api) {
     assert!(wait > needed / 50.0, "{wait} s to get {needed} tokens and out of debt at 50 tokens a second");
     let seconds = seen["seconds"].as_f64().unwrap();
     // Two more tries without regard to what they are told would have been over after two seconds.
-    assert!((wait..wait + 10.0).contains(&seconds), "{seconds} s, told to wait {wait} s");
+    assert!((wait..wait + 20.0).contains(&seconds), "{seconds} s, told to wait {wait} s");
     let log = bench.envoy.wait_for_access_log(2).await;
     let refused = log.iter().filter(|call| call["path"] == api.path && call["status"] == 429).count();
     assert_eq!(refused, 1, "it came back once, when it was time: {log:?}");
