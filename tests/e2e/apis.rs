@@ -194,18 +194,19 @@ async fn a_gemini_stream_that_its_upstream_cuts_is_charged_by_what_it_told_or_el
     }
 }
 
-/// A form of several MiB: the model, then a file in pieces that each end with an empty line, so that a script can read them one by one.
-fn upload() -> (Vec<u8>, Vec<Vec<u8>>) {
+/// The head of a form, the model in it, and a file in so many pieces of 64 KiB. Each ends with an empty line, so that a script can read
+/// them one by one.
+fn upload(count: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
     let start = "--line\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\ngpt-4o-transcribe\r\n\
                  --line\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n";
-    let mut pieces = vec![[&[0xfe_u8; 64 * 1024][..], b"\r\n\r\n"].concat(); 64];
+    let mut pieces = vec![[&[0xfe_u8; 64 * 1024][..], b"\r\n\r\n"].concat(); count];
     pieces.push(b"\r\n--line--\r\n\r\n".to_vec());
     (start.as_bytes().to_vec(), pieces)
 }
 
-#[tokio::test]
-async fn an_upload_passes_as_it_comes_and_is_priced_by_the_model_in_its_form() {
-    let (start, pieces) = upload();
+/// Sends an upload that goes on only when its beginning has arrived; what it costs, in dollars and tokens.
+async fn cost_of_upload(pieces: usize) -> (Value, u64) {
+    let (start, pieces) = upload(pieces);
     let arrived = Signal::new();
     let usage = json!({
         "type": "tokens", "input_tokens": 2000, "output_tokens": 100, "total_tokens": 2100,
@@ -227,16 +228,14 @@ prices:
     let filter = Filter::yaml(&format!("{TOKENS}{prices}"));
     let bench = Bench::with(filter, |bootstrap| with_detours(bootstrap, &[detour])).await;
 
-    let length = start.len() + pieces.concat().len();
     let sent = [start.clone(), pieces.concat()].concat();
     let request = Request::post("/scripted/v1/audio/transcriptions")
         .header("x-tenant-id", "ada")
         .header("content-type", "multipart/form-data; boundary=line")
-        .header("content-length", length.to_string());
+        .header("content-length", sent.len().to_string());
     let (request, mut body) = request.body_in_parts();
     let feeding = tokio::spawn(async move {
         assert!(body.send(start).await);
-        // The upstream has the beginning before the client goes on.
         arrived.wait().await;
         for piece in pieces {
             assert!(body.send(piece).await);
@@ -246,10 +245,17 @@ prices:
     feeding.await.unwrap();
     assert_eq!((response.status(), &answered["text"]), (200, &json!("The answer")));
     let heard = upstream.heard()[0].requests[1..].concat();
-    assert!(heard == sent, "{} bytes arrived of {length}", heard.len());
+    assert!(heard == sent, "{} bytes of {} arrived, or others", heard.len(), sent.len());
+    let cost = bench.envoy.wait_for_access_log(1).await[0]["tollgate.cost_usd"].clone();
+    (cost, BUDGET - bench.left("ada").await)
+}
+
+#[tokio::test]
+async fn an_upload_passes_as_it_comes_and_is_priced_by_the_model_in_its_form() {
     // 500 for 2.5, 1500 for 6 and 100 for 10 US dollars per million.
-    assert_eq!(bench.envoy.wait_for_access_log(1).await[0]["tollgate.cost_usd"], "0.01125");
-    assert_eq!(bench.left("ada").await, BUDGET - 2100);
+    let cost = (json!("0.01125"), 2100);
+    assert_eq!(cost_of_upload(1).await, cost, "of a size that is held where bodies are read");
+    assert_eq!(cost_of_upload(64).await, cost, "of several MiB");
 }
 
 #[tokio::test]
