@@ -1,7 +1,7 @@
 //! What LLM APIs look like on the wire.
 //!
 //! In: a method and path, a request body, response bytes in any pieces. Out: which format it is
-//! ([`recognise`]), what the model will read and may write ([`Request`]), what was used ([`Usage`]) and the text
+//! ([`Routes::recognise`]), what the model will read and may write ([`Request`]), what was used ([`Usage`]) and the text
 //! that was streamed. Not here: how many tokens a text is (`tokens`), and anything about limits.
 //!
 //! One file and one row of [`FORMATS`] per API format.
@@ -23,7 +23,7 @@ mod free;
 mod gemini;
 mod image;
 mod members;
-pub mod multipart;
+mod multipart;
 mod number;
 mod ollama;
 mod openai;
@@ -36,6 +36,7 @@ mod sse;
 mod usage;
 
 pub use image::Image;
+pub use multipart::Peek;
 pub use prompt::{Function, Piece, Prompt, Property};
 pub use routes::{Call, Endpoint, Routes};
 use routes::{get, post};
@@ -168,8 +169,6 @@ pub struct Request<'a> {
     /// What the call uses besides the prompt, where that follows from the request by a formula. It stands for what an answer
     /// does not tell; zero for calls that have no output.
     pub known: Option<Usage>,
-    /// Whether the answer is to be streamed.
-    pub stream: bool,
     /// The edit that makes a streamed answer report its usage, where the client has not asked for it.
     pub ask_for_usage: Option<Edit>,
 }

@@ -13,12 +13,11 @@ use crate::api::members::{Members, Text};
 use crate::api::{Piece, Prompt, Request, Unread};
 
 /// The members looked at. A body that names one of them twice is ambiguous.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 9] = [
     "model",
     "messages",
     "system",
     "max_tokens",
-    "stream",
     "tools",
     "tool_choice",
     "output_config",
@@ -56,7 +55,6 @@ pub(in crate::api) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
         // The tools of remote servers and what Anthropic's own tools find are read without being in the request.
         more_input: searches || members.raw("mcp_servers").is_some_and(|servers| servers.len() > "[]".len()),
         max_output: members.whole("max_tokens"),
-        stream: members.is_true("stream"),
         ..Request::default()
     })
 }

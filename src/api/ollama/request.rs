@@ -14,10 +14,10 @@ use crate::api::raw::{as_text, entries, items, string, text};
 use crate::api::schema::FunctionDefinition;
 use crate::api::{Image, Piece, Prompt, Request, Unread, Usage};
 
-const CHAT_NAMES: [&str; 6] = ["model", "messages", "tools", "format", "options", "stream"];
+const CHAT_NAMES: [&str; 5] = ["model", "messages", "tools", "format", "options"];
 
-const GENERATE_NAMES: [&str; 10] =
-    ["model", "prompt", "suffix", "images", "system", "template", "context", "format", "options", "stream"];
+const GENERATE_NAMES: [&str; 9] =
+    ["model", "prompt", "suffix", "images", "system", "template", "context", "format", "options"];
 
 const EMBED_NAMES: [&str; 3] = ["model", "input", "prompt"];
 
@@ -104,7 +104,6 @@ fn generation<'a>(members: &Members<'a>, mut pieces: Vec<Piece<'a>>) -> Result<R
         model: members.text("model")?,
         prompt: Prompt(pieces),
         max_output,
-        stream: members.raw("stream") != Some("false"),
         ..Request::default()
     })
 }

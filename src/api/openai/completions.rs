@@ -43,7 +43,6 @@ fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
         prompt: Prompt(reading.pieces),
         more_input: reading.more,
         max_output: max_output(&members, prompts),
-        stream,
         ask_for_usage: if stream { ask_for_usage(&members, model.as_deref()) } else { None },
         model,
         ..Request::default()

@@ -23,7 +23,7 @@ pub(in crate::api) static FORMAT: Format = Format {
 };
 
 /// The members looked at. A body that names one of them twice is ambiguous.
-const NAMES: [&str; 4] = ["model", "input", "instructions", "stream_format"];
+const NAMES: [&str; 3] = ["model", "input", "instructions"];
 
 /// Sound of `gpt-4o-mini-tts`: OpenAI's pricing page puts a minute at 0.015 USD, which is 1,250 tokens at 12 USD per million.
 const TOKENS_PER_MINUTE: u64 = 1_250;
@@ -45,7 +45,6 @@ fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
         model,
         prompt: Prompt(texts.into_iter().flatten().map(Piece::Text).collect()),
         known: Some(known),
-        stream: members.text("stream_format")?.as_deref() == Some("sse"),
         ..Request::default()
     })
 }

@@ -14,8 +14,8 @@ use crate::api::raw::{as_text, entries, items, text};
 use crate::api::schema::FunctionDefinition;
 use crate::api::{Piece, Prompt, Request, Unread};
 
-const NAMES: [&str; 7] =
-    ["model", "messages", "documents", "tools", "response_format", "max_tokens", "stream"];
+const NAMES: [&str; 6] =
+    ["model", "messages", "documents", "tools", "response_format", "max_tokens"];
 
 /// Reads a body.
 ///
@@ -38,7 +38,6 @@ pub(in crate::api::cohere) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
         model: members.text("model")?,
         prompt: Prompt(pieces),
         max_output: members.whole("max_tokens"),
-        stream: members.is_true("stream"),
         ..Request::default()
     })
 }

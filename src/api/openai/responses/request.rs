@@ -13,7 +13,7 @@ use crate::api::schema::FunctionDefinition;
 use crate::api::{Image, Piece, Prompt, Request, Unread};
 
 /// The members looked at. A body that names one of them twice is ambiguous.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 9] = [
     "model",
     "input",
     "instructions",
@@ -23,7 +23,6 @@ const NAMES: [&str; 10] = [
     "previous_response_id",
     "conversation",
     "prompt",
-    "stream",
 ];
 
 /// Members that stand for what the model reads besides: a stored response, a conversation, a prompt template.
@@ -64,7 +63,6 @@ pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
         prompt: Prompt(reading.pieces),
         more_input: reading.more,
         max_output: members.whole("max_output_tokens"),
-        stream: members.is_true("stream"),
         ..Request::default()
     })
 }
