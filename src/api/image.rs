@@ -20,6 +20,9 @@ pub struct Image {
 const LOOKED_AT: usize = 64 * 1024;
 
 impl Image {
+    /// A picture that is elsewhere.
+    pub(super) const UNSEEN: Self = Self { size: None, low_detail: false };
+
     /// The picture behind `url`; of unknown size unless it is a `data:` URL that holds a PNG, JPEG, GIF or WebP.
     pub(super) fn at(url: &str, detail: Option<&str>) -> Self {
         Self { size: size_in_data_url(url), low_detail: detail == Some("low") }

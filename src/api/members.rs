@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use super::Unread;
 use super::number::Whole;
+use super::raw::{Text, items};
 
 /// The raw values of the members that are there.
 pub(super) struct Members<'a> {
@@ -53,6 +54,11 @@ impl<'a> Members<'a> {
     /// [`Unread::Malformed`] if it is of another type.
     pub(super) fn text(&self, name: &str) -> Result<Option<Cow<'a, str>>, Unread> {
         Ok(self.typed(name)?.map(|Text(text)| text))
+    }
+
+    /// The items of a member that is a list; what is no list is its own only item.
+    pub(super) fn items(&self, name: &str) -> Vec<&'a str> {
+        self.raw(name).map(items).unwrap_or_default()
     }
 
     /// A member that is a count. Nonsense counts as absent, because that is what an upstream makes of it, if it does not refuse
@@ -117,10 +123,6 @@ impl<'de> Visitor<'de> for Outermost<'_> {
         Ok(values)
     }
 }
-
-/// Text borrowed from the body unless it is written with escapes.
-#[derive(Deserialize)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::usage::UsageMember;
 use crate::api::Answer;
-use crate::api::members::Text;
+use crate::api::raw::Text;
 
 /// Reads one document.
 pub(in crate::api) fn read(json: &[u8]) -> Answer<'_> {

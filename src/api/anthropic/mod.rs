@@ -6,7 +6,7 @@
 //! Source: Anthropic's API reference, "Create a Message" and "Streaming messages"; Google's "Request predictions with Claude models".
 
 pub(super) mod answer;
-pub(super) mod blocks;
+mod blocks;
 pub(super) mod request;
 mod tools;
 mod usage;

@@ -8,6 +8,7 @@
 
 mod chat;
 mod embed;
+mod parts;
 mod usage;
 
 use super::{Dialect, Format, post};

@@ -7,11 +7,9 @@
 
 use std::borrow::Cow;
 
-use crate::api::raw::{as_text, decoded_len, entries, items, string, text};
+use crate::api::media::{SOUND_ELSEWHERE, decoded_len, is_raw_sound};
+use crate::api::raw::{as_text, entries, items, string, text};
 use crate::api::{Image, Piece, Unread};
-
-/// What a file of sound is taken to be that is not in the request: a minute of MP3 at 128 kbit/s.
-const UNKNOWN_SOUND: u64 = 960_000;
 
 /// What has been read of a request's contents.
 #[derive(Default)]
@@ -125,7 +123,7 @@ impl<'a> Contents<'a> {
             kind => {
                 self.more_input = true;
                 match kind {
-                    Kind::Audio { .. } => Piece::Audio { bytes: UNKNOWN_SOUND, raw: false },
+                    Kind::Audio { .. } => SOUND_ELSEWHERE,
                     Kind::Video => Piece::Video { bytes: None },
                     Kind::Text | Kind::File | Kind::Image => Piece::File { bytes: None },
                 }
@@ -187,7 +185,7 @@ impl Kind {
             Some(("image", _)) => Self::Image,
             Some(("audio", kind)) => {
                 let kind = kind.split(';').next().unwrap_or_default().trim_end();
-                Self::Audio { raw: matches!(kind, "wav" | "x-wav" | "wave" | "pcm" | "l16") }
+                Self::Audio { raw: is_raw_sound(kind) }
             }
             Some(("video", _)) => Self::Video,
             Some(("text", _)) => Self::Text,

@@ -6,7 +6,7 @@ const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAUAAAADwCAYAAAA=";
 const PICTURE: Piece<'static> = Piece::Image(Image { size: Some((320, 240)), low_detail: false });
 
 fn text(text: &str) -> Piece<'_> {
-    Piece::Text(Cow::Borrowed(text))
+    Piece::Text(text.into())
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
             1
         }
     };
-    reading.texts(members.text("suffix")?);
+    reading.texts(members.typed("suffix")?);
     let stream = members.is_true("stream");
     let model = members.text("model")?;
     Ok(Request {

@@ -6,10 +6,7 @@
 //!
 //! Source: OpenAI's API reference, "Create image", "Create image edit", "Create image variation"; its guide "Image generation", "Cost and latency".
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use super::usage::UsageMember;
+use super::usage::{UsageMember, answer_with};
 use crate::api::members::Members;
 use crate::api::{Answer, Body, Format, Image, Piece, Prompt, Request, Unread, Usage, post};
 
@@ -119,9 +116,8 @@ fn pixels(size: &str) -> Option<u64> {
 
 fn guess(bytes: u64) -> Request<'static> {
     let pictures = bytes.div_ceil(UPLOADED_PICTURE).clamp(1, MOST_UPLOADED);
-    let unseen = || Piece::Image(Image { size: None, low_detail: false });
     Request {
-        prompt: Prompt((0..pictures).map(|_| unseen()).collect()),
+        prompt: Prompt((0..pictures).map(|_| Piece::Image(Image::UNSEEN)).collect()),
         known: Some(Usage { output: picture(None, None, None), ..Usage::default() }),
         ..Request::default()
     }
@@ -129,16 +125,7 @@ fn guess(bytes: u64) -> Request<'static> {
 
 /// Reads an answer, or one event of it: `image_generation.completed` and `image_edit.completed` tell usage.
 fn answer(json: &[u8]) -> Answer<'_> {
-    #[derive(Deserialize)]
-    struct Pictures<'a> {
-        #[serde(borrow)]
-        usage: Option<&'a RawValue>,
-    }
-    let mut answer = Answer::default();
-    if let Ok(pictures) = serde_json::from_slice::<Pictures<'_>>(json) {
-        answer.tell(pictures.usage, UsageMember::told);
-    }
-    answer
+    answer_with(json, UsageMember::told)
 }
 
 #[cfg(test)]

@@ -5,10 +5,7 @@
 //!
 //! Source: OpenAI's API reference, "Create speech" and `speech.audio.done`.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use super::usage::UsageMember;
+use super::usage::answer_with;
 use crate::api::members::Members;
 use crate::api::{Answer, Format, Piece, Prompt, Request, Told, Unread, Usage, post};
 
@@ -63,16 +60,7 @@ fn spoken(text: &str) -> u64 {
 }
 
 fn answer(json: &[u8]) -> Answer<'_> {
-    #[derive(Deserialize)]
-    struct Event<'a> {
-        #[serde(borrow)]
-        usage: Option<&'a RawValue>,
-    }
-    let mut answer = Answer::default();
-    if let Ok(event) = serde_json::from_slice::<Event<'_>>(json) {
-        answer.tell(event.usage, |usage: UsageMember| usage.told().map(as_sound));
-    }
-    answer
+    answer_with(json, |usage| usage.told().map(as_sound))
 }
 
 /// All that such a model writes is sound.

@@ -8,9 +8,10 @@
 //! Transcription"), which its `prompt_tokens` do not contain.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use crate::api::Told;
 use crate::api::number::{Whole, parts};
+use crate::api::{Answer, Told};
 
 /// Sound that is told in seconds, in tokens: as many as OpenAI's models make of it (Realtime guide, "Managing costs"), so that a price per
 /// minute is a price of 600 tokens.
@@ -88,6 +89,20 @@ impl UsageMember {
         }
         Some(told)
     }
+}
+
+/// Reads an answer, or one event of it, of which nothing but `usage` is looked at, as `told` says.
+pub(super) fn answer_with(json: &[u8], told: fn(UsageMember) -> Option<Told>) -> Answer<'_> {
+    #[derive(Deserialize)]
+    struct Document<'a> {
+        #[serde(borrow)]
+        usage: Option<&'a RawValue>,
+    }
+    let mut answer = Answer::default();
+    if let Ok(document) = serde_json::from_slice::<Document<'_>>(json) {
+        answer.tell(document.usage, told);
+    }
+    answer
 }
 
 /// The first that is there.

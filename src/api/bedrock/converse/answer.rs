@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::usage::UsageMember;
 use crate::api::Answer;
-use crate::api::members::Text;
+use crate::api::raw::{Text, as_text};
 
 /// Reads one document.
 pub(in crate::api::bedrock) fn read(json: &[u8]) -> Answer<'_> {
@@ -126,13 +126,8 @@ impl<'a> Written<'a> {
         let (name, input) = self.tool_use.map_or((None, None), |call| (call.name, call.input));
         let texts = reasoning.into_iter().flatten().flatten().chain(self.text);
         let texts = texts.chain(cited.filter_map(|it| it.text)).chain(name).map(|Text(text)| text);
-        texts.chain(input.map(|raw| unquoted(raw.get()))).collect()
+        texts.chain(input.map(RawValue::get).map(as_text)).collect()
     }
-}
-
-/// A string's text; any other value as it is written.
-fn unquoted(raw: &str) -> Cow<'_, str> {
-    serde_json::from_str::<Text<'_>>(raw).map_or(Cow::Borrowed(raw), |Text(text)| text)
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 use serde::Deserialize;
 
 use crate::api::Told;
-use crate::api::members::Text;
 use crate::api::number::{Whole, parts};
+use crate::api::raw::Text;
 
 /// The member `usage`.
 #[derive(Default, Deserialize)]

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::bedrock::converse;
-use crate::api::members::Text;
 use crate::api::number::Whole;
+use crate::api::raw::Text;
 use crate::api::{Answer, Told, anthropic, openai};
 
 /// The members of all forms.

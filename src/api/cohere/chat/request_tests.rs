@@ -8,7 +8,7 @@ fn pieces(body: &str) -> Vec<Piece<'_>> {
 }
 
 fn text(text: &str) -> Piece<'_> {
-    Piece::Text(Cow::Borrowed(text))
+    Piece::Text(text.into())
 }
 
 const PICTURE: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAUAAAADwCAYAAAA=";

@@ -8,6 +8,7 @@
 //! API reference, "Agents Completion".
 
 mod answer;
+mod calls;
 mod request;
 
 pub(super) use answer::{ANSWER_MEMBERS, read as read_answer};
