@@ -70,3 +70,7 @@ fn answer(json: &[u8]) -> Answer<'_> {
     answer.tell(embedded.meta, UsageMember::told);
     answer
 }
+
+#[cfg(test)]
+#[path = "embed_tests.rs"]
+mod tests;

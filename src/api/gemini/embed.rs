@@ -26,7 +26,7 @@ pub(in crate::api) static FORMAT: Format = Format {
         post(":embedcontent"),
         post(":batchembedcontents"),
     ],
-    read: read,
+    read,
     answer_members: &["usageMetadata"],
     answer,
     ..Format::DEFAULT
@@ -76,3 +76,7 @@ fn answer(json: &[u8]) -> Answer<'_> {
     answer.tell(embedded.usage_metadata, |usage: UsageMetadata<'_>| usage.told(false));
     answer
 }
+
+#[cfg(test)]
+#[path = "embed_tests.rs"]
+mod tests;
