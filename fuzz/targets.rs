@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
+use tollgate::api::Peek;
 use tollgate::api::answer::Reader;
-use tollgate::api::multipart::Peek;
 use tollgate::api::{FORMATS, Format, Routes};
 use tollgate::coding::{Decoder, Encoding, Fault};
 use tollgate::identity::Head;
@@ -48,7 +48,7 @@ pub(crate) fn request(input: &[u8]) {
     if let Some(edit) = &request.ask_for_usage {
         let edited = edit.apply(body);
         let again = (format.read)(&edited).expect("an edited body can be read as before");
-        assert!(again.stream && again.ask_for_usage.is_none(), "usage is asked for once");
+        assert!(again.ask_for_usage.is_none(), "usage is asked for once");
         assert_eq!(edited.len(), body.len() - edit.range.len() + edit.text.len());
     }
 }

@@ -1,7 +1,7 @@
 //! The top-level members of a request that decide what it costs, as raw JSON with their places.
 //!
-//! In: a body. Out: [`Members`]. Not here: what the members mean. Reading the outermost object by hand gives two
-//! things that a derived reader cannot: the place of each value, for edits, and a clear answer to members
+//! In: a body. Out: [`Members`]. Not here: what the members mean. Reading the outermost object by hand gives
+//! two things that a derived reader cannot: the place of each value, for edits, and a clear answer to members
 //! named twice.
 
 use core::fmt;
@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use super::Unread;
 use super::number::Whole;
+use super::raw::{Text, items};
 
 /// The raw values of the members that are there.
 pub(super) struct Members<'a> {
@@ -55,8 +56,13 @@ impl<'a> Members<'a> {
         Ok(self.typed(name)?.map(|Text(text)| text))
     }
 
-    /// A member that is a count. Nonsense counts as absent, because that is what an upstream makes of it, if it does not refuse
-    /// the call.
+    /// The items of a member that is a list; what is no list is its own only item.
+    pub(super) fn items(&self, name: &str) -> Vec<&'a str> {
+        self.raw(name).map(items).unwrap_or_default()
+    }
+
+    /// A member that is a count. Nonsense counts as absent, because that is what an upstream makes of it, if
+    /// it does not refuse the call.
     pub(super) fn whole(&self, name: &str) -> Option<u64> {
         serde_json::from_str::<Whole>(self.raw(name)?).ok()?.count()
     }
@@ -117,10 +123,6 @@ impl<'de> Visitor<'de> for Outermost<'_> {
         Ok(values)
     }
 }
-
-/// Text borrowed from the body unless it is written with escapes.
-#[derive(Deserialize)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {

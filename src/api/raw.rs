@@ -1,10 +1,11 @@
-//! JSON values that are taken apart one level at a time, so that a member of an odd type, an unknown one or one named twice costs
-//! no more than itself, and what nobody reads is never built.
+//! JSON values that are taken apart one level at a time, so that a member of an odd type, an unknown one or
+//! one named twice costs no more than itself, and what nobody reads is never built.
 //!
-//! In: raw JSON. Out: its items, members or text, raw again. Not here: what they mean, and the outermost object of a request, whose
-//! members named twice matter ([`Members`](super::members::Members)).
+//! In: raw JSON. Out: its items, members or text, raw again. Not here: what they mean, and the outermost
+//! object of a request, whose members named twice matter ([`Members`](super::members::Members)).
 
 use core::fmt;
+use core::marker::PhantomData;
 use std::borrow::Cow;
 
 use serde::Deserialize;
@@ -12,9 +13,9 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Piece;
-use super::members::Text;
 
-/// The items of a list. What is no list is its own only item, as the readers of Google's and others' servers take it; `null` has none.
+/// The items of a list. What is no list is its own only item, as the readers of Google's and others' servers
+/// take it; `null` has none.
 pub(super) fn items(raw: &str) -> Vec<&str> {
     match serde_json::from_str::<Vec<&RawValue>>(raw) {
         Ok(items) => items.into_iter().map(RawValue::get).collect(),
@@ -23,9 +24,13 @@ pub(super) fn items(raw: &str) -> Vec<&str> {
     }
 }
 
-/// The members of an object in the order in which they are written, those that are `null` left out; none if it is no object.
+/// The members of an object in the order in which they are written, those that are `null` left out; none if
+/// it is no object.
 pub(super) fn entries(raw: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
-    serde_json::from_str(raw).ok().map(|Entries(entries)| entries)
+    let InOrder(members) = serde_json::from_str::<InOrder<'_, &RawValue>>(raw).ok()?;
+    let there =
+        members.into_iter().map(|(name, value)| (name, value.get())).filter(|(_, raw)| *raw != "null");
+    Some(there.collect())
 }
 
 /// The text of a string; none of any other value.
@@ -43,36 +48,57 @@ pub(super) fn text(raw: &str) -> Piece<'_> {
     Piece::Text(as_text(raw))
 }
 
-/// How many bytes are behind so much base64.
-pub(super) const fn decoded_len(base64: &str) -> u64 {
-    (base64.len() as u64 / 4).saturating_mul(3)
+/// A value as the text it is written as.
+pub(super) const fn written(raw: &str) -> Piece<'_> {
+    Piece::Text(Cow::Borrowed(raw))
 }
 
-struct Entries<'a>(Vec<(Cow<'a, str>, &'a str)>);
+/// Text borrowed from the body unless it is written with escapes; unlike a `Cow`, in an `Option` or a list,
+/// too.
+#[derive(Deserialize)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Entries<'de> {
+impl Text<'_> {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a> From<Text<'a>> for Piece<'a> {
+    fn from(Text(text): Text<'a>) -> Self {
+        Self::Text(text)
+    }
+}
+
+/// All members of an object, in the order in which they are written.
+pub(super) struct InOrder<'a, V>(pub(super) Vec<(Cow<'a, str>, V)>);
+
+impl<V> Default for InOrder<'_, V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+impl<'de: 'a, 'a, V: Deserialize<'de>> Deserialize<'de> for InOrder<'a, V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
+        struct Object<V>(PhantomData<V>);
 
-        impl<'de> Visitor<'de> for Object {
-            type Value = Entries<'de>;
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for Object<V> {
+            type Value = InOrder<'de, V>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some((Text(name), value)) = members.next_entry::<_, &RawValue>()? {
-                    if value.get() != "null" {
-                        entries.push((name, value.get()));
-                    }
+                let mut found = Vec::new();
+                while let Some((Text(name), value)) = members.next_entry()? {
+                    found.push((name, value));
                 }
-                Ok(Entries(entries))
+                Ok(InOrder(found))
             }
         }
 
-        deserializer.deserialize_map(Object)
+        deserializer.deserialize_map(Object(PhantomData))
     }
 }
 

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::members::Text;
+use super::raw::{InOrder, Text, as_text};
 use super::{Function, Property};
 
 #[derive(Deserialize)]
@@ -17,7 +17,7 @@ pub(super) struct FunctionDefinition<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
     #[serde(borrow)]
-    description: Option<Cow<'a, str>>,
+    description: Option<Text<'a>>,
     #[serde(borrow)]
     parameters: Option<Schema<'a>>,
 }
@@ -28,7 +28,11 @@ impl<'a> From<FunctionDefinition<'a>> for Function<'a> {
         if let Some(parameters) = definition.parameters {
             parameters.push_members_to(&mut properties);
         }
-        Self { name: definition.name, description: definition.description.unwrap_or_default(), properties }
+        Self {
+            name: definition.name,
+            description: definition.description.map(|Text(text)| text).unwrap_or_default(),
+            properties,
+        }
     }
 }
 
@@ -39,18 +43,18 @@ struct Schema<'a> {
     #[serde(borrow, rename = "type")]
     kind: Option<&'a RawValue>,
     #[serde(borrow)]
-    description: Option<Cow<'a, str>>,
+    description: Option<Text<'a>>,
     #[serde(borrow, rename = "enum")]
     choices: Option<Vec<&'a RawValue>>,
-    #[serde(borrow, deserialize_with = "in_order")]
-    properties: Vec<(Cow<'a, str>, Self)>,
+    #[serde(borrow)]
+    properties: InOrder<'a, Self>,
     #[serde(borrow)]
     items: Option<Box<Self>>,
 }
 
 impl<'a> Schema<'a> {
     fn push_members_to(self, properties: &mut Vec<Property<'a>>) {
-        for (name, schema) in self.properties {
+        for (name, schema) in self.properties.0 {
             schema.push_to(name, properties);
         }
         if let Some(items) = self.items {
@@ -59,42 +63,13 @@ impl<'a> Schema<'a> {
     }
 
     fn push_to(mut self, name: Cow<'a, str>, properties: &mut Vec<Property<'a>>) {
+        let choices = self.choices.take().unwrap_or_default();
         properties.push(Property {
             name,
-            kind: self.kind.map(unquoted).unwrap_or_default(),
-            description: self.description.take().unwrap_or_default(),
-            choices: self.choices.take().unwrap_or_default().into_iter().map(unquoted).collect(),
+            kind: self.kind.map(RawValue::get).map(as_text).unwrap_or_default(),
+            description: self.description.take().map(|Text(text)| text).unwrap_or_default(),
+            choices: choices.into_iter().map(RawValue::get).map(as_text).collect(),
         });
         self.push_members_to(properties);
     }
-}
-
-/// A string's text; any other value as it is written.
-fn unquoted(raw: &RawValue) -> Cow<'_, str> {
-    serde_json::from_str::<Text<'_>>(raw.get()).map_or_else(|_| Cow::Borrowed(raw.get()), |Text(text)| text)
-}
-
-/// An object's members in the order they are written in.
-fn in_order<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<(Cow<'de, str>, Schema<'de>)>, D::Error> {
-    struct InOrder;
-
-    impl<'de> serde::de::Visitor<'de> for InOrder {
-        type Value = Vec<(Cow<'de, str>, Schema<'de>)>;
-
-        fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-            f.write_str("an object of schemas")
-        }
-
-        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-            let mut found = Vec::new();
-            while let Some((Text(name), schema)) = members.next_entry()? {
-                found.push((name, schema));
-            }
-            Ok(found)
-        }
-    }
-
-    deserializer.deserialize_map(InOrder)
 }

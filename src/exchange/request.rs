@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::response::Sent;
 use super::{Effects, Fact, HeaderEdit, Means, Next, State};
-use crate::api::multipart::Peek;
+use crate::api::Peek;
 use crate::api::{Body, Call, Piece, Prompt, Request, Unread, Usage};
 use crate::coding::{self, Encoding, Failure};
 use crate::identity::{Caller, Head};

@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use super::{Effects, HeaderEdit, Means, State};
 use crate::api::Format;
+use crate::api::Peek;
 use crate::api::answer::Reader;
-use crate::api::multipart::Peek;
 use crate::identity::Head;
 use crate::limits::{Estimate, Granted, Reservation, Standing};
 use crate::reply;

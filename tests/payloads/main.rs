@@ -61,7 +61,6 @@ fn counted(case: &Case) -> Value {
         "max_output": request.max_output,
         "known": request.known.as_ref().map(shown),
         "more_input": request.more_input,
-        "stream": request.stream,
         "usage_must_be_asked_for": request.ask_for_usage.is_some(),
     })
 }

@@ -1,7 +1,8 @@
 //! A message or one event of its stream: usage and text.
 //!
-//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, gives an empty answer. Not here: citations, signatures
-//! and what Anthropic's own tools found, none of which the model has written.
+//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, gives an empty
+//! answer. Not here: citations, signatures and what Anthropic's own tools found, none of which the model has
+//! written.
 //!
 //! Source: Anthropic's API reference, "Create a Message"; guide "Streaming messages".
 
@@ -12,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::usage::UsageMember;
 use crate::api::Answer;
-use crate::api::members::Text;
+use crate::api::raw::Text;
 
 /// Reads one document.
 pub(in crate::api) fn read(json: &[u8]) -> Answer<'_> {

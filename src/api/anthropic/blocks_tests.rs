@@ -1,8 +1,10 @@
 use super::*;
+use crate::api::Unread;
+use crate::api::blocks::push_content;
 
 fn pieces(content: &str) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
-    push_content(content, &mut pieces).unwrap();
+    push_content::<Block<'_>>(content, &mut pieces).unwrap();
     pieces
 }
 
@@ -115,6 +117,6 @@ fn blocks_too_deep_in_blocks_are_read_as_text() {
 #[test]
 fn content_of_another_type_is_malformed() {
     for content in ["7", "null", "true"] {
-        assert_eq!(push_content(content, &mut Vec::new()), Err(Unread::Malformed), "{content}");
+        assert_eq!(push_content::<Block<'_>>(content, &mut Vec::new()), Err(Unread::Malformed), "{content}");
     }
 }

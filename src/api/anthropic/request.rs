@@ -2,23 +2,25 @@
 //!
 //! In: a body. Out: [`Request`]. Not here: the blocks of a message (`blocks`), and the tokens of anything.
 //!
-//! Source: Anthropic's API reference, "Create a Message". `thinking.budget_tokens` is no bound of its own: it is part of `max_tokens` (guide
-//! "Extended thinking").
+//! Source: Anthropic's API reference, "Create a Message". `thinking.budget_tokens` is no bound of its own: it
+//! is part of `max_tokens` (guide "Extended thinking").
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{blocks, tools};
-use crate::api::members::{Members, Text};
-use crate::api::{Piece, Prompt, Request, Unread};
+use super::blocks::Block;
+use super::tools;
+use crate::api::blocks::{Message, push_content};
+use crate::api::members::Members;
+use crate::api::raw::written;
+use crate::api::{Prompt, Request, Unread};
 
 /// The members looked at. A body that names one of them twice is ambiguous.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 9] = [
     "model",
     "messages",
     "system",
     "max_tokens",
-    "stream",
     "tools",
     "tool_choice",
     "output_config",
@@ -35,38 +37,24 @@ pub(in crate::api) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     let model = members.text("model")?;
     let mut pieces = Vec::new();
     if let Some(system) = members.raw("system") {
-        blocks::push_content(system, &mut pieces)?;
+        push_content::<Block<'_>>(system, &mut pieces)?;
     }
-    for Message { role: Text(role), content } in
-        members.typed::<Vec<Message<'_>>>("messages")?.ok_or(Unread::Malformed)?
-    {
-        pieces.push(Piece::Message);
-        pieces.push(Piece::Text(role));
-        if let Some(content) = content {
-            blocks::push_content(content.get(), &mut pieces)?;
-        }
+    for message in members.typed::<Vec<Message<'_>>>("messages")?.ok_or(Unread::Malformed)? {
+        message.push_to::<Block<'_>>(&mut pieces)?;
     }
     let tools = members.typed::<Vec<&RawValue>>("tools")?.unwrap_or_default();
     let choice = members.raw("tool_choice");
     let searches = tools::push(&tools, choice, model.as_deref().unwrap_or_default(), &mut pieces);
-    pieces.extend(schema(&members).map(|schema| Piece::Text(schema.into())));
+    pieces.extend(schema(&members).map(written));
     Ok(Request {
         model,
         prompt: Prompt(pieces),
-        // The tools of remote servers and what Anthropic's own tools find are read without being in the request.
+        // The tools of remote servers and what Anthropic's own tools find are read without being in the
+        // request.
         more_input: searches || members.raw("mcp_servers").is_some_and(|servers| servers.len() > "[]".len()),
         max_output: members.whole("max_tokens"),
-        stream: members.is_true("stream"),
         ..Request::default()
     })
-}
-
-#[derive(Deserialize)]
-struct Message<'a> {
-    #[serde(borrow)]
-    role: Text<'a>,
-    #[serde(borrow)]
-    content: Option<&'a RawValue>,
 }
 
 /// The schema of a structured answer, which the model is shown; `output_format` is its older name.

@@ -1,16 +1,29 @@
 //! Cohere embeddings: `POST …/v2/embed`, and `/v1/embed`, whose texts are the same.
 //!
-//! In: a body, an answer. Out: [`Request`] whose output is known to be nothing, [`Answer`]. Not here: the tokens of it.
+//! In: a body, an answer. Out: [`Request`] whose output is known to be nothing, [`Answer`]. Not here: the
+//! tokens of it.
 //!
 //! Source: Cohere's API reference, "Embed API (v2)".
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::parts::{push_image_url, push_part};
 use super::usage::UsageMember;
 use crate::api::members::Members;
-use crate::api::raw::{entries, items, string, text};
-use crate::api::{Answer, Image, Piece, Prompt, Request, Unread, Usage};
+use crate::api::raw::{entries, items, text};
+use crate::api::{Answer, Dialect, Format, Piece, Prompt, Request, Unread, Usage, post};
+
+/// The row of [`FORMATS`](crate::api::FORMATS).
+pub(in crate::api) static FORMAT: Format = Format {
+    name: "cohere_embed",
+    dialect: Dialect::Cohere,
+    endpoints: &[post("/v2/embed"), post("/v1/embed")],
+    read,
+    answer_members: &["meta"],
+    answer,
+    ..Format::DEFAULT
+};
 
 const NAMES: [&str; 4] = ["model", "texts", "images", "inputs"];
 
@@ -18,12 +31,11 @@ const NAMES: [&str; 4] = ["model", "texts", "images", "inputs"];
 ///
 /// # Errors
 /// [`Unread`] if there is nothing in it to embed.
-pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     let members = Members::read(body, &NAMES)?;
-    let list = |name: &str| items(members.raw(name).unwrap_or("null"));
-    let mut pieces: Vec<Piece<'_>> = list("texts").into_iter().map(text).collect();
-    list("images").into_iter().for_each(|image| push_image_url(image, &mut pieces));
-    list("inputs").into_iter().for_each(|input| push_input(input, &mut pieces));
+    let mut pieces: Vec<Piece<'_>> = members.items("texts").into_iter().map(text).collect();
+    members.items("images").into_iter().for_each(|image| push_image_url(image, &mut pieces));
+    members.items("inputs").into_iter().for_each(|input| push_input(input, &mut pieces));
     if pieces.is_empty() && NAMES.iter().all(|name| *name == "model" || members.raw(name).is_none()) {
         return Err(Unread::Malformed);
     }
@@ -42,28 +54,12 @@ fn push_input<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
             pieces.extend([Piece::Text(name), text(value)]);
             continue;
         }
-        for (name, value) in items(value).into_iter().filter_map(entries).flatten() {
-            match &*name {
-                "type" => {}
-                "text" => pieces.push(text(value)),
-                "image_url" => push_image_url(value, pieces),
-                _ => pieces.extend([Piece::Text(name), text(value)]),
-            }
-        }
+        items(value).into_iter().for_each(|part| push_part(part, pieces));
     }
 }
 
-/// A picture by its URL, or by an object with `url` and the detail to look at it in.
-pub(super) fn push_image_url(raw: &str, pieces: &mut Vec<Piece<'_>>) {
-    let members = entries(raw).unwrap_or_default();
-    let named =
-        |wanted: &str| members.iter().find(|(name, _)| name == wanted).and_then(|(_, value)| string(value));
-    let url = named("url").or_else(|| string(raw)).unwrap_or_default();
-    pieces.push(Piece::Image(Image::at(&url, named("detail").as_deref())));
-}
-
 /// Reads an answer.
-pub(super) fn answer(json: &[u8]) -> Answer<'_> {
+fn answer(json: &[u8]) -> Answer<'_> {
     #[derive(Deserialize)]
     struct Embedded<'a> {
         #[serde(borrow)]
@@ -74,3 +70,7 @@ pub(super) fn answer(json: &[u8]) -> Answer<'_> {
     answer.tell(embedded.meta, UsageMember::told);
     answer
 }
+
+#[cfg(test)]
+#[path = "embed_tests.rs"]
+mod tests;

@@ -2,16 +2,15 @@
 //!
 //! In: raw JSON. Out: [`Piece`]s. Not here: the members around the contents (`request`).
 //!
-//! Source: Google's "Gemini API reference", "Content", "Part"; the guide "Understand and count tokens", by whose examples a turn's role
-//! costs nothing beyond its frame. A member that is not known is counted as the text it is written as.
+//! Source: Google's "Gemini API reference", "Content", "Part"; the guide "Understand and count tokens", by
+//! whose examples a turn's role costs nothing beyond its frame. A member that is not known is counted as the
+//! text it is written as.
 
 use std::borrow::Cow;
 
-use crate::api::raw::{as_text, decoded_len, entries, items, string, text};
+use crate::api::media::{SOUND_ELSEWHERE, decoded_len, is_raw_sound};
+use crate::api::raw::{as_text, entries, items, string, text};
 use crate::api::{Image, Piece, Unread};
-
-/// What a file of sound is taken to be that is not in the request: a minute of MP3 at 128 kbit/s.
-const UNKNOWN_SOUND: u64 = 960_000;
 
 /// What has been read of a request's contents.
 #[derive(Default)]
@@ -78,7 +77,8 @@ impl<'a> Contents<'a> {
         }
     }
 
-    /// The members of a call, a response or code: all but its id, and in them the media that a response can carry.
+    /// The members of a call, a response or code: all but its id, and in them the media that a response can
+    /// carry.
     fn push_members(&mut self, raw: &'a str) {
         let Some(members) = entries(raw) else {
             self.pieces.push(text(raw));
@@ -125,7 +125,7 @@ impl<'a> Contents<'a> {
             kind => {
                 self.more_input = true;
                 match kind {
-                    Kind::Audio { .. } => Piece::Audio { bytes: UNKNOWN_SOUND, raw: false },
+                    Kind::Audio { .. } => SOUND_ELSEWHERE,
                     Kind::Video => Piece::Video { bytes: None },
                     Kind::Text | Kind::File | Kind::Image => Piece::File { bytes: None },
                 }
@@ -187,7 +187,7 @@ impl Kind {
             Some(("image", _)) => Self::Image,
             Some(("audio", kind)) => {
                 let kind = kind.split(';').next().unwrap_or_default().trim_end();
-                Self::Audio { raw: matches!(kind, "wav" | "x-wav" | "wave" | "pcm" | "l16") }
+                Self::Audio { raw: is_raw_sound(kind) }
             }
             Some(("video", _)) => Self::Video,
             Some(("text", _)) => Self::Text,

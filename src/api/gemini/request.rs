@@ -1,17 +1,18 @@
 //! A request for content: what the model will read and what it may write.
 //!
-//! In: a body. Out: [`Request`]. Not here: the parts of contents (`content`), the tokens of anything, and whether the answer streams,
-//! which only the path says.
+//! In: a body. Out: [`Request`]. Not here: the parts of contents (`content`), the tokens of anything, and
+//! whether the answer streams, which only the path says.
 //!
-//! Source: Google's "Gemini API reference", "Generating content", `GenerateContentRequest` and `GenerationConfig`; the guide "Thinking": thoughts
-//! count towards `maxOutputTokens`, so the thinking budget sets no bound of its own.
+//! Source: Google's "Gemini API reference", "Generating content", `GenerateContentRequest` and
+//! `GenerationConfig`; the guide "Thinking": thoughts count towards `maxOutputTokens`, so the thinking budget
+//! sets no bound of its own.
 
 use std::borrow::Cow;
 
 use super::content::{Contents, is_low_resolution};
 use super::either;
 use crate::api::members::Members;
-use crate::api::raw::{as_text, entries, items, text};
+use crate::api::raw::{entries, items, text, written};
 use crate::api::schema::FunctionDefinition;
 use crate::api::{Piece, Prompt, Request, Unread};
 
@@ -55,10 +56,10 @@ pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
         contents.push_all(system)?;
     }
     contents.push_all(members.raw("contents").ok_or(Unread::Malformed)?)?;
-    for tool in items(members.raw("tools").unwrap_or("null")) {
+    for tool in members.items("tools") {
         push_tool(tool, &mut contents.pieces);
     }
-    contents.pieces.extend(generation.schemas.into_iter().map(|schema| Piece::Text(Cow::Borrowed(schema))));
+    contents.pieces.extend(generation.schemas.into_iter().map(written));
     let cached = either(&members, "cachedContent", "cached_content")?;
     Ok(Request {
         model: members.text("model")?.map(last_segment),
@@ -109,7 +110,8 @@ impl<'a> Generation<'a> {
     }
 }
 
-/// One entry of `tools`: functions, or tools of Google's own, which are counted as the text they are written as.
+/// One entry of `tools`: functions, or tools of Google's own, which are counted as the text they are written
+/// as.
 fn push_tool<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     let Some(members) = entries(raw) else {
         pieces.push(text(raw));
@@ -134,7 +136,7 @@ fn push_function<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     // Schemas in the other form, and of what the function gives back.
     let known = ["name", "description", "parameters", "behavior"];
     let further = members.into_iter().filter(|(name, _)| !known.contains(&&**name));
-    pieces.extend(further.map(|(_, value)| Piece::Text(as_text(value))));
+    pieces.extend(further.map(|(_, value)| text(value)));
 }
 
 #[cfg(test)]

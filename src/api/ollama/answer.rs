@@ -1,9 +1,11 @@
 //! A line of an answer, or a whole one: usage and text.
 //!
 //! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, tells nothing.
+//! Not here: the framing of lines (`answer`).
 //!
-//! Source: Ollama's API reference, "Response". `prompt_eval_count` is left out where the whole prompt was still in memory, which does not mean
-//! that it was empty: then the count before the call stands. Thinking is part of `eval_count`.
+//! Source: Ollama's API reference, "Response". `prompt_eval_count` is left out where the whole prompt was
+//! still in memory, which does not mean that it was empty: then the count before the call stands. Thinking is
+//! part of `eval_count`.
 
 use std::borrow::Cow;
 
@@ -11,8 +13,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::number::Whole;
-use crate::api::raw::{as_text, entries, items};
-use crate::api::{Answer, Told};
+use crate::api::raw::{as_text, entries};
+use crate::api::{Answer, Told, tools};
 
 /// The members that are looked at.
 pub(super) const MEMBERS: &[&str] =
@@ -66,14 +68,7 @@ fn push_message<'a>(message: Option<&'a RawValue>, texts: &mut Vec<Cow<'a, str>>
     for (name, value) in message.and_then(|message| entries(message.get())).unwrap_or_default() {
         match &*name {
             "content" | "thinking" => texts.push(as_text(value)),
-            "tool_calls" => {
-                for (name, function) in items(value).into_iter().filter_map(entries).flatten() {
-                    let members = entries(function).filter(|_| name == "function").unwrap_or_default();
-                    let written =
-                        members.into_iter().filter(|(name, _)| matches!(&**name, "name" | "arguments"));
-                    texts.extend(written.map(|(_, value)| as_text(value)));
-                }
-            }
+            "tool_calls" => tools::push_written(value, texts),
             _ => {}
         }
     }

@@ -1,23 +1,19 @@
 //! Ollama's requests: what the model will read and what it may write.
 //!
-//! In: a body. Out: [`Request`]. Not here: the tokens of it, and the template that a model's own file puts around a prompt.
+//! In: a body. Out: [`Request`]. Not here: the tokens of it, and the template that a model's own file puts
+//! around a prompt.
 //!
-//! Source: Ollama's API reference, "Generate a chat completion", "Generate a completion", "Generate Embeddings"; its model file
-//! reference, `num_predict`: -1 and -2 are no bound.
-
-use std::borrow::Cow;
-
-use serde::Deserialize;
+//! Source: Ollama's API reference, "Generate a chat completion", "Generate a completion", "Generate
+//! Embeddings"; its model file reference, `num_predict`: -1 and -2 are no bound.
 
 use crate::api::members::Members;
-use crate::api::raw::{as_text, entries, items, string, text};
-use crate::api::schema::FunctionDefinition;
-use crate::api::{Image, Piece, Prompt, Request, Unread, Usage};
+use crate::api::raw::{entries, items, string, text, written};
+use crate::api::{Image, Piece, Prompt, Request, Unread, Usage, tools};
 
-const CHAT_NAMES: [&str; 6] = ["model", "messages", "tools", "format", "options", "stream"];
+const CHAT_NAMES: [&str; 5] = ["model", "messages", "tools", "format", "options"];
 
-const GENERATE_NAMES: [&str; 10] =
-    ["model", "prompt", "suffix", "images", "system", "template", "context", "format", "options", "stream"];
+const GENERATE_NAMES: [&str; 9] =
+    ["model", "prompt", "suffix", "images", "system", "template", "context", "format", "options"];
 
 const EMBED_NAMES: [&str; 3] = ["model", "input", "prompt"];
 
@@ -30,10 +26,10 @@ const OPTION_NAMES: [&str; 1] = ["num_predict"];
 pub(super) fn chat(body: &[u8]) -> Result<Request<'_>, Unread> {
     let members = read(body, &CHAT_NAMES)?;
     let mut pieces = Vec::new();
-    for message in items(members.raw("messages").unwrap_or("null")) {
+    for message in members.items("messages") {
         push_message(message, &mut pieces)?;
     }
-    pieces.extend(items(members.raw("tools").unwrap_or("null")).into_iter().map(tool_piece));
+    pieces.extend(members.items("tools").into_iter().map(tools::definition));
     generation(&members, pieces)
 }
 
@@ -48,7 +44,7 @@ pub(super) fn generate(body: &[u8]) -> Result<Request<'_>, Unread> {
         ["system", "template", "prompt", "suffix"].into_iter().filter_map(|name| members.raw(name)).map(text),
     );
     push_images(members.raw("images").unwrap_or("null"), &mut pieces);
-    let context = items(members.raw("context").unwrap_or("null")).len() as u64;
+    let context = members.items("context").len() as u64;
     pieces.extend((context > 0).then_some(Piece::Tokens(context)));
     generation(&members, pieces)
 }
@@ -68,8 +64,8 @@ pub(super) fn embed(body: &[u8]) -> Result<Request<'_>, Unread> {
     })
 }
 
-/// The members of a body. Ollama reads names in any case, and the last of several counts, so two that differ in case only are one
-/// named twice.
+/// The members of a body. Ollama reads names in any case, and the last of several counts, so two that differ
+/// in case only are one named twice.
 fn read<'a>(body: &'a [u8], names: &'static [&'static str]) -> Result<Members<'a>, Unread> {
     let members = Members::read(body, names)?;
     let body = core::str::from_utf8(body).map_err(|_| Unread::Malformed)?;
@@ -95,18 +91,12 @@ fn folded(name: &str) -> impl Iterator<Item = char> {
 fn generation<'a>(members: &Members<'a>, mut pieces: Vec<Piece<'a>>) -> Result<Request<'a>, Unread> {
     // The word `json` only constrains the output; a schema is also told to the model by many templates.
     let schema = members.raw("format").filter(|format| format.starts_with('{'));
-    pieces.extend(schema.map(|schema| Piece::Text(Cow::Borrowed(schema))));
+    pieces.extend(schema.map(written));
     let max_output = match members.raw("options") {
         Some(options) => Members::read(options.as_bytes(), &OPTION_NAMES)?.whole("num_predict"),
         None => None,
     };
-    Ok(Request {
-        model: members.text("model")?,
-        prompt: Prompt(pieces),
-        max_output,
-        stream: members.raw("stream") != Some("false"),
-        ..Request::default()
-    })
+    Ok(Request { model: members.text("model")?, prompt: Prompt(pieces), max_output, ..Request::default() })
 }
 
 fn push_message<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) -> Result<(), Unread> {
@@ -116,7 +106,7 @@ fn push_message<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) -> Result<(), Unr
         match &*name {
             "role" | "content" | "thinking" | "tool_name" | "name" => pieces.push(text(value)),
             "images" => push_images(value, pieces),
-            "tool_calls" => items(value).into_iter().for_each(|call| push_call(call, pieces)),
+            "tool_calls" => items(value).into_iter().for_each(|call| tools::push_call(call, pieces)),
             "tool_call_id" => {}
             _ => pieces.extend([Piece::Text(name), text(value)]),
         }
@@ -124,37 +114,9 @@ fn push_message<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) -> Result<(), Unr
     Ok(())
 }
 
-fn push_call<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
-    pieces.push(Piece::ToolCall);
-    for (name, value) in entries(raw).unwrap_or_default() {
-        match &*name {
-            "id" | "type" => {}
-            "function" => {
-                let function = entries(value).unwrap_or_default().into_iter();
-                let shown = function.filter(|(name, _)| name != "index");
-                pieces.extend(shown.map(|(_, value)| Piece::Text(as_text(value))));
-            }
-            _ => pieces.extend([Piece::Text(name), text(value)]),
-        }
-    }
-}
-
 fn push_images(raw: &str, pieces: &mut Vec<Piece<'_>>) {
     let image = |raw: &str| Image::in_base64(&string(raw).unwrap_or_default(), None);
     pieces.extend(items(raw).into_iter().map(|raw| Piece::Image(image(raw))));
-}
-
-/// One tool; what is not a function is counted as the text it is written as.
-fn tool_piece(raw: &str) -> Piece<'_> {
-    #[derive(Deserialize)]
-    struct Tool<'a> {
-        #[serde(borrow)]
-        function: FunctionDefinition<'a>,
-    }
-    match serde_json::from_str::<Tool<'_>>(raw) {
-        Ok(Tool { function }) => Piece::Function(function.into()),
-        Err(_) => Piece::Text(Cow::Borrowed(raw)),
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAUAAAADwCAYAAAA=";
 const PICTURE: Piece<'static> = Piece::Image(Image { size: Some((320, 240)), low_detail: false });
 
 fn text(text: &str) -> Piece<'_> {
-    Piece::Text(Cow::Borrowed(text))
+    Piece::Text(text.into())
 }
 
 #[test]
@@ -69,13 +69,6 @@ fn tools_are_functions_and_the_word_json_is_no_schema() {
 }
 
 #[test]
-fn streams_are_the_default() {
-    let streams = |members: &str| chat(format!(r#"{{"messages":[]{members}}}"#).as_bytes()).unwrap().stream;
-    assert!(streams("") && streams(r#","stream":true"#) && streams(r#","stream":null"#));
-    assert!(!streams(r#","stream":false"#));
-}
-
-#[test]
 fn no_bound_is_told_from_a_bound() {
     let bound = |options: &str| {
         let body = format!(r#"{{"prompt":"p","options":{options}}}"#);
@@ -99,7 +92,7 @@ fn embeddings_have_no_output() {
     assert_eq!(read(r#"{"model":"m","input":"a"}"#).prompt.0, [text("a")]);
     let old = read(r#"{"model":"m","prompt":"a"}"#);
     assert_eq!(old.prompt.0, [text("a")]);
-    assert!(old.known.is_some_and(|known| known.all_output() == 0) && !old.stream);
+    assert!(old.known.is_some_and(|known| known.all_output() == 0));
     assert_eq!(embed(br#"{"model":"m"}"#).err(), Some(Unread::Malformed));
 }
 

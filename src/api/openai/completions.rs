@@ -1,7 +1,8 @@
-//! OpenAI completions, the older API: `POST …/completions`, also as Azure and vLLM speak it, and Mistral for code (`fim`).
+//! OpenAI completions, the older API: `POST …/completions`, also as Azure and vLLM speak it, and Mistral for
+//! code (`fim`).
 //!
-//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not here: answers, which are read as those of
-//! chat (`chat`).
+//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not here:
+//! answers, which are read as those of chat (`chat`).
 //!
 //! Source: OpenAI's API reference, "Create completion"; Mistral's, "Fim".
 
@@ -36,14 +37,13 @@ fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
             1
         }
     };
-    reading.texts(members.text("suffix")?);
+    reading.texts(members.typed("suffix")?);
     let stream = members.is_true("stream");
     let model = members.text("model")?;
     Ok(Request {
         prompt: Prompt(reading.pieces),
         more_input: reading.more,
         max_output: max_output(&members, prompts),
-        stream,
         ask_for_usage: if stream { ask_for_usage(&members, model.as_deref()) } else { None },
         model,
         ..Request::default()

@@ -1,16 +1,13 @@
 //! OpenAI embeddings: `POST …/embeddings`, also as Azure, vLLM and other servers speak it.
 //!
-//! In: request bodies, and answers. Out: what the shared types of `api` say. There is no output to pay for. Not here: Gemini's, Cohere's and
-//! Ollama's own.
+//! In: request bodies, and answers. Out: what the shared types of `api` say. There is no output to pay for.
+//! Not here: Gemini's, Cohere's and Ollama's own.
 //!
 //! Source: OpenAI's API reference, "Create embeddings".
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::parts::Reading;
 use super::prompts;
-use super::usage::UsageMember;
+use super::usage::{UsageMember, answer_with};
 use crate::api::members::Members;
 use crate::api::{Answer, Format, Prompt, Request, Unread, Usage, post};
 
@@ -41,16 +38,7 @@ fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
 }
 
 fn answer(json: &[u8]) -> Answer<'_> {
-    #[derive(Deserialize)]
-    struct Embeddings<'a> {
-        #[serde(borrow)]
-        usage: Option<&'a RawValue>,
-    }
-    let mut answer = Answer::default();
-    if let Ok(embeddings) = serde_json::from_slice::<Embeddings<'_>>(json) {
-        answer.tell(embeddings.usage, UsageMember::told);
-    }
-    answer
+    answer_with(json, UsageMember::told)
 }
 
 #[cfg(test)]

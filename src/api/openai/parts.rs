@@ -1,17 +1,19 @@
 //! Content of messages and tool results: text, or a list of parts.
 //!
-//! In: raw JSON. Out: pieces of a prompt, and whether something belongs to it that is not in the request. Not here: which members of a
-//! request have content (the formats).
+//! In: raw JSON. Out: pieces of a prompt, and whether something belongs to it that is not in the request. Not
+//! here: which members of a request have content (the formats).
 //!
-//! Source: OpenAI's API reference, "Create chat completion" (`content`) and "Create a model response" (`input`); for `video_url` and
-//! `audio_url` vLLM's "Multimodal Inputs"; for sound as a bare string Mistral's "Audio & Transcription".
+//! Source: OpenAI's API reference, "Create chat completion" (`content`) and "Create a model response"
+//! (`input`); for `video_url` and `audio_url` vLLM's "Multimodal Inputs"; for sound as a bare string
+//! Mistral's "Audio & Transcription".
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::api::members::Text;
+use crate::api::media::{SOUND_ELSEWHERE, decoded_len, is_raw_sound, len_in_data_url};
+use crate::api::raw::{Text, written};
 use crate::api::{Image, Piece, Unread};
 
 /// What has been read of a prompt.
@@ -23,13 +25,15 @@ pub(super) struct Reading<'a> {
     pub(super) more: bool,
 }
 
-/// Sound at an address is taken to be this long: a minute at 128 kbit/s. Settled by usage.
-const SOUND_ELSEWHERE: u64 = 960_000;
-
 impl<'a> Reading<'a> {
     /// Adds texts.
-    pub(super) fn texts(&mut self, texts: impl IntoIterator<Item = Cow<'a, str>>) {
-        self.pieces.extend(texts.into_iter().map(Piece::Text));
+    pub(super) fn texts(&mut self, texts: impl IntoIterator<Item = Text<'a>>) {
+        self.pieces.extend(texts.into_iter().map(Piece::from));
+    }
+
+    /// Adds a value as the text it is written as.
+    pub(super) fn written(&mut self, raw: &'a str) {
+        self.pieces.push(written(raw));
     }
 
     /// Adds a content: text, or a list of parts.
@@ -42,54 +46,46 @@ impl<'a> Reading<'a> {
             parts.into_iter().for_each(|part| self.part(part.get()));
             return Ok(());
         }
-        let Text(text) = serde_json::from_str(raw).map_err(|_| Unread::Malformed)?;
-        self.texts([text]);
+        self.texts([serde_json::from_str::<Text<'_>>(raw).map_err(|_| Unread::Malformed)?]);
         Ok(())
     }
 
-    /// Adds one part: everything in it that a model could read, whatever kind it says it is. A part of an unknown kind is counted as
-    /// the text it is written as.
+    /// Adds one part: everything in it that a model could read, whatever kind it says it is. A part of an
+    /// unknown kind is counted as the text it is written as.
     pub(super) fn part(&mut self, raw: &'a str) {
         let part: Part<'a> = serde_json::from_str(raw).unwrap_or_default();
         let before = self.pieces.len();
         self.texts([part.text, part.refusal].into_iter().flatten());
-        let detail = part.detail.as_deref();
+        let detail = part.detail.as_ref().map(Text::as_str);
         self.pieces.extend(part.image_url.map(|image| Piece::Image(image.image(detail))));
         self.pieces.extend(part.input_audio.map(Sound::piece));
-        self.pieces.extend(part.audio_url.map(|sound| {
-            let bytes = sound.url().starts_with("data:").then(|| decoded_len(sound.url()));
-            Piece::Audio { bytes: bytes.unwrap_or(SOUND_ELSEWHERE), raw: false }
+        self.pieces.extend(part.audio_url.map(|sound| match len_in_data_url(sound.url()) {
+            Some(bytes) => Piece::Audio { bytes, raw: false },
+            None => SOUND_ELSEWHERE,
         }));
-        self.pieces.extend(part.video_url.map(|video| Piece::Video {
-            bytes: video.url().starts_with("data:").then(|| decoded_len(video.url())),
-        }));
+        self.pieces.extend(part.video_url.map(|video| Piece::Video { bytes: len_in_data_url(video.url()) }));
         let flat = File { file_data: part.file_data, file_id: part.file_id, file_url: part.file_url };
         for file in [part.file, Some(flat)].into_iter().flatten().filter(File::is_there) {
             self.more |= file.file_data.is_none();
-            self.pieces.push(Piece::File { bytes: file.file_data.map(|data| decoded_len(&data)) });
+            self.pieces.push(Piece::File { bytes: file.file_data.map(|Text(data)| decoded_len(&data)) });
         }
         if self.pieces.len() == before {
-            self.texts([Cow::Borrowed(raw)]);
+            self.written(raw);
         }
     }
-}
-
-/// How many bytes a base64 text stands for; the few letters before it in a data URL do not matter.
-pub(super) const fn decoded_len(base64: &str) -> u64 {
-    (base64.len() as u64 / 4).saturating_mul(3)
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Part<'a> {
     #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
+    text: Option<Text<'a>>,
     #[serde(borrow)]
-    refusal: Option<Cow<'a, str>>,
+    refusal: Option<Text<'a>>,
     #[serde(borrow)]
     image_url: Option<Url<'a>>,
     #[serde(borrow)]
-    detail: Option<Cow<'a, str>>,
+    detail: Option<Text<'a>>,
     #[serde(borrow)]
     input_audio: Option<Sound<'a>>,
     #[serde(borrow)]
@@ -99,11 +95,11 @@ struct Part<'a> {
     #[serde(borrow)]
     file: Option<File<'a>>,
     #[serde(borrow)]
-    file_data: Option<Cow<'a, str>>,
+    file_data: Option<Text<'a>>,
     #[serde(borrow)]
-    file_id: Option<Cow<'a, str>>,
+    file_id: Option<Text<'a>>,
     #[serde(borrow)]
-    file_url: Option<Cow<'a, str>>,
+    file_url: Option<Text<'a>>,
 }
 
 /// An object in chat completions, the address alone in responses and in many servers that imitate either.
@@ -114,7 +110,7 @@ enum Url<'a> {
         #[serde(borrow)]
         url: Cow<'a, str>,
         #[serde(borrow)]
-        detail: Option<Cow<'a, str>>,
+        detail: Option<Text<'a>>,
     },
     Bare(#[serde(borrow)] Cow<'a, str>),
 }
@@ -128,7 +124,7 @@ impl Url<'_> {
 
     fn image(&self, beside: Option<&str>) -> Image {
         match self {
-            Self::Object { url, detail } => Image::at(url, detail.as_deref().or(beside)),
+            Self::Object { url, detail } => Image::at(url, detail.as_ref().map(Text::as_str).or(beside)),
             Self::Bare(url) => Image::at(url, beside),
         }
     }
@@ -141,7 +137,7 @@ enum Sound<'a> {
         #[serde(borrow)]
         data: Cow<'a, str>,
         #[serde(borrow)]
-        format: Option<Cow<'a, str>>,
+        format: Option<Text<'a>>,
     },
     Bare(#[serde(borrow)] Cow<'a, str>),
 }
@@ -149,21 +145,21 @@ enum Sound<'a> {
 impl Sound<'_> {
     fn piece(self) -> Piece<'static> {
         let (data, format) = match &self {
-            Self::Object { data, format } => (data, format.as_deref()),
+            Self::Object { data, format } => (data, format.as_ref().map(Text::as_str)),
             Self::Bare(data) => (data, None),
         };
-        Piece::Audio { bytes: decoded_len(data), raw: matches!(format, Some("wav" | "pcm16")) }
+        Piece::Audio { bytes: decoded_len(data), raw: format.is_some_and(is_raw_sound) }
     }
 }
 
 #[derive(Deserialize)]
 struct File<'a> {
     #[serde(borrow)]
-    file_data: Option<Cow<'a, str>>,
+    file_data: Option<Text<'a>>,
     #[serde(borrow)]
-    file_id: Option<Cow<'a, str>>,
+    file_id: Option<Text<'a>>,
     #[serde(borrow)]
-    file_url: Option<Cow<'a, str>>,
+    file_url: Option<Text<'a>>,
 }
 
 impl File<'_> {
@@ -194,7 +190,7 @@ mod tests {
             picture(true),
             picture(false),
             Piece::Audio { bytes: 6, raw: false },
-            Piece::Audio { bytes: SOUND_ELSEWHERE, raw: false },
+            SOUND_ELSEWHERE,
             Piece::Video { bytes: None },
             Piece::Video { bytes: Some(6) },
             Piece::File { bytes: Some(9) },

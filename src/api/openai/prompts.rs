@@ -2,8 +2,8 @@
 //!
 //! In: raw JSON. Out: pieces, and how many prompts they are. Not here: content of messages (`parts`).
 //!
-//! Source: OpenAI's API reference, "Create completion" and "Create embeddings". Objects in the list are content parts, as servers of
-//! multimodal embeddings take them.
+//! Source: OpenAI's API reference, "Create completion" and "Create embeddings". Objects in the list are
+//! content parts, as servers of multimodal embeddings take them.
 
 use core::fmt;
 
@@ -12,7 +12,7 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::parts::Reading;
-use crate::api::members::Text;
+use crate::api::raw::Text;
 use crate::api::{Piece, Unread};
 
 /// Reads a prompt or a list of them into `reading`; how many there are.
@@ -43,10 +43,7 @@ fn item<'a>(raw: &'a str, reading: &mut Reading<'a>) -> Result<(), Unread> {
             let TokenIds(count) = serde_json::from_str(raw).map_err(|_| Unread::Malformed)?;
             reading.pieces.push(Piece::Tokens(count));
         }
-        _ => {
-            let Text(text) = serde_json::from_str(raw).map_err(|_| Unread::Malformed)?;
-            reading.texts([text]);
-        }
+        _ => reading.texts([serde_json::from_str::<Text<'_>>(raw).map_err(|_| Unread::Malformed)?]),
     }
     Ok(())
 }

@@ -1,18 +1,18 @@
 //! Speech to text: `POST …/audio/transcriptions` and `…/audio/translations`.
 //!
-//! In: the length of an upload that passes unread, and answers. Out: what the shared types of `api` say. Not here: chat that is given sound
-//! (`chat`), and the model's name in the upload (a form field, not JSON).
+//! In: the length of an upload that passes unread, and answers. Out: what the shared types of `api` say. Not
+//! here: chat that is given sound (`chat`), and the model's name in the upload (a form field, not JSON).
 //!
-//! Source: OpenAI's API reference, "Create transcription" and "Create translation", `transcript.text.delta` and `transcript.text.done`; Mistral's,
-//! "Audio Transcriptions", `transcription.text.delta` and `transcription.done`.
-
-use std::borrow::Cow;
+//! Source: OpenAI's API reference, "Create transcription" and "Create translation", `transcript.text.delta`
+//! and `transcript.text.done`; Mistral's, "Audio Transcriptions", `transcription.text.delta` and
+//! `transcription.done`.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::usage::{AUDIO_TOKENS_PER_SECOND, UsageMember};
 use crate::api::number::Whole;
+use crate::api::raw::Text;
 use crate::api::{Answer, Body, Format, Piece, Prompt, Request, Told, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
@@ -36,8 +36,9 @@ fn answer(json: &[u8]) -> Answer<'_> {
     let mut answer = Answer::default();
     let Ok(document) = serde_json::from_slice::<Document<'_>>(json) else { return answer };
     // The last event repeats all of the text, and segments repeat what the deltas have said.
-    let is_part = document.kind.as_deref().is_none_or(|kind| kind.ends_with(".delta"));
-    answer.text.extend([document.delta, document.text].into_iter().flatten().filter(|_| is_part));
+    let is_part = document.kind.is_none_or(|Text(kind)| kind.ends_with(".delta"));
+    let texts = [document.delta, document.text].into_iter().flatten().filter(|_| is_part);
+    answer.text.extend(texts.map(|Text(text)| text));
     // The verbose form of servers without usage tells at least how long the sound is.
     if let Some(seconds) = document.duration.count() {
         let sound = seconds.saturating_mul(AUDIO_TOKENS_PER_SECOND);
@@ -52,11 +53,11 @@ fn answer(json: &[u8]) -> Answer<'_> {
 #[derive(Deserialize)]
 struct Document<'a> {
     #[serde(borrow, rename = "type")]
-    kind: Option<Cow<'a, str>>,
+    kind: Option<Text<'a>>,
     #[serde(borrow)]
-    delta: Option<Cow<'a, str>>,
+    delta: Option<Text<'a>>,
     #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
+    text: Option<Text<'a>>,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
     #[serde(default)]

@@ -1,18 +1,21 @@
 //! A Converse answer or one event of its stream: usage and text.
 //!
-//! In: one JSON document: a whole answer, or the payload of a frame. Nova's own stream has the frame's name around each payload, so both are read.
-//! Out: [`Answer`]. A document that is not JSON, or not of this shape, gives an empty answer.
+//! In: one JSON document: a whole answer, or the payload of a frame. Nova's own stream has the frame's name
+//! around each payload, so both are read. Out: [`Answer`]. A document that is not JSON, or not of this shape,
+//! gives an empty answer. Not here: frames (`frames`).
 //!
-//! Source: Amazon Bedrock API reference, "Converse" and "ConverseStream" (`contentBlockStart`, `contentBlockDelta`, `metadata`).
+//! Source: Amazon Bedrock API reference, "Converse" and "ConverseStream" (`contentBlockStart`,
+//! `contentBlockDelta`, `metadata`).
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::blocks::ToolUse;
 use super::usage::UsageMember;
 use crate::api::Answer;
-use crate::api::members::Text;
+use crate::api::raw::{Text, as_text};
 
 /// Reads one document.
 pub(in crate::api::bedrock) fn read(json: &[u8]) -> Answer<'_> {
@@ -88,15 +91,6 @@ struct Written<'a> {
     citations_content: Option<Cited<'a>>,
 }
 
-#[derive(Deserialize)]
-struct ToolUse<'a> {
-    #[serde(borrow)]
-    name: Option<Text<'a>>,
-    /// In a stream, a piece of it as text.
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
-}
-
 /// In a stream, the text itself.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -126,13 +120,8 @@ impl<'a> Written<'a> {
         let (name, input) = self.tool_use.map_or((None, None), |call| (call.name, call.input));
         let texts = reasoning.into_iter().flatten().flatten().chain(self.text);
         let texts = texts.chain(cited.filter_map(|it| it.text)).chain(name).map(|Text(text)| text);
-        texts.chain(input.map(|raw| unquoted(raw.get()))).collect()
+        texts.chain(input.map(RawValue::get).map(as_text)).collect()
     }
-}
-
-/// A string's text; any other value as it is written.
-fn unquoted(raw: &str) -> Cow<'_, str> {
-    serde_json::from_str::<Text<'_>>(raw).map_or(Cow::Borrowed(raw), |Text(text)| text)
 }
 
 #[cfg(test)]

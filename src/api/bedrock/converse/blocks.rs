@@ -1,57 +1,22 @@
-//! The content of a message: a list of blocks, each an object with one member that says what it is.
+//! A block of a message's content: an object with one member that says what it is.
 //!
-//! In: raw JSON. Out: [`Piece`]s. A block is counted as everything in it that a model could read; one in which there is nothing of that is counted as the
-//! text it is written as. Not here: what the model answers (`answer`).
+//! In: JSON. Out: [`Piece`]s. Not here: lists of blocks (`api::blocks`), and what the model answers
+//! (`answer`).
 //!
-//! Source: Amazon Bedrock API reference, "ContentBlock", "ToolResultContentBlock", "SystemContentBlock" and the types they name.
-
-use std::borrow::Cow;
+//! Source: Amazon Bedrock API reference, "ContentBlock", "ToolResultContentBlock", "SystemContentBlock" and
+//! the types they name.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::api::anthropic::blocks::decoded_len;
-use crate::api::members::Text;
-use crate::api::{Image, Piece, Unread};
-
-/// How deep blocks may lie in blocks. The API's deepest is a document in a tool's result, with blocks of its own.
-const DEEPEST: u8 = 4;
-
-/// Pushes what is in a message's content. A text alone is what some models' own forms have there.
-///
-/// # Errors
-/// [`Unread::Malformed`] if it is neither text nor a list of blocks.
-pub(super) fn push_content<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) -> Result<(), Unread> {
-    push_at(raw, DEEPEST, pieces)
-}
-
-fn push_at<'a>(raw: &'a str, deeper: u8, pieces: &mut Vec<Piece<'a>>) -> Result<(), Unread> {
-    if raw.starts_with('[') {
-        let blocks: Vec<&RawValue> = serde_json::from_str(raw).map_err(|_| Unread::Malformed)?;
-        blocks.into_iter().for_each(|block| push_block(block.get(), deeper, pieces));
-        return Ok(());
-    }
-    let Text(text) = serde_json::from_str(raw).map_err(|_| Unread::Malformed)?;
-    pieces.push(Piece::Text(text));
-    Ok(())
-}
-
-fn push_block<'a>(raw: &'a str, deeper: u8, pieces: &mut Vec<Piece<'a>>) {
-    let before = pieces.len();
-    let mut is_mark = false;
-    if let Some(deeper) = deeper.checked_sub(1) {
-        let block: Block<'_> = serde_json::from_str(raw).unwrap_or_default();
-        is_mark = block.cache_point.is_some();
-        block.push_to(deeper, pieces);
-    }
-    if pieces.len() == before && !is_mark {
-        pieces.push(Piece::Text(Cow::Borrowed(raw)));
-    }
-}
+use crate::api::blocks::{self, push_nested};
+use crate::api::media::{decoded_len, is_raw_sound};
+use crate::api::raw::{Text, written};
+use crate::api::{Image, Piece};
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Block<'a> {
+pub(super) struct Block<'a> {
     #[serde(borrow)]
     text: Option<Text<'a>>,
     #[serde(borrow)]
@@ -81,12 +46,19 @@ struct Block<'a> {
     cache_point: Option<serde::de::IgnoredAny>,
 }
 
-impl<'a> Block<'a> {
-    fn push_to(self, deeper: u8, pieces: &mut Vec<Piece<'a>>) {
+impl<'a> blocks::Block<'a> for Block<'a> {
+    /// The API's deepest is a document in a tool's result, with blocks of its own.
+    const DEEPEST: u8 = 4;
+
+    fn is_mark(&self) -> bool {
+        self.cache_point.is_some()
+    }
+
+    fn push_to(self, levels: u8, pieces: &mut Vec<Piece<'a>>) {
         let guarded = self.guard_content.unwrap_or_default();
         let reasoning = self.reasoning_content.unwrap_or_default();
         let texts = [self.text, guarded.text.map(|it| it.text), reasoning.reasoning_text.map(|it| it.text)];
-        pieces.extend(texts.into_iter().flatten().map(|Text(text)| Piece::Text(text)));
+        pieces.extend(texts.into_iter().flatten().map(Piece::from));
         pieces
             .extend(reasoning.redacted_content.map(|Text(data)| Piece::Unseen { bytes: decoded_len(&data) }));
         pieces.extend(
@@ -95,36 +67,32 @@ impl<'a> Block<'a> {
         pieces.extend(self.video.map(|media| Piece::Video { bytes: media.bytes() }));
         pieces.extend(self.audio.map(|media| media.audio()));
         if let Some(document) = self.document {
-            document.push_document_to(deeper, pieces);
+            document.push_document_to(levels, pieces);
         }
         if let Some(ToolUse { name, input }) = self.tool_use {
             pieces.push(Piece::ToolCall);
-            pieces.extend(name.map(|Text(name)| Piece::Text(name)));
-            pieces.extend(input.map(|input| Piece::Text(Cow::Borrowed(input.get()))));
+            pieces.extend(name.map(Piece::from));
+            pieces.extend(input.map(|input| written(input.get())));
         }
-        pieces.extend(self.json.map(|json| Piece::Text(Cow::Borrowed(json.get()))));
+        pieces.extend(self.json.map(|json| written(json.get())));
         let nested = [self.tool_result, self.search_result, self.citations_content];
         for Nested { title, source, content } in nested.into_iter().flatten() {
-            pieces.extend([title, source].into_iter().flatten().map(|Text(text)| Piece::Text(text)));
-            push_nested(content, deeper, pieces);
+            pieces.extend([title, source].into_iter().flatten().map(Piece::from));
+            if let Some(content) = content {
+                push_nested::<Block<'_>>(content.get(), levels, pieces);
+            }
         }
     }
 }
 
-/// Content within a block: of another shape, it is the text it is written as.
-fn push_nested<'a>(content: Option<&'a RawValue>, deeper: u8, pieces: &mut Vec<Piece<'a>>) {
-    let Some(raw) = content.map(RawValue::get) else { return };
-    if push_at(raw, deeper, pieces).is_err() {
-        pieces.push(Piece::Text(Cow::Borrowed(raw)));
-    }
-}
-
+/// A call of a tool, in requests and in answers.
 #[derive(Deserialize)]
-struct ToolUse<'a> {
+pub(super) struct ToolUse<'a> {
     #[serde(borrow)]
-    name: Option<Text<'a>>,
+    pub(super) name: Option<Text<'a>>,
+    /// In a stream, a piece of it as text.
     #[serde(borrow)]
-    input: Option<&'a RawValue>,
+    pub(super) input: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -194,28 +162,28 @@ impl<'a> Media<'a> {
     fn image(&self) -> Image {
         match &self.source.bytes {
             Some(Text(data)) => Image::in_base64(data, None),
-            None => Image { size: None, low_detail: false },
+            None => Image::UNSEEN,
         }
     }
 
     fn audio(&self) -> Piece<'a> {
-        let raw = self.format.as_ref().is_some_and(|Text(format)| matches!(&**format, "wav" | "pcm"));
+        let raw = self.format.as_ref().is_some_and(|Text(format)| is_raw_sound(format));
         match self.bytes() {
             Some(bytes) => Piece::Audio { bytes, raw },
             None => Piece::File { bytes: None },
         }
     }
 
-    fn push_document_to(self, deeper: u8, pieces: &mut Vec<Piece<'a>>) {
+    fn push_document_to(self, levels: u8, pieces: &mut Vec<Piece<'a>>) {
         let bytes = self.bytes();
         let Source { text, content, .. } = self.source;
         if bytes.is_some() || (text.is_none() && content.is_none()) {
             pieces.push(Piece::File { bytes });
         }
-        pieces.extend(
-            [self.name, self.context, text].into_iter().flatten().map(|Text(text)| Piece::Text(text)),
-        );
-        push_nested(content, deeper, pieces);
+        pieces.extend([self.name, self.context, text].into_iter().flatten().map(Piece::from));
+        if let Some(content) = content {
+            push_nested::<Block<'_>>(content.get(), levels, pieces);
+        }
     }
 }
 

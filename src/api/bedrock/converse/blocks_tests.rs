@@ -1,8 +1,9 @@
 use super::*;
+use crate::api::blocks::push_content;
 
 fn pieces(content: &str) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
-    push_content(content, &mut pieces).unwrap();
+    push_content::<Block<'_>>(content, &mut pieces).unwrap();
     pieces
 }
 

@@ -4,14 +4,14 @@
 //!
 //! Source: Amazon Bedrock API reference, "Converse". `additionalModelRequestFields` are parameters, not text.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::blocks;
-use crate::api::members::{Members, Text};
+use super::blocks::Block;
+use crate::api::blocks::{Message, push_content};
+use crate::api::members::Members;
 use crate::api::number::Whole;
+use crate::api::raw::{Text, written};
 use crate::api::{Piece, Prompt, Request, Unread};
 
 /// The members looked at. A body that names one of them twice is ambiguous.
@@ -26,20 +26,16 @@ pub(in crate::api::bedrock) fn read(body: &[u8]) -> Result<Request<'_>, Unread> 
     let members = Members::read(body, &NAMES)?;
     let mut pieces = Vec::new();
     if let Some(system) = members.raw("system") {
-        blocks::push_content(system, &mut pieces)?;
+        push_content::<Block<'_>>(system, &mut pieces)?;
     }
     let messages = members.typed::<Vec<Message<'_>>>("messages")?;
     // A stored prompt has the messages then.
     let is_stored = messages.is_none() || members.raw("promptVariables").is_some();
-    for Message { role: Text(role), content } in messages.unwrap_or_default() {
-        pieces.push(Piece::Message);
-        pieces.push(Piece::Text(role));
-        if let Some(content) = content {
-            blocks::push_content(content.get(), &mut pieces)?;
-        }
+    for message in messages.unwrap_or_default() {
+        message.push_to::<Block<'_>>(&mut pieces)?;
     }
-    let written = ["promptVariables", "outputConfig"].into_iter().filter_map(|name| members.raw(name));
-    pieces.extend(written.map(|raw| Piece::Text(Cow::Borrowed(raw))));
+    pieces
+        .extend(["promptVariables", "outputConfig"].iter().filter_map(|name| members.raw(name)).map(written));
     let tools = members.typed::<ToolConfig<'_>>("toolConfig")?.unwrap_or_default().tools;
     for tool in tools.into_iter().flatten() {
         push_tool(tool.get(), &mut pieces);
@@ -51,14 +47,6 @@ pub(in crate::api::bedrock) fn read(body: &[u8]) -> Result<Request<'_>, Unread> 
         max_output: inference.max_tokens.count().or_else(|| inference.max_new_tokens.count()),
         ..Request::default()
     })
-}
-
-#[derive(Deserialize)]
-struct Message<'a> {
-    #[serde(borrow)]
-    role: Text<'a>,
-    #[serde(borrow)]
-    content: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -81,12 +69,12 @@ struct ToolConfig<'a> {
 fn push_tool<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     match serde_json::from_str(raw) {
         Ok(Tool::CachePoint {}) => {}
-        Ok(Tool::ToolSpec { name: Text(name), description, input_schema }) => {
-            pieces.push(Piece::Text(name));
-            pieces.extend(description.map(|Text(text)| Piece::Text(text)));
-            pieces.extend(input_schema.map(|schema| Piece::Text(Cow::Borrowed(schema.json.get()))));
+        Ok(Tool::ToolSpec { name, description, input_schema }) => {
+            pieces.push(name.into());
+            pieces.extend(description.map(Piece::from));
+            pieces.extend(input_schema.map(|schema| written(schema.json.get())));
         }
-        Err(_) => pieces.push(Piece::Text(Cow::Borrowed(raw))),
+        Err(_) => pieces.push(written(raw)),
     }
 }
 

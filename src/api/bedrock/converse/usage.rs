@@ -1,13 +1,17 @@
-//! `usage` as Converse words it: three classes of input that do not overlap, and an output total. Reasoning is not told apart.
+//! `usage` as Converse words it: three classes of input that do not overlap, and an output total. Reasoning
+//! is not told apart.
 //!
-//! In: JSON. Out: [`Told`]. Source: Amazon Bedrock API reference, "TokenUsage" and "CacheDetail"; its user guide, "Prompt caching", which adds the tokens
-//! read from and written to caches to `inputTokens`. Nova's own form has `…TokenCount` in place of `…Tokens`; some answers have both.
+//! In: JSON. Out: [`Told`]. Not here: the counts of InvokeModel (`invoke`).
+//!
+//! Source: Amazon Bedrock API reference, "TokenUsage" and "CacheDetail"; its user guide, "Prompt caching",
+//! which adds the tokens read from and written to caches to `inputTokens`. Nova's own form has `…TokenCount`
+//! in place of `…Tokens`; some answers have both.
 
 use serde::Deserialize;
 
 use crate::api::Told;
-use crate::api::members::Text;
 use crate::api::number::{Whole, parts};
+use crate::api::raw::Text;
 
 /// The member `usage`.
 #[derive(Default, Deserialize)]

@@ -1,24 +1,24 @@
 //! An InvokeModel request in the form of whichever model it is for.
 //!
-//! In: a body. Out: [`Request`]. The forms are told apart by their members, because the model is in the path: Anthropic's messages, Nova's, OpenAI's chat
-//! (Mistral, AI21, DeepSeek, Qwen, gpt-oss), and those with plain members (Llama, Titan, Cohere, older models). Of plain members, all are counted but
-//! the known parameters: one that nobody here has heard of is never free.
+//! In: a body. Out: [`Request`]. The forms are told apart by their members, because the model is in the path:
+//! Anthropic's messages, Nova's, OpenAI's chat (Mistral, AI21, DeepSeek, Qwen, gpt-oss), and those with plain
+//! members (Llama, Titan, Cohere, older models). Of plain members, all are counted but the known parameters:
+//! one that nobody here has heard of is never free. Not here: the forms that other formats have already.
 //!
-//! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for foundation models".
-
-use core::fmt;
-use std::borrow::Cow;
+//! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for foundation
+//! models".
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::api::bedrock::converse;
-use crate::api::members::{Members, Text};
+use crate::api::members::Members;
 use crate::api::number::Whole;
+use crate::api::raw::{Text, entries, text, written};
 use crate::api::{Image, Piece, Prompt, Request, Unread, Usage, anthropic, openai};
 
-/// The members that decide on the form or on the bound of the output. A body that names one of them twice is ambiguous.
+/// The members that decide on the form or on the bound of the output. A body that names one of them twice is
+/// ambiguous.
 const NAMES: [&str; 16] = [
     "anthropic_version",
     "messages",
@@ -117,7 +117,8 @@ fn has_untyped_blocks(messages: &str) -> bool {
 
 /// A body of plain members.
 fn plain<'a>(members: &Members<'a>, body: &'a [u8]) -> Result<Request<'a>, Unread> {
-    let InOrder(all) = serde_json::from_slice(body).map_err(|_| Unread::Malformed)?;
+    let body = core::str::from_utf8(body).map_err(|_| Unread::Malformed)?;
+    let all = entries(body).ok_or(Unread::Malformed)?;
     let mut pieces = Vec::new();
     for (name, raw) in &all {
         if PARAMETERS.contains(&&**name) {
@@ -125,12 +126,9 @@ fn plain<'a>(members: &Members<'a>, body: &'a [u8]) -> Result<Request<'a>, Unrea
         }
         match raw.as_bytes().first() {
             Some(b'"' | b'[' | b'{') if PICTURES.contains(&&**name) => push_pictures(raw, &mut pieces),
-            Some(b'"') => {
-                let Text(text) = serde_json::from_str(raw).map_err(|_| Unread::Malformed)?;
-                pieces.push(Piece::Text(text));
-            }
+            Some(b'"') => pieces.push(text(raw)),
             Some(b'[' | b'{') => push_texts(raw, &mut pieces),
-            // Numbers, truths and nothing.
+            // Numbers and truths.
             _ => {}
         }
     }
@@ -148,15 +146,15 @@ fn plain<'a>(members: &Members<'a>, body: &'a [u8]) -> Result<Request<'a>, Unrea
 /// A list of texts is texts; anything else is the text it is written as.
 fn push_texts<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     match serde_json::from_str::<Vec<Text<'_>>>(raw) {
-        Ok(texts) => pieces.extend(texts.into_iter().map(|Text(text)| Piece::Text(text))),
-        Err(_) => pieces.push(Piece::Text(Cow::Borrowed(raw))),
+        Ok(texts) => pieces.extend(texts.into_iter().map(Piece::from)),
+        Err(_) => pieces.push(written(raw)),
     }
 }
 
 fn push_pictures<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     let one = || serde_json::from_str::<Text<'_>>(raw).map(|text| vec![text]);
     let Ok(pictures) = serde_json::from_str::<Vec<Text<'_>>>(raw).or_else(|_| one()) else {
-        return pieces.push(Piece::Text(Cow::Borrowed(raw)));
+        return pieces.push(written(raw));
     };
     pieces.extend(pictures.iter().map(|Text(data)| {
         let is_url = data.starts_with("data:");
@@ -174,33 +172,6 @@ fn max_output(members: &Members<'_>) -> Option<u64> {
     let bound = BOUNDS.iter().find_map(|name| members.whole(name)).or_else(titan)?;
     let choices = CHOICES.iter().find_map(|name| members.whole(name)).unwrap_or(1).max(1);
     Some(bound.saturating_mul(choices))
-}
-
-/// All members of an object, in the order they are written in.
-struct InOrder<'a>(Vec<(Cow<'a, str>, &'a str)>);
-
-impl<'de> Deserialize<'de> for InOrder<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = InOrder<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-                let mut found = Vec::new();
-                while let Some((Text(name), raw)) = members.next_entry::<_, &RawValue>()? {
-                    found.push((name, raw.get()));
-                }
-                Ok(InOrder(found))
-            }
-        }
-
-        deserializer.deserialize_map(Object)
-    }
 }
 
 #[cfg(test)]

@@ -1,20 +1,23 @@
-//! A completion or one chunk of it, of chat or of the older API: usage, text, and whether it is the chunk that only tells usage.
+//! A completion or one chunk of it, of chat or of the older API: usage, text, and whether it is the chunk
+//! that only tells usage.
 //!
-//! In: one JSON document. Out: [`Answer`]. Not here: requests. A document that is not JSON, or not of this shape, gives an empty answer:
-//! what an upstream sends is never a reason to fail.
+//! In: one JSON document. Out: [`Answer`]. Not here: requests. A document that is not JSON, or not of this
+//! shape, gives an empty answer: what an upstream sends is never a reason to fail.
 //!
-//! Source: OpenAI's API reference, "The chat completion chunk object" and "The completion object". `reasoning_content` is DeepSeek's and
-//! vLLM's, `reasoning` OpenRouter's; lists of thinking and text are Mistral's ("Reasoning"); Groq tells the usage of a stream unasked in the
-//! last chunk's `x_groq` (Groq's API reference, "Chat").
+//! Source: OpenAI's API reference, "The chat completion chunk object" and "The completion object".
+//! `reasoning_content` is DeepSeek's and vLLM's, `reasoning` OpenRouter's; lists of thinking and text are
+//! Mistral's ("Reasoning"); Groq tells the usage of a stream unasked in the last chunk's `x_groq` (Groq's API
+//! reference, "Chat").
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::calls::{Called, ToolCall};
 use crate::api::Answer;
-use crate::api::members::Text;
 use crate::api::openai::usage::UsageMember;
+use crate::api::raw::Text;
 
 /// The members that [`read`] looks at.
 pub(in crate::api::openai) const ANSWER_MEMBERS: [&str; 2] = ["choices", "usage"];
@@ -26,17 +29,16 @@ pub(in crate::api::openai) fn read(json: &[u8]) -> Answer<'_> {
     // Choices of an odd shape must not cost us the usage.
     let choices: Option<Vec<Choice<'_>>> =
         chunk.choices.and_then(|choices| serde_json::from_str(choices.get()).ok());
-    for choice in choices.iter().flatten() {
-        answer.text.extend(choice.text.clone());
-        [&choice.message, &choice.delta]
-            .into_iter()
-            .flatten()
-            .for_each(|written| written.push_to(&mut answer.text));
+    let is_empty = choices.as_ref().is_some_and(Vec::is_empty);
+    for Choice { text, message, delta } in choices.into_iter().flatten() {
+        answer.text.extend(text.map(|Text(text)| text));
+        let written = [message, delta].into_iter().flatten();
+        written.for_each(|written| written.push_to(&mut answer.text));
     }
     answer.tell(chunk.x_groq.and_then(|groq| groq.usage), UsageMember::told);
     answer.tell(chunk.usage, UsageMember::told);
     // Azure sends a first chunk without choices too, but that one has no usage.
-    answer.only_usage = !answer.told.is_nothing() && choices.is_some_and(|choices| choices.is_empty());
+    answer.only_usage = !answer.told.is_nothing() && is_empty;
     answer
 }
 
@@ -64,7 +66,7 @@ struct Choice<'a> {
     delta: Option<Written<'a>>,
     /// Of the older API.
     #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
+    text: Option<Text<'a>>,
 }
 
 /// What the model wrote. `obfuscation`, which only pads the chunk, is left out on purpose.
@@ -73,11 +75,11 @@ struct Written<'a> {
     #[serde(borrow)]
     content: Option<&'a RawValue>,
     #[serde(borrow)]
-    reasoning_content: Option<Cow<'a, str>>,
+    reasoning_content: Option<Text<'a>>,
     #[serde(borrow)]
-    reasoning: Option<Cow<'a, str>>,
+    reasoning: Option<Text<'a>>,
     #[serde(borrow)]
-    refusal: Option<Cow<'a, str>>,
+    refusal: Option<Text<'a>>,
     #[serde(borrow)]
     tool_calls: Option<Vec<ToolCall<'a>>>,
     #[serde(borrow)]
@@ -85,14 +87,14 @@ struct Written<'a> {
 }
 
 impl<'a> Written<'a> {
-    fn push_to(&self, texts: &mut Vec<Cow<'a, str>>) {
+    fn push_to(self, texts: &mut Vec<Cow<'a, str>>) {
         push_content(self.content, texts);
         // Servers that send both names of the reasoning send the same text twice.
-        let reasoning = self.reasoning_content.as_ref().or(self.reasoning.as_ref());
-        let calls = self.tool_calls.iter().flatten().filter_map(|call| call.function.as_ref());
-        let called =
-            calls.chain(&self.function_call).flat_map(|call| [&call.name, &call.arguments]).flatten();
-        texts.extend([reasoning, self.refusal.as_ref()].into_iter().flatten().chain(called).cloned());
+        let reasoning = self.reasoning_content.or(self.reasoning);
+        let calls = self.tool_calls.into_iter().flatten().filter_map(ToolCall::called);
+        let called = calls.chain(self.function_call).flat_map(Called::texts);
+        let written = [reasoning, self.refusal].into_iter().flatten().chain(called);
+        texts.extend(written.map(|Text(text)| text));
     }
 }
 
@@ -104,7 +106,7 @@ fn push_content<'a>(content: Option<&'a RawValue>, texts: &mut Vec<Cow<'a, str>>
         return;
     }
     for part in serde_json::from_str::<Vec<Part<'_>>>(content).unwrap_or_default() {
-        texts.extend(part.text);
+        texts.extend(part.text.map(|Text(text)| text));
         push_content(part.thinking, texts);
     }
 }
@@ -112,23 +114,9 @@ fn push_content<'a>(content: Option<&'a RawValue>, texts: &mut Vec<Cow<'a, str>>
 #[derive(Deserialize)]
 struct Part<'a> {
     #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
+    text: Option<Text<'a>>,
     #[serde(borrow)]
     thinking: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct ToolCall<'a> {
-    #[serde(borrow)]
-    function: Option<Called<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Called<'a> {
-    #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    arguments: Option<Cow<'a, str>>,
 }
 
 #[cfg(test)]
@@ -183,6 +171,8 @@ mod tests {
         let completion =
             br#"{"object":"text_completion","choices":[{"text":"a","index":0},{"text":"b","index":1}]}"#;
         assert_eq!(read(completion).text.concat(), "ab");
+        let custom = br#"{"choices":[{"message":{"tool_calls":[{"type":"custom","custom":{"name":"a","input":"b"}}]}}]}"#;
+        assert_eq!(read(custom).text.concat(), "ab");
         let magistral =
             br#"{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"a"}]},
             {"type":"text","text":"b"}]}}]}"#;

@@ -1,17 +1,20 @@
 //! A chat completions request: what the model will read and may write.
 //!
 //! In: a body. Out: [`Request`]. Not here: the tokens of it.
-
-use std::borrow::Cow;
+//!
+//! Source: OpenAI's API reference, "Create chat completion"; for `reasoning_content` in messages vLLM's
+//! "Reasoning Outputs".
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::calls::{Called, ToolCall};
 use crate::api::members::Members;
 use crate::api::openai::parts::Reading;
 use crate::api::openai::stream_options::ask_for_usage;
+use crate::api::raw::{Text, written};
 use crate::api::schema::FunctionDefinition;
-use crate::api::{Piece, Prompt, Request, Unread};
+use crate::api::{Piece, Prompt, Request, Unread, tools};
 
 /// The members looked at. A body that names one of them twice is ambiguous.
 const NAMES: [&str; 11] = [
@@ -40,21 +43,18 @@ pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     }
     let Reading { mut pieces, more } = reading;
     for tool in members.typed::<Vec<&RawValue>>("tools")?.unwrap_or_default() {
-        pieces.push(tool_piece(tool.get()));
+        pieces.push(tools::definition(tool.get()));
     }
     for function in members.typed::<Vec<FunctionDefinition<'_>>>("functions")?.unwrap_or_default() {
         pieces.push(Piece::Function(function.into()));
     }
-    if let Some(schema) = schema_text(&members) {
-        pieces.push(schema);
-    }
+    pieces.extend(schema(&members).map(written));
     let stream = members.is_true("stream");
     let model = members.text("model")?;
     Ok(Request {
         prompt: Prompt(pieces),
         more_input: more,
         max_output: max_output(&members),
-        stream,
         ask_for_usage: if stream { ask_for_usage(&members, model.as_deref()) } else { None },
         model,
         ..Request::default()
@@ -71,19 +71,19 @@ fn max_output(members: &Members<'_>) -> Option<u64> {
 #[derive(Deserialize)]
 struct Message<'a> {
     #[serde(borrow)]
-    role: Cow<'a, str>,
+    role: Text<'a>,
     #[serde(borrow)]
     content: Option<&'a RawValue>,
     #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
+    name: Option<Text<'a>>,
     #[serde(borrow)]
-    refusal: Option<Cow<'a, str>>,
+    refusal: Option<Text<'a>>,
     #[serde(borrow)]
-    reasoning_content: Option<Cow<'a, str>>,
+    reasoning_content: Option<Text<'a>>,
     #[serde(borrow)]
     tool_calls: Option<Vec<ToolCall<'a>>>,
     #[serde(borrow)]
-    function_call: Option<CalledFunction<'a>>,
+    function_call: Option<Called<'a>>,
 }
 
 impl<'a> Message<'a> {
@@ -98,57 +98,24 @@ impl<'a> Message<'a> {
             reading.texts([name]);
         }
         reading.texts([self.refusal, self.reasoning_content].into_iter().flatten());
-        let custom = |call: ToolCall<'a>| call.function.or(call.custom);
-        let called = self.tool_calls.into_iter().flatten().filter_map(custom).chain(self.function_call);
-        for CalledFunction { name, arguments, input } in called {
+        let calls = self.tool_calls.into_iter().flatten().filter_map(ToolCall::called);
+        for called in calls.chain(self.function_call) {
             reading.pieces.push(Piece::ToolCall);
-            reading.texts([name, arguments, input].into_iter().flatten());
+            reading.texts(called.texts());
         }
         Ok(())
     }
 }
 
-#[derive(Deserialize)]
-struct ToolCall<'a> {
-    #[serde(borrow)]
-    function: Option<CalledFunction<'a>>,
-    #[serde(borrow)]
-    custom: Option<CalledFunction<'a>>,
-}
-
-#[derive(Deserialize)]
-struct CalledFunction<'a> {
-    #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    arguments: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    input: Option<Cow<'a, str>>,
-}
-
-/// One tool; what is not a function is counted as the text it is written as.
-fn tool_piece(raw: &str) -> Piece<'_> {
-    match serde_json::from_str::<Tool<'_>>(raw) {
-        Ok(Tool { function }) => Piece::Function(function.into()),
-        Err(_) => Piece::Text(Cow::Borrowed(raw)),
-    }
-}
-
-#[derive(Deserialize)]
-struct Tool<'a> {
-    #[serde(borrow)]
-    function: FunctionDefinition<'a>,
-}
-
 /// The schema of a structured answer, which the model is shown.
-fn schema_text<'a>(members: &Members<'a>) -> Option<Piece<'a>> {
+fn schema<'a>(members: &Members<'a>) -> Option<&'a str> {
     #[derive(Deserialize)]
     struct ResponseFormat<'a> {
         #[serde(borrow)]
         json_schema: &'a RawValue,
     }
     let format: ResponseFormat<'a> = serde_json::from_str(members.raw("response_format")?).ok()?;
-    Some(Piece::Text(Cow::Borrowed(format.json_schema.get())))
+    Some(format.json_schema.get())
 }
 
 #[cfg(test)]

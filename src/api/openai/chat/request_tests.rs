@@ -6,7 +6,7 @@ fn pieces(body: &str) -> Vec<Piece<'_>> {
 }
 
 fn text(text: &str) -> Piece<'_> {
-    Piece::Text(Cow::Borrowed(text))
+    Piece::Text(text.into())
 }
 
 /// The body after the edit, which must still say what it said but for `include_usage`.

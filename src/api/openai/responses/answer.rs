@@ -1,8 +1,11 @@
 //! A response, or one event of its stream: usage, text, and whether it is yet to be made.
 //!
-//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, gives an empty answer: what an upstream sends is
-//! never a reason to fail. Events repeat what they have said: only deltas and the names of called functions are text, and only the response
-//! within an event (`response.completed`, `.incomplete`, `.failed`) has usage.
+//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, gives an empty
+//! answer: what an upstream sends is never a reason to fail. Events repeat what they have said: only deltas
+//! and the names of called functions are text, and only the response within an event (`response.completed`,
+//! `.incomplete`, `.failed`) has usage. Not here: what tools found, which the model has not written.
+//!
+//! Source: OpenAI's API reference, "The response object" and "Streaming events".
 
 use std::borrow::Cow;
 
@@ -10,8 +13,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::Answer;
-use crate::api::members::Text;
 use crate::api::openai::usage::UsageMember;
+use crate::api::raw::{Text, items, string};
 
 /// Deltas of sound, in base64.
 const SOUND: [&str; 2] = ["response.audio.delta", "response.output_audio.delta"];
@@ -20,20 +23,20 @@ const SOUND: [&str; 2] = ["response.audio.delta", "response.output_audio.delta"]
 pub(super) fn read(json: &[u8]) -> Answer<'_> {
     let mut answer = Answer::default();
     let Ok(document) = serde_json::from_slice::<Document<'_>>(json) else { return answer };
-    let Some(kind) = document.kind else {
-        for item in document.output.iter().flat_map(|output| list(output)) {
+    let Some(Text(kind)) = document.kind else {
+        for item in document.output.map(RawValue::get).map(items).unwrap_or_default() {
             push_item(item, &mut answer.text);
         }
         read_state(document.status, document.usage, &mut answer);
         return answer;
     };
     if kind.ends_with(".delta") && !SOUND.contains(&&*kind) {
-        answer.text.extend(document.delta.and_then(text));
+        answer.text.extend(document.delta.map(RawValue::get).and_then(string));
     }
     if kind == "response.output_item.added"
         && let Some(item) = document.item.and_then(|item| serde_json::from_str::<Item<'_>>(item.get()).ok())
     {
-        answer.text.extend(item.name);
+        answer.text.extend(item.name.map(|Text(name)| name));
     }
     if let Some(response) =
         document.response.and_then(|response| serde_json::from_str::<Stored<'_>>(response.get()).ok())
@@ -43,35 +46,29 @@ pub(super) fn read(json: &[u8]) -> Answer<'_> {
     answer
 }
 
-fn read_state<'a>(status: Option<Cow<'a, str>>, usage: Option<&'a RawValue>, answer: &mut Answer<'a>) {
+fn read_state<'a>(status: Option<Text<'a>>, usage: Option<&'a RawValue>, answer: &mut Answer<'a>) {
     answer.tell(usage, UsageMember::told);
-    let is_waiting = status.is_some_and(|status| status == "queued" || status == "in_progress");
+    let is_waiting = status.is_some_and(|Text(status)| status == "queued" || status == "in_progress");
     answer.pending = is_waiting && answer.told.is_nothing();
 }
 
-/// The text of an item of the output: of a message its parts, of a call its name and arguments, of reasoning its text.
-fn push_item<'a>(item: &'a RawValue, texts: &mut Vec<Cow<'a, str>>) {
-    let Ok(item) = serde_json::from_str::<Item<'_>>(item.get()) else { return };
-    texts.extend([item.name, item.arguments.and_then(text), item.input.and_then(text)].into_iter().flatten());
-    for part in [item.content, item.summary].into_iter().flatten().flat_map(list) {
-        let Ok(part) = serde_json::from_str::<Part<'_>>(part.get()) else { continue };
-        texts.extend([part.text, part.refusal].into_iter().flatten());
+/// The text of an item of the output: of a message its parts, of a call its name and arguments, of reasoning
+/// its text.
+fn push_item<'a>(item: &'a str, texts: &mut Vec<Cow<'a, str>>) {
+    let Ok(item) = serde_json::from_str::<Item<'_>>(item) else { return };
+    texts.extend(item.name.map(|Text(name)| name));
+    texts.extend([item.arguments, item.input].into_iter().flatten().map(RawValue::get).filter_map(string));
+    for part in [item.content, item.summary].into_iter().flatten().map(RawValue::get).flat_map(items) {
+        let Ok(part) = serde_json::from_str::<Part<'_>>(part) else { continue };
+        texts.extend([part.text, part.refusal].into_iter().flatten().map(|Text(text)| text));
     }
-}
-
-fn list(raw: &RawValue) -> Vec<&RawValue> {
-    serde_json::from_str(raw.get()).unwrap_or_default()
-}
-
-fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
 }
 
 #[derive(Deserialize)]
 struct Document<'a> {
     /// What happened; a response itself has none.
     #[serde(borrow, rename = "type")]
-    kind: Option<Cow<'a, str>>,
+    kind: Option<Text<'a>>,
     #[serde(borrow)]
     delta: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -79,7 +76,7 @@ struct Document<'a> {
     #[serde(borrow)]
     response: Option<&'a RawValue>,
     #[serde(borrow)]
-    status: Option<Cow<'a, str>>,
+    status: Option<Text<'a>>,
     #[serde(borrow)]
     output: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -89,7 +86,7 @@ struct Document<'a> {
 #[derive(Deserialize)]
 struct Stored<'a> {
     #[serde(borrow)]
-    status: Option<Cow<'a, str>>,
+    status: Option<Text<'a>>,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
 }
@@ -97,7 +94,7 @@ struct Stored<'a> {
 #[derive(Deserialize)]
 struct Item<'a> {
     #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
+    name: Option<Text<'a>>,
     #[serde(borrow)]
     arguments: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -111,9 +108,9 @@ struct Item<'a> {
 #[derive(Deserialize)]
 struct Part<'a> {
     #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
+    text: Option<Text<'a>>,
     #[serde(borrow)]
-    refusal: Option<Cow<'a, str>>,
+    refusal: Option<Text<'a>>,
 }
 
 #[cfg(test)]

@@ -1,19 +1,24 @@
 //! A request for a response: what the model will read and may write.
 //!
-//! In: a body. Out: [`Request`]. Not here: the tokens of it.
+//! In: a body. Out: [`Request`]. Not here: the tokens of it, and the history that a stored response or
+//! conversation stands for.
+//!
+//! Source: OpenAI's API reference, "Create a model response" and "Compact a response".
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::api::members::{Members, Text};
-use crate::api::openai::parts::{Reading, decoded_len};
+use crate::api::media::decoded_len;
+use crate::api::members::Members;
+use crate::api::openai::parts::Reading;
+use crate::api::raw::{Text, text, written};
 use crate::api::schema::FunctionDefinition;
 use crate::api::{Image, Piece, Prompt, Request, Unread};
 
 /// The members looked at. A body that names one of them twice is ambiguous.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 9] = [
     "model",
     "input",
     "instructions",
@@ -23,7 +28,6 @@ const NAMES: [&str; 10] = [
     "previous_response_id",
     "conversation",
     "prompt",
-    "stream",
 ];
 
 /// Members that stand for what the model reads besides: a stored response, a conversation, a prompt template.
@@ -37,9 +41,9 @@ pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     let members = Members::read(body, &NAMES)?;
     let is_elsewhere = ELSEWHERE.iter().any(|name| members.raw(name).is_some());
     let mut reading = Reading { more: is_elsewhere, ..Reading::default() };
-    if let Some(instructions) = members.text("instructions")? {
+    if let Some(instructions) = members.typed("instructions")? {
         reading.pieces.push(Piece::Message);
-        reading.texts([Cow::Borrowed("developer"), instructions]);
+        reading.texts([Text(Cow::Borrowed("developer")), instructions]);
     }
     match members.raw("input") {
         Some(items) if items.starts_with('[') => {
@@ -48,9 +52,9 @@ pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
             }
         }
         Some(text) => {
-            let Text(text) = serde_json::from_str(text).map_err(|_| Unread::Malformed)?;
+            let text = serde_json::from_str(text).map_err(|_| Unread::Malformed)?;
             reading.pieces.push(Piece::Message);
-            reading.texts([Cow::Borrowed("user"), text]);
+            reading.texts([Text(Cow::Borrowed("user")), text]);
         }
         None if reading.more || !reading.pieces.is_empty() => {}
         None => return Err(Unread::Malformed),
@@ -58,25 +62,24 @@ pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     for tool in members.typed::<Vec<&RawValue>>("tools")?.unwrap_or_default() {
         push_tool(tool.get(), &mut reading);
     }
-    reading.texts([variables(&members), schema(&members)].into_iter().flatten());
+    reading.pieces.extend([variables(&members), schema(&members)].into_iter().flatten().map(written));
     Ok(Request {
         model: members.text("model")?,
         prompt: Prompt(reading.pieces),
         more_input: reading.more,
         max_output: members.whole("max_output_tokens"),
-        stream: members.is_true("stream"),
         ..Request::default()
     })
 }
 
-/// Adds one item: everything in it that a model could read, whatever kind it says it is. An item of another shape is counted as the text it
-/// is written as.
+/// Adds one item: everything in it that a model could read, whatever kind it says it is. An item of another
+/// shape is counted as the text it is written as.
 fn push_item<'a>(raw: &'a str, reading: &mut Reading<'a>) -> Result<(), Unread> {
     if !raw.starts_with('{') {
         return Err(Unread::Malformed);
     }
     let Ok(item) = serde_json::from_str::<Item<'_>>(raw) else {
-        reading.texts([Cow::Borrowed(raw)]);
+        reading.written(raw);
         return Ok(());
     };
     let before = reading.pieces.len();
@@ -88,8 +91,9 @@ fn push_item<'a>(raw: &'a str, reading: &mut Reading<'a>) -> Result<(), Unread> 
     }
     if item.name.is_some() || item.arguments.is_some() || item.input.is_some() {
         reading.pieces.push(Piece::ToolCall);
-        reading
-            .texts([item.name, item.arguments.map(text_of), item.input.map(text_of)].into_iter().flatten());
+        reading.texts(item.name);
+        let given = [item.arguments, item.input].into_iter().flatten();
+        reading.pieces.extend(given.map(|raw| text(raw.get())));
     }
     if item.output.is_some() {
         reading.pieces.push(Piece::Message);
@@ -97,15 +101,16 @@ fn push_item<'a>(raw: &'a str, reading: &mut Reading<'a>) -> Result<(), Unread> 
     }
     push_content(item.summary, reading);
     // The reasoning itself, or a conversation made shorter, which only the provider can read.
-    reading.pieces.extend(item.encrypted_content.map(|sealed| Piece::Unseen { bytes: decoded_len(&sealed) }));
-    reading.pieces.extend(item.result.map(|picture| Piece::Image(generated(&picture))));
+    let sealed = item.encrypted_content.map(|Text(data)| Piece::Unseen { bytes: decoded_len(&data) });
+    let generated = item.result.map(|Text(data)| Piece::Image(Image::in_base64(&data, None)));
+    reading.pieces.extend([sealed, generated].into_iter().flatten());
     if reading.pieces.len() > before {
         return Ok(());
     }
-    if item.id.is_some() && item.kind.is_none_or(|kind| kind == "item_reference") {
+    if item.id.is_some() && item.kind.is_none_or(|Text(kind)| kind == "item_reference") {
         reading.more = true;
     } else {
-        reading.texts([Cow::Borrowed(raw)]);
+        reading.written(raw);
     }
     Ok(())
 }
@@ -118,31 +123,18 @@ fn push_content<'a>(content: Option<&'a RawValue>, reading: &mut Reading<'a>) {
     }
 }
 
-/// A string's text; any other value as it is written.
-fn text_of(raw: &RawValue) -> Cow<'_, str> {
-    serde_json::from_str::<Text<'_>>(raw.get()).map_or_else(|_| Cow::Borrowed(raw.get()), |Text(text)| text)
-}
-
-/// A picture that a tool has made, in bare base64. Its size stands at the start of it.
-fn generated(base64: &str) -> Image {
-    /// As much as is ever looked at, in whole groups of four characters.
-    const START: usize = 64 * 1024;
-    let start = base64.get(..START).unwrap_or(base64);
-    Image::at(&["data:image/png;base64,", start].concat(), None)
-}
-
 #[derive(Deserialize)]
 struct Item<'a> {
     #[serde(borrow, rename = "type")]
-    kind: Option<Cow<'a, str>>,
+    kind: Option<Text<'a>>,
     #[serde(borrow)]
     id: Option<&'a RawValue>,
     #[serde(borrow)]
-    role: Option<Cow<'a, str>>,
+    role: Option<Text<'a>>,
     #[serde(borrow)]
     content: Option<&'a RawValue>,
     #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
+    name: Option<Text<'a>>,
     #[serde(borrow)]
     arguments: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -152,13 +144,13 @@ struct Item<'a> {
     #[serde(borrow)]
     summary: Option<&'a RawValue>,
     #[serde(borrow)]
-    encrypted_content: Option<Cow<'a, str>>,
+    encrypted_content: Option<Text<'a>>,
     #[serde(borrow)]
-    result: Option<Cow<'a, str>>,
+    result: Option<Text<'a>>,
 }
 
-/// Adds one tool. What is not a function is counted as the text it is written as; what a built-in tool tells the model besides, and what
-/// it finds, is not in the request.
+/// Adds one tool. What is not a function is counted as the text it is written as; what a built-in tool tells
+/// the model besides, and what it finds, is not in the request.
 fn push_tool<'a>(raw: &'a str, reading: &mut Reading<'a>) {
     #[derive(Deserialize)]
     struct Tool<'a> {
@@ -173,22 +165,22 @@ fn push_tool<'a>(raw: &'a str, reading: &mut Reading<'a>) {
         return;
     }
     reading.more |= !matches!(&*kind, "function" | "custom" | "namespace");
-    reading.texts([Cow::Borrowed(raw)]);
+    reading.written(raw);
 }
 
 /// What is put into a stored prompt's places.
-fn variables<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
+fn variables<'a>(members: &Members<'a>) -> Option<&'a str> {
     #[derive(Deserialize)]
     struct Stored<'a> {
         #[serde(borrow)]
         variables: &'a RawValue,
     }
     let prompt: Stored<'a> = serde_json::from_str(members.raw("prompt")?).ok()?;
-    Some(Cow::Borrowed(prompt.variables.get())).filter(|variables| variables != "null")
+    Some(prompt.variables.get()).filter(|variables| *variables != "null")
 }
 
 /// The schema of a structured answer, which the model is shown.
-fn schema<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
+fn schema<'a>(members: &Members<'a>) -> Option<&'a str> {
     #[derive(Deserialize)]
     struct Options<'a> {
         #[serde(borrow)]
@@ -202,7 +194,7 @@ fn schema<'a>(members: &Members<'a>) -> Option<Cow<'a, str>> {
     let options: Options<'a> = serde_json::from_str(members.raw("text")?).ok()?;
     let format = options.format.get();
     serde_json::from_str::<Structured<'_>>(format).ok()?;
-    Some(Cow::Borrowed(format))
+    Some(format)
 }
 
 #[cfg(test)]

@@ -136,9 +136,9 @@ fn the_schema_and_the_values_of_a_stored_prompt_are_read() {
 }
 
 #[test]
-fn the_output_bound_and_streaming_are_read() {
+fn the_output_bound_is_read_and_usage_never_asked_for() {
     let request = read(br#"{"input":"a","max_output_tokens":300,"stream":true}"#).unwrap();
-    assert_eq!((request.max_output, request.stream, request.ask_for_usage), (Some(300), true, None));
+    assert_eq!((request.max_output, request.ask_for_usage), (Some(300), None));
     assert_eq!(read(br#"{"input":"a","max_output_tokens":-1}"#).unwrap().max_output, None);
 }
 

@@ -1,0 +1,93 @@
+//! Messages whose content is a text or a list of blocks, which may contain blocks themselves: Anthropic's,
+//! and Converse's of Amazon Bedrock.
+//!
+//! In: raw JSON. Out: [`Piece`]s. A block is counted as everything in it that a model could read, whatever
+//! kind it says it is; one in which there is nothing of that is counted as the text it is written as. Not
+//! here: what blocks have in them (`anthropic::blocks`, `bedrock::converse::blocks`).
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::raw::{Text, written};
+use super::{Piece, Unread};
+
+/// A block in the form of one API.
+pub(super) trait Block<'a>: Default + Deserialize<'a> {
+    /// How deep blocks may lie in blocks; deeper ones are text.
+    const DEEPEST: u8;
+
+    /// Whether it only marks a place, which the model does not see.
+    fn is_mark(&self) -> bool {
+        false
+    }
+
+    /// Pushes what is in it, and of the blocks in it as many levels as are left.
+    fn push_to(self, levels: u8, pieces: &mut Vec<Piece<'a>>);
+}
+
+/// One turn of a conversation.
+#[derive(Deserialize)]
+pub(super) struct Message<'a> {
+    #[serde(borrow)]
+    role: Text<'a>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+}
+
+impl<'a> Message<'a> {
+    /// Pushes its frame, its role and its content.
+    ///
+    /// # Errors
+    /// As [`push_content`].
+    pub(super) fn push_to<B: Block<'a>>(self, pieces: &mut Vec<Piece<'a>>) -> Result<(), Unread> {
+        pieces.extend([Piece::Message, self.role.into()]);
+        self.content.map_or(Ok(()), |content| push_content::<B>(content.get(), pieces))
+    }
+}
+
+/// Pushes a content.
+///
+/// # Errors
+/// [`Unread::Malformed`] if it is neither text nor a block nor a list of blocks.
+pub(super) fn push_content<'a, B: Block<'a>>(
+    raw: &'a str,
+    pieces: &mut Vec<Piece<'a>>,
+) -> Result<(), Unread> {
+    push_levels::<B>(raw, B::DEEPEST, pieces)
+}
+
+/// Pushes a content within a block. Of another shape, it is the text it is written as.
+pub(super) fn push_nested<'a, B: Block<'a>>(raw: &'a str, levels: u8, pieces: &mut Vec<Piece<'a>>) {
+    if push_levels::<B>(raw, levels, pieces).is_err() {
+        pieces.push(written(raw));
+    }
+}
+
+fn push_levels<'a, B: Block<'a>>(
+    raw: &'a str,
+    levels: u8,
+    pieces: &mut Vec<Piece<'a>>,
+) -> Result<(), Unread> {
+    match raw.as_bytes().first() {
+        Some(b'[') => {
+            let blocks: Vec<&RawValue> = serde_json::from_str(raw).map_err(|_| Unread::Malformed)?;
+            blocks.into_iter().for_each(|block| push_block::<B>(block.get(), levels, pieces));
+        }
+        Some(b'{') => push_block::<B>(raw, levels, pieces),
+        _ => pieces.push(serde_json::from_str::<Text<'_>>(raw).map_err(|_| Unread::Malformed)?.into()),
+    }
+    Ok(())
+}
+
+fn push_block<'a, B: Block<'a>>(raw: &'a str, levels: u8, pieces: &mut Vec<Piece<'a>>) {
+    let before = pieces.len();
+    let mut is_mark = false;
+    if let Some(levels) = levels.checked_sub(1) {
+        let block: B = serde_json::from_str(raw).unwrap_or_default();
+        is_mark = block.is_mark();
+        block.push_to(levels, pieces);
+    }
+    if pieces.len() == before && !is_mark {
+        pieces.push(written(raw));
+    }
+}
