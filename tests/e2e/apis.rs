@@ -289,7 +289,7 @@ async fn every_api_refuses_in_its_own_words() {
         let said = body.pointer(message).and_then(Value::as_str);
         assert!(said.is_some_and(|said| said.contains("(limit `tpm`)")), "{}: {body}", call.path);
         let in_body = body.pointer(place).and_then(Value::as_str);
-        assert_eq!(in_body.or(response.header(place)), Some(*kind), "{}: {body}", call.path);
+        assert_eq!(in_body.or_else(|| response.header(place)), Some(*kind), "{}: {body}", call.path);
         let shown = [X_RATELIMIT, ANTHROPIC_RATELIMIT].map(|name| response.header(name));
         let expected = [X_RATELIMIT, ANTHROPIC_RATELIMIT].map(|name| Some("0").filter(|_| name == *left));
         assert_eq!(shown, expected, "{}", call.path);
