@@ -103,7 +103,7 @@ pub(crate) fn coding(input: &[u8]) {
     let name = CODINGS[usize::from(*coding) % CODINGS.len()];
     let Encoding::Coded(codings) = Encoding::parse(name.as_bytes()) else { return };
     let decode = |size: usize| {
-        let mut decoder = Decoder::new(&codings, BOUND);
+        let mut decoder = Decoder::watching(&codings, BOUND);
         let mut decoded = Vec::new();
         for piece in body.chunks(size) {
             decoder.feed(piece, &mut |block| decoded.extend_from_slice(block));

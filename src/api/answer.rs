@@ -17,7 +17,8 @@ use hiding::Hiding;
 /// How much text is kept to be counted where usage is missing; beyond it only its length is.
 const LONGEST_TEXT: usize = 256 * 1024;
 
-/// How much of a compressed answer is decoded: more than any model writes, pictures in base64 among it.
+/// How much of a compressed answer is decoded: more than any model writes, pictures in base64 among it. A small answer that stands for so
+/// much is not decoded to its end.
 const LONGEST_DECODED: usize = 64 * 1024 * 1024;
 
 /// What an answer has told so far.
@@ -118,7 +119,7 @@ impl Reader {
     pub fn new(format: &'static Format, head: &dyn Head, hide_usage: bool) -> Self {
         let coding = match Encoding::parse(&head.header("content-encoding").unwrap_or_default()) {
             Encoding::Identity => Coding::Plain,
-            Encoding::Coded(codings) => Coding::Coded(Decoder::new(&codings, LONGEST_DECODED)),
+            Encoding::Coded(codings) => Coding::Coded(Decoder::watching(&codings, LONGEST_DECODED)),
             Encoding::Unknown => Coding::Unknown,
         };
         let content_type = head.header("content-type").unwrap_or_default();

@@ -336,3 +336,48 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_small_body_that_stands_for_megabytes_is_not_decoded_to_its_end_however_it_is_cut() {
+    let plain = vec![b'{'; 3 * UNSUSPICIOUS];
+    for name in CODINGS {
+        let coded = coded(name, &plain);
+        let decoded = |size: usize| {
+            let mut decoder = Decoder::watching(&codings(name), LARGE);
+            let mut length = 0;
+            coded.chunks(size).for_each(|piece| decoder.feed(piece, &mut |block| length += block.len()));
+            (length, decoder.fault())
+        };
+        let (length, fault) = decoded(coded.len());
+        let granted = UNSUSPICIOUS + coded.len().next_multiple_of(STEP) * LARGEST_RATIO;
+        assert!((UNSUSPICIOUS..=granted).contains(&length), "{name}: {length}");
+        assert_eq!(fault, Some(Fault::TooLarge), "{name}");
+        for size in [1, 1000, STEP, STEP + 1] {
+            assert_eq!(decoded(size), (length, fault), "{name} in pieces of {size}");
+        }
+    }
+}
+
+#[test]
+fn what_compresses_as_answers_do_is_decoded_to_its_end_though_it_is_watched() {
+    // Some twenty times smaller, and longer than what is granted to any body.
+    let line: Vec<u8> = (0..=255_u8).flat_map(|byte| [byte.wrapping_mul(101); 2]).collect();
+    let mut noise = 1_u32;
+    let mut plain = Vec::new();
+    while plain.len() < 2 * UNSUSPICIOUS {
+        plain.extend_from_slice(&line);
+        for _ in 0..16 {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            plain.push(noise.to_be_bytes()[0]);
+        }
+    }
+    for name in CODINGS {
+        let coded = coded(name, &plain);
+        assert!(coded.len() * LARGEST_RATIO > plain.len(), "{name} makes it too small for this test");
+        let mut decoder = Decoder::watching(&codings(name), LARGE);
+        let mut length = 0;
+        decoder.feed(&coded, &mut |block| length += block.len());
+        decoder.finish();
+        assert_eq!((length, decoder.fault()), (plain.len(), None), "{name}");
+    }
+}

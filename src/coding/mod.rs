@@ -22,6 +22,16 @@ const DEEPEST: usize = 3;
 /// The size of the blocks in which brotli and zstd hand on decoded bytes; deflate's are as long as its window at most.
 const BLOCK: usize = 8 * 1024;
 
+/// How many bytes a watched body may give at once, whatever its length: some 40 ms of reading.
+const UNSUSPICIOUS: usize = 4 * 1024 * 1024;
+
+/// How many bytes a watched body may give beyond that for each byte of its own. Events that repeat each other come to 20 or 30, since
+/// each is flushed; a bomb has 1,000 and more.
+const LARGEST_RATIO: usize = 64;
+
+/// In steps of how many bytes of the body more is granted, so that it does not matter how the body is cut.
+const STEP: usize = 4 * 1024;
+
 /// A way of coding a body that can be decoded here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
@@ -91,23 +101,53 @@ pub struct Decoder {
     /// From the outermost coding to the innermost.
     stages: Vec<Stage>,
     fault: Option<Fault>,
+    /// How many bytes of the bound have not been granted yet.
+    withheld: usize,
+    /// How many bytes of the body come before more is granted.
+    until_more: usize,
 }
 
 impl Decoder {
     /// A decoder that hands on at most `bound` bytes. Codings that lie under others may give no more either, so that
     /// a bomb within a bomb costs no more time than one.
     pub fn new(codings: &Codings, bound: usize) -> Self {
-        let stages =
-            codings.0.iter().rev().map(|&coding| Stage { codec: Codec::new(coding), left: bound }).collect();
-        Self { stages, fault: None }
+        Self::granting(codings, bound, 0)
+    }
+
+    /// A decoder that hands on at most `bound` bytes, and so many only of a body that is itself of some length: a few bytes that stand
+    /// for many megabytes would keep whoever decodes them busy all at once.
+    pub fn watching(codings: &Codings, bound: usize) -> Self {
+        let granted = bound.min(UNSUSPICIOUS);
+        Self::granting(codings, granted, bound.saturating_sub(granted))
+    }
+
+    fn granting(codings: &Codings, granted: usize, withheld: usize) -> Self {
+        let stage = |&coding| Stage { codec: Codec::new(coding), left: granted };
+        Self { stages: codings.0.iter().rev().map(stage).collect(), fault: None, withheld, until_more: 0 }
     }
 
     /// Takes the next piece of the body and calls `out` with what can be decoded now, in blocks. Does nothing once
     /// the stream is broken.
     pub fn feed(&mut self, piece: &[u8], out: &mut dyn FnMut(&[u8])) {
-        if self.fault.is_none() {
-            self.fault = push(&mut self.stages, piece, out).err();
+        let mut rest = piece;
+        while self.fault.is_none() && !rest.is_empty() {
+            if self.until_more == 0 {
+                self.grant_more();
+            }
+            let (step, behind) = rest.split_at_checked(self.until_more).unwrap_or((rest, &[]));
+            self.until_more = self.until_more.saturating_sub(step.len());
+            self.fault = push(&mut self.stages, step, out).err();
+            rest = behind;
         }
+    }
+
+    fn grant_more(&mut self) {
+        let more = self.withheld.min(STEP.saturating_mul(LARGEST_RATIO));
+        self.withheld = self.withheld.saturating_sub(more);
+        for stage in &mut self.stages {
+            stage.left = stage.left.saturating_add(more);
+        }
+        self.until_more = STEP;
     }
 
     /// The body has ended. A body without a single byte is whole, as in the answer to a HEAD request.

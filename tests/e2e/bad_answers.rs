@@ -3,6 +3,8 @@
 //! What each is charged is tried natively (`exchange`); here are those in which the host has a part: how it cuts and ends answers, how it
 //! slices long ones, and what they do to a worker's memory.
 
+use core::time::Duration;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tollgate_rig::client::Request;
@@ -261,22 +263,28 @@ async fn a_long_event_passes_in_memory_that_does_not_grow_and_in_time_by_its_len
 }
 
 #[tokio::test]
-async fn a_bomb_as_an_answer_takes_bounded_memory_and_passes_as_it_is() {
-    let mebibyte = Bytes::from(vec![0; 1 << 20]);
+async fn a_bomb_as_an_answer_takes_bounded_memory_and_time_and_passes_as_it_is() {
     for coding in Coding::ALL {
-        let bomb = coding.encode(&vec![mebibyte.clone(); 256]).concat();
-        let text = coding.encode(&vec![Bytes::from(vec![b'x'; 1 << 20]); 256]).concat();
-        let scripts = (0..8).map(|_| &bomb).chain((0..8).map(|_| &text));
+        // The second is the slowest to read as JSON.
+        let bombs =
+            [0, b'{'].map(|byte| coding.encode(&vec![Bytes::from(vec![byte; 1 << 20]); 256]).concat());
+        let scripts = bombs.iter().cycle().take(16);
         let scripts: Vec<_> = scripts.map(|body| until_closed(JSON, &coded(coding), body)).collect();
         let mut bad = Bad::answers(scripts).await;
-        let before = bad.bench.envoy.resources().resident;
-        for number in 0..16 {
-            let body = if number < 8 { &bomb } else { &text };
+        let before = bad.bench.envoy.resources();
+        for body in bombs.iter().cycle().take(16) {
             assert!(bad.call(CHAT.call()).await == (body.clone(), true), "{coding:?}: other bytes");
             assert_eq!(bad.charged().await.1, 1000, "{coding:?}");
         }
-        let grown = bad.bench.envoy.resources().resident.saturating_sub(before);
+        let after = bad.bench.envoy.resources();
+        let grown = after.resident.saturating_sub(before.resident);
         assert!(grown < 64 << 20, "{grown} bytes for {coding:?}");
+        // Each keeps its worker busy for no longer than a moment; decoded up to the bound they would for most of a second.
+        assert!(
+            after.cpu - before.cpu < Duration::from_secs(3),
+            "{:?} for {coding:?}",
+            after.cpu - before.cpu
+        );
         assert_eq!(bad.missing("encoded").await, 16.0, "{coding:?}");
     }
 }

@@ -214,7 +214,7 @@ async fn a_bomb_as_a_request_takes_bounded_memory_and_passes_as_it_is() {
     let bombs: Vec<_> = Coding::ALL
         .into_iter()
         .flat_map(|coding| {
-            let of = move |byte: u8| vec![Bytes::from(vec![byte; 1 << 20]); 200];
+            let of = move |byte: u8| vec![Bytes::from(vec![byte; 1 << 20]); 40];
             [0, b'['].map(|byte| (coding, Bytes::from(coding.encode(&of(byte)).concat())))
         })
         .collect();
