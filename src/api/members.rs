@@ -1,7 +1,7 @@
 //! The top-level members of a request that decide what it costs, as raw JSON with their places.
 //!
-//! In: a body. Out: [`Members`]. Not here: what the members mean. Reading the outermost object by hand gives two
-//! things that a derived reader cannot: the place of each value, for edits, and a clear answer to members
+//! In: a body. Out: [`Members`]. Not here: what the members mean. Reading the outermost object by hand gives
+//! two things that a derived reader cannot: the place of each value, for edits, and a clear answer to members
 //! named twice.
 
 use core::fmt;
@@ -61,8 +61,8 @@ impl<'a> Members<'a> {
         self.raw(name).map(items).unwrap_or_default()
     }
 
-    /// A member that is a count. Nonsense counts as absent, because that is what an upstream makes of it, if it does not refuse
-    /// the call.
+    /// A member that is a count. Nonsense counts as absent, because that is what an upstream makes of it, if
+    /// it does not refuse the call.
     pub(super) fn whole(&self, name: &str) -> Option<u64> {
         serde_json::from_str::<Whole>(self.raw(name)?).ok()?.count()
     }

@@ -1,8 +1,8 @@
 //! What LLM APIs look like on the wire.
 //!
 //! In: a method and path, a request body, response bytes in any pieces. Out: which format it is
-//! ([`Routes::recognise`]), what the model will read and may write ([`Request`]), what was used ([`Usage`]) and the text
-//! that was streamed. Not here: how many tokens a text is (`tokens`), and anything about limits.
+//! ([`Routes::recognise`]), what the model will read and may write ([`Request`]), what was used ([`Usage`])
+//! and the text that was streamed. Not here: how many tokens a text is (`tokens`), and anything about limits.
 //!
 //! One file and one row of [`FORMATS`] per API format.
 
@@ -62,10 +62,10 @@ pub const FORMATS: [&Format; 20] = [
     &anthropic::FORMAT,
     &bedrock::converse::FORMAT,
     &bedrock::invoke::FORMAT,
-    &gemini::CONTENT,
-    &gemini::EMBED,
-    &cohere::CHAT,
-    &cohere::EMBED,
+    &gemini::FORMAT,
+    &gemini::embed::FORMAT,
+    &cohere::chat::FORMAT,
+    &cohere::embed::FORMAT,
     &ollama::CHAT,
     &ollama::GENERATE,
     &free::MODERATIONS,
@@ -82,15 +82,15 @@ pub struct Format {
     pub endpoints: &'static [Endpoint],
     /// What becomes of its request bodies.
     pub body: Body,
-    /// Reads a request body, if it is [`Body::Held`]. [`Unread`] says why it cannot be read as this format; the caller then
-    /// counts it as plain text or, if it is [`Unread::Ambiguous`], refuses it.
+    /// Reads a request body, if it is [`Body::Held`]. [`Unread`] says why it cannot be read as this format;
+    /// the caller then counts it as plain text or, if it is [`Unread::Ambiguous`], refuses it.
     pub read: for<'a> fn(&'a [u8]) -> Result<Request<'a>, Unread>,
     /// What to expect of a body of so many bytes that is not read.
     pub guess: fn(u64) -> Request<'static>,
     /// The top-level members of a JSON answer that `answer` looks at: all that is kept of it.
     pub answer_members: &'static [&'static str],
-    /// Reads one JSON document of an answer: a whole body, the data of one event, one element of a list. What cannot be read
-    /// tells nothing.
+    /// Reads one JSON document of an answer: a whole body, the data of one event, one element of a list. What
+    /// cannot be read tells nothing.
     pub answer: for<'a> fn(&'a [u8]) -> Answer<'a>,
     /// The usage that an answer tells in its headers.
     pub told_by_head: fn(&dyn Head) -> Told,
@@ -165,12 +165,13 @@ pub struct Request<'a> {
     pub model: Option<Cow<'a, str>>,
     /// Everything that the model will read, as far as it is in the request.
     pub prompt: Prompt<'a>,
-    /// Whether the model will also read what is not in the request, such as the history of a stored conversation.
+    /// Whether the model will also read what is not in the request, such as the history of a stored
+    /// conversation.
     pub more_input: bool,
     /// The bound on output tokens of the whole call (all choices), if the request sets one.
     pub max_output: Option<u64>,
-    /// What the call uses besides the prompt, where that follows from the request by a formula. It stands for what an answer
-    /// does not tell; zero for calls that have no output.
+    /// What the call uses besides the prompt, where that follows from the request by a formula. It stands for
+    /// what an answer does not tell; zero for calls that have no output.
     pub known: Option<Usage>,
     /// The edit that makes a streamed answer report its usage, where the client has not asked for it.
     pub ask_for_usage: Option<Edit>,
@@ -201,8 +202,8 @@ impl Edit {
 pub struct Answer<'a> {
     /// What it tells of the usage so far.
     pub told: Told,
-    /// What it tells of classes of which nothing else in the answer tells anything: a total that other documents of the answer
-    /// tell in parts.
+    /// What it tells of classes of which nothing else in the answer tells anything: a total that other
+    /// documents of the answer tell in parts.
     pub otherwise: Told,
     /// Whether it has a usage that cannot be read.
     pub unreadable: bool,

@@ -1,11 +1,12 @@
 //! A request path as the upstream's router will see it.
 //!
-//! In: the raw `:path`. Out: [`Plain`], and whether it fits a pattern. Not here: which path means what (`routes`).
+//! In: the raw `:path`. Out: [`Plain`], and whether it fits a pattern. Not here: which path means what
+//! (`routes`).
 
 use percent_encoding::percent_decode;
 
-/// A path without query, percent-decoded, with runs of slashes folded and dot segments resolved (RFC 3986 section 5.2.4), so
-/// that no spelling of a path gets past the limits; no trailing slash.
+/// A path without query, percent-decoded, with runs of slashes folded and dot segments resolved (RFC 3986
+/// section 5.2.4), so that no spelling of a path gets past the limits; no trailing slash.
 pub(super) struct Plain {
     path: String,
     /// The same in lower case, byte for byte as long.
@@ -31,7 +32,8 @@ impl Plain {
         Self { path, lower }
     }
 
-    /// Whether it ends like `pattern`, which is in lower case; what stands at the pattern's `{model}`, if it has one.
+    /// Whether it ends like `pattern`, which is in lower case; what stands at the pattern's `{model}`, if it
+    /// has one.
     pub(super) fn ends_like(&self, pattern: &str) -> Option<Option<&str>> {
         let Some((before, after)) = pattern.split_once(MODEL) else {
             return self.lower.ends_with(pattern).then_some(None);

@@ -1,6 +1,7 @@
 //! Which call a request is, by its method and path.
 //!
-//! In: method and path, and what the configuration says of paths. Out: [`Call`], or none if it is not an LLM call. Not here: bodies.
+//! In: method and path, and what the configuration says of paths. Out: [`Call`], or none if it is not an LLM
+//! call. Not here: bodies.
 
 use super::path::Plain;
 use super::{FORMATS, Format};
@@ -47,7 +48,8 @@ pub struct Call {
     pub may_ask_for_usage: bool,
 }
 
-/// What the configuration says of paths: the format of all calls below a prefix, or none if they are not to be limited.
+/// What the configuration says of paths: the format of all calls below a prefix, or none if they are not to
+/// be limited.
 #[derive(Clone, Debug, Default)]
 pub struct Routes(pub Vec<(String, Option<&'static Format>)>);
 
@@ -61,10 +63,12 @@ const FREE: [&str; 6] = [
     "/tokenize",
 ];
 
-/// The first version of Azure's API that knows `stream_options`; earlier ones refuse it (Azure OpenAI's "API version lifecycle").
+/// The first version of Azure's API that knows `stream_options`; earlier ones refuse it (Azure OpenAI's "API
+/// version lifecycle").
 const AZURE_TELLS_SINCE: &[u8] = b"2024-09-01";
 
-/// Mistral's own APIs, and what Vertex hands on as it is to the makers of models: they tell usage unasked and refuse the question.
+/// Mistral's own APIs, and what Vertex hands on as it is to the makers of models: they tell usage unasked and
+/// refuse the question.
 const TELL_UNASKED: [&str; 3] = ["/agents/completions", "/fim/completions", "rawpredict"];
 
 impl Routes {
@@ -101,9 +105,10 @@ fn is_older_azure(path: &[u8]) -> bool {
     version.is_some_and(|version| version.starts_with(b"20") && version < AZURE_TELLS_SINCE)
 }
 
-/// A model as the configuration names it: of an Amazon resource name, what is behind the last slash (`foundation-model/…`,
-/// `inference-profile/…`), so that one pattern fits a model however it is addressed. The region in front of an inference profile's model
-/// (`us.`, `eu.`, `apac.`, `global.`) stays, because prices depend on it.
+/// A model as the configuration names it: of an Amazon resource name, what is behind the last slash
+/// (`foundation-model/…`, `inference-profile/…`), so that one pattern fits a model however it is addressed.
+/// The region in front of an inference profile's model (`us.`, `eu.`, `apac.`, `global.`) stays, because
+/// prices depend on it.
 fn model_name(of: &str) -> String {
     let name = if of.starts_with("arn:") { of.rsplit('/').next().unwrap_or(of) } else { of };
     name.to_owned()

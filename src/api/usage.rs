@@ -1,7 +1,7 @@
 //! What a call used, in classes that do not overlap, whatever the provider's own convention.
 //!
-//! In: nothing. Out: [`Classes`], one value for each class; [`Usage`] and [`Told`] made of it. Not here: what a class is worth
-//! (`limits::rates`), and how providers word their usage (the formats).
+//! In: nothing. Out: [`Classes`], one value for each class; [`Usage`] and [`Told`] made of it. Not here: what
+//! a class is worth (`limits::rates`), and how providers word their usage (the formats).
 
 /// On which side of a call a class is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,8 @@ impl Usage {
         self.side(Side::Output)
     }
 
-    /// What an answer tells that tells all of this: classes of a side that is not empty are told, zeros among them.
+    /// What an answer tells that tells all of this: classes of a side that is not empty are told, zeros among
+    /// them.
     #[must_use]
     pub fn told(self) -> Told {
         self.map(Some)
@@ -115,8 +116,8 @@ impl Usage {
 }
 
 impl Told {
-    /// What is known when `later` has been told, too: the later word on a class counts, because running totals are replaced and never
-    /// added up.
+    /// What is known when `later` has been told, too: the later word on a class counts, because running
+    /// totals are replaced and never added up.
     #[must_use]
     pub fn then(self, later: Self) -> Self {
         later.zip(self).map(|(later, earlier)| later.or(earlier))
@@ -140,8 +141,8 @@ impl Told {
         CLASSES.zip(*self).into_values().any(|((_, of), told)| of == side && told.is_some())
     }
 
-    /// The usage, where what is told of neither input nor output is taken from what we counted: each side is taken whole, from
-    /// one source or from the other.
+    /// The usage, where what is told of neither input nor output is taken from what we counted: each side is
+    /// taken whole, from one source or from the other.
     #[must_use]
     pub fn or(self, counted: Usage) -> Usage {
         let (input, output) = (self.tells(Side::Input), self.tells(Side::Output));

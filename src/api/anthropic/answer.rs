@@ -1,7 +1,8 @@
 //! A message or one event of its stream: usage and text.
 //!
-//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, gives an empty answer. Not here: citations, signatures
-//! and what Anthropic's own tools found, none of which the model has written.
+//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, gives an empty
+//! answer. Not here: citations, signatures and what Anthropic's own tools found, none of which the model has
+//! written.
 //!
 //! Source: Anthropic's API reference, "Create a Message"; guide "Streaming messages".
 

@@ -1,11 +1,13 @@
 //! A block of a message's content.
 //!
-//! In: JSON. Out: [`Piece`]s. Not here: lists of blocks (`api::blocks`), and what the model answers (`answer`).
+//! In: JSON. Out: [`Piece`]s. Not here: lists of blocks (`api::blocks`), and what the model answers
+//! (`answer`).
 //!
 //! Source: Anthropic's API reference, "Create a Message", `messages.content`.
 //!
-//! Thinking of earlier turns is counted like all other text: Claude Opus 4.5, Sonnet 4.6 and later models read all of it again; earlier models read
-//! that of the turn which is going on, and the API strips the rest (guide "Extended thinking"). Which one it was, usage tells.
+//! Thinking of earlier turns is counted like all other text: Claude Opus 4.5, Sonnet 4.6 and later models
+//! read all of it again; earlier models read that of the turn which is going on, and the API strips the rest
+//! (guide "Extended thinking"). Which one it was, usage tells.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

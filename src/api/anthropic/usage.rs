@@ -1,7 +1,10 @@
-//! `usage` as Anthropic words it: three classes of input that do not overlap, and an output total of which thinking is a part.
+//! `usage` as Anthropic words it: three classes of input that do not overlap, and an output total of which
+//! thinking is a part.
 //!
-//! In: JSON. Out: [`Told`]. Source: Anthropic's API reference, "Create a Message", `usage`; guides "Prompt caching" ("Tracking cache performance") and
-//! "Streaming messages", which says that the numbers of a `message_delta` are cumulative.
+//! In: JSON. Out: [`Told`]. Not here: which document has which usage (`answer`).
+//!
+//! Source: Anthropic's API reference, "Create a Message", `usage`; guides "Prompt caching" ("Tracking cache
+//! performance") and "Streaming messages", which says that the numbers of a `message_delta` are cumulative.
 
 use serde::Deserialize;
 
@@ -68,21 +71,23 @@ impl UsageMember {
         Some(told)
     }
 
-    /// What it tells at the start of a stream, where the output is a placeholder, and nothing written to caches may mean nothing known yet.
+    /// What it tells at the start of a stream, where the output is a placeholder, and nothing written to
+    /// caches may mean nothing known yet.
     pub(super) fn told_at_start(self) -> Option<Told> {
         let told = Self { output_tokens: Whole::Absent, ..self }.told()?;
         let is_nothing = [told.cache_write, told.cache_write_1h].iter().all(|it| it.unwrap_or(0) == 0);
         Some(if is_nothing { Told { cache_write: None, cache_write_1h: None, ..told } } else { told })
     }
 
-    /// What it tells further on in a stream. What was written to caches is told as one total then, which says less than the start did, so it is
-    /// left to [`Self::written_in_all`].
+    /// What it tells further on in a stream. What was written to caches is told as one total then, which says
+    /// less than the start did, so it is left to [`Self::written_in_all`].
     pub(super) fn told_so_far(self) -> Option<Told> {
         let told = self.told()?;
         Some(if self.cache_creation.is_some() { told } else { Told { cache_write: None, ..told } })
     }
 
-    /// What was written to caches, for streams whose start tells nothing of it: some gateways know it at the end only.
+    /// What was written to caches, for streams whose start tells nothing of it: some gateways know it at the
+    /// end only.
     pub(super) fn written_in_all(self) -> Told {
         Told { cache_write: self.cache_creation_input_tokens.count(), ..Told::default() }
     }

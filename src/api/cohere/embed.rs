@@ -1,6 +1,7 @@
 //! Cohere embeddings: `POST …/v2/embed`, and `/v1/embed`, whose texts are the same.
 //!
-//! In: a body, an answer. Out: [`Request`] whose output is known to be nothing, [`Answer`]. Not here: the tokens of it.
+//! In: a body, an answer. Out: [`Request`] whose output is known to be nothing, [`Answer`]. Not here: the
+//! tokens of it.
 //!
 //! Source: Cohere's API reference, "Embed API (v2)".
 
@@ -11,7 +12,18 @@ use super::parts::{push_image_url, push_part};
 use super::usage::UsageMember;
 use crate::api::members::Members;
 use crate::api::raw::{entries, items, text};
-use crate::api::{Answer, Piece, Prompt, Request, Unread, Usage};
+use crate::api::{Answer, Dialect, Format, Piece, Prompt, Request, Unread, Usage, post};
+
+/// The row of [`FORMATS`](crate::api::FORMATS).
+pub(in crate::api) static FORMAT: Format = Format {
+    name: "cohere_embed",
+    dialect: Dialect::Cohere,
+    endpoints: &[post("/v2/embed"), post("/v1/embed")],
+    read,
+    answer_members: &["meta"],
+    answer,
+    ..Format::DEFAULT
+};
 
 const NAMES: [&str; 4] = ["model", "texts", "images", "inputs"];
 
@@ -19,7 +31,7 @@ const NAMES: [&str; 4] = ["model", "texts", "images", "inputs"];
 ///
 /// # Errors
 /// [`Unread`] if there is nothing in it to embed.
-pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     let members = Members::read(body, &NAMES)?;
     let mut pieces: Vec<Piece<'_>> = members.items("texts").into_iter().map(text).collect();
     members.items("images").into_iter().for_each(|image| push_image_url(image, &mut pieces));
@@ -47,7 +59,7 @@ fn push_input<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
 }
 
 /// Reads an answer.
-pub(super) fn answer(json: &[u8]) -> Answer<'_> {
+fn answer(json: &[u8]) -> Answer<'_> {
     #[derive(Deserialize)]
     struct Embedded<'a> {
         #[serde(borrow)]
@@ -58,3 +70,7 @@ pub(super) fn answer(json: &[u8]) -> Answer<'_> {
     answer.tell(embedded.meta, UsageMember::told);
     answer
 }
+
+#[cfg(test)]
+#[path = "embed_tests.rs"]
+mod tests;

@@ -1,7 +1,8 @@
 //! An answer with content, or one chunk of it: usage and text.
 //!
-//! In: one JSON document: a whole answer, the data of one event, one element of the list. Out: [`Answer`]. A document that is not JSON, or not
-//! of this shape, tells nothing.
+//! In: one JSON document: a whole answer, the data of one event, one element of the list. Out: [`Answer`]. A
+//! document that is not JSON, or not of this shape, tells nothing. Not here: embeddings (`embed`), and the
+//! framing of answers (`answer`).
 //!
 //! Source: Google's "Gemini API reference", "GenerateContentResponse".
 

@@ -2,8 +2,9 @@
 //!
 //! In: raw JSON. Out: [`Piece`]s. Not here: the members around the contents (`request`).
 //!
-//! Source: Google's "Gemini API reference", "Content", "Part"; the guide "Understand and count tokens", by whose examples a turn's role
-//! costs nothing beyond its frame. A member that is not known is counted as the text it is written as.
+//! Source: Google's "Gemini API reference", "Content", "Part"; the guide "Understand and count tokens", by
+//! whose examples a turn's role costs nothing beyond its frame. A member that is not known is counted as the
+//! text it is written as.
 
 use std::borrow::Cow;
 
@@ -76,7 +77,8 @@ impl<'a> Contents<'a> {
         }
     }
 
-    /// The members of a call, a response or code: all but its id, and in them the media that a response can carry.
+    /// The members of a call, a response or code: all but its id, and in them the media that a response can
+    /// carry.
     fn push_members(&mut self, raw: &'a str) {
         let Some(members) = entries(raw) else {
             self.pieces.push(text(raw));

@@ -1,7 +1,7 @@
 //! Embeddings: `:embedContent`, and `:batchEmbedContents` of many such requests in one.
 //!
-//! In: a body, an answer. Out: [`Request`] whose output is known to be nothing, [`Answer`]. Older models tell no usage: then the
-//! count before the call stands.
+//! In: a body, an answer. Out: [`Request`] whose output is known to be nothing, [`Answer`]. Older models tell
+//! no usage: then the count before the call stands. Not here: content made by a model (`request`, `answer`).
 //!
 //! Source: Google's "Gemini API reference", "Embeddings".
 
@@ -13,7 +13,24 @@ use super::request::last_segment;
 use super::usage::UsageMetadata;
 use crate::api::members::Members;
 use crate::api::raw::{items, text};
-use crate::api::{Answer, Prompt, Request, Unread, Usage};
+use crate::api::{Answer, Dialect, Format, Prompt, Request, Unread, Usage, post};
+
+/// The row of [`FORMATS`](crate::api::FORMATS).
+pub(in crate::api) static FORMAT: Format = Format {
+    name: "gemini_embed",
+    dialect: Dialect::Gemini,
+    endpoints: &[
+        post("/models/{model}:embedcontent"),
+        post("/models/{model}:batchembedcontents"),
+        post("/endpoints/{model}:embedcontent"),
+        post(":embedcontent"),
+        post(":batchembedcontents"),
+    ],
+    read,
+    answer_members: &["usageMetadata"],
+    answer,
+    ..Format::DEFAULT
+};
 
 const NAMES: [&str; 4] = ["model", "content", "title", "requests"];
 
@@ -21,7 +38,7 @@ const NAMES: [&str; 4] = ["model", "content", "title", "requests"];
 ///
 /// # Errors
 /// [`Unread`] if it is neither a request nor a list of them.
-pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     let members = Members::read(body, &NAMES)?;
     let mut contents = Contents::default();
     match members.raw("requests") {
@@ -47,7 +64,7 @@ fn push<'a>(request: &Members<'a>, contents: &mut Contents<'a>) -> Result<(), Un
 }
 
 /// Reads an answer.
-pub(super) fn answer(json: &[u8]) -> Answer<'_> {
+fn answer(json: &[u8]) -> Answer<'_> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Embedded<'a> {
@@ -59,3 +76,7 @@ pub(super) fn answer(json: &[u8]) -> Answer<'_> {
     answer.tell(embedded.usage_metadata, |usage: UsageMetadata<'_>| usage.told(false));
     answer
 }
+
+#[cfg(test)]
+#[path = "embed_tests.rs"]
+mod tests;

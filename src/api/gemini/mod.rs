@@ -1,16 +1,19 @@
-//! Google's Gemini API, also as Vertex AI speaks it: `POST …/models/{model}:generateContent` and `:streamGenerateContent`, and embeddings.
+//! Google's Gemini API, also as Vertex AI speaks it: `POST …/models/{model}:generateContent` and
+//! `:streamGenerateContent`, and embeddings.
 //!
-//! In: request bodies, and JSON documents of answers, which stream as events (`alt=sse`) or else as one list in pieces. Out: what the
-//! shared types of `api` say. Not here: the framing of answers, `:countTokens`, which is free (`routes`), and Gemini behind OpenAI's
-//! paths, which is [`openai`](super::openai). Nothing switches usage on: every answer has it.
+//! In: request bodies, and JSON documents of answers, which stream as events (`alt=sse`) or else as one list
+//! in pieces. Out: what the shared types of `api` say. Not here: the framing of answers, `:countTokens`,
+//! which is free (`routes`), and Gemini behind OpenAI's paths, which is [`openai`](super::openai). Nothing
+//! switches usage on: every answer has it.
 //!
 //! Members may be spelled `inlineData` or `inline_data`, as protocol buffers' JSON mapping has it.
 //!
-//! Source: Google's "Gemini API reference", "Generating content" and "Embeddings"; Vertex AI's "Method: models.generateContent".
+//! Source: Google's "Gemini API reference", "Generating content" and "Embeddings"; Vertex AI's "Method:
+//! models.generateContent".
 
 mod answer;
 mod content;
-mod embed;
+pub(super) mod embed;
 mod request;
 mod usage;
 
@@ -18,7 +21,7 @@ use super::members::Members;
 use super::{Dialect, Format, Unread, post};
 
 /// Content made by a model. Which of the methods streams is in the path only.
-pub(super) static CONTENT: Format = Format {
+pub(super) static FORMAT: Format = Format {
     name: "gemini",
     dialect: Dialect::Gemini,
     endpoints: &[
@@ -34,23 +37,6 @@ pub(super) static CONTENT: Format = Format {
     read: request::read,
     answer_members: &["candidates", "promptFeedback", "usageMetadata"],
     answer: answer::read,
-    ..Format::DEFAULT
-};
-
-/// Embeddings, one or many in a call.
-pub(super) static EMBED: Format = Format {
-    name: "gemini_embed",
-    dialect: Dialect::Gemini,
-    endpoints: &[
-        post("/models/{model}:embedcontent"),
-        post("/models/{model}:batchembedcontents"),
-        post("/endpoints/{model}:embedcontent"),
-        post(":embedcontent"),
-        post(":batchembedcontents"),
-    ],
-    read: embed::read,
-    answer_members: &["usageMetadata"],
-    answer: embed::answer,
     ..Format::DEFAULT
 };
 

@@ -1,10 +1,11 @@
 //! A request for content: what the model will read and what it may write.
 //!
-//! In: a body. Out: [`Request`]. Not here: the parts of contents (`content`), the tokens of anything, and whether the answer streams,
-//! which only the path says.
+//! In: a body. Out: [`Request`]. Not here: the parts of contents (`content`), the tokens of anything, and
+//! whether the answer streams, which only the path says.
 //!
-//! Source: Google's "Gemini API reference", "Generating content", `GenerateContentRequest` and `GenerationConfig`; the guide "Thinking": thoughts
-//! count towards `maxOutputTokens`, so the thinking budget sets no bound of its own.
+//! Source: Google's "Gemini API reference", "Generating content", `GenerateContentRequest` and
+//! `GenerationConfig`; the guide "Thinking": thoughts count towards `maxOutputTokens`, so the thinking budget
+//! sets no bound of its own.
 
 use std::borrow::Cow;
 
@@ -109,7 +110,8 @@ impl<'a> Generation<'a> {
     }
 }
 
-/// One entry of `tools`: functions, or tools of Google's own, which are counted as the text they are written as.
+/// One entry of `tools`: functions, or tools of Google's own, which are counted as the text they are written
+/// as.
 fn push_tool<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     let Some(members) = entries(raw) else {
         pieces.push(text(raw));

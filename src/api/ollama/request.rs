@@ -1,9 +1,10 @@
 //! Ollama's requests: what the model will read and what it may write.
 //!
-//! In: a body. Out: [`Request`]. Not here: the tokens of it, and the template that a model's own file puts around a prompt.
+//! In: a body. Out: [`Request`]. Not here: the tokens of it, and the template that a model's own file puts
+//! around a prompt.
 //!
-//! Source: Ollama's API reference, "Generate a chat completion", "Generate a completion", "Generate Embeddings"; its model file
-//! reference, `num_predict`: -1 and -2 are no bound.
+//! Source: Ollama's API reference, "Generate a chat completion", "Generate a completion", "Generate
+//! Embeddings"; its model file reference, `num_predict`: -1 and -2 are no bound.
 
 use crate::api::members::Members;
 use crate::api::raw::{entries, items, string, text, written};
@@ -63,8 +64,8 @@ pub(super) fn embed(body: &[u8]) -> Result<Request<'_>, Unread> {
     })
 }
 
-/// The members of a body. Ollama reads names in any case, and the last of several counts, so two that differ in case only are one
-/// named twice.
+/// The members of a body. Ollama reads names in any case, and the last of several counts, so two that differ
+/// in case only are one named twice.
 fn read<'a>(body: &'a [u8], names: &'static [&'static str]) -> Result<Members<'a>, Unread> {
     let members = Members::read(body, names)?;
     let body = core::str::from_utf8(body).map_err(|_| Unread::Malformed)?;

@@ -1,7 +1,8 @@
-//! OpenAI completions, the older API: `POST …/completions`, also as Azure and vLLM speak it, and Mistral for code (`fim`).
+//! OpenAI completions, the older API: `POST …/completions`, also as Azure and vLLM speak it, and Mistral for
+//! code (`fim`).
 //!
-//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not here: answers, which are read as those of
-//! chat (`chat`).
+//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not here:
+//! answers, which are read as those of chat (`chat`).
 //!
 //! Source: OpenAI's API reference, "Create completion"; Mistral's, "Fim".
 

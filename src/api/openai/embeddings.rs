@@ -1,7 +1,7 @@
 //! OpenAI embeddings: `POST …/embeddings`, also as Azure, vLLM and other servers speak it.
 //!
-//! In: request bodies, and answers. Out: what the shared types of `api` say. There is no output to pay for. Not here: Gemini's, Cohere's and
-//! Ollama's own.
+//! In: request bodies, and answers. Out: what the shared types of `api` say. There is no output to pay for.
+//! Not here: Gemini's, Cohere's and Ollama's own.
 //!
 //! Source: OpenAI's API reference, "Create embeddings".
 

@@ -2,8 +2,8 @@
 //!
 //! In: raw JSON. Out: pieces, and how many prompts they are. Not here: content of messages (`parts`).
 //!
-//! Source: OpenAI's API reference, "Create completion" and "Create embeddings". Objects in the list are content parts, as servers of
-//! multimodal embeddings take them.
+//! Source: OpenAI's API reference, "Create completion" and "Create embeddings". Objects in the list are
+//! content parts, as servers of multimodal embeddings take them.
 
 use core::fmt;
 

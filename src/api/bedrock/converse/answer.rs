@@ -1,15 +1,18 @@
 //! A Converse answer or one event of its stream: usage and text.
 //!
-//! In: one JSON document: a whole answer, or the payload of a frame. Nova's own stream has the frame's name around each payload, so both are read.
-//! Out: [`Answer`]. A document that is not JSON, or not of this shape, gives an empty answer.
+//! In: one JSON document: a whole answer, or the payload of a frame. Nova's own stream has the frame's name
+//! around each payload, so both are read. Out: [`Answer`]. A document that is not JSON, or not of this shape,
+//! gives an empty answer. Not here: frames (`frames`).
 //!
-//! Source: Amazon Bedrock API reference, "Converse" and "ConverseStream" (`contentBlockStart`, `contentBlockDelta`, `metadata`).
+//! Source: Amazon Bedrock API reference, "Converse" and "ConverseStream" (`contentBlockStart`,
+//! `contentBlockDelta`, `metadata`).
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::blocks::ToolUse;
 use super::usage::UsageMember;
 use crate::api::Answer;
 use crate::api::raw::{Text, as_text};
@@ -86,15 +89,6 @@ struct Written<'a> {
     reasoning_content: Option<Reasoning<'a>>,
     #[serde(borrow)]
     citations_content: Option<Cited<'a>>,
-}
-
-#[derive(Deserialize)]
-struct ToolUse<'a> {
-    #[serde(borrow)]
-    name: Option<Text<'a>>,
-    /// In a stream, a piece of it as text.
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
 }
 
 /// In a stream, the text itself.

@@ -1,8 +1,10 @@
 //! A block of a message's content: an object with one member that says what it is.
 //!
-//! In: JSON. Out: [`Piece`]s. Not here: lists of blocks (`api::blocks`), and what the model answers (`answer`).
+//! In: JSON. Out: [`Piece`]s. Not here: lists of blocks (`api::blocks`), and what the model answers
+//! (`answer`).
 //!
-//! Source: Amazon Bedrock API reference, "ContentBlock", "ToolResultContentBlock", "SystemContentBlock" and the types they name.
+//! Source: Amazon Bedrock API reference, "ContentBlock", "ToolResultContentBlock", "SystemContentBlock" and
+//! the types they name.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -83,12 +85,14 @@ impl<'a> blocks::Block<'a> for Block<'a> {
     }
 }
 
+/// A call of a tool, in requests and in answers.
 #[derive(Deserialize)]
-struct ToolUse<'a> {
+pub(super) struct ToolUse<'a> {
     #[serde(borrow)]
-    name: Option<Text<'a>>,
+    pub(super) name: Option<Text<'a>>,
+    /// In a stream, a piece of it as text.
     #[serde(borrow)]
-    input: Option<&'a RawValue>,
+    pub(super) input: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]

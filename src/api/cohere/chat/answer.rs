@@ -1,9 +1,10 @@
 //! A chat answer, or one event of a streamed one: usage and text.
 //!
 //! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, tells nothing.
+//! Not here: citations, which the model has not written.
 //!
-//! Source: Cohere's API reference, "Chat API (v2)" and "Chat with Streaming (v2)": `content-delta`, `tool-plan-delta`, `tool-call-start`,
-//! `tool-call-delta`, and `message-end`, whose delta has the usage.
+//! Source: Cohere's API reference, "Chat API (v2)" and "Chat with Streaming (v2)": `content-delta`,
+//! `tool-plan-delta`, `tool-call-start`, `tool-call-delta`, and `message-end`, whose delta has the usage.
 
 use std::borrow::Cow;
 
@@ -15,7 +16,7 @@ use crate::api::raw::{as_text, entries, items};
 use crate::api::{Answer, tools};
 
 /// Reads one document.
-pub(in crate::api::cohere) fn read(json: &[u8]) -> Answer<'_> {
+pub(super) fn read(json: &[u8]) -> Answer<'_> {
     let Ok(document) = serde_json::from_slice::<Document<'_>>(json) else { return Answer::default() };
     let mut answer = Answer::default();
     push_message(document.message, &mut answer.text);

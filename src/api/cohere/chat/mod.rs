@@ -1,6 +1,22 @@
 //! Cohere chat: `POST …/v2/chat`.
 //!
-//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not here: the tokens of anything.
+//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not here: the
+//! tokens of anything.
+//!
+//! Source: Cohere's API reference, "Chat API (v2)" and "Chat with Streaming (v2)".
 
-pub(super) mod answer;
-pub(super) mod request;
+mod answer;
+mod request;
+
+use crate::api::{Dialect, Format, post};
+
+/// The row of [`FORMATS`](crate::api::FORMATS).
+pub(in crate::api) static FORMAT: Format = Format {
+    name: "cohere_chat",
+    dialect: Dialect::Cohere,
+    endpoints: &[post("/v2/chat")],
+    read: request::read,
+    answer_members: &["delta", "message", "usage"],
+    answer: answer::read,
+    ..Format::DEFAULT
+};

@@ -1,6 +1,7 @@
 //! A chat request: what the model will read and what it may write.
 //!
-//! In: a body. Out: [`Request`]. Not here: the tokens of it; of the preamble that Cohere adds itself, usage tells.
+//! In: a body. Out: [`Request`]. Not here: the tokens of it; of the preamble that Cohere adds itself, usage
+//! tells.
 //!
 //! Source: Cohere's API reference, "Chat API (v2)".
 
@@ -15,7 +16,7 @@ const NAMES: [&str; 6] = ["model", "messages", "documents", "tools", "response_f
 ///
 /// # Errors
 /// [`Unread`] if it is not a chat request: no JSON object, no messages, a message that is no object.
-pub(in crate::api::cohere) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     let members = Members::read(body, &NAMES)?;
     let mut pieces = Vec::new();
     for message in items(members.raw("messages").ok_or(Unread::Malformed)?) {

@@ -2,7 +2,8 @@
 //!
 //! In: JSON. Out: [`Called`]. Not here: definitions of tools (`request`), and the frame of a call.
 //!
-//! Source: OpenAI's API reference, "Create chat completion", `messages.tool_calls` and, deprecated, `messages.function_call`.
+//! Source: OpenAI's API reference, "Create chat completion", `messages.tool_calls` and, deprecated,
+//! `messages.function_call`.
 
 use serde::Deserialize;
 

@@ -2,7 +2,8 @@
 //!
 //! In: a body. Out: [`Request`]. Not here: the tokens of it.
 //!
-//! Source: OpenAI's API reference, "Create chat completion"; for `reasoning_content` in messages vLLM's "Reasoning Outputs".
+//! Source: OpenAI's API reference, "Create chat completion"; for `reasoning_content` in messages vLLM's
+//! "Reasoning Outputs".
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -1,8 +1,9 @@
 //! A response, or one event of its stream: usage, text, and whether it is yet to be made.
 //!
-//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, gives an empty answer: what an upstream sends is
-//! never a reason to fail. Events repeat what they have said: only deltas and the names of called functions are text, and only the response
-//! within an event (`response.completed`, `.incomplete`, `.failed`) has usage. Not here: what tools found, which the model has not written.
+//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, gives an empty
+//! answer: what an upstream sends is never a reason to fail. Events repeat what they have said: only deltas
+//! and the names of called functions are text, and only the response within an event (`response.completed`,
+//! `.incomplete`, `.failed`) has usage. Not here: what tools found, which the model has not written.
 //!
 //! Source: OpenAI's API reference, "The response object" and "Streaming events".
 
@@ -51,7 +52,8 @@ fn read_state<'a>(status: Option<Text<'a>>, usage: Option<&'a RawValue>, answer:
     answer.pending = is_waiting && answer.told.is_nothing();
 }
 
-/// The text of an item of the output: of a message its parts, of a call its name and arguments, of reasoning its text.
+/// The text of an item of the output: of a message its parts, of a call its name and arguments, of reasoning
+/// its text.
 fn push_item<'a>(item: &'a str, texts: &mut Vec<Cow<'a, str>>) {
     let Ok(item) = serde_json::from_str::<Item<'_>>(item) else { return };
     texts.extend(item.name.map(|Text(name)| name));
