@@ -25,7 +25,7 @@ mock: ## Run the mock LLM by itself (MOCK_LISTEN=127.0.0.1:8000)
 
 ##@ Work on it
 
-test: wasm wasm-trap envoy ## Run all tests, also those on a real Envoy
+test: wasm wasm-trap envoy sdks ## Run all tests, also those on a real Envoy
 	cargo test --workspace
 
 check: test ## Run all tests, and check format, lints, documentation, licences

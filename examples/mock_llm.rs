@@ -24,14 +24,23 @@ async fn main() -> ExitCode {
 }
 
 const HELP: &str = "\
-A mock LLM server: OpenAI's chat completions with real token counts, and trouble on request.
+A mock LLM server: the APIs of LLM providers with real token counts, and trouble on request.
 
 Usage: mock_llm [--listen ADDRESS]
 
   --listen ADDRESS   where to listen (default 127.0.0.1:0, a free port)
   -h, --help         this text
 
-It answers POST */chat/completions and GET */models over HTTP/1.1 and HTTP/2 without TLS.
+It speaks HTTP/1.1 and HTTP/2 without TLS, and these APIs at their usual paths, behind any prefix:
+
+  OpenAI      chat completions, completions, responses, embeddings, speech, transcriptions, images, moderations, models
+  Azure       the same by deployment
+  Anthropic   messages, count_tokens, also by Vertex's rawPredict
+  Google      generateContent, streamGenerateContent, countTokens, embedContent, batchEmbedContents
+  Bedrock     converse, converse-stream, invoke, invoke-with-response-stream, count-tokens
+  Cohere      v2 chat
+  Ollama      chat, generate, embed
+
 These request headers change what it does:
 
 ";

@@ -16,6 +16,9 @@ pub trait Head {
     /// A header's value; several of one name joined by commas, as RFC 9110 section 5.3 has it.
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>>;
 
+    /// Shows the name of each header. Heads that are asked for single headers only need not.
+    fn each_name(&self, _show: &mut dyn FnMut(&[u8])) {}
+
     /// One of Envoy's attributes, as the bytes that the host gives.
     fn property(&self, path: &[&str]) -> Option<Vec<u8>>;
 }

@@ -99,13 +99,13 @@ metrics! {
     INPUT_SCALE "tollgate_input_scale_percent" [Model] Gauge
         "A gauge: as how many of a model's tokens one token of `o200k_base` is counted, in percent, for models without a public tokenizer: the `scale` of `counting.models`, or what is known of the family, times what was learned from answers. All workers share what was learned; it is shown as of the last call that taught something.";
     USAGE_MISSING "tollgate_usage_missing_total" [Model Kind]
-        "Successful answers without usage: `absent` and `unreadable` are charged by their text, `encoded` (in a coding that is not known, or broken) and `pending` (to be asked for by another call) by the reservation.";
+        "Successful answers without usage: `absent` and `unreadable` are charged by their text, `encoded` (in a coding that is not known, or broken, as binary frames can be) and `pending` (to be asked for by another call) by the reservation.";
     UNREAD "tollgate_unread_bodies_total" [Kind]
         "Request bodies counted by a fallback: `malformed` as plain text, `encoded` (in a coding that is not known, or broken) and `oversize` by their length.";
     UNKNOWN_TIER "tollgate_unknown_tier_total" []
         "Calls whose tier no configuration has; they are limited by the default tier.";
     EDITS_SKIPPED "tollgate_edits_skipped_total" []
-        "Streamed calls whose usage could not be asked for, because their headers had already been sent on.";
+        "Streamed calls whose usage could not be asked for: their headers had already been sent on, their body is compressed, or they are signed.";
     CAS_RETRIES "tollgate_cas_retries_total" []
         "Writes to shared data that were done again because another worker came first.";
     EVICTIONS "tollgate_evictions_total" []

@@ -9,7 +9,7 @@
 mod hiding;
 
 use super::capture::Capture;
-use super::{Format, Told, frames, sse};
+use super::{Answer, Format, Told, frames, sse};
 use crate::coding::{Decoder, Encoding};
 use crate::identity::Head;
 use hiding::Hiding;
@@ -33,6 +33,8 @@ pub struct Found {
     pub text: String,
     /// Bytes of text beyond the bound.
     pub more_text: u64,
+    /// Bytes of documents or members that were too long to be read, usage and text alike.
+    pub unread: u64,
     /// Bytes of the answer, decoded.
     pub bytes: u64,
     /// Whether all of the answer so far could be read; not if its coding is not known, or if it or its frames are broken.
@@ -44,7 +46,13 @@ pub struct Found {
 impl Found {
     /// Takes in one document; whether it tells usage and nothing else.
     fn add(&mut self, format: &Format, json: &[u8]) -> bool {
-        let answer = (format.answer)(json);
+        let mut answer = (format.answer)(json);
+        let plain;
+        if answer == Answer::default() {
+            // A member named twice makes a document unreadable to some readers of formats. To clients its last value counts.
+            plain = last_of_each(format.answer_members, json);
+            answer = (format.answer)(&plain);
+        }
         self.told = answer.otherwise.then(self.told).then(answer.told);
         self.unreadable |= answer.unreadable;
         self.pending = answer.pending;
@@ -57,6 +65,16 @@ impl Found {
         }
         answer.only_usage
     }
+}
+
+/// The document with only the members that are looked at, each with its last value.
+fn last_of_each(chosen: &'static [&'static str], json: &[u8]) -> Vec<u8> {
+    let mut last = Vec::new();
+    Capture::new(chosen).feed(json, |object| {
+        last.clear();
+        last.extend_from_slice(object);
+    });
+    last
 }
 
 /// The reader of one answer.
@@ -172,6 +190,7 @@ impl Reader {
         let coding_is_broken = matches!(&self.coding, Coding::Coded(decoder) if decoder.is_broken());
         let frames_are_broken = matches!(&self.framing, Framing::Frames(splitter) if splitter.is_broken());
         self.found.readable &= !coding_is_broken && !frames_are_broken;
+        self.found.unread = self.framing.passed_over();
     }
 
     /// What has been found.
@@ -217,6 +236,16 @@ impl Framing {
         }
     }
 
+    /// How many bytes were too long to be kept.
+    const fn passed_over(&self) -> u64 {
+        match self {
+            Self::Expected(_) => 0,
+            Self::Events(splitter, _) => splitter.passed_over(),
+            Self::Frames(splitter) => splitter.passed_over(),
+            Self::Objects(capture) => capture.passed_over(),
+        }
+    }
+
     fn finish(&mut self, document: &mut dyn FnMut(&[u8]) -> bool) -> Option<Vec<u8>> {
         match self {
             Self::Objects(capture) => {
@@ -236,6 +265,8 @@ impl Expected {
     fn seen(self, first: u8, chosen: &'static [&'static str]) -> Framing {
         match self {
             _ if matches!(first, b'{' | b'[') => Framing::Objects(Capture::new(chosen)),
+            // The length of a frame; no text begins with it.
+            _ if first == 0 => Framing::Frames(frames::Splitter::default()),
             Self::Events { hide_usage } => {
                 Framing::Events(sse::Splitter::default(), hide_usage.then(Hiding::default))
             }

@@ -23,6 +23,7 @@ pub(super) struct Capture {
     string: Option<Inside>,
     place: Place,
     key: Vec<u8>,
+    passed_over: u64,
 }
 
 /// Inside a string: whether the last byte was a backslash that escapes the next.
@@ -46,7 +47,20 @@ enum Place {
 
 impl Capture {
     pub(super) fn new(chosen: &'static [&'static str]) -> Self {
-        Self { chosen, kept: Vec::new(), depth: 0, string: None, place: Place::Key, key: Vec::new() }
+        Self {
+            chosen,
+            kept: Vec::new(),
+            depth: 0,
+            string: None,
+            place: Place::Key,
+            key: Vec::new(),
+            passed_over: 0,
+        }
+    }
+
+    /// How many bytes were in chosen members that were too long to be kept.
+    pub(super) const fn passed_over(&self) -> u64 {
+        self.passed_over
     }
 
     /// Takes the next bytes. `object` is called for each object that ends in them, with its kept members.
@@ -81,7 +95,7 @@ impl Capture {
     }
 
     fn forget(&mut self) {
-        *self = Self::new(self.chosen);
+        *self = Self { passed_over: self.passed_over, ..Self::new(self.chosen) };
     }
 
     /// The kept members as a JSON object.
@@ -155,11 +169,18 @@ impl Capture {
                     value.extend_from_slice(bytes);
                     return;
                 }
+                let length = value.len();
                 self.kept.pop();
                 self.place = Place::Overlong;
+                self.pass_over(length.saturating_add(bytes.len()));
             }
-            Place::Key | Place::Skipped | Place::Overlong => {}
+            Place::Overlong => self.pass_over(bytes.len()),
+            Place::Key | Place::Skipped => {}
         }
+    }
+
+    fn pass_over(&mut self, bytes: usize) {
+        self.passed_over = self.passed_over.saturating_add(bytes as u64);
     }
 
     fn begin_value(&mut self) {

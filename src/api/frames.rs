@@ -29,6 +29,8 @@ pub(super) struct Splitter {
     at: At,
     /// What has come of the prelude or of the payload.
     held: Vec<u8>,
+    /// Bytes of frames that were too long to be kept.
+    passed_over: u64,
 }
 
 /// In which part of a frame the next byte lies, and how much of it is to come.
@@ -88,10 +90,13 @@ impl Splitter {
                     }
                     left => At::Checksum { left },
                 },
-                At::Passing { left } => match pass(&mut rest, left) {
-                    0 => At::Prelude,
-                    left => At::Passing { left },
-                },
+                At::Passing { left } => {
+                    let before = rest.len();
+                    let left = pass(&mut rest, left);
+                    let passed = before.saturating_sub(rest.len());
+                    self.passed_over = self.passed_over.saturating_add(passed as u64);
+                    if left == 0 { At::Prelude } else { At::Passing { left } }
+                }
             };
             if rest.is_empty() {
                 return;
@@ -102,6 +107,11 @@ impl Splitter {
     /// Whether the stream cannot be read further, because a prelude was not what it must be.
     pub(super) const fn is_broken(&self) -> bool {
         matches!(self.at, At::Broken)
+    }
+
+    /// How many bytes were in frames that were too long to be kept.
+    pub(super) const fn passed_over(&self) -> u64 {
+        self.passed_over
     }
 
     /// Moves bytes from `rest` to what is held until that is `whole` bytes long; true if it is.

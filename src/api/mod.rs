@@ -19,7 +19,7 @@ mod bedrock;
 mod blocks;
 mod capture;
 mod cohere;
-mod frames;
+pub(crate) mod frames;
 mod free;
 mod gemini;
 mod image;
@@ -40,6 +40,7 @@ mod usage;
 
 pub use image::Image;
 pub use multipart::Peek;
+pub use path::PathEnd;
 pub use prompt::{Function, Piece, Prompt, Property};
 pub use routes::{Call, Endpoint, Routes};
 use routes::{get, post};

@@ -32,13 +32,15 @@ impl Plain {
         Self { path, lower }
     }
 
-    /// Whether it ends like `pattern`, which is in lower case; what stands at the pattern's `{model}`, if it
-    /// has one.
-    pub(super) fn ends_like(&self, pattern: &str) -> Option<Option<&str>> {
-        let Some((before, after)) = pattern.split_once(MODEL) else {
-            return self.lower.ends_with(pattern).then_some(None);
-        };
-        let head = self.lower.strip_suffix(after)?;
+    /// Whether it ends with these letters, which are in lower case.
+    pub(super) fn ends_with(&self, end: &str) -> bool {
+        self.lower.ends_with(end)
+    }
+
+    /// Whether it ends like `end`; what stands in the place of the model, if there is one.
+    pub(super) fn ends_like(&self, end: &PathEnd) -> Option<Option<&str>> {
+        let head = self.lower.strip_suffix(end.after)?;
+        let Some(before) = end.before else { return Some(None) };
         let start = head.rfind(before)?.checked_add(before.len())?;
         self.path.get(start..head.len()).filter(|model| !model.is_empty()).map(Some)
     }
@@ -50,8 +52,39 @@ impl Plain {
     }
 }
 
-/// Where a pattern has the model: as much of the path as fits, which may contain slashes.
-const MODEL: &str = "{model}";
+/// How a path ends, in lower case, and where in it the model is named.
+#[derive(Debug)]
+pub struct PathEnd {
+    /// What stands before the model, if it is in the path. The model is as much of the path as fits, slashes among it.
+    before: Option<&'static str>,
+    after: &'static str,
+}
+
+impl PathEnd {
+    /// Of a pattern with `{model}` in the place of the model, or without.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "only runs at compile time, where a panic is a build error; there is no const search"
+    )]
+    pub(super) const fn new(pattern: &'static str) -> Self {
+        const MODEL: &str = "{model}";
+        let mut rest = pattern.as_bytes();
+        while let [first, behind @ ..] = rest {
+            if *first == b'{' {
+                let (before, from_model) = pattern.split_at(pattern.len() - rest.len());
+                return Self { before: Some(before), after: from_model.split_at(MODEL.len()).1 };
+            }
+            rest = behind;
+        }
+        Self { before: None, after: pattern }
+    }
+
+    /// The pattern, if no model is in it.
+    #[must_use]
+    pub const fn without_model(&self) -> Option<&'static str> {
+        if self.before.is_none() { Some(self.after) } else { None }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -72,8 +105,9 @@ mod tests {
 
     #[test]
     fn the_model_is_read_from_the_path_as_it_is_written() {
-        let model =
-            |path: &str, pattern| Plain::of(path.as_bytes()).ends_like(pattern).map(|m| m.map(str::to_owned));
+        let model = |path: &str, end| {
+            Plain::of(path.as_bytes()).ends_like(&PathEnd::new(end)).map(|m| m.map(str::to_owned))
+        };
         let bedrock = "/model/{model}/converse";
         assert_eq!(model("/Model/us.Nova-v1%3A0/Converse", bedrock), Some(Some("us.Nova-v1:0".to_owned())));
         let arn = "/x/model/arn%3Aaws%3Abedrock%3Aeu%3A1%3Ainference-profile%2Feu.claude/converse";

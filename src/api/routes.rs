@@ -3,14 +3,14 @@
 //! In: method and path, and what the configuration says of paths. Out: [`Call`], or none if it is not an LLM
 //! call. Not here: bodies.
 
-use super::path::Plain;
+use super::path::{PathEnd, Plain};
 use super::{FORMATS, Format};
 
 /// What a format's calls look like from outside.
 #[derive(Debug)]
 pub struct Endpoint {
     method: &'static str,
-    path_end: &'static str,
+    path_end: PathEnd,
 }
 
 impl Endpoint {
@@ -20,21 +20,21 @@ impl Endpoint {
         self.method
     }
 
-    /// How the path ends, in lower case; any prefix may come before. `{model}` stands for the model's name.
+    /// How the path ends; any prefix may come before.
     #[must_use]
-    pub const fn path_end(&self) -> &'static str {
-        self.path_end
+    pub const fn path_end(&self) -> &PathEnd {
+        &self.path_end
     }
 }
 
-/// Calls by `POST` whose paths end like this.
+/// Calls by `POST` whose paths end like this, in lower case. `{model}` stands for the model's name.
 pub(super) const fn post(path_end: &'static str) -> Endpoint {
-    Endpoint { method: "POST", path_end }
+    Endpoint { method: "POST", path_end: PathEnd::new(path_end) }
 }
 
-/// Calls by `GET` whose paths end like this.
+/// Calls by `GET` whose paths end like this, in lower case.
 pub(super) const fn get(path_end: &'static str) -> Endpoint {
-    Endpoint { method: "GET", path_end }
+    Endpoint { method: "GET", path_end: PathEnd::new(path_end) }
 }
 
 /// A request that is an LLM call.
@@ -77,15 +77,14 @@ impl Routes {
     pub fn recognise(&self, method: &[u8], path: &[u8]) -> Option<Call> {
         let raw = path;
         let path = Plain::of(raw);
-        if FREE.iter().any(|end| path.ends_like(end).is_some()) {
+        if FREE.iter().any(|end| path.ends_with(end)) {
             return None;
         }
         let method = core::str::from_utf8(method).ok()?;
-        let may_ask_for_usage =
-            !is_older_azure(raw) && TELL_UNASKED.iter().all(|end| path.ends_like(end).is_none());
+        let may_ask_for_usage = !is_older_azure(raw) && !TELL_UNASKED.iter().any(|end| path.ends_with(end));
         let found = |format: &'static Format| {
             let mut endpoints = format.endpoints.iter().filter(|endpoint| endpoint.method == method);
-            endpoints.find_map(|endpoint| path.ends_like(endpoint.path_end))
+            endpoints.find_map(|endpoint| path.ends_like(&endpoint.path_end))
         };
         if let Some((_, format)) = self.0.iter().find(|(prefix, _)| path.is_below(prefix)) {
             let format = (*format)?;

@@ -21,6 +21,8 @@ pub(super) struct Splitter {
     data: Vec<u8>,
     /// The event that has begun is too long to be kept.
     overlong: bool,
+    /// Bytes of events that were too long to be kept.
+    passed_over: u64,
     /// The last piece ended in a carriage return, whose line feed may follow.
     after_return: bool,
     /// The first line may begin with a byte order mark.
@@ -63,14 +65,18 @@ impl Splitter {
         self.after_return
     }
 
+    /// How many bytes were in events that were too long to be kept.
+    pub(super) const fn passed_over(&self) -> u64 {
+        self.passed_over
+    }
+
     fn extend_line(&mut self, bytes: &[u8]) {
-        if self.overlong {
-            return;
-        }
-        if self.line.len().saturating_add(self.data.len()).saturating_add(bytes.len()) > LARGEST_EVENT {
+        let length = self.line.len().saturating_add(self.data.len()).saturating_add(bytes.len());
+        if self.overlong || length > LARGEST_EVENT {
             self.overlong = true;
-            self.line.clear();
-            self.data.clear();
+            self.passed_over = self.passed_over.saturating_add(length as u64);
+            // Their memory is given back, too: a stream may go on for long.
+            (self.line, self.data) = (Vec::new(), Vec::new());
             return;
         }
         self.line.extend_from_slice(bytes);

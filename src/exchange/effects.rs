@@ -2,6 +2,8 @@
 //!
 //! In: the state machine's decisions. Out: [`Effects`]. Not here: how they are carried out.
 
+use std::borrow::Cow;
+
 use crate::api::Edit;
 use crate::limits::{Ledger, Tally};
 use crate::metrics::{self, Count, Labels, Metric};
@@ -32,7 +34,7 @@ pub enum HeaderEdit {
     /// Set it, in place of all of its name.
     Set(&'static str, String),
     /// Remove all of its name.
-    Remove(&'static str),
+    Remove(Cow<'static, str>),
 }
 
 /// How the exchange goes on.

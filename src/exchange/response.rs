@@ -84,10 +84,14 @@ impl Sent {
     pub(super) fn read_head(&mut self, status: u16, head: &dyn Head, now: Timestamp, effects: &mut Effects) {
         let dialect = self.format.dialect;
         let fields = reply::standing_fields(dialect, &self.standings, now);
-        let is_ours = |name: &str| fields.iter().any(|(ours, _)| *ours == name);
-        let is_theirs = |name: &&str| !is_ours(name) && head.header(name).is_some();
-        let theirs = reply::standing_names(dialect).filter(is_theirs);
-        effects.headers.extend(theirs.map(HeaderEdit::Remove));
+        let mut theirs = Vec::new();
+        head.each_name(&mut |name| {
+            let is_ours = || fields.iter().any(|(ours, _)| ours.as_bytes() == name);
+            if reply::tells_standing(name) && !is_ours() {
+                theirs.push(String::from_utf8_lossy(name).into_owned().into());
+            }
+        });
+        effects.headers.extend(theirs.into_iter().map(HeaderEdit::Remove));
         effects.set_headers(fields);
         if !(200..300).contains(&status) {
             self.outcome = Outcome::Failed;
@@ -96,7 +100,7 @@ impl Sent {
         let reader = Reader::new(self.format, head, self.hide_usage);
         if reader.is_hiding() {
             // The length told by the upstream counts the chunk that will be taken out.
-            effects.headers.push(HeaderEdit::Remove("content-length"));
+            effects.headers.push(HeaderEdit::Remove("content-length".into()));
         }
         self.outcome = Outcome::Answered { reader: Box::new(reader), complete: false };
     }

@@ -73,24 +73,18 @@ impl Sent {
     /// A whole answer: by its usage, or else by what follows from the request, or else by its text.
     fn answered(&self, config: &Config, means: &mut Means<'_>, effects: &mut Effects) -> Charge {
         let Some(found) = self.found() else { return Charge::Reserved };
-        let tells_output = found.told.tells(Side::Output) || self.estimate.output_is_known;
-        if !found.told.is_nothing() && tells_output {
-            return Charge::Told(found.told.or(self.estimate.known));
+        if found.told.tells(Side::Output) || self.estimate.output_is_known {
+            let usage = found.told.or(self.estimate.known);
+            return if found.told.is_nothing() { Charge::Counted(usage) } else { Charge::Told(usage) };
         }
-        if found.told.is_nothing() && self.estimate.output_is_known {
-            return Charge::Counted(self.estimate.known);
-        }
-        let missing = if found.pending {
-            Some(("pending", Charge::Reserved))
+        let (kind, charge) = if found.pending {
+            ("pending", Charge::Reserved)
         } else if !found.readable {
-            Some(("encoded", Charge::Reserved))
+            ("encoded", Charge::Reserved)
         } else {
-            None
-        };
-        let (kind, charge) = missing.unwrap_or_else(|| {
             let kind = if found.unreadable { "unreadable" } else { "absent" };
-            (kind, Charge::Counted(self.counted(found, config, means)))
-        });
+            (kind, Charge::Counted(self.counted(found, true, config, means)))
+        };
         effects.count(&metrics::USAGE_MISSING, &self.labels(kind), 1);
         charge
     }
@@ -102,7 +96,9 @@ impl Sent {
             (OnAbort::ChargeReserved, _) | (OnAbort::ChargeStreamed, Some(Found { readable: false, .. })) => {
                 Charge::Reserved
             }
-            (OnAbort::ChargeStreamed, Some(found)) => Charge::Counted(self.counted(found, config, means)),
+            (OnAbort::ChargeStreamed, Some(found)) => {
+                Charge::Counted(self.counted(found, false, config, means))
+            }
             (OnAbort::ChargeStreamed, None) => Charge::Counted(self.estimate.known),
         }
     }
@@ -115,17 +111,19 @@ impl Sent {
     }
 
     /// The input as it was told or else as counted before the call, the output by the text that has come, or more if more was told.
-    fn counted(&self, found: &Found, config: &Config, means: &mut Means<'_>) -> Usage {
+    fn counted(&self, found: &Found, whole: bool, config: &Config, means: &mut Means<'_>) -> Usage {
         let told = found.told.or(self.estimate.known);
         if self.estimate.output_is_known {
             return told;
         }
-        let written = if found.text.is_empty() && !found.is_stream && found.told.is_nothing() {
-            // A document without readable text: by its length, which overstates rather than forgives.
+        let says_nothing = found.text.is_empty() && found.told.is_nothing();
+        let written = if says_nothing && (whole || !found.is_stream) {
+            // By its length, which overstates rather than forgives. A stream that was cut may not have begun to say anything.
             by_length(found.bytes)
         } else {
             let Counting { exactness, calibration, .. } = &config.counting;
-            let written = means.counter.written(&found.text, found.more_text, &self.model, exactness);
+            let more = found.more_text.saturating_add(found.unread);
+            let written = means.counter.written(&found.text, more, &self.model, exactness);
             calibration.factor(&self.model, means.ledger).of(written.0)
         };
         Usage { output: told.output.saturating_add(written.saturating_sub(told.all_output())), ..told }
@@ -155,7 +153,7 @@ impl Sent {
 
     fn report(&self, usage: &Usage, config: &Config, effects: &mut Effects) {
         for ((kind, side), tokens) in CLASSES.zip(*usage).into_values() {
-            if side != Side::Other {
+            if side != Side::Other && tokens > 0 {
                 effects.count(&metrics::TOKENS, &self.labels(kind), tokens);
             }
         }

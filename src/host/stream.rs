@@ -256,6 +256,10 @@ impl Head for HostHead {
         Some(values.fold(Cow::Borrowed(first), |joined, value| Cow::Owned([&*joined, b",", value].concat())))
     }
 
+    fn each_name(&self, show: &mut dyn FnMut(&[u8])) {
+        self.0.iter().for_each(|(name, _)| show(name));
+    }
+
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
         calls::property(path).ok()
     }

@@ -43,6 +43,7 @@ fn weighed(usage: &Usage, factors: Classes<u64>) -> u64 {
     let sum = usage
         .zip(factors)
         .into_values()
+        .filter(|(count, _)| *count > 0)
         .map(|(count, factor)| u128::from(count).saturating_mul(u128::from(factor)))
         .fold(0_u128, u128::saturating_add);
     u64::try_from(sum.div_ceil(1_000_000)).unwrap_or(u64::MAX)

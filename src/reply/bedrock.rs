@@ -10,8 +10,7 @@ use super::dialect::Words;
 use super::problem::{Cause, Problem};
 use super::{Fields, is_worth_retrying, x_ratelimit};
 
-pub(super) static WORDS: Words =
-    Words { body, error_fields, standing_fields: x_ratelimit::fields, standing_names: &x_ratelimit::NAMES };
+pub(super) static WORDS: Words = Words { body, error_fields, standing_fields: x_ratelimit::fields };
 
 fn body(Problem { message, .. }: &Problem<'_>) -> String {
     json!({ "message": message }).to_string()

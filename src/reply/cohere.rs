@@ -9,15 +9,8 @@ use super::dialect::{Words, no_fields};
 use super::problem::Problem;
 use super::x_ratelimit;
 
-pub(super) static WORDS: Words = Words {
-    body,
-    error_fields: no_fields,
-    standing_fields: x_ratelimit::fields,
-    standing_names: &[x_ratelimit::NAMES[0], x_ratelimit::NAMES[1], &TRIAL],
-};
-
-const TRIAL: [&str; 3] =
-    ["x-endpoint-monthly-call-limit", "x-trial-endpoint-call-limit", "x-trial-endpoint-call-remaining"];
+pub(super) static WORDS: Words =
+    Words { body, error_fields: no_fields, standing_fields: x_ratelimit::fields };
 
 fn body(Problem { message, .. }: &Problem<'_>) -> String {
     json!({ "message": message }).to_string()

@@ -16,8 +16,6 @@ pub(super) struct Words {
     pub(super) error_fields: fn(&Problem<'_>) -> Fields,
     /// Where budgets stand now, as far as it has words for what they count.
     pub(super) standing_fields: fn(&[Standing], Timestamp) -> Fields,
-    /// Every name in which an upstream of this API may tell where budgets stand, ours among them.
-    pub(super) standing_names: &'static [&'static [&'static str]],
 }
 
 impl Dialect {

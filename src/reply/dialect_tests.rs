@@ -316,43 +316,30 @@ fn no_dialect_tells_anything_in_a_name_of_another() {
 
 #[test]
 fn what_is_told_of_budgets_replaces_what_an_upstream_tells() {
-    let standings: Vec<_> = COUNTED.iter().map(|counted| standing("l", counted.name, 10, 9)).collect();
+    let standings: Vec<_> = COUNTED.iter().map(|counted| standing("l", counted.name, 10, 1)).collect();
     for dialect in DIALECTS {
-        let names: Vec<_> = standing_names(dialect).collect();
-        for (name, _) in standing_fields(dialect, &standings, NOW) {
-            assert!(names.contains(&name), "{dialect:?} leaves an upstream's {name}");
+        let fields = standing_fields(dialect, &standings, NOW);
+        for (name, _) in fields.iter().filter(|(name, _)| *name != "x-tollgate-warning") {
+            assert!(tells_standing(name.as_bytes()), "{dialect:?} leaves an upstream's {name}");
         }
     }
 }
 
 #[test]
-fn the_names_of_budget_headers_are_lower_case_and_there_once() {
-    for dialect in DIALECTS {
-        let names: Vec<_> = standing_names(dialect).collect();
-        let distinct: std::collections::HashSet<_> = names.iter().collect();
-        assert_eq!(distinct.len(), names.len(), "{dialect:?}");
-        for name in names {
-            let token =
-                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
-            assert!(name.bytes().all(token), "{name}");
-        }
-    }
-}
-
-#[test]
-fn an_upstreams_own_families_of_budget_headers_are_removed() {
-    for (dialect, name) in [
-        (Dialect::OpenAi, "x-ratelimit-remaining-project-tokens"),
-        (Dialect::OpenAi, "x-ratelimit-remaining-req-minute"),
-        (Dialect::Anthropic, "anthropic-priority-output-tokens-reset"),
-        (Dialect::Anthropic, "anthropic-fast-input-tokens-remaining"),
-        (Dialect::Anthropic, "anthropic-ratelimit-unified-status"),
-        (Dialect::Anthropic, "anthropic-ratelimit-unified-5h-utilization"),
-        (Dialect::Cohere, "x-trial-endpoint-call-remaining"),
-        (Dialect::Ollama, "ratelimit"),
+fn an_upstreams_own_families_of_budget_headers_are_known() {
+    for name in [
+        "x-ratelimit-remaining-project-tokens",
+        "x-ratelimit-remaining-req-minute",
+        "x-ratelimit-limit-requests-day",
+        "anthropic-priority-output-tokens-reset",
+        "anthropic-fast-input-tokens-remaining",
+        "anthropic-ratelimit-unified-5h-utilization",
+        "x-trial-endpoint-call-remaining",
+        "ratelimit",
     ] {
-        assert!(standing_names(dialect).any(|removed| removed == name), "{name}");
+        assert!(tells_standing(name.as_bytes()), "{name}");
     }
+    assert!(!tells_standing(b"x-request-id") && !tells_standing(b"anthropic-organization-id"));
 }
 
 proptest! {

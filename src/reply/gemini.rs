@@ -12,12 +12,8 @@ use super::x_ratelimit;
 use crate::limits::Limit;
 use crate::units::Span;
 
-pub(super) static WORDS: Words = Words {
-    body,
-    error_fields: no_fields,
-    standing_fields: x_ratelimit::fields,
-    standing_names: &x_ratelimit::NAMES,
-};
+pub(super) static WORDS: Words =
+    Words { body, error_fields: no_fields, standing_fields: x_ratelimit::fields };
 
 fn body(Problem { message, cause }: &Problem<'_>) -> String {
     let code = cause.status();

@@ -7,8 +7,6 @@ use super::Fields;
 use crate::limits::{Refusal, Standing};
 use crate::units::{Amount, Span};
 
-/// The fields' names.
-pub(super) const NAMES: [&str; 2] = [POLICY, LIMIT];
 const POLICY: &str = "ratelimit-policy";
 const LIMIT: &str = "ratelimit";
 

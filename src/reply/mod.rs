@@ -93,10 +93,23 @@ pub fn standing_fields(dialect: Dialect, standings: &[Standing], now: Timestamp)
     fields
 }
 
-/// The names of all fields that can tell where budgets stand. What an upstream says in them is of its own limits, which the
-/// operator's callers share: mixed with ours it would mislead, and it would tell callers of each other.
-pub fn standing_names(dialect: Dialect) -> impl Iterator<Item = &'static str> {
-    dialect.words().standing_names.iter().copied().flatten().copied().chain(ietf::NAMES)
+/// How the names of fields begin in which upstreams of any API tell where budgets stand: the IETF's, OpenAI's and its imitators', Anthropic's
+/// (pages "Rate limits", "Service tiers", "Fast mode"), Cohere's (recorded answers).
+const STANDING: [&str; 7] = [
+    "ratelimit",
+    "x-ratelimit-",
+    "anthropic-ratelimit-",
+    "anthropic-priority-",
+    "anthropic-fast-",
+    "x-endpoint-monthly-call-limit",
+    "x-trial-endpoint-call-",
+];
+
+/// Whether a field of this name tells where budgets stand. What an upstream says in it is of its own limits, which the operator's
+/// callers share: mixed with ours it would mislead, and it would tell callers of each other.
+#[must_use]
+pub fn tells_standing(name: &[u8]) -> bool {
+    STANDING.iter().any(|start| name.starts_with(start.as_bytes()))
 }
 
 /// `x-tollgate-warning`: the budgets used beyond their `warn_at`, in percent.

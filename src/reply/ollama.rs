@@ -8,12 +8,8 @@ use super::dialect::{Words, no_fields};
 use super::problem::Problem;
 use super::x_ratelimit;
 
-pub(super) static WORDS: Words = Words {
-    body,
-    error_fields: no_fields,
-    standing_fields: x_ratelimit::fields,
-    standing_names: &x_ratelimit::NAMES,
-};
+pub(super) static WORDS: Words =
+    Words { body, error_fields: no_fields, standing_fields: x_ratelimit::fields };
 
 fn body(Problem { message, .. }: &Problem<'_>) -> String {
     json!({ "error": message }).to_string()

@@ -1,7 +1,7 @@
 //! OpenAI's error bodies, which its many likes share.
 //!
 //! In: problems. Out: JSON text. Source: OpenAI's guides "Error codes" and "Rate limits", and recorded answers: all four members of
-//! `error` are always there. Names of fields: also Mistral's and OpenRouter's recorded answers, as their APIs are OpenAI's.
+//! `error` are always there.
 
 use serde_json::json;
 
@@ -9,29 +9,8 @@ use super::dialect::{Words, no_fields};
 use super::problem::{Cause, Problem};
 use super::x_ratelimit;
 
-pub(super) static WORDS: Words = Words {
-    body,
-    error_fields: no_fields,
-    standing_fields: x_ratelimit::fields,
-    standing_names: &[x_ratelimit::NAMES[0], x_ratelimit::NAMES[1], &PROJECT, &MISTRAL, &OPENROUTER],
-};
-
-/// Told where a project has a limit of its own within its organisation.
-const PROJECT: [&str; 3] = [
-    "x-ratelimit-limit-project-tokens",
-    "x-ratelimit-remaining-project-tokens",
-    "x-ratelimit-reset-project-tokens",
-];
-
-const MISTRAL: [&str; 5] = [
-    "x-ratelimit-limit-req-minute",
-    "x-ratelimit-remaining-req-minute",
-    "x-ratelimit-limit-tokens-minute",
-    "x-ratelimit-remaining-tokens-minute",
-    "x-ratelimit-tokens-query-cost",
-];
-
-const OPENROUTER: [&str; 3] = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
+pub(super) static WORDS: Words =
+    Words { body, error_fields: no_fields, standing_fields: x_ratelimit::fields };
 
 fn body(Problem { message, cause }: &Problem<'_>) -> String {
     let (kind, code, param) = match cause {

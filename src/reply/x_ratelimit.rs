@@ -14,9 +14,6 @@ const REQUESTS: [&str; 3] =
 const TOKENS: [&str; 3] =
     ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
 
-/// The names of all fields that there can be.
-pub(super) const NAMES: [&[&str]; 2] = [&REQUESTS, &TOKENS];
-
 /// `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`.
 pub(super) fn fields(standings: &[Standing], _now: Timestamp) -> Fields {
     let mut fields = Fields::new();

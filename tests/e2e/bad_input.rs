@@ -1,7 +1,9 @@
 //! Input that no sane client sends: counted by the declared fallback and passed on unchanged, or refused with a clear 4xx.
 
+use bytes::Bytes;
 use serde_json::json;
 use tollgate_rig::client::{Client, Request, Response};
+use tollgate_rig::mock_llm::coding::Coding;
 
 use crate::bench::Bench;
 
@@ -204,6 +206,94 @@ async fn neither_the_content_type_nor_the_spelling_of_the_path_is_a_way_around()
         let response = client.send(request).await.unwrap();
         assert_eq!(used(&response), 1010, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_bomb_as_a_request_takes_bounded_memory_and_passes_as_it_is() {
+    let bench = Bench::start(TIERS).await;
+    let bombs: Vec<_> = Coding::ALL
+        .into_iter()
+        .flat_map(|coding| {
+            let of = move |byte: u8| vec![Bytes::from(vec![byte; 1 << 20]); 200];
+            [0, b'['].map(|byte| (coding, Bytes::from(coding.encode(&of(byte)).concat())))
+        })
+        .collect();
+    let mut after_first = 0;
+    let mut calls = 0.0;
+    for round in 0..3 {
+        for (coding, bomb) in &bombs {
+            // The least that can be decoded to the bound of 8 MiB, told by a budget that it fills.
+            let request = post("bomber", bomb.clone())
+                .header("content-encoding", coding.name())
+                .header("x-mock-status", "500");
+            let response = bench.send(request).await;
+            assert_eq!((response.status(), used(&response)), (500, 2_000_000), "{coding:?}");
+            assert_eq!(bench.mock.received().pop().unwrap().body, bomb, "{coding:?}");
+            calls += 1.0;
+        }
+        if round == 0 {
+            after_first = bench.envoy.resources().resident;
+        }
+    }
+    // Each of the four workers may have had its first one later: 8 MiB and what a growing buffer leaves behind.
+    let grown = bench.envoy.resources().resident.saturating_sub(after_first);
+    assert!(grown < 4 * (24 << 20), "{grown} bytes");
+    let metrics = bench.envoy.metrics().await;
+    assert_eq!(metrics.sum("tollgate_unread_bodies_total", &[("kind", "oversize")]), calls);
+    assert_alive(&bench).await;
+}
+
+#[tokio::test]
+async fn members_nested_thousands_deep_are_survived_in_every_format() {
+    let bench = Bench::start(TIERS).await;
+    let paths = [
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/responses",
+        "/v1/embeddings",
+        "/v1/audio/speech",
+        "/v1/images/generations",
+        "/v1/messages",
+        "/model/amazon.nova-lite-v1%3A0/converse",
+        "/model/anthropic.claude-3-haiku-20240307-v1%3A0/invoke",
+        "/v1beta/models/gemini-2.5-flash:generateContent",
+        "/v1beta/models/gemini-embedding-001:embedContent",
+        "/v2/chat",
+        "/v2/embed",
+        "/api/chat",
+        "/api/generate",
+        "/api/embed",
+    ];
+    let members = [
+        "messages",
+        "contents",
+        "content",
+        "input",
+        "prompt",
+        "system",
+        "tools",
+        "texts",
+        "images",
+        "max_tokens",
+    ];
+    let mut calls = 0.0;
+    for path in paths {
+        for (member, open, close) in members.iter().flat_map(|member| {
+            [("[", "]"), (r#"{"content":"#, "}"), (r#"[{"parameters":"#, "}]")]
+                .map(|(open, close)| (member, open, close))
+        }) {
+            let deep = format!("{}1{}", open.repeat(5_000), close.repeat(5_000));
+            let body = format!(r#"{{"model":"gpt-4o","{member}":{deep}}}"#);
+            let request = Request::post(path).header("x-tenant-id", format!("{path} {member} {calls}"));
+            let response = bench.send(request.body(body.clone()).header("x-mock-status", "500")).await;
+            assert_eq!(response.status(), 500, "{path} {member}");
+            assert_eq!(bench.mock.received().pop().unwrap().body, body, "{path} {member}");
+            calls += 1.0;
+        }
+    }
+    let metrics = bench.envoy.metrics().await;
+    assert_eq!(metrics.sum("tollgate_calls_total", &[("kind", "error")]), calls);
+    assert_alive(&bench).await;
 }
 
 /// The worker that read the worst is still the one that it was: no virtual machine was started anew.

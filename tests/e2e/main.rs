@@ -1,9 +1,10 @@
 //! The filter on a real Envoy: what only the host can prove.
 //!
 //! Each test starts its own Envoy, upstream and clients on ports of the system's choice. `make test` builds the module and gets
-//! Envoy first.
+//! Envoy and the official Python clients first.
 
 mod bench;
+mod calls;
 mod probe;
 
 mod budgets;
@@ -12,9 +13,12 @@ mod identity;
 mod streams;
 mod endings;
 
+mod apis;
+mod sdks;
 mod golden;
 mod holding;
 mod host;
+mod bad_answers;
 mod bad_input;
 mod configuration;
 mod observability;

@@ -66,8 +66,8 @@ impl Case {
         };
         let (_, request) = file(&folder, "request").unwrap_or_default();
         let (ending, answer) = file(&folder, "answer").unwrap_or_default();
-        let endpoint = format.endpoints.iter().find(|endpoint| !endpoint.path_end().contains('{'));
-        let path = text("path").or_else(|| Some(format!("/v1{}", endpoint?.path_end())));
+        let endpoint = format.endpoints.iter().find(|endpoint| endpoint.path_end().without_model().is_some());
+        let path = text("path").or_else(|| Some(format!("/v1{}", endpoint?.path_end().without_model()?)));
         let method = text("method").or_else(|| Some(endpoint?.method().to_owned()));
         let mut head: Vec<(String, String)> = fields("request_headers").collect();
         head.push((":path".to_owned(), path.unwrap_or_else(|| panic!("{}: no path", folder.display()))));

@@ -11,6 +11,7 @@ mod targets;
 use std::fs;
 use std::path::Path;
 
+use bytes::Bytes;
 use cases::Case;
 use core::Core;
 use serde_json::{Map, Value, json};
@@ -20,6 +21,7 @@ use tollgate::exchange::{Effects, Fact, Next};
 use tollgate::identity::Head;
 use tollgate::metrics;
 use tollgate::tokens::{Counter, Exactness};
+use tollgate_rig::mock_llm::coding::Coding;
 
 fn all_cases() -> impl Iterator<Item = Case> {
     FORMATS.into_iter().flat_map(cases::of)
@@ -220,7 +222,19 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
                 kinds.find(|(_, name)| kind.starts_with(name.as_bytes())).map_or(0, |(index, _)| index);
             match target {
                 "request" => seeds.push([&[index], &*case.request].concat()),
-                "answer" => seeds.push([&[index, kind, 0, 7], &*case.answer].concat()),
+                "answer" => {
+                    seeds.push([&[index, kind, 0, 7], &*case.answer].concat());
+                    let (coding, coded) = coded(&case, seeds.len());
+                    seeds.push([&[index, kind, coding, 7], &*coded].concat());
+                }
+                "coding" => {
+                    let (coding, coded) = coded(&case, seeds.len());
+                    seeds.push([&[coding, 7], &*coded].concat());
+                }
+                "form" if case.format.body == Body::Passed => {
+                    let content_type = case.head.header("content-type").unwrap();
+                    seeds.push([b"\x07", &*content_type, b"\n", &case.request].concat());
+                }
                 "path" => seeds.push(path),
                 _ => {}
             }
@@ -231,6 +245,14 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             .push(br#"{"tiers":{"t":{"limits":[{"count":"tokens","max":"1_000","window":"1m"}]}}}"#.to_vec());
     }
     seeds
+}
+
+/// An answer in one of the codings by turns, and which one that is to the targets.
+fn coded(case: &Case, turn: usize) -> (u8, Vec<u8>) {
+    let coding = Coding::ALL[turn / 2 % Coding::ALL.len()];
+    let pieces: Vec<Bytes> = case.answer.chunks(100).map(Bytes::copy_from_slice).collect();
+    let index = targets::CODINGS.iter().position(|name| *name == coding.name()).unwrap();
+    (u8::try_from(index).unwrap(), coding.encode(&pieces).concat())
 }
 
 /// The seed itself, cut off at many places, and with bytes changed at many places.

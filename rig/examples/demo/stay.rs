@@ -39,6 +39,12 @@ An answer of 9,500 tokens, twice. The second is 429 with retry-after and the rea
 Another tenant, on tier pro with 100,000 a minute. 200:
   curl -i $url -H 'x-tenant-id: zenith' -H 'x-tier: pro' -d "$ask"
 
+Claude, in Anthropic's words; Gemini, as a stream of a JSON list. Both count against the same budget:
+  curl -i http://127.0.0.1:10000/v1/messages -H 'x-tenant-id: acme' \
+    -d '{"model":"claude-sonnet-4-5","max_tokens":50,"messages":[{"role":"user","content":"Hello"}]}'
+  curl -iN http://127.0.0.1:10000/v1beta/models/gemini-2.5-flash:streamGenerateContent -H 'x-tenant-id: acme' \
+    -d '{"contents":[{"role":"user","parts":[{"text":"Hello"}]}]}'
+
 Nobody. 401:
   curl -i $url -d "$ask"
 

@@ -4,7 +4,8 @@
 
 use crate::api::sse::Splitter;
 
-/// How large an unfinished event may be to be held back. The chunk that only tells usage is far smaller.
+/// How large an event may be to be held back and taken out. The chunk that only tells usage is far smaller; of a larger event the
+/// client may have seen the beginning.
 pub(super) const LONGEST_HELD: usize = 16 * 1024;
 
 /// The state between two pieces.
@@ -14,6 +15,8 @@ pub(super) struct Hiding {
     held: Vec<u8>,
     /// The event that ended last was taken out.
     hid_last: bool,
+    /// The event that has begun was too large to be held back.
+    passed_begun: bool,
 }
 
 impl Hiding {
@@ -36,7 +39,9 @@ impl Hiding {
         splitter.feed(piece, |data, end| {
             passed.extend_from_slice(piece.get(start..end).unwrap_or_default());
             start = end;
-            self.hid_last = is_hidden(data);
+            let is_whole = !core::mem::take(&mut self.passed_begun);
+            let is_small = is_whole && passed.len().saturating_sub(event_start) <= LONGEST_HELD;
+            self.hid_last = is_hidden(data) && is_small;
             if self.hid_last {
                 passed.truncate(event_start);
                 changed = true;
@@ -45,7 +50,8 @@ impl Hiding {
         });
         let unfinished = piece.get(start..).unwrap_or_default();
         let begun = passed.len().saturating_sub(event_start).saturating_add(unfinished.len());
-        if begun == 0 || begun > LONGEST_HELD {
+        if begun == 0 || self.passed_begun || begun > LONGEST_HELD {
+            self.passed_begun |= begun > 0;
             passed.extend_from_slice(unfinished);
             return changed.then_some(passed);
         }

@@ -1,6 +1,8 @@
 //! Exchanges without a host: one after the other over budgets in memory, under a clock that jumps.
 
+mod bad_answers;
 mod calibration;
+mod compressed;
 mod properties;
 mod request;
 mod response;
@@ -59,6 +61,9 @@ struct Answered<'a>(&'a [(&'a str, &'a str)]);
 impl Head for Answered<'_> {
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         self.0.iter().find(|(header, _)| *header == name).map(|(_, value)| value.as_bytes().into())
+    }
+    fn each_name(&self, show: &mut dyn FnMut(&[u8])) {
+        self.0.iter().for_each(|(name, _)| show(name.as_bytes()));
     }
     fn property(&self, _: &[&str]) -> Option<Vec<u8>> {
         None

@@ -1,0 +1,463 @@
+//! Answers that no sane upstream sends: each is charged by a declared fallback and counted, and passes byte for byte.
+
+use super::*;
+use crate::api::frames;
+
+/// An API, and how its upstream words an answer.
+struct Api {
+    path: &'static str,
+    /// A call whose answer is streamed.
+    request: &'static str,
+    content_type: &'static str,
+    /// A piece of text, of a stream.
+    part: fn(&str) -> String,
+    /// What a stream tells of its usage, by the two counts as they are to be written.
+    usage: fn(&str, &str) -> String,
+    /// A whole answer of this text, with more members.
+    whole: fn(&str, &str) -> String,
+    framed: fn(&str) -> Vec<u8>,
+}
+
+const APIS: [Api; 5] = [
+    Api {
+        path: "/v1/chat/completions",
+        request: r#"{"model":"gpt-4o","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"Hi"}],"max_tokens":100}"#,
+        content_type: EVENTS,
+        part: |text| format!(r#"{{"choices":[{{"delta":{{"content":"{text}"}}}}]}}"#),
+        usage: |input, output| {
+            format!(r#"{{"choices":[],"usage":{{"prompt_tokens":{input},"completion_tokens":{output}}}}}"#)
+        },
+        whole: |text, more| format!(r#"{{"choices":[{{"message":{{"content":"{text}"}}}}]{more}}}"#),
+        framed: event,
+    },
+    Api {
+        path: "/v1/messages",
+        request: r#"{"model":"claude-sonnet-4-5","stream":true,"messages":[{"role":"user","content":"Hi"}],"max_tokens":100}"#,
+        content_type: EVENTS,
+        part: |text| {
+            format!(
+                r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"text_delta","text":"{text}"}}}}"#
+            )
+        },
+        usage: |input, output| {
+            format!(
+                r#"{{"type":"message_delta","delta":{{}},"usage":{{"input_tokens":{input},"output_tokens":{output}}}}}"#
+            )
+        },
+        whole: |text, more| {
+            format!(r#"{{"type":"message","content":[{{"type":"text","text":"{text}"}}]{more}}}"#)
+        },
+        framed: event,
+    },
+    Api {
+        path: "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse",
+        request: r#"{"contents":[{"role":"user","parts":[{"text":"Hi"}]}],"generationConfig":{"maxOutputTokens":100}}"#,
+        content_type: EVENTS,
+        part: |text| format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"{text}"}}]}}}}]}}"#),
+        usage: |input, output| {
+            format!(
+                r#"{{"candidates":[],"usageMetadata":{{"promptTokenCount":{input},"candidatesTokenCount":{output}}}}}"#
+            )
+        },
+        whole: |text, more| {
+            format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"{text}"}}]}}}}]{more}}}"#)
+        },
+        framed: event,
+    },
+    Api {
+        path: "/model/amazon.nova-lite-v1%3A0/converse-stream",
+        request: r#"{"messages":[{"role":"user","content":[{"text":"Hi"}]}],"inferenceConfig":{"maxTokens":100}}"#,
+        content_type: "application/vnd.amazon.eventstream",
+        part: |text| format!(r#"{{"contentBlockIndex":0,"delta":{{"text":"{text}"}}}}"#),
+        usage: |input, output| format!(r#"{{"usage":{{"inputTokens":{input},"outputTokens":{output}}}}}"#),
+        whole: |text, more| {
+            format!(
+                r#"{{"output":{{"message":{{"role":"assistant","content":[{{"text":"{text}"}}]}}}}{more}}}"#
+            )
+        },
+        framed: |json| frames::encode(&[(":message-type", "event")], json.as_bytes()),
+    },
+    Api {
+        path: "/api/chat",
+        request: r#"{"model":"llama3.2","messages":[{"role":"user","content":"Hi"}],"options":{"num_predict":100}}"#,
+        content_type: "application/x-ndjson",
+        part: |text| format!(r#"{{"message":{{"role":"assistant","content":"{text}"}},"done":false}}"#),
+        usage: |input, output| {
+            format!(r#"{{"done":true,"prompt_eval_count":{input},"eval_count":{output}}}"#)
+        },
+        whole: |text, more| format!(r#"{{"message":{{"role":"assistant","content":"{text}"}}{more}}}"#),
+        framed: |json| format!("{json}\n").into_bytes(),
+    },
+];
+
+const EVENTS: &str = "text/event-stream";
+
+/// Two tokens in all encodings that are used here, and a character of two bytes.
+const PART: &str = "Hello é";
+
+fn event(json: &str) -> Vec<u8> {
+    format!("data: {json}\n\n").into_bytes()
+}
+
+impl Api {
+    fn framed_part(&self, text: &str) -> Vec<u8> {
+        (self.framed)(&(self.part)(text))
+    }
+
+    fn framed_usage(&self, input: &str, output: &str) -> Vec<u8> {
+        (self.framed)(&(self.usage)(input, output))
+    }
+}
+
+/// What came of an answer.
+#[derive(Debug, PartialEq, Eq)]
+struct Settled {
+    input: u64,
+    output: u64,
+    /// The kind under which its missing usage was counted.
+    missing: Option<&'static str>,
+}
+
+/// How an answer ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Whole,
+    Cut,
+}
+
+const ROOMY: &str = r#"{ "counting": { "calibrate": false, "output_reserve": { "start": 100, "learn": false } },
+    "tiers": { "all": { "limits": [ { "name": "tpm", "count": "tokens", "max": 1000000000, "window": "1d" } ] } } }"#;
+
+/// Sends a call, answers it in pieces of this size, and sees to it that the client gets what the upstream sent.
+fn answer(api: &Api, headers: &[(&str, &str)], body: &[u8], size: usize, ending: Ending) -> Settled {
+    let mut bench = Bench::new(ROOMY);
+    let mut exchange = bench.exchange();
+    let head = Request::chat().with(":path", api.path.as_bytes());
+    let next = bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false }).next;
+    assert_eq!(next, Next::ReadBody, "{}", api.path);
+    bench.handle(&mut exchange, Event::RequestBody { body: api.request.as_bytes(), editable: true });
+    bench.head_with(&mut exchange, 200, headers);
+    let mut passed = Vec::new();
+    let pieces =
+        body.chunks(size).map(|bytes| (bytes, false)).chain([(&[] as &[u8], ending == Ending::Whole)]);
+    let mut last = Effects::default();
+    for (bytes, is_last) in pieces {
+        last = bench.handle(&mut exchange, Event::ResponsePiece { bytes, last: is_last });
+        passed.extend(last.piece.take().unwrap_or_else(|| bytes.to_vec()));
+    }
+    assert!(passed == body, "{}: the client sees other bytes", api.path);
+    if ending == Ending::Cut {
+        last = bench.handle(&mut exchange, Event::End { abort: Some(Abort::Upstream) });
+        assert_eq!(bench.count_of(&metrics::CALLS, "upstream_reset"), 1, "{}", api.path);
+    } else {
+        assert_eq!(bench.count_of(&metrics::CALLS, "ok"), 1, "{}", api.path);
+    }
+    let used = |of| fact(&last, of).unwrap().parse().unwrap();
+    let mut kinds = ["absent", "unreadable", "encoded", "pending"].into_iter();
+    let missing = kinds.find(|kind| bench.count_of(&metrics::USAGE_MISSING, kind) == 1);
+    Settled { input: used(Fact::UsedInput), output: used(Fact::UsedOutput), missing }
+}
+
+fn streamed(api: &Api, body: &[u8], ending: Ending) -> Settled {
+    answer(api, &[("content-type", api.content_type)], body, 1000, ending)
+}
+
+/// What a whole stream of so many parts is charged, that tells no usage.
+fn by_text(api: &Api, parts: usize) -> Settled {
+    let stream = api.framed_part(PART).repeat(parts);
+    let settled = streamed(api, &stream, Ending::Whole);
+    assert_eq!(settled.missing, Some("absent"), "{}", api.path);
+    settled
+}
+
+#[test]
+fn a_stream_cut_anywhere_pays_for_the_events_that_had_come() {
+    for api in &APIS {
+        let parts = [api.framed_part(PART), api.framed_part(PART)];
+        let (first, second) = (parts[0].len(), parts[0].len() + parts[1].len());
+        let stream = [parts.concat(), api.framed_usage("70", "90")].concat();
+        let (one, two) = (by_text(api, 1), by_text(api, 2));
+        assert!(one.output > 0 && two.output > one.output, "{}: {one:?} {two:?}", api.path);
+        // Lines end with their line feed, but an object has ended before it; of an event the second line feed may be missing.
+        for cut in (0..stream.len())
+            .filter(|cut| !(first - 2..first).contains(cut) && !(second - 2..second).contains(cut))
+        {
+            if cut >= stream.len() - 2 {
+                continue;
+            }
+            let expected = if cut < first {
+                0
+            } else if cut < second {
+                one.output
+            } else {
+                two.output
+            };
+            let settled = streamed(api, &stream[..cut], Ending::Cut);
+            assert_eq!((settled.input, settled.output), (one.input, expected), "{} at {cut}", api.path);
+        }
+        let settled = streamed(api, &stream, Ending::Cut);
+        assert_eq!((settled.input, settled.output), (70, 90), "{}", api.path);
+    }
+}
+
+#[test]
+fn a_stream_that_ends_early_as_if_it_were_whole_pays_the_same_and_is_counted() {
+    for api in &APIS {
+        let stream = [api.framed_part(PART), api.framed_part(PART), api.framed_usage("70", "90")].concat();
+        let behind = api.framed_part(PART).len();
+        let one = by_text(api, 1);
+        // In the second event, and in a character of it.
+        let at_character = behind + stream[behind..].iter().position(|byte| *byte == 0xc3).unwrap() + 1;
+        for cut in [behind + 4, at_character] {
+            assert_eq!(streamed(api, &stream[..cut], Ending::Whole), one, "{} at {cut}", api.path);
+        }
+    }
+}
+
+#[test]
+fn odd_usage_is_understood_or_else_the_text_is_charged() {
+    for api in &APIS {
+        let counted = by_text(api, 1);
+        let fallback = |missing| Settled { missing: Some(missing), ..by_text(api, 1) };
+        let told = |input, output| Settled { input, output, missing: None };
+        let cases = [
+            (("70", "90"), told(70, 90)),
+            (("70.0", "90.2"), told(70, 91)),
+            (("\"70\"", "\" 90 \""), told(70, 90)),
+            (("7e1", "9E1"), told(70, 90)),
+            (("-70", "90"), fallback("unreadable")),
+            (("70", "-90"), fallback("unreadable")),
+            (("70", "-0.5"), fallback("unreadable")),
+            (("70", "\"many\""), fallback("unreadable")),
+            (("70", "true"), fallback("unreadable")),
+            (("70", "[90]"), fallback("unreadable")),
+            (("70", r#"{"a":90}"#), fallback("unreadable")),
+            (("70", "18446744073709551616"), fallback("unreadable")),
+            (("70", "1e308"), fallback("unreadable")),
+            (("70", "null"), Settled { input: 70, ..fallback("absent") }),
+            (("null", "90"), told(counted.input, 90)),
+        ];
+        for ((input, output), expected) in cases {
+            let stream = [api.framed_part(PART), api.framed_usage(input, output)].concat();
+            assert_eq!(streamed(api, &stream, Ending::Whole), expected, "{} {input} {output}", api.path);
+        }
+        let nothing = [api.framed_part(PART), api.framed_usage("null", "null")].concat();
+        let settled = streamed(api, &nothing, Ending::Whole);
+        assert_eq!((settled.input, settled.output), (counted.input, counted.output), "{}", api.path);
+        assert!(settled.missing.is_some(), "{}", api.path);
+    }
+}
+
+#[test]
+fn of_usage_that_is_repeated_the_last_word_counts_and_nothing_is_added_up() {
+    for api in &APIS {
+        let usage = |input: &str, output: &str| api.framed_usage(input, output);
+        let told = Settled { input: 70, output: 90, missing: None };
+        let again = [usage("7", "9"), usage("70", "90"), usage("70", "90")].concat();
+        assert_eq!(streamed(api, &again, Ending::Whole), told, "{}", api.path);
+        // Nonsense that follows does not undo what was told, and what follows nonsense counts.
+        for stream in [[usage("70", "90"), usage("70", "-1")], [usage("70", "-1"), usage("70", "90")]] {
+            assert_eq!(streamed(api, &stream.concat(), Ending::Whole), told, "{}", api.path);
+        }
+    }
+}
+
+#[test]
+fn an_event_that_names_its_usage_twice_tells_the_last() {
+    for api in &APIS {
+        let once = (api.usage)("7", "9");
+        let again = (api.usage)("70", "90");
+        let twice = format!("{},{}", once.strip_suffix('}').unwrap(), again.strip_prefix('{').unwrap());
+        let settled = streamed(api, &(api.framed)(&twice), Ending::Whole);
+        assert_eq!(settled, Settled { input: 70, output: 90, missing: None }, "{}: {twice}", api.path);
+    }
+}
+
+#[test]
+fn documents_cut_off_or_of_wrong_types_are_charged_at_least_what_can_be_read_of_them() {
+    for api in &APIS {
+        let json = &[("content-type", "application/json")];
+        let whole = (api.whole)(PART, "");
+        let text = answer(api, json, whole.as_bytes(), 1000, Ending::Whole);
+        assert_eq!((text.missing, text.output), (Some("absent"), by_text(api, 1).output), "{}", api.path);
+        for cut in 1..whole.len() {
+            let settled = answer(api, json, &whole.as_bytes()[..cut], 7, Ending::Whole);
+            assert_eq!(settled.missing, Some("absent"), "{} at {cut}", api.path);
+            assert!(settled.output >= text.output.min(cut as u64 / 4), "{} at {cut}: {settled:?}", api.path);
+        }
+        for wrong in
+            ["null", "7", "true", "\"text\"", "[]", "[[{}]]", "{}", r#"{"":null}"#, "NaN", "<html>", "\u{0}"]
+        {
+            let settled = answer(api, json, wrong.as_bytes(), 3, Ending::Whole);
+            let expected = Settled {
+                input: text.input,
+                output: wrong.len().div_ceil(4) as u64,
+                missing: Some("absent"),
+            };
+            assert_eq!(settled, expected, "{} {wrong}", api.path);
+        }
+    }
+}
+
+#[test]
+fn a_stream_of_which_nothing_can_be_read_is_charged_by_its_length() {
+    for api in &APIS {
+        for nonsense in [
+            "<html>busy</html>",
+            "data: busy\n\ndata: busy\n\n",
+            "data: {\"choices\":7}\n\n",
+            "{\"a\":[]}\n{}\n",
+        ] {
+            let headers = &[("content-type", EVENTS)];
+            let settled = answer(api, headers, nonsense.as_bytes(), 5, Ending::Whole);
+            let output = nonsense.len().div_ceil(4) as u64;
+            assert_eq!(
+                (settled.output, settled.missing),
+                (output, Some("absent")),
+                "{} {nonsense}",
+                api.path
+            );
+        }
+    }
+}
+
+#[test]
+fn a_content_type_that_lies_hides_no_usage_of_text() {
+    let lies = [
+        "application/json",
+        EVENTS,
+        "application/x-ndjson",
+        "application/octet-stream",
+        "text/plain",
+        "\u{fe}",
+        "",
+    ];
+    for api in &APIS {
+        let whole = (api.whole)(PART, "");
+        let usage = (api.usage)("70", "90");
+        let with_usage = format!("{},{}", whole.strip_suffix('}').unwrap(), usage.strip_prefix('{').unwrap());
+        let stream = [api.framed_part(PART), api.framed_usage("70", "90")].concat();
+        let told = Settled { input: 70, output: 90, missing: None };
+        for lie in lies {
+            let document = answer(api, &[("content-type", lie)], with_usage.as_bytes(), 9, Ending::Whole);
+            assert_eq!(document, told, "{} as {lie}", api.path);
+            let settled = answer(api, &[("content-type", lie)], &stream, 9, Ending::Whole);
+            assert_eq!(settled, told, "{}'s stream as {lie}", api.path);
+        }
+    }
+}
+
+#[test]
+fn text_that_is_said_to_be_frames_is_charged_the_reservation_or_read() {
+    for api in &APIS {
+        let stream = [api.framed_part(PART), api.framed_usage("70", "90")].concat();
+        let headers = &[("content-type", "application/vnd.amazon.eventstream")];
+        let settled = answer(api, headers, &stream, 9, Ending::Whole);
+        let told = Settled { input: 70, output: 90, missing: None };
+        let reserved = Settled { output: 100, missing: Some("encoded"), ..by_text(api, 1) };
+        assert!([told, reserved].contains(&settled), "{}: {settled:?}", api.path);
+    }
+}
+
+#[test]
+fn frames_that_lie_about_their_length_are_charged_the_reservation() {
+    let api = APIS.iter().find(|api| api.path.contains("converse")).unwrap();
+    let (part, usage) = (api.framed_part(PART), api.framed_usage("70", "90"));
+    let relabelled = |total: u32, headers: u32| {
+        let lengths = [total.to_be_bytes(), headers.to_be_bytes()].concat();
+        let prelude = [lengths.clone(), crc32fast::hash(&lengths).to_be_bytes().to_vec()].concat();
+        [prelude, usage[12..].to_vec()].concat()
+    };
+    let total = u32::try_from(usage.len()).unwrap();
+    let headers = u32::from_be_bytes(*usage[4..].first_chunk().unwrap());
+    let mut unchecked = usage.clone();
+    unchecked[3] ^= 1;
+    let reserved = Settled { output: 100, missing: Some("encoded"), ..by_text(api, 1) };
+    for (what, lie) in [
+        ("shorter than a frame", relabelled(3, 0)),
+        ("headers longer than the frame", relabelled(total, total)),
+        ("longer than frames may be", relabelled(u32::MAX, headers)),
+        ("a length that was changed", unchecked),
+        ("shorter than it is, so that no frame follows", relabelled(total - 5, headers)),
+    ] {
+        let stream = [part.clone(), lie, api.framed_usage("1", "1")].concat();
+        assert_eq!(streamed(api, &stream, Ending::Whole), reserved, "{what}");
+        let cut = streamed(api, &stream, Ending::Cut);
+        assert_eq!((cut.input, cut.output), (reserved.input, reserved.output), "{what}");
+    }
+    // Longer than the stream: the frame never ends, and what came before it is charged.
+    let stream = [part.clone(), relabelled(100_000, headers)].concat();
+    assert_eq!(streamed(api, &stream, Ending::Whole), by_text(api, 1));
+    // Too long to be kept: charged by its length, as far as it has come.
+    let stream = [part.clone(), relabelled(1_000_000, headers), vec![0; 40_000]].concat();
+    assert!(streamed(api, &stream, Ending::Whole).output > 10_000);
+    // Told before the lie: that is what counts.
+    let stream = [part, usage.clone(), relabelled(3, 0)].concat();
+    assert_eq!(streamed(api, &stream, Ending::Whole), Settled { input: 70, output: 90, missing: None });
+}
+
+#[test]
+fn nesting_thousands_deep_hides_no_usage() {
+    for api in &APIS {
+        for (open, close) in
+            [("[", "]"), (r#"{"a":"#, "}"), (r#"{"text":"#, "}"), (r#"{"content":"#, "}"), ("[[", "")]
+        {
+            let deep = format!("{}7{}", open.repeat(5_000), close.repeat(5_000));
+            // Where a text belongs, and where nothing belongs.
+            let text = (api.part)("").replace("\"\"", &deep);
+            let other = format!("{},\"x\":{deep}}}", (api.part)(PART).strip_suffix('}').unwrap());
+            for event in [text, other] {
+                let deep = (api.framed)(&event);
+                let stream = [deep.clone(), api.framed_usage("70", "90")].concat();
+                let settled = streamed(api, &stream, Ending::Whole);
+                let told = Settled { input: 70, output: 90, missing: None };
+                // Objects without frames around them are told apart by their ends, and one may have none.
+                let ends = !close.is_empty() || !api.content_type.ends_with("ndjson");
+                assert!(settled == told || !ends && settled.output > 0, "{} {open}: {settled:?}", api.path);
+                let settled = streamed(api, &deep, Ending::Whole);
+                assert!(
+                    settled.output > 0 && settled.missing == Some("absent"),
+                    "{} {open}: {settled:?}",
+                    api.path
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_event_of_many_megabytes_hides_no_usage_and_is_charged_by_its_length_without() {
+    for api in &APIS {
+        let long = api.framed_part(&"x".repeat(5 << 20));
+        let stream = [api.framed_part(PART), long.clone(), api.framed_usage("70", "90")].concat();
+        let headers = &[("content-type", api.content_type)];
+        let settled = answer(api, headers, &stream, 16 << 10, Ending::Whole);
+        assert_eq!(settled, Settled { input: 70, output: 90, missing: None }, "{}", api.path);
+        let stream = [api.framed_part(PART), long].concat();
+        for ending in [Ending::Whole, Ending::Cut] {
+            let settled = answer(api, headers, &stream, 16 << 10, ending);
+            assert!(settled.output >= (5 << 20) / 4, "{} {ending:?}: {settled:?}", api.path);
+        }
+    }
+}
+
+#[test]
+fn an_event_too_long_to_be_held_back_passes_whole_though_it_only_tells_usage() {
+    let padding = "x".repeat(40_000);
+    let usage = format!(
+        "data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":8,\"completion_tokens\":2}},\"x\":\"{padding}\"}}\n\n"
+    );
+    let stream = format!("{HELLO_CHUNK}{usage}data: [DONE]\n\n");
+    for size in [1000, 20_000, 100_000] {
+        let mut bench = Bench::new(ROOMY);
+        let (mut exchange, _) = bench.send(HI_STREAM);
+        bench.head(&mut exchange, 200, EVENTS);
+        let mut passed = String::new();
+        for piece in stream.as_bytes().chunks(size) {
+            let piece = core::str::from_utf8(piece).unwrap();
+            let effects = bench.piece(&mut exchange, piece, false);
+            passed += core::str::from_utf8(&effects.piece.unwrap_or_else(|| piece.into())).unwrap();
+        }
+        assert!(passed == stream, "in pieces of {size}: {} of {} bytes", passed.len(), stream.len());
+    }
+}
