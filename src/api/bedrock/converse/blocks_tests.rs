@@ -89,3 +89,9 @@ fn blocks_too_deep_in_blocks_are_read_as_text() {
         .fold(r#""x""#.to_owned(), |inner, _| format!(r#"[{{"toolResult":{{"content":{inner}}}}}]"#));
     assert!(matches!(&pieces(&deep)[..], [Piece::Text(text)] if text.starts_with(r#"{"toolResult":"#)));
 }
+
+#[test]
+fn a_single_block_is_as_good_as_a_list_of_one() {
+    assert_eq!(pieces(r#"{"text":"a"}"#), [text("a")]);
+    assert_eq!(pieces(r#"[{"toolResult":{"content":{"text":"b"}}}]"#), [text("b")]);
+}
