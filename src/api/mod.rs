@@ -18,7 +18,7 @@ mod anthropic;
 mod bedrock;
 mod capture;
 mod cohere;
-pub(crate) mod frames;
+mod frames;
 mod free;
 mod gemini;
 mod image;

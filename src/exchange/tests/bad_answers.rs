@@ -1,7 +1,7 @@
 //! Answers that no sane upstream sends: each is charged by a declared fallback and counted, and passes byte for byte.
 
 use super::*;
-use crate::api::frames;
+use tollgate_rig::mock_llm::eventstream;
 
 /// An API, and how its upstream words an answer.
 struct Api {
@@ -75,7 +75,7 @@ const APIS: [Api; 5] = [
                 r#"{{"output":{{"message":{{"role":"assistant","content":[{{"text":"{text}"}}]}}}}{more}}}"#
             )
         },
-        framed: |json| frames::encode(&[(":message-type", "event")], json.as_bytes()),
+        framed: |json| eventstream::event("any", json),
     },
     Api {
         path: "/api/chat",
