@@ -1,7 +1,7 @@
 //! What LLM APIs look like on the wire.
 //!
 //! In: a method and path, a request body, response bytes in any pieces. Out: which format it is
-//! ([`recognise`]), what the model will read and may write ([`Request`]), what was used ([`Usage`]) and the text
+//! ([`Routes::recognise`]), what the model will read and may write ([`Request`]), what was used ([`Usage`]) and the text
 //! that was streamed. Not here: how many tokens a text is (`tokens`), and anything about limits.
 //!
 //! One file and one row of [`FORMATS`] per API format.
