@@ -99,7 +99,7 @@ metrics! {
     INPUT_SCALE "tollgate_input_scale_percent" [Model] Gauge
         "A gauge: as how many of a model's tokens one token of `o200k_base` is counted, in percent, for models without a public tokenizer: the `scale` of `counting.models`, or what is known of the family, times what was learned from answers. All workers share what was learned; it is shown as of the last call that taught something.";
     USAGE_MISSING "tollgate_usage_missing_total" [Model Kind]
-        "Successful answers without usage: `absent` and `unreadable` are charged by their text, `encoded` (in a coding that is not known, or broken, as binary frames can be) and `pending` (to be asked for by another call) by the reservation.";
+        "Successful answers without usage: `absent` and `unreadable` are charged by their text, or by their length if there is none that can be read; `encoded` (in a coding that is not known, broken, or suspiciously dense; in broken frames) and `pending` (to be asked for by another call) by the reservation.";
     UNREAD "tollgate_unread_bodies_total" [Kind]
         "Request bodies counted by a fallback: `malformed` as plain text, `encoded` (in a coding that is not known, or broken) and `oversize` by their length.";
     UNKNOWN_TIER "tollgate_unknown_tier_total" []

@@ -19,7 +19,7 @@ mod bedrock;
 mod blocks;
 mod capture;
 mod cohere;
-pub(crate) mod frames;
+mod frames;
 mod free;
 mod gemini;
 mod image;

@@ -1,5 +1,6 @@
 //! Exchanges without a host: one after the other over budgets in memory, under a clock that jumps.
 
+mod apis;
 mod bad_answers;
 mod calibration;
 mod compressed;
