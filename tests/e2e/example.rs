@@ -75,8 +75,9 @@ async fn with_its_snippet_for_tokens_clients_cannot_choose_who_they_are() {
 #[tokio::test]
 async fn the_readmes_filter_limits_in_both_carriers_and_without_the_flag() {
     let readme = std::fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
+    let (_, section) = readme.split_once("## In your own Envoy").unwrap();
     let blocks: Vec<&str> =
-        readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+        section.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     let (rest, as_struct) = blocks[0].split_at(blocks[0].find("      configuration:").unwrap());
     let as_json = blocks[1];
     let mock = MockLlm::start().await;

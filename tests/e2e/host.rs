@@ -132,7 +132,8 @@ async fn headers_that_are_not_text_are_read_as_bytes() {
         b"/v1/chat/completions HTTP/1.1\r\nx-tenant-id: c\r\ncontent-encoding: \xff" as &[u8],
         b"/v1/chat/completions HTTP/1.1\r\nx-tenant-id: d\r\ncontent-encoding: identity\r\ncontent-encoding: gzip",
     ] {
-        assert_eq!(status(head).await, counted(1_000 + bytes));
+        // The mock does not take what it cannot decode, but it has been reserved for.
+        assert_eq!(status(head).await, ("400".to_owned(), Some((MAX - 1_000 - bytes).to_string())));
     }
     // Not for us to judge, but nothing dies of it.
     for head in [

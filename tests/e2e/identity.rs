@@ -183,6 +183,7 @@ async fn callers_without_a_value_share_a_budget_or_are_turned_away() {
     );
     bench.wait_for_calls("unidentified", 1).await;
     assert_eq!(bench.mock.received().len(), 1);
-    // Only LLM calls have to say who they are.
-    assert_eq!(bench.json(Request::get("/v1/models")).await.0.status(), 200);
+    // Only LLM calls have to say who they are; lists of models are among them, other pages are not.
+    assert_eq!(bench.json(Request::get("/v1/models")).await.0.status(), 401);
+    assert_eq!(bench.json(Request::get("/v1/files")).await.0.status(), 404);
 }
