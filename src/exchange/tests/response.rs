@@ -164,3 +164,58 @@ fn only_models_that_answered_have_labels() {
     bench.head(&mut exchange, 200, "application/json");
     assert_eq!(&*model(&bench.piece(&mut exchange, &answer(8, 1), true)), "gpt-4o");
 }
+
+/// Sends a call to this path; what its head is answered with, and its body.
+fn send_to(bench: &mut Bench, path: &'static [u8], body: &str) -> Exchange {
+    let mut exchange = bench.exchange();
+    let head = Request::chat().with(":path", path);
+    bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false });
+    bench.handle(&mut exchange, Event::RequestBody { body: body.as_bytes(), editable: true });
+    exchange
+}
+
+#[test]
+fn an_answer_that_another_call_will_ask_for_is_charged_the_reservation() {
+    let mut bench = Bench::new(TOKENS);
+    let body = r#"{"model":"gpt-4o","input":"Hi","background":true,"max_output_tokens":100}"#;
+    let mut exchange = send_to(&mut bench, b"/v1/responses", body);
+    bench.head(&mut exchange, 200, "application/json");
+    let queued = r#"{"id":"resp_1","object":"response","status":"queued","output":[],"usage":null}"#;
+    bench.piece(&mut exchange, queued, true);
+    assert_eq!(bench.left(), 1_000 - 108);
+    assert_eq!(bench.count_of(&metrics::USAGE_MISSING, "pending"), 1);
+}
+
+#[test]
+fn of_a_call_without_output_only_its_input_is_held() {
+    let mut bench = Bench::new(TOKENS);
+    let mut exchange =
+        send_to(&mut bench, b"/v1/embeddings", r#"{"model":"text-embedding-3-small","input":"Hi"}"#);
+    let head = bench.head(&mut exchange, 200, "application/json");
+    assert_eq!(header(&head, "x-ratelimit-remaining-tokens"), Some("999"));
+    bench.piece(&mut exchange, r#"{"data":[],"usage":{"prompt_tokens":1,"total_tokens":1}}"#, true);
+    assert_eq!(bench.left(), 999);
+}
+
+#[test]
+fn an_upload_costs_what_the_model_named_in_it_costs() {
+    let prices = r#"{ "prices": [ { "match": "dear", "input": 1000, "output": 1000 },
+        { "match": "whisper-1", "input": 10, "output": 0 } ], "#;
+    let mut bench = Bench::new(&TOKENS.replacen('{', prices, 1).replace("1000,", "1000000,"));
+    let head = Request::chat()
+        .with(":path", b"/v1/audio/transcriptions")
+        .with("content-type", b"multipart/form-data; boundary=b");
+    let mut exchange = bench.exchange();
+    let effects = bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false });
+    assert_eq!(effects.next, Next::Pass);
+    assert!(exchange.is_watching());
+    for bytes in
+        [b"--b\r\ncontent-disposition: form-data; name=\"mod".as_slice(), b"el\"\r\n\r\nwhisper-1\r\n--b--"]
+    {
+        bench.handle(&mut exchange, Event::RequestPiece { bytes });
+    }
+    bench.head(&mut exchange, 200, "application/json");
+    let last = bench.piece(&mut exchange, r#"{"text":"","usage":{"type":"duration","seconds":60}}"#, true);
+    // A minute at 0.006 USD, OpenAI's list price.
+    assert_eq!(fact(&last, Fact::Cost), Some("0.006"));
+}
