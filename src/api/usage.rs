@@ -25,6 +25,18 @@ macro_rules! classes {
         /// The classes' names, and which side of a call they belong to.
         pub const CLASSES: Classes<(&str, Side)> = Classes { $($field: (stringify!($field), Side::$side),)* };
 
+        impl Usage {
+            /// What is counted on one side. Asked for several times a call, so without a list in between.
+            #[inline]
+            fn side(&self, side: Side) -> u64 {
+                let mut sum = 0_u64;
+                $(if side == Side::$side {
+                    sum = sum.saturating_add(self.$field);
+                })*
+                sum
+            }
+        }
+
         impl<T> Classes<Option<T>> {
             /// The values, if every class has one.
             pub fn all(self) -> Option<Classes<T>> {
@@ -107,11 +119,6 @@ impl Usage {
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         self.zip(other).map(|(one, other)| one.saturating_add(other))
-    }
-
-    fn side(&self, side: Side) -> u64 {
-        let of_side = CLASSES.zip(*self).into_values().filter(|((_, of), _)| *of == side);
-        of_side.fold(0, |sum, (_, tokens)| sum.saturating_add(tokens))
     }
 }
 
