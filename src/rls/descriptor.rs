@@ -1,0 +1,103 @@
+//! By which entries the service knows a budget.
+//!
+//! In: a [`Limit`] and the [`Subject`] it is counted for. Out: a [`Descriptor`]. Not here: how it is sent (`rls::message`), and
+//! the configuration of servers that matches it (`rls::servers`).
+//!
+//! The first entry is [`LIMIT_KEY`] with [`limit_value`]; then one for each dimension of the limit's `per`, in that order: its name,
+//! and the caller's value. Values are escaped, because servers join keys and values to one key of their store:
+//! envoyproxy/ratelimit by `_` (its `src/limiter/cache_key.go`), so that a caller who may write `_` could pick a value that
+//! makes the key of another's budget. In an escaped value, `_` stands only at the beginning, and only where we put it.
+
+use core::fmt::Write as _;
+use std::rc::Rc;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use sha2::{Digest, Sha256};
+
+use crate::limits::{Limit, Subject};
+
+/// The key of the first entry, which says which limit it is.
+pub const LIMIT_KEY: &str = "tollgate_limit";
+
+/// The value of a dimension that the caller does not have.
+const NO_VALUE: &str = "_";
+
+/// The longest value that is sent as it is, escaped. Longer ones are hashed, so that no caller fills the service's store.
+const LONGEST_VALUE: usize = 128;
+
+/// What is escaped: all bytes but letters, digits and these, which mean nothing to any server and are frequent in names.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'@')
+    .remove(b':')
+    .remove(b'/')
+    .remove(b'+')
+    .remove(b'|');
+
+/// The value of [`LIMIT_KEY`]: the tier and the limit's name, each escaped. No name has a `/`, so the last one divides them.
+#[must_use]
+pub fn limit_value(tier: &str, name: &str) -> String {
+    let mut value = escaped(tier.as_bytes());
+    value.push('/');
+    value.push_str(&escaped(name.as_bytes()));
+    value
+}
+
+/// One budget as the service knows it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Descriptor(Rc<Entries>);
+
+#[derive(PartialEq, Eq, Hash, Debug)]
+struct Entries {
+    limit: String,
+    dimensions: Vec<(Rc<str>, String)>,
+}
+
+impl Descriptor {
+    /// The budget of a limit that a call is counted in.
+    #[must_use]
+    pub fn of(limit: &Limit, subject: &Subject<'_>) -> Self {
+        let dimensions = limit.per.iter();
+        Self(Rc::new(Entries {
+            limit: limit_value(&limit.tier, &limit.name),
+            dimensions: dimensions
+                .map(|dimension| (dimension.clone(), escaped(subject.value(dimension))))
+                .collect(),
+        }))
+    }
+
+    /// Its entries in the order in which servers match them: keys and values.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        let dimensions = self.0.dimensions.iter();
+        let dimensions = dimensions.map(|(dimension, value)| (&**dimension, value.as_str()));
+        core::iter::once((LIMIT_KEY, self.0.limit.as_str())).chain(dimensions)
+    }
+}
+
+/// A value in a form that no server gives a meaning to: never empty, and of at most [`LONGEST_VALUE`] bytes.
+fn escaped(value: &[u8]) -> String {
+    if value.is_empty() {
+        return NO_VALUE.to_owned();
+    }
+    // Escaping never makes a value shorter, so the longest ones need not be escaped to be measured.
+    if value.len() > LONGEST_VALUE {
+        return hashed(value);
+    }
+    let text = percent_encode(value, ESCAPED).to_string();
+    if text.len() > LONGEST_VALUE { hashed(value) } else { text }
+}
+
+/// `_` and the first 32 hex digits of the value's SHA-256.
+fn hashed(value: &[u8]) -> String {
+    let mut text = NO_VALUE.to_owned();
+    for byte in Sha256::digest(value).iter().take(16) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+#[cfg(test)]
+#[path = "descriptor_tests.rs"]
+mod tests;
