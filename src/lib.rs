@@ -32,6 +32,7 @@
 // In the order of dependency: a module uses only modules above it.
 pub mod units;
 pub mod coding;
+pub mod protobuf;
 pub mod config;
 pub mod identity;
 pub mod api;
@@ -39,9 +40,9 @@ pub mod tokens;
 pub mod store;
 pub mod limits;
 pub mod tiers;
+pub mod metrics;
 pub mod rls;
 pub mod settings;
-pub mod metrics;
 pub mod reply;
 pub mod exchange;
 #[cfg(target_arch = "wasm32")]
