@@ -39,6 +39,7 @@ pub mod tokens;
 pub mod store;
 pub mod limits;
 pub mod tiers;
+pub mod rls;
 pub mod settings;
 pub mod metrics;
 pub mod reply;

@@ -11,6 +11,7 @@
 pub mod budget;
 mod calibration;
 mod counted;
+mod lease;
 mod ledger;
 mod limit;
 mod output_reserve;
@@ -22,6 +23,7 @@ mod window;
 pub use budget::{Algorithm, Shape, Wait};
 pub use calibration::{Calibration, FARTHEST};
 pub use counted::{COUNTED, Counted, Unit, counted};
+pub use lease::{Account, LeasePolicy, Taken, Ticket, Told};
 pub use ledger::{Ledger, Tally};
 pub use limit::{BUILT_IN_DIMENSIONS, Estimate, Limit, Standing, Subject};
 pub use output_reserve::OutputReserve;
