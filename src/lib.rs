@@ -32,6 +32,7 @@
 // In the order of dependency: a module uses only modules above it.
 pub mod units;
 pub mod coding;
+pub mod protobuf;
 pub mod config;
 pub mod identity;
 pub mod api;
