@@ -104,7 +104,7 @@ fn header(server: &str, notes: &str) -> String {
 #   <dimension>      for each dimension of the limit's `per`, in its order: the caller's value
 #
 # Values are escaped: all bytes but letters, digits and - . ~ @ : / + | are %XX, as in a URL. A caller without the
-# dimension has the value _. A value of more than 128 bytes is _ and the first 32 hex digits of its SHA-256.
+# dimension has the value _. If more than 128 bytes came of it, it is _ and 32 hex digits of the value's SHA-256.
 #
 # Amounts are in what the limit counts: requests, tokens, or micro-dollars (1000000 are one US dollar).
 {notes}"
