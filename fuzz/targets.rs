@@ -10,6 +10,7 @@ use tollgate::api::answer::Reader;
 use tollgate::api::{FORMATS, Format, Routes};
 use tollgate::coding::{Decoder, Encoding, Fault};
 use tollgate::identity::Head;
+use tollgate::rls::message::{MAX_KEPT, RateLimitResponse};
 use tollgate::settings::Config;
 use tollgate::tokens::{Counter, Exactness};
 
@@ -17,13 +18,14 @@ use tollgate::tokens::{Counter, Exactness};
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub(crate) const TARGETS: [Target; 6] = [
+pub(crate) const TARGETS: [Target; 7] = [
     ("request", request),
     ("answer", answer),
     ("form", form),
     ("coding", coding),
     ("path", path),
     ("configuration", configuration),
+    ("rate_limit_response", rate_limit_response),
 ];
 
 /// What answers are said to be; the first byte chooses.
@@ -132,6 +134,16 @@ pub(crate) fn path(input: &[u8]) {
 /// A configuration, as text or as a binary `google.protobuf.Struct`.
 pub(crate) fn configuration(input: &[u8]) {
     let _ = Config::read(input, b"random");
+}
+
+/// An answer of a rate limit service. No more of it is kept than its bounds, and a field that nobody knows changes nothing.
+pub(crate) fn rate_limit_response(input: &[u8]) {
+    let Ok(response) = RateLimitResponse::decode(input) else { return };
+    assert!(response.statuses.len() <= MAX_KEPT);
+    assert!(response.response_headers_to_add.len() <= MAX_KEPT);
+    assert!(response.request_headers_to_add.len() <= MAX_KEPT);
+    let more = [input, &[0x78, 1]].concat();
+    assert_eq!(RateLimitResponse::decode(&more), Ok(response));
 }
 
 fn format(input: &[u8]) -> Option<(&'static Format, &[u8])> {

@@ -1,29 +1,21 @@
 //! Decodes a `google.protobuf.Struct`, the form in which Envoy hands over a configuration that was written as
 //! YAML.
 //!
-//! In: the bytes. Out: a [`Value`] tree, or [`Malformed`] with the position. Not here: a general protobuf
-//! decoder. The messages of `google/protobuf/struct.proto` are frozen, so a field that they do not have is an
-//! error instead of something to skip.
+//! In: the bytes. Out: a [`Value`] tree, or [`Malformed`] with the position. Not here: the wire format (`protobuf`).
+//! The messages of `google/protobuf/struct.proto` are frozen, so a field that they do not have is an error instead
+//! of something to skip.
 
 use super::tree::Value;
+use crate::protobuf::{Field, Malformed, Message};
 
 /// How deep values may be nested; far more than any configuration needs, and far less than the stack holds.
 const MAX_DEPTH: u32 = 100;
-
-/// Why bytes are not a `google.protobuf.Struct`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed {
-    /// Byte at which it shows.
-    pub at: usize,
-    /// What is wrong there.
-    pub what: &'static str,
-}
 
 /// Decodes `bytes` as a `google.protobuf.Struct`.
 ///
 /// Its map has no order on the wire, so that keys come out sorted; repeated ones are kept.
 pub(super) fn decode(bytes: &[u8]) -> Result<Value, Malformed> {
-    structure(Message { bytes, at: 0 }, MAX_DEPTH)
+    structure(Message::new(bytes), MAX_DEPTH)
 }
 
 /// `Struct { map<string, Value> fields = 1; }`
@@ -45,7 +37,7 @@ fn map_entry(mut message: Message<'_>, depth: u32) -> Result<(String, Value), Ma
     let mut content = None;
     while let Some((number, field)) = message.field()? {
         match (number, field) {
-            (1, Field::Bytes(text)) if key.is_none() => key = Some(text.text()?),
+            (1, Field::Bytes(text)) if key.is_none() => key = Some(text.text()?.to_owned()),
             (2, Field::Bytes(inner)) if content.is_none() => content = Some(value(inner, depth)?),
             _ => return Err(message.malformed("a map entry has one key and one value")),
         }
@@ -63,7 +55,7 @@ fn value(mut message: Message<'_>, depth: u32) -> Result<Value, Malformed> {
         Some((1, Field::Varint(0))) => Value::Null,
         // Display of a double is the shortest decimal that reads back as the same double.
         Some((2, Field::Fixed64(bits))) => Value::Number(f64::from_bits(bits).to_string()),
-        Some((3, Field::Bytes(text))) => Value::Text(text.text()?),
+        Some((3, Field::Bytes(text))) => Value::Text(text.text()?.to_owned()),
         Some((4, Field::Varint(flag @ 0..=1))) => Value::Bool(flag == 1),
         Some((5, Field::Bytes(inner))) => structure(inner, depth)?,
         Some((6, Field::Bytes(inner))) => list(inner, depth)?,
@@ -86,80 +78,6 @@ fn list(mut message: Message<'_>, depth: u32) -> Result<Value, Malformed> {
         }
     }
     Ok(Value::List(items))
-}
-
-/// The bytes of one message that are not read yet, and where in the whole input they begin.
-#[derive(Clone, Copy)]
-struct Message<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-/// A field's content, by wire type; the 32-bit one is in none of these messages.
-enum Field<'a> {
-    Varint(u64),
-    Fixed64(u64),
-    Bytes(Message<'a>),
-}
-
-impl<'a> Message<'a> {
-    /// The next field and its number, or nothing at the end.
-    fn field(&mut self) -> Result<Option<(u64, Field<'a>)>, Malformed> {
-        if self.bytes.is_empty() {
-            return Ok(None);
-        }
-        let tag = self.varint()?;
-        let field = match tag & 7 {
-            0 => Field::Varint(self.varint()?),
-            1 => {
-                let (bits, rest) =
-                    self.bytes.split_first_chunk().ok_or_else(|| self.malformed("cut short"))?;
-                let bits = u64::from_le_bytes(*bits);
-                self.advance_to(rest);
-                Field::Fixed64(bits)
-            }
-            2 => {
-                let length = usize::try_from(self.varint()?).map_err(|_| self.malformed("cut short"))?;
-                let (bytes, rest) =
-                    self.bytes.split_at_checked(length).ok_or_else(|| self.malformed("cut short"))?;
-                let inner = Message { bytes, at: self.at };
-                self.advance_to(rest);
-                Field::Bytes(inner)
-            }
-            _ => return Err(self.malformed("an unknown wire type")),
-        };
-        Ok(Some((tag >> 3, field)))
-    }
-
-    /// A little-endian number of 7 bits per byte, the high bit saying that more follow.
-    fn varint(&mut self) -> Result<u64, Malformed> {
-        let mut number = 0_u64;
-        for shift in (0..u64::BITS).step_by(7) {
-            let (&byte, rest) = self.bytes.split_first().ok_or_else(|| self.malformed("cut short"))?;
-            self.advance_to(rest);
-            number |= u64::from(byte & 0x7f).wrapping_shl(shift);
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        Err(self.malformed("a number of more than 64 bits"))
-    }
-
-    fn text(self) -> Result<String, Malformed> {
-        match core::str::from_utf8(self.bytes) {
-            Ok(text) => Ok(text.to_owned()),
-            Err(_) => Err(self.malformed("a text is not UTF-8")),
-        }
-    }
-
-    fn advance_to(&mut self, rest: &'a [u8]) {
-        self.at = self.at.saturating_add(self.bytes.len().saturating_sub(rest.len()));
-        self.bytes = rest;
-    }
-
-    const fn malformed(&self, what: &'static str) -> Malformed {
-        Malformed { at: self.at, what }
-    }
 }
 
 #[cfg(test)]
@@ -221,7 +139,8 @@ mod tests {
             (&[0x11, 0, 0, 0], "cut short"),
             (&[0x1a, 0x05, b'a'], "cut short"),
             (&[0x1a, 0x01, 0xff], "a text is not UTF-8"),
-            (&[0x0d, 0, 0, 0, 0], "an unknown wire type"),
+            (&[0x0d, 0, 0, 0, 0], "a Value has no such field"),
+            (&[0x0b], "an unknown wire type"),
             (
                 &[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
                 "a number of more than 64 bits",

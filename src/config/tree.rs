@@ -7,6 +7,7 @@
 use super::error::{ConfigError, ConfigErrors, Problem};
 use super::path::Path;
 use super::protobuf;
+use crate::protobuf::Malformed;
 use core::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -60,7 +61,7 @@ fn carried(bytes: &[u8]) -> Result<Value, ConfigErrors> {
             "is text but not a JSON object, which begins with `{` (YAML goes in a google.protobuf.Struct)",
         ));
     }
-    let protobuf::Malformed { at, what } = malformed;
+    let Malformed { at, what } = malformed;
     Err(ConfigErrors::unreadable(format!("is not a valid google.protobuf.Struct: {what} (byte {at})")))
 }
 

@@ -12,6 +12,7 @@
 //! Failures while it is open say nothing new, those of calls made earlier least of all. A probe needs no state of its own:
 //! the next one goes when it is due, whether the last was answered or not.
 
+use crate::metrics::{self, Count, Labels};
 use crate::units::{Span, Timestamp};
 
 /// When to stop asking, and how often to try again.
@@ -48,6 +49,18 @@ pub enum Change {
     Opened,
     /// The service is asked again.
     Closed,
+}
+
+impl Change {
+    /// Its count, for metrics.
+    #[must_use]
+    pub fn count(self) -> Count {
+        let kind = match self {
+            Self::Opened => "opened",
+            Self::Closed => "closed",
+        };
+        Count { metric: &metrics::GLOBAL_BREAKER, labels: Labels { kind, ..Labels::default() }, by: 1 }
+    }
 }
 
 impl Breaker {

@@ -16,6 +16,7 @@ mod holding;
 pub mod message;
 mod outbox;
 mod protocol;
+pub mod servers;
 mod service;
 
 pub use breaker::{Breaker, BreakerPolicy, Change};

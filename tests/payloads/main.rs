@@ -14,6 +14,7 @@ use std::path::Path;
 use bytes::Bytes;
 use cases::Case;
 use core::Core;
+use prost::Message as _;
 use serde_json::{Map, Value, json};
 use tollgate::api::answer::Reader;
 use tollgate::api::{Body, CLASSES, FORMATS, Routes, Usage};
@@ -244,7 +245,43 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         seeds
             .push(br#"{"tiers":{"t":{"limits":[{"count":"tokens","max":"1_000","window":"1m"}]}}}"#.to_vec());
     }
+    if target == "rate_limit_response" {
+        seeds.push(rate_limit_response());
+    }
     seeds
+}
+
+/// An answer of a rate limit service with something in every field.
+fn rate_limit_response() -> Vec<u8> {
+    use envoy_types::pb::envoy::config::core::v3::HeaderValue;
+    use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitResponse;
+    use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::{
+        DescriptorStatus, Quota, RateLimit,
+    };
+    use envoy_types::pb::google::protobuf::{Duration, Struct};
+
+    let status = DescriptorStatus {
+        code: 2,
+        current_limit: Some(RateLimit { name: "free/tpm".into(), requests_per_unit: 50_000, unit: 2 }),
+        limit_remaining: 300,
+        duration_until_reset: Some(Duration { seconds: 42, nanos: 500_000_000 }),
+        quota: Some(Quota { requests: 3, id: "q".into(), expiration_specifier: None }),
+    };
+    let header = |key: &str, raw_value: &[u8]| HeaderValue {
+        key: key.into(),
+        value: "10, 10;w=60".into(),
+        raw_value: raw_value.into(),
+    };
+    let response = RateLimitResponse {
+        overall_code: 2,
+        statuses: vec![status.clone(), status],
+        response_headers_to_add: vec![header("x-ratelimit-limit", b""), header("x-raw", b"\xff")],
+        request_headers_to_add: vec![header("x-request", b"")],
+        raw_body: b"too many".into(),
+        dynamic_metadata: Some(Struct::default()),
+        quota: None,
+    };
+    response.encode_to_vec()
 }
 
 /// An answer in one of the codings by turns, and which one that is to the targets.

@@ -1,0 +1,106 @@
+//! The configuration of Limitador.
+//!
+//! In: the domain and the global limits. Out: its YAML: a list of limits. Not here: envoyproxy/ratelimit's.
+//!
+//! The format is that of the crate `limitador` (`src/limit.rs`, `src/limit/cel.rs`), which the server reads its limits file with. Conditions
+//! and variables are expressions of CEL, in which the server binds `descriptors` to the entries of a question. These look at the first
+//! descriptor of a question, which is why the filter asks Limitador for one budget at a time (`hits_addend: request`). The entries of a descriptor
+//! are a map there, so that no two may have the same key.
+
+use core::fmt::Write as _;
+use std::rc::Rc;
+
+use super::yaml::scalar;
+use super::{Hits, Unfit, each, header, limit_value};
+use crate::limits::Limit;
+use crate::rls::descriptor::LIMIT_KEY;
+use crate::units::Span;
+
+/// Limitador counts in 64 bits, Redis in 63.
+const LARGEST: u64 = i64::MAX.cast_unsigned();
+
+const NOTES: &str = "\
+#
+# A window begins with its first call.
+
+";
+
+/// The configuration of Limitador.
+///
+/// # Errors
+/// All limits that it cannot have.
+pub fn limitador(domain: &str, limits: &[Rc<Limit>]) -> Result<String, Vec<Unfit>> {
+    let entries = each(limits, |limit| entry(domain, limit))?;
+    let none = if limits.is_empty() { "[]\n" } else { "" };
+    Ok(header("Limitador", NOTES) + none + &entries)
+}
+
+fn entry(domain: &str, limit: &Limit) -> Result<String, Vec<Unfit>> {
+    let hits = Hits::of(limit, LARGEST, "Redis counts to 9223372036854775807 at most");
+    let (hits, seconds) = match (hits, seconds(limit), own_keys(limit)) {
+        (Ok(hits), Ok(seconds), Ok(())) => (hits, seconds),
+        (hits, seconds, keys) => {
+            return Err([hits.err(), seconds.err(), keys.err()].into_iter().flatten().collect());
+        }
+    };
+    let value = limit_value(&limit.tier, &limit.name);
+    let condition = format!("{} == {}", member(LIMIT_KEY), literal(&value));
+    let Hits { amount, unit } = hits;
+    let mut text = format!("- namespace: {}\n  name: {}\n", scalar(domain), scalar(&value));
+    let _ = write!(text, "  max_value: {amount}  # {unit}\n  seconds: {seconds}\n");
+    let _ = write!(text, "  conditions:\n  - {}\n", scalar(&condition));
+    text.push_str(if limit.per.is_empty() { "  variables: []\n" } else { "  variables:\n" });
+    for dimension in &limit.per {
+        let _ = writeln!(text, "  - {}", scalar(&member(dimension)));
+    }
+    Ok(text)
+}
+
+fn seconds(limit: &Limit) -> Result<u64, Unfit> {
+    let window = limit.shape.window;
+    let seconds = window.as_secs_ceil();
+    if window.is_zero() || Span::from_secs(seconds) != window {
+        let window = humantime::format_duration(core::time::Duration::from_nanos(window.0));
+        let found = format!("its `window` is {window}");
+        return Err(Unfit::new(limit, found, "Limitador has windows of whole seconds"));
+    }
+    Ok(seconds)
+}
+
+/// A dimension must not hide the limit's own entry.
+fn own_keys(limit: &Limit) -> Result<(), Unfit> {
+    if limit.per.iter().any(|dimension| **dimension == *LIMIT_KEY) {
+        let found = format!("its `per` has a dimension `{LIMIT_KEY}`");
+        return Err(Unfit::new(
+            limit,
+            found,
+            "Limitador needs another name for it, as that is the key of the limit",
+        ));
+    }
+    Ok(())
+}
+
+/// The expression for an entry's value.
+fn member(key: &str) -> String {
+    format!("descriptors[0][{}]", literal(key))
+}
+
+/// A text in CEL: its language definition, section "String and Bytes Values".
+fn literal(text: &str) -> String {
+    let mut literal = String::from("'");
+    for letter in text.chars() {
+        match letter {
+            '\'' | '\\' => literal.extend(['\\', letter]),
+            _ if letter.is_control() => {
+                let _ = write!(literal, "\\U{:08x}", u32::from(letter));
+            }
+            _ => literal.push(letter),
+        }
+    }
+    literal.push('\'');
+    literal
+}
+
+#[cfg(test)]
+#[path = "limitador_tests.rs"]
+mod tests;

@@ -1,0 +1,115 @@
+//! The configuration of rate limit servers that matches the filter's own, so that every limit is written in one place.
+//!
+//! In: the domain and the limits that have `scope: global`. Out: YAML text for one kind of server, or all limits that it cannot
+//! have, each with the reason. Not here: the descriptors themselves (`rls::descriptor`), files (`examples/ratelimit_config.rs`).
+//!
+//! - Money is written in micro-dollars, as the filter reports it, rounded down: a server's limit is never higher than the filter's.
+//! - `enforce: shadow` makes no difference here. The filter lets such calls pass itself, and has to be told what the limit would
+//!   refuse, which a server's own shadow mode would keep from it.
+//! - `models`, `warn_at` and whatever else decides whether or how a limit applies stays with the filter.
+
+use core::fmt;
+use std::rc::Rc;
+
+use super::descriptor::limit_value;
+use crate::limits::{Limit, Unit};
+
+mod limitador;
+mod ratelimit;
+mod yaml;
+
+pub use limitador::limitador;
+pub use ratelimit::ratelimit;
+
+/// A limit that a server cannot have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    /// The limit's tier.
+    pub tier: Rc<str>,
+    /// Its name.
+    pub limit: Rc<str>,
+    /// What the server cannot have.
+    pub found: String,
+    /// What it could.
+    pub fits: &'static str,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tier, limit, found, fits } = self;
+        write!(f, "limit `{limit}` of tier `{tier}`: {found}; {fits}")
+    }
+}
+
+impl Unfit {
+    fn new(limit: &Limit, found: String, fits: &'static str) -> Self {
+        Self { tier: limit.tier.clone(), limit: limit.name.clone(), found, fits }
+    }
+}
+
+/// How much a limit allows, as the filter counts at a service.
+struct Hits {
+    amount: u64,
+    unit: &'static str,
+}
+
+impl Hits {
+    /// What a limit allows per window, if that is something and no more than the server can count to.
+    fn of(limit: &Limit, at_most: u64, fits: &'static str) -> Result<Self, Unfit> {
+        let max = limit.shape.max.0;
+        let (amount, unit) = match limit.counts.unit {
+            Unit::Requests => (max, "requests"),
+            Unit::Tokens => (max, "tokens"),
+            Unit::NanoUsd => (max / 1_000, "micro-dollars"),
+        };
+        if amount == 0 {
+            return Err(Unfit::new(
+                limit,
+                "its `max` is less than a micro-dollar".to_owned(),
+                "a service counts whole micro-dollars (0.000001 US dollars)",
+            ));
+        }
+        if amount > at_most {
+            return Err(Unfit::new(limit, format!("its `max` is {amount} {unit}"), fits));
+        }
+        Ok(Self { amount, unit })
+    }
+}
+
+/// The text of all limits in their order, or all that do not fit.
+fn each(
+    limits: &[Rc<Limit>],
+    write: impl Fn(&Limit) -> Result<String, Vec<Unfit>>,
+) -> Result<String, Vec<Unfit>> {
+    let (mut text, mut unfit) = (String::new(), Vec::new());
+    for limit in limits {
+        match write(limit) {
+            Ok(limit) => text.push_str(&limit),
+            Err(more) => unfit.extend(more),
+        }
+    }
+    if unfit.is_empty() { Ok(text) } else { Err(unfit) }
+}
+
+/// What stands above the configuration of any server.
+fn header(server: &str, notes: &str) -> String {
+    format!(
+        "\
+# Limits for {server}, written by `make ratelimit-config` from Tollgate's own configuration: all that have
+# `scope: global`. Do not edit it; change Tollgate's configuration and write it again.
+#
+# Tollgate names a budget by these entries, in this order:
+#
+#   tollgate_limit   the tier and the limit's name with a `/` between them
+#   <dimension>      for each dimension of the limit's `per`, in its order: the caller's value
+#
+# Values are escaped: all bytes but letters, digits and - . ~ @ : / + | are %XX, as in a URL. A caller without the
+# dimension has the value _. If more than 128 bytes came of it, it is _ and 32 hex digits of the value's SHA-256.
+#
+# Amounts are in what the limit counts: requests, tokens, or micro-dollars (1000000 are one US dollar).
+{notes}"
+    )
+}
+
+#[cfg(test)]
+mod tests;
