@@ -36,8 +36,7 @@ pub(super) fn begin(
     };
     let limits = &reading.tier.global;
     let subject = reading.subject(&sent.model);
-    let begun =
-        rls::begin(limits, &subject, &sent.estimate, service, means.ledger, &mut effects.errands);
+    let begun = rls::begin(limits, &subject, &sent.estimate, service, means.ledger, &mut effects.errands);
     let begun = match begun {
         Ok(begun) => begun,
         Err(refusal) => return refuse(&reading, sent, &refusal, vec![], means, effects),
@@ -205,7 +204,9 @@ fn refuse(
     state
 }
 
-fn heard(asked: Vec<(Question, Option<Result<Answer, Failure>>)>) -> Vec<(Question, Result<Answer, Failure>)> {
+fn heard(
+    asked: Vec<(Question, Option<Result<Answer, Failure>>)>,
+) -> Vec<(Question, Result<Answer, Failure>)> {
     asked.into_iter().filter_map(|(question, heard)| Some((question, heard?))).collect()
 }
 

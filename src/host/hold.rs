@@ -143,9 +143,7 @@ impl Watch {
         let due: Vec<Watched> = {
             let (mut watched, now) = (self.watched.borrow_mut(), Vm::now());
             match self.known.get() {
-                None => {
-                    watched.extract_if(.., |watched| now.since(watched.since) >= WATCHED_FOR).collect()
-                }
+                None => watched.extract_if(.., |watched| now.since(watched.since) >= WATCHED_FOR).collect(),
                 Some(false) => core::mem::take(&mut *watched),
                 Some(true) => {
                     watched.clear();

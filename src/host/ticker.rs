@@ -37,7 +37,10 @@ impl Ticker {
         if calls::set_tick_period(millis).is_ok() {
             self.period.set(millis);
         } else {
-            calls::log(Level::Warn, "tollgate: the host has no ticks; set `hold` to `always` or `never`, and no `global`");
+            calls::log(
+                Level::Warn,
+                "tollgate: the host has no ticks; set `hold` to `always` or `never`, and no `global`",
+            );
         }
     }
 }

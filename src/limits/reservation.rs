@@ -199,12 +199,9 @@ fn look(limit: &Rc<Limit>, subject: &Subject<'_>, amount: Amount, ledger: &Ledge
     let key = limit.key(ledger.keys, subject);
     let refusal = ledger.look(limit.shape, &key, |budget| match budget.wait_for(amount) {
         Wait::For(Span::ZERO) => None,
-        wait => Some(Refusal {
-            standing: limit.standing(budget),
-            needed: amount,
-            wait,
-            reason: Reason::Spent,
-        }),
+        wait => {
+            Some(Refusal { standing: limit.standing(budget), needed: amount, wait, reason: Reason::Spent })
+        }
     });
     refusal.unwrap_or_else(|_| Some(unavailable(limit, amount, ledger)))
 }

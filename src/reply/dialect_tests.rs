@@ -185,7 +185,12 @@ fn openais_error_type_is_the_unit_that_ran_out() {
         ("output_tokens", "tokens"),
         ("cost_usd", "cost"),
     ] {
-        let refusal = Refusal { standing: standing("l", counts, 10, 1), needed: Amount(2), wait: WAIT, reason: Reason::Spent };
+        let refusal = Refusal {
+            standing: standing("l", counts, 10, 1),
+            needed: Amount(2),
+            wait: WAIT,
+            reason: Reason::Spent,
+        };
         let body = refused(Dialect::OpenAi, &refusal, "", NOW, 0).body;
         assert!(body.ends_with(&format!(r#""type":"{kind}"}}}}"#)), "{body}");
     }

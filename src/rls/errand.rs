@@ -61,4 +61,3 @@ pub(super) fn amount_of(unit: Unit, hits: u64) -> Amount {
         Unit::Requests | Unit::Tokens => Amount(hits),
     }
 }
-

@@ -98,8 +98,7 @@ pub fn begin(
     ledger: &Ledger<'_>,
     errands: &mut Vec<Errand>,
 ) -> Result<Begun, Refusal> {
-    let mut begun =
-        Begun { holding: Holding::default(), open: vec![], standings: vec![], shadowed: vec![] };
+    let mut begun = Begun { holding: Holding::default(), open: vec![], standings: vec![], shadowed: vec![] };
     let mut refusals = Vec::new();
     for global in limits.iter().filter(|global| global.limit.applies_to(subject.model)) {
         let part = Part::of(global, subject, estimate, service, ledger);
@@ -372,13 +371,7 @@ impl Part {
     }
 
     /// Remembers where the budget stands, for leases.
-    fn learn(
-        &self,
-        decision: &Decision,
-        service: &Service,
-        ledger: &Ledger<'_>,
-        errands: &mut Vec<Errand>,
-    ) {
+    fn learn(&self, decision: &Decision, service: &Service, ledger: &Ledger<'_>, errands: &mut Vec<Errand>) {
         let (Some(account), Some(policy)) = (&self.account, &service.lease) else { return };
         let more = account.learn(self.told(decision), policy, ledger);
         errands.extend(more.map(|amount| self.lease_request(account, amount)));

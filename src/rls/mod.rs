@@ -22,8 +22,8 @@ mod service;
 pub use breaker::{Breaker, BreakerPolicy, Change};
 pub use errand::Errand;
 pub use holding::{Begun, Decided, Holding, begin};
-pub use outbox::{Outbox, Parcel, SOON};
 pub use message::HeaderValue;
+pub use outbox::{Outbox, Parcel, SOON};
 pub use protocol::{Answer, Failure, Method, Question};
 pub use service::{HitsAddend, LONGEST_CLUSTER, OnFailure, Protocol, Service};
 

@@ -28,7 +28,12 @@ pub(super) static GLOBAL: Section = Section::new(
             Kind::Other("the name of a cluster, of at most 125 bytes"),
             "Envoy's cluster that leads to the service; it must speak HTTP/2.",
         ),
-        with_default("domain", Kind::Name, "tollgate", "What the service calls these limits together: its `domain` or `namespace`."),
+        with_default(
+            "domain",
+            Kind::Name,
+            "tollgate",
+            "What the service calls these limits together: its `domain` or `namespace`.",
+        ),
         with_default(
             "protocol",
             Kind::Choice(&kind::names(&PROTOCOLS)),
@@ -47,7 +52,12 @@ pub(super) static GLOBAL: Section = Section::new(
             "descriptor, with `protocol: kuadrant` request",
             "Where the service reads amounts: in each descriptor, so that one request asks for all limits of a call (envoyproxy/ratelimit), or in the request, so that there is one for each limit (Limitador).",
         ),
-        with_default("timeout", Kind::Duration, "50ms", "How long a call waits for the service, from 1ms to 10s."),
+        with_default(
+            "timeout",
+            Kind::Duration,
+            "50ms",
+            "How long a call waits for the service, from 1ms to 10s.",
+        ),
         with_default(
             "on_failure",
             Kind::Choice(&kind::names(&ON_FAILURE)),
@@ -66,7 +76,12 @@ pub(super) static GLOBAL: Section = Section::new(
             "none: every call asks",
             "Has each Envoy process take a part of a budget in one request and spend it without asking.",
         ),
-        with_default("breaker", Kind::Section(&BREAKER), "{}", "When a worker stops asking a service that fails."),
+        with_default(
+            "breaker",
+            Kind::Section(&BREAKER),
+            "{}",
+            "When a worker stops asking a service that fails.",
+        ),
     ],
 );
 
@@ -94,7 +109,12 @@ pub(super) static BREAKER: Section = Section::new(
     "When a worker stops asking a service that fails, and how often it tries again.",
     &[
         with_default("failures", Kind::Integer, "5", "After so many failures in a row, from 1 to 1000."),
-        with_default("probe_every", Kind::Duration, "1s", "How often one request tries whether the service is back, from 10ms to 1h."),
+        with_default(
+            "probe_every",
+            Kind::Duration,
+            "1s",
+            "How often one request tries whether the service is back, from 10ms to 1h.",
+        ),
     ],
 );
 

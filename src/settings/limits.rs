@@ -347,7 +347,10 @@ impl WrittenLimit<'_> {
             fields.rule::<()>("scope", "is `global`, which needs the section `global`");
         }
         if algorithm != Algorithm::FixedWindow {
-            fields.rule::<()>("algorithm", "must be `fixed_window` with `scope: global`: so the service counts");
+            fields.rule::<()>(
+                "algorithm",
+                "must be `fixed_window` with `scope: global`: so the service counts",
+            );
         }
         let per = self.per.iter().flatten();
         if let Some(unshared) = per.into_iter().find(|dimension| context.unshared.contains(dimension)) {

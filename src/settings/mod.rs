@@ -16,8 +16,8 @@ use crate::api::Routes;
 use crate::config::{self, ConfigErrors, Kind, Node, Ratio, Section, kind, optional, required, with_default};
 use crate::identity::{Salt, Sources};
 use crate::limits::{Prices, Rates};
-use crate::store::WAYS;
 use crate::rls::Service;
+use crate::store::WAYS;
 use crate::tiers::Tiers;
 
 pub use counting::{Counting, OnAbort};

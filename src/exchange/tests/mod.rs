@@ -92,7 +92,8 @@ impl Bench {
         let table = Table::new(&self.lines as &dyn Lines, self.config.sets());
         let ledger = Ledger::new(&table, &self.keys, self.now);
         let (counter, models) = (&mut self.counter, &mut self.models);
-        let effects = exchange.handle(event, &mut Means { ledger: &ledger, counter, models, jitter: 0, breaker: None });
+        let effects =
+            exchange.handle(event, &mut Means { ledger: &ledger, counter, models, jitter: 0, breaker: None });
         let of = |count: &metrics::Count| (count.metric.name, count.labels.kind.to_owned(), count.by);
         self.counted.extend(effects.counts.iter().map(of));
         effects
