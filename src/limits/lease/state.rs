@@ -167,7 +167,7 @@ impl Lease {
         self.asking = Soon::NEVER;
     }
 
-    /// How much to lease at a time, if what remains allows it.
+    /// How much to lease at a time, if what remains allows it; of an empty budget nothing, of which there is always enough.
     fn want(&self, policy: &LeasePolicy, limit: &Limit) -> Option<Amount> {
         let remaining = self.remaining.unwrap_or(limit.shape.max);
         let share = Amount(policy.share.of(remaining.0));
@@ -175,7 +175,7 @@ impl Lease {
             Unit::Tokens => share.max(policy.at_least),
             Unit::Requests | Unit::NanoUsd => share,
         };
-        (!want.is_zero() && want <= remaining).then_some(want)
+        (want <= remaining).then_some(want)
     }
 
     /// How long until the window ends.

@@ -96,6 +96,19 @@ fn the_smallest_amount_refused_counts() {
 }
 
 #[test]
+fn after_its_ten_seconds_the_smallest_amount_gives_way_to_a_larger_one() {
+    let account = account(&tokens(), "ada");
+    let process = leased(&account);
+    process.at(1_000, |ledger| account.refused(Amount(3_000), NOTHING, ledger));
+
+    process.at(12_000, |ledger| {
+        account.refused(Amount(4_000), NOTHING, ledger);
+        assert_eq!(take(&account, 4_000, ledger).0, Got::Spent(Span::from_secs(28)));
+        assert_eq!(take(&account, 3_000, ledger).0, Got::Short);
+    });
+}
+
+#[test]
 fn a_first_call_that_is_refused_is_remembered_for_a_window() {
     let account = account(&tokens(), "ada");
     Process::new().at(0, |ledger| {
@@ -108,11 +121,23 @@ fn a_first_call_that_is_refused_is_remembered_for_a_window() {
 #[test]
 fn a_lease_as_large_as_what_was_refused_is_not_asked_for() {
     let account = account(&tokens(), "ada");
-    leased(&account).at(1_000, |ledger| {
-        assert_eq!(take(&account, 900, ledger).1, Some(Amount(1_000)));
-        account.refused(Amount(1_000), NOTHING, ledger);
+    Process::new().at(0, |ledger| {
+        assert_eq!(account.learn(NOTHING, &POLICY, ledger), Some(Amount(2_000)));
         account.not_granted(ledger);
 
-        assert_eq!(take(&account, 1, ledger), (Got::Taken, None));
+        account.refused(Amount(2_000), NOTHING, ledger);
+        assert_eq!(take(&account, 1, ledger), (Got::Short, None));
+        account.refused(Amount(2_001), NOTHING, ledger);
+        assert_eq!(take(&account, 1, ledger), (Got::Short, None));
+    });
+}
+
+#[test]
+fn a_lease_smaller_than_what_was_refused_is_asked_for() {
+    let account = account(&tokens(), "ada");
+    Process::new().at(0, |ledger| {
+        account.refused(Amount(2_001), NOTHING, ledger);
+
+        assert_eq!(take(&account, 1, ledger), (Got::Short, Some(Amount(2_000))));
     });
 }
