@@ -40,9 +40,9 @@ pub mod tokens;
 pub mod store;
 pub mod limits;
 pub mod tiers;
+pub mod metrics;
 pub mod rls;
 pub mod settings;
-pub mod metrics;
 pub mod reply;
 pub mod exchange;
 #[cfg(target_arch = "wasm32")]

@@ -106,6 +106,18 @@ metrics! {
         "Calls whose tier no configuration has; they are limited by the default tier.";
     EDITS_SKIPPED "tollgate_edits_skipped_total" []
         "Streamed calls whose usage could not be asked for: their headers had already been sent on, their body is compressed, or they are signed.";
+    GLOBAL_DECISIONS "tollgate_global_decisions_total" [Kind]
+        "Calls with global limits by how these were decided: `leased` (from a lease of this process), `asked` (by the rate limit service), or, without an answer of it, as `on_failure` says: `local`, `allow`, `deny`.";
+    GLOBAL_REQUESTS "tollgate_global_requests_total" [Kind]
+        "Requests to the rate limit service: `ask` (a call waits for it), `lease`, `report`.";
+    GLOBAL_FAILURES "tollgate_global_failures_total" [Kind]
+        "Requests to the rate limit service that decided nothing: `unavailable` (no answer in time, or an error), `unreadable` (no message), `undecided` (its code is UNKNOWN); and calls that did not ask because the last ones failed: `not_asked`.";
+    GLOBAL_BREAKER "tollgate_global_breaker_total" [Kind]
+        "How often a worker stopped asking the rate limit service (`opened`) and began again (`closed`).";
+    GLOBAL_REPORTS "tollgate_global_reports_total" [Kind]
+        "Reports to the rate limit service that were `retried`, or `dropped` because their window had ended or too many waited. What a dropped one would have told was used, but is not counted by the service.";
+    GLOBAL_UNKNOWN "tollgate_global_unknown_total" [Limit]
+        "Calls for which the rate limit service had no such limit, so that nothing limited them: its configuration does not fit this one.";
     CAS_RETRIES "tollgate_cas_retries_total" []
         "Writes to shared data that were done again because another worker came first.";
     EVICTIONS "tollgate_evictions_total" []

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use crate::identity::Caller;
-use crate::limits::Limit;
+use crate::limits::{GlobalLimit, Limit};
 
 /// The dimension that chooses the tier.
 pub const TIER_DIMENSION: &str = "tier";
@@ -15,8 +15,10 @@ pub const TIER_DIMENSION: &str = "tier";
 pub struct Tier {
     /// Its name.
     pub name: Rc<str>,
-    /// Its limits, those of the tiers it extends first.
+    /// Its limits with budgets in this process, those of the tiers it extends first.
     pub limits: Vec<Rc<Limit>>,
+    /// Its limits with budgets in the rate limit service.
+    pub global: Vec<GlobalLimit>,
 }
 
 /// All tiers, of which one is for calls that name none, or one that does not exist.
@@ -56,7 +58,7 @@ mod tests {
     use super::*;
 
     fn tiers() -> Tiers {
-        let tier = |name: &str| Tier { name: name.into(), limits: vec![] };
+        let tier = |name: &str| Tier { name: name.into(), limits: vec![], global: vec![] };
         Tiers::new(vec![tier("free"), tier("pro")], tier("free"))
     }
 

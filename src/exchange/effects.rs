@@ -8,9 +8,10 @@ use crate::api::Edit;
 use crate::limits::{Ledger, Tally};
 use crate::metrics::{self, Count, Labels, Metric};
 use crate::reply::{Fields, Reply};
+use crate::rls::{Errand, Question};
 
 /// What to do after an event, in the order of the fields.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Effects {
     /// Changes of the headers at hand: the request's after a request event, else the response's.
     pub headers: Vec<HeaderEdit>,
@@ -24,6 +25,8 @@ pub struct Effects {
     pub counts: Vec<Count>,
     /// A line for Envoy's log.
     pub log: Option<String>,
+    /// What is to be done at the rate limit service, soon and without waiting for it.
+    pub errands: Vec<Errand>,
     /// How the exchange goes on.
     pub next: Next,
 }
@@ -32,9 +35,16 @@ pub struct Effects {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderEdit {
     /// Set it, in place of all of its name.
-    Set(&'static str, String),
+    Set(Cow<'static, str>, Vec<u8>),
     /// Remove all of its name.
     Remove(Cow<'static, str>),
+}
+
+impl HeaderEdit {
+    /// Sets a header to a text.
+    pub(super) fn set(name: &'static str, value: impl Into<String>) -> Self {
+        Self::Set(name.into(), value.into().into_bytes())
+    }
 }
 
 /// How the exchange goes on.
@@ -45,6 +55,13 @@ pub enum Next {
     Pass,
     /// The request is to be held until its body is there.
     ReadBody,
+    /// The rate limit service is to be asked these; each answer is an event of its own.
+    Ask {
+        /// What to ask.
+        questions: Vec<Question>,
+        /// Whether the request waits for the answers; else it goes on meanwhile, and can still be refused until a response comes.
+        hold: bool,
+    },
     /// It is answered from here.
     Reply(Reply),
 }
@@ -106,7 +123,7 @@ impl Effects {
     }
 
     pub(super) fn set_headers(&mut self, fields: Fields) {
-        self.headers.extend(fields.into_iter().map(|(name, value)| HeaderEdit::Set(name, value)));
+        self.headers.extend(fields.into_iter().map(|(name, value)| HeaderEdit::set(name, value)));
     }
 
     /// Counts what the table had to do for this event.

@@ -1,11 +1,13 @@
 //! One HTTP exchange as a state machine: [`Event`]s in, [`Effects`] out, the time given.
 //!
 //! ```text
-//!            RequestHead            RequestBody            ResponsePiece(last) | End
-//!   New ───────────────▶ Reading ───────────────▶ Sent ───────────────────────────────▶ Done
-//!    │                      │
-//!    └── not an LLM call, ──┴── refused ──▶ Done
+//!            RequestHead            RequestBody                Answered           ResponsePiece(last) | End
+//!   New ───────────────▶ Reading ───────────────▶ Asking ───────────────▶ Sent ───────────────────────────────▶ Done
+//!    │                      │   └── no global limits, or leased ──▶ Sent
+//!    └── not an LLM call, ──┴── refused ──▶ Done ◀── refused ──┘
 //! ```
+//!
+//! `Asking` waits for the rate limit service, with the local budgets reserved.
 //!
 //! # Contract
 //!
@@ -13,11 +15,13 @@
 //!   ending. An event that does not fit the state has no effects.
 //! - All effects of an event are to be carried out before the next event; those that the host cannot carry out are
 //!   lost without harm to the budgets.
-//! - A reservation is held only in `Sent`, and leaves it exactly once, as a settlement. A VM that dies runs no `End`:
-//!   what its calls held stays charged until it has flowed back with their windows.
+//! - A reservation is held only in `Asking` and `Sent`, and leaves them exactly once, as a settlement or given back. A VM
+//!   that dies runs no `End`: what its calls held stays charged until it has flowed back with their windows.
+//! - After [`Next::Ask`] there is one [`Event::Answered`] for each question, in any order, unless the exchange ends first.
 //!
 //! Not here: the host, how bytes are read (`api`), how budgets work (`limits`), what refusals look like (`reply`).
 
+mod asking;
 mod effects;
 mod request;
 mod response;
@@ -30,6 +34,7 @@ pub use effects::{Effects, Fact, HeaderEdit, Next};
 use crate::identity::Head;
 use crate::limits::Ledger;
 use crate::metrics::ModelLabels;
+use crate::rls::{Breaker, Failure};
 use crate::settings::Config;
 use crate::tokens::Counter;
 
@@ -48,6 +53,13 @@ pub enum Event<'a> {
         body: &'a [u8],
         /// Whether it can still be changed: the headers, with its length, have not been sent on.
         editable: bool,
+    },
+    /// The rate limit service has answered, or will not.
+    Answered {
+        /// Which of the questions.
+        question: usize,
+        /// The message, or why there is none.
+        answer: Result<&'a [u8], Failure>,
     },
     /// A piece of a request body that passes has come; only while [`Exchange::is_watching`].
     RequestPiece {
@@ -96,6 +108,8 @@ pub struct Means<'a> {
     pub models: &'a mut ModelLabels,
     /// A random number, new for each event.
     pub jitter: u32,
+    /// Whether to ask the rate limit service; none if none is configured.
+    pub breaker: Option<&'a mut Breaker>,
 }
 
 /// One exchange.
@@ -107,6 +121,7 @@ pub struct Exchange {
 enum State {
     New,
     Reading(Box<request::Reading>),
+    Asking(Box<asking::Asking>),
     Sent(Box<response::Sent>),
     Done,
 }
@@ -128,6 +143,22 @@ impl Exchange {
             }
             (State::Reading(reading), Event::RequestBody { body, editable }) => {
                 reading.decide(&self.config, body, editable, means, &mut effects)
+            }
+            (State::Asking(asking), Event::Answered { question, answer }) => {
+                asking.hear(&self.config, question, answer, means, &mut effects)
+            }
+            (State::Asking(mut asking), Event::RequestPiece { bytes }) => {
+                asking.sent.read_request_piece(bytes, &self.config);
+                State::Asking(asking)
+            }
+            (State::Asking(asking), Event::ResponseHead { status, head, ended }) => {
+                let mut sent = asking.go_on(&self.config, means, &mut effects);
+                sent.read_head(status, head, means.ledger.now(), &mut effects);
+                sent.settled_if(ended, &self.config, means, &mut effects)
+            }
+            (State::Asking(asking), Event::End { .. }) => {
+                asking.abandon(&self.config, means, &mut effects);
+                State::Done
             }
             (State::Sent(mut sent), Event::RequestPiece { bytes }) => {
                 sent.read_request_piece(bytes, &self.config);
@@ -161,13 +192,23 @@ impl Exchange {
     /// Whether it wants to see the request's body as it passes.
     #[must_use]
     pub fn is_watching(&self) -> bool {
-        matches!(&self.state, State::Sent(sent) if sent.form.is_some())
+        match &self.state {
+            State::Sent(sent) => sent.form.is_some(),
+            State::Asking(asking) => asking.sent.form.is_some(),
+            State::New | State::Reading(_) | State::Done => false,
+        }
     }
 
-    /// Whether the response matters: a call has been let through and is not yet settled.
+    /// Whether it waits for the rate limit service.
     #[must_use]
-    pub const fn is_sent(&self) -> bool {
-        matches!(self.state, State::Sent(_))
+    pub const fn is_asking(&self) -> bool {
+        matches!(self.state, State::Asking(_))
+    }
+
+    /// Whether the response, or the lack of one, matters: something is held for the call.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        matches!(self.state, State::Asking(_) | State::Sent(_))
     }
 }
 

@@ -6,13 +6,14 @@ use std::rc::Rc;
 
 use serde_json::json;
 
+use super::asking;
 use super::response::Sent;
 use super::{Effects, Fact, HeaderEdit, Means, Next, State};
 use crate::api::Peek;
 use crate::api::{Body, Call, Piece, Prompt, Request, Unread, Usage};
 use crate::coding::{self, Encoding, Failure};
 use crate::identity::{Caller, Head};
-use crate::limits::{self, Estimate, Refusal, Subject, Wait};
+use crate::limits::{self, Estimate, Reason, Refusal, Standing, Subject, Wait};
 use crate::metrics::{self, Labels};
 use crate::reply::{self, Reply};
 use crate::settings::Config;
@@ -28,11 +29,15 @@ const UNKNOWN_LENGTH: u64 = 1_000_000;
 pub(super) struct Reading {
     call: Call,
     caller: Caller,
-    tier: Rc<Tier>,
+    pub(super) tier: Rc<Tier>,
     length: Option<u64>,
     encoding: Encoding,
     /// The request carries a signature of itself, so nothing of it may be changed.
-    signed: bool,
+    pub(super) signed: bool,
+    /// The request is not held while the rate limit service is asked: its body is too long, or may be.
+    pub(super) passes: bool,
+    /// A form that passes, in which the model is looked for.
+    form: Option<Peek>,
 }
 
 /// The headers of a call have come.
@@ -66,15 +71,17 @@ pub(super) fn read_head(
     let signed = is_signed(head, &path);
     if !signed {
         // Plain answers are the cheapest to read.
-        effects.headers.push(HeaderEdit::Set("accept-encoding", "identity".to_owned()));
+        effects.headers.push(HeaderEdit::set("accept-encoding", "identity"));
     }
-    let reading = Reading {
+    let mut reading = Reading {
         call,
         caller,
         tier,
         length: content_length(head),
         encoding: Encoding::parse(&head.header("content-encoding").unwrap_or_default()),
         signed,
+        passes: false,
+        form: None,
     };
     let model = reading.call.model.clone().unwrap_or_default();
     if let Err(refusal) =
@@ -90,17 +97,15 @@ pub(super) fn read_head(
         }
         Body::Passed => {
             let guess = (reading.call.format.guess)(reading.length.unwrap_or(UNKNOWN_LENGTH));
-            let form = Peek::new(&head.header("content-type").unwrap_or_default(), "model");
-            let mut state = reading.decide_on(config, &guess, false, false, means, effects);
-            if let State::Sent(sent) = &mut state {
-                sent.form = form;
-            }
-            state
+            reading.form = Peek::new(&head.header("content-type").unwrap_or_default(), "model");
+            reading.passes = reading.length.is_none_or(|length| length > config.counting.hold_up_to);
+            reading.decide_on(config, &guess, false, false, means, effects)
         }
         Body::Held if ended => reading.decide(config, b"", false, means, effects),
         Body::Held => match reading.length.filter(|length| *length > config.counting.hold_up_to) {
             Some(length) => {
                 effects.count(&metrics::UNREAD, &kind("oversize"), 1);
+                reading.passes = true;
                 reading.decide_by_length(config, length, means, effects)
             }
             None => {
@@ -169,7 +174,7 @@ impl Reading {
 
     /// Decides on what the request asks for, or is guessed to.
     fn decide_on(
-        self,
+        mut self,
         config: &Config,
         request: &Request<'_>,
         exact: bool,
@@ -197,49 +202,59 @@ impl Reading {
         let asking = request.ask_for_usage.clone().filter(|_| self.call.may_ask_for_usage);
         let (edit, skipped) = if editable { (asking, false) } else { (None, asking.is_some()) };
         let is_whole = estimate.exact && request.known.is_none_or(|known| known.all_input() == 0);
-        let mut state = self.reserve(&model, estimate, edit.is_some(), means, effects);
-        if let State::Sent(sent) = &mut state {
-            sent.uncorrected = is_whole.then_some(counted);
+        let mut sent = match self.reserve(&model, estimate, edit.is_some(), means, effects) {
+            Ok(sent) => sent,
+            Err(state) => return state,
+        };
+        sent.uncorrected = is_whole.then_some(counted);
+        sent.form = self.form.take();
+        let state = asking::begin(Box::new(self), Box::new(sent), config, means, effects);
+        if matches!(state, State::Sent(_) | State::Asking(_)) {
             effects.count(&metrics::EDITS_SKIPPED, &Labels::default(), u64::from(skipped));
             effects.body = edit;
         }
         state
     }
 
+    /// Reserves the local budgets; or the state of a call that is refused.
     fn reserve(
-        self,
+        &self,
         model: &str,
         estimate: Estimate,
         hide_usage: bool,
         means: &mut Means<'_>,
         effects: &mut Effects,
-    ) -> State {
+    ) -> Result<Sent, State> {
         let label = means.models.label(model, means.ledger);
         effects.facts.push((Fact::CountedInput, estimate.known.all_input().to_string()));
         match limits::reserve(&self.tier.limits, &self.subject(model), &estimate, means.ledger) {
-            Err(refusal) => self.refuse(&refusal, model, label, means, effects),
+            Err(refusal) => Err(self.refuse(&refusal, model, label, means, effects)),
             Ok(granted) => {
-                for refusal in &granted.shadowed {
-                    let labels = self.labels(&refusal.standing.limit.name, label.clone());
-                    effects.count(&metrics::SHADOW_REFUSALS, &labels, 1);
-                }
-                for standing in granted.standings.iter().filter(|standing| standing.is_past_warning()) {
-                    effects.count(&metrics::WARNINGS, &self.labels(&standing.limit.name, label.clone()), 1);
-                }
-                State::Sent(Box::new(Sent::new(
-                    self.call.format,
-                    self.tier,
-                    model,
-                    label,
-                    estimate,
-                    granted,
-                    hide_usage,
-                )))
+                self.report_standings(&granted.shadowed, &granted.standings, &label, effects);
+                let (format, tier) = (self.call.format, self.tier.clone());
+                Ok(Sent::new(format, tier, model, label, estimate, granted, hide_usage))
             }
         }
     }
 
-    fn refuse(
+    /// Counts what limits say of a call that they let through.
+    pub(super) fn report_standings(
+        &self,
+        shadowed: &[Refusal],
+        standings: &[Standing],
+        model: &Rc<str>,
+        effects: &mut Effects,
+    ) {
+        for refusal in shadowed {
+            let labels = self.labels(&refusal.standing.limit.name, model.clone());
+            effects.count(&metrics::SHADOW_REFUSALS, &labels, 1);
+        }
+        for standing in standings.iter().filter(|standing| standing.is_past_warning()) {
+            effects.count(&metrics::WARNINGS, &self.labels(&standing.limit.name, model.clone()), 1);
+        }
+    }
+
+    pub(super) fn refuse(
         &self,
         refusal: &Refusal,
         model: &str,
@@ -264,7 +279,7 @@ impl Reading {
     }
 
     /// What an operator needs to understand a refusal: no prompt, and of secrets only their hashes.
-    fn log_line(&self, Refusal { standing, needed, wait }: &Refusal, model: &str) -> String {
+    fn log_line(&self, Refusal { standing, needed, wait, reason }: &Refusal, model: &str) -> String {
         let limit = &standing.limit;
         let subject = self.subject(model);
         let per: serde_json::Map<String, serde_json::Value> = limit
@@ -285,7 +300,7 @@ impl Reading {
             "api": self.call.format.name,
             "model": model.chars().take(LONGEST_LOGGED).collect::<String>(),
             "max": limit.shape.max.0,
-            "available": standing.available.0,
+            "available": (*reason == Reason::Spent).then_some(standing.available.0),
             "needed": needed.0,
             "wait_ms": match wait {
                 Wait::Never => None,
@@ -295,7 +310,7 @@ impl Reading {
         .to_string()
     }
 
-    fn subject<'s>(&'s self, model: &'s str) -> Subject<'s> {
+    pub(super) fn subject<'s>(&'s self, model: &'s str) -> Subject<'s> {
         Subject { caller: &self.caller, model, api: self.call.format.name }
     }
 

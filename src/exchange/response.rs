@@ -12,6 +12,7 @@ use crate::api::answer::Reader;
 use crate::identity::Head;
 use crate::limits::{Estimate, Granted, Reservation, Standing};
 use crate::reply;
+use crate::rls::Holding;
 use crate::settings::Config;
 use crate::tiers::Tier;
 use crate::tokens::Counted;
@@ -24,13 +25,18 @@ pub(super) struct Sent {
     pub(super) label: Rc<str>,
     pub(super) estimate: Estimate,
     pub(super) reservation: Reservation,
+    /// What it holds of global limits.
+    pub(super) holding: Holding,
+    /// Headers that the rate limit service wants the response to have.
+    pub(super) asked_headers: Vec<HeaderEdit>,
     pub(super) outcome: Outcome,
     /// A form that passes, in which the model is looked for.
     pub(super) form: Option<Peek>,
     /// What was counted of the input, before any correction, if that was all of it.
     pub(super) uncorrected: Option<Counted>,
     format: &'static Format,
-    standings: Vec<Standing>,
+    /// Where its budgets stood when it was let through.
+    pub(super) standings: Vec<Standing>,
     hide_usage: bool,
 }
 
@@ -62,6 +68,8 @@ impl Sent {
             label,
             estimate,
             reservation,
+            holding: Holding::default(),
+            asked_headers: Vec::new(),
             outcome,
             form: None,
             uncorrected: None,
@@ -93,6 +101,7 @@ impl Sent {
         });
         effects.headers.extend(theirs.into_iter().map(HeaderEdit::Remove));
         effects.set_headers(fields);
+        effects.headers.append(&mut self.asked_headers);
         if !(200..300).contains(&status) {
             self.outcome = Outcome::Failed;
             return;

@@ -61,12 +61,18 @@ impl Sent {
             Charge::Reserved => self.estimate.usage(),
         };
         self.report(&usage, config, effects);
-        let Self { reservation, estimate, .. } = *self;
-        match charge {
-            Charge::Reserved => reservation.keep(),
-            Charge::Request | Charge::Told(_) | Charge::Counted(_) => {
-                reservation.settle(&usage, &estimate.rates, means.ledger);
-            }
+        let Self { reservation, holding, estimate, .. } = *self;
+        let keeps = matches!(charge, Charge::Reserved);
+        if keeps {
+            reservation.keep();
+        } else {
+            reservation.settle(&usage, &estimate.rates, means.ledger);
+        }
+        let Some(service) = &config.global else { return };
+        if keeps {
+            holding.keep(service, means.ledger, &mut effects.errands);
+        } else {
+            holding.settle(&usage, &estimate.rates, service, means.ledger, &mut effects.errands);
         }
     }
 
@@ -167,7 +173,7 @@ impl Sent {
         }
     }
 
-    fn labels(&self, kind: &'static str) -> Labels {
+    pub(super) fn labels(&self, kind: &'static str) -> Labels {
         Labels { tier: Some(self.tier.name.clone()), limit: None, model: Some(self.label.clone()), kind }
     }
 }

@@ -6,6 +6,11 @@
 //! the VM. These never do, whatever the host answers.
 
 use core::ptr::null_mut;
+use core::time::Duration;
+
+use proxy_wasm::hostcalls;
+
+use crate::rls::Failure;
 
 /// What the host answered instead of `Ok` (0): proxy-wasm ABI 0.2.1, `proxy_status_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +35,7 @@ pub(super) enum Map {
 pub(super) enum Buffer {
     RequestBody = 0,
     ResponseBody = 1,
+    GrpcResponse = 5,
     PluginConfiguration = 7,
 }
 
@@ -264,14 +270,38 @@ pub(super) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<(), S
     })
 }
 
+/// Makes a gRPC call to a cluster, given as a serialized `GrpcService`. The answer comes to the context at hand, under the number that is
+/// returned.
+///
+/// This is the SDK's own, because it also remembers which context that is. It panics on a status that the host does not give (Envoy 1.40
+/// gives these two: the message is not one, or no call can be made to the cluster).
+pub(super) fn grpc_call(
+    upstream: &str,
+    service: &str,
+    method: &str,
+    message: &[u8],
+    timeout: Duration,
+) -> Result<u32, Status> {
+    hostcalls::dispatch_grpc_call(upstream, service, method, Vec::new(), Some(message), timeout)
+        .map_err(|status| Status(status as u32))
+}
+
+/// The message that has come in answer to a gRPC call, which may be empty.
+pub(super) fn grpc_answer(status: u32, size: usize) -> Result<Vec<u8>, Failure> {
+    if status != 0 {
+        return Err(Failure::Unavailable);
+    }
+    buffer(Buffer::GrpcResponse, size).map_err(|_| Failure::Unavailable)
+}
+
 /// Answers the request from here.
-pub(super) fn send_reply(
+pub(super) fn send_reply<'h>(
     status: u16,
     details: &str,
-    headers: &[(&str, String)],
+    headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
     body: &[u8],
 ) -> Result<(), Status> {
-    let headers = serialized(headers);
+    let headers = serialized(&headers.into_iter().collect::<Vec<_>>());
     // SAFETY: the slices outlive the call. A gRPC status of -1 means none.
     answer(unsafe {
         import::proxy_send_local_response(
@@ -287,7 +317,7 @@ pub(super) fn send_reply(
     })
 }
 
-fn serialized(headers: &[(&str, String)]) -> Vec<u8> {
+fn serialized(headers: &[(&str, &[u8])]) -> Vec<u8> {
     let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
     let mut out = size(headers.len()).to_vec();
     for (name, value) in headers {
@@ -295,7 +325,7 @@ fn serialized(headers: &[(&str, String)]) -> Vec<u8> {
         out.extend(size(value.len()));
     }
     for (name, value) in headers {
-        for bytes in [name.as_bytes(), value.as_bytes()] {
+        for bytes in [name.as_bytes(), value] {
             out.extend_from_slice(bytes);
             out.push(0);
         }

@@ -7,27 +7,38 @@ use std::rc::Rc;
 
 use super::calls::{self, Buffer, Level};
 use super::hold::Watch;
+use super::remote::Remote;
+use super::ticker::Ticker;
+use super::vm::Vm;
+use crate::rls::SOON;
 use crate::settings::Config;
 
 /// What streams need of their configuration.
 pub(super) struct Configured {
     pub(super) config: Rc<Config>,
     pub(super) watch: Watch,
+    /// The rate limit service, if there is one.
+    pub(super) remote: Option<Rc<Remote>>,
+    pub(super) ticker: Rc<Ticker>,
 }
 
 impl Configured {
-    /// Reads the configuration, which has so many bytes. `secret` keys hashes where it has no salt.
-    pub(super) fn read(size: usize, secret: &[u8]) -> Option<Self> {
+    /// Reads the configuration, which has so many bytes. The VM's secret keys hashes where it has no salt.
+    pub(super) fn read(size: usize, vm: &Vm) -> Option<Self> {
         let config = calls::buffer(Buffer::PluginConfiguration, size)
             .map_err(|status| format!("tollgate: the host does not hand over the configuration: {status:?}"))
             .and_then(|bytes| {
-                Config::read(&bytes, secret)
+                Config::read(&bytes, &vm.secret)
                     .map_err(|errors| format!("tollgate: the configuration is refused:\n{errors}"))
             });
         match config {
             Ok(config) => {
-                let watch = Watch::new(config.hold, &name());
-                Some(Self { config: Rc::new(config), watch })
+                let ticker = Rc::<Ticker>::default();
+                let watch = Watch::new(config.hold, &name(), ticker.clone());
+                let remote = config.global.as_ref().map(|service| vm.remote(service));
+                // Errands of an earlier configuration may be left.
+                ticker.wake_within(SOON);
+                Some(Self { config: Rc::new(config), watch, remote, ticker })
             }
             Err(why) => {
                 calls::log(Level::Error, &why);

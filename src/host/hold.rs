@@ -4,7 +4,7 @@
 //!
 //! Holding needs `allow_on_headers_stop_iteration: true` on the filter, which some platforms cannot set, and no host call tells
 //! whether it is set. Without it, a held request would hang. So the first held requests are watched. A body that arrives while
-//! its headers are held shows that holding works. A request that nothing has come of for a whole tick is let go on; if
+//! its headers are held shows that holding works. A request that nothing has come of for a while is let go on; if
 //! the host has received some of its body by then, and hands it over at once, it had kept it back: holding does not work.
 //!
 //! What does not work for one worker works for none, so it is told to all of them. What works is not: a worker finds that out by
@@ -16,12 +16,16 @@ use std::rc::Rc;
 
 use super::calls::{self, Level, Status};
 use super::lines::PREFIX;
+use super::ticker::Ticker;
 use super::vm::Vm;
 use crate::settings::Hold;
 use crate::units::{Span, Timestamp};
 
 /// How long a request is watched before it is let go on. Clients send small bodies right behind the headers.
-const WATCHED_FOR_MILLIS: u32 = 50;
+const WATCHED_FOR: Span = Span::from_millis(50);
+
+/// How soon a request goes on that stops at its trailers.
+const LATE_BY: Span = Span::from_millis(5);
 
 /// How soon after a tick the host hands over a body that it had kept back: it does so before it looks at anything else, but the
 /// machine may be busy with other things. What takes longer shows nothing, as some other filter may have kept it back.
@@ -32,6 +36,7 @@ pub(super) struct Watch {
     /// The shared data under which workers tell each other that holding does not work.
     key: String,
     known: Cell<Option<bool>>,
+    ticker: Rc<Ticker>,
     watched: RefCell<Vec<Watched>>,
     /// Requests that wait behind their trailers for the next tick.
     late: RefCell<Vec<u32>>,
@@ -39,7 +44,7 @@ pub(super) struct Watch {
 
 struct Watched {
     context: u32,
-    ticks: u32,
+    since: Timestamp,
     /// The size of the request when it had no body yet.
     size: u64,
     headers: Rc<Cell<Headers>>,
@@ -60,7 +65,7 @@ pub(super) enum Headers {
 
 impl Watch {
     /// A watch for a configuration that is known by `name`.
-    pub(super) fn new(hold: Hold, name: &str) -> Self {
+    pub(super) fn new(hold: Hold, name: &str, ticker: Rc<Ticker>) -> Self {
         let known = match hold {
             Hold::Auto => None,
             Hold::Always => Some(true),
@@ -71,7 +76,7 @@ impl Watch {
             // A new configuration may come with the flag set or gone: what was found out before does not count.
             let _ = calls::set_shared_data(&key, b"", 0);
         }
-        Self { key, known: Cell::new(known), watched: RefCell::default(), late: RefCell::default() }
+        Self { key, known: Cell::new(known), ticker, watched: RefCell::default(), late: RefCell::default() }
     }
 
     /// Whether there is anything to find out.
@@ -90,9 +95,9 @@ impl Watch {
         };
         let headers = Rc::new(Cell::new(headers));
         if self.is_open() {
-            let watched = Watched { context, ticks: 0, size: request_size(), headers: headers.clone() };
-            self.watched.borrow_mut().push(watched);
-            tick();
+            let (since, size) = (Vm::now(), request_size());
+            self.watched.borrow_mut().push(Watched { context, since, size, headers: headers.clone() });
+            self.ticker.wake_within(WATCHED_FOR);
         }
         headers
     }
@@ -117,7 +122,7 @@ impl Watch {
     /// filter's part of the request, after which no body is taken from it. Resumed once more, it comes.
     pub(super) fn resume_later(&self, context: u32) {
         self.late.borrow_mut().push(context);
-        tick();
+        self.ticker.wake_within(LATE_BY);
     }
 
     /// A request is over.
@@ -127,18 +132,18 @@ impl Watch {
         }
     }
 
-    /// Lets requests go on that have been watched for a whole tick; all of them, once it is known that they cannot be held.
-    pub(super) fn tick(&self) {
+    /// Lets requests go on that have been watched for long enough; all of them, once it is known that they cannot be held. When to do so
+    /// again, if any are left.
+    pub(super) fn tick(&self) -> Option<Span> {
         for context in self.late.take() {
             if calls::set_effective_context(context).is_ok() {
                 let _ = calls::resume_request();
             }
         }
         let due: Vec<Watched> = {
-            let mut watched = self.watched.borrow_mut();
-            watched.iter_mut().for_each(|watched| watched.ticks = watched.ticks.saturating_add(1));
+            let (mut watched, now) = (self.watched.borrow_mut(), Vm::now());
             match self.known.get() {
-                None => watched.extract_if(.., |watched| watched.ticks > 1).collect(),
+                None => watched.extract_if(.., |watched| now.since(watched.since) >= WATCHED_FOR).collect(),
                 Some(false) => core::mem::take(&mut *watched),
                 Some(true) => {
                     watched.clear();
@@ -146,9 +151,6 @@ impl Watch {
                 }
             }
         };
-        if self.watched.borrow().is_empty() {
-            let _ = calls::set_tick_period(0);
-        }
         for Watched { context, size, headers, .. } in due {
             // A request that is gone, or decided, has nothing to resume.
             if headers.get() != Headers::Held || calls::set_effective_context(context).is_err() {
@@ -163,6 +165,7 @@ impl Watch {
             // The host carries this out when the tick is over.
             let _ = calls::resume_request();
         }
+        (!self.watched.borrow().is_empty()).then_some(WATCHED_FOR)
     }
 
     /// Whether another worker has found out that holding does not work.
@@ -185,13 +188,6 @@ impl Watch {
              They are counted and limited all the same; but usage of streamed calls cannot be asked for where the body has a \
              content-length, and refused calls may reach the upstream as headers without a body.",
         );
-    }
-}
-
-/// Asks for ticks until one finds nothing to do.
-fn tick() {
-    if calls::set_tick_period(WATCHED_FOR_MILLIS).is_err() {
-        calls::log(Level::Warn, "tollgate: the host has no ticks; set `hold` to `always` or `never`");
     }
 }
 

@@ -5,16 +5,18 @@
 //!
 //! ```text
 //! Root (one per configuration and VM) ── creates ──▶ Stream (one per exchange)
-//!    │ on_tick: Hold                                    │ callbacks ⇄ Exchange
-//!    └──────────────── Vm (one per VM: counter, metrics, keys) ───┘
+//!    │ on_tick: Hold, Remote                            │ callbacks ⇄ Exchange
+//!    └──────────────── Vm (one per VM: counter, metrics, keys, Remotes) ───┘
 //! ```
 
 mod calls;
 mod configured;
 mod hold;
 mod lines;
+mod remote;
 mod root;
 mod stream;
+mod ticker;
 #[cfg(feature = "trap")]
 mod trap;
 mod vm;

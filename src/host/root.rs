@@ -7,9 +7,14 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
+use super::calls::grpc_answer;
 use super::configured::Configured;
+use super::lines::SharedData;
 use super::stream::Stream;
 use super::vm::Vm;
+use crate::limits::Ledger;
+use crate::rls::SOON;
+use crate::store::{Lines, Table};
 
 /// One configuration in one VM.
 pub(super) struct Root {
@@ -23,18 +28,42 @@ impl Root {
     }
 }
 
-impl Context for Root {}
+impl Root {
+    fn with_ledger<T>(&self, configured: &Configured, run: impl FnOnce(&Ledger<'_>) -> T) -> T {
+        let lines: &dyn Lines = &SharedData;
+        let table = Table::new(lines, configured.config.sets());
+        run(&Ledger::new(&table, &self.vm.keys, Vm::now()))
+    }
+}
+
+impl Context for Root {
+    /// The rate limit service has answered an errand.
+    fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
+        let Some(configured) = &self.configured else { return };
+        let message = grpc_answer(status, size);
+        let answer = message.as_deref().map_err(|failure| *failure);
+        self.with_ledger(configured, |ledger| {
+            self.vm.remotes().iter().any(|remote| remote.answered(token, answer, &self.vm, ledger));
+        });
+    }
+}
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
-        self.configured = Configured::read(size, &self.vm.secret).map(Rc::new);
+        self.configured = Configured::read(size, &self.vm).map(Rc::new);
         self.configured.is_some()
     }
 
     fn on_tick(&mut self) {
-        if let Some(configured) = &self.configured {
-            configured.watch.tick();
-        }
+        let Some(configured) = &self.configured else { return };
+        let remotes = self.vm.remotes();
+        // Before requests are let go on: after that, another context is at hand, which answers would go to.
+        self.with_ledger(configured, |ledger| {
+            remotes.iter().for_each(|remote| remote.send_due(&self.vm, ledger));
+        });
+        let due = remotes.iter().filter_map(|remote| remote.next_due());
+        let due = due.chain(configured.watch.tick()).map(|span| span.max(SOON)).min();
+        configured.ticker.go_on(due);
     }
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {

@@ -20,6 +20,7 @@ use crate::exchange::{Abort, Effects, Event, Exchange, HeaderEdit, Means, Next};
 use crate::identity::Head;
 use crate::limits::Ledger;
 use crate::reply::Reply;
+use crate::rls::Failure;
 use crate::store::{Lines, Table};
 
 /// One stream.
@@ -33,6 +34,10 @@ pub(super) struct Stream {
     has_length: bool,
     /// How much of the request's body the host has shown; it keeps what it has shown while we wait.
     body_size: usize,
+    /// Questions to the rate limit service by the numbers of their answers.
+    asked: Vec<(u32, usize)>,
+    /// The request is held until they have come.
+    waits: bool,
     /// A reply has been sent, or an error is on its way: nothing else may follow.
     replied: bool,
     #[cfg(feature = "trap")]
@@ -51,6 +56,8 @@ impl Stream {
             headers,
             has_length: false,
             body_size: 0,
+            asked: Vec::new(),
+            waits: false,
             replied: false,
             #[cfg(feature = "trap")]
             trap: super::trap::Trap::default(),
@@ -68,9 +75,16 @@ impl Stream {
             // Callbacks do not nest in the host, so this cannot happen; if it did, the call would pass uncounted.
             return Effects::default();
         };
-        let mut means =
-            Means { ledger: &ledger, counter: &mut counter, models: &mut models, jitter: self.vm.jitter() };
-        let effects = self.exchange.handle(event, &mut means);
+        let remote = self.configured.remote.as_deref();
+        let mut breaker = remote.and_then(|remote| remote.breaker.try_borrow_mut().ok());
+        let mut means = Means {
+            ledger: &ledger,
+            counter: &mut counter,
+            models: &mut models,
+            jitter: self.vm.jitter(),
+            breaker: breaker.as_deref_mut(),
+        };
+        let mut effects = self.exchange.handle(event, &mut means);
         for (fact, value) in &effects.facts {
             let _ = calls::set_property(fact.name(), value.as_bytes());
         }
@@ -80,7 +94,43 @@ impl Stream {
         if let Some(line) = &effects.log {
             calls::log(Level::Info, line);
         }
+        let errands = core::mem::take(&mut effects.errands);
+        if let Some(due) = remote.filter(|_| !errands.is_empty()).and_then(|remote| remote.push(errands)) {
+            self.configured.ticker.wake_within(due);
+        }
         effects
+    }
+
+    /// Carries out how the exchange goes on, once everything else has been.
+    fn go(&mut self, next: Next) -> Action {
+        match self.ask(next) {
+            Next::Reply(reply) => self.reply(&reply),
+            Next::Ask { hold: true, .. } => {
+                self.waits = true;
+                Action::Pause
+            }
+            Next::Pass | Next::ReadBody | Next::Ask { .. } => {
+                self.headers.set(Headers::Released);
+                Action::Continue
+            }
+        }
+    }
+
+    /// Asks the rate limit service, if that comes next. A question that cannot be sent is as good as one without an answer, and may
+    /// lead further.
+    fn ask(&mut self, mut next: Next) -> Next {
+        let Next::Ask { questions, .. } = &mut next else { return next };
+        let remote = self.configured.remote.clone();
+        for (place, question) in core::mem::take(questions).iter().enumerate() {
+            let sent = remote.as_ref().map_or(Err(Failure::Unavailable), |remote| remote.ask(question));
+            match sent {
+                Ok(token) => self.asked.push((token, place)),
+                Err(failure) => {
+                    next = self.handle(Event::Answered { question: place, answer: Err(failure) }).next;
+                }
+            }
+        }
+        next
     }
 
     /// The request's body is there, whole.
@@ -89,14 +139,10 @@ impl Stream {
         let is_held = self.headers.get() == Headers::Held;
         let effects = self.handle(Event::RequestBody { body: &body, editable: is_held || !self.has_length });
         self.configured.watch.forget(self.context);
-        if let Next::Reply(reply) = &effects.next {
-            return self.reply(reply);
-        }
         if let Some(edit) = &effects.body {
             self.edit(edit, &body);
         }
-        self.headers.set(Headers::Released);
-        Action::Continue
+        self.go(effects.next)
     }
 
     /// Changes the body and the length that the headers tell. They change together or not at all: a length that is not the
@@ -117,8 +163,10 @@ impl Stream {
 
     fn reply(&mut self, reply: &Reply) -> Action {
         self.replied = true;
-        let Reply { status, fields, body, details } = reply;
-        if let Err(status) = calls::send_reply(*status, details, fields, body.as_bytes()) {
+        let Reply { status, fields, added, body, details } = reply;
+        let ours = fields.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let theirs = added.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+        if let Err(status) = calls::send_reply(*status, details, ours.chain(theirs), body.as_bytes()) {
             calls::log(Level::Warn, &format!("tollgate: a refusal could not be sent: {status:?}"));
         }
         // The host goes no further with a request that it has an answer for, whatever is returned here.
@@ -129,14 +177,14 @@ impl Stream {
         for edit in edits {
             // A header that cannot be changed any more is not worth a call.
             let _ = match edit {
-                HeaderEdit::Set(name, value) => calls::set_header(map, name, value.as_bytes()),
+                HeaderEdit::Set(name, value) => calls::set_header(map, name, value),
                 HeaderEdit::Remove(name) => calls::remove_header(map, name),
             };
         }
     }
 
     fn answer_piece(&mut self, size: usize, last: bool) -> Action {
-        if self.replied || !self.exchange.is_sent() {
+        if self.replied || !self.exchange.is_held() {
             return Action::Continue;
         }
         let Ok(bytes) = calls::buffer(Buffer::ResponseBody, size) else { return Action::Continue };
@@ -155,12 +203,9 @@ impl HttpContext for Stream {
         #[cfg(feature = "trap")]
         self.trap.set(&head);
         let effects = self.handle(Event::RequestHead { head: &head, ended });
-        match &effects.next {
-            Next::Reply(reply) => return self.reply(reply),
-            Next::Pass | Next::ReadBody => Self::change_headers(Map::RequestHeaders, &effects.headers),
-        }
+        Self::change_headers(Map::RequestHeaders, &effects.headers);
         if effects.next != Next::ReadBody {
-            return Action::Continue;
+            return self.go(effects.next);
         }
         self.headers = self.configured.watch.hold(self.context);
         if self.headers.get() == Headers::Held { Action::Pause } else { Action::Continue }
@@ -172,7 +217,13 @@ impl HttpContext for Stream {
         }
         if self.exchange.is_watching() {
             let bytes = calls::buffer(Buffer::RequestBody, size).unwrap_or_default();
-            self.handle(Event::RequestPiece { bytes: &bytes });
+            // While the request waits, the host shows again what it has shown.
+            let seen = if self.waits { self.body_size } else { 0 };
+            self.handle(Event::RequestPiece { bytes: bytes.get(seen..).unwrap_or_default() });
+            self.body_size = size;
+        }
+        if self.waits {
+            return Action::Pause;
         }
         if !self.exchange.is_reading() {
             return Action::Continue;
@@ -184,7 +235,7 @@ impl HttpContext for Stream {
 
     /// An HTTP/2 request may end here instead of in its body.
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        if self.replied {
+        if self.replied || self.waits {
             return Action::Pause;
         }
         if !self.exchange.is_reading() {
@@ -193,7 +244,7 @@ impl HttpContext for Stream {
         self.configured.watch.saw_body(self.body_size, &self.headers);
         let was_resumed = self.headers.get() == Headers::Resumed;
         let action = self.decide();
-        if was_resumed && !self.replied {
+        if was_resumed && !self.replied && !self.waits {
             self.configured.watch.resume_later(self.context);
             return Action::Pause;
         }
@@ -203,7 +254,7 @@ impl HttpContext for Stream {
     fn on_http_response_headers(&mut self, _: usize, ended: bool) -> Action {
         #[cfg(feature = "trap")]
         self.trap.at_response();
-        if self.replied || !self.exchange.is_sent() {
+        if self.replied || !self.exchange.is_held() {
             return Action::Continue;
         }
         let head = HostHead(calls::headers(Map::ResponseHeaders).unwrap_or_default());
@@ -229,7 +280,7 @@ impl HttpContext for Stream {
     /// The one callback that comes at every ending, unless the VM is dead.
     fn on_log(&mut self) {
         self.configured.watch.forget(self.context);
-        if !self.exchange.is_sent() {
+        if !self.exchange.is_held() {
             return;
         }
         let details = calls::property(&["response", "code_details"]).unwrap_or_default();
@@ -237,7 +288,33 @@ impl HttpContext for Stream {
     }
 }
 
-impl Context for Stream {}
+impl Context for Stream {
+    /// The rate limit service has answered a question of this stream.
+    fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
+        let Some(at) = self.asked.iter().position(|(of, _)| *of == token) else { return };
+        let (_, question) = self.asked.swap_remove(at);
+        if !self.exchange.is_asking() {
+            return;
+        }
+        let message = calls::grpc_answer(status, size);
+        let answer = message.as_deref().map_err(|failure| *failure);
+        let effects = self.handle(Event::Answered { question, answer });
+        match effects.next {
+            Next::Ask { .. } | Next::ReadBody => {}
+            Next::Reply(reply) => {
+                self.waits = false;
+                self.reply(&reply);
+            }
+            Next::Pass => {
+                if core::mem::take(&mut self.waits) {
+                    Self::change_headers(Map::RequestHeaders, &effects.headers);
+                    self.headers.set(Headers::Released);
+                    let _ = calls::resume_request();
+                }
+            }
+        }
+    }
+}
 
 /// Who ended a stream early, by Envoy's response code details: a client's connection that closes is `downstream_…`, a single stream
 /// that a client resets is told by the codec, as `http2.remote_reset`. What upstreams do comes as `upstream_…` instead.

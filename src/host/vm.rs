@@ -9,7 +9,9 @@ use std::rc::Rc;
 
 use super::calls::{self, Level, MetricType};
 use super::lines::shared_once;
+use super::remote::Remote;
 use crate::metrics::{Count, Kind, ModelLabels};
+use crate::rls::Service;
 use crate::store::KeyHasher;
 use crate::tokens::Counter;
 use crate::units::Timestamp;
@@ -23,6 +25,7 @@ pub(super) struct Vm {
     pub(super) secret: [u8; 16],
     counters: RefCell<Counters>,
     dice: Cell<u64>,
+    remotes: RefCell<Vec<Rc<Remote>>>,
 }
 
 /// The host's numbers for metrics by name.
@@ -61,6 +64,7 @@ impl Vm {
             secret,
             counters: RefCell::default(),
             dice: Cell::new(dice | 1),
+            remotes: RefCell::default(),
         }
     }
 
@@ -77,6 +81,24 @@ impl Vm {
         dice ^= dice << 17;
         self.dice.set(dice);
         u32::try_from(dice >> 32).unwrap_or_default()
+    }
+
+    /// This VM's side of a service.
+    pub(super) fn remote(&self, service: &Rc<Service>) -> Rc<Remote> {
+        let mut remotes = self.remotes.borrow_mut();
+        // One that no configuration uses any more, and that has nothing to send, is forgotten.
+        remotes.retain(|remote| Rc::strong_count(remote) > 1 || remote.next_due().is_some());
+        if let Some(known) = remotes.iter().find(|remote| remote.service == *service) {
+            return known.clone();
+        }
+        let remote = Rc::new(Remote::new(service.clone()));
+        remotes.push(remote.clone());
+        remote
+    }
+
+    /// All services, also those of earlier configurations that still have something to send.
+    pub(super) fn remotes(&self) -> Vec<Rc<Remote>> {
+        self.remotes.try_borrow().map(|remotes| remotes.clone()).unwrap_or_default()
     }
 
     /// Adds to a counter, or sets a gauge.

@@ -36,6 +36,28 @@ pub struct Limit {
     pub warn_at: Ratio,
 }
 
+/// A limit whose budgets are kept by a rate limit service.
+#[derive(Clone, Debug)]
+pub struct GlobalLimit {
+    /// The limit, as the service has it.
+    pub limit: Rc<Limit>,
+    /// What is enforced in this process where the service cannot be asked: a part of it.
+    pub stand_in: Rc<Limit>,
+}
+
+impl GlobalLimit {
+    /// A limit of which this process enforces a share where the service cannot be asked; at least one.
+    #[must_use]
+    pub fn new(limit: Limit, share: Ratio) -> Self {
+        let part = Amount(share.of(limit.shape.max.0).max(1));
+        let shape = Shape { max: part, burst: part, ..limit.shape };
+        // Budgets of its own: they must not be taken for those of a local limit of the same name.
+        let id = format!("{}/stand-in", limit.id).into();
+        let stand_in = Limit { id, shape, ..limit.clone() };
+        Self { limit: Rc::new(limit), stand_in: Rc::new(stand_in) }
+    }
+}
+
 /// Whom and what a call is counted for.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
@@ -125,7 +147,8 @@ impl Limit {
     ///
     /// A call whose input fits an unused budget never has more held than that budget: the output that does not fit becomes
     /// debt if it comes. A guess never has more held either, or it would be refused for ever by a mere guess.
-    pub(super) fn hold(&self, estimate: &Estimate) -> Amount {
+    #[must_use]
+    pub fn hold(&self, estimate: &Estimate) -> Amount {
         let amount = |output: u64| {
             let usage = estimate.known.plus(Usage { output, ..Usage::default() });
             (self.counts.amount)(&usage, &estimate.rates)

@@ -33,6 +33,17 @@ pub struct Refusal {
     pub needed: Amount,
     /// How long until that fits.
     pub wait: Wait,
+    /// What it rests on.
+    pub reason: Reason,
+}
+
+/// What a refusal rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The budget is known, and the call does not fit.
+    Spent,
+    /// Where the budget stands cannot be found out: what is not known to fit must not pass for free.
+    Unknown,
 }
 
 /// How long a caller is told to wait when its budget cannot be read: long enough for contention to pass.
@@ -121,8 +132,13 @@ impl Reservation {
         drop(self);
     }
 
+    /// Holds what another reservation of the same call holds, too.
+    pub fn join(&mut self, other: Self) {
+        self.held.extend(other.held);
+    }
+
     /// Gives back everything, the request too: a refused call consumes nothing.
-    fn release(self, ledger: &Ledger<'_>) {
+    pub fn release(self, ledger: &Ledger<'_>) {
         for held in self.held {
             held.correct_to(Amount::ZERO, ledger);
         }
@@ -162,7 +178,9 @@ fn hold(
         let standing = limit.standing(budget);
         let outcome = match reserved {
             Ok(()) => Ok((budget.counted_at(), standing)),
-            Err(refused) => Err(Refusal { standing, needed: amount, wait: refused.wait }),
+            Err(refused) => {
+                Err(Refusal { standing, needed: amount, wait: refused.wait, reason: Reason::Spent })
+            }
         };
         let changed = outcome.is_ok();
         (outcome, changed)
@@ -181,24 +199,32 @@ fn look(limit: &Rc<Limit>, subject: &Subject<'_>, amount: Amount, ledger: &Ledge
     let key = limit.key(ledger.keys, subject);
     let refusal = ledger.look(limit.shape, &key, |budget| match budget.wait_for(amount) {
         Wait::For(Span::ZERO) => None,
-        wait => Some(Refusal { standing: limit.standing(budget), needed: amount, wait }),
+        wait => {
+            Some(Refusal { standing: limit.standing(budget), needed: amount, wait, reason: Reason::Spent })
+        }
     });
     refusal.unwrap_or_else(|_| Some(unavailable(limit, amount, ledger)))
 }
 
-/// A budget that cannot be read refuses: what is not known to fit must not pass for free.
+/// A budget that cannot be read refuses.
 fn unavailable(limit: &Rc<Limit>, needed: Amount, ledger: &Ledger<'_>) -> Refusal {
     ledger.count(|tally| tally.failed_reservations = tally.failed_reservations.saturating_add(1));
-    let standing = Standing {
-        limit: limit.clone(),
-        available: Amount::ZERO,
-        spent: Amount::ZERO,
-        reset: WAIT_FOR_STORE,
-    };
-    Refusal { standing, needed, wait: Wait::For(WAIT_FOR_STORE) }
+    Refusal::unknown(limit, needed, WAIT_FOR_STORE)
 }
 
-fn longest(refusals: impl Iterator<Item = Refusal>) -> Option<Refusal> {
+impl Refusal {
+    /// Nobody knows where the budget stands; it is worth asking again after `wait`.
+    #[must_use]
+    pub fn unknown(limit: &Rc<Limit>, needed: Amount, wait: Span) -> Self {
+        let standing =
+            Standing { limit: limit.clone(), available: Amount::ZERO, spent: Amount::ZERO, reset: wait };
+        Self { standing, needed, wait: Wait::For(wait), reason: Reason::Unknown }
+    }
+}
+
+/// The refusal that has to be waited for longest.
+#[must_use]
+pub fn longest(refusals: impl Iterator<Item = Refusal>) -> Option<Refusal> {
     refusals.max_by_key(|refusal| match refusal.wait {
         Wait::For(span) => span,
         Wait::Never => Span::MAX,

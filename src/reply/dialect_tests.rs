@@ -185,7 +185,12 @@ fn openais_error_type_is_the_unit_that_ran_out() {
         ("output_tokens", "tokens"),
         ("cost_usd", "cost"),
     ] {
-        let refusal = Refusal { standing: standing("l", counts, 10, 1), needed: Amount(2), wait: WAIT };
+        let refusal = Refusal {
+            standing: standing("l", counts, 10, 1),
+            needed: Amount(2),
+            wait: WAIT,
+            reason: Reason::Spent,
+        };
         let body = refused(Dialect::OpenAi, &refusal, "", NOW, 0).body;
         assert!(body.ends_with(&format!(r#""type":"{kind}"}}}}"#)), "{body}");
     }
@@ -353,7 +358,7 @@ proptest! {
         model in ".{0,80}",
     ) {
         let wait = wait.map_or(Wait::Never, |nanos| Wait::For(Span(nanos)));
-        let refusal = Refusal { standing: standing("l", "cost_usd", max, 0), needed: Amount(needed), wait };
+        let refusal = Refusal { standing: standing("l", "cost_usd", max, 0), needed: Amount(needed), wait, reason: Reason::Spent };
         for dialect in DIALECTS {
             let reply = refused(dialect, &refusal, &model, Timestamp(now), jitter);
             let body: serde_json::Value = serde_json::from_str(&reply.body).unwrap();

@@ -22,7 +22,7 @@ use problem::Problem;
 
 use crate::api::Dialect;
 use crate::identity::Unidentified;
-use crate::limits::{Refusal, Standing, Wait};
+use crate::limits::{Reason, Refusal, Standing, Wait};
 use crate::units::{Span, Timestamp};
 
 /// Header fields to be set.
@@ -35,6 +35,8 @@ pub struct Reply {
     pub status: u16,
     /// Header fields, the content type among them.
     pub fields: Fields,
+    /// More header fields, which are not ours: names and values.
+    pub added: Vec<(String, Vec<u8>)>,
     /// The body, JSON in the API's dialect.
     pub body: String,
     /// A word for `%RESPONSE_CODE_DETAILS%` in access logs.
@@ -56,8 +58,11 @@ pub fn refused(dialect: Dialect, refusal: &Refusal, model: &str, now: Timestamp,
         Wait::Never => None,
         Wait::For(span) => Some(span + jittered(span, jitter)),
     };
-    let mut fields = ietf::refused(refusal, wait);
-    fields.extend((dialect.words().standing_fields)(std::slice::from_ref(&refusal.standing), now));
+    let mut fields = Fields::new();
+    if refusal.reason == Reason::Spent {
+        fields.extend(ietf::refused(refusal, wait));
+        fields.extend((dialect.words().standing_fields)(std::slice::from_ref(&refusal.standing), now));
+    }
     if let Some(wait) = wait {
         fields.push(("retry-after", wait.as_secs_ceil().max(1).to_string()));
         fields.push(("retry-after-ms", wait.as_millis_ceil().max(1).to_string()));
@@ -139,6 +144,7 @@ fn reply(dialect: Dialect, mut fields: Fields, problem: &Problem<'_>) -> Reply {
     Reply {
         status: problem.cause.status(),
         fields,
+        added: Vec::new(),
         body: (words.body)(problem),
         details: problem.cause.details(),
     }

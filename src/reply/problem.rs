@@ -5,7 +5,7 @@
 
 use super::numbers::{go_duration, window};
 use crate::identity::Unidentified;
-use crate::limits::{Refusal, Wait};
+use crate::limits::{Reason, Refusal, Wait};
 use crate::units::Span;
 
 /// What a caller is told to be wrong.
@@ -37,7 +37,10 @@ pub(super) enum Cause<'a> {
 impl<'a> Problem<'a> {
     /// A limit refuses a call for this model.
     pub(super) fn over_budget(refusal: &'a Refusal, model: &str, wait: Option<Span>) -> Self {
-        let Refusal { standing, needed, wait: reason } = refusal;
+        if refusal.reason == Reason::Unknown {
+            return Self::unknown_budget(refusal, wait);
+        }
+        let Refusal { standing, needed, wait: reason, reason: _ } = refusal;
         let limit = &standing.limit;
         let per: String = limit.per.iter().map(|dimension| format!(" per {dimension}")).collect();
         let reached = match reason {
@@ -58,6 +61,16 @@ impl<'a> Problem<'a> {
                 Some(wait) => format!("Please try again in {}.", go_duration(wait)),
                 None => "It cannot fit even an unused budget: make the request smaller.".to_owned(),
             }
+        );
+        Self { message, cause: Cause::OverBudget { refusal, wait } }
+    }
+
+    /// A budget cannot be read at the moment, here or at the rate limit service.
+    fn unknown_budget(refusal: &'a Refusal, wait: Option<Span>) -> Self {
+        let message = format!(
+            "Limit `{}` cannot be checked at the moment. Please try again in {}.",
+            refusal.standing.limit.name,
+            go_duration(wait.unwrap_or_default()),
         );
         Self { message, cause: Cause::OverBudget { refusal, wait } }
     }

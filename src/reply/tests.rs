@@ -19,7 +19,12 @@ fn standing(name: &str, counts: &str, max: u64, available: u64) -> Standing {
 }
 
 fn refusal(wait: Wait) -> Refusal {
-    Refusal { standing: standing("tpm", "tokens", 50_000, 120), needed: Amount(1_200), wait }
+    Refusal {
+        standing: standing("tpm", "tokens", 50_000, 120),
+        needed: Amount(1_200),
+        wait,
+        reason: Reason::Spent,
+    }
 }
 
 fn field<'r>(fields: &'r Fields, name: &str) -> Option<&'r str> {
@@ -91,8 +96,12 @@ fn money_is_told_in_dollars_and_in_micro_dollars_where_only_integers_fit() {
     let fields = standing_fields(Dialect::OpenAi, std::slice::from_ref(&spend), NOW);
     assert_eq!(field(&fields, "ratelimit-policy"), Some("\"spend\";q=5000000;qu=\"micro-usd\";w=60"));
     assert_eq!(field(&fields, "ratelimit"), Some("\"spend\";r=12500;t=30"));
-    let refusal =
-        Refusal { standing: spend, needed: Amount(20_000_000), wait: Wait::For(Span::from_secs(9)) };
+    let refusal = Refusal {
+        standing: spend,
+        needed: Amount(20_000_000),
+        wait: Wait::For(Span::from_secs(9)),
+        reason: Reason::Spent,
+    };
     let body = refused(Dialect::OpenAi, &refusal, "gpt-4o", NOW, 0).body;
     assert!(body.contains("Limit $5.00 per 1m, Available $0.0125, Requested $0.02"), "{body}");
 }

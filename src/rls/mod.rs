@@ -1,7 +1,31 @@
-//! One budget for many Envoys: limits that are counted by a rate limit service.
+//! One budget for many Envoys: limits whose budgets are kept by a rate limit service.
 //!
-//! In: global limits and the calls they apply to. Out: messages to the service, and what its answers mean.
+//! ```text
+//! GlobalLimits ──▶ begin: leases of this process ──▶ open? ── Questions ──▶ the service ── Answers ──▶ decide ──▶ Holding
+//!                                                                                                                 │ settle
+//!                       Outbox (on a tick) ◀── Errands: differences to tell, leases to ask for ◀──────────────────┘
+//! ```
+//!
+//! In: a tier's global limits and a call's estimate; the service's answers. Out: what the call holds, messages to the
+//! service. Not here: sending them (`host`), when a call asks and what becomes of it without an answer (`exchange`).
 
+mod breaker;
 pub mod descriptor;
+mod errand;
+mod holding;
 pub mod message;
+mod outbox;
+mod protocol;
 pub mod servers;
+mod service;
+
+pub use breaker::{Breaker, BreakerPolicy, Change};
+pub use errand::Errand;
+pub use holding::{Begun, Decided, Holding, begin};
+pub use message::HeaderValue;
+pub use outbox::{Outbox, Parcel, SOON};
+pub use protocol::{Answer, Failure, Method, Question};
+pub use service::{HitsAddend, LONGEST_CLUSTER, OnFailure, Protocol, Service};
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,10 @@ use std::rc::Rc;
 
 use crate::config::{Fields, Glob, Kind, Node, Ratio, Section, kind, optional, required, with_default};
 use crate::identity::Dimension;
-use crate::limits::{Algorithm, BUILT_IN_DIMENSIONS, COUNTED, Counted, Limit, Shape, Unit, counted};
+use crate::limits::{
+    Algorithm, BUILT_IN_DIMENSIONS, COUNTED, Counted, GlobalLimit, Limit, Shape, Unit, counted,
+};
+use crate::rls::Service;
 use crate::tiers::{TIER_DIMENSION, Tier, Tiers};
 use crate::units::{Amount, Span};
 
@@ -16,6 +19,9 @@ const ALGORITHMS: [(&str, Algorithm); 3] = [
     ("sliding_window", Algorithm::SlidingWindow),
     ("fixed_window", Algorithm::FixedWindow),
 ];
+
+/// Whether a limit's budgets are kept by the rate limit service.
+const SCOPES: [(&str, bool); 2] = [("local", false), ("global", true)];
 
 const ENFORCE: [(&str, bool); 2] = [("on", false), ("shadow", true)];
 
@@ -60,10 +66,16 @@ pub(super) static LIMIT: Section = Section::new(
         ),
         required("window", Kind::Duration, "Over which time."),
         with_default(
+            "scope",
+            Kind::Choice(&kind::names(&SCOPES)),
+            "local",
+            "Where its budgets are kept: in this Envoy process (`local`), or in the rate limit service of `global`, for all processes together (`global`).",
+        ),
+        with_default(
             "algorithm",
             Kind::Choice(&kind::names(&ALGORITHMS)),
             "token_bucket",
-            "How it is given back: continuously (`token_bucket`), as calls leave the last window's length (`sliding_window`), or all at once when a window of the UTC calendar ends (`fixed_window`).",
+            "How it is given back: continuously (`token_bucket`), as calls leave the last window's length (`sliding_window`), or all at once when a window of the UTC calendar ends (`fixed_window`). With `scope: global` it is `fixed_window`, as the service has it.",
         ),
         optional(
             "burst",
@@ -97,7 +109,15 @@ pub(super) struct Context<'a> {
     pub(super) dimensions: &'a [Rc<str>],
     pub(super) warn_at: Ratio,
     pub(super) has_prices: bool,
+    /// Dimensions whose values are hashes that only this process can make: secret ones without a salt.
+    pub(super) unshared: &'a [Rc<str>],
+    /// Where budgets of `scope: global` are kept; `Err` if that is configured wrongly.
+    pub(super) service: Result<Option<&'a Service>, Broken>,
 }
+
+/// A section that has errors of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Broken;
 
 /// All tiers as the operator names them, each with the limits of those it extends.
 pub(super) fn tiers(node: &Node<'_>, context: &Context<'_>) -> Option<Vec<Tier>> {
@@ -153,6 +173,7 @@ struct WrittenLimit<'a> {
     per: Option<Vec<Rc<str>>>,
     max: Option<Node<'a>>,
     window: Option<Span>,
+    global: Option<bool>,
     algorithm: Option<Algorithm>,
     burst: Option<Node<'a>>,
     models: Option<Vec<Glob>>,
@@ -179,10 +200,15 @@ impl<'a> WrittenTier<'a> {
     fn resolved(&self, name: &str, all: &[(String, Self)], context: &Context<'_>) -> Option<Tier> {
         let tier: Rc<str> = name.into();
         let merged = self.merged(all, &mut vec![name])?;
-        let limits: Vec<_> = merged.iter().map(|limit| limit.resolved(&tier, context)).collect();
+        let limits: Vec<_> =
+            merged.iter().map(|limit| Some((limit.is_global(), limit.resolved(&tier, context)?))).collect();
+        let limits: Vec<_> = limits.into_iter().collect::<Option<_>>()?;
+        let (global, local): (Vec<_>, Vec<_>) = limits.into_iter().partition(|(is_global, _)| *is_global);
+        let share = context.service.ok().flatten().map_or(Ratio::ONE, |service| service.local_share);
         Some(Tier {
-            limits: limits.into_iter().map(|limit| limit.map(Rc::new)).collect::<Option<_>>()?,
             name: tier,
+            limits: local.into_iter().map(|(_, limit)| Rc::new(limit)).collect(),
+            global: global.into_iter().map(|(_, limit)| GlobalLimit::new(limit, share)).collect(),
         })
     }
 
@@ -225,6 +251,7 @@ impl<'a> WrittenLimit<'a> {
         let count = own(&fields, "count", &mut is_broken, counted_thing);
         let per = own(&fields, "per", &mut is_broken, kind::several(per_dimension));
         let window = own(&fields, "window", &mut is_broken, kind::duration);
+        let global = own(&fields, "scope", &mut is_broken, kind::choice(&SCOPES));
         let algorithm = own(&fields, "algorithm", &mut is_broken, kind::choice(&ALGORITHMS));
         let models = own(&fields, "models", &mut is_broken, kind::several(kind::glob));
         let shadow = own(&fields, "enforce", &mut is_broken, kind::choice(&ENFORCE));
@@ -238,6 +265,7 @@ impl<'a> WrittenLimit<'a> {
             per,
             max,
             window,
+            global,
             algorithm,
             burst,
             models,
@@ -257,6 +285,7 @@ impl<'a> WrittenLimit<'a> {
             per: this.per.or_else(|| base.per.clone()),
             max: this.max.or_else(|| base.max.clone()),
             window: this.window.or(base.window),
+            global: this.global.or(base.global),
             algorithm: this.algorithm.or(base.algorithm),
             burst: this.burst.or_else(|| base.burst.clone()),
             models: this.models.or_else(|| base.models.clone()),
@@ -272,9 +301,16 @@ impl<'a> WrittenLimit<'a> {
         let amount = |node: &Node<'_>| amount(node, self.count.map_or(Unit::NanoUsd, |counts| counts.unit));
         let max = self.max.as_ref().map(|node| node.read(amount));
         let burst = self.burst.as_ref().map(|node| node.read(amount));
-        let algorithm = self.algorithm.unwrap_or_default();
+        let algorithm = self.algorithm.unwrap_or(if self.is_global() {
+            Algorithm::FixedWindow
+        } else {
+            Algorithm::default()
+        });
         if burst.is_some() && algorithm != Algorithm::TokenBucket {
             fields.rule::<()>("burst", "means something only with `algorithm: token_bucket`");
+        }
+        if self.is_global() {
+            self.check_global(&fields, algorithm, context);
         }
         if self.count.is_some_and(|counts| counts.unit == Unit::NanoUsd) && !context.has_prices {
             fields.rule::<()>("count", "is `cost_usd`, which needs `prices`");
@@ -297,6 +333,32 @@ impl<'a> WrittenLimit<'a> {
             shadow: self.shadow.unwrap_or_default(),
             warn_at: self.warn_at.unwrap_or(context.warn_at),
         })
+    }
+}
+
+impl WrittenLimit<'_> {
+    fn is_global(&self) -> bool {
+        self.global.unwrap_or_default()
+    }
+
+    /// What must hold for a limit that the rate limit service counts.
+    fn check_global(&self, fields: &Fields<'_>, algorithm: Algorithm, context: &Context<'_>) {
+        if context.service.is_ok_and(|service| service.is_none()) {
+            fields.rule::<()>("scope", "is `global`, which needs the section `global`");
+        }
+        if algorithm != Algorithm::FixedWindow {
+            fields.rule::<()>(
+                "algorithm",
+                "must be `fixed_window` with `scope: global`: so the service counts",
+            );
+        }
+        let per = self.per.iter().flatten();
+        if let Some(unshared) = per.into_iter().find(|dimension| context.unshared.contains(dimension)) {
+            fields.rule::<()>(
+                "per",
+                format!("names the secret dimension `{unshared}`, whose hashes agree between processes only with a `salt`"),
+            );
+        }
     }
 }
 

@@ -5,14 +5,18 @@
 
 mod apis;
 mod counting;
+mod global;
 mod identity;
 mod limits;
 mod prices;
+
+use std::rc::Rc;
 
 use crate::api::Routes;
 use crate::config::{self, ConfigErrors, Kind, Node, Ratio, Section, kind, optional, required, with_default};
 use crate::identity::{Salt, Sources};
 use crate::limits::{Prices, Rates};
+use crate::rls::Service;
 use crate::store::WAYS;
 use crate::tiers::Tiers;
 
@@ -35,6 +39,8 @@ pub struct Config {
     pub hold: Hold,
     /// How many budgets the table has room for.
     pub budgets: u32,
+    /// Where global limits are counted.
+    pub global: Option<Rc<Service>>,
 }
 
 /// Whether requests are held until their bodies are counted.
@@ -105,6 +111,12 @@ static ROOT: Section = Section::new(
             "65_536",
             "How many budgets are kept at most (from 64 to 16,777,216, rounded up to a power of two); each takes 64 bytes. A change starts all budgets anew.",
         ),
+        optional(
+            "global",
+            Kind::Section(&global::GLOBAL),
+            "none",
+            "The rate limit service that keeps the budgets of limits with `scope: global`.",
+        ),
     ],
 );
 
@@ -120,6 +132,9 @@ pub static SECTIONS: &[&Section] = &[
     &counting::MODEL,
     &counting::OUTPUT_RESERVE,
     &prices::PRICE,
+    &global::GLOBAL,
+    &global::LEASE,
+    &global::BREAKER,
 ];
 
 impl Config {
@@ -166,11 +181,20 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
     let prices = fields.read("prices", kind::list(prices::price)).map(Prices);
     let hold = fields.read("hold", kind::choice(&HOLDS));
     let budgets = fields.read("budgets", kind::integer_in(64..=1 << 24));
+    let global = fields.read("global", global::service);
     let declared = identity::declared(&fields);
+    let has_salt = fields.has("salt");
+    let secrets = dimensions.iter().flatten().filter(|(_, dimension)| dimension.secret && !has_salt);
+    let unshared: Vec<_> = secrets.map(|(name, _)| name.as_str().into()).collect();
     let context = limits::Context {
         dimensions: &declared,
         warn_at: warn_at.unwrap_or(Ratio::ONE),
         has_prices: prices.as_ref().is_none_or(|prices| !prices.0.is_empty()),
+        unshared: &unshared,
+        service: match &global {
+            None if fields.has("global") => Err(limits::Broken),
+            global => Ok(global.as_ref()),
+        },
     };
     let tiers = fields.read("tiers", |node| limits::tiers(node, &context));
     let dimensions = identity::with_missing(&fields, &declared, dimensions?, &missing?);
@@ -183,6 +207,10 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
         prices: prices?,
         hold: hold?,
         budgets: u32::try_from(budgets?).ok()?,
+        global: match global {
+            None if fields.has("global") => return None,
+            global => global.map(Rc::new),
+        },
     })
 }
 

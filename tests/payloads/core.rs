@@ -47,7 +47,7 @@ impl Core {
         let table = Table::new(&self.lines as &dyn Lines, self.config.sets());
         let ledger = Ledger::new(&table, &self.keys, Timestamp(1_700_000_000_000_000_000));
         let (counter, models) = (&mut self.counter, &mut self.models);
-        exchange.handle(event, &mut Means { ledger: &ledger, counter, models, jitter: 0 })
+        exchange.handle(event, &mut Means { ledger: &ledger, counter, models, jitter: 0, breaker: None })
     }
 
     /// Sends a case's request as far as the upstream; all effects of it together.

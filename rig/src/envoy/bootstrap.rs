@@ -26,6 +26,7 @@ pub struct Bootstrap {
     connection_manager: String,
     listener: String,
     clusters: String,
+    grpc_clusters: Vec<(String, SocketAddr)>,
     stats_tags: String,
     filter_state: Vec<String>,
     reloadable: bool,
@@ -51,6 +52,7 @@ impl Bootstrap {
             connection_manager: String::new(),
             listener: String::new(),
             clusters: String::new(),
+            grpc_clusters: Vec::new(),
             stats_tags: String::new(),
             filter_state: Vec::new(),
             reloadable: false,
@@ -143,6 +145,13 @@ impl Bootstrap {
         self
     }
 
+    /// One more cluster, of one server that speaks gRPC without TLS, such as a rate limit service.
+    #[must_use]
+    pub fn grpc_cluster(mut self, name: &str, address: SocketAddr) -> Self {
+        self.grpc_clusters.push((name.to_owned(), address));
+        self
+    }
+
     /// `stats_tags` by which labels are taken out of metric names, as YAML list items.
     #[must_use]
     pub fn stats_tags(mut self, yaml: &str) -> Self {
@@ -186,7 +195,12 @@ impl Bootstrap {
     }
 
     fn bootstrap(&self) -> String {
-        let upstream = cluster(self.upstream, self.upstream_http2, self.http1_trailers);
+        let protocol = match (self.upstream_http2, self.http1_trailers) {
+            (true, _) => HTTP2,
+            (false, true) => "http_protocol_options: { enable_trailers: true }",
+            (false, false) => "http_protocol_options: {}",
+        };
+        let upstream = cluster("upstream", "5s", self.upstream, protocol);
         let mut text = format!(
             "node: {{ id: rig, cluster: rig }}
 admin:
@@ -208,6 +222,9 @@ admin:
             );
         }
         let _ = write!(text, "static_resources:\n  clusters:\n{}", indent(2, &upstream));
+        for (name, address) in &self.grpc_clusters {
+            text.push_str(&indent(2, &cluster(name, "0.25s", *address, HTTP2)));
+        }
         text.push_str(&indent(2, &self.clusters));
         if !self.reloadable {
             let _ = write!(text, "  listeners:\n  -\n{}", indent(4, &self.listener_fields()));
@@ -317,15 +334,12 @@ impl From<Bootstrap> for Setup {
     }
 }
 
-fn cluster(upstream: SocketAddr, http2: bool, http1_trailers: bool) -> String {
-    let protocol = match (http2, http1_trailers) {
-        (true, _) => "http2_protocol_options: {}",
-        (false, true) => "http_protocol_options: { enable_trailers: true }",
-        (false, false) => "http_protocol_options: {}",
-    };
+const HTTP2: &str = "http2_protocol_options: {}";
+
+fn cluster(name: &str, connect_timeout: &str, server: SocketAddr, protocol: &str) -> String {
     format!(
-        "- name: upstream
-  connect_timeout: 5s
+        "- name: {name}
+  connect_timeout: {connect_timeout}
   type: STATIC
   circuit_breakers: {{ thresholds: [ {{ max_connections: 10000, max_pending_requests: 10000, max_requests: 10000 }} ] }}
   typed_extension_protocol_options:
@@ -333,10 +347,10 @@ fn cluster(upstream: SocketAddr, http2: bool, http1_trailers: bool) -> String {
       \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
       explicit_http_config: {{ {protocol} }}
   load_assignment:
-    cluster_name: upstream
+    cluster_name: {name}
     endpoints: [ {{ lb_endpoints: [ {{ endpoint: {{ address: {} }} }} ] }} ]
 ",
-        socket_address(upstream)
+        socket_address(server)
     )
 }
 

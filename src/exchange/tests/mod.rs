@@ -92,7 +92,8 @@ impl Bench {
         let table = Table::new(&self.lines as &dyn Lines, self.config.sets());
         let ledger = Ledger::new(&table, &self.keys, self.now);
         let (counter, models) = (&mut self.counter, &mut self.models);
-        let effects = exchange.handle(event, &mut Means { ledger: &ledger, counter, models, jitter: 0 });
+        let effects =
+            exchange.handle(event, &mut Means { ledger: &ledger, counter, models, jitter: 0, breaker: None });
         let of = |count: &metrics::Count| (count.metric.name, count.labels.kind.to_owned(), count.by);
         self.counted.extend(effects.counts.iter().map(of));
         effects
@@ -141,7 +142,7 @@ impl Bench {
 
 fn header<'e>(effects: &'e Effects, name: &str) -> Option<&'e str> {
     effects.headers.iter().find_map(|edit| match edit {
-        HeaderEdit::Set(header, value) if *header == name => Some(value.as_str()),
+        HeaderEdit::Set(header, value) if *header == name => core::str::from_utf8(value).ok(),
         _ => None,
     })
 }

@@ -1,0 +1,108 @@
+//! What the service does with a call, for better or worse.
+//!
+//! In: a [`Behaviour`], a request and the budgets. Out: a [`Reply`]. Not here: sending it, and the counting itself.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use envoy_types::pb::envoy::config::core::v3::HeaderValue;
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus};
+use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use prost::Message;
+
+use super::Method;
+use super::budgets::{Budgets, Refused};
+
+/// What the service does with a call. It is decided when the call comes: those that wait keep what they wait for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Counts and answers at once.
+    #[default]
+    Answer,
+    /// Counts at once and answers after so long, as if the way back were slow.
+    Late(Duration),
+    /// Takes the call and never answers. Nothing is counted.
+    Never,
+    /// Answers with bytes that are no protobuf, in a frame that is in order. Nothing is counted.
+    Garbage,
+    /// Answers with a message of no bytes, in which every field has its default. Nothing is counted.
+    Empty,
+    /// Answers with the code UNKNOWN, over all and for each descriptor. Nothing is counted.
+    Unknown,
+    /// Counts and answers, but with the status of the last descriptor missing.
+    FewerStatuses,
+    /// Fails with a gRPC status code and no message. Nothing is counted.
+    Status(u16),
+    /// Counts and answers, and asks for headers: names and values.
+    Headers {
+        /// To be added to the response to the caller.
+        response: Vec<(&'static str, &'static str)>,
+        /// To be added to the request to the upstream.
+        request: Vec<(&'static str, &'static str)>,
+    },
+}
+
+/// What goes back.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// These bytes as the message.
+    Message(Bytes),
+    /// The same after a while.
+    Late(Duration, Bytes),
+    /// A gRPC status code other than OK, and half a sentence.
+    Error(u16, &'static str),
+    /// Nothing, ever.
+    Nothing,
+}
+
+/// The tag of field 1 as a varint, and the varint broken off.
+const GARBAGE: &[u8] = b"\x08\xff";
+
+impl Behaviour {
+    pub(super) fn reply(&self, method: Method, request: &RateLimitRequest, budgets: &mut Budgets) -> Reply {
+        let mut counted = |change: &dyn Fn(&mut RateLimitResponse)| {
+            let Refused { code, why } = match budgets.answer(method, request) {
+                Ok(mut response) => {
+                    change(&mut response);
+                    return Reply::Message(response.encode_to_vec().into());
+                }
+                Err(refused) => refused,
+            };
+            Reply::Error(code, why)
+        };
+        match self {
+            Self::Answer => counted(&|_| ()),
+            Self::Late(time) => match counted(&|_| ()) {
+                Reply::Message(bytes) => Reply::Late(*time, bytes),
+                error => error,
+            },
+            Self::Never => Reply::Nothing,
+            Self::Garbage => Reply::Message(Bytes::from_static(GARBAGE)),
+            Self::Empty => Reply::Message(Bytes::new()),
+            Self::Unknown => Reply::Message(unknown(request).encode_to_vec().into()),
+            Self::FewerStatuses => counted(&|response| drop(response.statuses.pop())),
+            Self::Status(code) => Reply::Error(*code, "failed as the test has asked"),
+            Self::Headers { response, request } => counted(&|answer| {
+                answer.response_headers_to_add.extend(headers(response));
+                answer.request_headers_to_add.extend(headers(request));
+            }),
+        }
+    }
+}
+
+fn unknown(request: &RateLimitRequest) -> RateLimitResponse {
+    let status = DescriptorStatus { code: Code::Unknown.into(), ..DescriptorStatus::default() };
+    RateLimitResponse {
+        overall_code: Code::Unknown.into(),
+        statuses: vec![status; request.descriptors.len()],
+        ..RateLimitResponse::default()
+    }
+}
+
+fn headers(headers: &[(&str, &str)]) -> impl Iterator<Item = HeaderValue> {
+    headers.iter().map(|&(key, value)| HeaderValue {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        ..HeaderValue::default()
+    })
+}

@@ -1,0 +1,219 @@
+//! Global limits of a call: leases are taken, the rate limit service is asked, and what it says is done.
+//!
+//! In: a call whose local budgets are reserved, the service's answers. Out: the call sent on, or refused with everything given
+//! back. Not here: what is asked and what answers mean (`rls`), local budgets (`request`).
+//!
+//! Local limits come first because a service may count what it refuses: a call that is refused here must not spend
+//! anything there.
+
+use super::request::Reading;
+use super::response::Sent;
+use super::{Effects, HeaderEdit, Means, Next, State};
+use crate::limits::{self, GlobalLimit, Refusal};
+use crate::metrics::{self, Labels};
+use crate::rls::{self, Answer, Begun, Change, Failure, HeaderValue, OnFailure, Question, Service};
+use crate::settings::Config;
+
+/// A call that waits for the rate limit service.
+pub(super) struct Asking {
+    /// The call as it will be if it passes.
+    pub(super) sent: Box<Sent>,
+    reading: Box<Reading>,
+    begun: Begun,
+    asked: Vec<(Question, Option<Result<Answer, Failure>>)>,
+}
+
+/// The local budgets of a call are reserved: its global limits come next.
+pub(super) fn begin(
+    reading: Box<Reading>,
+    sent: Box<Sent>,
+    config: &Config,
+    means: &mut Means<'_>,
+    effects: &mut Effects,
+) -> State {
+    let Some(service) = config.global.as_deref().filter(|_| !reading.tier.global.is_empty()) else {
+        return State::Sent(sent);
+    };
+    let limits = &reading.tier.global;
+    let subject = reading.subject(&sent.model);
+    let begun = rls::begin(limits, &subject, &sent.estimate, service, means.ledger, &mut effects.errands);
+    let begun = match begun {
+        Ok(begun) => begun,
+        Err(refusal) => return refuse(&reading, sent, &refusal, vec![], means, effects),
+    };
+    if !begun.is_open() {
+        if !begun.is_empty() {
+            effects.count(&metrics::GLOBAL_DECISIONS, &kind("leased"), 1);
+        }
+        return Asking { sent, reading, begun, asked: vec![] }.conclude(service, means, effects);
+    }
+    let now = means.ledger.now();
+    if !means.breaker.as_mut().is_some_and(|breaker| breaker.may_ask(now)) {
+        effects.count(&metrics::GLOBAL_FAILURES, &kind("not_asked"), 1);
+        return Asking { sent, reading, begun, asked: vec![] }.conclude(service, means, effects);
+    }
+    let questions = begun.questions(service);
+    effects.count(&metrics::GLOBAL_REQUESTS, &kind("ask"), questions.len() as u64);
+    effects.next = Next::Ask { questions: questions.clone(), hold: !reading.passes };
+    let asked = questions.into_iter().map(|question| (question, None)).collect();
+    State::Asking(Box::new(Asking { sent, reading, begun, asked }))
+}
+
+impl Asking {
+    /// An answer has come, or none will.
+    pub(super) fn hear(
+        mut self: Box<Self>,
+        config: &Config,
+        place: usize,
+        answer: Result<&[u8], Failure>,
+        means: &mut Means<'_>,
+        effects: &mut Effects,
+    ) -> State {
+        let Some((question, heard)) = self.asked.get_mut(place).filter(|(_, heard)| heard.is_none()) else {
+            return State::Asking(self);
+        };
+        let answer = answer.and_then(|bytes| question.read(bytes));
+        if let Err(failure) = answer {
+            effects.count(&metrics::GLOBAL_FAILURES, &kind(failure.name()), 1);
+        }
+        effects.tell_breaker(answer.is_ok(), means);
+        *heard = Some(answer);
+        if self.asked.iter().any(|(_, heard)| heard.is_none()) {
+            effects.next = Next::Ask { questions: vec![], hold: !self.reading.passes };
+            return State::Asking(self);
+        }
+        let Some(service) = config.global.as_deref() else { return State::Sent(self.sent) };
+        self.conclude(service, means, effects)
+    }
+
+    /// Whatever could be found out has been.
+    fn conclude(self, service: &Service, means: &mut Means<'_>, effects: &mut Effects) -> State {
+        let Self { mut sent, reading, begun, asked } = self;
+        let has_asked = !asked.is_empty();
+        let answers = heard(asked);
+        let decided = match begun.decide(answers, service, means.ledger, &mut effects.errands) {
+            Ok(decided) => decided,
+            Err((refusal, headers)) => {
+                effects.count(&metrics::GLOBAL_DECISIONS, &kind("asked"), 1);
+                return refuse(&reading, sent, &refusal, headers, means, effects);
+            }
+        };
+        for unknown in &decided.unknown {
+            let limit = Some(unknown.limit.name.clone());
+            effects.count(&metrics::GLOBAL_UNKNOWN, &Labels { limit, ..Labels::default() }, 1);
+        }
+        if decided.undecided.is_empty() {
+            effects.count(&metrics::GLOBAL_DECISIONS, &kind("asked"), u64::from(has_asked));
+        } else if let Err(refusal) =
+            go_without(service, &decided.undecided, &reading, &mut sent, means, effects)
+        {
+            decided.holding.release(service, means.ledger, &mut effects.errands);
+            return refuse(&reading, sent, &refusal, decided.response_headers, means, effects);
+        }
+        if !reading.signed {
+            effects.headers.extend(edits(decided.request_headers));
+        }
+        reading.report_standings(&decided.shadowed, &decided.standings, &sent.label, effects);
+        sent.standings.extend(decided.standings);
+        sent.asked_headers = edits(decided.response_headers).collect();
+        sent.holding = decided.holding;
+        State::Sent(sent)
+    }
+
+    /// The response has begun before the answers: the call goes on as if there were none to come.
+    pub(super) fn go_on(self, config: &Config, means: &Means<'_>, effects: &mut Effects) -> Box<Sent> {
+        let Self { mut sent, begun, asked, .. } = self;
+        if let Some(service) = &config.global {
+            effects.count(&metrics::GLOBAL_DECISIONS, &kind("allow"), 1);
+            let decided = begun.decide(heard(asked), service, means.ledger, &mut effects.errands);
+            sent.holding = decided.map(|decided| decided.holding).unwrap_or_default();
+        }
+        sent
+    }
+
+    /// The client has gone. What an answer on its way has charged stays charged.
+    pub(super) fn abandon(self, config: &Config, means: &Means<'_>, effects: &mut Effects) {
+        let Self { sent, begun, asked, .. } = self;
+        effects.count(&metrics::CALLS, &sent.labels("client_abort"), 1);
+        sent.reservation.release(means.ledger);
+        let Some(service) = &config.global else { return };
+        if let Ok(decided) = begun.decide(heard(asked), service, means.ledger, &mut effects.errands) {
+            decided.holding.release(service, means.ledger, &mut effects.errands);
+        }
+    }
+}
+
+impl Effects {
+    /// Tells the breaker what became of a request.
+    fn tell_breaker(&mut self, ok: bool, means: &mut Means<'_>) {
+        let now = means.ledger.now();
+        let change = means.breaker.as_mut().and_then(|breaker| breaker.answered(ok, now));
+        self.counts.extend(change.map(Change::count));
+    }
+}
+
+/// The service has not decided: what the operator wants then.
+fn go_without(
+    service: &Service,
+    undecided: &[GlobalLimit],
+    reading: &Reading,
+    sent: &mut Sent,
+    means: &Means<'_>,
+    effects: &mut Effects,
+) -> Result<(), Refusal> {
+    let decision = match service.on_failure {
+        OnFailure::Local => "local",
+        OnFailure::Allow => "allow",
+        OnFailure::Deny => "deny",
+    };
+    effects.count(&metrics::GLOBAL_DECISIONS, &kind(decision), 1);
+    match service.on_failure {
+        OnFailure::Allow => Ok(()),
+        OnFailure::Deny => {
+            let wait = service.breaker.probe_every;
+            let of = |global: &GlobalLimit| {
+                Refusal::unknown(&global.limit, global.limit.hold(&sent.estimate), wait)
+            };
+            limits::longest(undecided.iter().map(of)).map_or(Ok(()), Err)
+        }
+        OnFailure::Local => {
+            let stand_ins: Vec<_> = undecided.iter().map(|global| global.stand_in.clone()).collect();
+            let subject = reading.subject(&sent.model);
+            let granted = limits::reserve(&stand_ins, &subject, &sent.estimate, means.ledger)?;
+            sent.reservation.join(granted.reservation);
+            Ok(())
+        }
+    }
+}
+
+/// Refuses a call whose local budgets are reserved.
+fn refuse(
+    reading: &Reading,
+    sent: Box<Sent>,
+    refusal: &Refusal,
+    headers: Vec<HeaderValue>,
+    means: &Means<'_>,
+    effects: &mut Effects,
+) -> State {
+    let Sent { reservation, model, label, .. } = *sent;
+    reservation.release(means.ledger);
+    let state = reading.refuse(refusal, &model, label, means, effects);
+    if let Next::Reply(reply) = &mut effects.next {
+        reply.added = headers.into_iter().map(|header| (header.key, header.value)).collect();
+    }
+    state
+}
+
+fn heard(
+    asked: Vec<(Question, Option<Result<Answer, Failure>>)>,
+) -> Vec<(Question, Result<Answer, Failure>)> {
+    asked.into_iter().filter_map(|(question, heard)| Some((question, heard?))).collect()
+}
+
+fn edits(headers: Vec<HeaderValue>) -> impl Iterator<Item = HeaderEdit> {
+    headers.into_iter().map(|header| HeaderEdit::Set(header.key.into(), header.value))
+}
+
+fn kind(kind: &'static str) -> Labels {
+    Labels { kind, ..Labels::default() }
+}

@@ -1,0 +1,95 @@
+//! The rate limit service of a configuration, as one VM sees it: what is on its way to it, and whether to ask it.
+//!
+//! In: errands, ticks, answers. Out: gRPC calls, made from the root so that their answers come whatever becomes of the streams.
+//! Not here: what is said (`rls`).
+//!
+//! A VM has one of these for each service that differs, however often it is configured anew: errands outlive the configuration
+//! that they come from.
+
+use core::cell::RefCell;
+use core::time::Duration;
+use std::rc::Rc;
+
+use super::calls;
+use super::vm::Vm;
+use crate::limits::Ledger;
+use crate::rls::{Breaker, Change, Errand, Failure, Outbox, Question, Service};
+use crate::units::Span;
+
+/// One service.
+pub(super) struct Remote {
+    pub(super) service: Rc<Service>,
+    upstream: String,
+    pub(super) breaker: RefCell<Breaker>,
+    outbox: RefCell<Outbox>,
+}
+
+impl Remote {
+    pub(super) fn new(service: Rc<Service>) -> Self {
+        let breaker = RefCell::new(Breaker::new(service.breaker));
+        Self { upstream: service.upstream(), breaker, outbox: RefCell::default(), service }
+    }
+
+    /// Asks a question for the context at hand; the answer will come under the number.
+    pub(super) fn ask(&self, question: &Question) -> Result<u32, Failure> {
+        let Question { method, message, .. } = question;
+        let timeout = Duration::from_nanos(self.service.timeout.0);
+        calls::grpc_call(&self.upstream, method.service, method.name, message, timeout)
+            .map_err(|_| Failure::Unavailable)
+    }
+
+    /// Takes errands; the first is due after the time that is returned.
+    pub(super) fn push(&self, errands: Vec<Errand>) -> Option<Span> {
+        let (mut outbox, now) = (self.outbox.try_borrow_mut().ok()?, Vm::now());
+        errands.into_iter().map(|errand| outbox.push(errand, &self.service, now)).min()
+    }
+
+    /// Sends what is due. Only the root may call this.
+    pub(super) fn send_due(&self, vm: &Vm, ledger: &Ledger<'_>) {
+        let (Ok(mut outbox), Ok(mut breaker)) = (self.outbox.try_borrow_mut(), self.breaker.try_borrow_mut())
+        else {
+            return;
+        };
+        for parcel in outbox.due(&self.service, &mut breaker, ledger) {
+            match self.ask(&parcel.question) {
+                Ok(token) => outbox.sent(parcel, token, ledger.now()),
+                Err(_) => {
+                    outbox.not_sent(parcel, ledger);
+                    report(vm, breaker.answered(false, ledger.now()));
+                }
+            }
+        }
+        outbox.take_counts().iter().for_each(|count| vm.count(count));
+    }
+
+    /// An answer has come to the root. Whether it was for this service.
+    pub(super) fn answered(
+        &self,
+        token: u32,
+        answer: Result<&[u8], Failure>,
+        vm: &Vm,
+        ledger: &Ledger<'_>,
+    ) -> bool {
+        let (Ok(mut outbox), Ok(mut breaker)) = (self.outbox.try_borrow_mut(), self.breaker.try_borrow_mut())
+        else {
+            return false;
+        };
+        let answered = outbox.answered(token, answer, &self.service, ledger);
+        if let Some(ok) = answered {
+            report(vm, breaker.answered(ok, ledger.now()));
+        }
+        outbox.take_counts().iter().for_each(|count| vm.count(count));
+        answered.is_some()
+    }
+
+    /// How long until something is to be done.
+    pub(super) fn next_due(&self) -> Option<Span> {
+        self.outbox.try_borrow().ok()?.next_due(Vm::now())
+    }
+}
+
+fn report(vm: &Vm, change: Option<Change>) {
+    if let Some(change) = change {
+        vm.count(&change.count());
+    }
+}

@@ -1,0 +1,256 @@
+//! Leases: what this process holds of callers' global budgets, charged at the service in advance and spent here.
+//!
+//! ```text
+//! first call: Short ──▶ asks the service for itself ──▶ learn ──▶ how much lease to ask for ──▶ granted
+//! next calls: take ──▶ Taken (no call to the service) ──▶ Ticket::correct_to
+//!               └──▶ Short: asks for itself | Spent: refused at once
+//! ```
+//!
+//! In: a global [`Limit`] and the [`Subject`] it is counted for, amounts, what the service told. Out: a [`Ticket`], or why not,
+//! and how much more to ask for. Not here: asking, timeouts, what to do without an answer (`rls`); the arithmetic (`state`).
+//!
+//! # What is promised
+//!
+//! - Workers together never take more than was granted and put back: every step is one compare-and-swap in the table.
+//! - What was leased in one window is never spent in the next, as far as the service tells where windows end. One that
+//!   never does is taken to begin a window with the first call.
+//! - Of all workers one asks for more at a time.
+//! - A lease that finds no room in the table, or that the host cannot read or write, is nothing: calls ask for themselves.
+//!   What was granted is lost in that case, never given out twice.
+
+mod state;
+
+use std::rc::Rc;
+
+use state::Lease;
+
+use super::ledger::Ledger;
+use super::limit::{Limit, Standing, Subject};
+use crate::config::Ratio;
+use crate::store::{Change, Failure, Key, Place};
+use crate::units::{Amount, Span, Timestamp};
+
+/// How much is leased at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeasePolicy {
+    /// This much of what remains at the service; of the whole budget, if the service does not tell what remains.
+    pub share: Ratio,
+    /// But so many tokens at least, of limits that count tokens.
+    pub at_least: Amount,
+}
+
+/// What the service has told of a budget with an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// What is left of it, after what the answer allowed.
+    pub remaining: Option<Amount>,
+    /// How long until its window ends.
+    pub reset: Option<Span>,
+}
+
+/// Where one caller's lease of a limit is found.
+#[derive(Clone, Debug)]
+pub struct Account {
+    limit: Rc<Limit>,
+    key: Key,
+}
+
+/// What became of an amount that a call wanted from a lease. With it comes where the budget stands afterwards, if known.
+#[derive(Debug)]
+pub enum Taken {
+    /// It is the call's; the service need not be asked.
+    Taken(Ticket, Option<Standing>),
+    /// There is not so much: the call must ask the service for itself.
+    Short,
+    /// There is not so much, and the service has lately refused no more. So long until the window ends.
+    Spent(Span, Option<Standing>),
+}
+
+/// An amount taken from a lease, to be corrected to what was used; dropped, it stays taken.
+#[derive(Debug)]
+#[must_use = "what was taken must be corrected to what was used"]
+pub struct Ticket {
+    account: Account,
+    amount: Amount,
+    taken_at: Timestamp,
+}
+
+impl Account {
+    /// The lease of a limit for a subject.
+    #[must_use]
+    pub fn of(limit: &Rc<Limit>, subject: &Subject<'_>, ledger: &Ledger<'_>) -> Self {
+        let dimensions = limit.per.iter().map(|dimension| (&**dimension, subject.value(dimension)));
+        // No budget has this name: the identities of limits have a slash in them.
+        let key = ledger.keys.key("lease", [("limit", limit.id.as_bytes())].into_iter().chain(dimensions));
+        Self { limit: limit.clone(), key }
+    }
+
+    /// Takes an amount from the lease. The second value: how much more to ask the service for, if this call is the one that
+    /// should see to it.
+    #[must_use = "what was taken must be corrected to what was used, and more be asked for"]
+    pub fn take(&self, amount: Amount, policy: &LeasePolicy, ledger: &Ledger<'_>) -> (Taken, Option<Amount>) {
+        let (limit, now) = (&*self.limit, ledger.now);
+        let taken = self.change(ledger, |lease| {
+            let Some(mut lease) = lease else {
+                return (None, None);
+            };
+            let taken = lease.take(amount);
+            if !taken && lease.is_refused(amount, now) {
+                return (Some((lease, Outcome::Spent, None)), None);
+            }
+            let more = lease.more(policy, limit, now);
+            let outcome = if taken { Outcome::Taken } else { Outcome::Short };
+            (Some((lease, outcome, more)), Some(lease))
+        });
+        let Some((lease, outcome, more)) = taken.flatten() else {
+            return (Taken::Short, None);
+        };
+        let standing = || lease.standing(&self.limit, now);
+        let taken = match outcome {
+            Outcome::Taken => {
+                Taken::Taken(Ticket { account: self.clone(), amount, taken_at: now }, standing())
+            }
+            Outcome::Short => Taken::Short,
+            Outcome::Spent => Taken::Spent(lease.ends_in(now), standing()),
+        };
+        (taken, more)
+    }
+
+    /// The service has allowed a call that asked for itself, and told where the budget stands. How much lease to ask for
+    /// now, if this call is the one that should.
+    #[must_use = "whoever is told to ask for a lease must ask"]
+    pub fn learn(&self, told: Told, policy: &LeasePolicy, ledger: &Ledger<'_>) -> Option<Amount> {
+        let (limit, now) = (&*self.limit, ledger.now);
+        let more = self.change(ledger, |lease| {
+            let mut lease = lease.unwrap_or_else(|| Lease::begun(limit, now));
+            lease.hear(told, limit, now);
+            (lease.more(policy, limit, now), Some(lease))
+        });
+        more.flatten()
+    }
+
+    /// The service has refused an amount, to a call or as a lease. Who asked for a lease says [`Account::not_granted`] too.
+    pub fn refused(&self, amount: Amount, told: Told, ledger: &Ledger<'_>) {
+        let (limit, now) = (&*self.limit, ledger.now);
+        self.change(ledger, |lease| {
+            let mut lease = lease.unwrap_or_else(|| Lease::begun(limit, now));
+            lease.refuse(amount, told, limit, now);
+            ((), Some(lease))
+        });
+    }
+
+    /// The service has granted a lease of so much.
+    pub fn granted(&self, amount: Amount, told: Told, ledger: &Ledger<'_>) {
+        let (limit, now) = (&*self.limit, ledger.now);
+        self.change(ledger, |lease| {
+            let mut lease = lease.unwrap_or_else(|| Lease::begun(limit, now));
+            lease.grant(amount, told, limit, now);
+            ((), Some(lease))
+        });
+    }
+
+    /// No lease was granted, or no answer came: somebody else may ask.
+    pub fn not_granted(&self, ledger: &Ledger<'_>) {
+        self.change(ledger, |lease| {
+            let mut lease = lease;
+            if let Some(lease) = &mut lease {
+                lease.asked_no_more();
+            }
+            ((), lease)
+        });
+    }
+
+    /// Leaves to others what a call that asked for itself did not need: it is charged at the service since then. Nothing, if
+    /// that was in an earlier window, or nothing is known of the present one.
+    pub fn put_back(&self, amount: Amount, charged_at: Timestamp, ledger: &Ledger<'_>) {
+        if amount.is_zero() {
+            return;
+        }
+        self.change(ledger, |lease| {
+            let mut lease = lease;
+            if let Some(lease) = &mut lease {
+                lease.put_back(amount, charged_at, &self.limit);
+            }
+            ((), lease)
+        });
+    }
+
+    /// Where the budget stands as far as is known here; none if the service has told nothing of this window.
+    #[must_use]
+    pub fn standing(&self, ledger: &Ledger<'_>) -> Option<Standing> {
+        let now = ledger.now;
+        let lease = ledger.table.peek(&self.key, now, |stored| Lease::open(stored?, &self.limit, now));
+        lease.ok().flatten()?.standing(&self.limit, now)
+    }
+
+    /// Changes the lease (none: untouched) to what `change` gives besides its answer. No answer if that could not be kept.
+    fn change<T>(
+        &self,
+        ledger: &Ledger<'_>,
+        change: impl Fn(Option<Lease>) -> (T, Option<Lease>),
+    ) -> Option<T> {
+        // Never in the shared entry, where callers would spend each other's leases.
+        let updated = ledger.table.settle(&self.key, Place::Own, ledger.now, |stored| {
+            let before = stored.and_then(|stored| Lease::open(stored, &self.limit, ledger.now));
+            let (answer, after) = change(before);
+            let put = after.filter(|after| Some(after) != before.as_ref());
+            (answer, put.map_or(Change::Keep, |after| Change::Put(after.entry())))
+        });
+        let (retries, evicted) = match &updated {
+            Ok(updated) => (updated.retries, updated.evicted),
+            Err(Failure::Contended { tries }) => (*tries, 0),
+            Err(Failure::Unavailable) => (0, 0),
+        };
+        // Counted as evicted is either another that made way, or this one, for which none did.
+        let is_kept = evicted == 0 || self.is_stored(ledger);
+        ledger.count(|tally| {
+            tally.retries = tally.retries.saturating_add(u64::from(retries));
+            tally.evictions = tally.evictions.saturating_add(if is_kept { u64::from(evicted) } else { 0 });
+        });
+        updated.ok().filter(|_| is_kept).map(|updated| updated.value)
+    }
+
+    fn is_stored(&self, ledger: &Ledger<'_>) -> bool {
+        ledger.table.peek(&self.key, ledger.now, |stored| stored.is_some()).unwrap_or(false)
+    }
+}
+
+/// [`Taken`], as it leaves the compare-and-swap.
+#[derive(Clone, Copy)]
+enum Outcome {
+    Taken,
+    Short,
+    Spent,
+}
+
+impl Ticket {
+    /// The amount that was taken.
+    #[must_use]
+    pub const fn amount(&self) -> Amount {
+        self.amount
+    }
+
+    /// Replaces what was taken by what was used: too much goes back, if the window has not ended; for too little the lease is
+    /// asked, and what it cannot cover is returned, to be told to the service.
+    #[must_use = "what the lease could not cover is not charged anywhere yet"]
+    pub fn correct_to(self, used: Amount, ledger: &Ledger<'_>) -> Amount {
+        let Self { account, amount, taken_at } = self;
+        if used <= amount {
+            account.put_back(amount - used, taken_at, ledger);
+            return Amount::ZERO;
+        }
+        let lacking = used - amount;
+        let uncovered = account.change(ledger, |lease| {
+            let mut lease = lease;
+            let uncovered =
+                lease.as_mut().map_or(lacking, |lease| lease.take_more(lacking, taken_at, &account.limit));
+            (uncovered, lease)
+        });
+        uncovered.unwrap_or(lacking)
+    }
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

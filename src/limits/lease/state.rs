@@ -1,0 +1,298 @@
+//! What is known here of one caller's global budget, and what of it is leased: the arithmetic, without the table.
+//!
+//! In: the payload the table had, amounts, what the service told, `now`. Out: the state after, its payload, how much more to
+//! ask for. All integers, saturating. Not here: storing and who is told (`lease`).
+//!
+//! Sources: `utils.CalculateReset` of envoyproxy/ratelimit tells the end of a window in whole seconds, rounded up; Limitador
+//! tells neither an end nor, in a status, what remains.
+
+use std::rc::Rc;
+
+use super::{LeasePolicy, Told};
+use crate::limits::budget::CLOCK_DISORDER;
+use crate::limits::counted::Unit;
+use crate::limits::limit::{Limit, Standing};
+use crate::store::{Entry, Payload, numbers_in, payload_of};
+use crate::units::{Amount, Span, Timestamp};
+
+/// An answer that has not come after so long does not come: somebody else may ask.
+const ASKED_FOR: Span = Span::from_secs(2);
+
+/// How long a refusal is believed at most: others may have given back, or the operator may have raised the limit.
+const REFUSED_FOR: Span = Span::from_secs(10);
+
+/// Ends farther apart are those of two windows: a second because services tell whole ones, and half of one for the way
+/// of the answer.
+const SAME_END: Span = Span::from_millis(1_500);
+
+/// One caller's lease, in a window that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lease {
+    /// What is charged at the service, and not yet taken.
+    pub(super) left: Amount,
+    /// What the service has left, if it tells.
+    remaining: Option<Amount>,
+    /// The end of the window.
+    until: Timestamp,
+    /// Somebody is asking for more.
+    asking: Soon,
+    /// The smallest amount that was refused lately.
+    refused: Amount,
+    refused_until: Soon,
+}
+
+impl Lease {
+    /// What is stored, unless its window has ended, or ends so late that the clock must have been set back since.
+    pub(super) fn open(stored: &Payload, limit: &Limit, now: Timestamp) -> Option<Self> {
+        let mut fields = numbers_in(stored);
+        let left = Amount(fields.next()?);
+        let remaining = Some(fields.next()?).filter(|remaining| *remaining != NONE).map(Amount);
+        let until = Timestamp(fields.next()?);
+        let refused = Amount(fields.next()?);
+        let (asking, refused_until) = Soon::unpack(fields.next()?);
+        let ahead = until.since(now);
+        let is_open = !ahead.is_zero() && ahead <= limit.shape.window + CLOCK_DISORDER;
+        is_open.then_some(Self { left, remaining, until, asking, refused, refused_until })
+    }
+
+    /// Nothing is leased, in a window of which nothing is known.
+    pub(super) fn begun(limit: &Limit, now: Timestamp) -> Self {
+        Self {
+            left: Amount::ZERO,
+            remaining: None,
+            until: now + limit.shape.window,
+            asking: Soon::NEVER,
+            refused: Amount::MAX,
+            refused_until: Soon::NEVER,
+        }
+    }
+
+    pub(super) fn entry(&self) -> Entry {
+        let remaining = self.remaining.map_or(NONE, |remaining| remaining.0.min(NONE.saturating_sub(1)));
+        let soon = Soon::pack(self.asking, self.refused_until);
+        Entry {
+            payload: payload_of([self.left.0, remaining, self.until.0, self.refused.0, soon]),
+            idle_at: self.until,
+            fill: u8::MAX,
+        }
+    }
+
+    /// Takes an amount if there is so much, else nothing.
+    pub(super) fn take(&mut self, amount: Amount) -> bool {
+        let fits = amount <= self.left;
+        if fits {
+            self.left = self.left - amount;
+        }
+        fits
+    }
+
+    /// Takes as much as there is of what a call of this window needs more, and says how much it lacks.
+    pub(super) fn take_more(&mut self, amount: Amount, taken_at: Timestamp, limit: &Limit) -> Amount {
+        if !self.is_of_this_window(taken_at, limit) {
+            return amount;
+        }
+        let lacking = amount - self.left;
+        self.left = self.left - amount;
+        lacking
+    }
+
+    /// Puts back what was charged at a moment of this window.
+    pub(super) fn put_back(&mut self, amount: Amount, charged_at: Timestamp, limit: &Limit) {
+        if self.is_of_this_window(charged_at, limit) {
+            self.left += amount;
+        }
+    }
+
+    /// Whether the window had begun: not, if it ends later than its length after then.
+    fn is_of_this_window(&self, moment: Timestamp, limit: &Limit) -> bool {
+        self.until <= moment + limit.shape.window
+    }
+
+    /// Goes by what the service has told; in a new window nothing of the old one counts.
+    ///
+    /// Of several ends told for one window the earliest is the nearest to the truth: they are rounded up, and later by the
+    /// way of the answer. An end farther away than the window is long is of another limit: as if not told.
+    pub(super) fn hear(&mut self, told: Told, limit: &Limit, now: Timestamp) {
+        let window = limit.shape.window;
+        if let Some(reset) = told.reset.filter(|reset| !reset.is_zero() && *reset <= window + SAME_END) {
+            let until = now + reset.min(window);
+            if until > self.until + SAME_END {
+                *self = Self { until, asking: self.asking, ..Self::begun(limit, now) };
+            }
+            self.until = self.until.min(until);
+        }
+        self.remaining = told.remaining.or(self.remaining);
+    }
+
+    /// The service has granted so much.
+    pub(super) fn grant(&mut self, amount: Amount, told: Told, limit: &Limit, now: Timestamp) {
+        self.hear(told, limit, now);
+        self.left += amount;
+        if told.remaining.is_none() {
+            self.remaining = self.remaining.map(|remaining| remaining - amount);
+        }
+        self.asked_no_more();
+    }
+
+    /// The service has refused so much: less remains.
+    pub(super) fn refuse(&mut self, amount: Amount, told: Told, limit: &Limit, now: Timestamp) {
+        self.hear(told, limit, now);
+        if told.remaining.is_none() {
+            self.remaining = self.remaining.map(|remaining| remaining.min(amount - Amount(1)));
+        }
+        if amount <= self.refused || !self.refused_until.is_ahead(REFUSED_FOR, now) {
+            self.refused = amount;
+            self.refused_until = Soon::in_(REFUSED_FOR, now);
+        }
+    }
+
+    /// Whether the service would refuse an amount, for it has lately refused no more.
+    pub(super) fn is_refused(&self, amount: Amount, now: Timestamp) -> bool {
+        amount >= self.refused && self.refused_until.is_ahead(REFUSED_FOR, now)
+    }
+
+    /// How much more to ask the service for now; whoever is told so must ask.
+    pub(super) fn more(&mut self, policy: &LeasePolicy, limit: &Limit, now: Timestamp) -> Option<Amount> {
+        let want = self.want(policy, limit)?;
+        let is_enough = self.left.times(2) >= want;
+        if is_enough || self.asking.is_ahead(ASKED_FOR, now) || self.is_refused(want, now) {
+            return None;
+        }
+        self.asking = Soon::in_(ASKED_FOR, now);
+        Some(want)
+    }
+
+    /// Nobody is asking any more.
+    pub(super) fn asked_no_more(&mut self) {
+        self.asking = Soon::NEVER;
+    }
+
+    /// How much to lease at a time, if what remains allows it.
+    fn want(&self, policy: &LeasePolicy, limit: &Limit) -> Option<Amount> {
+        let remaining = self.remaining.unwrap_or(limit.shape.max);
+        let share = Amount(policy.share.of(remaining.0));
+        let want = match limit.counts.unit {
+            Unit::Tokens => share.max(policy.at_least),
+            Unit::Requests | Unit::NanoUsd => share,
+        };
+        (!want.is_zero() && want <= remaining).then_some(want)
+    }
+
+    /// How long until the window ends.
+    pub(super) fn ends_in(&self, now: Timestamp) -> Span {
+        self.until.since(now)
+    }
+
+    /// Where the budget stands, if the service tells what remains.
+    pub(super) fn standing(&self, limit: &Rc<Limit>, now: Timestamp) -> Option<Standing> {
+        let capacity = limit.shape.capacity();
+        let available = (self.remaining? + self.left).min(capacity);
+        Some(Standing {
+            limit: limit.clone(),
+            available,
+            spent: capacity - available,
+            reset: self.ends_in(now),
+        })
+    }
+}
+
+/// Written where an amount is not known.
+const NONE: u64 = u64::MAX;
+
+/// A moment that was at most some seconds ahead when it was written, in units of 2^20 ns (1.05 ms), of which the lower 32
+/// bits are kept, so that two fit into one number of a payload.
+///
+/// They come round after 52 days. Should a caller of a longer window return exactly then, what was once asked or refused
+/// counts for some seconds again; nothing is charged by it. Read under a clock that was set back, it is not ahead either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Soon(u32);
+
+impl Soon {
+    const NEVER: Self = Self(0);
+
+    fn in_(span: Span, now: Timestamp) -> Self {
+        Self(Self::ticks(now + span).max(1))
+    }
+
+    /// Whether it is yet to come, having been written for at most `span` ahead.
+    fn is_ahead(self, span: Span, now: Timestamp) -> bool {
+        let ahead = self.0.wrapping_sub(Self::ticks(now));
+        self != Self::NEVER && ahead > 0 && ahead <= Self::ticks(Timestamp(0) + span).saturating_add(1)
+    }
+
+    fn ticks(at: Timestamp) -> u32 {
+        low((at.0 >> 20) & u64::from(u32::MAX))
+    }
+
+    fn pack(high: Self, low: Self) -> u64 {
+        (u64::from(high.0) << 32) | u64::from(low.0)
+    }
+
+    fn unpack(both: u64) -> (Self, Self) {
+        (Self(low(both >> 32)), Self(low(both & u64::from(u32::MAX))))
+    }
+}
+
+/// A number below 2^32 as such.
+fn low(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000_000_000);
+    const SECOND: Span = Span::from_secs(1);
+
+    #[test]
+    fn a_moment_is_ahead_until_it_comes() {
+        let soon = Soon::in_(ASKED_FOR, NOW);
+
+        assert!(soon.is_ahead(ASKED_FOR, NOW));
+        assert!(soon.is_ahead(ASKED_FOR, NOW + Span::from_millis(1_998)));
+        assert!(!soon.is_ahead(ASKED_FOR, NOW + ASKED_FOR));
+        assert!(!Soon::NEVER.is_ahead(ASKED_FOR, NOW));
+    }
+
+    #[test]
+    fn a_moment_farther_ahead_than_it_was_written_for_is_of_another_clock() {
+        let soon = Soon::in_(ASKED_FOR, NOW + SECOND);
+
+        assert!(!soon.is_ahead(ASKED_FOR, NOW));
+    }
+
+    #[test]
+    fn a_moment_is_ahead_also_where_the_ticks_come_round() {
+        let turn = Timestamp(1 << 52);
+        for millis in 0..2_000 {
+            let now = Timestamp(turn.0 - Span::from_millis(millis).0);
+            assert!(Soon::in_(ASKED_FOR, now).is_ahead(ASKED_FOR, now), "{millis} ms before");
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_read_back() {
+        let limit = Limit::example("tpm", "tokens", 1_000);
+        let mut lease = Lease::begun(&limit, NOW);
+        assert_eq!(Lease::open(&lease.entry().payload, &limit, NOW), Some(lease));
+
+        lease.grant(Amount(7), Told { remaining: Some(Amount(800)), reset: Some(SECOND) }, &limit, NOW);
+        lease.refuse(Amount(900), Told::default(), &limit, NOW);
+        lease.asking = Soon::in_(ASKED_FOR, NOW);
+
+        assert_eq!(Lease::open(&lease.entry().payload, &limit, NOW), Some(lease));
+        assert_eq!(lease.entry().idle_at, NOW + SECOND);
+    }
+
+    #[test]
+    fn more_than_can_be_counted_is_known_to_remain() {
+        let limit = Limit::example("tpm", "tokens", 1_000);
+        let mut lease = Lease::begun(&limit, NOW);
+        lease.hear(Told { remaining: Some(Amount::MAX), reset: None }, &limit, NOW);
+
+        let read = Lease::open(&lease.entry().payload, &limit, NOW).unwrap();
+
+        assert_eq!(read.remaining, Some(Amount(u64::MAX - 1)));
+    }
+}

@@ -1,0 +1,414 @@
+//! What one call holds of global limits: begun with leases, completed by the service's answers, settled at the end.
+//!
+//! ```text
+//! begin ──▶ Begun: all decided from leases ─────────────────────────┬──▶ Holding ──▶ settle | release
+//!   └─────▶ Begun with open limits ──▶ questions ──▶ answers ──▶ decide ──▶ some undecided (no answer)
+//! ```
+//!
+//! In: a tier's global limits, a call's estimate; the service's answers; in the end the usage. Out: a [`Holding`] or a
+//! [`Refusal`], and [`Errand`]s. Not here: what becomes of calls without an answer (`exchange`), messages (`protocol`).
+
+use super::descriptor::Descriptor;
+use super::errand::{Errand, LeaseRequest, Report, amount_of, hits_of};
+use super::message::HeaderValue;
+use super::protocol::{Answer, Decision, Failure, Hits, Question};
+use super::service::Service;
+use crate::api::Usage;
+use crate::limits::{
+    Account, Estimate, GlobalLimit, Ledger, Rates, Reason, Refusal, Standing, Subject, Taken, Ticket, Told,
+    Wait, longest,
+};
+use crate::units::{Amount, Span, Timestamp};
+
+/// What one call holds of global limits. It must be settled or released.
+#[derive(Debug, Default)]
+#[must_use = "what is held must be settled or released"]
+pub struct Holding {
+    held: Vec<Held>,
+}
+
+/// What it holds of one.
+#[derive(Debug)]
+struct Held {
+    part: Part,
+    paid: Paid,
+    /// When the window ends that it was charged in, as far as is known.
+    until: Timestamp,
+    charged_at: Timestamp,
+}
+
+/// What a call needs of one global limit.
+#[derive(Clone, Debug)]
+struct Part {
+    global: GlobalLimit,
+    of: Descriptor,
+    /// Where its lease is, if there are leases.
+    account: Option<Account>,
+    amount: Amount,
+}
+
+/// By whom an amount has been charged.
+#[derive(Debug)]
+enum Paid {
+    /// The service.
+    Service,
+    /// A lease of this process.
+    Lease(Ticket),
+    /// Nobody yet.
+    Nobody,
+}
+
+/// A call's global limits, as far as they could be decided without the service.
+#[derive(Debug)]
+pub struct Begun {
+    holding: Holding,
+    open: Vec<Part>,
+    standings: Vec<Standing>,
+    shadowed: Vec<Refusal>,
+}
+
+/// A call's global limits, decided.
+#[derive(Debug, Default)]
+pub struct Decided {
+    /// What the call holds of them.
+    pub holding: Holding,
+    /// Where the budgets stand, as far as the service has told.
+    pub standings: Vec<Standing>,
+    /// Limits with `enforce: shadow` that would have refused the call.
+    pub shadowed: Vec<Refusal>,
+    /// Limits that the service has not decided on.
+    pub undecided: Vec<GlobalLimit>,
+    /// Limits that the service does not have.
+    pub unknown: Vec<GlobalLimit>,
+    /// Headers that it wants the response to have.
+    pub response_headers: Vec<HeaderValue>,
+    /// Headers that it wants the request to have.
+    pub request_headers: Vec<HeaderValue>,
+}
+
+/// Takes what the leases have of what a call needs.
+///
+/// # Errors
+/// The [`Refusal`], if a call needs more than a whole budget, or what is known here says that nothing is left. Nothing is held then.
+pub fn begin(
+    limits: &[GlobalLimit],
+    subject: &Subject<'_>,
+    estimate: &Estimate,
+    service: &Service,
+    ledger: &Ledger<'_>,
+    errands: &mut Vec<Errand>,
+) -> Result<Begun, Refusal> {
+    let mut begun = Begun { holding: Holding::default(), open: vec![], standings: vec![], shadowed: vec![] };
+    let mut refusals = Vec::new();
+    for global in limits.iter().filter(|global| global.limit.applies_to(subject.model)) {
+        let part = Part::of(global, subject, estimate, service, ledger);
+        match part.take(service, ledger, errands) {
+            Took::Nothing => begun.holding.add(part, Paid::Service, None, ledger),
+            Took::Lease(ticket, standing) => {
+                let until = standing.as_ref().map(|standing| ledger.now() + standing.reset);
+                begun.standings.extend(standing.filter(|_| !global.limit.shadow));
+                begun.holding.add(part, Paid::Lease(ticket), until, ledger);
+            }
+            Took::Refused(refusal) if global.limit.shadow => begun.shadowed.push(refusal),
+            Took::Refused(refusal) => refusals.push(refusal),
+            Took::Open => begun.open.push(part),
+        }
+    }
+    match longest(refusals.into_iter()) {
+        None => Ok(begun),
+        Some(refusal) => {
+            begun.holding.release(service, ledger, errands);
+            Err(refusal)
+        }
+    }
+}
+
+impl Begun {
+    /// Whether the service must be asked.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Whether no global limit applies.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.holding.held.is_empty()
+    }
+
+    /// What to ask it. Limits that only watch are asked for by themselves, so that they neither refuse nor hide a refusal.
+    #[must_use]
+    pub fn questions(&self, service: &Service) -> Vec<Question> {
+        let asked = |shadow: bool| {
+            let parts = self.open.iter().enumerate();
+            let parts: Vec<_> = parts.filter(|(_, part)| part.global.limit.shadow == shadow).collect();
+            let hits: Vec<_> = parts.iter().map(|(_, part)| part.hits()).collect();
+            let mut questions = service.ask(&hits);
+            for question in &mut questions {
+                // From places among these parts to places among all.
+                let place = |covered: &usize| parts.get(*covered).map(|(place, _)| *place);
+                question.covers = question.covers.iter().filter_map(place).collect();
+            }
+            questions
+        };
+        let mut questions = asked(false);
+        questions.extend(asked(true));
+        questions
+    }
+
+    /// Decides by the answers; those that failed leave their limits undecided.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that has to be waited for longest, and the headers that the service wants the response to have. Nothing is held
+    /// then: leases have been given back, and what the service has charged by other answers is, where it takes hits back.
+    pub fn decide(
+        self,
+        answers: Vec<(Question, Result<Answer, Failure>)>,
+        service: &Service,
+        ledger: &Ledger<'_>,
+        errands: &mut Vec<Errand>,
+    ) -> Result<Decided, (Refusal, Vec<HeaderValue>)> {
+        let Self { holding, open, standings, shadowed } = self;
+        let mut decided = Decided { holding, standings, shadowed, ..Decided::default() };
+        let mut open: Vec<_> = open.into_iter().map(Some).collect();
+        let mut refusals = Vec::new();
+        for (question, answer) in answers {
+            let parts: Vec<_> =
+                question.covers.iter().filter_map(|place| open.get_mut(*place)?.take()).collect();
+            match answer {
+                Ok(answer) => {
+                    refusals.extend(decided.hear(parts, answer, service, ledger, errands));
+                }
+                Err(_) => parts.into_iter().for_each(|part| decided.leave_open(part, ledger)),
+            }
+        }
+        // A question that was never answered leaves its limits as one that failed.
+        open.into_iter().flatten().for_each(|part| decided.leave_open(part, ledger));
+        match longest(refusals.into_iter()) {
+            None => Ok(decided),
+            Some(refusal) => {
+                decided.holding.release(service, ledger, errands);
+                Err((refusal, decided.response_headers))
+            }
+        }
+    }
+}
+
+impl Decided {
+    /// One answer has come, for these parts.
+    fn hear(
+        &mut self,
+        parts: Vec<Part>,
+        answer: Answer,
+        service: &Service,
+        ledger: &Ledger<'_>,
+        errands: &mut Vec<Errand>,
+    ) -> Vec<Refusal> {
+        self.response_headers.extend(answer.response_headers);
+        self.request_headers.extend(answer.request_headers);
+        let mut refusals = Vec::new();
+        let mut allowed = Vec::new();
+        for (part, decision) in parts.into_iter().zip(answer.decisions) {
+            if !decision.is_known {
+                self.unknown.push(part.global.clone());
+            }
+            if decision.allowed {
+                allowed.push((part, decision));
+                continue;
+            }
+            let refusal = part.refused_by(&decision, ledger);
+            if part.global.limit.shadow { self.shadowed.push(refusal) } else { refusals.push(refusal) }
+        }
+        if !refusals.is_empty() {
+            // Whether what one answer allows is charged although it refuses something else depends on the server. What is
+            // not known to be charged is not given back.
+            return refusals;
+        }
+        for (part, decision) in allowed {
+            if !part.global.limit.shadow {
+                self.standings.extend(part.standing(&decision));
+            }
+            part.learn(&decision, service, ledger, errands);
+            let paid = if service.charges_when_asked() { Paid::Service } else { Paid::Nobody };
+            let until = decision.reset.map(|reset| ledger.now() + reset);
+            self.holding.add(part, paid, until, ledger);
+        }
+        refusals
+    }
+
+    /// The service has not decided on a part: nobody has charged it.
+    fn leave_open(&mut self, part: Part, ledger: &Ledger<'_>) {
+        if !part.global.limit.shadow {
+            self.undecided.push(part.global.clone());
+        }
+        self.holding.add(part, Paid::Nobody, None, ledger);
+    }
+}
+
+impl Holding {
+    fn add(&mut self, part: Part, paid: Paid, until: Option<Timestamp>, ledger: &Ledger<'_>) {
+        let charged_at = ledger.now();
+        // A window that the service does not tell has not ended after its own length.
+        let until = until.unwrap_or(charged_at + part.global.limit.shape.window);
+        self.held.push(Held { part, paid, until, charged_at });
+    }
+
+    /// Replaces what is held by what was used.
+    pub fn settle(
+        self,
+        usage: &Usage,
+        rates: &Rates,
+        service: &Service,
+        ledger: &Ledger<'_>,
+        errands: &mut Vec<Errand>,
+    ) {
+        for held in self.held {
+            let used = (held.part.global.limit.counts.amount)(usage, rates);
+            held.correct_to(used, service, ledger, errands);
+        }
+    }
+
+    /// Leaves charged what is held: nobody can tell what was used.
+    pub fn keep(self, service: &Service, ledger: &Ledger<'_>, errands: &mut Vec<Errand>) {
+        for held in self.held {
+            let amount = held.part.amount;
+            held.correct_to(amount, service, ledger, errands);
+        }
+    }
+
+    /// Gives back everything, as far as that is possible.
+    pub fn release(self, service: &Service, ledger: &Ledger<'_>, errands: &mut Vec<Errand>) {
+        for held in self.held {
+            held.correct_to(Amount::ZERO, service, ledger, errands);
+        }
+    }
+}
+
+impl Held {
+    fn correct_to(self, used: Amount, service: &Service, ledger: &Ledger<'_>, errands: &mut Vec<Errand>) {
+        let Self { part, paid, until, charged_at } = self;
+        let (lacking, surplus) = match paid {
+            Paid::Service => (used - part.amount, part.amount - used),
+            Paid::Nobody => (used, Amount::ZERO),
+            Paid::Lease(ticket) => {
+                let uncovered = ticket.correct_to(used, ledger);
+                // Where asking charges nothing, neither did the lease.
+                (if service.charges_when_asked() { uncovered } else { used }, Amount::ZERO)
+            }
+        };
+        let report = |amount, given_back| {
+            let hits = hits_of(part.global.limit.counts.unit, amount);
+            (hits > 0).then(|| Errand::Report(Report { of: part.of.clone(), hits, given_back, until }))
+        };
+        errands.extend(report(lacking, false));
+        match &part.account {
+            Some(account) => account.put_back(surplus, charged_at, ledger),
+            None if service.refunds => errands.extend(report(surplus, true)),
+            None => {}
+        }
+    }
+}
+
+/// What the leases of this process make of a part.
+enum Took {
+    /// It needs nothing.
+    Nothing,
+    /// It has what it needs.
+    Lease(Ticket, Option<Standing>),
+    /// It cannot have it.
+    Refused(Refusal),
+    /// The service must be asked.
+    Open,
+}
+
+impl Part {
+    fn of(
+        global: &GlobalLimit,
+        subject: &Subject<'_>,
+        estimate: &Estimate,
+        service: &Service,
+        ledger: &Ledger<'_>,
+    ) -> Self {
+        let limit = &global.limit;
+        let account = service.lease.map(|_| Account::of(limit, subject, ledger));
+        let amount = limit.hold(estimate);
+        Self { global: global.clone(), of: Descriptor::of(limit, subject), account, amount }
+    }
+
+    fn take(&self, service: &Service, ledger: &Ledger<'_>, errands: &mut Vec<Errand>) -> Took {
+        let limit = &self.global.limit;
+        if self.amount.is_zero() {
+            return Took::Nothing;
+        }
+        if self.amount > limit.shape.capacity() {
+            // The service is not asked for what it must refuse: it might charge it all the same.
+            let known = self.account.as_ref().and_then(|account| account.standing(ledger));
+            let (full, window) = (limit.shape.capacity(), limit.shape.window);
+            let standing = known.unwrap_or_else(|| self.stands_at(full, window));
+            return Took::Refused(self.refusal(standing, Wait::Never));
+        }
+        let (Some(account), Some(policy)) = (&self.account, &service.lease) else { return Took::Open };
+        let (taken, more) = account.take(self.amount, policy, ledger);
+        errands.extend(more.map(|amount| self.lease_request(account, amount)));
+        match taken {
+            Taken::Taken(ticket, standing) => Took::Lease(ticket, standing),
+            Taken::Short => Took::Open,
+            Taken::Spent(wait, standing) => {
+                let standing = standing.unwrap_or_else(|| self.stands_at(Amount::ZERO, wait));
+                Took::Refused(self.refusal(standing, Wait::For(wait)))
+            }
+        }
+    }
+
+    fn hits(&self) -> Hits<'_> {
+        let hits = hits_of(self.global.limit.counts.unit, self.amount);
+        Hits { of: &self.of, hits, given_back: false }
+    }
+
+    fn told(&self, decision: &Decision) -> Told {
+        let unit = self.global.limit.counts.unit;
+        Told { remaining: decision.remaining.map(|hits| amount_of(unit, hits)), reset: decision.reset }
+    }
+
+    /// Remembers where the budget stands, for leases.
+    fn learn(&self, decision: &Decision, service: &Service, ledger: &Ledger<'_>, errands: &mut Vec<Errand>) {
+        let (Some(account), Some(policy)) = (&self.account, &service.lease) else { return };
+        let more = account.learn(self.told(decision), policy, ledger);
+        errands.extend(more.map(|amount| self.lease_request(account, amount)));
+    }
+
+    fn refused_by(&self, decision: &Decision, ledger: &Ledger<'_>) -> Refusal {
+        let told = self.told(decision);
+        if let Some(account) = &self.account {
+            account.refused(self.amount, told, ledger);
+        }
+        let wait = told.reset.unwrap_or(self.global.limit.shape.window);
+        let standing = self.stands_at(told.remaining.unwrap_or_default(), wait);
+        self.refusal(standing, Wait::For(wait))
+    }
+
+    fn refusal(&self, standing: Standing, wait: Wait) -> Refusal {
+        Refusal { standing, needed: self.amount, wait, reason: Reason::Spent }
+    }
+
+    fn standing(&self, decision: &Decision) -> Option<Standing> {
+        let told = self.told(decision);
+        let reset = told.reset.unwrap_or(self.global.limit.shape.window);
+        told.remaining.map(|remaining| self.stands_at(remaining, reset))
+    }
+
+    fn stands_at(&self, remaining: Amount, reset: Span) -> Standing {
+        let limit = self.global.limit.clone();
+        let available = remaining.min(limit.shape.capacity());
+        Standing { spent: limit.shape.capacity() - available, limit, available, reset }
+    }
+
+    fn lease_request(&self, account: &Account, amount: Amount) -> Errand {
+        let unit = self.global.limit.counts.unit;
+        Errand::Lease(LeaseRequest { of: self.of.clone(), unit, account: account.clone(), amount })
+    }
+}
+
+#[cfg(test)]
+#[path = "holding_tests.rs"]
+mod tests;

@@ -1,0 +1,293 @@
+//! Errands on their way to the service: gathered, sent together on a tick, tried again when they fail.
+//!
+//! ```text
+//! push ──▶ waiting ──▶ due ──▶ Parcel ──▶ sent(token) ──▶ in flight ──▶ answered(token)
+//!             ▲                                               │
+//!             └────────── reports that failed ────────────────┘
+//! ```
+//!
+//! In: [`Errand`]s, answers, the time. Out: [`Parcel`]s to be sent, leases credited, and what happened, as counts. Not here: sending.
+//!
+//! # What is promised
+//!
+//! - Reports of one budget are added up while they wait, so that the queue holds as many entries as there are budgets, and at
+//!   most [`MOST_WAITING`]. What does not fit is dropped, and counted.
+//! - A report is told at least once before its window ends, if the service can be reached: one without an answer is sent again, though
+//!   the service may have charged it. After its window it means nothing, and is dropped and counted.
+//! - A lease is asked for once. If no answer comes, somebody else asks.
+
+use std::collections::HashMap;
+
+use super::breaker::Breaker;
+use super::descriptor::Descriptor;
+use super::errand::{Errand, LeaseRequest, Report, amount_of, hits_of};
+use super::protocol::{Answer, Failure, Hits, Question};
+use super::service::Service;
+use crate::limits::{Ledger, Told};
+use crate::metrics::{self, Count, Labels, Metric};
+use crate::units::{Amount, Span, Timestamp};
+
+/// How many budgets can have reports waiting: some hundred bytes each, and as many as callers that come in a few seconds of an outage.
+const MOST_WAITING: usize = 4_096;
+
+/// How many requests can be in flight: more would only wait in the host.
+const MOST_IN_FLIGHT: usize = 64;
+
+/// How soon errands are done: so long they are gathered.
+pub const SOON: Span = Span::from_millis(5);
+
+/// How long reports are gathered where most calls are decided by leases: with a report for each call the service would have no less to do
+/// than without leases.
+const GATHERED_FOR: Span = Span::from_millis(1_000);
+
+/// So long before its window ends a report is sent at the latest.
+const LAST_MOMENT: Span = Span::from_millis(100);
+
+/// How long a report that failed waits before it is sent again; twice as long each time, up to the longest.
+const FIRST_RETRY: Span = Span::from_millis(100);
+const LONGEST_RETRY: Span = Span::from_millis(5_000);
+
+/// Beyond its deadline an answer does not come any more: the host has ended the call without a word, as it does when it takes a
+/// configuration away.
+const LOST_AFTER: Span = Span::from_millis(1_000);
+
+/// Errands of one VM for one service.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    reports: HashMap<(Descriptor, bool), Waiting>,
+    leases: Vec<LeaseRequest>,
+    in_flight: Vec<(u32, Timestamp, Parcel)>,
+    counts: Vec<Count>,
+}
+
+/// Reports of one budget that wait.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    hits: u64,
+    until: Timestamp,
+    due: Timestamp,
+    tries: u32,
+}
+
+/// A request to be sent, and what it is about.
+#[derive(Debug)]
+pub struct Parcel {
+    /// The request.
+    pub question: Question,
+    contents: Contents,
+}
+
+#[derive(Debug)]
+enum Contents {
+    Reports(Vec<((Descriptor, bool), Waiting)>),
+    Leases(Vec<LeaseRequest>),
+}
+
+impl Outbox {
+    /// Takes an errand; it is due after the time that is returned.
+    pub fn push(&mut self, errand: Errand, service: &Service, now: Timestamp) -> Span {
+        match errand {
+            Errand::Lease(request) => {
+                self.leases.push(request);
+                SOON
+            }
+            Errand::Report(Report { of, hits, given_back, until }) => {
+                let gathered_for = if service.lease.is_some() { GATHERED_FOR } else { Span::ZERO };
+                let last = Timestamp(until.0.saturating_sub(LAST_MOMENT.0));
+                let due = (now + gathered_for).min(last).max(now);
+                self.wait((of, given_back), Waiting { hits, until, due, tries: 0 });
+                due.since(now).max(SOON)
+            }
+        }
+    }
+
+    /// What is to be sent now. Every parcel must be told as [`Outbox::sent`] or [`Outbox::not_sent`].
+    pub fn due(&mut self, service: &Service, breaker: &mut Breaker, ledger: &Ledger<'_>) -> Vec<Parcel> {
+        let now = ledger.now();
+        self.give_up(service, ledger);
+        let is_idle = self.leases.is_empty() && !self.reports.values().any(|waiting| waiting.due <= now);
+        if is_idle || self.in_flight.len() >= MOST_IN_FLIGHT {
+            return Vec::new();
+        }
+        if !breaker.may_ask(now) {
+            self.leases.drain(..).for_each(|request| request.account.not_granted(ledger));
+            return Vec::new();
+        }
+        let leases = core::mem::take(&mut self.leases);
+        // Before more of a budget is asked for, the service should know what was used of it.
+        let goes = |(of, _): &(Descriptor, bool), waiting: &Waiting| {
+            waiting.due <= now || leases.iter().any(|request| request.of == *of)
+        };
+        let reports: Vec<_> = self.reports.extract_if(|key, waiting| goes(key, waiting)).collect();
+        let mut parcels = tell(service, &reports);
+        parcels.extend(ask(service, &leases));
+        parcels
+    }
+
+    /// A parcel is on its way; its answer will come under this number.
+    pub fn sent(&mut self, parcel: Parcel, token: u32, now: Timestamp) {
+        let kind = match &parcel.contents {
+            Contents::Reports(_) => "report",
+            Contents::Leases(_) => "lease",
+        };
+        self.count(&metrics::GLOBAL_REQUESTS, kind, 1);
+        self.in_flight.push((token, now, parcel));
+    }
+
+    /// A parcel could not be sent.
+    pub fn not_sent(&mut self, parcel: Parcel, ledger: &Ledger<'_>) {
+        self.count(&metrics::GLOBAL_FAILURES, Failure::Unavailable.name(), 1);
+        self.take_back(parcel.contents, ledger);
+    }
+
+    /// An answer has come. Whether it decided anything, if it is one to a parcel of this box.
+    pub fn answered(
+        &mut self,
+        token: u32,
+        answer: Result<&[u8], Failure>,
+        service: &Service,
+        ledger: &Ledger<'_>,
+    ) -> Option<bool> {
+        let place = self.in_flight.iter().position(|(of, ..)| *of == token)?;
+        let (.., Parcel { question, contents }) = self.in_flight.swap_remove(place);
+        let failure = match (answer, &contents) {
+            // What a report is answered does not matter: it is charged.
+            (Ok(_), Contents::Reports(_)) => return Some(true),
+            (Ok(bytes), Contents::Leases(requests)) => match question.read(bytes) {
+                Ok(answer) => {
+                    credit(requests, &answer, service, ledger);
+                    return Some(true);
+                }
+                Err(failure) => failure,
+            },
+            (Err(failure), _) => failure,
+        };
+        self.count(&metrics::GLOBAL_FAILURES, failure.name(), 1);
+        self.take_back(contents, ledger);
+        Some(false)
+    }
+
+    /// How long until something is to be done; none if there is nothing.
+    #[must_use]
+    pub fn next_due(&self, now: Timestamp) -> Option<Span> {
+        let leases = (!self.leases.is_empty()).then_some(Span::ZERO);
+        let reports = self.reports.values().map(|waiting| waiting.due.since(now)).min();
+        let flights = (!self.in_flight.is_empty()).then_some(LOST_AFTER);
+        [leases, reports, flights].into_iter().flatten().min()
+    }
+
+    /// What has happened since this was asked last.
+    pub fn take_counts(&mut self) -> Vec<Count> {
+        core::mem::take(&mut self.counts)
+    }
+
+    /// Requests whose answers do not come any more have failed; reports of windows that have ended are dropped.
+    fn give_up(&mut self, service: &Service, ledger: &Ledger<'_>) {
+        let now = ledger.now();
+        let patience = service.timeout + LOST_AFTER;
+        let lost: Vec<_> = self.in_flight.extract_if(.., |(_, at, _)| now.since(*at) > patience).collect();
+        for (.., parcel) in lost {
+            self.count(&metrics::GLOBAL_FAILURES, Failure::Unavailable.name(), 1);
+            self.take_back(parcel.contents, ledger);
+        }
+        let before = self.reports.len();
+        self.reports.retain(|_, waiting| waiting.until > now);
+        self.drop_reports(before.saturating_sub(self.reports.len()));
+    }
+
+    fn take_back(&mut self, contents: Contents, ledger: &Ledger<'_>) {
+        match contents {
+            Contents::Leases(requests) => {
+                requests.iter().for_each(|request| request.account.not_granted(ledger));
+            }
+            Contents::Reports(reports) => {
+                self.count(&metrics::GLOBAL_REPORTS, "retried", reports.len() as u64);
+                for (key, mut waiting) in reports {
+                    let delay = FIRST_RETRY.times(1 << waiting.tries.min(16)).min(LONGEST_RETRY);
+                    waiting.tries = waiting.tries.saturating_add(1);
+                    waiting.due = ledger.now() + delay;
+                    self.wait(key, waiting);
+                }
+            }
+        }
+    }
+
+    fn wait(&mut self, key: (Descriptor, bool), waiting: Waiting) {
+        let has_room = self.reports.len() < MOST_WAITING;
+        match self.reports.get_mut(&key) {
+            // What of it belongs to an earlier window counts in the later one.
+            Some(there) => {
+                there.hits = there.hits.saturating_add(waiting.hits);
+                there.until = there.until.max(waiting.until);
+                // What comes does not put off what waits; but what failed has to wait.
+                if waiting.tries > there.tries {
+                    (there.due, there.tries) = (waiting.due, waiting.tries);
+                }
+            }
+            None if has_room => {
+                self.reports.insert(key, waiting);
+            }
+            None => self.drop_reports(1),
+        }
+    }
+
+    fn drop_reports(&mut self, reports: usize) {
+        self.count(&metrics::GLOBAL_REPORTS, "dropped", reports as u64);
+    }
+
+    fn count(&mut self, metric: &'static Metric, kind: &'static str, by: u64) {
+        if by > 0 {
+            self.counts.push(Count { metric, labels: Labels { kind, ..Labels::default() }, by });
+        }
+    }
+}
+
+fn tell(service: &Service, reports: &[((Descriptor, bool), Waiting)]) -> Vec<Parcel> {
+    let told: Vec<_> = reports
+        .iter()
+        .map(|((of, given_back), waiting)| Hits { of, hits: waiting.hits, given_back: *given_back })
+        .collect();
+    let parcel = |question: Question| {
+        let covered = question.covers.iter().filter_map(|place| reports.get(*place).cloned());
+        Parcel { contents: Contents::Reports(covered.collect()), question }
+    };
+    service.tell(&told).into_iter().map(parcel).collect()
+}
+
+fn ask(service: &Service, leases: &[LeaseRequest]) -> Vec<Parcel> {
+    let asked: Vec<_> = leases
+        .iter()
+        .map(|request| Hits {
+            of: &request.of,
+            hits: hits_of(request.unit, request.amount),
+            given_back: false,
+        })
+        .collect();
+    let parcel = |question: Question| {
+        let covered = question.covers.iter().filter_map(|place| leases.get(*place).cloned());
+        Parcel { contents: Contents::Leases(covered.collect()), question }
+    };
+    service.ask(&asked).into_iter().map(parcel).collect()
+}
+
+/// Writes granted leases to their accounts.
+fn credit(requests: &[LeaseRequest], answer: &Answer, service: &Service, ledger: &Ledger<'_>) {
+    for (request, decision) in requests.iter().zip(&answer.decisions) {
+        let LeaseRequest { unit, account, amount, .. } = request;
+        let remaining = decision.remaining.map(|hits| amount_of(*unit, hits));
+        // Where asking charges nothing, what is leased is still among what remains.
+        let leased = if service.charges_when_asked() { Amount::ZERO } else { *amount };
+        let remaining = remaining.map(|remaining| remaining - leased);
+        let told = Told { remaining, reset: decision.reset };
+        if decision.allowed {
+            account.granted(*amount, told, ledger);
+        } else {
+            account.refused(*amount, told, ledger);
+            account.not_granted(ledger);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "outbox_tests.rs"]
+mod tests;

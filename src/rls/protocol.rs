@@ -1,0 +1,214 @@
+//! What is said to a rate limit service, and what its answers mean.
+//!
+//! In: [`Ask`]s, what is to be told, and an answer's bytes. Out: [`Question`]s and [`Answer`]s. Not here: the bytes of messages
+//! (`message`), which limits are asked for (`holding`), sending (`host`).
+//!
+//! | protocol | before the call | after it |
+//! |---|---|---|
+//! | `envoy` | ShouldRateLimit with what is held | ShouldRateLimit with what was used beyond that |
+//! | `check_then_report` | ShouldRateLimit with 0 hits | ShouldRateLimit with what was used |
+//! | `kuadrant` | CheckRateLimit | Report with what was used |
+//!
+//! Sources: the messages of `envoy.service.ratelimit.v3`; envoyproxy/ratelimit (`GetHitsAddends`: a descriptor's addend of 0 looks,
+//! a request's of 0 counts as 1) and Limitador (reads the request's addend only; its conditions name `descriptors[0]`).
+
+use super::descriptor::Descriptor;
+use super::message::{
+    Code, DescriptorStatus, HeaderValue, RateLimitDescriptor, RateLimitRequest, RateLimitResponse,
+};
+use super::service::{HitsAddend, Protocol, Service};
+use crate::units::Span;
+
+/// A gRPC method.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Method {
+    /// Its service.
+    pub service: &'static str,
+    /// Its name.
+    pub name: &'static str,
+}
+
+static SHOULD_RATE_LIMIT: Method =
+    Method { service: "envoy.service.ratelimit.v3.RateLimitService", name: "ShouldRateLimit" };
+static CHECK_RATE_LIMIT: Method =
+    Method { service: "kuadrant.service.ratelimit.v1.RateLimitService", name: "CheckRateLimit" };
+static REPORT: Method = Method { service: "kuadrant.service.ratelimit.v1.RateLimitService", name: "Report" };
+
+/// One request to the service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The method to call.
+    pub method: &'static Method,
+    /// The message.
+    pub message: Vec<u8>,
+    /// Which of the things to be said it says, by their place.
+    pub covers: Vec<usize>,
+}
+
+/// So much of a budget.
+#[derive(Clone, Copy, Debug)]
+pub struct Hits<'a> {
+    /// The budget.
+    pub of: &'a Descriptor,
+    /// How much, as the service counts.
+    pub hits: u64,
+    /// Whether they are given back.
+    pub given_back: bool,
+}
+
+/// What the service says to a [`Question`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// For each descriptor of the question.
+    pub decisions: Vec<Decision>,
+    /// Headers that it wants the response to have.
+    pub response_headers: Vec<HeaderValue>,
+    /// Headers that it wants the request to have.
+    pub request_headers: Vec<HeaderValue>,
+}
+
+/// What the service says of one budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether it lets the call pass.
+    pub allowed: bool,
+    /// Hits that are left, if it tells.
+    pub remaining: Option<u64>,
+    /// Until its window ends, if it tells.
+    pub reset: Option<Span>,
+    /// Whether it has such a limit, as far as it tells.
+    pub is_known: bool,
+}
+
+/// There is no decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No answer came in time, or an error.
+    Unavailable,
+    /// The answer is no message.
+    Unreadable,
+    /// The answer leaves it open: its code is UNKNOWN, which an empty message has, too.
+    Undecided,
+}
+
+impl Failure {
+    /// What metrics call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Unreadable => "unreadable",
+            Self::Undecided => "undecided",
+        }
+    }
+}
+
+/// How many descriptors a request has at most.
+const MOST_DESCRIPTORS: usize = 64;
+
+impl Service {
+    /// Asks for amounts. They are charged if allowed, with a protocol that does so.
+    #[must_use]
+    pub fn ask(&self, asked: &[Hits<'_>]) -> Vec<Question> {
+        match self.protocol {
+            Protocol::Envoy => self.say(&SHOULD_RATE_LIMIT, asked),
+            Protocol::CheckThenReport => {
+                let looks: Vec<_> = asked.iter().map(|hits| Hits { hits: 0, ..*hits }).collect();
+                self.say(&SHOULD_RATE_LIMIT, &looks)
+            }
+            Protocol::Kuadrant => self.say(&CHECK_RATE_LIMIT, asked),
+        }
+    }
+
+    /// Tells amounts that were used, or are given back.
+    #[must_use]
+    pub fn tell(&self, told: &[Hits<'_>]) -> Vec<Question> {
+        match self.protocol {
+            Protocol::Envoy | Protocol::CheckThenReport => self.say(&SHOULD_RATE_LIMIT, told),
+            Protocol::Kuadrant => self.say(&REPORT, told),
+        }
+    }
+
+    fn say(&self, method: &'static Method, said: &[Hits<'_>]) -> Vec<Question> {
+        let together = match self.hits_addend {
+            HitsAddend::Descriptor => MOST_DESCRIPTORS,
+            HitsAddend::Request => 1,
+        };
+        let places: Vec<usize> = (0..said.len()).collect();
+        let parts = said.chunks(together).zip(places.chunks(together));
+        parts
+            .map(|(part, places)| Question { method, message: self.message(part), covers: places.to_vec() })
+            .collect()
+    }
+
+    fn message(&self, said: &[Hits<'_>]) -> Vec<u8> {
+        let in_request = self.hits_addend == HitsAddend::Request;
+        let descriptors = said.iter().map(|hits| RateLimitDescriptor {
+            entries: hits.of.entries().collect(),
+            hits_addend: (!in_request).then_some(hits.hits),
+            is_negative_hits: hits.given_back,
+        });
+        let hits = if in_request { said.first().map_or(0, |hits| hits.hits) } else { 0 };
+        RateLimitRequest {
+            domain: &self.domain,
+            descriptors: descriptors.collect(),
+            hits_addend: u32::try_from(hits).unwrap_or(u32::MAX),
+        }
+        .encode()
+    }
+}
+
+impl Question {
+    /// Reads the answer.
+    ///
+    /// The overall code decides; statuses, of which there may be fewer than descriptors, or none, say which limit it is.
+    ///
+    /// # Errors
+    /// [`Failure`], if it decides nothing.
+    pub fn read(&self, answer: &[u8]) -> Result<Answer, Failure> {
+        let response = RateLimitResponse::decode(answer).map_err(|_| Failure::Unreadable)?;
+        let is_over = match response.overall_code {
+            Code::Unknown => return Err(Failure::Undecided),
+            Code::Ok => false,
+            Code::OverLimit => true,
+        };
+        let statuses = response.statuses.iter().map(Some).chain(core::iter::repeat(None));
+        let statuses = statuses.take(self.covers.len());
+        let says_over = |status: &DescriptorStatus| status.code == Code::OverLimit;
+        let is_explained = statuses.clone().flatten().any(says_over);
+        let refused = |status: Option<&DescriptorStatus>| match status {
+            _ if !is_over => false,
+            Some(status) if is_explained => says_over(status),
+            None if is_explained => false,
+            _ => true,
+        };
+        let decisions = statuses.map(|status| Decision::read(status, !refused(status))).collect();
+        Ok(Answer {
+            decisions,
+            response_headers: response.response_headers_to_add,
+            request_headers: response.request_headers_to_add,
+        })
+    }
+}
+
+impl Decision {
+    fn read(status: Option<&DescriptorStatus>, allowed: bool) -> Self {
+        let Some(status) = status else {
+            return Self { allowed, remaining: None, reset: None, is_known: true };
+        };
+        let has_limit = status.current_limit.is_some();
+        // What envoyproxy/ratelimit says of a descriptor that no limit matches.
+        let is_known = has_limit || !allowed || status.limit_remaining != u32::MAX;
+        let tells = has_limit || (is_known && status.limit_remaining > 0);
+        Self {
+            allowed,
+            remaining: tells.then(|| u64::from(status.limit_remaining)),
+            reset: status.duration_until_reset,
+            is_known,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "protocol_tests.rs"]
+mod tests;
