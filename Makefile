@@ -1,16 +1,17 @@
 # Everything that is done with this repository. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run mock test check bench fuzz reference wasm wasm-trap envoy sdks
+.PHONY: help demo run mock ratelimit-config test check bench fuzz reference wasm wasm-trap envoy sdks
 
 WASM_TARGET := wasm32-unknown-unknown
 DEMO := --package tollgate-rig --example demo
 MOCK_LISTEN ?= 127.0.0.1:8000
 FUZZ_SECONDS ?= 60
+CONFIG ?= envoy/envoy.yaml
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z][a-z-]*:.*## / { printf "  make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z][a-z-]*:.*## / { printf "  make %-16s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##@ Try it
 
@@ -22,6 +23,9 @@ run: envoy wasm demo-build ## Leave it running on 127.0.0.1:10000 before a mock 
 
 mock: ## Run the mock LLM by itself (MOCK_LISTEN=127.0.0.1:8000)
 	cargo run --release --example mock_llm -- --listen $(MOCK_LISTEN)
+
+ratelimit-config: ## Write a rate limit server's limits from the filter's (CONFIG=envoy/envoy.yaml OUT=folder)
+	@cargo run --quiet --example ratelimit_config -- '$(CONFIG)' $(if $(OUT),--out '$(OUT)')
 
 ##@ Work on it
 

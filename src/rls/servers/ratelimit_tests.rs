@@ -19,7 +19,7 @@ struct Branch {
     value: Option<String>,
     rate_limit: Option<Leaf>,
     #[serde(default)]
-    descriptors: Vec<Branch>,
+    descriptors: Vec<Self>,
 }
 
 #[derive(Deserialize, Debug, Clone, PartialEq)]
