@@ -111,7 +111,7 @@ tiers.free.limits[4].max: is missing, expected a number above zero such as 50_00
 tiers.free.limits[4].window: is missing, expected a duration such as 30s, 1m, 1h, 1d
 tiers.pro.extends: names `fre`, which is not a tier
 hold: "perhaps" is not one of auto, always, never
-colour: is not a known option (known here: identity, salt, missing, apis, tiers, warn_at, counting, prices, hold, budgets)"#;
+colour: is not a known option (known here: identity, salt, missing, apis, tiers, warn_at, counting, prices, hold, budgets, global)"#;
     assert_eq!(errors(text), expected);
 }
 
@@ -152,7 +152,7 @@ fn limits_are_checked_one_by_one() {
         ),
         (
             r#"{ "name": "y", "max": 1, "window": "1m", "cuont": "tokens" }"#,
-            "tiers.free.limits[0].cuont: is not a known option, did you mean `count`? (known here: name, count, per, max, window, algorithm, burst, models, enforce, warn_at)",
+            "tiers.free.limits[0].cuont: is not a known option, did you mean `count`? (known here: name, count, per, max, window, scope, algorithm, burst, models, enforce, warn_at)",
         ),
     ] {
         let errors = errors(&with_limits(limit));
