@@ -12,4 +12,5 @@
 pub mod client;
 pub mod envoy;
 pub mod mock_llm;
+pub mod redis;
 pub mod upstream;
