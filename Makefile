@@ -24,7 +24,7 @@ mock: ## Run the mock LLM by itself (MOCK_LISTEN=127.0.0.1:8000)
 	cargo run --release --example mock_llm -- --listen $(MOCK_LISTEN)
 
 rate-limit-service: ## Run the example rate limit service by itself
-	cargo run --release --example rate_limit_service -- --limits examples/rate_limit_service/limits.yaml
+	cargo run --example rate_limit_service -- --limits examples/rate_limit_service/limits.yaml
 
 ##@ Work on it
 

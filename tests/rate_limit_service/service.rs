@@ -63,13 +63,13 @@ impl Service {
     }
 
     /// Asks for these descriptors, with nothing said of the whole call.
-    pub(crate) async fn ask(&self, descriptors: &[RateLimitDescriptor]) -> RateLimitResponse {
+    pub(crate) async fn ask(&self, descriptors: impl Into<Vec<RateLimitDescriptor>>) -> RateLimitResponse {
         self.should_rate_limit(request(0, descriptors)).await.unwrap()
     }
 
     /// What a look at this descriptor says to be left.
     pub(crate) async fn left(&self, descriptor: RateLimitDescriptor) -> u32 {
-        self.ask(&[hits(0, descriptor)]).await.statuses[0].limit_remaining
+        self.ask([hits(0, descriptor)]).await.statuses[0].limit_remaining
     }
 
     pub(crate) async fn kuadrant(
@@ -132,13 +132,14 @@ fn spawn(limits: &str, options: &[&str]) -> Child {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
+        .expect("the example is built: by `cargo test`, but not with `--test`");
     // It may have ended already, if the options are wrong.
     let _ = process.stdin.take().unwrap().write_all(limits.as_bytes());
     process
 }
 
-/// Cargo puts examples next to the directory of the tests.
+/// Cargo puts examples next to the directory of the tests. `cargo test` builds them, with `--test` it does not: then
+/// `cargo build --example rate_limit_service` has to be run after each change.
 fn binary() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     tests.parent().unwrap().parent().unwrap().join("examples/rate_limit_service")
@@ -174,8 +175,11 @@ pub(crate) fn back(descriptor: RateLimitDescriptor) -> RateLimitDescriptor {
     RateLimitDescriptor { is_negative_hits: true, ..descriptor }
 }
 
-pub(crate) fn request(hits_addend: u32, descriptors: &[RateLimitDescriptor]) -> RateLimitRequest {
-    RateLimitRequest { domain: "tollgate".to_owned(), descriptors: descriptors.to_vec(), hits_addend }
+pub(crate) fn request(
+    hits_addend: u32,
+    descriptors: impl Into<Vec<RateLimitDescriptor>>,
+) -> RateLimitRequest {
+    RateLimitRequest { domain: "tollgate".to_owned(), descriptors: descriptors.into(), hits_addend }
 }
 
 /// The codes of the descriptors.

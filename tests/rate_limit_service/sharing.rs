@@ -1,5 +1,7 @@
 //! Many at once, several services on one Redis, and both storages doing the same.
 
+use core::cell::Cell;
+
 use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitResponse;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -15,7 +17,7 @@ use crate::service::{OK, OVER_LIMIT, Service, back, descriptor, hits, limit, on_
 async fn admitted(services: &[&Service]) -> usize {
     let mut asking = JoinSet::new();
     for service in services.iter().cycle().take(64) {
-        asking.spawn(service.asking(request(0, &[hits(7, descriptor("tpm", "ann"))])));
+        asking.spawn(service.asking(request(0, [hits(7, descriptor("tpm", "ann"))])));
     }
     asking.join_all().await.iter().filter(|answer| answer.overall_code == OK).count()
 }
@@ -45,11 +47,11 @@ async fn every_key_in_redis_is_named_after_its_namespace_and_goes_with_its_windo
     let redis = Redis::start();
     let service = Service::start(&limit("tpm", 100, 60), &["--redis", &redis.url()]).await;
     let ann = descriptor("tpm", "ann");
-    service.ask(&[hits(0, descriptor("tpm", "only looked at"))]).await;
-    service.ask(&[back(hits(1, descriptor("tpm", "nothing to give back")))]).await;
-    service.ask(&[hits(50, ann.clone())]).await;
-    service.ask(&[back(hits(10, ann.clone()))]).await;
-    service.kuadrant("Report", request(5, &[ann])).await.unwrap();
+    service.ask([hits(0, descriptor("tpm", "only looked at"))]).await;
+    service.ask([back(hits(1, descriptor("tpm", "nothing to give back")))]).await;
+    service.ask([hits(50, ann.clone())]).await;
+    service.ask([back(hits(10, ann.clone()))]).await;
+    service.kuadrant("Report", request(5, [ann])).await.unwrap();
 
     let mut connection: Connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
     let keys: Vec<String> = connection.keys("*").unwrap();
@@ -64,11 +66,14 @@ async fn a_service_whose_redis_is_gone_is_unavailable() {
     let redis = Redis::start();
     let service = Service::start(&limit("tpm", 100, 60), &["--redis", &redis.url()]).await;
     let ann = [descriptor("tpm", "ann")];
-    assert_eq!(service.ask(&ann).await.overall_code, OK);
+    assert_eq!(service.ask(ann.clone()).await.overall_code, OK);
     drop(redis);
     for _ in 0..3 {
-        assert_eq!(service.should_rate_limit(request(1, &ann)).await.unwrap_err().code(), Code::Unavailable);
-        let report = service.kuadrant("Report", request(1, &ann)).await;
+        assert_eq!(
+            service.should_rate_limit(request(1, ann.clone())).await.unwrap_err().code(),
+            Code::Unavailable
+        );
+        let report = service.kuadrant("Report", request(1, ann.clone())).await;
         assert_eq!(report.unwrap_err().code(), Code::Unavailable);
     }
 }
@@ -102,9 +107,9 @@ async fn make(service: &Service, user: &str, (method, descriptors): &Call) -> Ra
     let without: Vec<_> = descriptors.iter().map(|&(limit, ..)| plain(limit)).collect();
     let amount = u32::try_from(descriptors[0].1).unwrap_or(u32::MAX);
     let answer = match method {
-        Method::Ask => service.should_rate_limit(request(0, &with_hits)).await,
-        Method::Check => service.kuadrant("CheckRateLimit", request(amount, &without)).await,
-        Method::Report => service.kuadrant("Report", request(amount, &without)).await,
+        Method::Ask => service.should_rate_limit(request(0, with_hits)).await,
+        Method::Check => service.kuadrant("CheckRateLimit", request(amount, without)).await,
+        Method::Report => service.kuadrant("Report", request(amount, without)).await,
     };
     let mut answer = answer.unwrap();
     // They do not start at the same moment.
@@ -119,20 +124,18 @@ fn whatever_is_called_both_storages_answer_the_same() {
     let limits = limit("tpm", 100, 86_400) + &limit("rpm", 10, 3600);
     let in_memory = runtime.block_on(Service::start(&limits, &[]));
     let on_redis = runtime.block_on(Service::start(&limits, &["--redis", &redis.url()]));
-    let mut cases = 0..;
-    let mut refused = 0;
+    let (cases, refused) = (Cell::new(0), Cell::new(0));
     let mut runner = TestRunner::new(Config { cases: 100, failure_persistence: None, ..Config::default() });
-    let counters = std::cell::RefCell::new((&mut cases, &mut refused));
     let outcome = runner.run(&calls(), |calls| {
-        let (cases, refused) = &mut *counters.borrow_mut();
-        let user = cases.next().map_or_else(String::new, |case: u64| case.to_string());
+        // A caller of its own for each case: all budgets are whole.
+        let user = format!("{}", cases.replace(cases.get() + 1));
         for call in &calls {
             let expected = runtime.block_on(make(&in_memory, &user, call));
             prop_assert_eq!(&expected, &runtime.block_on(make(&on_redis, &user, call)), "{:?}", call);
-            **refused += u32::from(expected.overall_code == OVER_LIMIT);
+            refused.set(refused.get() + u32::from(expected.overall_code == OVER_LIMIT));
         }
         Ok(())
     });
     outcome.unwrap();
-    assert!(refused > 0, "no call was ever refused");
+    assert!(refused.get() > 0, "no call was ever refused");
 }

@@ -5,7 +5,7 @@ use crate::service::{OK, Service, descriptor, limit, not_started};
 #[tokio::test]
 async fn it_ends_cleanly_when_it_is_told_to() {
     let service = Service::start(&limit("tpm", 100, 60), &[]).await;
-    assert_eq!(service.ask(&[descriptor("tpm", "ann")]).await.overall_code, OK);
+    assert_eq!(service.ask([descriptor("tpm", "ann")]).await.overall_code, OK);
     assert_eq!(service.terminate().await, Some(0));
 }
 
