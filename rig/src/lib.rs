@@ -17,5 +17,6 @@ pub mod load;
 pub mod mock_llm;
 pub mod port;
 pub mod rate_limits;
+pub mod redis;
 pub mod service;
 pub mod upstream;
