@@ -12,6 +12,7 @@ mod refusals;
 mod identity;
 mod streams;
 mod endings;
+mod global;
 
 mod apis;
 mod sdks;
