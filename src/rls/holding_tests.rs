@@ -74,7 +74,7 @@ fn all_limits_of_a_call_are_asked_for_at_once_each_with_its_amount() {
 
         let [question] = &questions[..] else { panic!("{questions:?}") };
         let request = decoded(question);
-        let hits = request.descriptors.iter().map(|descriptor| descriptor.hits_addend.clone().unwrap().value);
+        let hits = request.descriptors.iter().map(|descriptor| descriptor.hits_addend.unwrap().value);
         assert_eq!(hits.collect::<Vec<_>>(), [300, 1]);
     });
 }
@@ -86,7 +86,7 @@ fn money_is_asked_for_in_micro_dollars_rounded_up() {
         Process::new().at(0, |ledger| {
             let begun = begun(&limits, nano_dollars, &service(), ledger, &mut vec![]).unwrap();
             let request = decoded(&begun.questions(&service())[0]);
-            assert_eq!(request.descriptors[0].hits_addend.clone().unwrap().value, hits, "{nano_dollars}");
+            assert_eq!(request.descriptors[0].hits_addend.unwrap().value, hits, "{nano_dollars}");
         });
     }
 }

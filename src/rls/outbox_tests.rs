@@ -112,7 +112,7 @@ fn said(question: &Question) -> Vec<(String, u64)> {
     let mut said = vec![];
     for descriptor in request.descriptors {
         let values: Vec<_> = descriptor.entries.iter().map(|entry| entry.value.as_str()).collect();
-        let hits = descriptor.hits_addend.map_or(u64::from(request.hits_addend), |hits| hits.value);
+        let hits = descriptor.hits_addend.map_or_else(|| u64::from(request.hits_addend), |hits| hits.value);
         said.push((values.join(" "), hits));
     }
     said
@@ -194,7 +194,7 @@ fn reports_of_many_budgets_go_in_one_request_and_what_is_given_back_by_itself() 
     let mut hits: Vec<_> = request
         .descriptors
         .iter()
-        .map(|descriptor| (descriptor.hits_addend.clone().unwrap().value, descriptor.is_negative_hits))
+        .map(|descriptor| (descriptor.hits_addend.unwrap().value, descriptor.is_negative_hits))
         .collect();
     hits.sort_unstable();
     assert_eq!(hits, [(3, true), (5, false), (7, false)]);
