@@ -85,6 +85,12 @@ impl Breaker {
         is_due
     }
 
+    /// Whether what may be asked is only the probe.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self.state, State::Open { .. })
+    }
+
     /// A call has been answered, or has failed for want of an answer.
     pub fn answered(&mut self, ok: bool, now: Timestamp) -> Option<Change> {
         match (self.state, ok) {

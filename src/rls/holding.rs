@@ -11,6 +11,7 @@
 use super::descriptor::Descriptor;
 use super::errand::{Errand, LeaseRequest, Report, amount_of, hits_of};
 use super::message::HeaderValue;
+use super::outbox::LAST_MOMENT;
 use super::protocol::{Answer, Decision, Failure, Hits, Question};
 use super::service::Service;
 use crate::api::Usage;
@@ -32,8 +33,8 @@ pub struct Holding {
 struct Held {
     part: Part,
     paid: Paid,
-    /// When the window ends that it was charged in, as far as is known.
-    until: Timestamp,
+    /// When the window ends that it was charged in, if the service has told.
+    until: Option<Timestamp>,
     charged_at: Timestamp,
 }
 
@@ -248,8 +249,9 @@ impl Decided {
 impl Holding {
     fn add(&mut self, part: Part, paid: Paid, until: Option<Timestamp>, ledger: &Ledger<'_>) {
         let charged_at = ledger.now();
-        // A window that the service does not tell has not ended after its own length.
-        let until = until.unwrap_or(charged_at + part.global.limit.shape.window);
+        // No window is longer than it is, and none that has ended is charged.
+        let latest = charged_at + part.global.limit.shape.window;
+        let until = until.filter(|until| *until > charged_at).map(|until| until.min(latest));
         self.held.push(Held { part, paid, until, charged_at });
     }
 
@@ -287,25 +289,34 @@ impl Holding {
 impl Held {
     fn correct_to(self, used: Amount, service: &Service, ledger: &Ledger<'_>, errands: &mut Vec<Errand>) {
         let Self { part, paid, until, charged_at } = self;
-        let (lacking, surplus) = match paid {
-            Paid::Service => (used - part.amount, part.amount - used),
-            Paid::Nobody => (used, Amount::ZERO),
+        let (now, window) = (ledger.now(), part.global.limit.shape.window);
+        // Each rounded by itself, so that in the end the service has what was used, rounded once.
+        let (asked, needed) = (part.hits_of(part.amount), part.hits_of(used));
+        let lacking = match paid {
+            Paid::Service => {
+                match &part.account {
+                    Some(account) => account.put_back(part.amount - used, charged_at, ledger),
+                    None if service.refunds => {
+                        // Given back later, it would enlarge the budget of the next window.
+                        let until = until.unwrap_or(charged_at + window);
+                        errands.extend(part.report(asked.saturating_sub(needed), true, until));
+                    }
+                    None => {}
+                }
+                needed.saturating_sub(asked)
+            }
+            Paid::Nobody => needed,
             Paid::Lease(ticket) => {
                 let uncovered = ticket.correct_to(used, ledger);
                 // Where asking charges nothing, neither did the lease.
-                (if service.charges_when_asked() { uncovered } else { used }, Amount::ZERO)
+                if service.charges_when_asked() { part.hits_of(uncovered) } else { needed }
             }
         };
-        let report = |amount, given_back| {
-            let hits = hits_of(part.global.limit.counts.unit, amount);
-            (hits > 0).then(|| Errand::Report(Report { of: part.of.clone(), hits, given_back, until }))
-        };
-        errands.extend(report(lacking, false));
-        match &part.account {
-            Some(account) => account.put_back(surplus, charged_at, ledger),
-            None if service.refunds => errands.extend(report(surplus, true)),
-            None => {}
-        }
+        // What comes to be known after the window, or when there is no time left to tell it, is owed in the next. A window
+        // that the service does not tell has ended after its own length.
+        let is_in_time = |until: &Timestamp| until.since(now) > LAST_MOMENT;
+        let until = until.filter(is_in_time).unwrap_or(now + window);
+        errands.extend(part.report(lacking, false, until));
     }
 }
 
@@ -361,8 +372,15 @@ impl Part {
     }
 
     fn hits(&self) -> Hits<'_> {
-        let hits = hits_of(self.global.limit.counts.unit, self.amount);
-        Hits { of: &self.of, hits, given_back: false }
+        Hits { of: &self.of, hits: self.hits_of(self.amount), given_back: false }
+    }
+
+    fn hits_of(&self, amount: Amount) -> u64 {
+        hits_of(self.global.limit.counts.unit, amount)
+    }
+
+    fn report(&self, hits: u64, given_back: bool, until: Timestamp) -> Option<Errand> {
+        (hits > 0).then(|| Errand::Report(Report { of: self.of.clone(), hits, given_back, until }))
     }
 
     fn told(&self, decision: &Decision) -> Told {

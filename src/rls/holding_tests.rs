@@ -1,1 +1,383 @@
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code as PbCode;
 
+use super::*;
+use crate::config::Ratio;
+use crate::limits::LeasePolicy;
+use crate::rls::service::Protocol;
+use crate::rls::tests::{
+    Process, START, Server, WINDOW, asked, begun, caller, decoded, drained, global, rates, reports, response,
+    service, shadow, speaking, status, subject, used,
+};
+
+#[path = "holding_exactness_tests.rs"]
+mod exactness;
+#[path = "holding_refusal_tests.rs"]
+mod refusals;
+
+pub(super) const POLICY: LeasePolicy = LeasePolicy { share: Ratio { ppm: 20_000 }, at_least: Amount(1_000) };
+pub(super) const PROTOCOLS: [Protocol; 3] = [Protocol::Envoy, Protocol::CheckThenReport, Protocol::Kuadrant];
+
+pub(super) fn leasing(protocol: Protocol) -> Service {
+    Service { lease: Some(POLICY), ..speaking(protocol) }
+}
+
+/// A call of ada's that the server has let pass, and the server.
+fn held(limits: &[GlobalLimit], tokens: u64, service: &Service, ledger: &Ledger<'_>) -> (Holding, Server) {
+    let (mut server, mut errands) = (Server::of(100_000), vec![]);
+    let begun = begun(limits, tokens, service, ledger, &mut errands).unwrap();
+    let decided = asked(begun, &mut server, service, ledger, &mut errands);
+    assert_eq!(reports(&errands), []);
+    (decided.holding, server)
+}
+
+/// What is reported when a call that held 300 tokens has used so many, 10 seconds later.
+fn settled(tokens: u64, service: &Service) -> Vec<(String, u64, bool)> {
+    let process = Process::new();
+    let limits = [global("tpm", "tokens", 100_000)];
+    let holding = process.at(0, |ledger| held(&limits, 300, service, ledger).0);
+    let mut errands = vec![];
+    process.at(10_000, |ledger| holding.settle(&used(tokens), &rates(), service, ledger, &mut errands));
+    reports(&errands)
+}
+
+fn told(hits: u64) -> Vec<(String, u64, bool)> {
+    vec![("free/tpm ada".to_owned(), hits, false)]
+}
+
+#[test]
+fn without_global_limits_nothing_is_asked_or_held() {
+    Process::new().at(0, |ledger| {
+        let begun = begun(&[], 300, &service(), ledger, &mut vec![]).unwrap();
+        assert!(begun.is_empty() && !begun.is_open());
+        assert_eq!(begun.questions(&service()), []);
+    });
+}
+
+#[test]
+fn a_limit_on_other_models_is_not_asked_for() {
+    let other = global("tpm", "tokens", 1_000);
+    let limit =
+        crate::limits::Limit { models: vec![crate::config::Glob::new("claude-*")], ..(*other.limit).clone() };
+    Process::new().at(0, |ledger| {
+        let begun = begun(&[GlobalLimit::new(limit, Ratio::ONE)], 300, &service(), ledger, &mut vec![]);
+        assert!(begun.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn all_limits_of_a_call_are_asked_for_at_once_each_with_its_amount() {
+    let limits = [global("tpm", "tokens", 1_000), global("rpm", "requests", 10)];
+    Process::new().at(0, |ledger| {
+        let begun = begun(&limits, 300, &service(), ledger, &mut vec![]).unwrap();
+
+        let questions = begun.questions(&service());
+
+        let [question] = &questions[..] else { panic!("{questions:?}") };
+        let request = decoded(question);
+        let hits = request.descriptors.iter().map(|descriptor| descriptor.hits_addend.unwrap().value);
+        assert_eq!(hits.collect::<Vec<_>>(), [300, 1]);
+    });
+}
+
+#[test]
+fn money_is_asked_for_in_micro_dollars_rounded_up() {
+    let limits = [global("spend", "cost_usd", 10_000_000)];
+    for (nano_dollars, hits) in [(1, 1), (999, 1), (1_000, 1), (1_001, 2)] {
+        Process::new().at(0, |ledger| {
+            let begun = begun(&limits, nano_dollars, &service(), ledger, &mut vec![]).unwrap();
+            let request = decoded(&begun.questions(&service())[0]);
+            assert_eq!(request.descriptors[0].hits_addend.unwrap().value, hits, "{nano_dollars}");
+        });
+    }
+}
+
+#[test]
+fn shadow_limits_are_asked_for_apart_and_the_places_remain() {
+    let limits = [
+        shadow(&global("a", "tokens", 1_000)),
+        global("b", "tokens", 1_000),
+        shadow(&global("c", "tokens", 1_000)),
+    ];
+    Process::new().at(0, |ledger| {
+        let begun = begun(&limits, 300, &service(), ledger, &mut vec![]).unwrap();
+
+        let questions = begun.questions(&service());
+
+        let limit = |place: usize, descriptor: usize| {
+            decoded(&questions[place]).descriptors[descriptor].entries[0].value.clone()
+        };
+        assert_eq!([&questions[0].covers[..], &questions[1].covers[..]], [&[1][..], &[0, 2]]);
+        assert_eq!([limit(0, 0), limit(1, 0), limit(1, 1)], ["free/b", "free/a", "free/c"]);
+    });
+}
+
+#[test]
+fn envoy_reports_only_what_was_used_beyond_what_was_asked_for() {
+    let envoy = speaking(Protocol::Envoy);
+    assert_eq!(settled(310, &envoy), told(10));
+    assert_eq!(settled(300, &envoy), []);
+    assert_eq!(settled(200, &envoy), []);
+}
+
+#[test]
+fn with_refunds_what_was_asked_for_too_much_is_given_back() {
+    let refunding = Service { refunds: true, ..speaking(Protocol::Envoy) };
+    assert_eq!(settled(310, &refunding), told(10));
+    assert_eq!(settled(300, &refunding), []);
+    assert_eq!(settled(200, &refunding), [("free/tpm ada".to_owned(), 100, true)]);
+}
+
+#[test]
+fn check_then_report_and_kuadrant_report_all_that_was_used() {
+    for protocol in [Protocol::CheckThenReport, Protocol::Kuadrant] {
+        assert_eq!(settled(310, &speaking(protocol)), told(310));
+        assert_eq!(settled(200, &speaking(protocol)), told(200));
+        assert_eq!(settled(0, &speaking(protocol)), []);
+    }
+}
+
+#[test]
+fn what_is_kept_is_charged_as_it_was_held() {
+    for (protocol, expected) in
+        [(Protocol::Envoy, vec![]), (Protocol::CheckThenReport, told(300)), (Protocol::Kuadrant, told(300))]
+    {
+        let (service, mut errands) = (speaking(protocol), vec![]);
+        Process::new().at(0, |ledger| {
+            let (holding, _) = held(&[global("tpm", "tokens", 100_000)], 300, &service, ledger);
+            holding.keep(&service, ledger, &mut errands);
+        });
+        assert_eq!(reports(&errands), expected, "{protocol:?}");
+    }
+}
+
+#[test]
+fn what_is_released_is_given_back_where_it_was_charged_and_the_service_takes_it() {
+    let given_back = vec![("free/tpm ada".to_owned(), 300, true)];
+    for (service, expected) in [
+        (speaking(Protocol::Envoy), vec![]),
+        (Service { refunds: true, ..speaking(Protocol::Envoy) }, given_back),
+        (speaking(Protocol::CheckThenReport), vec![]),
+        (speaking(Protocol::Kuadrant), vec![]),
+    ] {
+        let mut errands = vec![];
+        Process::new().at(0, |ledger| {
+            let (holding, _) = held(&[global("tpm", "tokens", 100_000)], 300, &service, ledger);
+            holding.release(&service, ledger, &mut errands);
+        });
+        assert_eq!(reports(&errands), expected, "{:?}", service.protocol);
+    }
+}
+
+#[test]
+fn what_nobody_has_decided_on_is_told_in_full_and_never_given_back() {
+    for protocol in PROTOCOLS {
+        let service = Service { refunds: protocol == Protocol::Envoy, ..speaking(protocol) };
+        let limits = [global("tpm", "tokens", 1_000)];
+        for (tokens, expected) in [(200, told(200)), (310, told(310)), (0, vec![])] {
+            let mut errands = vec![];
+            Process::new().at(0, |ledger| {
+                let begun = begun(&limits, 300, &service, ledger, &mut errands).unwrap();
+                let question = begun.questions(&service).remove(0);
+                let answers = vec![(question, Err(Failure::Unavailable))];
+                let decided = begun.decide(answers, &service, ledger, &mut errands).unwrap();
+
+                assert_eq!(decided.undecided.len(), 1);
+                assert_eq!(decided.undecided[0].limit.name, limits[0].limit.name);
+                decided.holding.settle(&used(tokens), &rates(), &service, ledger, &mut errands);
+            });
+            assert_eq!(reports(&errands), expected, "{protocol:?}");
+        }
+    }
+}
+
+#[test]
+fn a_question_without_any_answer_leaves_its_limits_undecided() {
+    let limits = [global("tpm", "tokens", 1_000), shadow(&global("day", "tokens", 1_000))];
+    Process::new().at(0, |ledger| {
+        let begun = begun(&limits, 300, &service(), ledger, &mut vec![]).unwrap();
+        let decided = begun.decide(vec![], &service(), ledger, &mut vec![]).unwrap();
+
+        // A limit that only watches needs no stand-in; but what is used is told to it, too.
+        assert_eq!(decided.undecided.len(), 1);
+        let mut errands = vec![];
+        decided.holding.settle(&used(5), &rates(), &service(), ledger, &mut errands);
+        assert_eq!(reports(&errands).len(), 2);
+    });
+}
+
+#[test]
+fn where_budgets_stand_is_as_the_service_tells() {
+    let limits = [global("tpm", "tokens", 1_000), shadow(&global("day", "tokens", 1_000))];
+    Process::new().at(0, |ledger| {
+        let begun = begun(&limits, 300, &service(), ledger, &mut vec![]).unwrap();
+        let answers = begun.questions(&service()).into_iter().map(|question| {
+            let answer = question.read(&response(PbCode::Ok, vec![status(PbCode::Ok, 1_000, 700, 30)]));
+            (question, answer)
+        });
+        let decided = begun.decide(answers.collect(), &service(), ledger, &mut vec![]).unwrap();
+
+        let [standing] = &decided.standings[..] else { panic!("{:?}", decided.standings) };
+        assert_eq!((standing.available, standing.spent), (Amount(700), Amount(300)));
+        assert_eq!((standing.reset, &*standing.limit.name), (Span::from_secs(30), "tpm"));
+    });
+}
+
+#[test]
+fn a_limit_that_the_service_does_not_have_is_told_and_passes() {
+    use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::DescriptorStatus;
+    let limits = [global("tpm", "tokens", 1_000)];
+    Process::new().at(0, |ledger| {
+        let begun = begun(&limits, 300, &service(), ledger, &mut vec![]).unwrap();
+        let question = begun.questions(&service()).remove(0);
+        let unmatched = DescriptorStatus {
+            code: PbCode::Ok.into(),
+            limit_remaining: u32::MAX,
+            ..DescriptorStatus::default()
+        };
+        let answer = question.read(&response(PbCode::Ok, vec![unmatched]));
+        let decided = begun.decide(vec![(question, answer)], &service(), ledger, &mut vec![]).unwrap();
+
+        assert_eq!((decided.unknown.len(), decided.standings.len()), (1, 0));
+    });
+}
+
+/// Until when reports are told of a call that began at the start with a window of so many seconds told, and was settled so
+/// many milliseconds later, in milliseconds after the start.
+fn told_until(reset: Option<i64>, settled: u64, tokens: u64, service: &Service) -> Vec<u64> {
+    let (process, limits, mut errands) = (Process::new(), [global("tpm", "tokens", 100_000)], vec![]);
+    let holding = process.at(0, |ledger| {
+        let begun = begun(&limits, 300, service, ledger, &mut vec![]).unwrap();
+        let question = begun.questions(service).remove(0);
+        let statuses = reset.map(|reset| status(PbCode::Ok, 100_000, 99_000, reset)).into_iter().collect();
+        let answer = question.read(&response(PbCode::Ok, statuses));
+        begun.decide(vec![(question, answer)], service, ledger, &mut vec![]).unwrap().holding
+    });
+    process.at(settled, |ledger| holding.settle(&used(tokens), &rates(), service, ledger, &mut errands));
+    let until = |errand: &Errand| match errand {
+        Errand::Report(report) => Some(report.until.since(START).0 / 1_000_000),
+        Errand::Lease(_) => None,
+    };
+    errands.iter().filter_map(until).collect()
+}
+
+#[test]
+fn what_is_lacking_is_told_until_the_window_ends_that_it_belongs_to() {
+    for protocol in PROTOCOLS {
+        assert_eq!(told_until(Some(30), 10_000, 500, &speaking(protocol)), [30_000], "{protocol:?}");
+    }
+}
+
+#[test]
+fn what_is_lacking_after_the_window_is_owed_in_the_next() {
+    for protocol in PROTOCOLS {
+        let service = speaking(protocol);
+        assert_eq!(told_until(Some(30), 45_000, 500, &service), [105_000], "{protocol:?}");
+        // There is no time left to tell it.
+        assert_eq!(told_until(Some(30), 29_950, 500, &service), [89_950], "{protocol:?}");
+    }
+}
+
+#[test]
+fn a_window_that_is_not_told_ends_after_its_own_length() {
+    for protocol in PROTOCOLS {
+        assert_eq!(told_until(None, 10_000, 500, &speaking(protocol)), [70_000], "{protocol:?}");
+        assert_eq!(told_until(Some(0), 10_000, 500, &speaking(protocol)), [70_000], "{protocol:?}");
+    }
+}
+
+#[test]
+fn no_window_is_longer_than_its_own_length() {
+    for protocol in PROTOCOLS {
+        let until = told_until(Some(i64::MAX), 10_000, 500, &speaking(protocol));
+        assert_eq!(until, [WINDOW.0 / 1_000_000], "{protocol:?}");
+    }
+}
+
+#[test]
+fn hits_are_given_back_only_to_the_window_that_they_were_charged_in() {
+    let refunding = Service { refunds: true, ..service() };
+    assert_eq!(told_until(Some(30), 10_000, 100, &refunding), [30_000]);
+    assert_eq!(told_until(Some(30), 45_000, 100, &refunding), [30_000]);
+    assert_eq!(told_until(None, 10_000, 100, &refunding), [60_000]);
+}
+
+#[test]
+fn the_first_call_asks_for_itself_and_for_a_lease_from_which_the_next_is_paid() {
+    for protocol in PROTOCOLS {
+        let (service, limits) = (leasing(protocol), [global("tpm", "tokens", 100_000)]);
+        let (mut server, mut errands) = (Server::of(100_000), vec![]);
+        Process::new().at(0, |ledger| {
+            let first = begun(&limits, 300, &service, ledger, &mut errands).unwrap();
+            assert!(first.is_open());
+            let _holding = asked(first, &mut server, &service, ledger, &mut errands).holding;
+            let [Errand::Lease(request)] = &errands[..] else { panic!("{errands:?}") };
+            request.account.granted(request.amount, Told::default(), ledger);
+
+            let second = begun(&limits, 300, &service, ledger, &mut vec![]).unwrap();
+
+            assert!(!second.is_open() && !second.is_empty());
+            assert_eq!(second.questions(&service), []);
+            let decided = second.decide(vec![], &service, ledger, &mut vec![]).unwrap();
+            assert_eq!((decided.undecided.len(), decided.standings.len()), (0, 1));
+        });
+    }
+}
+
+/// What is reported of a call paid for by a lease of 1,000, and what is left of the lease.
+fn paid_by_lease(tokens: u64, service: &Service) -> (Vec<(String, u64, bool)>, u64) {
+    let (tpm, mut errands) = (global("tpm", "tokens", 100_000), vec![]);
+    Process::new().at(0, |ledger| {
+        let account = Account::of(&tpm.limit, &subject(&caller("ada")), ledger);
+        account.granted(Amount(1_000), Told { remaining: None, reset: Some(WINDOW) }, ledger);
+        let begun = begun(std::slice::from_ref(&tpm), 300, service, ledger, &mut errands).unwrap();
+        let decided = begun.decide(vec![], service, ledger, &mut errands).unwrap();
+        decided.holding.settle(&used(tokens), &rates(), service, ledger, &mut errands);
+        (reports(&errands), drained(&tpm, &POLICY, ledger))
+    })
+}
+
+#[test]
+fn of_a_call_paid_by_a_lease_envoy_is_told_only_what_the_lease_cannot_cover() {
+    let service = leasing(Protocol::Envoy);
+    assert_eq!(paid_by_lease(200, &service), (vec![], 800));
+    assert_eq!(paid_by_lease(900, &service), (vec![], 100));
+    assert_eq!(paid_by_lease(1_200, &service), (told(200), 0));
+}
+
+#[test]
+fn of_a_call_paid_by_a_lease_the_other_protocols_are_told_all_that_was_used() {
+    for protocol in [Protocol::CheckThenReport, Protocol::Kuadrant] {
+        let service = leasing(protocol);
+        assert_eq!(paid_by_lease(200, &service), (told(200), 800), "{protocol:?}");
+        assert_eq!(paid_by_lease(1_200, &service), (told(1_200), 0), "{protocol:?}");
+    }
+}
+
+#[test]
+fn with_leases_what_a_call_asked_for_too_much_is_left_to_others_even_with_refunds() {
+    let (tpm, mut errands) = (global("tpm", "tokens", 100_000), vec![]);
+    let service = Service { refunds: true, ..leasing(Protocol::Envoy) };
+    Process::new().at(0, |ledger| {
+        let begun = begun(std::slice::from_ref(&tpm), 300, &service, ledger, &mut errands).unwrap();
+        let holding = asked(begun, &mut Server::of(100_000), &service, ledger, &mut errands).holding;
+        holding.settle(&used(120), &rates(), &service, ledger, &mut errands);
+
+        assert_eq!(reports(&errands), []);
+        assert_eq!(drained(&tpm, &POLICY, ledger), 180);
+    });
+}
+
+#[test]
+fn an_estimate_of_nothing_asks_for_nothing_and_what_was_used_is_told() {
+    for protocol in PROTOCOLS {
+        let (service, mut errands) = (speaking(protocol), vec![]);
+        Process::new().at(0, |ledger| {
+            let limits = [global("tpm", "tokens", 1_000)];
+            let begun = begun(&limits, 0, &service, ledger, &mut errands).unwrap();
+            assert!(!begun.is_open() && !begun.is_empty());
+            let decided = begun.decide(vec![], &service, ledger, &mut errands).unwrap();
+            decided.holding.settle(&used(7), &rates(), &service, ledger, &mut errands);
+        });
+        assert_eq!(reports(&errands), told(7), "{protocol:?}");
+    }
+}

@@ -13,10 +13,13 @@
 //! - Reports of one budget are added up while they wait, so that the queue holds as many entries as there are budgets, and at
 //!   most [`MOST_WAITING`]. What does not fit is dropped, and counted.
 //! - A report is told at least once before its window ends, if the service can be reached: one without an answer is sent again, though
-//!   the service may have charged it. After its window it means nothing, and is dropped and counted.
+//!   the service may have charged it. After its window it means nothing, and is dropped and counted, with what has been added to
+//!   it: an outage of many windows is not charged to the one after it.
 //! - A lease is asked for once. If no answer comes, somebody else asks.
+//! - There are at most [`MOST_IN_FLIGHT`] requests in flight, of which leases do not keep reports from going, nor reports leases.
+//! - A service that fails is tried by one request at a time, as the [`Breaker`] says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::breaker::Breaker;
 use super::descriptor::Descriptor;
@@ -25,13 +28,17 @@ use super::protocol::{Answer, Failure, Hits, Question};
 use super::service::Service;
 use crate::limits::{Ledger, Told};
 use crate::metrics::{self, Count, Labels, Metric};
-use crate::units::{Amount, Span, Timestamp};
+use crate::units::{Span, Timestamp};
 
 /// How many budgets can have reports waiting: some hundred bytes each, and as many as callers that come in a few seconds of an outage.
 const MOST_WAITING: usize = 4_096;
 
 /// How many requests can be in flight: more would only wait in the host.
 const MOST_IN_FLIGHT: usize = 64;
+
+/// One of so many requests that could be sent now may be for leases, if there are so many: each has at most two reports of its
+/// budget with it.
+const LEASES_ONE_OF: usize = 3;
 
 /// How soon errands are done: so long they are gathered.
 pub const SOON: Span = Span::from_millis(5);
@@ -41,7 +48,7 @@ pub const SOON: Span = Span::from_millis(5);
 const GATHERED_FOR: Span = Span::from_millis(1_000);
 
 /// So long before its window ends a report is sent at the latest.
-const LAST_MOMENT: Span = Span::from_millis(100);
+pub(super) const LAST_MOMENT: Span = Span::from_millis(100);
 
 /// How long a report that failed waits before it is sent again; twice as long each time, up to the longest.
 const FIRST_RETRY: Span = Span::from_millis(100);
@@ -54,11 +61,14 @@ const LOST_AFTER: Span = Span::from_millis(1_000);
 /// Errands of one VM for one service.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    reports: HashMap<(Descriptor, bool), Waiting>,
+    reports: HashMap<About, Waiting>,
     leases: Vec<LeaseRequest>,
     in_flight: Vec<(u32, Timestamp, Parcel)>,
     counts: Vec<Count>,
 }
+
+/// Which budget, and whether hits are given back to it.
+type About = (Descriptor, bool);
 
 /// Reports of one budget that wait.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +89,7 @@ pub struct Parcel {
 
 #[derive(Debug)]
 enum Contents {
-    Reports(Vec<((Descriptor, bool), Waiting)>),
+    Reports(Vec<(About, Waiting)>),
     Leases(Vec<LeaseRequest>),
 }
 
@@ -88,14 +98,16 @@ impl Outbox {
     pub fn push(&mut self, errand: Errand, service: &Service, now: Timestamp) -> Span {
         match errand {
             Errand::Lease(request) => {
-                self.leases.push(request);
+                // For one that does not fit somebody else asks after a while.
+                if self.leases.len() < MOST_WAITING {
+                    self.leases.push(request);
+                }
                 SOON
             }
             Errand::Report(Report { of, hits, given_back, until }) => {
                 let gathered_for = if service.lease.is_some() { GATHERED_FOR } else { Span::ZERO };
-                let last = Timestamp(until.0.saturating_sub(LAST_MOMENT.0));
-                let due = (now + gathered_for).min(last).max(now);
-                self.wait((of, given_back), Waiting { hits, until, due, tries: 0 });
+                let due = (now + gathered_for).min(last_moment(until)).max(now);
+                self.wait((of, given_back), Waiting { hits, until, due, tries: 0 }, now);
                 due.since(now).max(SOON)
             }
         }
@@ -106,19 +118,19 @@ impl Outbox {
         let now = ledger.now();
         self.give_up(service, ledger);
         let is_idle = self.leases.is_empty() && !self.reports.values().any(|waiting| waiting.due <= now);
-        if is_idle || self.in_flight.len() >= MOST_IN_FLIGHT {
+        let room = MOST_IN_FLIGHT.saturating_sub(self.in_flight.len());
+        if is_idle || room == 0 {
             return Vec::new();
         }
+        let room = if breaker.is_open() { 1 } else { room };
         if !breaker.may_ask(now) {
             self.leases.drain(..).for_each(|request| request.account.not_granted(ledger));
+            self.put_off(now + FIRST_RETRY.min(service.breaker.probe_every));
             return Vec::new();
         }
-        let leases = core::mem::take(&mut self.leases);
-        // Before more of a budget is asked for, the service should know what was used of it.
-        let goes = |(of, _): &(Descriptor, bool), waiting: &Waiting| {
-            waiting.due <= now || leases.iter().any(|request| request.of == *of)
-        };
-        let reports: Vec<_> = self.reports.extract_if(|key, waiting| goes(key, waiting)).collect();
+        let leases = self.take_leases(room.div_ceil(LEASES_ONE_OF), service);
+        let taken = leases.len().div_ceil(service.together());
+        let reports = self.take_reports(room.saturating_sub(taken), &leases, service, now);
         let mut parcels = tell(service, &reports);
         parcels.extend(ask(service, &leases));
         parcels
@@ -181,6 +193,39 @@ impl Outbox {
         core::mem::take(&mut self.counts)
     }
 
+    /// Leases to be asked for, with so many requests.
+    fn take_leases(&mut self, requests: usize, service: &Service) -> Vec<LeaseRequest> {
+        let most = requests.saturating_mul(service.together());
+        self.leases.drain(..self.leases.len().min(most)).collect()
+    }
+
+    /// Reports to be told, with so many requests: those first of budgets of which more is asked for, as the service should know
+    /// before what was used of it; then those that wait longest.
+    fn take_reports(
+        &mut self,
+        requests: usize,
+        leases: &[LeaseRequest],
+        service: &Service,
+        now: Timestamp,
+    ) -> Vec<(About, Waiting)> {
+        let leased: HashSet<_> = leases.iter().map(|request| &request.of).collect();
+        let rank = |(about, waiting): (&About, &Waiting)| {
+            let is_leased = leased.contains(&about.0);
+            (is_leased || waiting.due <= now).then(|| ((!is_leased, waiting.due), about.clone()))
+        };
+        let mut due: Vec<_> = self.reports.iter().filter_map(rank).collect();
+        due.sort_by_key(|(rank, _)| *rank);
+        due.truncate(requests.saturating_mul(service.together()));
+        due.into_iter().filter_map(|(_, about)| self.reports.remove_entry(&about)).collect()
+    }
+
+    /// Has reports that are due wait.
+    fn put_off(&mut self, until: Timestamp) {
+        for waiting in self.reports.values_mut() {
+            waiting.due = waiting.due.max(until.min(last_moment(waiting.until)));
+        }
+    }
+
     /// Requests whose answers do not come any more have failed; reports of windows that have ended are dropped.
     fn give_up(&mut self, service: &Service, ledger: &Ledger<'_>) {
         let now = ledger.now();
@@ -191,7 +236,7 @@ impl Outbox {
             self.take_back(parcel.contents, ledger);
         }
         let before = self.reports.len();
-        self.reports.retain(|_, waiting| waiting.until > now);
+        self.reports.retain(|_, waiting| !waiting.is_over(now));
         self.drop_reports(before.saturating_sub(self.reports.len()));
     }
 
@@ -202,30 +247,31 @@ impl Outbox {
             }
             Contents::Reports(reports) => {
                 self.count(&metrics::GLOBAL_REPORTS, "retried", reports.len() as u64);
-                for (key, mut waiting) in reports {
+                let now = ledger.now();
+                for (about, mut waiting) in reports {
                     let delay = FIRST_RETRY.times(1 << waiting.tries.min(16)).min(LONGEST_RETRY);
                     waiting.tries = waiting.tries.saturating_add(1);
-                    waiting.due = ledger.now() + delay;
-                    self.wait(key, waiting);
+                    // The last chance is not slept through.
+                    waiting.due = (now + delay).min(last_moment(waiting.until)).max(now + FIRST_RETRY);
+                    self.wait(about, waiting, now);
                 }
             }
         }
     }
 
-    fn wait(&mut self, key: (Descriptor, bool), waiting: Waiting) {
+    fn wait(&mut self, about: About, waiting: Waiting, now: Timestamp) {
+        if waiting.is_over(now) {
+            return self.drop_reports(1);
+        }
+        if self.reports.get(&about).is_some_and(|there| there.is_over(now)) {
+            self.reports.remove(&about);
+            self.drop_reports(1);
+        }
         let has_room = self.reports.len() < MOST_WAITING;
-        match self.reports.get_mut(&key) {
-            // What of it belongs to an earlier window counts in the later one.
-            Some(there) => {
-                there.hits = there.hits.saturating_add(waiting.hits);
-                there.until = there.until.max(waiting.until);
-                // What comes does not put off what waits; but what failed has to wait.
-                if waiting.tries > there.tries {
-                    (there.due, there.tries) = (waiting.due, waiting.tries);
-                }
-            }
+        match self.reports.get_mut(&about) {
+            Some(there) => there.join(&waiting),
             None if has_room => {
-                self.reports.insert(key, waiting);
+                self.reports.insert(about, waiting);
             }
             None => self.drop_reports(1),
         }
@@ -242,7 +288,32 @@ impl Outbox {
     }
 }
 
-fn tell(service: &Service, reports: &[((Descriptor, bool), Waiting)]) -> Vec<Parcel> {
+impl Waiting {
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.until <= now
+    }
+
+    /// Adds what is to be told of the same budget.
+    fn join(&mut self, other: &Self) {
+        self.hits = self.hits.saturating_add(other.hits);
+        // Of several ends told for one window the earliest is the nearest to the truth. A later one would make what waits
+        // through an outage last as long as something is added to it.
+        self.until = self.until.min(other.until);
+        // What comes does not put off what waits; but what failed has to wait.
+        if other.tries > self.tries {
+            (self.due, self.tries) = (other.due, other.tries);
+        } else if self.tries == 0 {
+            self.due = self.due.min(other.due);
+        }
+    }
+}
+
+/// When a report must be sent at the latest.
+fn last_moment(until: Timestamp) -> Timestamp {
+    Timestamp(until.0.saturating_sub(LAST_MOMENT.0))
+}
+
+fn tell(service: &Service, reports: &[(About, Waiting)]) -> Vec<Parcel> {
     let told: Vec<_> = reports
         .iter()
         .map(|((of, given_back), waiting)| Hits { of, hits: waiting.hits, given_back: *given_back })
@@ -275,12 +346,17 @@ fn credit(requests: &[LeaseRequest], answer: &Answer, service: &Service, ledger:
     for (request, decision) in requests.iter().zip(&answer.decisions) {
         let LeaseRequest { unit, account, amount, .. } = request;
         let remaining = decision.remaining.map(|hits| amount_of(*unit, hits));
-        // Where asking charges nothing, what is leased is still among what remains.
-        let leased = if service.charges_when_asked() { Amount::ZERO } else { *amount };
-        let remaining = remaining.map(|remaining| remaining - leased);
+        // Where asking charges nothing, what is leased is still among what remains, and may be more than that.
+        let (granted, remaining) = match remaining {
+            Some(remaining) if !service.charges_when_asked() => {
+                let granted = (*amount).min(remaining);
+                (granted, Some(remaining - granted))
+            }
+            remaining => (*amount, remaining),
+        };
         let told = Told { remaining, reset: decision.reset };
         if decision.allowed {
-            account.granted(*amount, told, ledger);
+            account.granted(granted, told, ledger);
         } else {
             account.refused(*amount, told, ledger);
             account.not_granted(ledger);

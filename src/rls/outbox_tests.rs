@@ -1,1 +1,277 @@
+use std::collections::HashMap;
 
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code as PbCode;
+
+use super::*;
+use crate::config::Ratio;
+use crate::limits::{Account, GlobalLimit, LeasePolicy, Unit};
+use crate::rls::breaker::BreakerPolicy;
+use crate::rls::service::{HitsAddend, Protocol};
+use crate::rls::tests::{
+    Process, START, caller, decoded, descriptor, drained, global, name, response, service, speaking, status,
+    subject,
+};
+use crate::units::Amount;
+
+#[path = "outbox_lease_tests.rs"]
+mod leases;
+#[path = "outbox_outage_tests.rs"]
+mod outages;
+
+const POLICY: LeasePolicy = LeasePolicy { share: Ratio { ppm: 20_000 }, at_least: Amount(1_000) };
+
+fn leasing() -> Service {
+    Service { lease: Some(POLICY), ..service() }
+}
+
+/// A report of hits to a user's budget, whose window ends so many milliseconds after the start.
+fn report(user: &str, hits: u64, until: u64) -> Errand {
+    let until = START + Span::from_millis(until);
+    Errand::Report(Report { of: descriptor(&tpm(), user), hits, given_back: false, until })
+}
+
+fn tpm() -> GlobalLimit {
+    global("tpm", "tokens", 100_000)
+}
+
+/// An outbox, its service, and a clock.
+struct Bench {
+    process: Process,
+    service: Service,
+    outbox: Outbox,
+    breaker: Breaker,
+    tokens: u32,
+}
+
+impl Bench {
+    fn of(service: Service) -> Self {
+        let (process, outbox) = (Process::new(), Outbox::default());
+        Self { process, breaker: Breaker::new(service.breaker), service, outbox, tokens: 0 }
+    }
+
+    fn push(&mut self, millis: u64, errand: Errand) -> Span {
+        self.outbox.push(errand, &self.service, START + Span::from_millis(millis))
+    }
+
+    fn due(&mut self, millis: u64) -> Vec<Parcel> {
+        let Self { process, service, outbox, breaker, .. } = self;
+        process.at(millis, |ledger| outbox.due(service, breaker, ledger))
+    }
+
+    /// Sends what is due: the tokens, and what each request says.
+    fn send(&mut self, millis: u64) -> Vec<(u32, Vec<(String, u64)>)> {
+        let parcels = self.due(millis);
+        let mut sent = vec![];
+        for parcel in parcels {
+            self.tokens += 1;
+            sent.push((self.tokens, said(&parcel.question)));
+            self.outbox.sent(parcel, self.tokens, START + Span::from_millis(millis));
+        }
+        sent
+    }
+
+    /// What is sent of ada's budget alone, if anything.
+    fn hits(&mut self, millis: u64) -> Option<u64> {
+        let sent = self.send(millis);
+        assert!(sent.len() <= 1, "{sent:?}");
+        Some(sent.first()?.1.first()?.1)
+    }
+
+    fn answered(&mut self, millis: u64, token: u32, answer: Result<&[u8], Failure>) -> Option<bool> {
+        let Self { process, service, outbox, .. } = self;
+        process.at(millis, |ledger| outbox.answered(token, answer, service, ledger))
+    }
+
+    /// The last request that was sent fails.
+    fn fail(&mut self, millis: u64) {
+        assert_eq!(self.answered(millis, self.tokens, Err(Failure::Unavailable)), Some(false));
+    }
+
+    fn next_due(&self, millis: u64) -> Option<u64> {
+        let span = self.outbox.next_due(START + Span::from_millis(millis))?;
+        Some(span.0 / 1_000_000)
+    }
+
+    /// What was counted, by metric and kind.
+    fn counts(&mut self) -> HashMap<(&'static str, &'static str), u64> {
+        let mut counts = HashMap::new();
+        for count in self.outbox.take_counts() {
+            *counts.entry((count.metric.name, count.labels.kind)).or_default() += count.by;
+        }
+        counts
+    }
+
+    fn dropped(&mut self) -> u64 {
+        let key = (metrics::GLOBAL_REPORTS.name, "dropped");
+        self.counts().get(&key).copied().unwrap_or_default()
+    }
+}
+
+fn said(question: &Question) -> Vec<(String, u64)> {
+    let request = decoded(question);
+    let mut said = vec![];
+    for descriptor in request.descriptors {
+        let values: Vec<_> = descriptor.entries.iter().map(|entry| entry.value.as_str()).collect();
+        let hits = descriptor.hits_addend.map_or_else(|| u64::from(request.hits_addend), |hits| hits.value);
+        said.push((values.join(" "), hits));
+    }
+    said
+}
+
+fn about(user: &str) -> String {
+    name(&descriptor(&tpm(), user))
+}
+
+fn ok() -> Vec<u8> {
+    response(PbCode::Ok, vec![])
+}
+
+#[test]
+fn an_empty_outbox_has_nothing_to_send_and_nothing_to_wait_for() {
+    let mut bench = Bench::of(service());
+    assert_eq!(bench.send(0), []);
+    assert_eq!(bench.next_due(0), None);
+}
+
+#[test]
+fn without_leases_a_report_is_sent_on_the_next_tick() {
+    let mut bench = Bench::of(service());
+
+    assert_eq!(bench.push(0, report("ada", 7, 60_000)), SOON);
+
+    assert_eq!(bench.next_due(0), Some(0));
+    assert_eq!(bench.send(5), [(1, vec![(about("ada"), 7)])]);
+    assert_eq!(bench.send(6), [], "it is sent once");
+}
+
+#[test]
+fn with_leases_reports_are_gathered_for_a_second_and_added_up() {
+    let mut bench = Bench::of(leasing());
+
+    assert_eq!(bench.push(0, report("ada", 7, 60_000)), Span::from_millis(1_000));
+    assert_eq!(bench.push(900, report("ada", 5, 60_000)), Span::from_millis(1_000));
+    bench.push(950, report("bob", 1, 60_000));
+
+    assert_eq!(bench.send(999), []);
+    assert_eq!(bench.next_due(999), Some(1));
+    assert_eq!(bench.send(1_000), [(1, vec![(about("ada"), 12)])], "bob's can wait");
+}
+
+#[test]
+fn reports_are_gathered_no_longer_than_their_window_lasts() {
+    let mut bench = Bench::of(leasing());
+
+    assert_eq!(bench.push(0, report("ada", 7, 400)), Span::from_millis(300));
+    assert_eq!(bench.push(0, report("bob", 7, 50)), SOON);
+
+    assert_eq!(bench.send(0), [(1, vec![(about("bob"), 7)])]);
+    assert_eq!(bench.send(300), [(2, vec![(about("ada"), 7)])]);
+}
+
+#[test]
+fn a_report_that_has_less_time_brings_forward_what_waits_with_it() {
+    let mut bench = Bench::of(leasing());
+    bench.push(0, report("ada", 7, 60_000));
+    bench.push(10, report("ada", 5, 400));
+
+    assert_eq!(bench.hits(299), None);
+    assert_eq!(bench.hits(300), Some(12));
+}
+
+#[test]
+fn reports_of_many_budgets_go_in_one_request_and_what_is_given_back_by_itself() {
+    let mut bench = Bench::of(Service { refunds: true, ..service() });
+    let until = START + Span::from_millis(60_000);
+    let given_back = Report { of: descriptor(&tpm(), "ada"), hits: 3, given_back: true, until };
+    bench.push(0, report("ada", 7, 60_000));
+    bench.push(0, Errand::Report(given_back));
+    bench.push(0, report("bob", 5, 60_000));
+
+    let parcels = bench.due(5);
+
+    let [parcel] = &parcels[..] else { panic!("{parcels:?}") };
+    let request = decoded(&parcel.question);
+    let mut hits: Vec<_> = request
+        .descriptors
+        .iter()
+        .map(|descriptor| (descriptor.hits_addend.unwrap().value, descriptor.is_negative_hits))
+        .collect();
+    hits.sort_unstable();
+    assert_eq!(hits, [(3, true), (5, false), (7, false)]);
+}
+
+#[test]
+fn a_report_that_was_answered_is_done_whatever_the_answer_says() {
+    for answer in [ok(), response(PbCode::OverLimit, vec![]), vec![], b"\xff".to_vec()] {
+        let mut bench = Bench::of(service());
+        bench.push(0, report("ada", 7, 60_000));
+        assert_eq!(bench.hits(5), Some(7));
+
+        assert_eq!(bench.answered(6, 1, Ok(&answer)), Some(true));
+
+        assert_eq!((bench.send(30_000), bench.next_due(30_000)), (vec![], None));
+    }
+}
+
+#[test]
+fn answers_to_others_are_left_alone() {
+    let mut bench = Bench::of(service());
+    bench.push(0, report("ada", 7, 60_000));
+    bench.send(5);
+
+    assert_eq!(bench.answered(6, 99, Ok(&ok())), None);
+    assert_eq!(bench.answered(6, 1, Ok(&ok())), Some(true));
+    assert_eq!(bench.answered(6, 1, Ok(&ok())), None, "only once");
+}
+
+#[test]
+fn no_more_budgets_wait_than_there_is_room_for() {
+    let mut bench = Bench::of(service());
+    for user in 0..MOST_WAITING + 3 {
+        bench.push(0, report(&user.to_string(), 1, 60_000));
+    }
+    assert_eq!(bench.dropped(), 3);
+    // There is always room for more of a budget that waits.
+    bench.push(0, report("0", 1, 60_000));
+    assert_eq!(bench.dropped(), 0);
+    let sent = bench.send(5);
+    assert_eq!(sent.iter().map(|(_, said)| said.len()).sum::<usize>(), MOST_WAITING);
+}
+
+#[test]
+fn no_more_requests_are_in_flight_than_there_is_room_for() {
+    let mut bench = Bench::of(speaking(Protocol::Kuadrant));
+    for user in 0..MOST_IN_FLIGHT + 10 {
+        bench.push(user as u64, report(&user.to_string(), 1, 60_000));
+    }
+
+    let first = bench.send(1_000);
+    assert_eq!(first.len(), MOST_IN_FLIGHT);
+    assert_eq!(bench.send(1_001), []);
+    for (token, _) in &first[..4] {
+        bench.answered(1_002, *token, Ok(&ok()));
+    }
+    let then = bench.send(1_002);
+
+    assert_eq!(then.len(), 4);
+    // Those that waited longest went first.
+    let users = |sent: &[(u32, Vec<(String, u64)>)]| {
+        sent.iter().map(|(_, said)| said[0].0.clone()).collect::<HashSet<_>>()
+    };
+    let expected = |from: usize, to: usize| (from..to).map(|user| about(&user.to_string())).collect();
+    assert_eq!(users(&first), expected(0, MOST_IN_FLIGHT));
+    assert_eq!(users(&then), expected(MOST_IN_FLIGHT, MOST_IN_FLIGHT + 4));
+}
+
+#[test]
+fn requests_are_counted_by_what_they_are_for() {
+    let mut bench = Bench::of(service());
+    bench.push(0, report("ada", 7, 60_000));
+    bench.push(0, leases::request("bob", 1_000));
+    bench.send(5);
+
+    let counts = bench.counts();
+    assert_eq!(counts[&(metrics::GLOBAL_REQUESTS.name, "report")], 1);
+    assert_eq!(counts[&(metrics::GLOBAL_REQUESTS.name, "lease")], 1);
+    assert!(bench.counts().is_empty(), "told once");
+}

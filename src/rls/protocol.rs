@@ -107,6 +107,10 @@ impl Failure {
 /// How many descriptors a request has at most.
 const MOST_DESCRIPTORS: usize = 64;
 
+/// The most hits that are said of one budget. Servers count limits in 32 bits, so that no budget is larger; and where one
+/// keeps counters in Redis, a number of more than 63 bits would fail everything else in its request, too.
+const MOST_HITS: u64 = 0xffff_ffff;
+
 impl Service {
     /// Asks for amounts. They are charged if allowed, with a protocol that does so.
     #[must_use]
@@ -130,11 +134,16 @@ impl Service {
         }
     }
 
-    fn say(&self, method: &'static Method, said: &[Hits<'_>]) -> Vec<Question> {
-        let together = match self.hits_addend {
+    /// How many budgets one request can be about.
+    pub(super) fn together(&self) -> usize {
+        match self.hits_addend {
             HitsAddend::Descriptor => MOST_DESCRIPTORS,
             HitsAddend::Request => 1,
-        };
+        }
+    }
+
+    fn say(&self, method: &'static Method, said: &[Hits<'_>]) -> Vec<Question> {
+        let together = self.together();
         let places: Vec<usize> = (0..said.len()).collect();
         let parts = said.chunks(together).zip(places.chunks(together));
         parts
@@ -146,7 +155,7 @@ impl Service {
         let in_request = self.hits_addend == HitsAddend::Request;
         let descriptors = said.iter().map(|hits| RateLimitDescriptor {
             entries: hits.of.entries().collect(),
-            hits_addend: (!in_request).then_some(hits.hits),
+            hits_addend: (!in_request).then_some(hits.hits.min(MOST_HITS)),
             is_negative_hits: hits.given_back,
         });
         let hits = if in_request { said.first().map_or(0, |hits| hits.hits) } else { 0 };

@@ -197,3 +197,7 @@ fn duration_in(node: &Node<'_>, least: Span, most: Span) -> Option<Span> {
     let text = |span: Span| format!("{}ms", span.as_millis_ceil());
     node.unexpected(format!("a duration from {} to {}", text(least), text(most)))
 }
+
+#[cfg(test)]
+#[path = "global_tests.rs"]
+mod tests;

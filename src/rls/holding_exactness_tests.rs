@@ -1,0 +1,181 @@
+//! What the service is charged in the end, whatever happens: as a property over calls, answers and endings.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::rls::breaker::{Breaker, BreakerPolicy};
+use crate::rls::outbox::Outbox;
+use crate::rls::service::HitsAddend;
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Settled(u64),
+    Kept,
+    Released,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    estimate: u64,
+    /// Whether the service is reached.
+    answered: bool,
+    ending: Ending,
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    let ending = prop_oneof![
+        6 => (0_u64..4_000).prop_map(Ending::Settled),
+        1 => Just(Ending::Kept),
+        1 => Just(Ending::Released),
+    ];
+    (0_u64..3_000, prop::bool::weighted(0.8), ending).prop_map(|(estimate, answered, ending)| Call {
+        estimate,
+        answered,
+        ending,
+    })
+}
+
+/// A service that is spoken to in one of the ways that can be configured.
+fn any_service() -> impl Strategy<Value = Service> {
+    let ways = vec![
+        (Protocol::Envoy, HitsAddend::Descriptor, false),
+        (Protocol::Envoy, HitsAddend::Descriptor, true),
+        (Protocol::Envoy, HitsAddend::Request, false),
+        (Protocol::Envoy, HitsAddend::Request, true),
+        (Protocol::CheckThenReport, HitsAddend::Descriptor, false),
+        (Protocol::Kuadrant, HitsAddend::Request, false),
+    ];
+    prop::sample::select(ways).prop_map(|(protocol, hits_addend, refunds)| Service {
+        protocol,
+        hits_addend,
+        refunds,
+        ..service()
+    })
+}
+
+const MAX: u32 = 1_000_000_000;
+
+/// Tokens, requests and money.
+fn limits() -> [GlobalLimit; 3] {
+    let max = u64::from(MAX);
+    [global("tpm", "tokens", max), global("rpm", "requests", max), global("spend", "cost_usd", max * 1_000)]
+}
+
+/// The worker's end: errands go through its outbox to the server.
+struct Worker {
+    server: Server,
+    outbox: Outbox,
+    breaker: Breaker,
+    token: u32,
+}
+
+impl Worker {
+    fn new() -> Self {
+        let breaker = Breaker::new(BreakerPolicy { failures: 1_000, probe_every: Span::from_secs(1) });
+        Self { server: Server::of(MAX), outbox: Outbox::default(), breaker, token: 0 }
+    }
+
+    fn run(&mut self, errands: Vec<Errand>, service: &Service, ledger: &Ledger<'_>) {
+        for errand in errands {
+            self.outbox.push(errand, service, ledger.now());
+        }
+        for parcel in self.outbox.due(service, &mut self.breaker, ledger) {
+            let answer = self.server.hear(&parcel.question);
+            self.token += 1;
+            self.outbox.sent(parcel, self.token, ledger.now());
+            assert_eq!(self.outbox.answered(self.token, Ok(&answer), service, ledger), Some(true));
+        }
+    }
+
+    /// One call from its beginning to its end. Whether the service was asked, and answered.
+    fn call(&mut self, call: Call, service: &Service, ledger: &Ledger<'_>) {
+        let mut errands = vec![];
+        let begun = begun(&limits(), call.estimate, service, ledger, &mut errands).unwrap();
+        let decided = if call.answered {
+            asked(begun, &mut self.server, service, ledger, &mut errands)
+        } else {
+            begun.decide(vec![], service, ledger, &mut errands).unwrap()
+        };
+        match call.ending {
+            Ending::Settled(tokens) => {
+                decided.holding.settle(&used(tokens), &rates(), service, ledger, &mut errands);
+            }
+            Ending::Kept => decided.holding.keep(service, ledger, &mut errands),
+            Ending::Released => decided.holding.release(service, ledger, &mut errands),
+        }
+        self.run(errands, service, ledger);
+    }
+
+    fn charged(&self) -> [i128; 3] {
+        limits().map(|limit| self.server.charged(&limit, "ada"))
+    }
+}
+
+/// What a number of tokens is in hits of each limit. A call counts as a request also if it has no tokens.
+fn in_hits(tokens: u64) -> [i128; 3] {
+    [i128::from(tokens), 1, i128::from(tokens.div_ceil(1_000))]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn without_leases_every_call_is_charged_once_what_it_used_or_what_it_held_if_that_is_more(
+        service in any_service(),
+        calls in prop::collection::vec(call(), 1..8),
+    ) {
+        let (process, mut worker, mut expected) = (Process::new(), Worker::new(), [0; 3]);
+        for call in calls {
+            process.at(0, |ledger| worker.call(call, &service, ledger));
+            let used = match call.ending {
+                Ending::Settled(tokens) => in_hits(tokens),
+                Ending::Kept => in_hits(call.estimate),
+                Ending::Released => [0; 3],
+            };
+            let held = in_hits(call.estimate);
+            let keeps_what_was_asked =
+                service.charges_when_asked() && !service.refunds && call.answered;
+            for ((expected, used), held) in expected.iter_mut().zip(used).zip(held) {
+                *expected += if keeps_what_was_asked { used.max(held) } else { used };
+            }
+        }
+        prop_assert_eq!(worker.charged(), expected);
+    }
+
+    #[test]
+    fn with_leases_what_is_charged_is_what_was_used_and_what_is_left_of_the_lease(
+        service in any_service(),
+        calls in prop::collection::vec(call(), 1..30),
+    ) {
+        let service = Service { lease: Some(POLICY), ..service };
+        let (process, mut worker, mut expected) = (Process::new(), Worker::new(), 0);
+        for (call, millis) in calls.into_iter().zip((0..).step_by(700)) {
+            process.at(millis, |ledger| worker.call(call, &service, ledger));
+            expected += match call.ending {
+                Ending::Settled(tokens) => tokens,
+                Ending::Kept => call.estimate,
+                Ending::Released => 0,
+            };
+        }
+        // All reports are due a second later.
+        let left = process.at(30_000, |ledger| {
+            worker.run(vec![], &service, ledger);
+            drained(&limits()[0], &POLICY, ledger)
+        });
+        let left = if service.charges_when_asked() { left } else { 0 };
+        prop_assert_eq!(worker.charged()[0], i128::from(expected + left));
+    }
+}
+
+#[test]
+fn money_that_was_asked_for_and_refunded_is_rounded_once_and_up() {
+    let service = Service { refunds: true, ..service() };
+    // Asked for 1.5 micro-dollars, used 1.4.
+    let (process, mut worker) = (Process::new(), Worker::new());
+    let call = Call { estimate: 1_500, answered: true, ending: Ending::Settled(1_400) };
+
+    process.at(0, |ledger| worker.call(call, &service, ledger));
+
+    assert_eq!(worker.charged()[2], 2);
+}
