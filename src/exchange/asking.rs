@@ -70,7 +70,7 @@ impl Asking {
         effects: &mut Effects,
     ) -> State {
         let Some((question, heard)) = self.asked.get_mut(place).filter(|(_, heard)| heard.is_none()) else {
-            return State::Asking(self);
+            return self.wait_on(effects);
         };
         let answer = answer.and_then(|bytes| question.read(bytes));
         if let Err(failure) = answer {
@@ -79,11 +79,16 @@ impl Asking {
         effects.tell_breaker(answer.is_ok(), means);
         *heard = Some(answer);
         if self.asked.iter().any(|(_, heard)| heard.is_none()) {
-            effects.next = Next::Ask { questions: vec![], hold: !self.reading.passes };
-            return State::Asking(self);
+            return self.wait_on(effects);
         }
         let Some(service) = config.global.as_deref() else { return State::Sent(self.sent) };
         self.conclude(service, means, effects)
+    }
+
+    /// Not all answers are there.
+    fn wait_on(self: Box<Self>, effects: &mut Effects) -> State {
+        effects.next = Next::Ask { questions: vec![], hold: !self.reading.passes };
+        State::Asking(self)
     }
 
     /// Whatever could be found out has been.
