@@ -125,12 +125,22 @@ impl Asking {
         State::Sent(sent)
     }
 
-    /// The response has begun before the answers: the call goes on as if there were none to come.
+    /// The response has begun before the answers: the call goes on as if there were none to come, nor one that refuses. What it
+    /// uses is told to the service all the same.
     pub(super) fn go_on(self, config: &Config, means: &Means<'_>, effects: &mut Effects) -> Box<Sent> {
         let Self { mut sent, begun, asked, .. } = self;
         if let Some(service) = &config.global {
             effects.count(&metrics::GLOBAL_DECISIONS, &kind("allow"), 1);
-            let decided = begun.decide(heard(asked), service, means.ledger, &mut effects.errands);
+            let mut answers = heard(asked);
+            for (_, answer) in &mut answers {
+                if answer
+                    .as_ref()
+                    .is_ok_and(|answer| answer.decisions.iter().any(|decision| !decision.allowed))
+                {
+                    *answer = Err(Failure::Undecided);
+                }
+            }
+            let decided = begun.decide(answers, service, means.ledger, &mut effects.errands);
             sent.holding = decided.map(|decided| decided.holding).unwrap_or_default();
         }
         sent
