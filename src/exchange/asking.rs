@@ -9,7 +9,7 @@
 use super::request::Reading;
 use super::response::Sent;
 use super::{Effects, HeaderEdit, Means, Next, State};
-use crate::limits::{self, GlobalLimit, Refusal};
+use crate::limits::{self, GlobalLimit, Refusal, Wait};
 use crate::metrics::{self, Labels};
 use crate::rls::{self, Answer, Begun, Change, Failure, HeaderValue, OnFailure, Question, Service};
 use crate::settings::Config;
@@ -194,11 +194,21 @@ fn go_without(
         OnFailure::Local => {
             let stand_ins: Vec<_> = undecided.iter().map(|global| global.stand_in.clone()).collect();
             let subject = reading.subject(&sent.model);
-            let granted = limits::reserve(&stand_ins, &subject, &sent.estimate, means.ledger)?;
-            sent.reservation.join(granted.reservation);
+            let granted = limits::reserve(&stand_ins, &subject, &sent.estimate, means.ledger);
+            sent.reservation.join(granted.map_err(|refusal| of_stand_in(&refusal, service))?.reservation);
             Ok(())
         }
     }
+}
+
+/// A refusal by the part of a limit that this process enforces. The caller is told when to come back and nothing of that part, which is not
+/// its budget: a call too large for it may still fit the whole one when the service is back.
+fn of_stand_in(refusal: &Refusal, service: &Service) -> Refusal {
+    let wait = match refusal.wait {
+        Wait::For(span) => span,
+        Wait::Never => service.breaker.probe_every,
+    };
+    Refusal::unknown(&refusal.standing.limit, refusal.needed, wait)
 }
 
 /// Refuses a call whose local budgets are reserved.
