@@ -91,8 +91,8 @@ proptest! {
         steps in steps(),
         on_failure in prop::sample::select(vec!["local", "allow", "deny"]),
         (protocol, tokens) in prop::sample::select(vec![
-            (r#", "protocol": "check_then_report""#, 400),
-            (r#", "protocol": "kuadrant""#, 400),
+            (r#", "protocol": "check_then_report""#, 50),
+            (r#", "protocol": "kuadrant""#, 50),
             (r#", "protocol": "check_then_report", "lease": { "share": 0.2, "at_least": 200 }"#, 2_000),
             (r#", "protocol": "kuadrant", "lease": { "share": 0.2, "at_least": 200 }"#, 2_000),
             (r#", "refunds": true"#, 1_000_000),
