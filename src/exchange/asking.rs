@@ -9,7 +9,7 @@
 use super::request::Reading;
 use super::response::Sent;
 use super::{Effects, HeaderEdit, Means, Next, State};
-use crate::limits::{self, GlobalLimit, Refusal};
+use crate::limits::{self, GlobalLimit, Refusal, Wait};
 use crate::metrics::{self, Labels};
 use crate::rls::{self, Answer, Begun, Change, Failure, HeaderValue, OnFailure, Question, Service};
 use crate::settings::Config;
@@ -70,7 +70,7 @@ impl Asking {
         effects: &mut Effects,
     ) -> State {
         let Some((question, heard)) = self.asked.get_mut(place).filter(|(_, heard)| heard.is_none()) else {
-            return State::Asking(self);
+            return self.wait_on(effects);
         };
         let answer = answer.and_then(|bytes| question.read(bytes));
         if let Err(failure) = answer {
@@ -79,11 +79,16 @@ impl Asking {
         effects.tell_breaker(answer.is_ok(), means);
         *heard = Some(answer);
         if self.asked.iter().any(|(_, heard)| heard.is_none()) {
-            effects.next = Next::Ask { questions: vec![], hold: !self.reading.passes };
-            return State::Asking(self);
+            return self.wait_on(effects);
         }
         let Some(service) = config.global.as_deref() else { return State::Sent(self.sent) };
         self.conclude(service, means, effects)
+    }
+
+    /// Not all answers are there.
+    fn wait_on(self: Box<Self>, effects: &mut Effects) -> State {
+        effects.next = Next::Ask { questions: vec![], hold: !self.reading.passes };
+        State::Asking(self)
     }
 
     /// Whatever could be found out has been.
@@ -120,12 +125,22 @@ impl Asking {
         State::Sent(sent)
     }
 
-    /// The response has begun before the answers: the call goes on as if there were none to come.
+    /// The response has begun before the answers: the call goes on as if there were none to come, nor one that refuses. What it
+    /// uses is told to the service all the same.
     pub(super) fn go_on(self, config: &Config, means: &Means<'_>, effects: &mut Effects) -> Box<Sent> {
         let Self { mut sent, begun, asked, .. } = self;
         if let Some(service) = &config.global {
             effects.count(&metrics::GLOBAL_DECISIONS, &kind("allow"), 1);
-            let decided = begun.decide(heard(asked), service, means.ledger, &mut effects.errands);
+            let mut answers = heard(asked);
+            for (_, answer) in &mut answers {
+                if answer
+                    .as_ref()
+                    .is_ok_and(|answer| answer.decisions.iter().any(|decision| !decision.allowed))
+                {
+                    *answer = Err(Failure::Undecided);
+                }
+            }
+            let decided = begun.decide(answers, service, means.ledger, &mut effects.errands);
             sent.holding = decided.map(|decided| decided.holding).unwrap_or_default();
         }
         sent
@@ -179,11 +194,21 @@ fn go_without(
         OnFailure::Local => {
             let stand_ins: Vec<_> = undecided.iter().map(|global| global.stand_in.clone()).collect();
             let subject = reading.subject(&sent.model);
-            let granted = limits::reserve(&stand_ins, &subject, &sent.estimate, means.ledger)?;
-            sent.reservation.join(granted.reservation);
+            let granted = limits::reserve(&stand_ins, &subject, &sent.estimate, means.ledger);
+            sent.reservation.join(granted.map_err(|refusal| of_stand_in(&refusal, service))?.reservation);
             Ok(())
         }
     }
+}
+
+/// A refusal by the part of a limit that this process enforces. The caller is told when to come back and nothing of that part, which is not
+/// its budget: a call too large for it may still fit the whole one when the service is back.
+fn of_stand_in(refusal: &Refusal, service: &Service) -> Refusal {
+    let wait = match refusal.wait {
+        Wait::For(span) => span,
+        Wait::Never => service.breaker.probe_every,
+    };
+    Refusal::unknown(&refusal.standing.limit, refusal.needed, wait)
 }
 
 /// Refuses a call whose local budgets are reserved.

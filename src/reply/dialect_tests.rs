@@ -93,6 +93,38 @@ fn a_refusal_for_ever_is_worded_by_each_dialect_without_a_time_to_come_back() {
 }
 
 #[test]
+fn a_budget_that_cannot_be_checked_is_worded_by_each_dialect_and_tells_nothing_of_where_it_stands() {
+    const MESSAGE: &str = "Limit `tpm` cannot be checked at the moment. Please try again in 2.516s.";
+    for (dialect, body) in [
+        (
+            Dialect::OpenAi,
+            r#"{"error":{"code":"rate_limit_exceeded","message":"MESSAGE","param":null,"type":"tokens"}}"#,
+        ),
+        (Dialect::Anthropic, r#"{"error":{"message":"MESSAGE","type":"rate_limit_error"},"type":"error"}"#),
+        (
+            Dialect::Gemini,
+            r#"{"error":{"code":429,"details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"description":"50000 per 1m","quotaId":"tpm","quotaMetric":"tokens"}]},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"2.516s"}],"message":"MESSAGE","status":"RESOURCE_EXHAUSTED"}}"#,
+        ),
+        (Dialect::Bedrock, r#"{"message":"MESSAGE"}"#),
+        (Dialect::Cohere, r#"{"message":"MESSAGE"}"#),
+        (Dialect::Ollama, r#"{"error":"MESSAGE"}"#),
+    ] {
+        let limit = Rc::new(Limit::example("tpm", "tokens", 50_000));
+        let unknown = Refusal::unknown(&limit, Amount(1_200), Span::from_millis(2_516));
+
+        let reply = refused(dialect, &unknown, "m-1", NOW, 0);
+
+        assert_eq!((reply.status, reply.details), (429, "tollgate_refused"));
+        assert_eq!(reply.body, body.replace("MESSAGE", MESSAGE), "{dialect:?}");
+        let waits = values(&reply.fields, &["retry-after", "retry-after-ms", "x-should-retry"]);
+        assert_eq!(waits, [Some("3"), Some("2516"), Some("true")], "{dialect:?}");
+        let standing: Vec<_> =
+            reply.fields.iter().filter(|(name, _)| tells_standing(name.as_bytes())).collect();
+        assert!(standing.is_empty(), "{dialect:?}: {standing:?}");
+    }
+}
+
+#[test]
 fn a_missing_identity_is_worded_by_each_dialect() {
     for (dialect, body) in [
         (

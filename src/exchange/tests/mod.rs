@@ -4,6 +4,7 @@ mod apis;
 mod bad_answers;
 mod calibration;
 mod compressed;
+mod global;
 mod properties;
 mod request;
 mod response;
@@ -11,6 +12,7 @@ mod response;
 use super::*;
 use crate::metrics::{self, Metric, ModelLabels};
 use crate::reply::Reply;
+use crate::rls::Errand;
 use crate::settings::Config;
 use crate::store::{KeyHasher, Lines, MemoryLines, Table};
 use crate::units::{Span, Timestamp};
@@ -26,6 +28,10 @@ struct Bench {
     models: ModelLabels,
     now: Timestamp,
     counted: Vec<(&'static str, String, u64)>,
+    /// Of the rate limit service that is configured, if one is.
+    breaker: Option<Breaker>,
+    /// All errands since they were last taken.
+    errands: Vec<Errand>,
 }
 
 const TOKENS: &str = r#"{ "identity": { "tenant": { "header": "x-tenant-id" } },
@@ -73,8 +79,11 @@ impl Head for Answered<'_> {
 
 impl Bench {
     fn new(config: &str) -> Self {
+        let config = Rc::new(Config::read(config.as_bytes(), b"random").unwrap());
         Self {
-            config: Rc::new(Config::read(config.as_bytes(), b"random").unwrap()),
+            breaker: config.global.as_ref().map(|service| Breaker::new(service.breaker)),
+            errands: Vec::new(),
+            config,
             lines: MemoryLines::default(),
             keys: KeyHasher::new(&[5; 16]),
             counter: Counter::new([5; 16]),
@@ -92,8 +101,10 @@ impl Bench {
         let table = Table::new(&self.lines as &dyn Lines, self.config.sets());
         let ledger = Ledger::new(&table, &self.keys, self.now);
         let (counter, models) = (&mut self.counter, &mut self.models);
-        let effects =
-            exchange.handle(event, &mut Means { ledger: &ledger, counter, models, jitter: 0, breaker: None });
+        let breaker = self.breaker.as_mut();
+        let mut effects =
+            exchange.handle(event, &mut Means { ledger: &ledger, counter, models, jitter: 0, breaker });
+        self.errands.append(&mut effects.errands);
         let of = |count: &metrics::Count| (count.metric.name, count.labels.kind.to_owned(), count.by);
         self.counted.extend(effects.counts.iter().map(of));
         effects

@@ -1,0 +1,173 @@
+//! Calls with global limits, and a rate limit service in the tests: `service`.
+
+mod asking;
+mod decisions;
+mod failures;
+mod leases;
+mod properties;
+mod service;
+mod settlement;
+
+use super::*;
+use crate::rls::{Failure, Outbox, Question};
+use service::FakeService;
+
+/// 1,000 tokens a minute for each tenant.
+const TPM: &str = r#"{ "name": "tpm", "count": "tokens", "per": "tenant", "max": 1000, "window": "1m", "scope": "global" }"#;
+
+/// As [`TPM`], kept in this process.
+const LOCAL: &str = r#"{ "name": "own", "count": "tokens", "per": "tenant", "max": 1000, "window": "1m", "algorithm": "fixed_window" }"#;
+
+/// A configuration with these options of `global`, and these limits.
+fn config(global: &str, limits: &[&str]) -> String {
+    let limits = limits.join(", ");
+    format!(
+        r#"{{ "global": {{ "cluster": "ratelimit" {global} }}, "identity": {{ "tenant": {{ "header": "x-tenant-id" }} }},
+            "tiers": {{ "free": {{ "limits": [ {limits} ] }} }} }}"#
+    )
+}
+
+/// A filter without a host, and the service that it asks.
+struct World {
+    bench: Bench,
+    service: FakeService,
+    outbox: Outbox,
+    sent: u32,
+}
+
+impl World {
+    fn new(global: &str, limits: &[&str]) -> Self {
+        Self::of(&config(global, limits))
+    }
+
+    fn of(config: &str) -> Self {
+        let bench = Bench::new(config);
+        let service = FakeService::of(&bench);
+        Self { bench, service, outbox: Outbox::default(), sent: 0 }
+    }
+
+    /// Sends a call; what is asked is answered by the service.
+    fn call(&mut self, body: &str) -> (Exchange, Effects) {
+        let (mut exchange, effects) = self.bench.send(body);
+        let effects = self.answer_all(&mut exchange, effects);
+        (exchange, effects)
+    }
+
+    fn answer_all(&mut self, exchange: &mut Exchange, mut effects: Effects) -> Effects {
+        for (place, question) in questions(&effects).into_iter().enumerate() {
+            effects = self.answer(exchange, place, &question);
+        }
+        effects
+    }
+
+    fn answer(&mut self, exchange: &mut Exchange, place: usize, question: &Question) -> Effects {
+        let answer = self.service.answer(question, self.bench.now);
+        self.hear(exchange, place, Ok(&answer))
+    }
+
+    fn hear(&mut self, exchange: &mut Exchange, question: usize, answer: Result<&[u8], Failure>) -> Effects {
+        self.bench.handle(exchange, Event::Answered { question, answer })
+    }
+
+    /// A call that passes, and is answered with this usage. The head of its response.
+    fn use_up(&mut self, input: u64, output: u64) -> Effects {
+        let (mut exchange, effects) = self.call(HI);
+        assert_eq!(effects.next, Next::Pass);
+        let head = self.bench.head(&mut exchange, 200, "application/json");
+        self.bench.piece(&mut exchange, &answer(input, output), true);
+        head
+    }
+
+    /// The errands that have come up, as text.
+    fn errands(&mut self) -> Vec<String> {
+        self.bench.errands.drain(..).map(|errand| describe(&errand)).collect()
+    }
+
+    /// Does the errands that are due.
+    fn do_errands(&mut self) {
+        self.do_errands_if(true);
+    }
+
+    /// Does the errands that are due, or fails to.
+    fn do_errands_if(&mut self, reachable: bool) {
+        let service = self.bench.config.global.clone().unwrap();
+        for errand in core::mem::take(&mut self.bench.errands) {
+            self.outbox.push(errand, &service, self.bench.now);
+        }
+        let table = Table::new(&self.bench.lines as &dyn Lines, self.bench.config.sets());
+        let ledger = Ledger::new(&table, &self.bench.keys, self.bench.now);
+        let breaker = self.bench.breaker.as_mut().unwrap();
+        for parcel in self.outbox.due(&service, breaker, &ledger) {
+            let answer = reachable.then(|| self.service.answer(&parcel.question, self.bench.now));
+            let answer = answer.as_deref().ok_or(Failure::Unavailable);
+            self.sent += 1;
+            self.outbox.sent(parcel, self.sent, self.bench.now);
+            assert_eq!(self.outbox.answered(self.sent, answer, &service, &ledger), Some(reachable));
+            breaker.answered(reachable, self.bench.now);
+        }
+    }
+
+    /// What ada has been charged by the service, of a limit of the tier `free`.
+    fn charged(&self, limit: &str) -> i64 {
+        self.service.book.get(&format!("free/{limit} ada")).copied().unwrap_or(0)
+    }
+
+    fn decided(&self, how: &str) -> u64 {
+        self.bench.count_of(&metrics::GLOBAL_DECISIONS, how)
+    }
+}
+
+/// What ada has left of the limit `own`, by a call that the service does not decide on.
+fn local_left(world: &mut World) -> u64 {
+    let head = Request::chat();
+    let mut probe = world.bench.exchange();
+    world.bench.handle(&mut probe, Event::RequestHead { head: &head, ended: false });
+    let body = br#"{"model":"other","messages":[],"max_tokens":0}"#;
+    world.bench.handle(&mut probe, Event::RequestBody { body, editable: true });
+    let head = world.bench.head(&mut probe, 500, "");
+    let left = header(&head, "ratelimit").unwrap();
+    let left = left.strip_prefix("\"own\";r=").expect("no other budget is told");
+    left.split(';').next().unwrap().parse().unwrap()
+}
+
+/// What is asked.
+fn questions(effects: &Effects) -> Vec<Question> {
+    match &effects.next {
+        Next::Ask { questions, .. } => questions.clone(),
+        _ => vec![],
+    }
+}
+
+/// The call waits for answers that are to come, to questions that have been asked.
+fn waits(effects: &Effects) -> bool {
+    effects.next == Next::Ask { questions: vec![], hold: true }
+}
+
+fn describe(errand: &Errand) -> String {
+    let name =
+        |entries: Vec<(&str, &str)>| entries.iter().map(|(_, value)| *value).collect::<Vec<_>>().join(" ");
+    match errand {
+        Errand::Report(report) => {
+            let sign = if report.given_back { '-' } else { '+' };
+            format!("{} {sign}{}", name(report.of.entries().collect()), report.hits)
+        }
+        Errand::Lease(request) => {
+            format!("{} lease {}", name(request.of.entries().collect()), request.amount)
+        }
+    }
+}
+
+/// A field of a refusal.
+fn field<'e>(effects: &'e Effects, name: &str) -> Option<&'e str> {
+    let (reply, _) = reply(effects);
+    reply.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str())
+}
+
+/// An answer of the service that decides nothing, or none.
+const NO_ANSWERS: [(&str, Result<&[u8], Failure>); 4] = [
+    ("unavailable", Err(Failure::Unavailable)),
+    ("unreadable", Ok(b"\xff\xff\xff")),
+    // overall_code = UNKNOWN, written out
+    ("undecided", Ok(b"\x08\x00")),
+    ("undecided", Ok(b"")),
+];
