@@ -2,6 +2,8 @@
 
 use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitResponse;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use tokio::time::timeout;
+use tollgate_rig::client::PATIENCE;
 use tollgate_rig::redis::Redis;
 use tollgate_rig::service::RateLimitService;
 use tonic::transport::Channel;
@@ -58,7 +60,8 @@ async fn a_service_counts_again_when_its_redis_is_back_which_has_forgotten_every
 
     assert_eq!(redis.url(), url);
     // The first who asks finds the broken connection, and another is made.
-    while ask(&service, 0).await.is_err() {}
+    let back = async { while ask(&service, 0).await.is_err() {} };
+    timeout(PATIENCE, back).await.expect("the service finds the Redis that is back");
     assert_eq!(left(&service).await, 100);
 }
 

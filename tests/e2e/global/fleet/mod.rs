@@ -13,6 +13,7 @@ use core::time::Duration;
 
 use redis::Commands as _;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tollgate::rls::servers::limitador;
 use tollgate::settings::Config;
@@ -22,6 +23,7 @@ use tollgate_rig::load::{Load, Outcomes};
 use tollgate_rig::mock_llm::MockLlm;
 use tollgate_rig::redis::Redis;
 use tollgate_rig::service::RateLimitService;
+use tollgate_rig::upstream::Signal;
 
 use crate::bench::{bootstrap, chat_with};
 use crate::probe::INPUT;
@@ -60,6 +62,12 @@ impl Fleet {
     /// As many clients as [`CLIENTS`], half of them at each Envoy.
     fn load(&self) -> Load {
         Load::on(self.envoys.each_ref().map(Envoy::address)).clients(CLIENTS)
+    }
+
+    /// Calls at both Envoys until the signal.
+    fn calls_until(&self, done: &Signal, tokens: u64) -> JoinHandle<Outcomes> {
+        let load = self.load().until(done);
+        tokio::spawn(async move { load.run(move |_, _| call_of("ada", tokens)).await })
     }
 
     /// Makes a call at one of the Envoys, by its number: the status, and how long to wait if it says so.

@@ -2,7 +2,6 @@
 //!
 //! A load ends the test if a call hangs or breaks, and [`admitted`] if one is answered with anything but 200 and 429.
 
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tollgate_rig::load::{Outcome, Outcomes};
 use tollgate_rig::upstream::Signal;
@@ -46,12 +45,6 @@ impl Fleet {
         }
     }
 
-    /// Calls at both Envoys until the signal.
-    fn calls_until(&self, done: &Signal) -> JoinHandle<Outcomes> {
-        let load = self.load().until(done);
-        tokio::spawn(async move { load.run(|_, _| call_of("ada", OF_CALL)).await })
-    }
-
     /// Waits until every worker that had stopped asking asks again, and calls are decided by the service.
     async fn wait_until_decided_again(&self) {
         for envoy in &self.envoys {
@@ -78,7 +71,7 @@ fn used(outcomes: &Outcomes, which: impl Fn(&Outcome) -> bool) -> u64 {
 async fn outage_under_load(victim: Victim) {
     let mut fleet = Fleet::start(&configuration("local"), &[]).await;
     let done = Signal::new();
-    let calls = fleet.calls_until(&done);
+    let calls = fleet.calls_until(&done, OF_CALL);
     fleet.wait_for_sum(DECISIONS, &[("kind", "asked")], |asked| asked >= 2 * CLIENTS as u64).await;
 
     fleet.kill(victim);
@@ -116,7 +109,7 @@ async fn outage_in_which_everything_passes(victim: Victim) {
 
     fleet.kill(victim);
     let done = Signal::new();
-    let calls = fleet.calls_until(&done);
+    let calls = fleet.calls_until(&done, OF_CALL);
     // More than the local share would let pass.
     let many = 3 * LOCAL / OF_CALL;
     fleet.wait_for_sum(DECISIONS, &[("kind", "allow")], |allowed| allowed >= many).await;
@@ -150,4 +143,32 @@ async fn what_passes_while_the_service_is_gone_is_told_to_it_afterwards() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_passes_while_redis_is_gone_is_told_afterwards() {
     outage_in_which_everything_passes(Victim::Redis).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_leases_too_what_passes_while_the_service_is_gone_is_told_to_it_afterwards() {
+    // Of each budget, 10,000 tokens and 1,000 requests at most.
+    let (tokens, requests, calls_of_lease) = (TOKENS / 20, PLENTY / 20, 10_000 / OF_CALL);
+    let options = ", on_failure: allow, lease: { share: 0.02 }, breaker: { failures: 3, probe_every: 500ms }";
+    let mut fleet = Fleet::start(&budgets(tokens, requests, options), &[]).await;
+    let before = used(&fleet.load().calls(3).run(|_, _| call_of("ada", OF_CALL)).await, |_| true);
+
+    fleet.service.kill();
+    let done = Signal::new();
+    let calls = fleet.calls_until(&done, OF_CALL);
+    // More than both leases would let pass.
+    let allowed = |calls| calls >= 2 * calls_of_lease;
+    fleet.wait_for_sum(DECISIONS, &[("kind", "allow")], allowed).await;
+    fleet.service.restart().await;
+    let leased = fleet.sum(DECISIONS, &[("kind", "leased")]).await;
+    fleet.wait_for_sum(DECISIONS, &[("kind", "leased")], |calls| calls > leased).await;
+    done.fire();
+
+    let outcomes = calls.await.unwrap();
+    assert_eq!(outcomes.count(200), outcomes.0.len(), "{:?}", outcomes.statuses());
+    let all = before + used(&outcomes, |_| true);
+    fleet.wait_until_spent("tpd", "ada", all).await;
+    let spent = fleet.spent("tpd", "ada");
+    assert!(spent <= all + 2 * calls_of_lease * OF_CALL, "{spent} counted, {all} used");
+    assert_eq!(fleet.sum("tollgate_global_reports_total", &[("kind", "dropped")]).await, 0);
 }
