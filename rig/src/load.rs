@@ -1,8 +1,9 @@
 //! Many clients at once, each making one call after the other.
 //!
 //! In: where to, how many, until when, and a request for each call. Out: what became of every call. Clients take turns
-//! with the addresses and with HTTP/1.1 and HTTP/2, and keep their connections. A call that breaks or hangs ends the
-//! test: whatever the load, each call gets an answer. Not here: a rate of calls, and loads that measure the proxy
+//! with the addresses and with HTTP/1.1 and HTTP/2, and keep their connections; one that the server has closed between
+//! two calls, as Envoy does when it drains a listener, is made anew. A call that breaks or hangs ends the test: whatever
+//! the load, each call gets an answer. Not here: a rate of calls, and loads that measure the proxy
 //! rather than the filter (see `benches/envoy`).
 
 use core::time::Duration;
@@ -14,7 +15,7 @@ use std::time::Instant;
 use hyper::HeaderMap;
 use tokio::task::JoinSet;
 
-use crate::client::{Client, Request};
+use crate::client::{Client, ClientError, Request, Response};
 use crate::upstream::Signal;
 
 /// Describes a load.
@@ -81,11 +82,15 @@ impl Load {
             let http2 = (number / self.addresses.len()) % 2 == 1;
             let (request, end) = (Arc::clone(&request), self.end.clone());
             clients.spawn(async move {
-                let client = if http2 { Client::http2(address).await } else { Client::http1(address).await };
-                let mut client = client.unwrap_or_else(|error| panic!("client {number}: {error}"));
+                let mut client = connect(address, http2, number).await;
                 let mut outcomes = Vec::new();
                 for call in 0.. {
-                    outcomes.push(make(&mut client, number, call, request(number, call)).await);
+                    let mut response = client.send(request(number, call)).await;
+                    if call > 0 && response.as_ref().is_err_and(was_not_sent) {
+                        client = connect(address, http2, number).await;
+                        response = client.send(request(number, call)).await;
+                    }
+                    outcomes.push(outcome(response, number, call).await);
                     let over = match &end {
                         End::After(calls) => call + 1 >= *calls,
                         End::When(signal) => signal.is_fired(),
@@ -161,9 +166,19 @@ impl Outcomes {
     }
 }
 
-async fn make(client: &mut Client, number: usize, call: usize, request: Request) -> Outcome {
+async fn connect(address: SocketAddr, http2: bool, number: usize) -> Client {
+    let client = if http2 { Client::http2(address).await } else { Client::http1(address).await };
+    client.unwrap_or_else(|error| panic!("client {number}: {error}"))
+}
+
+/// Whether the connection had ended before the call began.
+fn was_not_sent(error: &ClientError) -> bool {
+    matches!(error, ClientError::Exchange(why) if why.is_closed() || why.is_canceled())
+}
+
+async fn outcome(response: Result<Response, ClientError>, number: usize, call: usize) -> Outcome {
     let failed = |error| panic!("call {call} of client {number}: {error}");
-    let mut response = client.send(request).await.unwrap_or_else(failed);
+    let mut response = response.unwrap_or_else(failed);
     response.body().await.unwrap_or_else(|error| panic!("call {call} of client {number}: {error}"));
     Outcome {
         client: number,

@@ -1,10 +1,10 @@
-//! A real Redis, started for one test and stopped with it.
+//! A real Redis, started for one test and stopped with it, to be killed and brought back.
 //!
-//! In: nothing. Out: a running `redis-server` (or `valkey-server`) on a free port of 127.0.0.1, empty, which keeps
+//! In: nothing. Out: a running `redis-server` (or `valkey-server`) on a port of 127.0.0.1 of its own, empty, which keeps
 //! nothing: no snapshots, no log of its writes. Not here: getting the binary (`make redis` does), and talking to it.
 
 use std::io::{BufRead as _, BufReader, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -12,14 +12,15 @@ use std::thread;
 use tempfile::TempDir;
 
 use crate::client::PATIENCE;
+use crate::port::ReservedPort;
 
 /// A running Redis; it is killed when this is dropped.
 #[derive(Debug)]
 pub struct Redis {
-    process: Child,
-    address: SocketAddr,
+    port: ReservedPort,
     // Its working directory, which goes with it.
-    _dir: TempDir,
+    dir: TempDir,
+    running: Option<Process>,
 }
 
 impl Redis {
@@ -30,50 +31,54 @@ impl Redis {
     /// If there is no binary, or it does not come up.
     #[must_use]
     pub fn start() -> Self {
-        // Redis cannot choose a port by itself, so another process can be quicker to take the one that was free.
-        for _ in 0..ATTEMPTS {
-            if let Some(redis) = Self::try_start() {
-                return redis;
-            }
-        }
-        panic!("Redis did not start, each time on another port that was free");
+        let dir = tempfile::Builder::new().prefix("redis-").tempdir().expect("a temporary directory");
+        let mut redis = Self { port: ReservedPort::reserve(), dir, running: None };
+        redis.restart();
+        redis
     }
 
-    /// Where it is: `redis://127.0.0.1:port`.
+    /// Where it is when it runs: `redis://127.0.0.1:port`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://{}", self.address)
+        format!("redis://{}", self.port.address())
     }
 
-    fn try_start() -> Option<Self> {
-        let dir = tempfile::Builder::new().prefix("redis-").tempdir().expect("a temporary directory");
-        let address = free_address();
-        let mut process = BINARIES
+    /// Ends it without a chance to say goodbye (SIGKILL). Who connects is refused from then on, and what it knew is lost.
+    pub fn kill(&mut self) {
+        self.running = None;
+    }
+
+    /// Starts it on the same port, empty, after killing it if it runs.
+    ///
+    /// # Panics
+    ///
+    /// As [`Redis::start`].
+    pub fn restart(&mut self) {
+        self.kill();
+        let mut child = BINARIES
             .iter()
-            .find_map(|binary| spawn(binary, address, &dir))
+            .find_map(|binary| spawn(binary, self.port.address(), &self.dir))
             .unwrap_or_else(|| panic!("neither of {BINARIES:?} is there; run `make redis`"));
-        let output = process.stdout.take().expect("its output is piped");
-        // From here on dropping it kills the process.
-        let redis = Self { process, address, _dir: dir };
-        takes_connections(output).then_some(redis)
+        let output = child.stdout.take().expect("its output is piped");
+        // From here on a panic kills the process.
+        self.running = Some(Process(child));
+        wait_for_connections(output);
     }
 }
 
-impl Drop for Redis {
+/// Killed when this is dropped.
+#[derive(Debug)]
+struct Process(Child);
+
+impl Drop for Process {
     fn drop(&mut self) {
         // By its own id, and waited for: no process and no port outlives the test.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
 const BINARIES: [&str; 2] = ["redis-server", "valkey-server"];
-const ATTEMPTS: usize = 5;
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("the address of a listener")
-}
 
 /// Nothing if there is no such binary.
 fn spawn(binary: &str, address: SocketAddr, dir: &TempDir) -> Option<Child> {
@@ -93,20 +98,23 @@ fn spawn(binary: &str, address: SocketAddr, dir: &TempDir) -> Option<Child> {
     }
 }
 
-/// Whether it says that it takes connections, before it ends.
-fn takes_connections(output: ChildStdout) -> bool {
+/// Waits until it says that it takes connections.
+fn wait_for_connections(output: ChildStdout) {
     let (said, heard) = mpsc::channel();
     // Reads on to the end, so that it never has to wait for its output to be read.
     thread::spawn(move || {
+        let mut log = String::new();
         for line in BufReader::new(output).lines().map_while(Result::ok) {
             if line.contains("Ready to accept connections") {
-                let _ = said.send(());
+                let _ = said.send(None);
             }
+            log = log + &line + "\n";
         }
+        let _ = said.send(Some(log));
     });
     match heard.recv_timeout(PATIENCE) {
-        Ok(()) => true,
-        Err(mpsc::RecvTimeoutError::Disconnected) => false,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("Redis did not come up within {PATIENCE:?}"),
+        Ok(None) => {}
+        Ok(Some(log)) => panic!("Redis ended at its start:\n{log}"),
+        Err(_) => panic!("Redis did not come up within {PATIENCE:?}"),
     }
 }

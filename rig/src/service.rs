@@ -21,7 +21,7 @@ use crate::port::ReservedPort;
 pub struct RateLimitService {
     port: ReservedPort,
     dir: TempDir,
-    redis: Option<String>,
+    options: Vec<String>,
     /// With its output, which is kept open: it would fail to write otherwise.
     running: Option<(Process, BufReader<ChildStdout>)>,
 }
@@ -33,10 +33,21 @@ impl RateLimitService {
     ///
     /// If it has not been built, or does not come up.
     pub async fn start(limits: &str, redis: Option<&str>) -> Self {
+        let options: Vec<_> = redis.iter().flat_map(|url| ["--redis", url]).collect();
+        Self::start_with(limits, &options).await
+    }
+
+    /// Starts one with these options of its command line, beside `--listen` and `--limits`.
+    ///
+    /// # Panics
+    ///
+    /// As [`RateLimitService::start`].
+    pub async fn start_with(limits: &str, options: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("rate-limits-").tempdir().expect("a temporary directory");
         fs::write(dir.path().join(LIMITS), limits).expect("a file in a directory of our own");
         let port = ReservedPort::reserve();
-        let mut service = Self { port, dir, redis: redis.map(str::to_owned), running: None };
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        let mut service = Self { port, dir, options, running: None };
         service.restart().await;
         service
     }
@@ -64,7 +75,7 @@ impl RateLimitService {
         let child = Command::new(&program)
             .args(["--listen", &self.address().to_string(), "--limits"])
             .arg(self.dir.path().join(LIMITS))
-            .args(self.redis.iter().flat_map(|url| ["--redis", url]))
+            .args(&self.options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

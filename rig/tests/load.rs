@@ -7,7 +7,7 @@ use tollgate_rig::envoy::{Bootstrap, Envoy};
 use tollgate_rig::load::Load;
 use tollgate_rig::mock_llm::MockLlm;
 use tollgate_rig::rate_limits::{Limit, ScriptedService};
-use tollgate_rig::upstream::Signal;
+use tollgate_rig::upstream::{Script, ScriptedUpstream, Signal};
 
 /// Envoy's own filter for rate limit services; it asks for one hit for each call.
 const NATIVE: &str = "
@@ -75,4 +75,25 @@ async fn a_load_goes_on_until_the_signal() {
     assert_eq!(outcomes.count(200), outcomes.0.len());
     let of_last: Vec<_> = outcomes.0.iter().filter(|o| o.client == 3).map(|o| o.call).collect();
     assert_eq!(of_last, (0..of_last.len()).collect::<Vec<_>>());
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+
+#[tokio::test]
+async fn a_connection_that_is_closed_between_two_calls_is_made_anew() {
+    let once = Script::new().read_request().write(OK);
+    let upstream = ScriptedUpstream::start([once]).await;
+
+    let outcomes = Load::on([upstream.address()]).calls(3).run(|_, _| Request::get("/")).await;
+
+    assert_eq!((outcomes.count(200), upstream.heard().len()), (3, 3));
+}
+
+#[tokio::test]
+#[should_panic(expected = "call 1 of client 0: the exchange broke")]
+async fn a_call_that_breaks_ends_the_test() {
+    let (once, broken) = (Script::new().read_request().write(OK), Script::new().read_request());
+    let upstream = ScriptedUpstream::start([once, broken]).await;
+
+    Load::on([upstream.address()]).calls(3).run(|_, _| Request::get("/")).await;
 }

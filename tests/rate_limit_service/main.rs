@@ -8,5 +8,6 @@ mod service;
 mod asking;
 mod giving_back;
 mod kuadrant;
+mod restarting;
 mod sharing;
 mod starting;

@@ -2,6 +2,7 @@
 //!
 //! Here: what these tests share.
 
+mod fleet;
 mod protocols;
 
 use core::time::Duration;

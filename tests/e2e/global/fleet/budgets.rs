@@ -1,0 +1,142 @@
+//! One budget of two Envoys, by each protocol: what is let in, and what the service has counted afterwards.
+
+use serde_json::json;
+use tollgate_rig::client::Request;
+use tollgate_rig::load::Outcomes;
+
+use super::{CLIENTS, Fleet, budgets, call_of};
+use crate::bench::chat_with;
+use crate::probe::INPUT;
+
+/// The budgets of a tenant.
+const TOKENS: u64 = 3_000;
+const CALLS: u64 = 50;
+
+/// `talker` spends his tokens before his requests, `caller` her requests before her tokens.
+const OF_TALKER: u64 = 100;
+const OF_CALLER: u64 = 11;
+
+/// How far the calls that are let in may come beyond a budget.
+enum Promise {
+    /// To the last call that fits, and no further.
+    Exact,
+    /// Not so far that one more would fit.
+    NoMore,
+    /// By the calls that come at the same time.
+    ThoseAtOnce,
+}
+
+/// What the service counts of a call that held and used so much.
+type Counted = fn(held: u64, used: u64) -> u64;
+
+/// Calls of two tenants with 64 clients on two Envoys, then calls that use more and less than they hold, one by one.
+async fn share_one_budget(protocol: &str, options: &[&str], promise: Promise, counted: Counted) {
+    let fleet = Fleet::start(&budgets(TOKENS, CALLS, protocol), options).await;
+
+    let outcomes = fleet.load().calls(5).run(at_the_same_time).await;
+
+    let (of_talker, of_caller) = (admitted(&outcomes, talks), admitted(&outcomes, |client| !talks(client)));
+    let (whole_of_talker, whole_of_caller) = (TOKENS / OF_TALKER, CALLS);
+    match promise {
+        Promise::Exact => assert_eq!((of_talker, of_caller), (whole_of_talker, whole_of_caller)),
+        Promise::NoMore => {
+            assert!((1..=whole_of_talker).contains(&of_talker), "{of_talker}");
+            assert!((1..=whole_of_caller).contains(&of_caller), "{of_caller}");
+        }
+        Promise::ThoseAtOnce => {
+            // One call of each client is under way, and one may have ended and not have been told of yet.
+            let at_once = CLIENTS as u64 / 2 * 2;
+            assert!((whole_of_talker..=whole_of_talker + at_once).contains(&of_talker), "{of_talker}");
+            assert!((whole_of_caller..=whole_of_caller + at_once).contains(&of_caller), "{of_caller}");
+        }
+    }
+    if !options.contains(&"--charge-over") || matches!(promise, Promise::ThoseAtOnce) {
+        settle(&fleet, &promise, of_talker, of_caller).await;
+    }
+    for envoy in [0, 1] {
+        for request in [call_of("talker", OF_TALKER), call_of("caller", OF_CALLER)] {
+            let (status, retry_after) = fleet.call(envoy, request).await;
+            let retry_after = retry_after.expect("a refusal says how long to wait");
+            // The rest of the day and up to a tenth more, so that not all come back at the same moment.
+            assert!((80_000..=95_040).contains(&retry_after), "{retry_after}");
+            assert_eq!(status, 429);
+        }
+    }
+
+    let mut expected = 0;
+    for (number, used) in [30, 25, 50, 40, 20, 30].into_iter().enumerate() {
+        let (status, _) = fleet.call(number % 2, holding_30("ada", used)).await;
+        assert_eq!(status, 200);
+        expected += counted(30, used);
+    }
+    fleet.wait_for_spent("tpd", "ada", expected).await;
+    fleet.wait_for_spent("rpd", "ada", 6).await;
+    assert_eq!(fleet.sum("tollgate_global_failures_total", &[]).await, 0);
+    assert_eq!(fleet.sum("tollgate_global_reports_total", &[]).await, 0);
+    assert_eq!(fleet.sum("tollgate_global_unknown_total", &[]).await, 0);
+}
+
+/// What was used is what the service has counted.
+async fn settle(fleet: &Fleet, promise: &Promise, of_talker: u64, of_caller: u64) {
+    if matches!(promise, Promise::NoMore) {
+        // What one request has charged stays so when another is refused.
+        assert!((of_talker * OF_TALKER..=TOKENS).contains(&fleet.spent("tpd", "talker")));
+        assert!((of_caller..=CALLS).contains(&fleet.spent("rpd", "caller")));
+        return;
+    }
+    fleet.wait_for_spent("tpd", "talker", of_talker * OF_TALKER).await;
+    fleet.wait_for_spent("rpd", "talker", of_talker).await;
+    fleet.wait_for_spent("tpd", "caller", of_caller * OF_CALLER).await;
+    fleet.wait_for_spent("rpd", "caller", of_caller).await;
+}
+
+/// Clients of which each second one at each Envoy talks. Answers take as long as it takes to tell of the last call.
+fn at_the_same_time(client: usize, _: usize) -> Request {
+    let request = if talks(client) { call_of("talker", OF_TALKER) } else { call_of("caller", OF_CALLER) };
+    request.header("x-mock-delay-ms", "30")
+}
+
+const fn talks(client: usize) -> bool {
+    (client / 4).is_multiple_of(2)
+}
+
+fn admitted(outcomes: &Outcomes, client: impl Fn(usize) -> bool) -> u64 {
+    super::admitted(&Outcomes(outcomes.0.iter().filter(|outcome| client(outcome.client)).cloned().collect()))
+}
+
+/// A call that holds 30 tokens and is told to have used so many.
+fn holding_30(tenant: &str, used: u64) -> Request {
+    let usage = json!({ "prompt_tokens": INPUT, "completion_tokens": used - INPUT, "total_tokens": used });
+    chat_with(tenant, json!({ "max_tokens": 30 - INPUT })).header("x-mock-usage", usage.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asking_with_the_amount_lets_in_exactly_one_budget() {
+    share_one_budget("", &[], Promise::Exact, |held, used| held.max(used)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asking_with_the_amount_lets_in_exactly_one_budget_where_refused_calls_are_charged_too() {
+    share_one_budget("", &["--charge-over"], Promise::Exact, |held, used| held.max(used)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_refunds_exactly_what_was_used_is_counted() {
+    share_one_budget(", refunds: true", &[], Promise::Exact, |_, used| used).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_request_for_each_limit_no_more_than_one_budget_is_let_in() {
+    share_one_budget(", hits_addend: request", &[], Promise::NoMore, |held, used| held.max(used)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_first_counts_exactly_what_was_used_and_lets_in_those_who_come_at_once() {
+    let protocol = ", protocol: check_then_report";
+    share_one_budget(protocol, &["--charge-over"], Promise::ThoseAtOnce, |_, used| used).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kuadrants_methods_count_exactly_what_was_used_and_let_in_those_who_come_at_once() {
+    share_one_budget(", protocol: kuadrant", &[], Promise::ThoseAtOnce, |_, used| used).await;
+}

@@ -1,0 +1,110 @@
+//! Leases of two Envoys: how few requests they need, and how far from the budget they end.
+
+use core::time::Duration;
+
+use tollgate_rig::load::{Load, Outcomes};
+
+use super::{CLIENTS, DECISIONS, Fleet, PLENTY, REQUESTS, admitted, budgets, call_of};
+
+/// A process takes 2 % of what remains at once.
+const LEASE: &str = ", lease: { share: 0.02, at_least: 500 }";
+
+/// A budget, of which each lease is 2,000 tokens at most: three or four calls for each client of an Envoy.
+const TOKENS: u64 = 100_000;
+const LARGEST_LEASE: u64 = 2_000;
+
+const OF_CALL: u64 = 50;
+
+impl Fleet {
+    /// Makes calls at an Envoy until one is decided by a lease: how many.
+    async fn call_until_leased(&self, envoy: usize, tenant: &str) -> u64 {
+        let leased = async || self.envoys[envoy].metrics().await.sum(DECISIONS, &[("kind", "leased")]);
+        let mut calls = 0;
+        while leased().await == 0.0 {
+            assert_eq!(self.call(envoy, call_of(tenant, OF_CALL)).await.0, 200);
+            calls += 1;
+        }
+        calls
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_envoys_spend_one_budget_from_leases_and_no_more() {
+    let fleet = Fleet::start(&budgets(TOKENS, PLENTY, LEASE), &[]).await;
+
+    let outcomes = fleet.load().calls(40).run(|_, _| call_of("ada", OF_CALL)).await;
+
+    let used = admitted(&outcomes) * OF_CALL;
+    assert!((TOKENS - 2 * LARGEST_LEASE..=TOKENS).contains(&used), "{used}");
+    let spent = fleet.spent("tpd", "ada");
+    assert!((used..=TOKENS).contains(&spent), "{used} used of {spent}");
+    let leased = fleet.sum(DECISIONS, &[("kind", "leased")]).await;
+    assert!(leased > admitted(&outcomes) / 4, "{leased} calls of {} asked nothing", admitted(&outcomes));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_envoy_leaves_unspent_is_no_more_than_its_share() {
+    let fleet = Fleet::start(&budgets(TOKENS, PLENTY, LEASE), &[]).await;
+
+    let first = fleet.call_until_leased(0, "ada").await * OF_CALL;
+    let others = Load::on([fleet.envoys[1].address()]).clients(CLIENTS).calls(70);
+    let used = first + admitted(&others.run(|_, _| call_of("ada", OF_CALL)).await) * OF_CALL;
+
+    assert!((TOKENS - LARGEST_LEASE - OF_CALL..TOKENS).contains(&used), "{used}");
+    // What the first has leased it can still spend: to the last call that fits, and without a word.
+    let (before, asked) = (fleet.spent("tpd", "ada"), fleet.sum(REQUESTS, &[]).await);
+    let left = TOKENS - used;
+    let mut calls = 0;
+    while fleet.call(0, call_of("ada", OF_CALL)).await.0 == 200 {
+        calls += 1;
+    }
+    // Both leases and the service may each have less left than a call needs.
+    assert!((left - 3 * OF_CALL..=left).contains(&(calls * OF_CALL)), "{calls} calls of {left} tokens");
+    assert_eq!(fleet.spent("tpd", "ada"), before);
+    // But for the last lease, and the call that did not fit.
+    assert!(fleet.sum(REQUESTS, &[]).await <= asked + 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_steady_load_the_service_sees_less_than_a_fiftieth_of_the_calls() {
+    let fleet = Fleet::start(&budgets(20 * TOKENS, PLENTY, LEASE), &[]).await;
+    for envoy in [0, 1] {
+        fleet.call_until_leased(envoy, "ada").await;
+    }
+    let before = fleet.sum(REQUESTS, &[]).await;
+
+    let outcomes = fleet.load().calls(60).run(|_, _| call_of("ada", OF_CALL)).await;
+
+    let calls = outcomes.0.len() as u64;
+    assert_eq!(admitted(&outcomes), calls);
+    let asked = fleet.sum(REQUESTS, &[]).await - before;
+    assert!((1..=calls / 50).contains(&asked), "{asked} requests for {calls} calls");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_protocols_overspend_by_leases_and_by_what_has_not_been_told() {
+    let options = [LEASE, ", protocol: check_then_report"].concat();
+    let fleet = Fleet::start(&budgets(TOKENS, PLENTY, &options), &["--charge-over"]).await;
+
+    // Slower than they could be, so that what is used in a second is not the whole budget.
+    let call = |_, _| call_of("ada", OF_CALL).header("x-mock-delay-ms", "100");
+    let outcomes = fleet.load().calls(40).run(call).await;
+
+    let used = admitted(&outcomes) * OF_CALL;
+    fleet.wait_for_spent("tpd", "ada", used).await;
+    let untold = busiest(&outcomes, Duration::from_secs(1)) * OF_CALL;
+    let most = TOKENS + 2 * LARGEST_LEASE + untold + CLIENTS as u64 * OF_CALL;
+    assert!((TOKENS..=most).contains(&used), "{used} used, {untold} in the busiest second");
+}
+
+/// The most calls that were let in within so long.
+fn busiest(outcomes: &Outcomes, span: Duration) -> u64 {
+    let ends: Vec<_> = outcomes
+        .0
+        .iter()
+        .filter(|outcome| outcome.status == 200)
+        .map(|outcome| outcome.started + outcome.to_end)
+        .collect();
+    let within = |from| ends.iter().filter(move |end| (from..from + span).contains(*end)).count();
+    ends.iter().map(|from| within(*from) as u64).max().unwrap_or(0)
+}

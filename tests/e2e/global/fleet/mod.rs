@@ -1,0 +1,185 @@
+//! Two Envoys of four workers each that share one budget: at the example rate limit service, which counts in a real Redis.
+//!
+//! Here: what these tests share. In: a configuration of the filter. Out: the fleet, whose service knows the limits that
+//! `make ratelimit-config` writes from that configuration, calls of a known cost, and what the service has counted. The service is the
+//! example's own program (`cargo test` builds it, `cargo test --test e2e` does not).
+
+mod budgets;
+mod leases;
+mod outages;
+mod reloads;
+
+use core::time::Duration;
+
+use redis::Commands as _;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tollgate::rls::servers::limitador;
+use tollgate::settings::Config;
+use tollgate_rig::client::{PATIENCE, Request};
+use tollgate_rig::envoy::{Bootstrap, Envoy, Filter};
+use tollgate_rig::load::{Load, Outcomes};
+use tollgate_rig::mock_llm::MockLlm;
+use tollgate_rig::redis::Redis;
+use tollgate_rig::service::RateLimitService;
+use tollgate_rig::upstream::Signal;
+
+use crate::bench::{bootstrap, chat_with};
+use crate::probe::INPUT;
+
+/// As many clients as call at once.
+const CLIENTS: usize = 64;
+
+/// Between two looks at something that only can be polled.
+const POLL: Duration = Duration::from_millis(5);
+
+/// Two Envoys, and all that they stand between.
+struct Fleet {
+    envoys: [Envoy; 2],
+    mock: MockLlm,
+    service: RateLimitService,
+    redis: Redis,
+}
+
+impl Fleet {
+    /// With this configuration of the filter, in YAML, and these options of the service beside that of its Redis.
+    async fn start(configuration: &str, options: &[&str]) -> Self {
+        let (mock, redis) = (MockLlm::start().await, Redis::start());
+        let url = redis.url();
+        let options = [&["--redis", &url], options].concat();
+        let service = RateLimitService::start_with(&known_to_service(configuration), &options).await;
+        let setup = setup(configuration, &mock, &service);
+        let (one, other) = tokio::join!(Envoy::start(setup.clone()), Envoy::start(setup));
+        Self { envoys: [one, other], mock, service, redis }
+    }
+
+    /// Another configuration for one of the Envoys; whether it is accepted.
+    async fn reload(&self, envoy: usize, configuration: &str) -> bool {
+        self.envoys[envoy].reload(&setup(configuration, &self.mock, &self.service)).await
+    }
+
+    /// As many clients as [`CLIENTS`], half of them at each Envoy.
+    fn load(&self) -> Load {
+        Load::on(self.envoys.each_ref().map(Envoy::address)).clients(CLIENTS)
+    }
+
+    /// Calls at both Envoys until the signal.
+    fn calls_until(&self, done: &Signal, tokens: u64) -> JoinHandle<Outcomes> {
+        let load = self.load().until(done);
+        tokio::spawn(async move { load.run(move |_, _| call_of("ada", tokens)).await })
+    }
+
+    /// Makes a call at one of the Envoys, by its number: the status, and how long to wait if it says so.
+    async fn call(&self, envoy: usize, request: Request) -> (u16, Option<u64>) {
+        let address = self.envoys[envoy].address();
+        let mut response = tollgate_rig::client::send(address, request).await.unwrap();
+        response.body().await.unwrap();
+        (response.status(), response.header("retry-after").map(|seconds| seconds.parse().unwrap()))
+    }
+
+    /// A metric of both Envoys together.
+    async fn sum(&self, metric: &str, labels: &[(&str, &str)]) -> u64 {
+        let [one, other] = &self.envoys;
+        let (one, other) = tokio::join!(one.metrics(), other.metrics());
+        (one.sum(metric, labels) + other.sum(metric, labels)) as u64
+    }
+
+    /// Waits until a metric of both Envoys together satisfies `condition`.
+    async fn wait_for_sum(&self, metric: &str, labels: &[(&str, &str)], condition: impl Fn(u64) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let sum = self.sum(metric, labels).await;
+            if condition(sum) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{metric} {labels:?} stays {sum}");
+            sleep(POLL).await;
+        }
+    }
+
+    /// What has been counted of a tenant's budget in Redis.
+    fn spent(&self, limit: &str, tenant: &str) -> u64 {
+        let mut redis = redis::Client::open(self.redis.url()).unwrap().get_connection().unwrap();
+        let keys: Vec<String> = redis.keys("tollgate:*").unwrap();
+        let is_of =
+            |key: &String| key.contains(&format!("'free/{limit}'")) && key.contains(&format!("\"{tenant}\""));
+        let found: Vec<_> = keys.iter().filter(|key| is_of(key)).collect();
+        assert!(found.len() <= 1, "{found:?} of {keys:?}");
+        found.first().map_or(0, |key| redis.get::<_, u64>(key).unwrap())
+    }
+
+    /// Waits until what was used has been told, and not more.
+    async fn wait_for_spent(&self, limit: &str, tenant: &str, used: u64) {
+        self.wait_until_spent(limit, tenant, used).await;
+        assert_eq!(self.spent(limit, tenant), used, "of {limit} by {tenant}");
+    }
+
+    /// Waits until at least so much has been told.
+    async fn wait_until_spent(&self, limit: &str, tenant: &str, used: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let spent = self.spent(limit, tenant);
+            if spent >= used {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "of {limit} by {tenant} {spent} are counted, {used} were used"
+            );
+            sleep(POLL).await;
+        }
+    }
+}
+
+fn setup(configuration: &str, mock: &MockLlm, service: &RateLimitService) -> Bootstrap {
+    let bootstrap = bootstrap(mock.address(), Filter::yaml(configuration));
+    bootstrap.grpc_cluster("ratelimit", service.address()).reloadable()
+}
+
+/// What `make ratelimit-config` writes for the service.
+fn known_to_service(configuration: &str) -> String {
+    let json: Value = serde_saphyr::from_str(configuration).unwrap();
+    let config = Config::read(json.to_string().as_bytes(), b"").unwrap();
+    let limits: Vec<_> =
+        config.tiers.all().iter().flat_map(|tier| &tier.global).map(|global| global.limit.clone()).collect();
+    limitador(&config.global.unwrap().domain, &limits).unwrap()
+}
+
+/// A configuration with a budget of tokens and one of requests a day for each tenant, and these options of `global`, in flow
+/// style. Nothing takes as long as the service is waited for, so that what is decided does not depend on how busy the machine is.
+fn budgets(tokens: u64, requests: u64, options: &str) -> String {
+    format!(
+        "
+identity: {{ tenant: {{ header: x-tenant-id }} }}
+global: {{ cluster: ratelimit, timeout: 10s{options} }}
+tiers:
+  free:
+    limits:
+    - {{ name: tpd, count: tokens, per: tenant, max: {tokens}, window: 1d, scope: global }}
+    - {{ name: rpd, count: requests, per: tenant, max: {requests}, window: 1d, scope: global }}
+"
+    )
+}
+
+/// More requests than any test makes.
+const PLENTY: u64 = 1_000_000;
+
+/// A call that holds so many tokens and uses them.
+fn call_of(tenant: &str, tokens: u64) -> Request {
+    let output = tokens - INPUT;
+    chat_with(tenant, json!({ "max_tokens": output })).header("x-mock-output-tokens", output.to_string())
+}
+
+/// How calls were decided.
+const DECISIONS: &str = "tollgate_global_decisions_total";
+
+/// Requests to the service.
+const REQUESTS: &str = "tollgate_global_requests_total";
+
+/// The calls that were let in.
+fn admitted(outcomes: &Outcomes) -> u64 {
+    let statuses = outcomes.statuses();
+    assert!(statuses.keys().all(|status| [200, 429].contains(status)), "{statuses:?}");
+    outcomes.count(200) as u64
+}
