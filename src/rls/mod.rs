@@ -12,6 +12,7 @@
 mod breaker;
 pub mod descriptor;
 mod errand;
+mod headers;
 mod holding;
 pub mod message;
 mod outbox;

@@ -13,6 +13,7 @@
 //! a request's of 0 counts as 1) and Limitador (reads the request's addend only; its conditions name `descriptors[0]`).
 
 use super::descriptor::Descriptor;
+use super::headers::passable;
 use super::message::{
     Code, DescriptorStatus, HeaderValue, RateLimitDescriptor, RateLimitRequest, RateLimitResponse,
 };
@@ -185,8 +186,8 @@ impl Question {
         let decisions = statuses.map(|status| Decision::read(status, !refused(status))).collect();
         Ok(Answer {
             decisions,
-            response_headers: response.response_headers_to_add,
-            request_headers: response.request_headers_to_add,
+            response_headers: passable(response.response_headers_to_add),
+            request_headers: passable(response.request_headers_to_add),
         })
     }
 }

@@ -301,11 +301,8 @@ impl<'a> WrittenLimit<'a> {
         let amount = |node: &Node<'_>| amount(node, self.count.map_or(Unit::NanoUsd, |counts| counts.unit));
         let max = self.max.as_ref().map(|node| node.read(amount));
         let burst = self.burst.as_ref().map(|node| node.read(amount));
-        let algorithm = self.algorithm.unwrap_or(if self.is_global() {
-            Algorithm::FixedWindow
-        } else {
-            Algorithm::default()
-        });
+        let usual = if self.is_global() { Algorithm::FixedWindow } else { Algorithm::default() };
+        let algorithm = self.algorithm.unwrap_or(usual);
         if burst.is_some() && algorithm != Algorithm::TokenBucket {
             fields.rule::<()>("burst", "means something only with `algorithm: token_bucket`");
         }
