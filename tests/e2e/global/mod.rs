@@ -2,28 +2,47 @@
 //!
 //! Here: what these tests share.
 
+mod answers;
+mod failures;
 mod fleet;
+mod leases;
+mod outages;
 mod protocols;
+mod ways;
 
+use core::fmt::Write as _;
 use core::time::Duration;
 
+use serde_json::json;
+use tollgate_rig::client::{Client, Request};
 use tollgate_rig::envoy::Filter;
-use tollgate_rig::rate_limits::{Limit, ScriptedService};
+use tollgate_rig::rate_limits::{Asked, Limit, Method, ScriptedService};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, chat_with};
+use crate::probe::INPUT;
 
 /// The window of global limits in these tests: no test sees its end unless it puts the clock forward.
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// More options of `global`, for tests in which the service answers: however busy the machine is.
+pub(crate) const PATIENT: &str = ", timeout: 10s";
+
 /// A configuration with one global limit of so many tokens a day for each tenant, and these options of `global`, in flow style.
 pub(crate) fn tokens(max: u64, options: &str) -> String {
+    limits(
+        &format!("{{ name: tpd, count: tokens, per: tenant, max: {max}, window: 1d, scope: global }}"),
+        options,
+    )
+}
+
+/// A configuration with these limits and options of `global`, in flow style. What a call allows for its output is held.
+pub(crate) fn limits(limits: &str, options: &str) -> String {
     format!(
         "
-identity: {{ tenant: {{ header: x-tenant-id }} }}
+identity: {{ tenant: {{ header: x-tenant-id }}, user: {{ header: x-user }} }}
 global: {{ cluster: ratelimit{options} }}
-tiers:
-  free:
-    limits: [ {{ name: tpd, count: tokens, per: tenant, max: {max}, window: 1d, scope: global }} ]
+counting: {{ output_reserve: {{ at_most: 1 }} }}
+tiers: {{ free: {{ limits: [ {limits} ] }} }}
 "
     )
 }
@@ -38,11 +57,62 @@ pub(crate) fn of(tenant: &str) -> [(&str, &str); 2] {
     [("tollgate_limit", "free/tpd"), ("tenant", tenant)]
 }
 
+/// A call of a tenant that holds so many tokens and uses so many.
+pub(crate) fn call(tenant: &str, holds: u64, uses: u64) -> Request {
+    chat_with(tenant, json!({ "max_tokens": holds - INPUT })).header("x-mock-usage", usage(uses))
+}
+
+/// A usage of so many tokens.
+pub(crate) fn usage(tokens: u64) -> String {
+    json!({ "prompt_tokens": INPUT, "completion_tokens": tokens - INPUT }).to_string()
+}
+
+/// Requests as text, such as `ShouldRateLimit tollgate 0: tollgate_limit=free/tpd tenant=ada (30)`: the method, the domain, the
+/// request's hits, and each descriptor with its own. Those of `zed` are left out.
+pub(crate) fn said(requests: &[Asked]) -> Vec<String> {
+    let others = requests.iter().map(|asked| {
+        let Asked { method, request } = asked;
+        let mut text = format!("{method:?} {} {}:", request.domain, request.hits_addend);
+        for (index, hits) in asked.hits().into_iter().enumerate() {
+            for (key, value) in asked.entries(index) {
+                let _ = write!(text, " {key}={value}");
+            }
+            let _ = hits.map_or(Ok(()), |hits| write!(text, " ({hits})"));
+        }
+        text
+    });
+    others.filter(|text| !text.contains("=zed")).collect()
+}
+
+/// A call of `zed`, of whose use the service is told: whatever the same worker had to say before has come by then.
+pub(crate) async fn say_everything(client: &mut Client, service: &ScriptedService) {
+    let before = service.count(&of("zed"));
+    let mut response = client.send(call("zed", 20, 50)).await.unwrap();
+    response.body().await.unwrap();
+    assert_eq!(response.status(), 200);
+    service.wait_for_count(&of("zed"), before + 50).await;
+}
+
+/// How often the service has been called.
+pub(crate) fn calls(service: &ScriptedService) -> usize {
+    Method::ALL.into_iter().map(|method| service.calls(method)).sum()
+}
+
 impl Bench {
     /// With this configuration, four workers, and a service.
     pub(crate) async fn with_service(configuration: &str, service: &ScriptedService) -> Self {
         let address = service.address();
         Self::with(Filter::yaml(configuration), |bootstrap| bootstrap.grpc_cluster("ratelimit", address))
             .await
+    }
+
+    /// A connection, and with it a worker.
+    pub(crate) async fn client(&self) -> Client {
+        Client::http1(self.envoy.address()).await.unwrap()
+    }
+
+    /// How many calls with global limits were decided like this.
+    pub(crate) async fn decided(&self, kind: &str) -> f64 {
+        self.envoy.metrics().await.sum("tollgate_global_decisions_total", &[("kind", kind)])
     }
 }
