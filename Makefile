@@ -7,7 +7,8 @@ WASM_TARGET := wasm32-unknown-unknown
 DEMO := --package tollgate-rig --example demo
 MOCK_LISTEN ?= 127.0.0.1:8000
 FUZZ_SECONDS ?= 60
-CONFIG ?= envoy/envoy.yaml
+CONFIG ?= envoy/envoy-global.yaml
+LIMITS ?= envoy/ratelimit/limitador.yaml
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
@@ -24,11 +25,11 @@ run: envoy wasm demo-build ## Leave it running on 127.0.0.1:10000 before a mock 
 mock: ## Run the mock LLM by itself (MOCK_LISTEN=127.0.0.1:8000)
 	cargo run --release --example mock_llm -- --listen $(MOCK_LISTEN)
 
-ratelimit-config: ## Write a rate limit server's limits from the filter's (CONFIG=envoy/envoy.yaml OUT=folder)
+ratelimit-config: ## Write rate limit servers' limits from the filter's (CONFIG=envoy/envoy-global.yaml OUT=folder)
 	@cargo run --quiet --example ratelimit_config -- '$(CONFIG)' $(if $(OUT),--out '$(OUT)')
 
-rate-limit-service: ## Run the example rate limit service by itself
-	cargo run --example rate_limit_service -- --limits examples/rate_limit_service/limits.yaml
+rate-limit-service: ## Run the example rate limit service by itself (LIMITS=envoy/ratelimit/limitador.yaml)
+	cargo run --example rate_limit_service -- --limits $(LIMITS)
 
 ##@ Work on it
 
