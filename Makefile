@@ -1,10 +1,11 @@
 # Everything that is done with this repository. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run mock ratelimit-config rate-limit-service test check bench fuzz reference wasm wasm-trap envoy sdks redis
+.PHONY: help demo demo-global run mock ratelimit-config rate-limit-service test check bench fuzz reference wasm wasm-trap envoy sdks redis
 
 WASM_TARGET := wasm32-unknown-unknown
 DEMO := --package tollgate-rig --example demo
+DEMO_GLOBAL := --package tollgate-rig --example demo_global
 MOCK_LISTEN ?= 127.0.0.1:8000
 FUZZ_SECONDS ?= 60
 CONFIG ?= envoy/envoy-global.yaml
@@ -21,6 +22,9 @@ demo: envoy wasm demo-build ## See it at work: ten calls on a real Envoy, what e
 
 run: envoy wasm demo-build ## Leave it running on 127.0.0.1:10000 before a mock LLM, with curl lines to try
 	@exec cargo run --quiet $(DEMO) -- --stay
+
+demo-global: envoy wasm demo-global-build ## See two Envoys share one budget, held in a rate limit service (in Redis, if there is one)
+	@cargo run --quiet $(DEMO_GLOBAL)
 
 mock: ## Run the mock LLM by itself (MOCK_LISTEN=127.0.0.1:8000)
 	cargo run --release --example mock_llm -- --listen $(MOCK_LISTEN)
@@ -80,7 +84,12 @@ redis: ## Get the Redis to test with, from the system's packages
 	@./scripts/redis.sh
 
 # Not in `demo` itself, so that what compiles is seen and a demo that is built starts without a word.
-.PHONY: demo-build
+.PHONY: demo-build demo-global-build
 demo-build: wasm
 	@test -e target/debug/examples/demo || echo "Building the demo for the first time takes a few minutes, too"
 	@cargo build $(DEMO)
+
+demo-global-build: wasm
+	@test -e target/debug/examples/demo_global || echo "Building the demo for the first time takes a few minutes, too"
+	@cargo build --example rate_limit_service
+	@cargo build $(DEMO_GLOBAL)

@@ -30,6 +30,12 @@ impl Checks {
         }
     }
 
+    /// Takes over the notes of others.
+    pub fn join(&self, others: &Self) {
+        let others = others.take();
+        self.wrong.borrow_mut().extend(others);
+    }
+
     /// The notes so far; they are forgotten here.
     #[must_use]
     pub fn take(&self) -> Vec<String> {
@@ -56,7 +62,9 @@ mod tests {
             "the wait should be from 1,000 to 2,000, is 2,001",
             "the wait should be from 0 to 1, is not told",
         ];
-        assert_eq!(checks.take(), noted);
+        let all = Checks::default();
+        all.join(&checks);
+        assert_eq!(all.take(), noted);
         assert!(checks.take().is_empty());
     }
 }
