@@ -1,13 +1,15 @@
 # Everything that is done with this repository. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run mock ratelimit-config rate-limit-service test check bench fuzz reference wasm wasm-trap envoy sdks redis
+.PHONY: help demo demo-global run mock ratelimit-config rate-limit-service test check bench fuzz reference wasm wasm-trap envoy sdks redis
 
 WASM_TARGET := wasm32-unknown-unknown
 DEMO := --package tollgate-rig --example demo
+DEMO_GLOBAL := --package tollgate-rig --example demo_global
 MOCK_LISTEN ?= 127.0.0.1:8000
 FUZZ_SECONDS ?= 60
-CONFIG ?= envoy/envoy.yaml
+CONFIG ?= envoy/envoy-global.yaml
+LIMITS ?= envoy/ratelimit/limitador.yaml
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
@@ -21,14 +23,17 @@ demo: envoy wasm demo-build ## See it at work: ten calls on a real Envoy, what e
 run: envoy wasm demo-build ## Leave it running on 127.0.0.1:10000 before a mock LLM, with curl lines to try
 	@exec cargo run --quiet $(DEMO) -- --stay
 
+demo-global: envoy wasm demo-global-build ## See two Envoys share one budget, held in a rate limit service (in Redis, if there is one)
+	@cargo run --quiet $(DEMO_GLOBAL)
+
 mock: ## Run the mock LLM by itself (MOCK_LISTEN=127.0.0.1:8000)
 	cargo run --release --example mock_llm -- --listen $(MOCK_LISTEN)
 
-ratelimit-config: ## Write a rate limit server's limits from the filter's (CONFIG=envoy/envoy.yaml OUT=folder)
+ratelimit-config: ## Write rate limit servers' limits from the filter's (CONFIG=envoy/envoy-global.yaml OUT=folder)
 	@cargo run --quiet --example ratelimit_config -- '$(CONFIG)' $(if $(OUT),--out '$(OUT)')
 
-rate-limit-service: ## Run the example rate limit service by itself
-	cargo run --example rate_limit_service -- --limits examples/rate_limit_service/limits.yaml
+rate-limit-service: ## Run the example rate limit service by itself (LIMITS=envoy/ratelimit/limitador.yaml)
+	cargo run --example rate_limit_service -- --limits $(LIMITS)
 
 ##@ Work on it
 
@@ -79,7 +84,12 @@ redis: ## Get the Redis to test with, from the system's packages
 	@./scripts/redis.sh
 
 # Not in `demo` itself, so that what compiles is seen and a demo that is built starts without a word.
-.PHONY: demo-build
+.PHONY: demo-build demo-global-build
 demo-build: wasm
 	@test -e target/debug/examples/demo || echo "Building the demo for the first time takes a few minutes, too"
 	@cargo build $(DEMO)
+
+demo-global-build: wasm
+	@test -e target/debug/examples/demo_global || echo "Building the demo for the first time takes a few minutes, too"
+	@cargo build --example rate_limit_service
+	@cargo build $(DEMO_GLOBAL)

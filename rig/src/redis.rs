@@ -37,6 +37,17 @@ impl Redis {
         redis
     }
 
+    /// Whether there is a binary to start.
+    #[must_use]
+    pub fn is_installed() -> bool {
+        let runs = |binary| {
+            let mut version = Command::new(binary);
+            version.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            version.status().is_ok_and(|status| status.success())
+        };
+        BINARIES.into_iter().any(runs)
+    }
+
     /// Where it is when it runs: `redis://127.0.0.1:port`.
     #[must_use]
     pub fn url(&self) -> String {

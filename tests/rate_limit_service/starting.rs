@@ -29,7 +29,7 @@ async fn limits_can_be_in_several_files() {
 
 #[tokio::test]
 async fn the_limits_that_come_with_it_are_read() {
-    let with_it = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/rate_limit_service/limits.yaml");
+    let with_it = concat!(env!("CARGO_MANIFEST_DIR"), "/envoy/ratelimit/limitador.yaml");
     let service = Service::start("[]", &["--limits", with_it]).await;
     assert_eq!(service.left(descriptor("usd", "ann")).await, u32::MAX);
 }

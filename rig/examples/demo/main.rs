@@ -9,12 +9,11 @@ mod report;
 mod scenes;
 mod stage;
 mod stay;
-mod style;
 
 use std::process::ExitCode;
 
 use stage::Stage;
-use style::Style;
+use tollgate_rig::demo::{Style, explain_panics};
 
 const HELP: &str = "\
 Tollgate on a real Envoy before a mock LLM, with envoy/envoy.yaml.
@@ -27,10 +26,7 @@ Usage: demo [--stay]
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // The rig explains what is missing by a panic; where it did so helps nobody here.
-    std::panic::set_hook(Box::new(|panic| {
-        eprintln!("demo: {}", panic.payload_as_str().unwrap_or("ended for an unknown reason"));
-    }));
+    explain_panics("demo");
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => demo().await,

@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
+use tollgate_rig::demo::{WIDTH, number, wrapped};
 use tollgate_rig::envoy::Metrics;
 
 use crate::stage::{Call, Stage};
-use crate::style::{WIDTH, number, wrapped};
 
 const COLUMNS: &str =
     " #  caller      does                        counted     held        used  charged      left  answer";
@@ -57,7 +57,7 @@ pub(crate) fn row(stage: &mut Stage, does: &str, why: &str, call: Call) {
     for line in wrapped(why, 4) {
         println!("{}", style.dim(&line));
     }
-    let wrong = call.wrong.take();
+    let wrong = call.checks.take();
     for wrong in &wrong {
         println!("{}", style.bad(&format!("    ✗ {wrong}")));
     }

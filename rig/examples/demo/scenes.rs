@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
+use tollgate_rig::demo::number;
+
 use crate::report::row;
 use crate::stage::{Answer, Ask, Call, Caller, Stage};
-use crate::style::number;
 
 const ACME: Caller = Caller { tenant: "acme", tier: "free", per_minute: 10_000 };
 const ZENITH: Caller = Caller { tenant: "zenith", tier: "pro", per_minute: 100_000 };
@@ -33,7 +34,7 @@ pub(crate) async fn play(stage: &mut Stage) -> Call {
 
 async fn answered(stage: &mut Stage) {
     let call = stage.call(&ask(ACME, QUESTION, 2_000, Answer::Json(900))).await;
-    call.expect("status", 200, call.status);
+    call.checks.expect("status", 200, call.status);
     let back = call.held - call.charged();
     let why = format!(
         "Held: the prompt as counted and max_tokens. The answer was shorter: {} came back.",
@@ -44,15 +45,15 @@ async fn answered(stage: &mut Stage) {
 
 async fn streamed(stage: &mut Stage) {
     let call = stage.call(&ask(ACME, QUESTION, 2_000, Answer::Stream(1_500))).await;
-    call.expect("status", 200, call.status);
-    call.expect("usage told to a client that had not asked for it", false, call.told_usage);
+    call.checks.expect("status", 200, call.status);
+    call.checks.expect("usage told to a client that had not asked for it", false, call.told_usage);
     let why = "The client had not asked for usage: Tollgate did, and took it out of the stream again.";
     row(stage, "asks, answered as a stream", why, call);
 }
 
 async fn failed(stage: &mut Stage) {
     let call = stage.call(&ask(ACME, QUESTION, 2_000, Answer::Fails(503))).await;
-    call.expect("status", 503, call.status);
+    call.checks.expect("status", 503, call.status);
     row(
         stage,
         "asks, but the upstream fails",
@@ -64,7 +65,7 @@ async fn failed(stage: &mut Stage) {
 async fn hung_up(stage: &mut Stage) {
     let answer = Answer::HungUp { written: 2_000, read: 400 };
     let call = stage.call(&ask(ACME, QUESTION, 2_000, answer)).await;
-    call.expect("status", 200, call.status);
+    call.checks.expect("status", 200, call.status);
     let why = format!(
         "Of 2,000 tokens it had read {}; it pays for what it was sent, though no usage came.",
         number(call.read)
@@ -74,9 +75,9 @@ async fn hung_up(stage: &mut Stage) {
 
 async fn near_the_limit(stage: &mut Stage) {
     let call = stage.call(&ask(ACME, &document(5_200), 500, Answer::Json(120))).await;
-    call.expect("status", 200, call.status);
+    call.checks.expect("status", 200, call.status);
     let warning = call.header("x-tollgate-warning").unwrap_or_default().to_owned();
-    call.expect("a warning of limit `tpm`", true, warning.starts_with("\"tpm\";used="));
+    call.checks.expect("a warning of limit `tpm`", true, warning.starts_with("\"tpm\";used="));
     let why = format!("Past 80 % of the budget while it ran: x-tollgate-warning: {warning}");
     row(stage, "sends a long document", &why, call);
 }
@@ -84,16 +85,16 @@ async fn near_the_limit(stage: &mut Stage) {
 async fn over_the_limit(stage: &mut Stage) -> (Call, String) {
     let prompt = document(stage.left(ACME) + BEYOND - ANSWER);
     let call = stage.call(&ask(ACME, &prompt, ANSWER, Answer::Unasked)).await;
-    call.expect("status", 429, call.status);
-    call.expect("refused by", Some("tpm"), call.log["tollgate.refused_by"].as_str());
+    call.checks.expect("status", 429, call.status);
+    call.checks.expect("refused by", Some("tpm"), call.log["tollgate.refused_by"].as_str());
     let told = call.number("x-ratelimit-remaining-tokens").unwrap_or(0);
     let wait = call.number("retry-after-ms").unwrap_or(0);
     // Exactly what is missing flows back in this time; up to a tenth is added, at most a second.
     let missing = call.held.saturating_sub(told);
     let exact = missing * 60_000 / ACME.per_minute;
-    call.expect_between("retry-after-ms", (exact.saturating_sub(6), exact * 11 / 10 + 1), Some(wait));
-    call.expect("retry-after", Some(wait.div_ceil(1_000)), call.number("retry-after"));
-    call.expect("x-should-retry", Some("true"), call.header("x-should-retry"));
+    call.checks.expect_between("retry-after-ms", (exact.saturating_sub(6), exact * 11 / 10 + 1), Some(wait));
+    call.checks.expect("retry-after", Some(wait.div_ceil(1_000)), call.number("retry-after"));
+    call.checks.expect("x-should-retry", Some("true"), call.header("x-should-retry"));
     let why = format!(
         "Asks for {} and has {}: told to come back in {:.1} s, when this call fits. Costs nothing.",
         number(call.held),
@@ -106,7 +107,7 @@ async fn over_the_limit(stage: &mut Stage) -> (Call, String) {
 
 async fn another_tenant(stage: &mut Stage, prompt: &str) {
     let call = stage.call(&ask(ZENITH, prompt, ANSWER, Answer::Json(150))).await;
-    call.expect("status", 200, call.status);
+    call.checks.expect("status", 200, call.status);
     row(
         stage,
         "sends the very same at once",
@@ -117,9 +118,9 @@ async fn another_tenant(stage: &mut Stage, prompt: &str) {
 
 async fn too_large(stage: &mut Stage) {
     let call = stage.call(&ask(ACME, &document(12_000), ANSWER, Answer::Unasked)).await;
-    call.expect("status", 429, call.status);
-    call.expect("retry-after", None, call.header("retry-after"));
-    call.expect("x-should-retry", Some("false"), call.header("x-should-retry"));
+    call.checks.expect("status", 429, call.status);
+    call.checks.expect("retry-after", None, call.header("retry-after"));
+    call.checks.expect("x-should-retry", Some("false"), call.header("x-should-retry"));
     row(
         stage,
         "sends a whole book",
@@ -131,8 +132,8 @@ async fn too_large(stage: &mut Stage) {
 async fn nobody(stage: &mut Stage) {
     let ask = Ask { caller: None, prompt: QUESTION, max_tokens: ANSWER, answer: Answer::Unasked };
     let call = stage.call(&ask).await;
-    call.expect("status", 401, call.status);
-    call.expect("code", Some("missing_identity"), call.body["error"]["code"].as_str());
+    call.checks.expect("status", 401, call.status);
+    call.checks.expect("code", Some("missing_identity"), call.body["error"]["code"].as_str());
     row(stage, "does not say who calls", "No tenant, and the configuration demands one.", call);
 }
 
@@ -140,7 +141,7 @@ async fn after_the_wait(stage: &mut Stage, refused: &Call, prompt: &str) {
     let wait = Duration::from_millis(refused.number("retry-after-ms").unwrap_or(0));
     tokio::time::sleep_until((refused.at + wait).into()).await;
     let call = stage.call(&ask(ACME, prompt, ANSWER, Answer::Stream(150))).await;
-    call.expect("status", 200, call.status);
+    call.checks.expect("status", 200, call.status);
     let why = format!("{:.1} s later, as it was told: enough has flowed back.", wait.as_secs_f64());
     row(stage, "sends the other one again", &why, call);
 }

@@ -4,18 +4,16 @@
 //! call is checked here: tokens, money and the budget that is left, all against the mock's own counter. Not here: which
 //! calls there are (`scenes`), how they are shown (`report`).
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tollgate_rig::client::sse::Transcript;
 use tollgate_rig::client::{self, Request, Response};
+use tollgate_rig::demo::{Checks, Style};
 use tollgate_rig::envoy::{Envoy, example};
 use tollgate_rig::mock_llm::MockLlm;
 use tollgate_rig::mock_llm::tokens::Counter;
-
-use crate::style::{Style, number};
 
 /// The model that all calls ask for.
 pub(crate) const MODEL: &str = "gpt-4o-mini";
@@ -75,7 +73,7 @@ pub(crate) struct Call {
     /// When its answer began.
     pub(crate) at: Instant,
     /// What is not as it should be; noted while looking at the call.
-    pub(crate) wrong: RefCell<Vec<String>>,
+    pub(crate) checks: Checks,
 }
 
 impl Call {
@@ -97,22 +95,6 @@ impl Call {
     /// Tokens charged.
     pub(crate) fn charged(&self) -> u64 {
         [self.logged("input_tokens.used"), self.logged("output_tokens.used")].into_iter().flatten().sum()
-    }
-
-    /// Notes what is not as it should be.
-    pub(crate) fn expect<T: PartialEq + std::fmt::Debug + Copy>(&self, what: &str, should: T, is: T) {
-        if should != is {
-            self.wrong.borrow_mut().push(format!("{what} should be {should:?}, is {is:?}"));
-        }
-    }
-
-    /// Notes a number that is not between two others.
-    pub(crate) fn expect_between(&self, what: &str, (low, high): (u64, u64), is: Option<u64>) {
-        if !is.is_some_and(|is| (low..=high).contains(&is)) {
-            let (low, high) = (number(low), number(high));
-            let is = is.map_or_else(|| "not told".to_owned(), number);
-            self.wrong.borrow_mut().push(format!("{what} should be from {low} to {high}, is {is}"));
-        }
     }
 }
 
@@ -168,17 +150,17 @@ impl Stage {
             log: Value::Null,
             left: None,
             at: started + response.time_to_headers(),
-            wrong: RefCell::default(),
+            checks: Checks::default(),
         };
         read(&mut response, ask, &mut call).await;
         response.abort();
         call.log = self.envoy.wait_for_access_log(self.calls.len() + 1).await.pop().expect("at least one");
 
         let reached = self.mock.received().len() - before;
-        call.expect("calls that reach the upstream", usize::from(is_let_through(ask)), reached);
+        call.checks.expect("calls that reach the upstream", usize::from(is_let_through(ask)), reached);
         if let Some(caller) = ask.caller {
-            call.expect("input tokens counted", Some(input), call.logged("input_tokens.counted"));
-            call.expect("tier", Some(caller.tier), call.log["tollgate.tier"].as_str());
+            call.checks.expect("input tokens counted", Some(input), call.logged("input_tokens.counted"));
+            call.checks.expect("tier", Some(caller.tier), call.log["tollgate.tier"].as_str());
             self.check_charge(ask, input, &call);
             self.check_left(caller, started, &mut call);
         }
@@ -189,22 +171,22 @@ impl Stage {
         let used = call.logged("output_tokens.used");
         let (input, output) = match ask.answer {
             Answer::Json(written) | Answer::Stream(written) => {
-                call.expect("output tokens read", written, call.read);
+                call.checks.expect("output tokens read", written, call.read);
                 (Some(input), Some(written))
             }
             // A few chunks are under way when the client goes.
             Answer::HungUp { read, .. } => {
-                call.expect_between("output tokens charged", (call.read, read + 5 * PER_CHUNK), used);
+                call.checks.expect_between("output tokens charged", (call.read, read + 5 * PER_CHUNK), used);
                 (Some(input), used)
             }
             Answer::Fails(_) => (Some(0), Some(0)),
             Answer::Unasked => (None, None),
         };
-        call.expect("input tokens charged", input, call.logged("input_tokens.used"));
-        call.expect("output tokens charged", output, used);
+        call.checks.expect("input tokens charged", input, call.logged("input_tokens.used"));
+        call.checks.expect("output tokens charged", output, used);
         let cost = input.zip(output).map(|(input, output)| input * PRICE.0 + output * PRICE.1);
         let logged = call.log["tollgate.cost_usd"].as_str().and_then(|usd| usd.parse::<f64>().ok());
-        call.expect("nano-dollars charged", cost, logged.map(|usd| (usd * 1e9).round() as u64));
+        call.checks.expect("nano-dollars charged", cost, logged.map(|usd| (usd * 1e9).round() as u64));
     }
 
     /// What the client is told to have left, against what it had after the last call and what has flowed back since.
@@ -221,7 +203,7 @@ impl Stage {
             }
         };
         let told = call.number("x-ratelimit-remaining-tokens");
-        call.expect_between("the tokens left while it runs", (low, high), told);
+        call.checks.expect_between("the tokens left while it runs", (low, high), told);
         if let Some(told) = told {
             let left = (told + held).saturating_sub(call.charged());
             call.left = Some(left);

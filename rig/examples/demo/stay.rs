@@ -11,10 +11,9 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tollgate_rig::client::{self, Request};
+use tollgate_rig::demo::Style;
 use tollgate_rig::envoy;
 use tollgate_rig::mock_llm::MockLlm;
-
-use crate::style::Style;
 
 /// What listens where, as `envoy/envoy.yaml` has it.
 const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 9901);

@@ -1,43 +1,54 @@
-//! How the demo looks on a terminal: colour, numbers, line breaks.
+//! How a demo looks on a terminal: colour, numbers, line breaks.
 //!
 //! In: text and numbers. Out: text. Not here: what is shown.
 
 use std::io::IsTerminal;
 
 /// The columns that are filled.
-pub(crate) const WIDTH: usize = 100;
+pub const WIDTH: usize = 100;
 
 /// With colour or without.
-#[derive(Clone, Copy)]
-pub(crate) struct Style {
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
     colour: bool,
 }
 
 impl Style {
     /// Colour only where somebody sees it and has not asked for none (<https://no-color.org>).
-    pub(crate) fn of_stdout() -> Self {
+    #[must_use]
+    pub fn of_stdout() -> Self {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self { colour: std::io::stdout().is_terminal() && !set("NO_COLOR") && !dumb }
     }
 
-    pub(crate) fn bold(self, text: &str) -> String {
+    /// Headings.
+    #[must_use]
+    pub fn bold(self, text: &str) -> String {
         self.with("1", text)
     }
 
-    pub(crate) fn dim(self, text: &str) -> String {
+    /// What is said beside.
+    #[must_use]
+    pub fn dim(self, text: &str) -> String {
         self.with("2", text)
     }
 
-    pub(crate) fn good(self, text: &str) -> String {
+    /// All is well.
+    #[must_use]
+    pub fn good(self, text: &str) -> String {
         self.with("32", text)
     }
 
-    pub(crate) fn careful(self, text: &str) -> String {
+    /// Something to look at.
+    #[must_use]
+    pub fn careful(self, text: &str) -> String {
         self.with("33", text)
     }
 
-    pub(crate) fn bad(self, text: &str) -> String {
+    /// Something is not as it should be.
+    #[must_use]
+    pub fn bad(self, text: &str) -> String {
         self.with("31", text)
     }
 
@@ -47,7 +58,8 @@ impl Style {
 }
 
 /// `12345` as `12,345`.
-pub(crate) fn number(value: u64) -> String {
+#[must_use]
+pub fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -60,11 +72,12 @@ pub(crate) fn number(value: u64) -> String {
 }
 
 /// `text` in lines of at most [`WIDTH`] columns, each moved right by `indent`; broken at spaces where there are any.
-pub(crate) fn wrapped(text: &str, indent: usize) -> Vec<String> {
+#[must_use]
+pub fn wrapped(text: &str, indent: usize) -> Vec<String> {
     let room = WIDTH - indent;
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
-        let line = lines.last_mut().expect("there is always a line");
+        let Some(line) = lines.last_mut() else { break };
         let needed = line.chars().count() + 1 + word.chars().count();
         if line.is_empty() {
             line.push_str(word);

@@ -1,0 +1,50 @@
+//! Shows two Envoys that share one budget: `make demo-global`.
+//!
+//! In: nothing. Out: a table of calls with what each was charged, what the rate limit service has counted and what clients are told,
+//! checked against what it should be; exit code 1 if anything is not so. The configuration is `envoy/envoy-global.yaml`, the one
+//! that people copy, and the service is the example of this repository with the limits written from it. Not here: proof of every
+//! behaviour, which is up to the tests.
+
+mod report;
+mod scenes;
+mod service;
+mod stage;
+
+use std::process::ExitCode;
+
+use stage::Stage;
+use tollgate_rig::demo::{Style, explain_panics};
+
+const HELP: &str = "\
+Two Envoys with Tollgate and one budget, held in a rate limit service, with envoy/envoy-global.yaml.
+
+Usage: demo_global
+
+  -h, --help  this text
+";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    explain_panics("demo_global");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => demo().await,
+        ["-h" | "--help"] => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        other => {
+            eprintln!("demo_global: {} is not understood; see --help", other.join(" "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn demo() -> ExitCode {
+    let began = tokio::time::Instant::now();
+    let mut stage = Stage::set(Style::of_stdout()).await;
+    report::opening(&stage);
+    let refused = scenes::play(&mut stage).await;
+    report::closing(&mut stage, &refused, began.elapsed()).await;
+    if stage.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

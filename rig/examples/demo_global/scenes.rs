@@ -1,0 +1,307 @@
+//! The scenes of the demo, in order: what each shows, and what must be true of it.
+//!
+//! In: a stage. Out: the call that was refused, which is shown in full at the end. The budgets are those of
+//! `envoy/envoy-global.yaml`: tier `free` has 200,000 tokens a day, tier `pro` 5,000,000, at whichever Envoy its calls arrive.
+
+use std::time::Instant;
+
+use tollgate_rig::demo::{Checks, number};
+use tollgate_rig::envoy::Metrics;
+use tollgate_rig::load::Load;
+
+use crate::report::{Many, Row, row, rows, scene};
+use crate::stage::{At, Call, Caller, Stage};
+
+const ACME: Caller = Caller { tenant: "acme", tier: "free", per_day: 200_000 };
+const ZENITH: Caller = Caller { tenant: "zenith", tier: "pro", per_day: 5_000_000 };
+const NOVA: Caller = Caller { tenant: "nova", tier: "free", per_day: 200_000 };
+
+/// Of `global.lease` in `envoy/envoy-global.yaml`.
+const LEASE_AT_LEAST: u64 = 1_000;
+
+const DAY: u64 = 86_400;
+
+/// What an Envoy leases when so much remains: `share` of it, rounded up, or `at_least`.
+const fn lease_of(remaining: u64) -> u64 {
+    let share = remaining.div_ceil(50);
+    if share > LEASE_AT_LEAST { share } else { LEASE_AT_LEAST }
+}
+
+pub(crate) async fn play(stage: &mut Stage) -> Call {
+    scene(stage, "One budget, spent through both");
+    let known = both_begin(stage).await;
+    decided_from_the_lease(stage, known).await;
+    spent(stage).await;
+    let refused = refused_at_both(stage).await;
+
+    scene(stage, "Leases");
+    many_calls(stage).await;
+
+    scene(stage, "The service is killed");
+    stage.service.process.kill();
+    leases_go_on(stage).await;
+    let used = local_shares(stage).await;
+
+    scene(stage, "The service is back");
+    reports_arrive(stage, used).await;
+    decided_by_the_service_again(stage, used).await;
+    refused
+}
+
+/// The first call of a caller at each Envoy asks the service, and makes the Envoy take a lease. What each Envoy knows to be left
+/// then, its lease included.
+async fn both_begin(stage: &mut Stage) -> [u64; 2] {
+    let (mut counted, mut known) = (0, [0, 0]);
+    for (at, known) in At::BOTH.into_iter().zip(&mut known) {
+        let call = stage.call(at, ACME, 2_000, 2_000).await;
+        call.checks.expect("status", 200, call.status);
+        let left = ACME.per_day - counted - call.held;
+        call.checks.expect("tokens left", Some(left), call.left());
+        let lease = lease_of(left);
+        *known = left;
+        counted += call.held + lease;
+        let is = stage.service.wait_for(ACME, counted).await;
+        call.checks.expect("tokens that the service has counted", counted, is);
+        let why = match at {
+            At::A => format!(
+                "Asked the service, which charged {}. A then leased {}: 2 % of what remained.",
+                number(call.held),
+                number(lease)
+            ),
+            At::B => format!("B is told what is left for both, and leased {}.", number(lease)),
+        };
+        let does = match at {
+            At::A => "asks, at one Envoy",
+            At::B => "asks, at the other",
+        };
+        row(stage, Row { does, why: &why, counted: Some(is) }, &call);
+    }
+    known
+}
+
+async fn decided_from_the_lease(stage: &mut Stage, [known, _]: [u64; 2]) {
+    let before = stage.service.counted(ACME).await;
+    let asked = requests(stage).await;
+    let call = stage.call(At::A, ACME, 1_000, 1_000).await;
+    call.checks.expect("status", 200, call.status);
+    call.checks.expect("requests to the service", asked, requests(stage).await);
+    let counted = stage.service.counted(ACME).await;
+    call.checks.expect("tokens that the service has counted", before, counted);
+    call.checks.expect("tokens left", Some(known - call.held), call.left());
+    let why =
+        "From the lease: the service was not asked. What is left is what A knows of: it has not heard of B.";
+    row(stage, Row { does: "asks again", why, counted: Some(counted) }, &call);
+}
+
+/// Calls that are larger than a lease ask for themselves, and hear where the budget stands.
+async fn spent(stage: &mut Stage) {
+    let turns = [
+        (
+            At::B,
+            "More than its lease holds: the service decides. What is left is exact, and the same at both.",
+        ),
+        (At::A, "A hears of what went through B."),
+        (At::B, "And B of what went through A."),
+    ];
+    for (at, why) in turns {
+        let before = stage.service.counted(ACME).await;
+        let call = stage.call(at, ACME, 49_000, 49_000).await;
+        call.checks.expect("status", 200, call.status);
+        let counted = stage.service.wait_for(ACME, before + call.held).await;
+        call.checks.expect("tokens that the service has counted", before + call.held, counted);
+        call.checks.expect("tokens left", Some(ACME.per_day - counted), call.left());
+        row(stage, Row { does: "asks for something large", why, counted: Some(counted) }, &call);
+    }
+}
+
+async fn refused_at_both(stage: &mut Stage) -> Call {
+    let mut refused = Vec::new();
+    for at in At::BOTH {
+        let before = stage.service.counted(ACME).await;
+        let call = stage.call(at, ACME, 49_000, 49_000).await;
+        call.checks.expect("status", 429, call.status);
+        // The service's window began with the first call, and up to a second is added.
+        let wait = call.number("retry-after");
+        call.checks.expect_between("retry-after", (DAY - 60, DAY + 1), wait);
+        call.checks.expect(
+            "refusal",
+            true,
+            call.header("ratelimit").is_some_and(|told| told.starts_with("\"day\"")),
+        );
+        let counted = stage.service.counted(ACME).await;
+        call.checks.expect("tokens that the service has counted", before, counted);
+        let why = match at {
+            At::A => format!(
+                "The budget is spent, most of it through B: retry-after: {} s, when the service's window ends.",
+                number(wait.unwrap_or(0))
+            ),
+            At::B => "The same at the other Envoy. A refused call costs nothing.".to_owned(),
+        };
+        row(stage, Row { does: "once more", why: &why, counted: Some(counted) }, &call);
+        refused.push(call);
+    }
+    refused.swap_remove(0)
+}
+
+const CLIENTS: usize = 8;
+const CALLS: usize = 1_200;
+const SMALL: u64 = 50;
+
+/// One call at each Envoy, then many at once.
+async fn many_calls(stage: &mut Stage) {
+    let before = requests(stage).await;
+    let checks = Checks::default();
+    for (turn, at) in At::BOTH.into_iter().enumerate() {
+        let call = stage.call(at, ZENITH, SMALL, SMALL).await;
+        checks.expect("status", 200, call.status);
+        let both = lease_of(ZENITH.per_day) / 2;
+        // Its lease comes in the background.
+        stage.service.wait_until(ZENITH, |counted| counted > both * (2 * turn as u64 + 1)).await;
+    }
+    let addresses = At::BOTH.map(|at| stage.envoy(at).address());
+    let began = Instant::now();
+    let load = Load::on(addresses).clients(CLIENTS).calls(CALLS / CLIENTS);
+    let outcomes = load.run(|_, _| Stage::request(ZENITH, SMALL, SMALL)).await;
+    let took = began.elapsed();
+    stage.calls.iter_mut().for_each(|calls| *calls += CALLS / 2);
+
+    let calls = CALLS as u64 + 2;
+    let used = calls * (Stage::input() + SMALL);
+    let asked = requests(stage).await - before;
+    let counted = stage.service.counted(ZENITH).await;
+    let metrics = stage.metrics().await;
+    let charged: f64 =
+        metrics.iter().map(|metrics| metrics.sum("tollgate_tokens_total", &[("tier", "pro")])).sum();
+    checks.expect("calls answered", CALLS, outcomes.count(200));
+    checks.expect("tokens charged", used as f64, charged);
+    checks.expect_between("requests to the service", (2, calls / 50), Some(asked));
+    let most = used + 2 * lease_of(ZENITH.per_day);
+    checks.expect_between("tokens that the service has counted", (used, most), Some(counted));
+    let why = format!(
+        "One at each Envoy, then {CLIENTS} clients at once, {:.1} s. The service had {asked} requests, one for {} \
+         calls. Beyond what was used it has counted what is left of the leases, 2 % of the budget for each Envoy.",
+        took.as_secs_f64(),
+        calls / asked.max(1),
+    );
+    let does = format!("{} calls", number(calls));
+    let many = Many {
+        at: "A+B",
+        caller: ZENITH,
+        does: &does,
+        charged: Some(used),
+        counted: Some(counted),
+        answer: "200",
+    };
+    rows(stage, &many, &why, &checks);
+}
+
+async fn leases_go_on(stage: &mut Stage) {
+    let call = stage.call(At::B, ZENITH, SMALL, SMALL).await;
+    call.checks.expect("status", 200, call.status);
+    let why = "Its lease is at hand: it does not notice.";
+    row(stage, Row { does: "asks", why, counted: None }, &call);
+}
+
+/// What a call without a lease asks for here; four of them fit into the half that each Envoy enforces by itself.
+const LARGE: u64 = 24_000;
+const FIT: u64 = 4;
+
+/// What was used meanwhile.
+async fn local_shares(stage: &mut Stage) -> u64 {
+    let mut used = 0;
+    for at in At::BOTH {
+        let checks = Checks::default();
+        let mut charged = 0;
+        for turn in 0..=FIT {
+            let call = stage.call(at, NOVA, LARGE, LARGE).await;
+            checks.join(&call.checks);
+            let fits = turn < FIT;
+            checks.expect("status", if fits { 200 } else { 429 }, call.status);
+            checks.expect("told what is left, which nobody knows", !fits, call.left().is_some());
+            charged += call.charged;
+        }
+        let metrics = stage.envoy(at).metrics().await;
+        let local = metrics.sum("tollgate_global_decisions_total", &[("kind", "local")]);
+        checks.expect("calls decided by this Envoy's part", (FIT + 1) as f64, local);
+        let why = match at {
+            At::A => {
+                "No lease, and the service's port refuses: A enforces its half of the budget by itself, \
+ 100,000 tokens. The fifth call is one too many."
+            }
+            At::B => "B does the same with its half, so that both together keep to the budget.",
+        };
+        let does = format!("{} calls for {} each", FIT + 1, number(LARGE));
+        let many = Many {
+            at: at.name(),
+            caller: NOVA,
+            does: &does,
+            charged: Some(charged),
+            counted: None,
+            answer: "200, 429",
+        };
+        rows(stage, &many, why, &checks);
+        used += charged;
+    }
+    used
+}
+
+/// Brings the service back, once both Envoys have tried in vain to tell it what was used.
+async fn reports_arrive(stage: &mut Stage, used: u64) {
+    for at in At::BOTH {
+        let has_tried = |metrics: &Metrics| {
+            metrics.sum("tollgate_global_reports_total", &[("kind", "retried")]) > 0.0
+                && metrics.sum("tollgate_global_breaker_total", &[("kind", "opened")]) > 0.0
+        };
+        stage.envoy(at).wait_for_metrics(has_tried).await;
+    }
+    stage.service.process.restart().await;
+    let began = Instant::now();
+    let forgotten = stage.service.counted(ACME).await == 0;
+    let counted = stage.service.wait_for(NOVA, used).await;
+    let took = began.elapsed();
+    let checks = Checks::default();
+    checks.expect("tokens that the service has counted", used, counted);
+    checks.expect("forgotten what was counted before", !stage.service.keeps(), forgotten);
+    let kept = if stage.service.keeps() {
+        "What it had counted before is still in Redis."
+    } else {
+        "What it had counted before was in its memory, and is gone."
+    };
+    let why = format!(
+        "{:.1} s later both Envoys have told it what was used meanwhile; they had tried in vain before. {kept}",
+        took.as_secs_f64()
+    );
+    let many = Many {
+        at: "A+B",
+        caller: NOVA,
+        does: "(no call)",
+        charged: None,
+        counted: Some(counted),
+        answer: "",
+    };
+    rows(stage, &many, &why, &checks);
+}
+
+async fn decided_by_the_service_again(stage: &mut Stage, used: u64) {
+    let call = stage.call(At::B, NOVA, 2_000, 2_000).await;
+    call.checks.expect("status", 200, call.status);
+    let left = NOVA.per_day - used - call.held;
+    call.checks.expect("tokens left", Some(left), call.left());
+    let should = used + call.held + lease_of(left);
+    let counted = stage.service.wait_for(NOVA, should).await;
+    call.checks.expect("tokens that the service has counted", should, counted);
+    let why = "The service decides again, and knows of all that was used at both.";
+    row(stage, Row { does: "asks for little", why, counted: Some(counted) }, &call);
+
+    let call = stage.call(At::A, NOVA, LARGE, LARGE).await;
+    call.checks.expect("status", 429, call.status);
+    let why = "Neither half is enforced any more, but the whole: of that too little is left.";
+    let counted = stage.service.counted(NOVA).await;
+    row(stage, Row { does: "asks for 24,000 tokens", why, counted: Some(counted) }, &call);
+}
+
+/// Requests that both Envoys have made to the service.
+async fn requests(stage: &Stage) -> u64 {
+    let metrics = stage.metrics().await;
+    metrics.iter().map(|metrics| metrics.sum("tollgate_global_requests_total", &[])).sum::<f64>() as u64
+}

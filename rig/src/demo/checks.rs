@@ -1,0 +1,70 @@
+//! Notes of what is not as it should be.
+//!
+//! In: what should be, and what is. Out: a sentence for each difference. Not here: what becomes of them.
+
+use core::cell::RefCell;
+use core::fmt::Debug;
+
+use super::style::number;
+
+/// Notes what is not as it should be; none, if all is well.
+#[derive(Clone, Debug, Default)]
+pub struct Checks {
+    wrong: RefCell<Vec<String>>,
+}
+
+impl Checks {
+    /// Notes what is not the same.
+    pub fn expect<T: PartialEq + Debug>(&self, what: &str, should: T, is: T) {
+        if should != is {
+            self.wrong.borrow_mut().push(format!("{what} should be {should:?}, is {is:?}"));
+        }
+    }
+
+    /// Notes a number that is not between two others.
+    pub fn expect_between(&self, what: &str, (low, high): (u64, u64), is: Option<u64>) {
+        if !is.is_some_and(|is| (low..=high).contains(&is)) {
+            let (low, high) = (number(low), number(high));
+            let is = is.map_or_else(|| "not told".to_owned(), number);
+            self.wrong.borrow_mut().push(format!("{what} should be from {low} to {high}, is {is}"));
+        }
+    }
+
+    /// Takes over the notes of others.
+    pub fn join(&self, others: &Self) {
+        let others = others.take();
+        self.wrong.borrow_mut().extend(others);
+    }
+
+    /// The notes so far; they are forgotten here.
+    #[must_use]
+    pub fn take(&self) -> Vec<String> {
+        self.wrong.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_wrong_is_noted() {
+        let checks = Checks::default();
+
+        checks.expect("status", 200, 200);
+        checks.expect("status", 200, 429);
+        checks.expect_between("the wait", (1_000, 2_000), Some(2_000));
+        checks.expect_between("the wait", (1_000, 2_000), Some(2_001));
+        checks.expect_between("the wait", (0, 1), None);
+
+        let noted = [
+            "status should be 200, is 429",
+            "the wait should be from 1,000 to 2,000, is 2,001",
+            "the wait should be from 0 to 1, is not told",
+        ];
+        let all = Checks::default();
+        all.join(&checks);
+        assert_eq!(all.take(), noted);
+        assert!(checks.take().is_empty());
+    }
+}
