@@ -107,7 +107,7 @@ metrics! {
     EDITS_SKIPPED "tollgate_edits_skipped_total" []
         "Streamed calls whose usage could not be asked for: their headers had already been sent on, their body is compressed, or they are signed.";
     GLOBAL_DECISIONS "tollgate_global_decisions_total" [Kind]
-        "Calls with global limits by how these were decided: `leased` (from a lease of this process), `asked` (by the rate limit service), or, without an answer of it, as `on_failure` says: `local`, `allow`, `deny`.";
+        "Calls with global limits by how these were decided: `leased` (by what this process has leased, or knows of the budgets), `asked` (by the rate limit service), or, without an answer of it, as `on_failure` says: `local`, `allow`, `deny`. A call whose response came before the answer counts as `allow`.";
     GLOBAL_REQUESTS "tollgate_global_requests_total" [Kind]
         "Requests to the rate limit service: `ask` (a call waits for it), `lease`, `report`.";
     GLOBAL_FAILURES "tollgate_global_failures_total" [Kind]

@@ -8,7 +8,8 @@
 
 use super::request::Reading;
 use super::response::Sent;
-use super::{Effects, HeaderEdit, Means, Next, State};
+use super::settle::how_cut_short;
+use super::{Abort, Effects, HeaderEdit, Means, Next, State};
 use crate::limits::{self, GlobalLimit, Refusal, Wait};
 use crate::metrics::{self, Labels};
 use crate::rls::{self, Answer, Begun, Change, Failure, HeaderValue, OnFailure, Question, Service};
@@ -39,7 +40,10 @@ pub(super) fn begin(
     let begun = rls::begin(limits, &subject, &sent.estimate, service, means.ledger, &mut effects.errands);
     let begun = match begun {
         Ok(begun) => begun,
-        Err(refusal) => return refuse(&reading, sent, &refusal, vec![], means, effects),
+        Err(refusal) => {
+            effects.count(&metrics::GLOBAL_DECISIONS, &kind("leased"), 1);
+            return refuse(&reading, sent, &refusal, vec![], means, effects);
+        }
     };
     if !begun.is_open() {
         if !begun.is_empty() {
@@ -129,27 +133,34 @@ impl Asking {
     /// uses is told to the service all the same.
     pub(super) fn go_on(self, config: &Config, means: &Means<'_>, effects: &mut Effects) -> Box<Sent> {
         let Self { mut sent, begun, asked, .. } = self;
-        if let Some(service) = &config.global {
-            effects.count(&metrics::GLOBAL_DECISIONS, &kind("allow"), 1);
-            let mut answers = heard(asked);
-            for (_, answer) in &mut answers {
-                if answer
-                    .as_ref()
-                    .is_ok_and(|answer| answer.decisions.iter().any(|decision| !decision.allowed))
-                {
-                    *answer = Err(Failure::Undecided);
-                }
+        let Some(service) = &config.global else { return sent };
+        effects.count(&metrics::GLOBAL_DECISIONS, &kind("allow"), 1);
+        let refuses = |answer: &Answer| answer.decisions.iter().any(|decision| !decision.allowed);
+        let mut answers = heard(asked);
+        for (_, answer) in &mut answers {
+            if answer.as_ref().is_ok_and(refuses) {
+                *answer = Err(Failure::Undecided);
             }
-            let decided = begun.decide(answers, service, means.ledger, &mut effects.errands);
-            sent.holding = decided.map(|decided| decided.holding).unwrap_or_default();
         }
+        let decided = begun.decide(answers, service, means.ledger, &mut effects.errands);
+        sent.holding = decided.map(|decided| decided.holding).unwrap_or_default();
         sent
     }
 
-    /// The client has gone. What an answer on its way has charged stays charged.
-    pub(super) fn abandon(self, config: &Config, means: &Means<'_>, effects: &mut Effects) {
+    /// The call has ended before the answers. One that was held has not gone upstream and costs nothing, but for what an answer
+    /// on its way charges; one that passed is settled as it is.
+    pub(super) fn end(
+        self,
+        abort: Option<Abort>,
+        config: &Config,
+        means: &mut Means<'_>,
+        effects: &mut Effects,
+    ) {
+        if self.reading.passes {
+            return self.go_on(config, means, effects).settle(abort, config, means, effects);
+        }
         let Self { sent, begun, asked, .. } = self;
-        effects.count(&metrics::CALLS, &sent.labels("client_abort"), 1);
+        effects.count(&metrics::CALLS, &sent.labels(how_cut_short(abort)), 1);
         sent.reservation.release(means.ledger);
         let Some(service) = &config.global else { return };
         if let Ok(decided) = begun.decide(heard(asked), service, means.ledger, &mut effects.errands) {
@@ -224,7 +235,9 @@ fn refuse(
     reservation.release(means.ledger);
     let state = reading.refuse(refusal, &model, label, means, effects);
     if let Next::Reply(reply) = &mut effects.next {
-        reply.added = headers.into_iter().map(|header| (header.key, header.value)).collect();
+        let is_ours = |key: &str| reply.fields.iter().any(|(name, _)| *name == key);
+        let theirs = headers.into_iter().filter(|header| !is_ours(&header.key));
+        reply.added = theirs.map(|header| (header.key, header.value)).collect();
     }
     state
 }

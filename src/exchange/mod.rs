@@ -156,8 +156,8 @@ impl Exchange {
                 sent.read_head(status, head, means.ledger.now(), &mut effects);
                 sent.settled_if(ended, &self.config, means, &mut effects)
             }
-            (State::Asking(asking), Event::End { .. }) => {
-                asking.abandon(&self.config, means, &mut effects);
+            (State::Asking(asking), Event::End { abort }) => {
+                asking.end(abort, &self.config, means, &mut effects);
                 State::Done
             }
             (State::Sent(mut sent), Event::RequestPiece { bytes }) => {

@@ -26,6 +26,11 @@ enum Charge {
     Reserved,
 }
 
+/// What metrics call the ending of a call that was cut short.
+pub(super) fn how_cut_short(abort: Option<Abort>) -> &'static str {
+    if abort == Some(Abort::Client) { "client_abort" } else { "upstream_reset" }
+}
+
 impl Sent {
     /// Replaces the reservation by what was used.
     pub(super) fn settle(
@@ -42,8 +47,7 @@ impl Sent {
             Outcome::Failed => ("error", Charge::Request),
             Outcome::Answered { complete: true, .. } => ("ok", self.answered(config, means, effects)),
             Outcome::Answered { .. } | Outcome::Unanswered => {
-                let kind = if abort == Some(Abort::Client) { "client_abort" } else { "upstream_reset" };
-                (kind, self.cut_short(config, means))
+                (how_cut_short(abort), self.cut_short(config, means))
             }
         };
         effects.count(&metrics::CALLS, &self.labels(kind), 1);

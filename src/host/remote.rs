@@ -13,7 +13,7 @@ use std::rc::Rc;
 use super::calls;
 use super::vm::Vm;
 use crate::limits::Ledger;
-use crate::rls::{Breaker, Change, Errand, Failure, Outbox, Question, Service};
+use crate::rls::{Breaker, Change, ERRAND_TIMEOUT, Errand, Failure, Health, Outbox, Question, Service};
 use crate::units::Span;
 
 /// One service.
@@ -30,10 +30,15 @@ impl Remote {
         Self { upstream: service.upstream(), breaker, outbox: RefCell::default(), service }
     }
 
-    /// Asks a question for the context at hand; the answer will come under the number.
+    /// Asks a question that a call waits for; the answer will come under the number.
     pub(super) fn ask(&self, question: &Question) -> Result<u32, Failure> {
+        self.send(question, self.service.timeout)
+    }
+
+    /// Sends for the context at hand.
+    fn send(&self, question: &Question, timeout: Span) -> Result<u32, Failure> {
         let Question { method, message, .. } = question;
-        let timeout = Duration::from_nanos(self.service.timeout.0);
+        let timeout = Duration::from_nanos(timeout.0);
         calls::grpc_call(&self.upstream, method.service, method.name, message, timeout)
             .map_err(|_| Failure::Unavailable)
     }
@@ -51,7 +56,7 @@ impl Remote {
             return;
         };
         for parcel in outbox.due(&self.service, &mut breaker, ledger) {
-            match self.ask(&parcel.question) {
+            match self.send(&parcel.question, ERRAND_TIMEOUT) {
                 Ok(token) => outbox.sent(parcel, token, ledger.now()),
                 Err(_) => {
                     outbox.not_sent(parcel, ledger);
@@ -75,8 +80,11 @@ impl Remote {
             return false;
         };
         let answered = outbox.answered(token, answer, &self.service, ledger);
-        if let Some(ok) = answered {
-            report(vm, breaker.answered(ok, ledger.now()));
+        match answered {
+            Some(Health::Well) => report(vm, breaker.answered(true, ledger.now())),
+            Some(Health::Failing) => report(vm, breaker.answered(false, ledger.now())),
+            // Calls would not have had this answer, nor do they fail by it.
+            Some(Health::Slow) | None => {}
         }
         outbox.take_counts().iter().for_each(|count| vm.count(count));
         answered.is_some()

@@ -1,5 +1,6 @@
 //! What the service is charged in the end, whatever happens: as a property over calls, answers and endings.
 
+use crate::rls::Health;
 use proptest::prelude::*;
 
 use super::*;
@@ -84,7 +85,7 @@ impl Worker {
             let answer = self.server.hear(&parcel.question);
             self.token += 1;
             self.outbox.sent(parcel, self.token, ledger.now());
-            assert_eq!(self.outbox.answered(self.token, Ok(&answer), service, ledger), Some(true));
+            assert_eq!(self.outbox.answered(self.token, Ok(&answer), service, ledger), Some(Health::Well));
         }
     }
 

@@ -24,7 +24,7 @@ pub use breaker::{Breaker, BreakerPolicy, Change};
 pub use errand::Errand;
 pub use holding::{Begun, Decided, Holding, begin};
 pub use message::HeaderValue;
-pub use outbox::{Outbox, Parcel, SOON};
+pub use outbox::{ERRAND_TIMEOUT, Health, Outbox, Parcel, SOON};
 pub use protocol::{Answer, Failure, Method, Question};
 pub use service::{HitsAddend, LONGEST_CLUSTER, OnFailure, Protocol, Service};
 

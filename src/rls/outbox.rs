@@ -13,7 +13,7 @@
 //! - Reports of one budget are added up while they wait, so that the queue holds as many entries as there are budgets, and at
 //!   most [`MOST_WAITING`]. What does not fit is dropped, and counted.
 //! - A report is told at least once before its window ends, if the service can be reached: one without an answer is sent again, though
-//!   the service may have charged it. After its window it means nothing, and is dropped and counted, with what has been added to
+//!   the service may have charged it. What is given back is told at most once: told twice, it would enlarge the budget. After its window it means nothing, and is dropped and counted, with what has been added to
 //!   it: an outage of many windows is not charged to the one after it.
 //! - A lease is asked for once. If no answer comes, somebody else asks.
 //! - There are at most [`MOST_IN_FLIGHT`] requests in flight, of which leases do not keep reports from going, nor reports leases.
@@ -54,6 +54,10 @@ pub(super) const LAST_MOMENT: Span = Span::from_millis(100);
 const FIRST_RETRY: Span = Span::from_millis(100);
 const LONGEST_RETRY: Span = Span::from_millis(5_000);
 
+/// How long an errand waits for its answer. Nobody else waits, and a service that is slower than calls can wait for still counts: a
+/// report taken for lost would be told twice. Not longer than others wait with asking for the same lease (`limits::lease`).
+pub const ERRAND_TIMEOUT: Span = Span::from_secs(2);
+
 /// Beyond its deadline an answer does not come any more: the host has ended the call without a word, as it does when it takes a
 /// configuration away.
 const LOST_AFTER: Span = Span::from_millis(1_000);
@@ -77,6 +81,17 @@ struct Waiting {
     until: Timestamp,
     due: Timestamp,
     tries: u32,
+}
+
+/// What an answer says of the service, besides what it says of budgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It answers as calls need it.
+    Well,
+    /// It answers, but later than calls wait.
+    Slow,
+    /// It does not answer, or decides nothing.
+    Failing,
 }
 
 /// A request to be sent, and what it is about.
@@ -116,7 +131,7 @@ impl Outbox {
     /// What is to be sent now. Every parcel must be told as [`Outbox::sent`] or [`Outbox::not_sent`].
     pub fn due(&mut self, service: &Service, breaker: &mut Breaker, ledger: &Ledger<'_>) -> Vec<Parcel> {
         let now = ledger.now();
-        self.give_up(service, ledger);
+        self.give_up(ledger);
         let is_idle = self.leases.is_empty() && !self.reports.values().any(|waiting| waiting.due <= now);
         let room = MOST_IN_FLIGHT.saturating_sub(self.in_flight.len());
         if is_idle || room == 0 {
@@ -152,23 +167,25 @@ impl Outbox {
         self.take_back(parcel.contents, ledger);
     }
 
-    /// An answer has come. Whether it decided anything, if it is one to a parcel of this box.
+    /// An answer has come. What it says of the service, if it is one to a parcel of this box.
     pub fn answered(
         &mut self,
         token: u32,
         answer: Result<&[u8], Failure>,
         service: &Service,
         ledger: &Ledger<'_>,
-    ) -> Option<bool> {
+    ) -> Option<Health> {
         let place = self.in_flight.iter().position(|(of, ..)| *of == token)?;
-        let (.., Parcel { question, contents }) = self.in_flight.swap_remove(place);
+        let (_, at, Parcel { question, contents }) = self.in_flight.swap_remove(place);
+        let is_slow = ledger.now().since(at) > service.timeout;
+        let health = if is_slow { Health::Slow } else { Health::Well };
         let failure = match (answer, &contents) {
             // What a report is answered does not matter: it is charged.
-            (Ok(_), Contents::Reports(_)) => return Some(true),
+            (Ok(_), Contents::Reports(_)) => return Some(health),
             (Ok(bytes), Contents::Leases(requests)) => match question.read(bytes) {
                 Ok(answer) => {
                     credit(requests, &answer, service, ledger);
-                    return Some(true);
+                    return Some(health);
                 }
                 Err(failure) => failure,
             },
@@ -176,7 +193,7 @@ impl Outbox {
         };
         self.count(&metrics::GLOBAL_FAILURES, failure.name(), 1);
         self.take_back(contents, ledger);
-        Some(false)
+        Some(Health::Failing)
     }
 
     /// How long until something is to be done; none if there is nothing.
@@ -227,9 +244,9 @@ impl Outbox {
     }
 
     /// Requests whose answers do not come any more have failed; reports of windows that have ended are dropped.
-    fn give_up(&mut self, service: &Service, ledger: &Ledger<'_>) {
+    fn give_up(&mut self, ledger: &Ledger<'_>) {
         let now = ledger.now();
-        let patience = service.timeout + LOST_AFTER;
+        let patience = ERRAND_TIMEOUT + LOST_AFTER;
         let lost: Vec<_> = self.in_flight.extract_if(.., |(_, at, _)| now.since(*at) > patience).collect();
         for (.., parcel) in lost {
             self.count(&metrics::GLOBAL_FAILURES, Failure::Unavailable.name(), 1);
@@ -246,9 +263,12 @@ impl Outbox {
                 requests.iter().for_each(|request| request.account.not_granted(ledger));
             }
             Contents::Reports(reports) => {
-                self.count(&metrics::GLOBAL_REPORTS, "retried", reports.len() as u64);
+                let (given_back, charged): (Vec<_>, Vec<_>) =
+                    reports.into_iter().partition(|((_, given_back), _)| *given_back);
+                self.drop_reports(given_back.len());
+                self.count(&metrics::GLOBAL_REPORTS, "retried", charged.len() as u64);
                 let now = ledger.now();
-                for (about, mut waiting) in reports {
+                for (about, mut waiting) in charged {
                     let delay = FIRST_RETRY.times(1 << waiting.tries.min(16)).min(LONGEST_RETRY);
                     waiting.tries = waiting.tries.saturating_add(1);
                     // The last chance is not slept through.

@@ -36,7 +36,7 @@ fn a_lease_is_asked_for_on_the_next_tick_and_granted_with_the_answer() {
     assert_eq!(bench.next_due(0), Some(0));
     assert_eq!(bench.send(5), [(1, vec![(about("ada"), 1_800)])]);
     let answer = response(PbCode::Ok, vec![status(PbCode::Ok, 100_000, 80_000, 30)]);
-    assert_eq!(bench.answered(6, 1, Ok(&answer)), Some(true));
+    assert_eq!(bench.answered(6, 1, Ok(&answer)), Some(Health::Well));
     assert_eq!(left(&bench, 6), 1_800);
     assert_eq!(bench.send(7), []);
 }
@@ -76,7 +76,7 @@ fn a_lease_that_is_refused_is_nothing_and_others_of_the_same_request_are_granted
     assert_eq!(bench.send(5).len(), 1);
 
     let statuses = vec![status(PbCode::OverLimit, 100_000, 0, 30), status(PbCode::Ok, 100_000, 80_000, 30)];
-    assert_eq!(bench.answered(6, 1, Ok(&response(PbCode::OverLimit, statuses))), Some(true));
+    assert_eq!(bench.answered(6, 1, Ok(&response(PbCode::OverLimit, statuses))), Some(Health::Well));
 
     assert_eq!(left(&bench, 6), 1_800);
     bench.process.at(6, |ledger| {
@@ -98,7 +98,7 @@ fn a_lease_without_an_answer_may_be_asked_for_by_the_next_call() {
         bench.push(0, request("ada", amount.0));
         bench.send(5);
 
-        assert_eq!(bench.answered(6, 1, failure), Some(false));
+        assert_eq!(bench.answered(6, 1, failure), Some(Health::Failing));
 
         assert_eq!(left(&bench, 6), 0);
         assert_eq!(bench.send(7), [], "it is not asked for again by itself");
@@ -112,11 +112,11 @@ fn a_lease_whose_answer_is_lost_may_be_asked_for_by_the_next_call() {
     let amount = learned(&bench, 50_000);
     bench.push(0, request("ada", 1_000));
     bench.send(0);
-    bench.send(1_051);
+    bench.send(3_001);
 
     assert_eq!(learned(&bench, 50_000), amount);
-    assert_eq!(bench.answered(1_060, 1, Ok(&ok())), None);
-    assert_eq!(left(&bench, 1_060), 0);
+    assert_eq!(bench.answered(3_010, 1, Ok(&ok())), None);
+    assert_eq!(left(&bench, 3_010), 0);
 }
 
 #[test]

@@ -129,11 +129,37 @@ fn an_answer_that_does_not_come_is_a_failure_a_second_after_the_deadline() {
     bench.push(0, report("ada", 7, 60_000));
     bench.hits(0);
 
-    assert_eq!(bench.hits(1_050), None);
-    assert_eq!(bench.next_due(1_050), Some(1_000));
-    assert_eq!(bench.hits(1_051), None, "now it is given up, and waits");
-    assert_eq!(bench.answered(1_060, 1, Ok(&ok())), None, "too late");
-    assert_eq!(bench.hits(1_151), Some(7));
+    assert_eq!(bench.hits(3_000), None);
+    assert_eq!(bench.next_due(3_000), Some(1_000));
+    assert_eq!(bench.hits(3_001), None, "now it is given up, and waits");
+    assert_eq!(bench.answered(3_010, 1, Ok(&ok())), None, "too late");
+    assert_eq!(bench.hits(3_101), Some(7));
+}
+
+#[test]
+fn an_answer_that_calls_would_not_have_waited_for_counts_and_says_that_the_service_is_slow() {
+    let mut bench = Bench::of(service());
+    for (millis, health) in [(0, Health::Well), (100, Health::Slow)] {
+        bench.push(millis, report("ada", 7, 60_000));
+        let (token, _) = bench.send(millis).remove(0);
+
+        let took = if health == Health::Well { 50 } else { 51 };
+        assert_eq!(bench.answered(millis + took, token, Ok(&ok())), Some(health));
+        assert_eq!(bench.hits(60_000 - 1), None, "it is not sent again");
+    }
+}
+
+#[test]
+fn what_is_given_back_is_not_sent_again() {
+    let mut bench = Bench::of(service());
+    let Errand::Report(report) = report("ada", 7, 60_000) else { unreachable!() };
+    bench.push(0, Errand::Report(Report { given_back: true, ..report }));
+    let (token, _) = bench.send(0).remove(0);
+
+    assert_eq!(bench.answered(10, token, Err(Failure::Unavailable)), Some(Health::Failing));
+
+    assert_eq!(bench.hits(30_000), None);
+    assert_eq!(bench.dropped(), 1);
 }
 
 #[test]

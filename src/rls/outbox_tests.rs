@@ -77,14 +77,14 @@ impl Bench {
         Some(sent.first()?.1.first()?.1)
     }
 
-    fn answered(&mut self, millis: u64, token: u32, answer: Result<&[u8], Failure>) -> Option<bool> {
+    fn answered(&mut self, millis: u64, token: u32, answer: Result<&[u8], Failure>) -> Option<Health> {
         let Self { process, service, outbox, .. } = self;
         process.at(millis, |ledger| outbox.answered(token, answer, service, ledger))
     }
 
     /// The last request that was sent fails.
     fn fail(&mut self, millis: u64) {
-        assert_eq!(self.answered(millis, self.tokens, Err(Failure::Unavailable)), Some(false));
+        assert_eq!(self.answered(millis, self.tokens, Err(Failure::Unavailable)), Some(Health::Failing));
     }
 
     fn next_due(&self, millis: u64) -> Option<u64> {
@@ -207,7 +207,7 @@ fn a_report_that_was_answered_is_done_whatever_the_answer_says() {
         bench.push(0, report("ada", 7, 60_000));
         assert_eq!(bench.hits(5), Some(7));
 
-        assert_eq!(bench.answered(6, 1, Ok(&answer)), Some(true));
+        assert_eq!(bench.answered(6, 1, Ok(&answer)), Some(Health::Well));
 
         assert_eq!((bench.send(30_000), bench.next_due(30_000)), (vec![], None));
     }
@@ -220,7 +220,7 @@ fn answers_to_others_are_left_alone() {
     bench.send(5);
 
     assert_eq!(bench.answered(6, 99, Ok(&ok())), None);
-    assert_eq!(bench.answered(6, 1, Ok(&ok())), Some(true));
+    assert_eq!(bench.answered(6, 1, Ok(&ok())), Some(Health::Well));
     assert_eq!(bench.answered(6, 1, Ok(&ok())), None, "only once");
 }
 

@@ -9,7 +9,7 @@ mod service;
 mod settlement;
 
 use super::*;
-use crate::rls::{Failure, Outbox, Question};
+use crate::rls::{Failure, Health, Outbox, Question};
 use service::FakeService;
 
 /// 1,000 tokens a minute for each tenant.
@@ -102,7 +102,8 @@ impl World {
             let answer = answer.as_deref().ok_or(Failure::Unavailable);
             self.sent += 1;
             self.outbox.sent(parcel, self.sent, self.bench.now);
-            assert_eq!(self.outbox.answered(self.sent, answer, &service, &ledger), Some(reachable));
+            let health = if reachable { Health::Well } else { Health::Failing };
+            assert_eq!(self.outbox.answered(self.sent, answer, &service, &ledger), Some(health));
             breaker.answered(reachable, self.bench.now);
         }
     }

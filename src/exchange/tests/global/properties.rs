@@ -108,6 +108,9 @@ proptest! {
         let mut world = World::new(&global, &[&own, &tpm, &rpm]);
         world.service.charges_refused = true;
 
+        // What is given back is told at most once.
+        let loses = |step: &Step| matches!(step, Step::Errands(false));
+        let may_lose = protocol.contains("refunds") && steps.iter().any(loses);
         let mut open = Vec::new();
         for step in steps {
             take(step, &mut world, &mut open);
@@ -125,7 +128,8 @@ proptest! {
 
         let used = world.bench.counted.iter().filter(|(name, ..)| *name == metrics::TOKENS.name);
         let used = used.map(|(.., by)| by).sum::<u64>();
-        prop_assert_eq!(world.charged("tpm"), i64::try_from(used).unwrap());
+        let (charged, told) = (world.charged("tpm"), i64::try_from(used).unwrap());
+        prop_assert!(charged == told || (may_lose && charged > told), "charged {charged}, used {told}");
 
         let ends = ["ok", "error", "client_abort", "upstream_reset", "refused"].map(|kind| world.bench.count_of(&metrics::CALLS, kind));
         prop_assert_eq!(ends.iter().sum::<u64>(), open.len() as u64, "every call ends once");
