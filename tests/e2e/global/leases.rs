@@ -1,1 +1,182 @@
-//! todo
+//! Leases: how seldom the service is asked with them, and how much can be spent.
+
+use core::time::Duration;
+
+use tollgate_rig::load::{Load, Outcome, Outcomes};
+use tollgate_rig::rate_limits::{Asked, Limit, Method, ScriptedService};
+
+use super::{call, calls, limits, of, tokens, tpd};
+use crate::bench::Bench;
+
+/// A share of a fiftieth; the service answers, however busy the machine is.
+fn leased(protocol: &str) -> String {
+    format!(", timeout: 10s, protocol: {protocol}, lease: {{ share: 0.02, at_least: 1000 }}")
+}
+
+const EACH: u64 = 30;
+
+/// One call by which the budget becomes known; its lease is there when this returns.
+async fn first_call(bench: &Bench, service: &ScriptedService) {
+    let (response, body) = bench.json(call("ada", EACH, EACH)).await;
+    assert_eq!(response.status(), 200, "{body}");
+    bench.wait_for_count("tollgate_global_requests_total", &[("kind", "lease")], 1).await;
+    let method = if service.calls(Method::CheckRateLimit) > 0 {
+        Method::CheckRateLimit
+    } else {
+        Method::ShouldRateLimit
+    };
+    service.wait_for_calls(method, 2).await;
+    // Its answer has come when nothing is under way.
+    let active = ("envoy_cluster_upstream_rq_active", [("envoy_cluster_name", "ratelimit")]);
+    bench.envoy.wait_for_metrics(|metrics| metrics.sum(active.0, &active.1) == 0.0).await;
+}
+
+#[tokio::test]
+async fn the_first_call_asks_and_those_after_it_spend_its_lease_on_every_worker() {
+    let service = ScriptedService::start([tpd(1_000_000)]);
+    let bench = Bench::with_service(&tokens(1_000_000, &leased("envoy")), &service).await;
+    first_call(&bench, &service).await;
+    // A fiftieth of what was left, rounded up.
+    let charged = EACH + 20_000;
+    assert_eq!((calls(&service), service.count(&of("ada"))), (2, charged));
+
+    for number in 1..=24 {
+        let (response, _) = bench.json(call("ada", EACH, EACH)).await;
+        assert_eq!(response.status(), 200);
+        let left = 1_000_000 - (number + 1) * EACH;
+        assert_eq!(response.header("x-ratelimit-remaining-tokens"), Some(left.to_string().as_str()));
+    }
+
+    assert_eq!((calls(&service), service.count(&of("ada"))), (2, charged));
+    assert_eq!((bench.decided("asked").await, bench.decided("leased").await), (1.0, 24.0));
+    let metrics = bench.envoy.metrics().await;
+    let workers = metrics.matching("envoy_listener_worker_downstream_cx_total", &[]);
+    assert!(workers.filter(|worker| worker.value > 0.0).count() > 1, "only one worker was at work");
+}
+
+/// 64 clients make this many calls each.
+async fn load(bench: &Bench, each: usize) -> Outcomes {
+    Load::on([bench.envoy.address()]).clients(64).calls(each).run(|_, _| call("ada", EACH, EACH)).await
+}
+
+/// What a steady load asks of the service, once a lease is there.
+async fn steady(protocol: &str, service: ScriptedService) {
+    let bench = Bench::with_service(&tokens(5_000_000, &leased(protocol)), &service).await;
+    first_call(&bench, &service).await;
+    let before = calls(&service);
+
+    let outcomes = load(&bench, 50).await;
+
+    assert_eq!(outcomes.count(200), 64 * 50, "{:?}", outcomes.statuses());
+    let asked = calls(&service) - before;
+    assert!(asked <= outcomes.0.len() / 50, "{asked} requests for {} calls", outcomes.0.len());
+    if protocol != "envoy" {
+        // All that was used is told, within a second.
+        service.wait_for_count(&of("ada"), (64 * 50 + 1) * EACH).await;
+    }
+}
+
+#[tokio::test]
+async fn with_envoy_a_steady_load_asks_for_a_fiftieth_of_its_calls_at_most() {
+    steady("envoy", ScriptedService::start([tpd(5_000_000)])).await;
+}
+
+#[tokio::test]
+async fn with_check_then_report_a_steady_load_asks_for_a_fiftieth_of_its_calls_at_most() {
+    steady("check_then_report", ScriptedService::start([tpd(5_000_000)])).await;
+}
+
+#[tokio::test]
+async fn with_kuadrant_a_steady_load_asks_for_a_fiftieth_of_its_calls_at_most() {
+    steady("kuadrant", ScriptedService::start([tpd(5_000_000)]).like_limitador()).await;
+}
+
+/// What was used by calls that passed.
+fn used(outcomes: &Outcomes) -> u64 {
+    outcomes.count(200) as u64 * EACH
+}
+
+#[tokio::test]
+async fn with_envoy_no_more_is_spent_than_the_budget_has_and_in_the_end_nothing_is_asked() {
+    const BUDGET: u32 = 40_000;
+    let service = ScriptedService::start([tpd(BUDGET)]);
+    let bench = Bench::with_service(&tokens(BUDGET.into(), &leased("envoy")), &service).await;
+
+    let outcomes = load(&bench, 30).await;
+
+    let used = used(&outcomes);
+    assert_eq!(outcomes.count(200) + outcomes.count(429), 64 * 30, "{:?}", outcomes.statuses());
+    assert!(used <= BUDGET.into(), "{used} of {BUDGET}");
+    // A service that counts what it refuses leaves unspent what the last ones asked for: a lease and some calls.
+    assert!(used >= u64::from(BUDGET) * 9 / 10, "only {used} of {BUDGET} could be spent");
+    // Who goes on trying is refused here.
+    let asked = calls(&service);
+    for _ in 0..20 {
+        let (response, problem) = bench.json(call("ada", EACH, EACH)).await;
+        assert_eq!(response.status(), 429, "{problem}");
+        assert!(response.header("retry-after").is_some());
+    }
+    assert!(calls(&service) <= asked + 1, "{} requests for 20 calls", calls(&service) - asked);
+}
+
+#[tokio::test]
+async fn with_check_then_report_no_more_is_overspent_than_a_lease_and_what_is_not_yet_reported() {
+    const BUDGET: u64 = 40_000;
+    let service = ScriptedService::start([tpd(40_000)]);
+    let bench = Bench::with_service(&tokens(BUDGET, &leased("check_then_report")), &service).await;
+    first_call(&bench, &service).await;
+
+    // Slow enough to see reports have their effect: some twenty thousand tokens a second.
+    let slow = |_, _| call("ada", EACH, EACH).header("x-mock-delay-ms", "100");
+    let outcomes = Load::on([bench.envoy.address()]).clients(64).calls(60).run(slow).await;
+
+    let passed = || outcomes.0.iter().filter(|outcome| outcome.status == 200);
+    let last = passed().map(|outcome| outcome.started).max().unwrap();
+    // Reports are gathered for a second, and only calls that have ended are reported.
+    let since = |outcome: &&Outcome| last - (outcome.started + outcome.to_end).min(last);
+    let unreported = passed().filter(|outcome| since(outcome) < Duration::from_millis(1_200)).count();
+    let at_most = BUDGET + 1_000 + unreported as u64 * EACH;
+    let used = used(&outcomes) + EACH;
+    assert!(outcomes.count(429) > 0 && used <= at_most, "{used} of {BUDGET}, at most {at_most}");
+    service.wait_for_count(&of("ada"), used).await;
+}
+
+#[tokio::test]
+async fn what_a_call_did_not_need_goes_back_to_the_lease() {
+    let service = ScriptedService::start([tpd(100_000)]);
+    let bench = Bench::with_service(&tokens(100_000, &leased("envoy")), &service).await;
+    first_call(&bench, &service).await;
+    let charged = service.count(&of("ada"));
+
+    // A lease of 2,000 is enough for these only if each gives back what it did not use.
+    for _ in 0..5 {
+        let (response, _) = bench.json(call("ada", 900, EACH)).await;
+        assert_eq!(response.status(), 200);
+    }
+
+    assert_eq!(bench.decided("leased").await, 5.0);
+    assert_eq!(service.count(&of("ada")), charged);
+}
+
+#[tokio::test]
+async fn a_lease_that_is_not_spent_ends_with_its_window() {
+    let service = ScriptedService::start([Limit::new("free/tps", 100_000, Duration::from_secs(2))]);
+    let tps = "{ name: tps, count: tokens, per: tenant, max: 100_000, window: 2s, scope: global }";
+    let bench = Bench::with_service(&limits(tps, &leased("envoy")), &service).await;
+    let of_tps = [("tollgate_limit", "free/tps"), ("tenant", "ada")];
+    let asks = || service.requests().iter().filter(|asked| asked.hits() == [Some(EACH.into())]).count();
+    // A fiftieth of what is left after that, rounded up.
+    let leases = |asked: &[Asked]| asked.iter().filter(|asked| asked.hits() == [Some(2_000)]).count();
+    assert_eq!(bench.json(call("ada", EACH, EACH)).await.0.status(), 200);
+    service.wait_for(|asked| leases(asked) == 1).await;
+
+    // Without a call, the new window begins with nothing.
+    bench.envoy.wait_for_metrics(|_| service.count(&of_tps) == 0).await;
+    assert_eq!((asks(), calls(&service)), (1, 2));
+
+    // Here it ends a second later at most, since its end is told in whole seconds. Then calls are charged anew.
+    while asks() < 2 {
+        assert_eq!(bench.json(call("ada", EACH, EACH)).await.0.status(), 200);
+    }
+    service.wait_for(|asked| leases(asked) == 2).await;
+}

@@ -1,1 +1,237 @@
-//! todo
+//! A service that is gone for a while, clients that go while they wait, and what happens to Envoy meanwhile.
+
+use core::time::Duration;
+use std::path::Path;
+use std::time::Instant;
+
+use tokio::task::JoinSet;
+use tollgate_rig::client::raw::RawConnection;
+use tollgate_rig::client::{self, Client, PATIENCE};
+use tollgate_rig::envoy::{Envoy, Filter};
+use tollgate_rig::mock_llm::MockLlm;
+use tollgate_rig::rate_limits::{Behaviour, Method, ScriptedService};
+
+use super::{PATIENT, call, calls, limits, of, tokens, tpd};
+use crate::bench::{Bench, bootstrap};
+
+const PROBE_EVERY: Duration = Duration::from_millis(500);
+
+/// Three failures, and a probe every [`PROBE_EVERY`]; refused calls have nothing to report, so that calls alone are seen.
+fn breaking(on_failure: &str) -> String {
+    let breaker = "breaker: { failures: 3, probe_every: 500ms }";
+    format!(", timeout: 10s, on_failure: {on_failure}, {breaker}")
+}
+
+async fn breaker(bench: &Bench, kind: &str) -> f64 {
+    bench.envoy.metrics().await.sum("tollgate_global_breaker_total", &[("kind", kind)])
+}
+
+#[tokio::test]
+async fn a_worker_stops_asking_after_failures_in_a_row_but_for_probes() {
+    let service = ScriptedService::start([tpd(100_000)]);
+    let bench = Bench::with_service(&tokens(100_000, &breaking("deny")), &service).await;
+    service.behave(Behaviour::Status(14));
+    // One connection, so one worker.
+    let mut client = bench.client().await;
+    let mut status = async || {
+        let mut response = client.send(call("ada", 30, 30)).await.unwrap();
+        response.body().await.unwrap();
+        response.status()
+    };
+
+    for _ in 0..3 {
+        assert_eq!(status().await, 429);
+    }
+    assert_eq!((calls(&service), breaker(&bench, "opened").await), (3, 1.0));
+    let open_since = Instant::now();
+    // Until it has tried twice whether the service is back.
+    let mut refused = 0;
+    while calls(&service) < 5 {
+        assert_eq!(status().await, 429);
+        refused += 1;
+        assert!(open_since.elapsed() < PATIENCE, "no probes");
+    }
+    let elapsed = open_since.elapsed();
+    assert!(elapsed > PROBE_EVERY, "two probes within {elapsed:?}");
+    let not_asked = |metrics: &tollgate_rig::envoy::Metrics| {
+        metrics.sum("tollgate_global_failures_total", &[("kind", "not_asked")])
+    };
+    assert_eq!(not_asked(&bench.envoy.metrics().await), f64::from(refused - 2));
+
+    // The next probe finds it back.
+    service.behave(Behaviour::Answer);
+    let back = Instant::now();
+    while status().await != 200 {
+        assert!(back.elapsed() < PATIENCE, "it never asks again");
+    }
+    assert!(back.elapsed() < PROBE_EVERY * 3, "{:?}", back.elapsed());
+    assert_eq!((breaker(&bench, "opened").await, breaker(&bench, "closed").await), (1.0, 1.0));
+    let asked = calls(&service);
+    assert_eq!(status().await, 200);
+    assert_eq!(calls(&service), asked + 1);
+}
+
+#[tokio::test]
+async fn what_was_used_while_the_service_was_gone_is_told_when_it_is_back() {
+    for options in ["", ", protocol: check_then_report", ", protocol: kuadrant"] {
+        let mut service = ScriptedService::start([tpd(100_000)]);
+        let options = format!("{options}{}", breaking("allow"));
+        let bench = Bench::with_service(&tokens(100_000, &options), &service).await;
+        assert_eq!(bench.json(call("ada", 30, 30)).await.0.status(), 200);
+        service.wait_for_count(&of("ada"), 30).await;
+        service.stop().await;
+
+        // By several workers.
+        for _ in 0..12 {
+            assert_eq!(bench.json(call("ada", 30, 50)).await.0.status(), 200);
+        }
+        service.start_again();
+
+        service.wait_for_count(&of("ada"), 30 + 12 * 50).await;
+        let metrics = bench.envoy.metrics().await;
+        assert!(metrics.sum("tollgate_global_reports_total", &[("kind", "retried")]) > 0.0);
+        assert_eq!(metrics.sum("tollgate_global_reports_total", &[("kind", "dropped")]), 0.0);
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_comes_back_is_asked_again_within_the_probe_interval() {
+    let mut service = ScriptedService::start([tpd(100_000)]);
+    let bench = Bench::with_service(&tokens(100_000, &breaking("deny")), &service).await;
+    let mut client = bench.client().await;
+    let mut status = async || {
+        let mut response = client.send(call("ada", 30, 30)).await.unwrap();
+        response.body().await.unwrap();
+        response.status()
+    };
+    assert_eq!(status().await, 200);
+    service.stop().await;
+    while breaker(&bench, "opened").await == 0.0 {
+        assert_eq!(status().await, 429);
+    }
+
+    service.start_again();
+    let back = Instant::now();
+    while status().await != 200 {
+        assert!(back.elapsed() < PATIENCE, "it never asks again");
+    }
+
+    // One interval, and as much again for a machine that is busy.
+    assert!(back.elapsed() < PROBE_EVERY * 3, "{:?}", back.elapsed());
+}
+
+/// Waits until nothing is on its way to the service.
+async fn nothing_under_way(envoy: &Envoy) {
+    let active = ("envoy_cluster_upstream_rq_active", [("envoy_cluster_name", "ratelimit")]);
+    envoy.wait_for_metrics(|metrics| metrics.sum(active.0, &active.1) == 0.0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_while_its_call_waits_gives_back_what_it_held_here() {
+    let service = ScriptedService::start([tpd(100_000)]);
+    let here = "{ name: here, count: requests, max: 10, window: 30d },";
+    let global = "{ name: tpd, count: tokens, per: tenant, max: 100_000, window: 1d, scope: global }";
+    let bench = Bench::with_service(&limits(&format!("{here} {global}"), PATIENT), &service).await;
+    // The answer comes when the client has long gone.
+    service
+        .script([Behaviour::Late(Duration::from_millis(500)), Behaviour::Late(Duration::from_millis(500))]);
+
+    let mut http2 = Client::http2(bench.envoy.address()).await.unwrap();
+    let waiting = tokio::spawn(async move { http2.send(call("ada", 30, 30)).await.map(|_| ()) });
+    service.wait_for_calls(Method::ShouldRateLimit, 1).await;
+    waiting.abort();
+    let body =
+        r#"{"model":"gpt-4o","max_tokens":20,"messages":[{"role":"user","content":"Say something."}]}"#;
+    let mut http1 = RawConnection::open(bench.envoy.address()).await.unwrap();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-tenant-id: bob\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    http1.write(format!("{head}{body}").as_bytes()).await.unwrap();
+    service.wait_for_calls(Method::ShouldRateLimit, 2).await;
+    http1.reset().unwrap();
+
+    bench.wait_for_calls("client_abort", 2).await;
+    nothing_under_way(&bench.envoy).await;
+    assert!(bench.mock.received().is_empty());
+    // What the service has charged stays charged; of the requests allowed here, none was used.
+    assert_eq!((service.count(&of("ada")), service.count(&of("bob"))), (30, 30));
+    let (response, _) = bench.json(call("ada", 30, 30)).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.header("x-ratelimit-remaining-requests"), Some("9"));
+    assert_eq!(bench.envoy.metrics().await.sum("envoy_wasm_tollgate_vm_reload_success", &[]), 0.0);
+}
+
+#[tokio::test]
+async fn a_new_configuration_while_calls_wait_leaves_none_hanging() {
+    let service = ScriptedService::start([tpd(100_000)]);
+    let mock = MockLlm::start().await;
+    let with = |domain: &str| {
+        let filter = Filter::yaml(&tokens(100_000, &format!(", domain: {domain}{PATIENT}")));
+        bootstrap(mock.address(), filter).reloadable().grpc_cluster("ratelimit", service.address())
+    };
+    let envoy = Envoy::start(with("before")).await;
+    let address = envoy.address();
+    service.behave(Behaviour::Late(Duration::from_millis(700)));
+    let mut waiting = JoinSet::new();
+    for _ in 0..8 {
+        waiting.spawn(async move {
+            let mut response = client::send(address, call("ada", 30, 50)).await.unwrap();
+            response.body().await.map(|_| response.status())
+        });
+    }
+    service.wait_for_calls(Method::ShouldRateLimit, 8).await;
+
+    assert!(envoy.reload(&with("after")).await);
+
+    while let Some(status) = waiting.join_next().await {
+        assert_eq!(status.unwrap().unwrap(), 200);
+    }
+    service.behave(Behaviour::Answer);
+    assert_eq!(client::send(address, call("bob", 30, 30)).await.unwrap().status(), 200);
+    let bob = service.requests().into_iter().find(|asked| asked.entries(0).contains(&("tenant", "bob")));
+    assert_eq!(bob.unwrap().request.domain, "after");
+    // What the calls of the old configuration used beyond what they held is told.
+    service.wait_for_count(&of("ada"), 8 * 50).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_traps_while_calls_wait_leaves_none_hanging() {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tollgate-trap.wasm");
+    assert!(module.exists(), "there is no {}: run `make wasm-trap`", module.display());
+    let service = ScriptedService::start([tpd(100_000)]);
+    let filter = Filter::yaml(&tokens(100_000, PATIENT)).module(&module);
+    let bench = Bench::with(filter, |bootstrap| bootstrap.grpc_cluster("ratelimit", service.address())).await;
+    service.behave(Behaviour::Late(Duration::from_millis(500)));
+    let mut client = Client::http2(bench.envoy.address()).await.unwrap();
+    let mut waiting = JoinSet::new();
+    for _ in 0..4 {
+        let mut client = client.same_connection();
+        waiting.spawn(async move { client.send(call("ada", 30, 30)).await });
+    }
+    service.wait_for_calls(Method::ShouldRateLimit, 4).await;
+
+    let trapped = client.send(call("eve", 30, 30).header("x-tollgate-trap", "request")).await.unwrap();
+
+    assert_eq!(trapped.status(), 503);
+    while let Some(ended) = waiting.join_next().await {
+        // Reset, or answered by Envoy.
+        assert!(ended.unwrap().map_or(true, |response| response.status() == 503));
+    }
+    nothing_under_way(&bench.envoy).await;
+    service.behave(Behaviour::Answer);
+    let started = Instant::now();
+    loop {
+        let mut response = client.send(call("ada", 30, 50)).await.unwrap();
+        response.body().await.unwrap();
+        if response.status() == 200 {
+            break;
+        }
+        // A new VM has no say yet.
+        assert_eq!(response.status(), 503);
+        assert!(started.elapsed() < PATIENCE, "the worker does not recover");
+    }
+    // It asks and tells again.
+    service.wait_for_count(&of("ada"), 4 * 30 + 50).await;
+    assert_eq!(bench.envoy.metrics().await.sum("envoy_wasm_tollgate_vm_reload_success", &[]), 1.0);
+}
