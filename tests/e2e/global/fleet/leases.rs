@@ -15,13 +15,17 @@ const LARGEST_LEASE: u64 = 2_000;
 
 const OF_CALL: u64 = 50;
 
+/// Where what is left is looked at to the call, and clients at one Envoy then: fewer than a lease has calls.
+const OF_LARGE_CALL: u64 = 100;
+const FEW: usize = 16;
+
 impl Fleet {
     /// Makes calls at an Envoy until one is decided by a lease: how many.
-    async fn call_until_leased(&self, envoy: usize, tenant: &str) -> u64 {
+    async fn call_until_leased(&self, envoy: usize, tokens: u64) -> u64 {
         let leased = async || self.envoys[envoy].metrics().await.sum(DECISIONS, &[("kind", "leased")]);
         let mut calls = 0;
         while leased().await == 0.0 {
-            assert_eq!(self.call(envoy, call_of(tenant, OF_CALL)).await.0, 200);
+            assert_eq!(self.call(envoy, call_of("ada", tokens)).await.0, 200);
             calls += 1;
         }
         calls
@@ -46,20 +50,23 @@ async fn two_envoys_spend_one_budget_from_leases_and_no_more() {
 async fn what_one_envoy_leaves_unspent_is_no_more_than_its_share() {
     let fleet = Fleet::start(&budgets(TOKENS, PLENTY, LEASE), &[]).await;
 
-    let first = fleet.call_until_leased(0, "ada").await * OF_CALL;
-    let others = Load::on([fleet.envoys[1].address()]).clients(CLIENTS).calls(70);
-    let used = first + admitted(&others.run(|_, _| call_of("ada", OF_CALL)).await) * OF_CALL;
+    let first = fleet.call_until_leased(0, OF_LARGE_CALL).await * OF_LARGE_CALL;
+    let others = Load::on([fleet.envoys[1].address()]).clients(FEW).calls(80);
+    let used = first + admitted(&others.run(|_, _| call_of("ada", OF_LARGE_CALL)).await) * OF_LARGE_CALL;
 
-    assert!((TOKENS - LARGEST_LEASE - OF_CALL..TOKENS).contains(&used), "{used}");
+    assert!((TOKENS - LARGEST_LEASE - OF_LARGE_CALL..TOKENS).contains(&used), "{used}");
     // What the first has leased it can still spend: to the last call that fits, and without a word.
     let (before, asked) = (fleet.spent("tpd", "ada"), fleet.sum(REQUESTS, &[]).await);
     let left = TOKENS - used;
     let mut calls = 0;
-    while fleet.call(0, call_of("ada", OF_CALL)).await.0 == 200 {
+    while fleet.call(0, call_of("ada", OF_LARGE_CALL)).await.0 == 200 {
         calls += 1;
     }
     // Both leases and the service may each have less left than a call needs.
-    assert!((left - 3 * OF_CALL..=left).contains(&(calls * OF_CALL)), "{calls} calls of {left} tokens");
+    assert!(
+        (left - 3 * OF_LARGE_CALL..=left).contains(&(calls * OF_LARGE_CALL)),
+        "{calls} calls of {left} tokens"
+    );
     assert_eq!(fleet.spent("tpd", "ada"), before);
     // But for the last lease, and the call that did not fit.
     assert!(fleet.sum(REQUESTS, &[]).await <= asked + 2);
@@ -69,7 +76,7 @@ async fn what_one_envoy_leaves_unspent_is_no_more_than_its_share() {
 async fn at_steady_load_the_service_sees_less_than_a_fiftieth_of_the_calls() {
     let fleet = Fleet::start(&budgets(20 * TOKENS, PLENTY, LEASE), &[]).await;
     for envoy in [0, 1] {
-        fleet.call_until_leased(envoy, "ada").await;
+        fleet.call_until_leased(envoy, OF_CALL).await;
     }
     let before = fleet.sum(REQUESTS, &[]).await;
 

@@ -9,6 +9,7 @@ use tollgate_rig::upstream::Signal;
 use super::{CLIENTS, DECISIONS, Fleet, PLENTY, admitted, budgets, call_of};
 
 const BREAKER: &str = "tollgate_global_breaker_total";
+const REPORTS: &str = "tollgate_global_reports_total";
 
 const OF_CALL: u64 = 100;
 
@@ -18,9 +19,10 @@ const TOKENS: u64 = 10_000_000;
 /// What `local_share` leaves each of both Envoys of it.
 const LOCAL: u64 = 10_000;
 
-fn configuration(on_failure: &str) -> String {
+/// A worker stops asking after so many failures in a row.
+fn configuration(on_failure: &str, failures: u32) -> String {
     let outage = format!(", on_failure: {on_failure}, local_share: 0.001");
-    budgets(TOKENS, PLENTY, &format!("{outage}, breaker: {{ failures: 3, probe_every: 500ms }}"))
+    budgets(TOKENS, PLENTY, &format!("{outage}, breaker: {{ failures: {failures}, probe_every: 500ms }}"))
 }
 
 /// What is killed.
@@ -69,7 +71,7 @@ fn used(outcomes: &Outcomes, which: impl Fn(&Outcome) -> bool) -> u64 {
 
 /// Killed under load: calls are decided by what each Envoy has for itself, and by the service as soon as it is back.
 async fn outage_under_load(victim: Victim) {
-    let mut fleet = Fleet::start(&configuration("local"), &[]).await;
+    let mut fleet = Fleet::start(&configuration("local", 3), &[]).await;
     let done = Signal::new();
     let calls = fleet.calls_until(&done, OF_CALL);
     fleet.wait_for_sum(DECISIONS, &[("kind", "asked")], |asked| asked >= 2 * CLIENTS as u64).await;
@@ -92,7 +94,7 @@ async fn outage_under_load(victim: Victim) {
     assert!((1..=2 * LOCAL).contains(&in_outage), "{in_outage}");
     // Half a second until the next probe, and what a busy machine needs to notice.
     assert!(recovered_in.as_millis() < 500 + 1_500, "{recovered_in:?}");
-    assert_eq!(fleet.sum("tollgate_global_reports_total", &[("kind", "dropped")]).await, 0);
+    assert_eq!(fleet.sum(REPORTS, &[("kind", "dropped")]).await, 0);
     // What was charged when it was killed, and the answer lost, is counted twice.
     let all = used(&outcomes, |_| true);
     let kept = if victim == Victim::Redis { used(&outcomes, |outcome| outcome.started > gone) } else { all };
@@ -103,7 +105,8 @@ async fn outage_under_load(victim: Victim) {
 
 /// Killed when nothing is on its way, and brought back under load: what was used is counted afterwards, to the token.
 async fn outage_in_which_everything_passes(victim: Victim) {
-    let mut fleet = Fleet::start(&configuration("allow"), &[]).await;
+    // Late enough that there are reports which fail and have to be sent again.
+    let mut fleet = Fleet::start(&configuration("allow", 50), &[]).await;
     let before = used(&fleet.load().calls(3).run(|_, _| call_of("ada", OF_CALL)).await, |_| true);
     fleet.wait_for_spent("tpd", "ada", before).await;
 
@@ -113,6 +116,7 @@ async fn outage_in_which_everything_passes(victim: Victim) {
     // More than the local share would let pass.
     let many = 3 * LOCAL / OF_CALL;
     fleet.wait_for_sum(DECISIONS, &[("kind", "allow")], |allowed| allowed >= many).await;
+    fleet.wait_for_sum(REPORTS, &[("kind", "retried")], |retried| retried > 0).await;
     fleet.restart(victim).await;
     fleet.wait_until_decided_again().await;
     done.fire();
@@ -122,7 +126,7 @@ async fn outage_in_which_everything_passes(victim: Victim) {
     let lost = if victim == Victim::Redis { before } else { 0 };
     fleet.wait_for_spent("tpd", "ada", before - lost + used(&outcomes, |_| true)).await;
     fleet.wait_for_spent("rpd", "ada", (before - lost) / OF_CALL + admitted(&outcomes)).await;
-    assert_eq!(fleet.sum("tollgate_global_reports_total", &[("kind", "dropped")]).await, 0);
+    assert_eq!(fleet.sum(REPORTS, &[("kind", "dropped")]).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,5 +174,5 @@ async fn with_leases_too_what_passes_while_the_service_is_gone_is_told_to_it_aft
     fleet.wait_until_spent("tpd", "ada", all).await;
     let spent = fleet.spent("tpd", "ada");
     assert!(spent <= all + 2 * calls_of_lease * OF_CALL, "{spent} counted, {all} used");
-    assert_eq!(fleet.sum("tollgate_global_reports_total", &[("kind", "dropped")]).await, 0);
+    assert_eq!(fleet.sum(REPORTS, &[("kind", "dropped")]).await, 0);
 }
