@@ -45,9 +45,10 @@ pub(crate) fn measure(runtime: &Runtime, upstream: &Upstream) {
     for envoy in &envoys {
         let metrics = runtime.block_on(envoy.metrics());
         let sum = |name| metrics.sum(name, &[]);
-        let total = |prefix: &str| -> f64 {
+        let total = |prefix: &str| {
             let named = metrics.samples.iter().filter(|sample| sample.name.contains(prefix));
-            named.map(|sample| sample.value).sum()
+            // Begun with 0.0: the sum of no floats is -0.0.
+            named.map(|sample| sample.value).fold(0.0, |sum, value| sum + value)
         };
         assert_eq!(total("tollgate_global_failures_total"), 0.0, "all requests are answered");
         let calls = sum("envoy_http_downstream_rq_completed").max(1.0);
