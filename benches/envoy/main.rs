@@ -5,11 +5,14 @@
 //! threads of this process, which share the machine's cores with Envoy, so absolute numbers say little and ratios
 //! much. Run by `make bench`. What the numbers mean is in `docs/performance.md`.
 //!
+//! A global limit is measured beside a local one in the same way (`global`).
+//!
 //! `cargo bench --bench envoy -- 'KiB prompts'` measures only what has these words in its name. `$BASELINE_WASM` puts another
 //! build of the filter in the place of none, to see what a change does.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
+mod global;
 mod load;
 mod upstream;
 
@@ -84,6 +87,9 @@ fn main() {
     if "memory".contains(&wanted) {
         memory(&start);
     }
+    if global::NAME.contains(&wanted) {
+        global::measure(&runtime, &upstream);
+    }
 }
 
 /// What is called for, by name: calls that are made one after the other.
@@ -100,9 +106,9 @@ fn scenarios() -> Vec<(&'static str, Vec<Call>)> {
 }
 
 /// Throughput and CPU with many connections, latency with one.
-fn calls(name: &str, conversation: &[Call], pair: &[Envoy; 2]) {
-    let rounds = rounds(|side| {
-        let envoy = &pair[side];
+fn calls<const SIDES: usize>(name: &str, conversation: &[Call], envoys: &[Envoy; SIDES]) {
+    let rounds: Vec<[_; SIDES]> = rounds(|side| {
+        let envoy = &envoys[side];
         let mut times = Vec::new();
         let mut connection = Connection::open(envoy.address());
         let (until, mut own) = (Instant::now() + ROUND / 3, conversation.to_vec());
@@ -151,7 +157,7 @@ fn load(envoy: &Envoy, conversation: &[Call], until: Instant) -> f64 {
 /// The way of one chunk from the upstream's write to the client's read, and that it comes as it was sent.
 fn streams(pair: &[Envoy; 2], upstream: &Upstream) {
     let mut call = Call::new("\"stream\":true,", STREAM, &[1 << 10]);
-    let rounds = rounds(|side| {
+    let rounds: Vec<[_; 2]> = rounds(|side| {
         let envoy = &pair[side];
         let mut connection = Connection::open(envoy.address());
         let (cpu, mut delays) = (envoy.resources().cpu, Vec::new());
@@ -221,21 +227,33 @@ fn memory(start: &impl Fn(bool, usize) -> Envoy) {
     }
 }
 
-/// Measures without and with the filter in turns, after one turn that is thrown away.
-fn rounds<const N: usize>(mut measure: impl FnMut(usize) -> [f64; N]) -> Vec<[[f64; N]; 2]> {
-    (0..=ROUNDS).map(|_| [measure(0), measure(1)]).skip(1).collect()
+/// Measures all sides in turns, after one turn that is thrown away.
+fn rounds<const SIDES: usize, const N: usize>(
+    mut measure: impl FnMut(usize) -> [f64; N],
+) -> Vec<[[f64; N]; SIDES]> {
+    (0..=ROUNDS).map(|_| std::array::from_fn(&mut measure)).skip(1).collect()
 }
 
-/// One line of the table: medians of a measurement, and of its ratios.
-fn row<const N: usize>(name: &str, rounds: &[[[f64; N]; 2]], at: usize, decimals: usize) {
-    let median = |value: fn(&[[f64; N]; 2], usize) -> f64| {
-        let mut values: Vec<f64> = rounds.iter().map(|round| value(round, at)).collect();
+/// One line of the table: medians of a measurement for each side, and of its ratios to the first side.
+fn row<const SIDES: usize, const N: usize>(
+    name: &str,
+    rounds: &[[[f64; N]; SIDES]],
+    at: usize,
+    decimals: usize,
+) {
+    let median = |value: &dyn Fn(&[[f64; N]; SIDES]) -> f64| {
+        let mut values: Vec<f64> = rounds.iter().map(value).collect();
         values.sort_by(f64::total_cmp);
         quantile(&values, 0.5)
     };
-    let (without, with) = (median(|[without, _], at| without[at]), median(|[_, with], at| with[at]));
-    let ratio = median(|[without, with], at| with[at] / without[at]);
-    println!("{name:46}{without:>12.decimals$}{with:>12.decimals$}{ratio:>9.2}");
+    let mut line = format!("{name:46}");
+    for side in 0..SIDES {
+        line += &format!("{:>12.decimals$}", median(&|round| round[side][at]));
+    }
+    for side in 1..SIDES {
+        line += &format!("{:>9.2}", median(&|round| round[side][at] / round[0][at]));
+    }
+    println!("{line}");
 }
 
 fn micros(time: Duration) -> f64 {

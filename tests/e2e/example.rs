@@ -1,6 +1,8 @@
-//! What people copy works: `envoy/envoy.yaml`, and the filter in `README.md`.
+//! What people copy works: `envoy/envoy.yaml`, `envoy/envoy-global.yaml`, `examples/compose.yaml`, and the filter in `README.md`.
 
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,21 +10,25 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tollgate_rig::client::{self, Request};
-use tollgate_rig::envoy::{Bootstrap, DIR, Envoy, binary, example, wasm_module};
+use tollgate_rig::envoy::{Bootstrap, DIR, Envoy, binary, example, example_global, wasm_module};
 use tollgate_rig::mock_llm::MockLlm;
 use tollgate_rig::mock_llm::tokens::Counter;
+use tollgate_rig::rate_limits::{Limit, ScriptedService};
 
 use crate::bench::{FACTS, STATS_TAGS, chat, chat_with};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 #[test]
-fn the_file_as_it_is_suits_envoy_from_the_repositorys_root() {
-    let output = Command::new(binary())
-        .args(["--mode", "validate", "-c", "envoy/envoy.yaml"])
-        .current_dir(ROOT)
-        .output()
-        .unwrap();
+fn the_files_as_they_are_suit_envoy_from_the_repositorys_root() {
+    for file in ["envoy/envoy.yaml", "envoy/envoy-global.yaml"] {
+        suits_envoy(file);
+    }
+}
+
+fn suits_envoy(file: &str) {
+    let output =
+        Command::new(binary()).args(["--mode", "validate", "-c", file]).current_dir(ROOT).output().unwrap();
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{log}");
     // Deprecated fields and the like are no example.
@@ -30,19 +36,82 @@ fn the_file_as_it_is_suits_envoy_from_the_repositorys_root() {
 }
 
 #[tokio::test]
-async fn its_stats_tags_and_access_log_are_those_of_the_tests() {
+async fn their_stats_tags_and_access_logs_are_those_of_the_tests() {
     let mock = MockLlm::start().await;
     let ours = Bootstrap::to(mock.address()).stats_tags(STATS_TAGS).log_filter_state(&FACTS);
     let ours = bootstrap(&Envoy::start(ours).await).await;
-    let example = bootstrap(&Envoy::start(example(mock.address())).await).await;
+    for example in [example(mock.address()), example_global(mock.address(), mock.address())] {
+        let example = bootstrap(&Envoy::start(example).await).await;
 
-    assert!(ours["stats_config"].is_object());
-    assert_eq!(example["stats_config"], ours["stats_config"]);
-    let (ours, example) = (ours.to_string(), example.to_string());
-    for fact in FACTS {
-        let shown = format!("\"{fact}\":\"%FILTER_STATE(wasm.{fact}:PLAIN)%\"");
-        assert!(ours.contains(&shown) && example.contains(&shown), "{shown}");
+        assert!(ours["stats_config"].is_object());
+        assert_eq!(example["stats_config"], ours["stats_config"]);
+        let (ours, example) = (ours.to_string(), example.to_string());
+        for fact in FACTS {
+            let shown = format!("\"{fact}\":\"%FILTER_STATE(wasm.{fact}:PLAIN)%\"");
+            assert!(ours.contains(&shown) && example.contains(&shown), "{shown}");
+        }
     }
+}
+
+#[tokio::test]
+async fn the_one_for_several_envoys_asks_its_service_for_the_global_limits() {
+    let mock = MockLlm::start().await;
+    let day = Duration::from_secs(24 * 3_600);
+    let limits = [Limit::new("free/day", 200_000, day), Limit::new("free/spend", 500_000, day)];
+    let service = ScriptedService::start(limits);
+    let envoy = Envoy::start(example_global(mock.address(), service.address())).await;
+
+    let call = chat_with("acme", json!({ "model": "gpt-4o-mini", "max_tokens": 100 }));
+    let response = client::send(envoy.address(), call).await.unwrap();
+
+    assert_eq!((response.status(), response.header("x-ratelimit-limit-tokens")), (200, Some("200000")));
+    let asked = service.requests().remove(0);
+    let entries: Vec<_> = (0..asked.request.descriptors.len()).map(|index| asked.entries(index)).collect();
+    let of = |limit| vec![("tollgate_limit", limit), ("tenant", "acme")];
+    assert_eq!(
+        (asked.request.domain.as_str(), entries),
+        ("tollgate", vec![of("free/day"), of("free/spend")])
+    );
+}
+
+#[test]
+fn what_the_containers_mount_is_there_and_their_envoys_accept_their_configuration() {
+    let text = std::fs::read_to_string(format!("{ROOT}/examples/compose.yaml")).unwrap();
+    let compose: Value = serde_saphyr::from_str(&text).unwrap();
+    let services = compose["services"].as_object().unwrap();
+    // Of all services, and of what they share.
+    let parts = services.values().chain([&compose["x-envoy"]]);
+    let volumes = parts.flat_map(|part| part["volumes"].as_array().into_iter().flatten());
+    let mounted: Vec<_> = volumes.filter_map(|volume| volume.as_str()?.split(':').next()).collect();
+    for file in mounted.iter().filter(|name| name.starts_with('.')) {
+        assert!(Path::new(ROOT).join("examples").join(file).exists(), "{file}");
+    }
+    assert!(mounted.len() > 3, "{mounted:?}");
+    assert_eq!(compose["x-envoy"]["image"], format!("envoyproxy/envoy:v{}", envoy_version()));
+
+    // The same script, with what is at other places here.
+    let dir = tempfile::tempdir().unwrap();
+    let written = dir.path().join("envoy.yaml");
+    let written = written.to_str().unwrap();
+    let script = compose["x-envoy"]["command"][0].as_str().unwrap();
+    let (edit, run) = script.split_once("exec ").unwrap();
+    assert_eq!(run.trim(), "envoy -c /tmp/envoy.yaml");
+    let edit = edit
+        .replace("/etc/envoy/envoy-global.yaml", "envoy/envoy-global.yaml")
+        .replace("/tmp/envoy.yaml", written)
+        .replace("|/etc/envoy/tollgate.wasm|", &format!("|{}|", wasm_module().display()));
+    let status = Command::new("sh").args(["-ec", &edit]).current_dir(ROOT).status().unwrap();
+    assert!(status.success());
+    let text = std::fs::read_to_string(written).unwrap();
+    for (address, count) in [("0.0.0.0", 2), ("llm", 1), ("ratelimit", 1), ("127.0.0.1", 0)] {
+        assert_eq!(text.matches(&format!("address: {address}, ")).count(), count, "{address}");
+    }
+    suits_envoy(written);
+}
+
+/// The version of Envoy that is tested with.
+fn envoy_version() -> String {
+    std::fs::read_to_string(format!("{ROOT}/.envoy-version")).unwrap().trim().to_owned()
 }
 
 #[tokio::test]

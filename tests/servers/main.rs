@@ -41,6 +41,19 @@ fn both_configurations_are_written_from_all_filters_of_an_envoy() {
     }
 }
 
+/// `make ratelimit-config OUT=envoy/ratelimit` writes them anew.
+#[test]
+fn the_limits_beside_the_example_are_those_of_the_example() {
+    let text = fs::read_to_string("envoy/envoy-global.yaml").unwrap();
+    for (name, written) in Global::of(&text, None).unwrap().files() {
+        assert_eq!(
+            written.unwrap(),
+            fs::read_to_string(format!("envoy/ratelimit/{name}")).unwrap(),
+            "{name}"
+        );
+    }
+}
+
 #[test]
 fn a_filters_own_configuration_will_do() {
     let global = Global::of(&filter("mine", TPM), None).unwrap();
