@@ -160,13 +160,14 @@ async fn what_a_call_did_not_need_goes_back_to_the_lease() {
 
 #[tokio::test]
 async fn a_lease_that_is_not_spent_ends_with_its_window() {
-    let service = ScriptedService::start([Limit::new("free/tps", 100_000, Duration::from_secs(2))]);
-    let tps = "{ name: tps, count: tokens, per: tenant, max: 100_000, window: 2s, scope: global }";
-    let bench = Bench::with_service(&limits(tps, &leased("envoy")), &service).await;
+    let service = ScriptedService::start([Limit::new("free/tps", 1_000_000, Duration::from_secs(2))]);
+    let tps = "{ name: tps, count: tokens, per: tenant, max: 1_000_000, window: 2s, scope: global }";
+    // Half of the budget: far more than is spent here, so that more is not asked for before a window ends.
+    let half = leased("envoy").replace("share: 0.02", "share: 0.5");
+    let bench = Bench::with_service(&limits(tps, &half), &service).await;
     let of_tps = [("tollgate_limit", "free/tps"), ("tenant", "ada")];
     let asks = || service.requests().iter().filter(|asked| asked.hits() == [Some(EACH.into())]).count();
-    // A fiftieth of what is left after that, rounded up.
-    let leases = |asked: &[Asked]| asked.iter().filter(|asked| asked.hits() == [Some(2_000)]).count();
+    let leases = |asked: &[Asked]| asked.iter().filter(|asked| asked.hits() == [Some(499_985)]).count();
     assert_eq!(bench.json(call("ada", EACH, EACH)).await.0.status(), 200);
     service.wait_for(|asked| leases(asked) == 1).await;
 

@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 use std::path::Path;
-use std::time::Instant;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tollgate_rig::client::raw::RawConnection;
 use tollgate_rig::client::{self, Client, PATIENCE};
 use tollgate_rig::envoy::{Envoy, Filter};
