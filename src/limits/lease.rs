@@ -30,7 +30,7 @@ use crate::config::Ratio;
 use crate::store::{Change, Failure, Key, Place};
 use crate::units::{Amount, Span, Timestamp};
 
-/// How much is leased at a time.
+/// How much a lease holds; what is left of it is filled up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeasePolicy {
     /// This much of what remains at the service; of the whole budget, if the service does not tell what remains.

@@ -151,15 +151,17 @@ impl Lease {
         amount >= self.refused && self.refused_until.is_ahead(REFUSED_FOR, now)
     }
 
-    /// How much more to ask the service for now; whoever is told so must ask.
+    /// How much more to ask the service for now; whoever is told so must ask. What is left is filled up, so that no more than one lease is
+    /// ever unspent, but for what calls under way give back.
     pub(super) fn more(&mut self, policy: &LeasePolicy, limit: &Limit, now: Timestamp) -> Option<Amount> {
         let want = self.want(policy, limit)?;
         let is_enough = self.left.times(2) >= want;
-        if is_enough || self.asking.is_ahead(ASKED_FOR, now) || self.is_refused(want, now) {
+        let lacking = want - self.left;
+        if is_enough || self.asking.is_ahead(ASKED_FOR, now) || self.is_refused(lacking, now) {
             return None;
         }
         self.asking = Soon::in_(ASKED_FOR, now);
-        Some(want)
+        Some(lacking)
     }
 
     /// Nobody is asking any more.
@@ -167,7 +169,7 @@ impl Lease {
         self.asking = Soon::NEVER;
     }
 
-    /// How much to lease at a time, if what remains allows it; of an empty budget nothing, of which there is always enough.
+    /// How much to hold in a lease, if what remains allows it; of an empty budget nothing, of which there is always enough.
     fn want(&self, policy: &LeasePolicy, limit: &Limit) -> Option<Amount> {
         let remaining = self.remaining.unwrap_or(limit.shape.max);
         let share = Amount(policy.share.of(remaining.0));

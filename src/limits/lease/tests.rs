@@ -178,7 +178,20 @@ fn more_is_asked_for_when_less_than_half_a_lease_is_left_and_not_before() {
     let account = account(&tokens(), "ada");
     leased(&account).at(1_000, |ledger| {
         assert_eq!(take(&account, 500, ledger), (Got::Taken, None));
-        assert_eq!(take(&account, 1, ledger), (Got::Taken, Some(Amount(1_000))));
+        assert_eq!(take(&account, 1, ledger), (Got::Taken, Some(Amount(501))));
+    });
+}
+
+#[test]
+fn a_lease_is_filled_up_and_never_more_than_one_is_held() {
+    let account = account(&tokens(), "ada");
+    leased(&account).at(1_000, |ledger| {
+        for _ in 0..20 {
+            if let (_, Some(more)) = take(&account, 300, ledger) {
+                account.granted(more, told(49_000, 39_000), ledger);
+            }
+            assert!(left(&account, ledger) <= 1_000, "{}", left(&account, ledger));
+        }
     });
 }
 
@@ -207,7 +220,7 @@ fn a_lease_of_one_request_is_asked_for_when_none_is_left() {
 fn of_all_workers_one_asks() {
     let account = account(&tokens(), "ada");
     let process = leased(&account);
-    process.at(1_000, |ledger| assert_eq!(take(&account, 600, ledger).1, Some(Amount(1_000))));
+    process.at(1_000, |ledger| assert_eq!(take(&account, 600, ledger).1, Some(Amount(600))));
 
     for millis in [1_000, 1_500, 2_990] {
         process.at(millis, |ledger| {
@@ -223,7 +236,7 @@ fn after_two_seconds_without_an_answer_another_asks() {
     let process = leased(&account);
     process.at(1_000, |ledger| assert!(take(&account, 600, ledger).1.is_some()));
 
-    process.at(3_010, |ledger| assert_eq!(take(&account, 1, ledger), (Got::Taken, Some(Amount(1_000)))));
+    process.at(3_010, |ledger| assert_eq!(take(&account, 1, ledger), (Got::Taken, Some(Amount(601)))));
     process.at(3_011, |ledger| assert_eq!(take(&account, 1, ledger), (Got::Taken, None)));
 }
 

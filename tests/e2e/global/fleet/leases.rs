@@ -50,7 +50,15 @@ async fn two_envoys_spend_one_budget_from_leases_and_no_more() {
 async fn what_one_envoy_leaves_unspent_is_no_more_than_its_share() {
     let fleet = Fleet::start(&budgets(TOKENS, PLENTY, LEASE), &[]).await;
 
-    let first = fleet.call_until_leased(0, OF_LARGE_CALL).await * OF_LARGE_CALL;
+    // A lease that has just been filled up.
+    let mut calls = fleet.call_until_leased(0, OF_LARGE_CALL).await;
+    let leases = async || fleet.envoys[0].metrics().await.sum(REQUESTS, &[("kind", "lease")]);
+    let before = leases().await;
+    while leases().await < before + 2.0 {
+        assert_eq!(fleet.call(0, call_of("ada", OF_LARGE_CALL)).await.0, 200);
+        calls += 1;
+    }
+    let first = calls * OF_LARGE_CALL;
     let others = Load::on([fleet.envoys[1].address()]).clients(FEW).calls(80);
     let used = first + admitted(&others.run(|_, _| call_of("ada", OF_LARGE_CALL)).await) * OF_LARGE_CALL;
 
