@@ -13,6 +13,7 @@ const COLUMNS: &str =
     " #  at   caller      does                          held   charged    at service       left  answer";
 
 /// One call in the table.
+#[derive(Clone, Copy)]
 pub(crate) struct Row<'a> {
     pub(crate) does: &'a str,
     pub(crate) why: &'a str,

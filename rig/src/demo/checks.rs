@@ -15,7 +15,7 @@ pub struct Checks {
 
 impl Checks {
     /// Notes what is not the same.
-    pub fn expect<T: PartialEq + Debug>(&self, what: &str, should: T, is: T) {
+    pub fn expect<T: PartialEq + Debug + Copy>(&self, what: &str, should: T, is: T) {
         if should != is {
             self.wrong.borrow_mut().push(format!("{what} should be {should:?}, is {is:?}"));
         }
