@@ -112,12 +112,12 @@ fn holding_30(tenant: &str, used: u64) -> Request {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn asking_with_the_amount_lets_in_exactly_one_budget() {
-    share_one_budget("", &[], Promise::Exact, |held, used| held.max(used)).await;
+    share_one_budget("", &[], Promise::Exact, Ord::max).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn asking_with_the_amount_lets_in_exactly_one_budget_where_refused_calls_are_charged_too() {
-    share_one_budget("", &["--charge-over"], Promise::Exact, |held, used| held.max(used)).await;
+    share_one_budget("", &["--charge-over"], Promise::Exact, Ord::max).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,7 +127,7 @@ async fn with_refunds_exactly_what_was_used_is_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_request_for_each_limit_no_more_than_one_budget_is_let_in() {
-    share_one_budget(", hits_addend: request", &[], Promise::NoMore, |held, used| held.max(used)).await;
+    share_one_budget(", hits_addend: request", &[], Promise::NoMore, Ord::max).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

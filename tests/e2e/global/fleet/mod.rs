@@ -109,24 +109,20 @@ impl Fleet {
         found.first().map_or(0, |key| redis.get::<_, u64>(key).unwrap())
     }
 
-    /// Waits until what was used has been told, and not more.
+    /// Waits until what was used has been told, and what was not has been given back.
     async fn wait_for_spent(&self, limit: &str, tenant: &str, used: u64) {
-        self.wait_until_spent(limit, tenant, used).await;
-        assert_eq!(self.spent(limit, tenant), used, "of {limit} by {tenant}");
+        self.wait_until_spent(limit, tenant, |spent| spent == used).await;
     }
 
-    /// Waits until at least so much has been told.
-    async fn wait_until_spent(&self, limit: &str, tenant: &str, used: u64) {
+    /// Waits until as much has been told as satisfies `condition`: how much.
+    async fn wait_until_spent(&self, limit: &str, tenant: &str, condition: impl Fn(u64) -> bool) -> u64 {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let spent = self.spent(limit, tenant);
-            if spent >= used {
-                return;
+            if condition(spent) {
+                return spent;
             }
-            assert!(
-                Instant::now() < deadline,
-                "of {limit} by {tenant} {spent} are counted, {used} were used"
-            );
+            assert!(Instant::now() < deadline, "{spent} of {limit} stay counted for {tenant}");
             sleep(POLL).await;
         }
     }

@@ -98,8 +98,7 @@ async fn outage_under_load(victim: Victim) {
     // What was charged when it was killed, and the answer lost, is counted twice.
     let all = used(&outcomes, |_| true);
     let kept = if victim == Victim::Redis { used(&outcomes, |outcome| outcome.started > gone) } else { all };
-    fleet.wait_until_spent("tpd", "ada", kept).await;
-    let spent = fleet.spent("tpd", "ada");
+    let spent = fleet.wait_until_spent("tpd", "ada", |spent| spent >= kept).await;
     assert!(spent <= all + CLIENTS as u64 * OF_CALL, "{spent} counted, {all} used");
 }
 
@@ -124,8 +123,9 @@ async fn outage_in_which_everything_passes(victim: Victim) {
     let outcomes = calls.await.unwrap();
     assert_eq!(outcomes.count(200), outcomes.0.len(), "{:?}", outcomes.statuses());
     let lost = if victim == Victim::Redis { before } else { 0 };
-    fleet.wait_for_spent("tpd", "ada", before - lost + used(&outcomes, |_| true)).await;
-    fleet.wait_for_spent("rpd", "ada", (before - lost) / OF_CALL + admitted(&outcomes)).await;
+    let kept = before - lost;
+    fleet.wait_for_spent("tpd", "ada", kept + used(&outcomes, |_| true)).await;
+    fleet.wait_for_spent("rpd", "ada", kept / OF_CALL + admitted(&outcomes)).await;
     assert_eq!(fleet.sum(REPORTS, &[("kind", "dropped")]).await, 0);
 }
 
@@ -171,8 +171,7 @@ async fn with_leases_too_what_passes_while_the_service_is_gone_is_told_to_it_aft
     let outcomes = calls.await.unwrap();
     assert_eq!(outcomes.count(200), outcomes.0.len(), "{:?}", outcomes.statuses());
     let all = before + used(&outcomes, |_| true);
-    fleet.wait_until_spent("tpd", "ada", all).await;
-    let spent = fleet.spent("tpd", "ada");
+    let spent = fleet.wait_until_spent("tpd", "ada", |spent| spent >= all).await;
     // A lease at each Envoy, and what was on its way to each when the service was killed.
     assert!(spent <= all + 2 * 2 * calls_of_lease * OF_CALL, "{spent} counted, {all} used");
     assert_eq!(fleet.sum(REPORTS, &[("kind", "dropped")]).await, 0);
