@@ -42,9 +42,14 @@ impl Context for Root {
         let Some(configured) = &self.configured else { return };
         let message = grpc_answer(status, size);
         let answer = message.as_deref().map_err(|failure| *failure);
+        let remotes = self.vm.remotes();
         self.with_ledger(configured, |ledger| {
-            self.vm.remotes().iter().any(|remote| remote.answered(token, answer, &self.vm, ledger));
+            remotes.iter().any(|remote| remote.answered(token, answer, &self.vm, ledger));
         });
+        // What has failed is to be tried again before the tick that looks for answers that do not come.
+        if let Some(due) = remotes.iter().filter_map(|remote| remote.next_due()).min() {
+            configured.ticker.wake_within(due.max(SOON));
+        }
     }
 }
 
