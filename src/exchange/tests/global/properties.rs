@@ -39,8 +39,8 @@ struct Open {
 }
 
 /// Takes a step with the calls that are open.
-fn take(step: Step, world: &mut World, open: &mut Vec<Open>) {
-    match step {
+fn take(step: &Step, world: &mut World, open: &mut Vec<Open>) {
+    match *step {
         Step::Send => {
             let (exchange, effects) = world.bench.send(HI);
             let questions = questions(&effects).into_iter().enumerate().collect();
@@ -113,10 +113,10 @@ proptest! {
         let may_lose = protocol.contains("refunds") && steps.iter().any(loses);
         let mut open = Vec::new();
         for step in steps {
-            take(step, &mut world, &mut open);
+            take(&step, &mut world, &mut open);
         }
         for call in 0..open.len() {
-            take(Step::End(call, true), &mut world, &mut open);
+            take(&Step::End(call, true), &mut world, &mut open);
         }
         prop_assert!(open.iter().all(|call| !call.exchange.is_held() && !call.exchange.is_asking()));
         world.do_errands();

@@ -12,8 +12,10 @@ enum Ending {
     NoResponse,
 }
 
-/// The protocols, and what they tell when a call that held 108 used so much of it.
-const PROTOCOLS: [(&str, fn(i64) -> i64); 5] = [
+/// Options of `global`, and what is told when a call that held 108 used so much.
+type Protocol = (&'static str, fn(i64) -> i64);
+
+const PROTOCOLS: [Protocol; 5] = [
     ("", |used| (used - 108).max(0)),
     (r#", "refunds": true"#, |used| used - 108),
     (r#", "hits_addend": "request""#, |used| (used - 108).max(0)),
@@ -106,7 +108,7 @@ fn a_call_whose_price_is_known_before_it_tells_nothing_afterwards() {
 
 #[test]
 fn what_is_told_reaches_the_service_whatever_the_protocol() {
-    for (global, _) in PROTOCOLS.into_iter().filter(|(global, _)| *global != "") {
+    for (global, _) in PROTOCOLS.into_iter().filter(|(global, _)| !global.is_empty()) {
         let refunds = global.contains("refunds") || global.contains("protocol");
         let mut world = World::new(global, &[TPM]);
         world.use_up(8, 5);
