@@ -6,20 +6,18 @@
 //! ```
 //!
 //! In: a tier's global limits, a call's estimate; the service's answers; in the end the usage. Out: a [`Holding`] or a
-//! [`Refusal`], and [`Errand`]s. Not here: what becomes of calls without an answer (`exchange`), messages (`protocol`).
+//! [`Refusal`], and [`Errand`]s. Not here: one limit by itself (`part`), what becomes of calls without an answer (`exchange`), messages
+//! (`protocol`).
 
-use super::descriptor::Descriptor;
-use super::errand::{Errand, LeaseRequest, Report, amount_of, hits_of};
+use super::errand::Errand;
 use super::message::HeaderValue;
 use super::outbox::LAST_MOMENT;
-use super::protocol::{Answer, Decision, Failure, Hits, Question};
+use super::part::{Part, Took};
+use super::protocol::{Answer, Failure, Question};
 use super::service::Service;
 use crate::api::Usage;
-use crate::limits::{
-    Account, Estimate, GlobalLimit, Ledger, Rates, Reason, Refusal, Standing, Subject, Taken, Ticket, Told,
-    Wait, longest,
-};
-use crate::units::{Amount, Span, Timestamp};
+use crate::limits::{Estimate, GlobalLimit, Ledger, Rates, Refusal, Standing, Subject, Ticket, longest};
+use crate::units::{Amount, Timestamp};
 
 /// What one call holds of global limits. It must be settled or released.
 #[derive(Debug, Default)]
@@ -36,16 +34,6 @@ struct Held {
     /// When the window ends that it was charged in, if the service has told.
     until: Option<Timestamp>,
     charged_at: Timestamp,
-}
-
-/// What a call needs of one global limit.
-#[derive(Clone, Debug)]
-struct Part {
-    global: GlobalLimit,
-    of: Descriptor,
-    /// Where its lease is, if there are leases.
-    account: Option<Account>,
-    amount: Amount,
 }
 
 /// By whom an amount has been charged.
@@ -317,113 +305,6 @@ impl Held {
         let is_in_time = |until: &Timestamp| until.since(now) > LAST_MOMENT;
         let until = until.filter(is_in_time).unwrap_or(now + window);
         errands.extend(part.report(lacking, false, until));
-    }
-}
-
-/// What the leases of this process make of a part.
-enum Took {
-    /// It needs nothing.
-    Nothing,
-    /// It has what it needs.
-    Lease(Ticket, Option<Standing>),
-    /// It cannot have it.
-    Refused(Refusal),
-    /// The service must be asked.
-    Open,
-}
-
-impl Part {
-    fn of(
-        global: &GlobalLimit,
-        subject: &Subject<'_>,
-        estimate: &Estimate,
-        service: &Service,
-        ledger: &Ledger<'_>,
-    ) -> Self {
-        let limit = &global.limit;
-        let account = service.lease.map(|_| Account::of(limit, subject, ledger));
-        let amount = limit.hold(estimate);
-        Self { global: global.clone(), of: Descriptor::of(limit, subject), account, amount }
-    }
-
-    fn take(&self, service: &Service, ledger: &Ledger<'_>, errands: &mut Vec<Errand>) -> Took {
-        let limit = &self.global.limit;
-        if self.amount.is_zero() {
-            return Took::Nothing;
-        }
-        if self.amount > limit.shape.capacity() {
-            // The service is not asked for what it must refuse: it might charge it all the same.
-            let known = self.account.as_ref().and_then(|account| account.standing(ledger));
-            let (full, window) = (limit.shape.capacity(), limit.shape.window);
-            let standing = known.unwrap_or_else(|| self.stands_at(full, window));
-            return Took::Refused(self.refusal(standing, Wait::Never));
-        }
-        let (Some(account), Some(policy)) = (&self.account, &service.lease) else { return Took::Open };
-        let (taken, more) = account.take(self.amount, policy, ledger);
-        errands.extend(more.map(|amount| self.lease_request(account, amount)));
-        match taken {
-            Taken::Taken(ticket, standing) => Took::Lease(ticket, standing),
-            Taken::Short => Took::Open,
-            Taken::Spent(wait, standing) => {
-                let standing = standing.unwrap_or_else(|| self.stands_at(Amount::ZERO, wait));
-                Took::Refused(self.refusal(standing, Wait::For(wait)))
-            }
-        }
-    }
-
-    fn hits(&self) -> Hits<'_> {
-        Hits { of: &self.of, hits: self.hits_of(self.amount), given_back: false }
-    }
-
-    fn hits_of(&self, amount: Amount) -> u64 {
-        hits_of(self.global.limit.counts.unit, amount)
-    }
-
-    fn report(&self, hits: u64, given_back: bool, until: Timestamp) -> Option<Errand> {
-        (hits > 0).then(|| Errand::Report(Report { of: self.of.clone(), hits, given_back, until }))
-    }
-
-    fn told(&self, decision: &Decision) -> Told {
-        let unit = self.global.limit.counts.unit;
-        Told { remaining: decision.remaining.map(|hits| amount_of(unit, hits)), reset: decision.reset }
-    }
-
-    /// Remembers where the budget stands, for leases.
-    fn learn(&self, decision: &Decision, service: &Service, ledger: &Ledger<'_>, errands: &mut Vec<Errand>) {
-        let (Some(account), Some(policy)) = (&self.account, &service.lease) else { return };
-        let more = account.learn(self.told(decision), policy, ledger);
-        errands.extend(more.map(|amount| self.lease_request(account, amount)));
-    }
-
-    fn refused_by(&self, decision: &Decision, ledger: &Ledger<'_>) -> Refusal {
-        let told = self.told(decision);
-        if let Some(account) = &self.account {
-            account.refused(self.amount, told, ledger);
-        }
-        let wait = told.reset.unwrap_or(self.global.limit.shape.window);
-        let standing = self.stands_at(told.remaining.unwrap_or_default(), wait);
-        self.refusal(standing, Wait::For(wait))
-    }
-
-    fn refusal(&self, standing: Standing, wait: Wait) -> Refusal {
-        Refusal { standing, needed: self.amount, wait, reason: Reason::Spent }
-    }
-
-    fn standing(&self, decision: &Decision) -> Option<Standing> {
-        let told = self.told(decision);
-        let reset = told.reset.unwrap_or(self.global.limit.shape.window);
-        told.remaining.map(|remaining| self.stands_at(remaining, reset))
-    }
-
-    fn stands_at(&self, remaining: Amount, reset: Span) -> Standing {
-        let limit = self.global.limit.clone();
-        let available = remaining.min(limit.shape.capacity());
-        Standing { spent: limit.shape.capacity() - available, limit, available, reset }
-    }
-
-    fn lease_request(&self, account: &Account, amount: Amount) -> Errand {
-        let unit = self.global.limit.counts.unit;
-        Errand::Lease(LeaseRequest { of: self.of.clone(), unit, account: account.clone(), amount })
     }
 }
 

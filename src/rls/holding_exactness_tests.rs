@@ -1,9 +1,9 @@
 //! What the service is charged in the end, whatever happens: as a property over calls, answers and endings.
 
-use crate::rls::Health;
 use proptest::prelude::*;
 
 use super::*;
+use crate::rls::Health;
 use crate::rls::breaker::{Breaker, BreakerPolicy};
 use crate::rls::outbox::Outbox;
 use crate::rls::service::HitsAddend;

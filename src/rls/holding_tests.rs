@@ -2,12 +2,13 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code as
 
 use super::*;
 use crate::config::Ratio;
-use crate::limits::LeasePolicy;
+use crate::limits::{Account, LeasePolicy, Reason, Told, Wait};
 use crate::rls::service::Protocol;
 use crate::rls::tests::{
     Process, START, Server, WINDOW, asked, begun, caller, decoded, drained, global, rates, reports, response,
     service, shadow, speaking, status, subject, used,
 };
+use crate::units::Span;
 
 #[path = "holding_exactness_tests.rs"]
 mod exactness;

@@ -16,6 +16,7 @@ mod headers;
 mod holding;
 pub mod message;
 mod outbox;
+mod part;
 mod protocol;
 pub mod servers;
 mod service;
