@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 /// What can be read of a request before its body.
 pub trait Head {
@@ -98,7 +98,7 @@ pub struct Caller {
     values: Vec<(Rc<str>, Vec<u8>)>,
 }
 
-/// How much of an attribute or header can be a name. Longer values are hashed like secrets, so that they stay distinct.
+/// How much of an attribute or header can be a name. Longer values are hashed, so that they stay distinct.
 const LONGEST_VALUE: usize = 256;
 
 impl Sources {
@@ -125,20 +125,29 @@ impl Sources {
     }
 
     fn kept(&self, dimension: &Dimension, value: Vec<u8>) -> Vec<u8> {
-        if dimension.secret || value.len() > LONGEST_VALUE { self.hashed(&value) } else { value }
+        if dimension.secret {
+            return self.hashed(&value);
+        }
+        // Without the salt, so that all processes agree on it where a rate limit service is told of it.
+        if value.len() > LONGEST_VALUE { named_by(&Sha256::digest(&value)) } else { value }
     }
 
-    /// HMAC-SHA-256 under the salt, cut to 128 bits, as `hash:` and hex digits.
+    /// HMAC-SHA-256 under the salt.
     fn hashed(&self, value: &[u8]) -> Vec<u8> {
         // HMAC takes keys of any length, so this cannot fail; if it did, nothing of the secret would be kept.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.salt.0) else { return b"hash:".to_vec() };
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.salt.0) else { return named_by(&[]) };
         mac.update(value);
-        let mut text = String::from("hash:");
-        for byte in mac.finalize().into_bytes().iter().take(16) {
-            let _ = write!(text, "{byte:02x}");
-        }
-        text.into_bytes()
+        named_by(&mac.finalize().into_bytes())
     }
+}
+
+/// A hash, cut to 128 bits, as `hash:` and hex digits.
+fn named_by(hash: &[u8]) -> Vec<u8> {
+    let mut text = String::from("hash:");
+    for byte in hash.iter().take(16) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text.into_bytes()
 }
 
 impl Source {

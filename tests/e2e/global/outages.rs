@@ -202,12 +202,16 @@ async fn a_new_configuration_while_calls_wait_leaves_none_hanging() {
 }
 
 #[tokio::test]
-async fn a_worker_that_traps_while_calls_wait_recovers_and_they_end_with_envoys_timeout() {
+async fn a_worker_that_traps_while_calls_wait_recovers_and_they_end_with_envoys_idle_timeout() {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tollgate-trap.wasm");
     assert!(module.exists(), "there is no {}: run `make wasm-trap`", module.display());
     let service = ScriptedService::start([tpd(100_000)]);
     let filter = Filter::yaml(&tokens(100_000, PATIENT)).module(&module);
-    let bench = Bench::with(filter, |bootstrap| bootstrap.grpc_cluster("ratelimit", service.address())).await;
+    // Nobody can let go on what a VM held that is dead; the idle timeout ends it, of five minutes unless set.
+    let bench = Bench::with(filter, |bootstrap| {
+        bootstrap.grpc_cluster("ratelimit", service.address()).connection_manager("stream_idle_timeout: 2s")
+    })
+    .await;
     service.behave(Behaviour::Late(Duration::from_millis(500)));
     let mut client = Client::http2(bench.envoy.address()).await.unwrap();
     let mut waiting = JoinSet::new();
