@@ -217,7 +217,7 @@ async fn local_shares(stage: &mut Stage) -> u64 {
             checks.join(&call.checks);
             let fits = turn < FIT;
             checks.expect("status", if fits { 200 } else { 429 }, call.status);
-            checks.expect("told what is left, which nobody knows", !fits, call.left().is_some());
+            checks.expect("told what is left, which nobody knows", false, call.left().is_some());
             charged += call.charged;
         }
         let metrics = stage.envoy(at).metrics().await;
