@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use tollgate::api::Peek;
 use tollgate::api::answer::Reader;
-use tollgate::api::{FORMATS, Format, Routes};
+use tollgate::api::{Edit, FORMATS, Format, Routes};
 use tollgate::coding::{Decoder, Encoding, Fault};
 use tollgate::identity::Head;
 use tollgate::rls::message::{MAX_KEPT, RateLimitResponse};
@@ -48,7 +48,7 @@ pub(crate) fn request(input: &[u8]) {
     let exactness = Exactness { exact_up_to: 64 * 1024, scales: vec![] };
     Counter::new([0; 16]).prompt(&request.prompt, model, &exactness);
     if let Some(edit) = &request.ask_for_usage {
-        let edited = edit.apply(body);
+        let edited = Edit::apply_all(std::slice::from_ref(edit), body);
         let again = (format.read)(&edited).expect("an edited body can be read as before");
         assert!(again.ask_for_usage.is_none(), "usage is asked for once");
         assert_eq!(edited.len(), body.len() - edit.range.len() + edit.text.len());

@@ -95,6 +95,16 @@ pub struct Format {
     pub answer: for<'a> fn(&'a [u8]) -> Answer<'a>,
     /// The usage that an answer tells in its headers.
     pub told_by_head: fn(&dyn Head) -> Told,
+    /// The names of the tools that a request offers the model, in their order; those that have none are left out.
+    pub offered_tools: for<'a> fn(&'a [u8]) -> Vec<Cow<'a, str>>,
+    /// Edits of a request that take away the offered tools of which the function says so by their names, and keep the rest of it
+    /// consistent; none if nothing is to be taken away.
+    pub without_tools: fn(&[u8], &dyn Fn(&str) -> bool) -> Vec<Edit>,
+    /// The edit that has a request ask for another model; none if its body does not name one, or cannot be read.
+    pub with_model: fn(&[u8], &str) -> Option<Edit>,
+    /// Edits that bound the output tokens of each choice of a request, where it has no bound or a higher one; none if it is within the
+    /// bound already. [`Unbounded`] says why it cannot be bounded.
+    pub with_max_output: fn(&[u8], u64) -> Result<Vec<Edit>, Unbounded>,
 }
 
 impl Format {
@@ -109,7 +119,20 @@ impl Format {
         answer_members: &[],
         answer: |_| Answer::default(),
         told_by_head: |_| Told::default(),
+        offered_tools: |_| Vec::new(),
+        without_tools: |_, _| Vec::new(),
+        with_model: |_, _| None,
+        with_max_output: |_, _| Err(Unbounded::Unknown),
     };
+}
+
+/// Why a request's output cannot be bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unbounded {
+    /// Its format knows no bound, or it cannot be read.
+    Unknown,
+    /// It asks for more thinking than the bound would let through, so that the upstream would refuse it.
+    Thinking,
 }
 
 impl fmt::Debug for Format {
@@ -171,6 +194,8 @@ pub struct Request<'a> {
     pub more_input: bool,
     /// The bound on output tokens of the whole call (all choices), if the request sets one.
     pub max_output: Option<u64>,
+    /// How many answers are asked for at once, if that is said; the bound in the body is that of each.
+    pub choices: Option<u64>,
     /// What the call uses besides the prompt, where that follows from the request by a formula. It stands for
     /// what an answer does not tell; zero for calls that have no output.
     pub known: Option<Usage>,
@@ -184,17 +209,30 @@ pub struct Edit {
     /// The bytes to be replaced; empty to insert.
     pub range: Range<usize>,
     /// What comes in their place.
-    pub text: &'static str,
+    pub text: Cow<'static, str>,
 }
 
 impl Edit {
-    /// `body` with this edit done; unchanged if the range is not within it.
+    /// `body` with these edits done, in the order of their places. One that is not within the body, or overlaps another, is left out.
     #[must_use]
-    pub fn apply(&self, body: &[u8]) -> Vec<u8> {
-        let (Some(before), Some(after)) = (body.get(..self.range.start), body.get(self.range.end..)) else {
-            return body.to_vec();
-        };
-        [before, self.text.as_bytes(), after].concat()
+    pub fn apply_all(edits: &[Self], body: &[u8]) -> Vec<u8> {
+        let mut sorted: Vec<_> = edits.iter().collect();
+        sorted.sort_by_key(|edit| edit.range.start);
+        let mut edited = Vec::with_capacity(body.len());
+        let mut done = 0;
+        for Self { range, text } in sorted {
+            let Some(kept) = body.get(done..range.start).filter(|_| range.end >= range.start) else {
+                continue;
+            };
+            if range.end > body.len() {
+                continue;
+            }
+            edited.extend_from_slice(kept);
+            edited.extend_from_slice(text.as_bytes());
+            done = range.end;
+        }
+        edited.extend_from_slice(body.get(done..).unwrap_or_default());
+        edited
     }
 }
 
@@ -236,8 +274,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_edit_outside_the_body_changes_nothing() {
-        assert_eq!(Edit { range: 5..9, text: "x" }.apply(b"abc"), b"abc");
-        assert_eq!(Edit { range: 1..2, text: "xyz" }.apply(b"abc"), b"axyzc");
+    fn edits_are_done_together_and_what_lies_outside_them_stays() {
+        let edit = |range, text: &'static str| Edit { range, text: text.into() };
+        let applied = |edits: &[Edit]| String::from_utf8(Edit::apply_all(edits, b"abcdef")).unwrap();
+        assert_eq!(applied(&[]), "abcdef");
+        assert_eq!(applied(&[edit(4..5, "yz"), edit(1..2, "x")]), "axcdyzf");
+        assert_eq!(applied(&[edit(0..0, "x"), edit(6..6, "y"), edit(2..4, "")]), "xabefy");
+    }
+
+    #[test]
+    fn an_edit_that_is_not_within_the_body_or_overlaps_another_is_left_out() {
+        let edit = |range, text: &'static str| Edit { range, text: text.into() };
+        let applied = |edits: &[Edit]| String::from_utf8(Edit::apply_all(edits, b"abc")).unwrap();
+        assert_eq!(applied(&[edit(5..9, "x")]), "abc");
+        assert_eq!(applied(&[edit(1..9, "x")]), "abc");
+        assert_eq!(applied(&[edit(0..2, "x"), edit(1..3, "y")]), "xc");
     }
 }

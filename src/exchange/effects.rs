@@ -15,8 +15,8 @@ use crate::rls::{Errand, Question};
 pub struct Effects {
     /// Changes of the headers at hand: the request's after a request event, else the response's.
     pub headers: Vec<HeaderEdit>,
-    /// A change of the request's body, whose length changes with it.
-    pub body: Option<Edit>,
+    /// Changes of the request's body, whose length changes with them.
+    pub body: Vec<Edit>,
     /// Bytes to pass on instead of the response piece.
     pub piece: Option<Vec<u8>>,
     /// Values for access logs.

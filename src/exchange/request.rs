@@ -211,7 +211,7 @@ impl Reading {
         let state = asking::begin(Box::new(self), Box::new(sent), config, means, effects);
         if matches!(state, State::Sent(_) | State::Asking(_)) {
             effects.count(&metrics::EDITS_SKIPPED, &Labels::default(), u64::from(skipped));
-            effects.body = edit;
+            effects.body.extend(edit);
         }
         state
     }

@@ -139,16 +139,16 @@ impl Stream {
         let is_held = self.headers.get() == Headers::Held;
         let effects = self.handle(Event::RequestBody { body: &body, editable: is_held || !self.has_length });
         self.configured.watch.forget(self.context);
-        if let Some(edit) = &effects.body {
-            self.edit(edit, &body);
+        if !effects.body.is_empty() {
+            self.edit(&effects.body, &body);
         }
         self.go(effects.next)
     }
 
     /// Changes the body and the length that the headers tell. They change together or not at all: a length that is not the
     /// body's would make the rest of it look like the next request on the upstream's connection.
-    fn edit(&self, edit: &Edit, body: &[u8]) {
-        let edited = edit.apply(body);
+    fn edit(&self, edits: &[Edit], body: &[u8]) {
+        let edited = Edit::apply_all(edits, body);
         let tell_length = |length: usize| {
             !self.has_length
                 || calls::set_header(Map::RequestHeaders, "content-length", length.to_string().as_bytes())

@@ -85,7 +85,7 @@ mod tests {
     fn usage_is_asked_for_where_a_stream_would_not_tell() {
         let asked = |body: &str| {
             let edit = read(body.as_bytes()).unwrap().ask_for_usage?;
-            String::from_utf8(edit.apply(body.as_bytes())).ok()
+            String::from_utf8(crate::api::Edit::apply_all(&[edit], body.as_bytes())).ok()
         };
         assert_eq!(
             asked(r#"{"prompt":"a","stream":true}"#).as_deref(),

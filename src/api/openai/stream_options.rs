@@ -42,21 +42,24 @@ pub(super) fn ask_for_usage(members: &Members<'_>, model: Option<&str>) -> Optio
     }
     let Some(options) = members.written("stream_options") else {
         let start = members.first_place();
-        return Some(Edit { range: start..start, text: r#""stream_options":{"include_usage":true},"# });
+        return Some(Edit {
+            range: start..start,
+            text: r#""stream_options":{"include_usage":true},"#.into(),
+        });
     };
     if options == "null" {
-        return Some(Edit { range: members.place(options), text: r#"{"include_usage":true}"# });
+        return Some(Edit { range: members.place(options), text: r#"{"include_usage":true}"#.into() });
     }
     // Options of another shape than an object are left for the upstream to refuse.
     let StreamOptions { include_usage } = serde_json::from_str(options).ok()?;
     match include_usage.map(RawValue::get) {
         Some("true") => None,
-        Some(other) => Some(Edit { range: members.place(other), text: "true" }),
+        Some(other) => Some(Edit { range: members.place(other), text: "true".into() }),
         None => {
             let inside = members.place(options).start.saturating_add(1);
             let empty = options.trim_start_matches('{').trim_start().starts_with('}');
             let text = if empty { r#""include_usage":true"# } else { r#""include_usage":true,"# };
-            Some(Edit { range: inside..inside, text })
+            Some(Edit { range: inside..inside, text: text.into() })
         }
     }
 }
@@ -79,7 +82,7 @@ mod tests {
     fn edited(body: &str, model: &str) -> Option<String> {
         let members = Members::read(body.as_bytes(), &["stream_options"]).unwrap();
         let edit = ask_for_usage(&members, Some(model))?;
-        Some(String::from_utf8(edit.apply(body.as_bytes())).unwrap())
+        Some(String::from_utf8(Edit::apply_all(&[edit], body.as_bytes())).unwrap())
     }
 
     #[test]

@@ -24,7 +24,7 @@ fn what_cannot_be_edited_is_sent_as_it_is_and_counted() {
     bench.handle(&mut exchange, Event::RequestHead { head: &Request::chat(), ended: false });
     let effects =
         bench.handle(&mut exchange, Event::RequestBody { body: HI_STREAM.as_bytes(), editable: false });
-    assert_eq!(effects.body, None);
+    assert_eq!(effects.body, []);
     assert_eq!(bench.count_of(&metrics::EDITS_SKIPPED, ""), 1);
 }
 
@@ -36,7 +36,7 @@ fn an_upstream_that_would_refuse_the_question_is_not_asked_for_usage() {
     let head = Request::chat().with(":path", path);
     bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false });
     let body = Event::RequestBody { body: HI_STREAM.as_bytes(), editable: true };
-    assert_eq!(bench.handle(&mut exchange, body).body, None);
+    assert_eq!(bench.handle(&mut exchange, body).body, []);
     assert_eq!(bench.count_of(&metrics::EDITS_SKIPPED, ""), 0);
 }
 
@@ -55,7 +55,7 @@ fn a_refusal_consumes_nothing_and_says_why() {
             .starts_with("Request too large for gpt-4o on tokens per tenant")
     );
     assert_eq!(fact(&effects, Fact::RefusedBy), Some("tpm"));
-    assert!(effects.headers.is_empty() && effects.body.is_none());
+    assert!(effects.headers.is_empty() && effects.body.is_empty());
     let log: Value = serde_json::from_str(effects.log.as_ref().unwrap()).unwrap();
     assert_eq!(
         (&log["event"], &log["limit"], &log["per"], &log["wait_ms"]),
@@ -95,7 +95,7 @@ fn bodies_that_cannot_be_read_are_counted_as_text_and_passed_on_unchanged() {
         &deep,
     ] {
         let (exchange, effects) = bench.send(body);
-        assert_eq!((effects.next.clone(), effects.body.clone()), (Next::Pass, None), "{body}");
+        assert_eq!((effects.next.clone(), effects.body.clone()), (Next::Pass, vec![]), "{body}");
         assert!(exchange.is_held());
         let counted = fact(&effects, Fact::CountedInput).unwrap().parse::<u64>().unwrap();
         assert_eq!(counted > 0, !body.is_empty(), "{body}");
@@ -203,7 +203,7 @@ fn a_request_that_carries_a_signature_of_itself_is_not_changed() {
         let effects = bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false });
         assert_eq!((effects.next, effects.headers), (Next::ReadBody, vec![]));
         let body = Event::RequestBody { body: HI_STREAM.as_bytes(), editable: true };
-        assert_eq!(bench.handle(&mut exchange, body).body, None);
+        assert_eq!(bench.handle(&mut exchange, body).body, []);
         assert_eq!(bench.count_of(&metrics::EDITS_SKIPPED, ""), 1);
     }
 }

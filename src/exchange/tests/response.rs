@@ -1,6 +1,7 @@
 //! The response's half: usage, hiding, and the settlement of every ending.
 
 use super::*;
+use crate::api::Edit;
 
 #[test]
 fn a_call_is_held_reserved_and_settled_by_its_usage() {
@@ -128,7 +129,7 @@ fn a_stream_that_its_upstream_cuts_is_settled_the_same_way() {
 fn usage_is_asked_for_and_its_chunk_hidden_from_who_did_not_ask() {
     let mut bench = Bench::new(TOKENS);
     let (mut exchange, effects) = bench.send(HI_STREAM);
-    let edited = effects.body.unwrap().apply(HI_STREAM.as_bytes());
+    let edited = Edit::apply_all(&effects.body, HI_STREAM.as_bytes());
     assert_eq!(
         serde_json::from_slice::<Value>(&edited).unwrap()["stream_options"],
         json!({ "include_usage": true })

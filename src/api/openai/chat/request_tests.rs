@@ -1,5 +1,5 @@
 use super::*;
-use crate::api::Image;
+use crate::api::{Edit, Image};
 
 fn pieces(body: &str) -> Vec<Piece<'_>> {
     read(body.as_bytes()).unwrap().prompt.0
@@ -12,7 +12,7 @@ fn text(text: &str) -> Piece<'_> {
 /// The body after the edit, which must still say what it said but for `include_usage`.
 fn edited(body: &str) -> Option<String> {
     let edit = read(body.as_bytes()).unwrap().ask_for_usage?;
-    Some(String::from_utf8(edit.apply(body.as_bytes())).unwrap())
+    Some(String::from_utf8(Edit::apply_all(&[edit], body.as_bytes())).unwrap())
 }
 
 #[test]
@@ -205,7 +205,7 @@ mod properties {
                 prop_assert_eq!(&body["stream_options"]["include_usage"], &Value::Bool(true));
                 return Ok(());
             };
-            let edited: Value = serde_json::from_slice(&edit.apply(text.as_bytes())).unwrap();
+            let edited: Value = serde_json::from_slice(&Edit::apply_all(&[edit], text.as_bytes())).unwrap();
             if !body["stream_options"].is_object() {
                 body["stream_options"] = json!({});
             }

@@ -21,7 +21,7 @@ fn a_call_waits_with_its_local_budget_held_and_then_passes() {
     let (mut exchange, effects) = world.bench.send(HI_STREAM);
 
     assert!(matches!(effects.next, Next::Ask { hold: true, ref questions } if questions.len() == 1));
-    assert!(exchange.is_asking() && exchange.is_held() && effects.body.is_some());
+    assert!(exchange.is_asking() && exchange.is_held() && !effects.body.is_empty());
     let effects = world.answer_all(&mut exchange, effects);
     assert_eq!(effects.next, Next::Pass);
     assert!(!exchange.is_asking() && exchange.is_held());
