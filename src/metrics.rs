@@ -92,6 +92,10 @@ metrics! {
         "Calls refused by a limit.";
     SHADOW_REFUSALS "tollgate_shadow_refusals_total" [Tier Limit Model]
         "Calls that a limit with `enforce: shadow` would have refused.";
+    WAITS "tollgate_waits_total" [Tier Kind]
+        "Calls that waited for their budgets, by what became of that: `held` (they began to wait), `passed`, `left` (their clients went away), and `full`: refused because as many as `wait.at_most` were waiting.";
+    WAITED "tollgate_waited_milliseconds_total" [Tier]
+        "How long calls that passed in the end had waited for their budgets.";
     WARNINGS "tollgate_warnings_total" [Tier Limit]
         "Calls that left a budget used beyond its `warn_at`.";
     ESTIMATE_ERROR "tollgate_estimate_error_tokens_total" [Model Kind]

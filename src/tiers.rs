@@ -4,8 +4,10 @@
 
 use std::rc::Rc;
 
+use crate::config::{Glob, Ratio};
 use crate::identity::Caller;
 use crate::limits::{GlobalLimit, Limit};
+use crate::units::Span;
 
 /// The dimension that chooses the tier.
 pub const TIER_DIMENSION: &str = "tier";
@@ -19,6 +21,47 @@ pub struct Tier {
     pub limits: Vec<Rc<Limit>>,
     /// Its limits with budgets in the rate limit service.
     pub global: Vec<GlobalLimit>,
+    /// How its callers are treated before they are refused.
+    pub graded: Graded,
+}
+
+/// Softer answers than a refusal.
+#[derive(Clone, Debug, Default)]
+pub struct Graded {
+    /// What becomes of calls as budgets fill, the earliest step first.
+    pub soften: Vec<Step>,
+    /// Whether the output of a call that does not fit is bounded to what is left.
+    pub clamp_output: bool,
+    /// Whether calls that will soon fit are held.
+    pub wait: Option<Waiting>,
+}
+
+/// What becomes of calls from some share of a budget on.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// From which share of the most used budget on.
+    pub at: Ratio,
+    /// Models, and those that they are replaced by; the first that matches counts.
+    pub models: Vec<(Glob, String)>,
+    /// The highest bound on output tokens.
+    pub max_output: Option<u64>,
+}
+
+/// How calls are held until they fit.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// How long at most.
+    pub up_to: Span,
+    /// How many at the same time, as a limit on calls in flight.
+    pub places: Rc<Limit>,
+}
+
+impl Graded {
+    /// How long a call may be held.
+    #[must_use]
+    pub fn patience(&self) -> Span {
+        self.wait.as_ref().map_or(Span::ZERO, |wait| wait.up_to)
+    }
 }
 
 /// All tiers, of which one is for calls that name none, or one that does not exist.
@@ -58,7 +101,12 @@ mod tests {
     use super::*;
 
     fn tiers() -> Tiers {
-        let tier = |name: &str| Tier { name: name.into(), limits: vec![], global: vec![] };
+        let tier = |name: &str| Tier {
+            name: name.into(),
+            limits: vec![],
+            global: vec![],
+            graded: Graded::default(),
+        };
         Tiers::new(vec![tier("free"), tier("pro")], tier("free"))
     }
 

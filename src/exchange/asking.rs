@@ -9,11 +9,12 @@
 use super::request::Reading;
 use super::response::Sent;
 use super::settle::how_cut_short;
-use super::{Abort, Effects, HeaderEdit, Means, Next, State};
-use crate::limits::{self, GlobalLimit, Refusal, Wait};
+use super::{Abort, Effects, HeaderEdit, Means, Next, State, waiting};
+use crate::limits::{self, GlobalLimit, Granted, Refusal, Wait};
 use crate::metrics::{self, Labels};
 use crate::rls::{self, Answer, Begun, Change, Failure, HeaderValue, OnFailure, Question, Service};
 use crate::settings::Config;
+use crate::units::Span;
 
 /// A call that waits for the rate limit service.
 pub(super) struct Asking {
@@ -33,7 +34,7 @@ pub(super) fn begin(
     effects: &mut Effects,
 ) -> State {
     let Some(service) = config.global.as_deref().filter(|_| !reading.tier.global.is_empty()) else {
-        return State::Sent(sent);
+        return waiting::begin(sent, &reading, config, means, effects);
     };
     let limits = &reading.tier.global;
     let subject = reading.subject(&sent.model);
@@ -49,12 +50,12 @@ pub(super) fn begin(
         if !begun.is_empty() {
             effects.count(&metrics::GLOBAL_DECISIONS, &kind("leased"), 1);
         }
-        return Asking { sent, reading, begun, asked: vec![] }.conclude(service, means, effects);
+        return Asking { sent, reading, begun, asked: vec![] }.conclude(config, service, means, effects);
     }
     let now = means.ledger.now();
     if !means.breaker.as_mut().is_some_and(|breaker| breaker.may_ask(now)) {
         effects.count(&metrics::GLOBAL_FAILURES, &kind("not_asked"), 1);
-        return Asking { sent, reading, begun, asked: vec![] }.conclude(service, means, effects);
+        return Asking { sent, reading, begun, asked: vec![] }.conclude(config, service, means, effects);
     }
     let questions = begun.questions(service);
     effects.count(&metrics::GLOBAL_REQUESTS, &kind("ask"), questions.len() as u64);
@@ -86,7 +87,7 @@ impl Asking {
             return self.wait_on(effects);
         }
         let Some(service) = config.global.as_deref() else { return State::Sent(self.sent) };
-        self.conclude(service, means, effects)
+        self.conclude(config, service, means, effects)
     }
 
     /// Not all answers are there.
@@ -96,7 +97,13 @@ impl Asking {
     }
 
     /// Whatever could be found out has been.
-    fn conclude(self, service: &Service, means: &mut Means<'_>, effects: &mut Effects) -> State {
+    fn conclude(
+        self,
+        config: &Config,
+        service: &Service,
+        means: &mut Means<'_>,
+        effects: &mut Effects,
+    ) -> State {
         let Self { mut sent, reading, begun, asked } = self;
         let has_asked = !asked.is_empty();
         let answers = heard(asked);
@@ -126,7 +133,7 @@ impl Asking {
         sent.standings.extend(decided.standings);
         sent.asked_headers = edits(decided.response_headers).collect();
         sent.holding = decided.holding;
-        State::Sent(sent)
+        waiting::begin(sent, &reading, config, means, effects)
     }
 
     /// The response has begun before the answers: the call goes on as if there were none to come, nor one that refuses. What it
@@ -205,7 +212,9 @@ fn go_without(
         OnFailure::Local => {
             let stand_ins: Vec<_> = undecided.iter().map(|global| global.stand_in.clone()).collect();
             let subject = reading.subject(&sent.model);
-            let granted = limits::reserve(&stand_ins, &subject, &sent.estimate, means.ledger);
+            let none = Granted::default();
+            let granted =
+                limits::reserve(none, &stand_ins, &subject, &sent.estimate, Span::ZERO, means.ledger);
             sent.reservation.join(granted.map_err(|refusal| of_stand_in(&refusal, service))?.reservation);
             Ok(())
         }

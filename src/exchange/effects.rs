@@ -9,6 +9,7 @@ use crate::limits::{Ledger, Tally};
 use crate::metrics::{self, Count, Labels, Metric};
 use crate::reply::{Fields, Reply};
 use crate::rls::{Errand, Question};
+use crate::units::Timestamp;
 
 /// What to do after an event, in the order of the fields.
 #[derive(Debug, Default)]
@@ -61,6 +62,11 @@ pub enum Next {
         questions: Vec<Question>,
         /// Whether the request waits for the answers; else it goes on meanwhile, and can still be refused until a response comes.
         hold: bool,
+    },
+    /// The request is to be held until then, and is then looked at again.
+    Wait {
+        /// When what it needs will have flowed back.
+        until: Timestamp,
     },
     /// It is answered from here.
     Reply(Reply),

@@ -1,13 +1,13 @@
 //! One HTTP exchange as a state machine: [`Event`]s in, [`Effects`] out, the time given.
 //!
 //! ```text
-//!            RequestHead            RequestBody                Answered           ResponsePiece(last) | End
-//!   New ───────────────▶ Reading ───────────────▶ Asking ───────────────▶ Sent ───────────────────────────────▶ Done
-//!    │                      │   └── no global limits, or leased ──▶ Sent
+//!            RequestHead            RequestBody            Answered              Due              ResponsePiece(last) | End
+//!   New ───────────────▶ Reading ───────────────▶ Asking ────────────▶ Waiting ─────────▶ Sent ───────────────────────────────▶ Done
+//!    │                      │   └── no global limits, or leased ──┴── nothing to wait for ──▶ Sent
 //!    └── not an LLM call, ──┴── refused ──▶ Done ◀── refused ──┘
 //! ```
 //!
-//! `Asking` waits for the rate limit service, with the local budgets reserved.
+//! `Asking` waits for the rate limit service, with the local budgets reserved; `Waiting` for what was reserved to flow back.
 //!
 //! # Contract
 //!
@@ -15,8 +15,10 @@
 //!   ending. An event that does not fit the state has no effects.
 //! - All effects of an event are to be carried out before the next event; those that the host cannot carry out are
 //!   lost without harm to the budgets.
-//! - A reservation is held only in `Asking` and `Sent`, and leaves them exactly once, as a settlement or given back. A VM
-//!   that dies runs no `End`: what its calls held stays charged until it has flowed back with their windows.
+//! - A reservation is held only in `Asking`, `Waiting` and `Sent`, and leaves them exactly once, as a settlement or given back; a
+//!   place among the calls in flight also in `Reading`. A VM that dies runs no `End`: what its calls held stays charged until it has
+//!   flowed back with their windows.
+//! - After [`Next::Wait`] there is an [`Event::Due`] at that time, or later, or earlier now and then.
 //! - After [`Next::Ask`] there is one [`Event::Answered`] for each question, in any order, unless the exchange ends first.
 //!
 //! Not here: the host, how bytes are read (`api`), how budgets work (`limits`), what refusals look like (`reply`).
@@ -26,6 +28,7 @@ mod effects;
 mod request;
 mod response;
 mod settle;
+mod waiting;
 
 use std::rc::Rc;
 
@@ -61,6 +64,8 @@ pub enum Event<'a> {
         /// The message, or why there is none.
         answer: Result<&'a [u8], Failure>,
     },
+    /// A call that waits may be able to go on.
+    Due,
     /// A piece of a request body that passes has come; only while [`Exchange::is_watching`].
     RequestPiece {
         /// The bytes.
@@ -122,6 +127,7 @@ enum State {
     New,
     Reading(Box<request::Reading>),
     Asking(Box<asking::Asking>),
+    Waiting(Box<waiting::Waiting>),
     Sent(Box<response::Sent>),
     Done,
 }
@@ -143,6 +149,15 @@ impl Exchange {
             }
             (State::Reading(reading), Event::RequestBody { body, editable }) => {
                 reading.decide(&self.config, body, editable, means, &mut effects)
+            }
+            (State::Reading(reading), Event::End { .. }) => {
+                reading.end(means);
+                State::Done
+            }
+            (State::Waiting(waiting), Event::Due) => waiting.look_again(means, &mut effects),
+            (State::Waiting(waiting), Event::End { abort }) => {
+                waiting.end(abort, &self.config, means, &mut effects);
+                State::Done
             }
             (State::Asking(asking), Event::Answered { question, answer }) => {
                 asking.hear(&self.config, question, answer, means, &mut effects)
@@ -195,7 +210,7 @@ impl Exchange {
         match &self.state {
             State::Sent(sent) => sent.form.is_some(),
             State::Asking(asking) => asking.sent.form.is_some(),
-            State::New | State::Reading(_) | State::Done => false,
+            State::New | State::Reading(_) | State::Waiting(_) | State::Done => false,
         }
     }
 
@@ -205,10 +220,20 @@ impl Exchange {
         matches!(self.state, State::Asking(_))
     }
 
+    /// Whether it waits for its budgets.
+    #[must_use]
+    pub const fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting(_))
+    }
+
     /// Whether the response, or the lack of one, matters: something is held for the call.
     #[must_use]
     pub const fn is_held(&self) -> bool {
-        matches!(self.state, State::Asking(_) | State::Sent(_))
+        match &self.state {
+            State::Asking(_) | State::Waiting(_) | State::Sent(_) => true,
+            State::Reading(reading) => reading.is_held(),
+            State::New | State::Done => false,
+        }
     }
 }
 

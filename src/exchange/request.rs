@@ -13,11 +13,12 @@ use crate::api::Peek;
 use crate::api::{Body, Call, Piece, Prompt, Request, Unread, Usage};
 use crate::coding::{self, Encoding, Failure};
 use crate::identity::{Caller, Head};
-use crate::limits::{self, Estimate, Reason, Refusal, Standing, Subject, Wait};
+use crate::limits::{self, Estimate, Granted, Reason, Refusal, Standing, Subject, Wait};
 use crate::metrics::{self, Labels};
 use crate::reply::{self, Reply};
 use crate::settings::Config;
 use crate::tiers::Tier;
+use crate::units::Span;
 
 /// How much of a name is repeated in a log line.
 const LONGEST_LOGGED: usize = 128;
@@ -38,6 +39,8 @@ pub(super) struct Reading {
     pub(super) passes: bool,
     /// A form that passes, in which the model is looked for.
     form: Option<Peek>,
+    /// What the call holds already: its places among the calls in flight.
+    granted: Granted,
 }
 
 /// The headers of a call have come.
@@ -82,13 +85,15 @@ pub(super) fn read_head(
         signed,
         passes: false,
         form: None,
+        granted: Granted::default(),
     };
     let model = reading.call.model.clone().unwrap_or_default();
-    if let Err(refusal) =
-        limits::would_refuse_at_once(&reading.tier.limits, &reading.subject(&model), means.ledger)
-    {
-        let label = means.models.label(&model, means.ledger);
-        return reading.refuse(&refusal, &model, label, means, effects);
+    match reading.decide_at_once(&model, means) {
+        Ok(granted) => reading.granted = granted,
+        Err(refusal) => {
+            let label = means.models.label(&model, means.ledger);
+            return reading.refuse(&refusal, &model, label, means, effects);
+        }
     }
     match reading.call.format.body {
         Body::Free => {
@@ -117,6 +122,23 @@ pub(super) fn read_head(
 }
 
 impl Reading {
+    /// What can be decided before the body is read: whether requests are left, and a place among the calls in flight.
+    fn decide_at_once(&self, model: &str, means: &Means<'_>) -> Result<Granted, Refusal> {
+        let (limits, subject) = (&self.tier.limits, self.subject(model));
+        limits::would_refuse_at_once(limits, &subject, self.tier.graded.patience(), means.ledger)?;
+        limits::take_off(limits, &subject, means.ledger)
+    }
+
+    /// Whether anything is held for the call already.
+    pub(super) const fn is_held(&self) -> bool {
+        !self.granted.reservation.is_empty()
+    }
+
+    /// The call has ended before its body was there.
+    pub(super) fn end(self, means: &Means<'_>) {
+        self.granted.reservation.release(means.ledger);
+    }
+
     /// The body has come: count it, reserve, and send the call on or refuse it.
     pub(super) fn decide(
         self,
@@ -146,6 +168,7 @@ impl Reading {
         let request = match (self.call.format.read)(body) {
             Ok(request) => request,
             Err(Unread::Ambiguous { member }) => {
+                self.granted.reservation.release(means.ledger);
                 return bad_request(reply::ambiguous(self.call.format.dialect, member), effects);
             }
             Err(Unread::Malformed) => {
@@ -209,7 +232,7 @@ impl Reading {
         sent.uncorrected = is_whole.then_some(counted);
         sent.form = self.form.take();
         let state = asking::begin(Box::new(self), Box::new(sent), config, means, effects);
-        if matches!(state, State::Sent(_) | State::Asking(_)) {
+        if matches!(state, State::Sent(_) | State::Asking(_) | State::Waiting(_)) {
             effects.count(&metrics::EDITS_SKIPPED, &Labels::default(), u64::from(skipped));
             effects.body.extend(edit);
         }
@@ -218,7 +241,7 @@ impl Reading {
 
     /// Reserves the local budgets; or the state of a call that is refused.
     fn reserve(
-        &self,
+        &mut self,
         model: &str,
         estimate: Estimate,
         hide_usage: bool,
@@ -227,12 +250,17 @@ impl Reading {
     ) -> Result<Sent, State> {
         let label = means.models.label(model, means.ledger);
         effects.facts.push((Fact::CountedInput, estimate.known.all_input().to_string()));
-        match limits::reserve(&self.tier.limits, &self.subject(model), &estimate, means.ledger) {
+        let granted = core::mem::take(&mut self.granted);
+        let (limits, subject) = (&self.tier.limits, self.subject(model));
+        // What passes is not held, so it cannot wait.
+        let patience = if self.passes { Span::ZERO } else { self.tier.graded.patience() };
+        match limits::reserve(granted, limits, &subject, &estimate, patience, means.ledger) {
             Err(refusal) => Err(self.refuse(&refusal, model, label, means, effects)),
             Ok(granted) => {
                 self.report_standings(&granted.shadowed, &granted.standings, &label, effects);
                 let (format, tier) = (self.call.format, self.tier.clone());
-                Ok(Sent::new(format, tier, model, label, estimate, granted, hide_usage))
+                let now = means.ledger.now();
+                Ok(Sent::new(format, tier, model, label, estimate, granted, now, hide_usage))
             }
         }
     }

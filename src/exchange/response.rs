@@ -10,7 +10,7 @@ use crate::api::Format;
 use crate::api::Peek;
 use crate::api::answer::Reader;
 use crate::identity::Head;
-use crate::limits::{Estimate, Granted, Reservation, Standing};
+use crate::limits::{Estimate, Granted, Refusal, Reservation, Standing};
 use crate::reply;
 use crate::rls::Holding;
 use crate::settings::Config;
@@ -27,6 +27,9 @@ pub(super) struct Sent {
     pub(super) reservation: Reservation,
     /// What it holds of global limits.
     pub(super) holding: Holding,
+    /// What the call would have been refused by, if it did not wait.
+    pub(super) waits_for: Option<Refusal>,
+    pub(super) reserved_at: Timestamp,
     /// Headers that the rate limit service wants the response to have.
     pub(super) asked_headers: Vec<HeaderEdit>,
     pub(super) outcome: Outcome,
@@ -58,9 +61,10 @@ impl Sent {
         label: Rc<str>,
         estimate: Estimate,
         granted: Granted,
+        now: Timestamp,
         hide_usage: bool,
     ) -> Self {
-        let Granted { reservation, standings, shadowed: _ } = granted;
+        let Granted { reservation, standings, waits_for, shadowed: _ } = granted;
         let outcome = Outcome::Unanswered;
         Self {
             tier,
@@ -69,6 +73,8 @@ impl Sent {
             estimate,
             reservation,
             holding: Holding::default(),
+            waits_for,
+            reserved_at: now,
             asked_headers: Vec::new(),
             outcome,
             form: None,
@@ -76,6 +82,14 @@ impl Sent {
             format,
             standings,
             hide_usage,
+        }
+    }
+
+    /// Gives back all that is held for a call that has not gone upstream.
+    pub(super) fn release(self, config: &Config, means: &Means<'_>, effects: &mut Effects) {
+        self.reservation.release(means.ledger);
+        if let Some(service) = &config.global {
+            self.holding.release(service, means.ledger, &mut effects.errands);
         }
     }
 

@@ -7,6 +7,7 @@ use super::response::{Outcome, Sent};
 use super::{Abort, Effects, Fact, Means};
 use crate::api::answer::Found;
 use crate::api::{CLASSES, Side, Usage};
+use crate::limits::Used;
 use crate::metrics::{self, Labels};
 use crate::reply::usd;
 use crate::settings::{Config, Counting, OnAbort};
@@ -68,9 +69,10 @@ impl Sent {
         let Self { reservation, holding, estimate, .. } = *self;
         let keeps = matches!(charge, Charge::Reserved);
         if keeps {
-            reservation.keep();
+            reservation.keep(means.ledger);
         } else {
-            reservation.settle(&usage, &estimate.rates, means.ledger);
+            let used = Used { usage: &usage, rates: &estimate.rates, tools: &[] };
+            reservation.settle(&used, means.ledger);
         }
         let Some(service) = &config.global else { return };
         if keeps {

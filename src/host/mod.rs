@@ -20,6 +20,7 @@ mod ticker;
 #[cfg(feature = "trap")]
 mod trap;
 mod vm;
+mod waiting;
 
 use proxy_wasm::types::LogLevel;
 

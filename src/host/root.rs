@@ -15,6 +15,10 @@ use super::vm::Vm;
 use crate::limits::Ledger;
 use crate::rls::SOON;
 use crate::store::{Lines, Table};
+use crate::units::Span;
+
+/// How soon the next tick comes at the earliest, for requests that wait.
+const NEXT: Span = Span::from_millis(1);
 
 /// One configuration in one VM.
 pub(super) struct Root {
@@ -63,11 +67,13 @@ impl RootContext for Root {
         let Some(configured) = &self.configured else { return };
         let remotes = self.vm.remotes();
         // Before requests are let go on: after that, another context is at hand, which answers would go to.
-        self.with_ledger(configured, |ledger| {
+        let renewal = self.with_ledger(configured, |ledger| {
             remotes.iter().for_each(|remote| remote.send_due(&self.vm, ledger));
+            self.vm.speak_for_flights(ledger)
         });
         let due = remotes.iter().filter_map(|remote| remote.next_due());
-        let due = due.chain(configured.watch.tick()).map(|span| span.max(SOON)).min();
+        let due = due.chain(renewal).chain(configured.watch.tick()).map(|span| span.max(SOON));
+        let due = due.chain(self.vm.waiting.tick().map(|span| span.max(NEXT))).min();
         configured.ticker.go_on(due);
     }
 

@@ -2,7 +2,7 @@
 //!
 //! In: callbacks in any order that the host can give them. Out: host calls. Not here: decisions.
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -13,65 +13,53 @@ use super::calls::{self, Buffer, Level, Map};
 use super::configured::Configured;
 use super::hold::Headers;
 use super::lines::SharedData;
-
 use super::vm::Vm;
 use crate::api::Edit;
 use crate::exchange::{Abort, Effects, Event, Exchange, HeaderEdit, Means, Next};
 use crate::identity::Head;
-use crate::limits::Ledger;
+use crate::limits::{Ledger, RENEW_EVERY};
 use crate::reply::Reply;
 use crate::rls::Failure;
 use crate::store::{Lines, Table};
+use crate::units::Timestamp;
 
-/// One stream.
+/// One stream, as its callbacks see it.
 pub(super) struct Stream {
-    context: u32,
-    vm: Rc<Vm>,
-    configured: Rc<Configured>,
-    exchange: Exchange,
-    headers: Rc<Cell<Headers>>,
+    flow: Rc<Flow>,
     /// Whether the request's headers tell its body's length.
     has_length: bool,
     /// How much of the request's body the host has shown; it keeps what it has shown while we wait.
     body_size: usize,
     /// Questions to the rate limit service by the numbers of their answers.
     asked: Vec<(u32, usize)>,
-    /// The request is held until they have come.
-    waits: bool,
-    /// A reply has been sent, or an error is on its way: nothing else may follow.
-    replied: bool,
     #[cfg(feature = "trap")]
     trap: super::trap::Trap,
 }
 
-impl Stream {
-    pub(super) fn new(context: u32, vm: Rc<Vm>, configured: Rc<Configured>) -> Self {
-        let exchange = Exchange::new(configured.config.clone());
-        let headers = Rc::new(Cell::new(Headers::Held));
-        Self {
-            context,
-            vm,
-            configured,
-            exchange,
-            headers,
-            has_length: false,
-            body_size: 0,
-            asked: Vec::new(),
-            waits: false,
-            replied: false,
-            #[cfg(feature = "trap")]
-            trap: super::trap::Trap::default(),
-        }
-    }
+/// What ticks need of a stream, too: they let requests go on that wait.
+pub(super) struct Flow {
+    pub(super) context: u32,
+    vm: Rc<Vm>,
+    configured: Rc<Configured>,
+    exchange: RefCell<Exchange>,
+    headers: RefCell<Rc<Cell<Headers>>>,
+    /// The request is held, although its body is there.
+    waits: Cell<bool>,
+    /// A reply has been sent, or an error is on its way: nothing else may follow.
+    replied: Cell<bool>,
+}
 
+impl Flow {
     /// Runs the exchange and carries out what does not depend on the callback.
-    fn handle(&mut self, event: Event<'_>) -> Effects {
+    fn handle(&self, event: Event<'_>) -> Effects {
         let lines: &dyn Lines = &SharedData;
         let table = Table::new(lines, self.configured.config.sets());
-        let ledger = Ledger::new(&table, &self.vm.keys, Vm::now());
-        let (Ok(mut counter), Ok(mut models)) =
-            (self.vm.counter.try_borrow_mut(), self.vm.models.try_borrow_mut())
-        else {
+        let ledger = Ledger::new(&table, &self.vm.keys, Vm::now()).with_flights(&self.vm.flights);
+        let (Ok(mut exchange), Ok(mut counter), Ok(mut models)) = (
+            self.exchange.try_borrow_mut(),
+            self.vm.counter.try_borrow_mut(),
+            self.vm.models.try_borrow_mut(),
+        ) else {
             // Callbacks do not nest in the host, so this cannot happen; if it did, the call would pass uncounted.
             return Effects::default();
         };
@@ -84,7 +72,7 @@ impl Stream {
             jitter: self.vm.jitter(),
             breaker: breaker.as_deref_mut(),
         };
-        let mut effects = self.exchange.handle(event, &mut means);
+        let mut effects = exchange.handle(event, &mut means);
         for (fact, value) in &effects.facts {
             let _ = calls::set_property(fact.name(), value.as_bytes());
         }
@@ -98,19 +86,105 @@ impl Stream {
         if let Some(due) = remote.filter(|_| !errands.is_empty()).and_then(|remote| remote.push(errands)) {
             self.configured.ticker.wake_within(due);
         }
+        if self.vm.has_flights() {
+            self.configured.ticker.wake_within(RENEW_EVERY);
+        }
         effects
+    }
+
+    fn is(&self, state: impl FnOnce(&Exchange) -> bool) -> bool {
+        self.exchange.try_borrow().is_ok_and(|exchange| state(&exchange))
+    }
+
+    /// Has the request held until its body is there, if that works.
+    fn hold(&self) {
+        self.headers.replace(self.configured.watch.hold(self.context));
+    }
+
+    fn headers_cell(&self) -> Rc<Cell<Headers>> {
+        self.headers.borrow().clone()
+    }
+
+    fn headers_are(&self) -> Headers {
+        self.headers.borrow().get()
+    }
+
+    fn set_headers(&self, headers: Headers) {
+        self.headers.borrow().set(headers);
+    }
+
+    fn reply(&self, reply: &Reply) -> Action {
+        self.replied.set(true);
+        let Reply { status, fields, added, body, details } = reply;
+        let ours = fields.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let theirs = added.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+        if let Err(status) = calls::send_reply(*status, details, ours.chain(theirs), body.as_bytes()) {
+            calls::log(Level::Warn, &format!("tollgate: a refusal could not be sent: {status:?}"));
+        }
+        // The host goes no further with a request that it has an answer for, whatever is returned here.
+        Action::Pause
+    }
+
+    /// The request is held until then.
+    fn wait(self: &Rc<Self>, until: Timestamp) {
+        self.waits.set(true);
+        self.configured.ticker.wake_within(self.vm.waiting.add(self.clone(), until));
+    }
+
+    /// Looks at a request again that waits. It is the effective context. How long it has to wait on, if it does.
+    pub(super) fn look_again(&self) -> Option<Timestamp> {
+        let effects = self.handle(Event::Due);
+        match effects.next {
+            Next::Wait { until } => return Some(until),
+            Next::Reply(reply) => {
+                self.waits.set(false);
+                self.reply(&reply);
+            }
+            _ => self.go_on(&effects.headers),
+        }
+        None
+    }
+
+    /// Lets a held request go on.
+    fn go_on(&self, headers: &[HeaderEdit]) {
+        if self.waits.take() {
+            change_headers(Map::RequestHeaders, headers);
+            self.set_headers(Headers::Released);
+            let _ = calls::resume_request();
+        }
+    }
+}
+
+impl Stream {
+    pub(super) fn new(context: u32, vm: Rc<Vm>, configured: Rc<Configured>) -> Self {
+        let exchange = RefCell::new(Exchange::new(configured.config.clone()));
+        let headers = RefCell::new(Rc::new(Cell::new(Headers::Held)));
+        let (waits, replied) = (Cell::new(false), Cell::new(false));
+        let flow = Flow { context, vm, configured, exchange, headers, waits, replied };
+        Self {
+            flow: Rc::new(flow),
+            has_length: false,
+            body_size: 0,
+            asked: Vec::new(),
+            #[cfg(feature = "trap")]
+            trap: super::trap::Trap::default(),
+        }
     }
 
     /// Carries out how the exchange goes on, once everything else has been.
     fn go(&mut self, next: Next) -> Action {
         match self.ask(next) {
-            Next::Reply(reply) => self.reply(&reply),
+            Next::Reply(reply) => self.flow.reply(&reply),
             Next::Ask { hold: true, .. } => {
-                self.waits = true;
+                self.flow.waits.set(true);
+                Action::Pause
+            }
+            Next::Wait { until } => {
+                self.flow.wait(until);
                 Action::Pause
             }
             Next::Pass | Next::ReadBody | Next::Ask { .. } => {
-                self.headers.set(Headers::Released);
+                self.flow.set_headers(Headers::Released);
                 Action::Continue
             }
         }
@@ -120,13 +194,13 @@ impl Stream {
     /// lead further.
     fn ask(&mut self, mut next: Next) -> Next {
         let Next::Ask { questions, .. } = &mut next else { return next };
-        let remote = self.configured.remote.clone();
+        let remote = self.flow.configured.remote.clone();
         for (place, question) in core::mem::take(questions).iter().enumerate() {
             let sent = remote.as_ref().map_or(Err(Failure::Unavailable), |remote| remote.ask(question));
             match sent {
                 Ok(token) => self.asked.push((token, place)),
                 Err(failure) => {
-                    next = self.handle(Event::Answered { question: place, answer: Err(failure) }).next;
+                    next = self.flow.handle(Event::Answered { question: place, answer: Err(failure) }).next;
                 }
             }
         }
@@ -136,9 +210,10 @@ impl Stream {
     /// The request's body is there, whole.
     fn decide(&mut self) -> Action {
         let body = calls::buffer(Buffer::RequestBody, self.body_size).unwrap_or_default();
-        let is_held = self.headers.get() == Headers::Held;
-        let effects = self.handle(Event::RequestBody { body: &body, editable: is_held || !self.has_length });
-        self.configured.watch.forget(self.context);
+        let is_held = self.flow.headers_are() == Headers::Held;
+        let effects =
+            self.flow.handle(Event::RequestBody { body: &body, editable: is_held || !self.has_length });
+        self.flow.configured.watch.forget(self.flow.context);
         if !effects.body.is_empty() {
             self.edit(&effects.body, &body);
         }
@@ -161,34 +236,12 @@ impl Stream {
         }
     }
 
-    fn reply(&mut self, reply: &Reply) -> Action {
-        self.replied = true;
-        let Reply { status, fields, added, body, details } = reply;
-        let ours = fields.iter().map(|(name, value)| (*name, value.as_bytes()));
-        let theirs = added.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-        if let Err(status) = calls::send_reply(*status, details, ours.chain(theirs), body.as_bytes()) {
-            calls::log(Level::Warn, &format!("tollgate: a refusal could not be sent: {status:?}"));
-        }
-        // The host goes no further with a request that it has an answer for, whatever is returned here.
-        Action::Pause
-    }
-
-    fn change_headers(map: Map, edits: &[HeaderEdit]) {
-        for edit in edits {
-            // A header that cannot be changed any more is not worth a call.
-            let _ = match edit {
-                HeaderEdit::Set(name, value) => calls::set_header(map, name, value),
-                HeaderEdit::Remove(name) => calls::remove_header(map, name),
-            };
-        }
-    }
-
     fn answer_piece(&mut self, size: usize, last: bool) -> Action {
-        if self.replied || !self.exchange.is_held() {
+        if self.flow.replied.get() || !self.flow.is(Exchange::is_held) {
             return Action::Continue;
         }
         let Ok(bytes) = calls::buffer(Buffer::ResponseBody, size) else { return Action::Continue };
-        let effects = self.handle(Event::ResponsePiece { bytes: &bytes, last });
+        let effects = self.flow.handle(Event::ResponsePiece { bytes: &bytes, last });
         if let Some(piece) = &effects.piece {
             let _ = calls::replace_buffer(Buffer::ResponseBody, size, piece);
         }
@@ -202,50 +255,50 @@ impl HttpContext for Stream {
         self.has_length = head.header("content-length").is_some();
         #[cfg(feature = "trap")]
         self.trap.set(&head);
-        let effects = self.handle(Event::RequestHead { head: &head, ended });
-        Self::change_headers(Map::RequestHeaders, &effects.headers);
+        let effects = self.flow.handle(Event::RequestHead { head: &head, ended });
+        change_headers(Map::RequestHeaders, &effects.headers);
         if effects.next != Next::ReadBody {
             return self.go(effects.next);
         }
-        self.headers = self.configured.watch.hold(self.context);
-        if self.headers.get() == Headers::Held { Action::Pause } else { Action::Continue }
+        self.flow.hold();
+        if self.flow.headers_are() == Headers::Held { Action::Pause } else { Action::Continue }
     }
 
     fn on_http_request_body(&mut self, size: usize, ended: bool) -> Action {
-        if self.replied {
+        if self.flow.replied.get() {
             return Action::Pause;
         }
-        if self.exchange.is_watching() {
+        if self.flow.is(Exchange::is_watching) {
             let bytes = calls::buffer(Buffer::RequestBody, size).unwrap_or_default();
             // While the request waits, the host shows again what it has shown.
-            let seen = if self.waits { self.body_size } else { 0 };
-            self.handle(Event::RequestPiece { bytes: bytes.get(seen..).unwrap_or_default() });
+            let seen = if self.flow.waits.get() { self.body_size } else { 0 };
+            self.flow.handle(Event::RequestPiece { bytes: bytes.get(seen..).unwrap_or_default() });
             self.body_size = size;
         }
-        if self.waits {
+        if self.flow.waits.get() {
             return Action::Pause;
         }
-        if !self.exchange.is_reading() {
+        if !self.flow.is(Exchange::is_reading) {
             return Action::Continue;
         }
-        self.configured.watch.saw_body(size, &self.headers);
+        self.flow.configured.watch.saw_body(size, &self.flow.headers_cell());
         self.body_size = size;
         if ended { self.decide() } else { Action::Pause }
     }
 
     /// An HTTP/2 request may end here instead of in its body.
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        if self.replied || self.waits {
+        if self.flow.replied.get() || self.flow.waits.get() {
             return Action::Pause;
         }
-        if !self.exchange.is_reading() {
+        if !self.flow.is(Exchange::is_reading) {
             return Action::Continue;
         }
-        self.configured.watch.saw_body(self.body_size, &self.headers);
-        let was_resumed = self.headers.get() == Headers::Resumed;
+        self.flow.configured.watch.saw_body(self.body_size, &self.flow.headers_cell());
+        let was_resumed = self.flow.headers_are() == Headers::Resumed;
         let action = self.decide();
-        if was_resumed && !self.replied && !self.waits {
-            self.configured.watch.resume_later(self.context);
+        if was_resumed && !self.flow.replied.get() && !self.flow.waits.get() {
+            self.flow.configured.watch.resume_later(self.flow.context);
             return Action::Pause;
         }
         action
@@ -254,7 +307,7 @@ impl HttpContext for Stream {
     fn on_http_response_headers(&mut self, _: usize, ended: bool) -> Action {
         #[cfg(feature = "trap")]
         self.trap.at_response();
-        if self.replied || !self.exchange.is_held() {
+        if self.flow.replied.get() || !self.flow.is(Exchange::is_held) {
             return Action::Continue;
         }
         let head = HostHead(calls::headers(Map::ResponseHeaders).unwrap_or_default());
@@ -264,8 +317,8 @@ impl HttpContext for Stream {
         if (100..200).contains(&status) && status != 101 {
             return Action::Continue;
         }
-        let effects = self.handle(Event::ResponseHead { status, head: &head, ended });
-        Self::change_headers(Map::ResponseHeaders, &effects.headers);
+        let effects = self.flow.handle(Event::ResponseHead { status, head: &head, ended });
+        change_headers(Map::ResponseHeaders, &effects.headers);
         Action::Continue
     }
 
@@ -279,12 +332,13 @@ impl HttpContext for Stream {
 
     /// The one callback that comes at every ending, unless the VM is dead.
     fn on_log(&mut self) {
-        self.configured.watch.forget(self.context);
-        if !self.exchange.is_held() {
+        self.flow.configured.watch.forget(self.flow.context);
+        self.flow.vm.waiting.forget(self.flow.context);
+        if !self.flow.is(Exchange::is_held) {
             return;
         }
         let details = calls::property(&["response", "code_details"]).unwrap_or_default();
-        self.handle(Event::End { abort: Some(who_broke_off(&details)) });
+        self.flow.handle(Event::End { abort: Some(who_broke_off(&details)) });
     }
 }
 
@@ -293,26 +347,34 @@ impl Context for Stream {
     fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
         let Some(at) = self.asked.iter().position(|(of, _)| *of == token) else { return };
         let (_, question) = self.asked.swap_remove(at);
-        if !self.exchange.is_asking() {
+        if !self.flow.is(Exchange::is_asking) {
             return;
         }
         let message = calls::grpc_answer(status, size);
         let answer = message.as_deref().map_err(|failure| *failure);
-        let effects = self.handle(Event::Answered { question, answer });
+        let effects = self.flow.handle(Event::Answered { question, answer });
         match effects.next {
             Next::Ask { .. } | Next::ReadBody => {}
             Next::Reply(reply) => {
-                self.waits = false;
-                self.reply(&reply);
+                self.flow.waits.set(false);
+                self.flow.reply(&reply);
             }
-            Next::Pass => {
-                if core::mem::take(&mut self.waits) {
-                    Self::change_headers(Map::RequestHeaders, &effects.headers);
-                    self.headers.set(Headers::Released);
-                    let _ = calls::resume_request();
-                }
+            Next::Wait { until } => {
+                change_headers(Map::RequestHeaders, &effects.headers);
+                self.flow.wait(until);
             }
+            Next::Pass => self.flow.go_on(&effects.headers),
         }
+    }
+}
+
+fn change_headers(map: Map, edits: &[HeaderEdit]) {
+    for edit in edits {
+        // A header that cannot be changed any more is not worth a call.
+        let _ = match edit {
+            HeaderEdit::Set(name, value) => calls::set_header(map, name, value),
+            HeaderEdit::Remove(name) => calls::remove_header(map, name),
+        };
     }
 }
 

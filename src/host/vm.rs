@@ -10,11 +10,13 @@ use std::rc::Rc;
 use super::calls::{self, Level, MetricType};
 use super::lines::shared_once;
 use super::remote::Remote;
+use super::waiting::Waiting;
+use crate::limits::{Flights, Ledger, RENEW_EVERY};
 use crate::metrics::{Count, Kind, ModelLabels};
 use crate::rls::Service;
 use crate::store::KeyHasher;
 use crate::tokens::Counter;
-use crate::units::Timestamp;
+use crate::units::{Span, Timestamp};
 
 /// One VM's working state.
 pub(super) struct Vm {
@@ -26,6 +28,11 @@ pub(super) struct Vm {
     counters: RefCell<Counters>,
     dice: Cell<u64>,
     remotes: RefCell<Vec<Rc<Remote>>>,
+    /// Requests that wait for their budgets.
+    pub(super) waiting: Waiting,
+    /// Calls in flight that count as long as this VM speaks for them.
+    pub(super) flights: RefCell<Flights>,
+    renewed_at: Cell<Timestamp>,
 }
 
 /// The host's numbers for metrics by name.
@@ -65,6 +72,9 @@ impl Vm {
             counters: RefCell::default(),
             dice: Cell::new(dice | 1),
             remotes: RefCell::default(),
+            waiting: Waiting::default(),
+            flights: RefCell::default(),
+            renewed_at: Cell::default(),
         }
     }
 
@@ -81,6 +91,26 @@ impl Vm {
         dice ^= dice << 17;
         self.dice.set(dice);
         u32::try_from(dice >> 32).unwrap_or_default()
+    }
+
+    /// Whether there are calls in flight that count.
+    pub(super) fn has_flights(&self) -> bool {
+        self.flights.try_borrow().is_ok_and(|flights| !flights.is_empty())
+    }
+
+    /// Speaks for the calls in flight, if it is time to. When it will be again, if there are any.
+    pub(super) fn speak_for_flights(&self, ledger: &Ledger<'_>) -> Option<Span> {
+        let mut flights = self.flights.try_borrow_mut().ok()?;
+        let now = ledger.now();
+        let renewed_at = self.renewed_at.get();
+        let is_set_back = now < renewed_at;
+        let mut next = Span(RENEW_EVERY.0.saturating_sub(now.since(renewed_at).0));
+        if next.is_zero() || is_set_back {
+            self.renewed_at.set(now);
+            flights.renew(ledger);
+            next = RENEW_EVERY;
+        }
+        (!flights.is_empty()).then_some(next)
     }
 
     /// This VM's side of a service.

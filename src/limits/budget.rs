@@ -12,6 +12,7 @@
 //! that no refill happens twice. One further back is taken for a clock that was set: the budget goes on from there
 //! with what was spent, so that it does not stand still until the old time comes again.
 
+use super::in_flight::{self, InFlight};
 use super::token_bucket::TokenBucket;
 use super::window::{self, Windows};
 use crate::store::{Entry, Payload, numbers_in, payload_of};
@@ -32,6 +33,8 @@ pub enum Algorithm {
     SlidingWindow,
     /// All at once, when a window of the UTC calendar ends.
     FixedWindow,
+    /// Each call by itself, when it ends: what is counted is in flight.
+    InFlight,
 }
 
 /// What a limit allows.
@@ -53,8 +56,14 @@ impl Shape {
     pub const fn capacity(&self) -> Amount {
         match self.algorithm {
             Algorithm::TokenBucket => self.burst,
-            Algorithm::SlidingWindow | Algorithm::FixedWindow => self.max,
+            Algorithm::SlidingWindow | Algorithm::FixedWindow | Algorithm::InFlight => self.max,
         }
+    }
+
+    /// So many calls at the same time.
+    #[must_use]
+    pub const fn in_flight(max: Amount) -> Self {
+        Self { algorithm: Algorithm::InFlight, max, burst: max, window: in_flight::TERM }
     }
 
     pub(super) fn window_nanos(&self) -> u64 {
@@ -95,6 +104,7 @@ pub struct Budget {
 enum Ledger {
     Bucket(TokenBucket),
     Windows(Windows),
+    InFlight(InFlight),
 }
 
 impl Budget {
@@ -123,6 +133,7 @@ impl Budget {
         Amount(match &self.ledger {
             Ledger::Bucket(bucket) => bucket.spent,
             Ledger::Windows(windows) => windows.spent(&self.shape, self.at),
+            Ledger::InFlight(calls) => calls.count(),
         })
     }
 
@@ -137,7 +148,41 @@ impl Budget {
         match &mut self.ledger {
             Ledger::Bucket(bucket) => bucket.charge(amount.0),
             Ledger::Windows(windows) => windows.charge(amount.0),
+            Ledger::InFlight(calls) => calls.charge(amount.0),
         }
+    }
+
+    /// Charges an amount if it fits, or will fit within `patience`: then into a debt, and says how long until it is paid. Whoever comes
+    /// later waits for this debt too, so that callers come in the order in which they came, the large ones as well as the small.
+    ///
+    /// Nobody knows when calls in flight end: they are not waited for.
+    ///
+    /// # Errors
+    /// [`Refused`]; the budget is as before.
+    pub fn reserve_within(&mut self, amount: Amount, patience: Span) -> Result<Span, Refused> {
+        let refused = match self.reserve(amount) {
+            Ok(()) => return Ok(Span::ZERO),
+            Err(refused) => refused,
+        };
+        match refused.wait {
+            Wait::For(span) if span <= patience && self.shape.algorithm != Algorithm::InFlight => {
+                self.charge(amount);
+                Ok(span)
+            }
+            _ => Err(refused),
+        }
+    }
+
+    /// How long until nothing that is charged is a debt any more.
+    #[must_use]
+    pub fn until_paid(&self) -> Span {
+        self.until_spent(self.shape.capacity()).unwrap_or(Span::MAX)
+    }
+
+    /// Speaks for calls in flight that were last spoken for then: they count as of now.
+    pub fn speak_for(&mut self, calls: Amount, spoken_for: Timestamp) {
+        self.refund(calls, spoken_for);
+        self.charge(calls);
     }
 
     /// Charges an amount if it fits; nothing always fits, even into a debt.
@@ -161,6 +206,7 @@ impl Budget {
         Amount(match &mut self.ledger {
             Ledger::Bucket(bucket) => bucket.refund(amount.0, reserved_at, self.at),
             Ledger::Windows(windows) => windows.refund(&self.shape, amount.0, reserved_at, self.at),
+            Ledger::InFlight(calls) => calls.refund(&self.shape, amount.0, reserved_at, self.at),
         })
     }
 
@@ -182,18 +228,27 @@ impl Budget {
         match &self.ledger {
             Ledger::Bucket(_) => self.until_spent(Amount::ZERO).unwrap_or(Span::MAX),
             Ledger::Windows(_) => self.seen_now(Span(window::remaining(&self.shape, self.at))),
+            Ledger::InFlight(_) => self.until_spent(Amount::ZERO).unwrap_or(Span::MAX),
         }
     }
 
     /// From when on the budget equals an untouched one, if nothing else is charged.
     #[must_use]
     pub fn idle_at(&self) -> Timestamp {
-        self.now + self.until_spent(Amount::ZERO).unwrap_or(Span::MAX)
+        let span = match &self.ledger {
+            Ledger::InFlight(calls) => self.seen_now(calls.until_forgotten(&self.shape, self.at)),
+            _ => self.until_spent(Amount::ZERO).unwrap_or(Span::MAX),
+        };
+        self.now + span
     }
 
     /// How much of the capacity is spent, of [`u8::MAX`], rounded up.
     #[must_use]
     pub fn fill(&self) -> u8 {
+        if let Ledger::InFlight(calls) = &self.ledger {
+            // As long as there are any they must be found again: none of them makes way for a newcomer.
+            return if calls.count() == 0 { 0 } else { u8::MAX };
+        }
         let (spent, capacity) = (u128::from(self.spent().0), u128::from(self.shape.capacity().0));
         if spent >= capacity {
             return if spent == 0 { 0 } else { u8::MAX };
@@ -216,6 +271,7 @@ impl Budget {
                 (BUCKET, [spent, fraction, full_at.0])
             }
             Ledger::Windows(Windows { own, carried, previous }) => (WINDOWS, [own, carried, previous]),
+            Ledger::InFlight(InFlight { present, last }) => (IN_FLIGHT, [present, last, 0]),
         };
         payload_of([kind, self.at.0].into_iter().chain(fields))
     }
@@ -224,6 +280,8 @@ impl Budget {
         let span = match &self.ledger {
             Ledger::Bucket(bucket) => bucket.until_spent(&self.shape, target.0),
             Ledger::Windows(windows) => windows.until_spent(&self.shape, self.at, target.0),
+            Ledger::InFlight(calls) if calls.count() <= target.0 => Some(Span::ZERO),
+            Ledger::InFlight(_) => Some(in_flight::TRY_AGAIN),
         }?;
         Some(if span.is_zero() { span } else { self.seen_now(span) })
     }
@@ -239,11 +297,16 @@ impl Ledger {
         match shape.algorithm {
             Algorithm::TokenBucket => Self::Bucket(TokenBucket::full(at)),
             Algorithm::SlidingWindow | Algorithm::FixedWindow => Self::Windows(Windows::default()),
+            Algorithm::InFlight => Self::InFlight(InFlight::default()),
         }
     }
 
     /// The same state under the algorithm the limit has now: what counted goes on counting.
     fn under(self, shape: &Shape) -> Self {
+        if matches!(self, Self::InFlight(_)) != (shape.algorithm == Algorithm::InFlight) {
+            // A limit that comes to count something else begins anew.
+            return Self::untouched(shape, Timestamp::default());
+        }
         match (shape.algorithm, self) {
             (Algorithm::TokenBucket, Self::Windows(windows)) => {
                 let bucket = TokenBucket::full(Timestamp::default());
@@ -260,6 +323,7 @@ impl Ledger {
         match &mut self {
             Self::Bucket(bucket) => bucket.advance(shape, from, to),
             Self::Windows(windows) => windows.advance(shape, from, to),
+            Self::InFlight(calls) => calls.advance(shape, from, to),
         }
         self
     }
@@ -268,6 +332,7 @@ impl Ledger {
 // The first field of a payload, five little-endian numbers: kind, moment, and the three of the ledger.
 const BUCKET: u64 = 1;
 const WINDOWS: u64 = 2;
+const IN_FLIGHT: u64 = 3;
 
 fn decode(payload: &Payload) -> Option<(Timestamp, Ledger)> {
     let mut fields = numbers_in(payload);
@@ -277,6 +342,7 @@ fn decode(payload: &Payload) -> Option<(Timestamp, Ledger)> {
     let ledger = match kind {
         BUCKET => Ledger::Bucket(TokenBucket { spent: first, fraction: second, full_at: Timestamp(third) }),
         WINDOWS => Ledger::Windows(Windows { own: first, carried: second, previous: third }),
+        IN_FLIGHT => Ledger::InFlight(InFlight { present: first, last: second }),
         _ => return None,
     };
     Some((at, ledger))

@@ -2,9 +2,11 @@
 //!
 //! In: a table and `now`. Out: budgets opened, changed and stored. Not here: which budgets (`reservation`).
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use super::budget::{Budget, Shape};
+use super::flights::{Flight, Flights};
 use crate::store::{Change, Entry, Failure, Key, KeyHasher, Lines, Place, Table, Updated, payload_of};
 use crate::units::{Span, Timestamp};
 
@@ -17,6 +19,7 @@ pub struct Ledger<'a> {
     pub(super) keys: &'a KeyHasher,
     pub(super) now: Timestamp,
     tally: Cell<Tally>,
+    flights: Option<&'a RefCell<Flights>>,
 }
 
 /// What the table had to do, for metrics.
@@ -38,7 +41,19 @@ impl<'a> Ledger<'a> {
     /// The budgets of a table, `now`.
     #[must_use]
     pub fn new(table: &'a Table<&'a dyn Lines>, keys: &'a KeyHasher, now: Timestamp) -> Self {
-        Self { table, keys, now, tally: Cell::default() }
+        Self { table, keys, now, tally: Cell::default(), flights: None }
+    }
+
+    /// These budgets, of which calls in flight are put on a list: whoever has it speaks for them.
+    #[must_use]
+    pub fn with_flights(self, flights: &'a RefCell<Flights>) -> Self {
+        Self { flights: Some(flights), ..self }
+    }
+
+    pub(super) fn watch(&self, flight: &Rc<Flight>) {
+        if let Some(mut flights) = self.flights.and_then(|flights| flights.try_borrow_mut().ok()) {
+            flights.add(flight);
+        }
     }
 
     /// The time at which budgets are seen.

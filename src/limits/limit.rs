@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use super::budget::{Budget, Shape};
-use super::counted::Counted;
+use super::counted::{Counted, Unit};
 use super::rates::Rates;
 use crate::api::Usage;
 use crate::config::{Glob, Ratio};
@@ -30,10 +30,37 @@ pub struct Limit {
     pub shape: Shape,
     /// The models it applies to; all, if empty.
     pub models: Vec<Glob>,
+    /// The tools whose calls it counts, if it counts those.
+    pub tools: Vec<Glob>,
+    /// What becomes of calls that offer a tool whose budget is spent.
+    pub then: Then,
+    /// The dimension of which it counts each value once, if it does not count every call.
+    pub once_per: Option<Rc<str>>,
     /// Whether it only reports what it would refuse.
     pub shadow: bool,
     /// From which share of the budget on it warns.
     pub warn_at: Ratio,
+}
+
+/// What becomes of an LLM call that offers a tool whose budget is spent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Then {
+    /// The tool is taken out of the request.
+    #[default]
+    HideTool,
+    /// The call is refused.
+    Refuse,
+}
+
+/// What a call has used, of everything that can be counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Used<'a> {
+    /// Its tokens and characters.
+    pub usage: &'a Usage,
+    /// What they are worth.
+    pub rates: &'a Rates,
+    /// The tools that were called, and how often.
+    pub tools: &'a [(String, u64)],
 }
 
 /// A limit whose budgets are kept by a rate limit service.
@@ -137,6 +164,27 @@ impl Limit {
         self.counts.is_known_at_once() && !needs_model
     }
 
+    /// Whether it counts calls in flight, and can before the body is read.
+    pub(super) fn is_in_flight_at_once(&self) -> bool {
+        self.counts.is_in_flight() && self.is_known_at_once()
+    }
+
+    /// Whether it counts calls of this tool.
+    #[must_use]
+    pub fn counts_tool(&self, name: &str) -> bool {
+        self.counts.unit == Unit::ToolCalls && self.tools.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// How much of it a call has used; what is in flight is not used up.
+    #[must_use]
+    pub fn used(&self, used: &Used<'_>) -> Amount {
+        if self.counts.unit == Unit::ToolCalls {
+            let counted = used.tools.iter().filter(|(name, _)| self.counts_tool(name));
+            return Amount(counted.map(|(_, calls)| *calls).fold(0, u64::saturating_add));
+        }
+        (self.counts.amount)(used.usage, used.rates)
+    }
+
     /// The key of its budget for a subject.
     pub(super) fn key(&self, keys: &KeyHasher, subject: &Subject<'_>) -> Key {
         keys.key(&self.id, self.per.iter().map(|dimension| (&**dimension, subject.value(dimension))))
@@ -235,6 +283,9 @@ impl Limit {
             per: vec!["user".into()],
             shape: Shape { algorithm: Algorithm::TokenBucket, max, burst: max, window },
             models: vec![],
+            tools: vec![],
+            then: Then::default(),
+            once_per: None,
             shadow: false,
             warn_at: Ratio { ppm: 800_000 },
         }

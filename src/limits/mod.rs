@@ -11,6 +11,8 @@
 pub mod budget;
 mod calibration;
 mod counted;
+mod flights;
+mod in_flight;
 mod lease;
 mod ledger;
 mod limit;
@@ -23,9 +25,12 @@ mod window;
 pub use budget::{Algorithm, Shape, Wait};
 pub use calibration::{Calibration, FARTHEST};
 pub use counted::{COUNTED, Counted, Unit, counted};
+pub use flights::{Flights, RENEW_EVERY};
 pub use lease::{Account, LeasePolicy, Taken, Ticket, Told};
 pub use ledger::{Ledger, Tally};
-pub use limit::{BUILT_IN_DIMENSIONS, Estimate, GlobalLimit, Limit, Standing, Subject};
+pub use limit::{BUILT_IN_DIMENSIONS, Estimate, GlobalLimit, Limit, Standing, Subject, Then, Used};
 pub use output_reserve::OutputReserve;
 pub use rates::{Price, Prices, Rates, Weights};
-pub use reservation::{Granted, Reason, Refusal, Reservation, longest, reserve, would_refuse_at_once};
+pub use reservation::{
+    Granted, Reason, Refusal, Reservation, longest, reserve, take_off, would_refuse_at_once,
+};

@@ -5,16 +5,15 @@
 
 use std::rc::Rc;
 
-use super::budget::Wait;
+use super::budget::{Budget, Wait};
+use super::flights::Flight;
 use super::ledger::Ledger;
-use super::limit::{Estimate, Limit, Standing, Subject};
-use super::rates::Rates;
-use crate::api::Usage;
+use super::limit::{Estimate, Limit, Standing, Subject, Used};
 use crate::store::{Key, Place};
 use crate::units::{Amount, Span, Timestamp};
 
 /// A call may pass.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Granted {
     /// What is held for it.
     pub reservation: Reservation,
@@ -22,6 +21,8 @@ pub struct Granted {
     pub standings: Vec<Standing>,
     /// Limits with `enforce: shadow` that would have refused it. They are not charged, as if they had.
     pub shadowed: Vec<Refusal>,
+    /// What it would have been refused by, if it may wait instead: the limit that has to be waited for longest.
+    pub waits_for: Option<Refusal>,
 }
 
 /// A call may not pass; nothing is held for it.
@@ -51,10 +52,12 @@ const WAIT_FOR_STORE: Span = Span::from_secs(1);
 
 /// The charges held for a call. It must be settled or kept; a value that is dropped, as all are when a VM dies, stays
 /// charged until it has flowed back with its window.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[must_use = "what is held must be settled or kept"]
 pub struct Reservation {
     held: Vec<Held>,
+    /// Places among the calls in flight; given back however the call ends.
+    flights: Vec<Rc<Flight>>,
 }
 
 #[derive(Debug)]
@@ -66,75 +69,111 @@ struct Held {
     amount: Amount,
 }
 
-/// Whether limits that count requests would refuse a call whose body is not yet read. Nothing is held.
+/// Whether limits that count requests would refuse a call whose body is not yet read, even if it waited as long as it may. Nothing is
+/// held.
 ///
 /// # Errors
 /// The [`Refusal`].
 pub fn would_refuse_at_once(
     limits: &[Rc<Limit>],
     subject: &Subject<'_>,
+    patience: Span,
     ledger: &Ledger<'_>,
 ) -> Result<(), Refusal> {
-    let at_once = limits.iter().filter(|limit| limit.is_known_at_once() && !limit.shadow);
-    longest(at_once.filter_map(|limit| look(limit, subject, Amount(1), ledger))).map_or(Ok(()), Err)
+    let counts = |limit: &&Rc<Limit>| limit.is_known_at_once() && !limit.counts.is_in_flight();
+    let at_once = limits.iter().filter(|limit| counts(limit) && !limit.shadow);
+    let refusals = at_once.filter_map(|limit| look(limit, subject, Amount(1), ledger));
+    longest(refusals.filter(|refusal| !refusal.is_within(patience))).map_or(Ok(()), Err)
 }
 
-/// Holds what a call is expected to cost in every limit that applies to it, or in none.
+/// Takes a place among the calls in flight in every limit that counts them and applies whatever the body says, or in none.
+///
+/// # Errors
+/// The [`Refusal`].
+pub fn take_off(
+    limits: &[Rc<Limit>],
+    subject: &Subject<'_>,
+    ledger: &Ledger<'_>,
+) -> Result<Granted, Refusal> {
+    let at_once = limits.iter().filter(|limit| limit.is_in_flight_at_once());
+    let one = |_: &Rc<Limit>| Amount(1);
+    Granted::default().add(at_once, subject, one, Span::ZERO, ledger)
+}
+
+/// Holds what a call is expected to cost in every limit that applies to it, or in none, besides what it has been `granted` before. If
+/// it does not fit at once but would within `patience`, it is held all the same, and the call has to wait so long.
 ///
 /// # Errors
 /// The [`Refusal`] that has to be waited for longest; whatever had been held is given back.
 pub fn reserve(
+    granted: Granted,
     limits: &[Rc<Limit>],
     subject: &Subject<'_>,
     estimate: &Estimate,
+    patience: Span,
     ledger: &Ledger<'_>,
 ) -> Result<Granted, Refusal> {
-    let applying: Vec<_> = limits.iter().filter(|limit| limit.applies_to(subject.model)).collect();
-    let mut reservation = Reservation { held: Vec::with_capacity(applying.len()) };
-    let mut standings = Vec::with_capacity(applying.len());
-    let mut shadowed = Vec::new();
-    // Limits that only watch come last, so that they never see a call that is refused.
-    let (watching, enforced): (Vec<&Rc<Limit>>, _) = applying.into_iter().partition(|limit| limit.shadow);
-    for (at, limit) in enforced.iter().enumerate() {
-        match hold(limit, subject, estimate, ledger) {
-            Ok((held, standing)) => {
-                reservation.held.push(held);
-                standings.push(standing);
-            }
-            Err(refusal) => {
-                reservation.release(ledger);
-                let rest = enforced.iter().skip(at.saturating_add(1));
-                let further = rest.filter_map(|limit| look(limit, subject, limit.hold(estimate), ledger));
-                return Err(longest(further.chain([refusal.clone()])).unwrap_or(refusal));
+    let applying =
+        limits.iter().filter(|limit| limit.applies_to(subject.model) && !limit.is_in_flight_at_once());
+    granted.add(applying, subject, |limit| limit.hold(estimate), patience, ledger)
+}
+
+impl Granted {
+    /// Holds an amount in each of these limits too, or else nothing at all.
+    fn add<'l>(
+        mut self,
+        limits: impl Iterator<Item = &'l Rc<Limit>>,
+        subject: &Subject<'_>,
+        amount: impl Fn(&Rc<Limit>) -> Amount,
+        patience: Span,
+        ledger: &Ledger<'_>,
+    ) -> Result<Self, Refusal> {
+        // Limits that only watch come last, so that they never see a call that is refused.
+        let (watching, enforced): (Vec<&Rc<Limit>>, Vec<_>) = limits.partition(|limit| limit.shadow);
+        for (at, limit) in enforced.iter().enumerate() {
+            match hold(limit, subject, amount(limit), patience, ledger) {
+                Ok(held) => {
+                    self.waits_for = longest(self.waits_for.into_iter().chain(held.waits_for));
+                    self.standings.push(held.standing);
+                    self.reservation.take(held.held, ledger);
+                }
+                Err(refusal) => {
+                    self.reservation.release(ledger);
+                    let rest = enforced.iter().skip(at.saturating_add(1));
+                    let further = rest.filter_map(|limit| look(limit, subject, amount(limit), ledger));
+                    return Err(longest(further.chain([refusal.clone()])).unwrap_or(refusal));
+                }
             }
         }
-    }
-    for limit in watching {
-        match hold(limit, subject, estimate, ledger) {
-            Ok((held, _)) => reservation.held.push(held),
-            Err(refusal) => shadowed.push(refusal),
+        for limit in watching {
+            match hold(limit, subject, amount(limit), Span::ZERO, ledger) {
+                Ok(held) => self.reservation.take(held.held, ledger),
+                Err(refusal) => self.shadowed.push(refusal),
+            }
         }
+        Ok(self)
     }
-    Ok(Granted { reservation, standings, shadowed })
 }
 
 impl Reservation {
     /// Replaces what is held by what was used: too much comes back, too little becomes debt.
-    pub fn settle(self, usage: &Usage, rates: &Rates, ledger: &Ledger<'_>) {
+    pub fn settle(self, used: &Used<'_>, ledger: &Ledger<'_>) {
         for held in self.held {
-            let used = (held.limit.counts.amount)(usage, rates);
-            held.correct_to(used, ledger);
+            let amount = held.limit.used(used);
+            held.correct_to(amount, ledger);
         }
+        land(&self.flights, ledger);
     }
 
     /// Leaves charged what is held: nobody can tell what was used.
-    pub fn keep(self) {
-        drop(self);
+    pub fn keep(self, ledger: &Ledger<'_>) {
+        land(&self.flights, ledger);
     }
 
     /// Holds what another reservation of the same call holds, too.
     pub fn join(&mut self, other: Self) {
         self.held.extend(other.held);
+        self.flights.extend(other.flights);
     }
 
     /// Gives back everything, the request too: a refused call consumes nothing.
@@ -142,7 +181,37 @@ impl Reservation {
         for held in self.held {
             held.correct_to(Amount::ZERO, ledger);
         }
+        land(&self.flights, ledger);
     }
+
+    /// Whether nothing is held.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.flights.is_empty()
+    }
+
+    /// How long until all that is charged to its budgets is paid: a call that waits need not wait longer.
+    #[must_use]
+    pub fn until_paid(&self, ledger: &Ledger<'_>) -> Span {
+        let enforced = self.held.iter().filter(|held| !held.limit.shadow);
+        let spans = enforced
+            .map(|held| ledger.look(held.limit.shape, &held.key, Budget::until_paid).unwrap_or(Span::MAX));
+        spans.max().unwrap_or(Span::ZERO)
+    }
+
+    fn take(&mut self, held: Held, ledger: &Ledger<'_>) {
+        if !held.limit.counts.is_in_flight() {
+            self.held.push(held);
+            return;
+        }
+        let flight = Rc::new(Flight::new(held.limit, held.key, held.place, held.counted_at));
+        ledger.watch(&flight);
+        self.flights.push(flight);
+    }
+}
+
+fn land(flights: &[Rc<Flight>], ledger: &Ledger<'_>) {
+    flights.iter().for_each(|flight| flight.land(ledger));
 }
 
 impl Held {
@@ -165,30 +234,39 @@ impl Held {
     }
 }
 
+/// What is held of one limit, and what that means for the call.
+struct Taken {
+    held: Held,
+    standing: Standing,
+    waits_for: Option<Refusal>,
+}
+
 fn hold(
     limit: &Rc<Limit>,
     subject: &Subject<'_>,
-    estimate: &Estimate,
+    amount: Amount,
+    patience: Span,
     ledger: &Ledger<'_>,
-) -> Result<(Held, Standing), Refusal> {
+) -> Result<Taken, Refusal> {
     let key = limit.key(ledger.keys, subject);
-    let amount = limit.hold(estimate);
     let updated = ledger.change(limit.shape, &key, None, |budget| {
-        let reserved = budget.reserve(amount);
-        let standing = limit.standing(budget);
+        let before = *budget;
+        let reserved = budget.reserve_within(amount, patience);
+        let refusal =
+            |wait| Refusal { standing: limit.standing(&before), needed: amount, wait, reason: Reason::Spent };
         let outcome = match reserved {
-            Ok(()) => Ok((budget.counted_at(), standing)),
-            Err(refused) => {
-                Err(Refusal { standing, needed: amount, wait: refused.wait, reason: Reason::Spent })
-            }
+            Ok(Span::ZERO) => Ok((budget.counted_at(), limit.standing(budget), None)),
+            Ok(wait) => Ok((budget.counted_at(), limit.standing(budget), Some(refusal(Wait::For(wait))))),
+            Err(refused) => Err(refusal(refused.wait)),
         };
         let changed = outcome.is_ok();
         (outcome, changed)
     });
     match updated {
         Ok(updated) => {
-            let (counted_at, standing) = updated.value?;
-            Ok((Held { limit: limit.clone(), key, place: updated.place, counted_at, amount }, standing))
+            let (counted_at, standing, waits_for) = updated.value?;
+            let held = Held { limit: limit.clone(), key, place: updated.place, counted_at, amount };
+            Ok(Taken { held, standing, waits_for })
         }
         Err(_) => Err(unavailable(limit, amount, ledger)),
     }
@@ -213,6 +291,11 @@ fn unavailable(limit: &Rc<Limit>, needed: Amount, ledger: &Ledger<'_>) -> Refusa
 }
 
 impl Refusal {
+    /// Whether the call would fit if it waited so long, which calls in flight are not waited for.
+    fn is_within(&self, patience: Span) -> bool {
+        matches!(self.wait, Wait::For(span) if span <= patience) && self.reason == Reason::Spent
+    }
+
     /// Nobody knows where the budget stands; it is worth asking again after `wait`.
     #[must_use]
     pub fn unknown(limit: &Rc<Limit>, needed: Amount, wait: Span) -> Self {

@@ -1,8 +1,8 @@
 use super::*;
-use crate::api::Classes;
+use crate::api::{Classes, Usage};
 use crate::config::{Glob, Ratio};
 use crate::identity::Caller;
-use crate::limits::{Price, Shape, Weights};
+use crate::limits::{Price, Rates, Shape, Weights};
 use crate::store::{KeyHasher, Lines, MemoryLines, Table};
 use crate::units::Tokens;
 use proptest::prelude::*;
@@ -68,7 +68,9 @@ fn ask(
     estimate: &Estimate,
 ) -> Result<Granted, Refusal> {
     let caller = caller(who);
-    bench.at(seconds, |ledger| reserve(limits, &subject(&caller), estimate, ledger))
+    bench.at(seconds, |ledger| {
+        reserve(Granted::default(), limits, &subject(&caller), estimate, Span::ZERO, ledger)
+    })
 }
 
 fn used(input: u64, output: u64) -> Usage {
@@ -80,7 +82,9 @@ fn input_and_output_are_held_and_replaced_by_what_was_used() {
     let (bench, tpm) = (Bench::new(), Rc::new(Limit::example("tpm", "tokens", 1_000)));
     let granted = ask(&bench, 0, std::slice::from_ref(&tpm), "ada", &estimate(300, Some(50))).unwrap();
     assert_eq!(bench.spent(0, &tpm, "ada"), 350);
-    bench.at(0, |ledger| granted.reservation.settle(&used(310, 7), &rates(), ledger));
+    bench.at(0, |ledger| {
+        granted.reservation.settle(&Used { usage: &used(310, 7), rates: &rates(), tools: &[] }, ledger)
+    });
     assert_eq!(bench.spent(0, &tpm, "ada"), 317);
 }
 
@@ -88,7 +92,9 @@ fn input_and_output_are_held_and_replaced_by_what_was_used() {
 fn what_was_used_beyond_the_budget_is_a_debt_that_refuses_the_next_call() {
     let (bench, tpm) = (Bench::new(), Rc::new(Limit::example("tpm", "tokens", 600)));
     let granted = ask(&bench, 0, std::slice::from_ref(&tpm), "ada", &estimate(300, Some(50))).unwrap();
-    bench.at(0, |ledger| granted.reservation.settle(&used(300, 900), &rates(), ledger));
+    bench.at(0, |ledger| {
+        granted.reservation.settle(&Used { usage: &used(300, 900), rates: &rates(), tools: &[] }, ledger)
+    });
     let refusal = ask(&bench, 0, std::slice::from_ref(&tpm), "ada", &estimate(90, Some(10))).unwrap_err();
     // 1,200 spent of 600, and 100 needed: 700 must flow back at 10 a second.
     assert_eq!(refusal.wait, Wait::For(Span::from_secs(70)));
@@ -105,7 +111,9 @@ fn a_refused_call_consumes_nothing_in_any_limit() {
     ]
     .map(Rc::new);
     let drained = ask(&bench, 0, &limits[2..], "ada", &estimate(0, Some(2))).unwrap();
-    bench.at(0, |ledger| drained.reservation.settle(&used(0, 10), &rates(), ledger));
+    bench.at(0, |ledger| {
+        drained.reservation.settle(&Used { usage: &used(0, 10), rates: &rates(), tools: &[] }, ledger)
+    });
     let refusal = ask(&bench, 0, &limits, "ada", &estimate(300, Some(2))).unwrap_err();
     assert_eq!(&*refusal.standing.limit.name, "out");
     assert_eq!([bench.spent(0, &limits[0], "ada"), bench.spent(0, &limits[1], "ada")], [0, 0]);
@@ -123,7 +131,9 @@ fn the_limit_that_has_to_be_waited_for_longest_is_reported() {
     };
     let limits = [Rc::new(minute), Rc::new(hour)];
     let all = ask(&bench, 0, &limits, "ada", &estimate(100, Some(0))).unwrap();
-    bench.at(0, |ledger| all.reservation.settle(&used(100, 0), &rates(), ledger));
+    bench.at(0, |ledger| {
+        all.reservation.settle(&Used { usage: &used(100, 0), rates: &rates(), tools: &[] }, ledger)
+    });
     let refusal = ask(&bench, 0, &limits, "ada", &estimate(50, Some(0))).unwrap_err();
     assert_eq!((&*refusal.standing.limit.name, refusal.wait), ("hour", Wait::For(Span::from_secs(1_800))));
 }
@@ -189,7 +199,7 @@ fn requests_are_refused_before_the_body_is_read_where_that_can_be_told() {
     let caller = caller("ada");
     let at_once = |limit: &Rc<Limit>| {
         bench.at(0, |ledger| {
-            would_refuse_at_once(std::slice::from_ref(limit), &subject(&caller), ledger).is_err()
+            would_refuse_at_once(std::slice::from_ref(limit), &subject(&caller), Span::ZERO, ledger).is_err()
         })
     };
     assert!(!at_once(&rpm));
@@ -249,10 +259,10 @@ proptest! {
             prop_assert!(amount == 0 || before + amount <= 600);
             held_in_all += amount;
             if call.kept {
-                granted.reservation.keep();
+                bench.at(now, |ledger| granted.reservation.keep(ledger));
                 continue;
             }
-            bench.at(now, |ledger| granted.reservation.settle(&used(call.input, call.used_output), &rates(), ledger));
+            bench.at(now, |ledger| granted.reservation.settle(&Used { usage: &used(call.input, call.used_output), rates: &rates(), tools: &[] }, ledger));
             // Nothing stays held: the budget stands where a charge of the used amount alone would have put it.
             let total = call.input + call.used_output;
             prop_assert_eq!(bench.spent(now, &tpm, "ada"), before + total);

@@ -27,10 +27,14 @@ fn both(standing: &Standing, until: Span) -> Fields {
     let unit = words.quota_unit.map_or_else(String::new, |unit| format!(";qu=\"{unit}\""));
     let whole = |amount: Amount| amount.0.checked_div(words.per_quota_unit).unwrap_or(0).min(LARGEST_INTEGER);
     let name = &limit.name;
-    let window = limit.shape.window.as_secs_ceil().max(1);
+    let (mut policy, mut state) = (String::new(), String::new());
+    if words.per_window {
+        policy = format!(";w={}", limit.shape.window.as_secs_ceil().max(1));
+        state = format!(";t={}", until.as_secs_ceil());
+    }
     vec![
-        (POLICY, format!("\"{name}\";q={}{unit};w={window}", whole(limit.shape.max))),
-        (LIMIT, format!("\"{name}\";r={};t={}", whole(standing.available), until.as_secs_ceil())),
+        (POLICY, format!("\"{name}\";q={}{unit}{policy}", whole(limit.shape.max))),
+        (LIMIT, format!("\"{name}\";r={}{state}", whole(standing.available))),
     ]
 }
 

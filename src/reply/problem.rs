@@ -50,11 +50,15 @@ impl<'a> Problem<'a> {
         let model = if model.is_empty() { String::new() } else { format!(" for {}", shortened(model)) };
         let amount = limit.counts.unit.words().amount;
         let message = format!(
-            "{reached}{model} on {counted}{per} (limit `{name}`): Limit {max} per {window}, Available {available}, Requested {needed}. {advice}",
+            "{reached}{model} on {counted}{per} (limit `{name}`): Limit {max} {window}, Available {available}, Requested {needed}. {advice}",
             counted = limit.counts.name,
             name = limit.name,
             max = amount(limit.shape.max),
-            window = window(limit.shape.window),
+            window = if limit.counts.unit.words().per_window {
+                format!("per {}", window(limit.shape.window))
+            } else {
+                "at once".to_owned()
+            },
             available = amount(standing.available),
             needed = amount(*needed),
             advice = match wait {

@@ -14,22 +14,42 @@ pub(super) struct UnitWords {
     pub(super) per_quota_unit: u64,
     /// The `type` of OpenAI's rate limit errors.
     pub(super) openai_type: &'static str,
+    /// Whether a limit on it is so much per window; else it is so much at the same time.
+    pub(super) per_window: bool,
     /// An amount for people.
     pub(super) amount: fn(Amount) -> String,
 }
 
-static REQUESTS: UnitWords =
-    UnitWords { quota_unit: None, per_quota_unit: 1, openai_type: "requests", amount: plain };
+/// What most units have in common.
+const PLAIN: UnitWords = UnitWords {
+    quota_unit: None,
+    per_quota_unit: 1,
+    openai_type: "requests",
+    per_window: true,
+    amount: |amount| amount.to_string(),
+};
 
-static TOKENS: UnitWords =
-    UnitWords { quota_unit: Some("tokens"), per_quota_unit: 1, openai_type: "tokens", amount: plain };
+static REQUESTS: UnitWords = PLAIN;
+
+static TOKENS: UnitWords = UnitWords { quota_unit: Some("tokens"), openai_type: "tokens", ..PLAIN };
 
 static NANO_USD: UnitWords = UnitWords {
     quota_unit: Some("micro-usd"),
     per_quota_unit: 1_000,
     openai_type: "cost",
     amount: |amount| format!("${}", usd(amount.0)),
+    ..PLAIN
 };
+
+static CHARACTERS: UnitWords =
+    UnitWords { quota_unit: Some("characters"), openai_type: "characters", ..PLAIN };
+
+/// `concurrent-requests` is a quota unit that the draft registers.
+static IN_FLIGHT: UnitWords =
+    UnitWords { quota_unit: Some("concurrent-requests"), per_window: false, ..PLAIN };
+
+static TOOL_CALLS: UnitWords =
+    UnitWords { quota_unit: Some("tool-calls"), openai_type: "tool_calls", ..PLAIN };
 
 impl Unit {
     /// Its row.
@@ -38,10 +58,9 @@ impl Unit {
             Self::Requests => &REQUESTS,
             Self::Tokens => &TOKENS,
             Self::NanoUsd => &NANO_USD,
+            Self::Characters => &CHARACTERS,
+            Self::InFlight => &IN_FLIGHT,
+            Self::ToolCalls => &TOOL_CALLS,
         }
     }
-}
-
-fn plain(amount: Amount) -> String {
-    amount.to_string()
 }

@@ -49,7 +49,7 @@ const NANO_USD_PER_HIT: u64 = 1_000;
 pub(super) fn hits_of(unit: Unit, amount: Amount) -> u64 {
     match unit {
         Unit::NanoUsd => amount.0.div_ceil(NANO_USD_PER_HIT),
-        Unit::Requests | Unit::Tokens => amount.0,
+        Unit::Requests | Unit::Tokens | Unit::Characters | Unit::InFlight | Unit::ToolCalls => amount.0,
     }
 }
 
@@ -58,6 +58,6 @@ pub(super) fn hits_of(unit: Unit, amount: Amount) -> u64 {
 pub(super) fn amount_of(unit: Unit, hits: u64) -> Amount {
     match unit {
         Unit::NanoUsd => Amount(hits).times(NANO_USD_PER_HIT),
-        Unit::Requests | Unit::Tokens => Amount(hits),
+        Unit::Requests | Unit::Tokens | Unit::Characters | Unit::InFlight | Unit::ToolCalls => Amount(hits),
     }
 }

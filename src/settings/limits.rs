@@ -1,17 +1,13 @@
-//! `tiers`: named lists of limits, each of which may extend another.
+//! `tiers.<name>.limits`: what is counted, per which dimensions, how much, over which window.
 //!
-//! In: nodes of the configuration. Out: [`Tiers`]. A tier that extends another has its limits too; a limit of the same name changes
-//! only the options it gives. Limits are therefore merged as written and read after that.
+//! In: nodes of the configuration. Out: [`Limit`]s. Which options a limit needs is known only when it has been merged with the one
+//! that it changes, so limits are merged as written (`tiers`) and read after that.
 
 use std::rc::Rc;
 
 use crate::config::{Fields, Glob, Kind, Node, Ratio, Section, kind, optional, required, with_default};
-use crate::identity::Dimension;
-use crate::limits::{
-    Algorithm, BUILT_IN_DIMENSIONS, COUNTED, Counted, GlobalLimit, Limit, Shape, Unit, counted,
-};
+use crate::limits::{Algorithm, BUILT_IN_DIMENSIONS, COUNTED, Counted, Limit, Shape, Then, Unit, counted};
 use crate::rls::Service;
-use crate::tiers::{TIER_DIMENSION, Tier, Tiers};
 use crate::units::{Amount, Span};
 
 const ALGORITHMS: [(&str, Algorithm); 3] = [
@@ -23,21 +19,10 @@ const ALGORITHMS: [(&str, Algorithm); 3] = [
 /// Whether a limit's budgets are kept by the rate limit service.
 const SCOPES: [(&str, bool); 2] = [("local", false), ("global", true)];
 
-const ENFORCE: [(&str, bool); 2] = [("on", false), ("shadow", true)];
+/// What becomes of calls that offer a tool whose budget is spent.
+const THEN: [(&str, Then); 2] = [("hide_tool", Then::HideTool), ("refuse", Then::Refuse)];
 
-pub(super) static TIER: Section = Section::new(
-    "tiers.<name>",
-    "A tier: what its callers may spend. Tiers have budgets of their own, also for limits they inherit.",
-    &[
-        optional("extends", Kind::Name, "none", "Another tier, whose limits this one has too."),
-        with_default(
-            "limits",
-            Kind::List(&Kind::Section(&LIMIT)),
-            "[]",
-            "Its limits; all of them must let a call pass.",
-        ),
-    ],
-);
+const ENFORCE: [(&str, bool); 2] = [("on", false), ("shadow", true)];
 
 pub(super) static LIMIT: Section = Section::new(
     "tiers.<name>.limits[]",
@@ -50,7 +35,16 @@ pub(super) static LIMIT: Section = Section::new(
         ),
         required(
             "count",
-            Kind::Choice(&["requests", "tokens", "input_tokens", "output_tokens", "cost_usd"]),
+            Kind::Choice(&[
+                "requests",
+                "tokens",
+                "input_tokens",
+                "output_tokens",
+                "cost_usd",
+                "characters",
+                "concurrent_requests",
+                "tool_calls",
+            ]),
             "What it counts; the last table of this page says what each is.",
         ),
         with_default(
@@ -62,9 +56,14 @@ pub(super) static LIMIT: Section = Section::new(
         required(
             "max",
             Kind::Other("a number above zero such as 50_000, for `cost_usd` also 0.5"),
-            "How much per window.",
+            "How much per window; of `concurrent_requests`, how many at the same time.",
         ),
-        required("window", Kind::Duration, "Over which time."),
+        optional(
+            "window",
+            Kind::Duration,
+            "an error, but for `concurrent_requests`, which have none",
+            "Over which time.",
+        ),
         with_default(
             "scope",
             Kind::Choice(&kind::names(&SCOPES)),
@@ -88,6 +87,24 @@ pub(super) static LIMIT: Section = Section::new(
             Kind::Several(&Kind::Glob),
             "[]",
             "The models it applies to, by patterns; with none, all. Calls whose model cannot be read count in every limit.",
+        ),
+        with_default(
+            "tools",
+            Kind::Several(&Kind::Glob),
+            "[]",
+            "With `tool_calls`: the tools whose calls it counts, by patterns of their names; at least one.",
+        ),
+        with_default(
+            "then",
+            Kind::Choice(&kind::names(&THEN)),
+            "hide_tool",
+            "With `tool_calls`: what becomes of an LLM call that offers a tool whose budget is spent. `hide_tool` takes the tool out of the request; where the request cannot be changed the call is refused. `refuse` refuses it. A `tools/call` of MCP is refused either way.",
+        ),
+        optional(
+            "once_per",
+            Kind::Name,
+            "every call counts",
+            "With `requests`: a dimension, such as `workflow`; all calls with the same value count as one.",
         ),
         with_default(
             "enforce",
@@ -119,56 +136,11 @@ pub(super) struct Context<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Broken;
 
-/// All tiers as the operator names them, each with the limits of those it extends.
-pub(super) fn tiers(node: &Node<'_>, context: &Context<'_>) -> Option<Vec<Tier>> {
-    let Some(entries) = node.entries() else { return node.unexpected("a map") };
-    let written: Vec<_> =
-        entries.filter_map(|(name, node)| Some((name.clone(), WrittenTier::read(&node, context)?))).collect();
-    if written.is_empty() {
-        return node.rule("needs at least one tier");
-    }
-    let tiers: Vec<_> = written.iter().map(|(name, tier)| tier.resolved(name, &written, context)).collect();
-    tiers.into_iter().collect()
-}
-
-/// Adds which tier is the default: the one that the dimension `tier` has as its default, or the only one.
-pub(super) fn with_default_tier(
-    fields: &Fields<'_>,
-    tiers: Vec<Tier>,
-    dimensions: &[Dimension],
-) -> Option<Tiers> {
-    let chooser = dimensions.iter().find(|dimension| *dimension.name == *TIER_DIMENSION);
-    let default = match (chooser.and_then(|chooser| chooser.default.clone()), tiers.as_slice()) {
-        (Some(name), _) => match tiers.iter().find(|tier| tier.name == name) {
-            Some(tier) => tier.clone(),
-            None => {
-                return fields
-                    .rule("tiers", format!("has no `{name}`, which is the default of `identity.tier`"));
-            }
-        },
-        (None, [only]) => only.clone(),
-        (None, _) => {
-            return fields.rule(
-                "identity",
-                "needs a dimension `tier` with a `default`, because there are several tiers",
-            );
-        }
-    };
-    Some(Tiers::new(tiers, default))
-}
-
-/// A tier as it is written.
-struct WrittenTier<'a> {
-    fields: Fields<'a>,
-    extends: Option<String>,
-    limits: Vec<WrittenLimit<'a>>,
-}
-
-/// A limit as it is written: which options it needs is known only when it has been merged with the one it changes.
+/// A limit as it is written.
 #[derive(Clone)]
-struct WrittenLimit<'a> {
+pub(super) struct WrittenLimit<'a> {
     node: Node<'a>,
-    name: String,
+    pub(super) name: String,
     count: Option<&'static Counted>,
     per: Option<Vec<Rc<str>>>,
     max: Option<Node<'a>>,
@@ -177,73 +149,17 @@ struct WrittenLimit<'a> {
     algorithm: Option<Algorithm>,
     burst: Option<Node<'a>>,
     models: Option<Vec<Glob>>,
+    tools: Option<Vec<Glob>>,
+    then: Option<Then>,
+    once_per: Option<Rc<str>>,
     shadow: Option<bool>,
     warn_at: Option<Ratio>,
     /// An option could not be read, and more errors that follow from it would only mislead.
     is_broken: bool,
 }
 
-impl<'a> WrittenTier<'a> {
-    fn read(node: &Node<'a>, context: &Context<'_>) -> Option<Self> {
-        let fields = node.section(&TIER);
-        let extends = fields.read("extends", kind::name);
-        let limits = match fields.given("limits") {
-            None => Some(Vec::new()),
-            Some(node) => match node.items() {
-                Some(items) => Some(items.filter_map(|node| WrittenLimit::read(&node, context)).collect()),
-                None => node.unexpected("a list"),
-            },
-        };
-        Some(Self { extends, limits: limits?, fields })
-    }
-
-    fn resolved(&self, name: &str, all: &[(String, Self)], context: &Context<'_>) -> Option<Tier> {
-        let tier: Rc<str> = name.into();
-        let merged = self.merged(all, &mut vec![name])?;
-        let limits: Vec<_> =
-            merged.iter().map(|limit| Some((limit.is_global(), limit.resolved(&tier, context)?))).collect();
-        let limits: Vec<_> = limits.into_iter().collect::<Option<_>>()?;
-        let (global, local): (Vec<_>, Vec<_>) = limits.into_iter().partition(|(is_global, _)| *is_global);
-        let share = context.service.ok().flatten().map_or(Ratio::ONE, |service| service.local_share);
-        Some(Tier {
-            name: tier,
-            limits: local.into_iter().map(|(_, limit)| Rc::new(limit)).collect(),
-            global: global.into_iter().map(|(_, limit)| GlobalLimit::new(limit, share)).collect(),
-        })
-    }
-
-    /// The limits of the tiers it extends, changed and added to by its own.
-    fn merged<'t>(
-        &'t self,
-        all: &'t [(String, Self)],
-        seen: &mut Vec<&'t str>,
-    ) -> Option<Vec<WrittenLimit<'a>>> {
-        let mut limits = Vec::new();
-        if let Some(base) = &self.extends {
-            if seen.contains(&base.as_str()) {
-                return self.fields.rule(
-                    "extends",
-                    format!("comes back to `{base}`: tiers cannot extend each other in a circle"),
-                );
-            }
-            let Some((name, tier)) = all.iter().find(|(name, _)| name == base) else {
-                return self.fields.rule("extends", format!("names `{base}`, which is not a tier"));
-            };
-            seen.push(name);
-            limits = tier.merged(all, seen)?;
-        }
-        for limit in &self.limits {
-            match limits.iter_mut().find(|base| base.name == limit.name) {
-                Some(base) => *base = limit.over(base),
-                None => limits.push(limit.clone()),
-            }
-        }
-        Some(limits)
-    }
-}
-
 impl<'a> WrittenLimit<'a> {
-    fn read(node: &Node<'a>, context: &Context<'_>) -> Option<Self> {
+    pub(super) fn read(node: &Node<'a>, context: &Context<'_>) -> Option<Self> {
         let fields = node.section(&LIMIT);
         let name = fields.read("name", limit_name);
         let mut is_broken = false;
@@ -254,6 +170,9 @@ impl<'a> WrittenLimit<'a> {
         let global = own(&fields, "scope", &mut is_broken, kind::choice(&SCOPES));
         let algorithm = own(&fields, "algorithm", &mut is_broken, kind::choice(&ALGORITHMS));
         let models = own(&fields, "models", &mut is_broken, kind::several(kind::glob));
+        let tools = own(&fields, "tools", &mut is_broken, kind::several(kind::glob));
+        let then = own(&fields, "then", &mut is_broken, kind::choice(&THEN));
+        let once_per = own(&fields, "once_per", &mut is_broken, per_dimension);
         let shadow = own(&fields, "enforce", &mut is_broken, kind::choice(&ENFORCE));
         let warn_at = own(&fields, "warn_at", &mut is_broken, kind::fraction);
         let (max, burst) = (fields.given("max"), fields.given("burst"));
@@ -269,6 +188,9 @@ impl<'a> WrittenLimit<'a> {
             algorithm,
             burst,
             models,
+            tools,
+            then,
+            once_per,
             shadow,
             warn_at,
             is_broken,
@@ -276,7 +198,7 @@ impl<'a> WrittenLimit<'a> {
     }
 
     /// This limit, with what it does not say taken from the one it changes.
-    fn over(&self, base: &Self) -> Self {
+    pub(super) fn over(&self, base: &Self) -> Self {
         let this = self.clone();
         Self {
             node: this.node,
@@ -289,6 +211,9 @@ impl<'a> WrittenLimit<'a> {
             algorithm: this.algorithm.or(base.algorithm),
             burst: this.burst.or_else(|| base.burst.clone()),
             models: this.models.or_else(|| base.models.clone()),
+            tools: this.tools.or_else(|| base.tools.clone()),
+            then: this.then.or(base.then),
+            once_per: this.once_per.or_else(|| base.once_per.clone()),
             shadow: this.shadow.or(base.shadow),
             warn_at: this.warn_at.or(base.warn_at),
             is_broken: this.is_broken || base.is_broken,
@@ -296,7 +221,7 @@ impl<'a> WrittenLimit<'a> {
     }
 
     /// The limit, if nothing is missing or wrong; what is missing after all merging is reported at the one merged last.
-    fn resolved(&self, tier: &Rc<str>, context: &Context<'_>) -> Option<Limit> {
+    pub(super) fn resolved(&self, tier: &Rc<str>, context: &Context<'_>) -> Option<Limit> {
         let fields = self.node.section(&LIMIT);
         let amount = |node: &Node<'_>| amount(node, self.count.map_or(Unit::NanoUsd, |counts| counts.unit));
         let max = self.max.as_ref().map(|node| node.read(amount));
@@ -309,6 +234,7 @@ impl<'a> WrittenLimit<'a> {
         if self.is_global() {
             self.check_global(&fields, algorithm, context);
         }
+        self.check_counted(&fields);
         if self.count.is_some_and(|counts| counts.unit == Unit::NanoUsd) && !context.has_prices {
             fields.rule::<()>("count", "is `cost_usd`, which needs `prices`");
         }
@@ -317,16 +243,27 @@ impl<'a> WrittenLimit<'a> {
         }
         let counts = self.count.or_else(|| fields.read("count", counted_thing));
         let max = max.unwrap_or_else(|| fields.read("max", amount));
-        let window = self.window.or_else(|| fields.read("window", kind::duration));
-        let (max, per, models) = (max?, self.per.clone(), self.models.clone());
+        let shape = match counts? {
+            counts if counts.is_in_flight() => Shape::in_flight(max?),
+            _ => {
+                let window = self.window.or_else(|| {
+                    fields.rule("window", "is missing, expected a duration such as 30s, 1m, 1h, 1d")
+                })?;
+                Shape { algorithm, max: max?, burst: burst.unwrap_or(max)?, window }
+            }
+        };
+        let (per, models, tools) = (self.per.clone(), self.models.clone(), self.tools.clone());
         Some(Limit {
             name: self.name.as_str().into(),
             tier: tier.clone(),
             id: Limit::id(tier, &self.name, counts?),
             counts: counts?,
             per: per.unwrap_or_default(),
-            shape: Shape { algorithm, max, burst: burst.unwrap_or(Some(max))?, window: window? },
+            shape,
             models: models.unwrap_or_default(),
+            tools: tools.unwrap_or_default(),
+            then: self.then.unwrap_or_default(),
+            once_per: self.once_per.clone(),
             shadow: self.shadow.unwrap_or_default(),
             warn_at: self.warn_at.unwrap_or(context.warn_at),
         })
@@ -334,8 +271,38 @@ impl<'a> WrittenLimit<'a> {
 }
 
 impl WrittenLimit<'_> {
-    fn is_global(&self) -> bool {
+    pub(super) fn is_global(&self) -> bool {
         self.global.unwrap_or_default()
+    }
+
+    /// What must hold because of what it counts.
+    fn check_counted(&self, fields: &Fields<'_>) {
+        let Some(counts) = self.count else { return };
+        if counts.is_in_flight() {
+            for option in ["window", "algorithm", "burst"] {
+                if fields.has(option) {
+                    fields.rule::<()>(option, "means nothing with `count: concurrent_requests`");
+                }
+            }
+        }
+        let of_tools = counts.unit == Unit::ToolCalls;
+        if of_tools && self.tools.as_ref().is_none_or(Vec::is_empty) {
+            fields.rule::<()>("tools", "is required with `count: tool_calls`");
+        }
+        for (option, given) in [("tools", self.tools.is_some()), ("then", self.then.is_some())] {
+            if given && !of_tools {
+                fields.rule::<()>(option, "means something only with `count: tool_calls`");
+            }
+        }
+        if self.once_per.is_some() && counts.unit != Unit::Requests {
+            fields.rule::<()>("once_per", "means something only with `count: requests`");
+        }
+        if self.is_global() && (!counts.can_be_global() || self.once_per.is_some()) {
+            fields.rule::<()>(
+                "scope",
+                "cannot be `global` with `concurrent_requests`, `tool_calls` or `once_per`: the service counts amounts of single calls",
+            );
+        }
     }
 
     /// What must hold for a limit that the rate limit service counts.
@@ -402,7 +369,9 @@ fn dimension(node: &Node<'_>, context: &Context<'_>) -> Option<Rc<str>> {
 
 fn amount(node: &Node<'_>, unit: Unit) -> Option<Amount> {
     let amount = match unit {
-        Unit::Requests | Unit::Tokens => kind::integer(node)?,
+        Unit::Requests | Unit::Tokens | Unit::Characters | Unit::InFlight | Unit::ToolCalls => {
+            kind::integer(node)?
+        }
         Unit::NanoUsd => kind::usd(node)?.0,
     };
     if amount == 0 { node.unexpected("a number above zero") } else { Some(Amount(amount)) }

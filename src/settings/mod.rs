@@ -6,9 +6,11 @@
 mod apis;
 mod counting;
 mod global;
+mod graded;
 mod identity;
 mod limits;
 mod prices;
+mod tiers;
 
 use std::rc::Rc;
 
@@ -85,7 +87,7 @@ static ROOT: Section = Section::new(
             "[]",
             "Paths whose API format is not told by how they end. All others are recognised by method and path.",
         ),
-        required("tiers", Kind::Map(&Kind::Section(&limits::TIER)), "Tiers by name."),
+        required("tiers", Kind::Map(&Kind::Section(&tiers::TIER)), "Tiers by name."),
         with_default(
             "warn_at",
             Kind::Fraction,
@@ -125,7 +127,9 @@ pub static SECTIONS: &[&Section] = &[
     &ROOT,
     &identity::DIMENSION,
     &apis::API,
-    &limits::TIER,
+    &tiers::TIER,
+    &graded::SOFTEN,
+    &graded::WAIT,
     &limits::LIMIT,
     &counting::COUNTING,
     &counting::WEIGHTS,
@@ -196,9 +200,9 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
             global => Ok(global.as_ref()),
         },
     };
-    let tiers = fields.read("tiers", |node| limits::tiers(node, &context));
+    let tiers = fields.read("tiers", |node| tiers::tiers(node, &context));
     let dimensions = identity::with_missing(&fields, &declared, dimensions?, &missing?);
-    let tiers = limits::with_default_tier(&fields, tiers?, &dimensions);
+    let tiers = tiers::with_default_tier(&fields, tiers?, &dimensions);
     Some(Config {
         identity: Sources { dimensions, salt: Salt(salt) },
         routes: routes?,

@@ -101,7 +101,7 @@ identity.tenant: takes only one of header, source_ip
 missing: names `nobody`, which `identity` does not have
 missing.tenant: "forgive" is not one of share, refuse
 tiers.free.limits[0].name: "a b" is not a name of letters, digits, `_`, `-` and `.`, at most 64
-tiers.free.limits[1].count: "tokns" is not one of requests, tokens, input_tokens, output_tokens, cost_usd
+tiers.free.limits[1].count: "tokns" is not one of requests, tokens, input_tokens, output_tokens, cost_usd, characters, concurrent_requests, tool_calls
 tiers.free.limits[2].per: "usr" is not a dimension of `identity`: tenant, tier, model, api
 tiers.free.limits[2].max: 0 is not a number above zero
 tiers.free.limits[2].window: "1 fortnight" is not a duration such as 30s, 1m, 1h, 1d
@@ -120,7 +120,7 @@ fn limits_are_checked_one_by_one() {
     for (limit, expected) in [
         (
             r#"{ "name": "x", "count": "tokns", "max": 1, "window": "1m" }"#,
-            "tiers.free.limits[0].count: \"tokns\" is not one of requests, tokens, input_tokens, output_tokens, cost_usd",
+            "tiers.free.limits[0].count: \"tokns\" is not one of requests, tokens, input_tokens, output_tokens, cost_usd, characters, concurrent_requests, tool_calls",
         ),
         (
             r#"{ "name": "y", "count": "tokens", "per": "usr", "max": 1, "window": "1m" }"#,
@@ -151,8 +151,24 @@ fn limits_are_checked_one_by_one() {
             "tiers.free.limits[0].window: is missing, expected a duration such as 30s, 1m, 1h, 1d",
         ),
         (
+            r#"{ "name": "y", "count": "concurrent_requests", "max": 1, "window": "1m" }"#,
+            "tiers.free.limits[0].window: means nothing with `count: concurrent_requests`",
+        ),
+        (
+            r#"{ "name": "y", "count": "tool_calls", "max": 1, "window": "1m" }"#,
+            "tiers.free.limits[0].tools: is required with `count: tool_calls`",
+        ),
+        (
+            r#"{ "name": "y", "count": "requests", "tools": "x", "max": 1, "window": "1m" }"#,
+            "tiers.free.limits[0].tools: means something only with `count: tool_calls`",
+        ),
+        (
+            r#"{ "name": "y", "count": "tokens", "once_per": "model", "max": 1, "window": "1m" }"#,
+            "tiers.free.limits[0].once_per: means something only with `count: requests`",
+        ),
+        (
             r#"{ "name": "y", "max": 1, "window": "1m", "cuont": "tokens" }"#,
-            "tiers.free.limits[0].cuont: is not a known option, did you mean `count`? (known here: name, count, per, max, window, scope, algorithm, burst, models, enforce, warn_at)",
+            "tiers.free.limits[0].cuont: is not a known option, did you mean `count`? (known here: name, count, per, max, window, scope, algorithm, burst, models, tools, then, once_per, enforce, warn_at)",
         ),
     ] {
         let errors = errors(&with_limits(limit));
@@ -226,5 +242,42 @@ fn the_reference_names_every_option() {
         for option in section.options {
             assert!(reference.contains(&format!("`{}`", option.name)), "{}.{}", section.path, option.name);
         }
+    }
+}
+
+/// A configuration with one tier that has these options besides a limit.
+fn with_tier(options: &str) -> String {
+    format!(
+        r#"{{ "tiers": {{ "free": {{ "limits": [ {{ "name": "tpm", "count": "tokens", "max": 1, "window": "1m" }} ], {options} }},
+            "pro": {{ "extends": "free", "clamp_output": false }} }}, "identity": {{ "tier": {{ "header": "x-tier", "default": "free" }} }} }}"#
+    )
+}
+
+#[test]
+fn a_tier_is_graded_as_it_says_or_as_the_tier_it_extends() {
+    let options = r#""soften": [ { "at": 0.8, "max_output_tokens": 9 }, { "at": 0.5, "model": { "gpt-4*": "x", "gpt-4o*": "y" } } ],
+        "clamp_output": true, "wait": { "up_to": "2s" }"#;
+    let config = read(&with_tier(options)).unwrap();
+    let [free, pro] = config.tiers.all() else { panic!("two tiers") };
+    assert!(free.graded.clamp_output && !pro.graded.clamp_output);
+    for tier in [free, pro] {
+        let [models, bound] = tier.graded.soften.as_slice() else { panic!("two steps") };
+        assert_eq!((models.at.ppm, bound.at.ppm, bound.max_output), (500_000, 800_000, Some(9)));
+        let found = models.models.iter().find(|(from, _)| from.matches("gpt-4o-mini"));
+        assert_eq!(found.unwrap().1, "y", "the longest pattern counts");
+        let wait = tier.graded.wait.as_ref().unwrap();
+        assert_eq!((wait.up_to, wait.places.shape.max), (Span::from_secs(2), Amount(100)));
+        assert!(wait.places.id.starts_with(&*tier.name));
+    }
+}
+
+#[test]
+fn steps_and_waits_are_checked_one_by_one() {
+    for (options, expected) in [
+        (r#""soften": [ { "at": 0.5 } ]"#, "tiers.free.soften[0]: needs `model` or `max_output_tokens`"),
+        (r#""wait": { "up_to": "2m" }"#, "tiers.free.wait.up_to: \"2m\" is not a duration of at most 1m"),
+    ] {
+        let errors = errors(&with_tier(options));
+        assert!(errors.lines().any(|line| line == expected), "{expected}\n is not in\n{errors}");
     }
 }

@@ -3,11 +3,14 @@
 //! In: a call's usage (real, or expected before the call) and the [`Rates`] of its model. Out: an [`Amount`] in the
 //! thing's own unit. Not here: budgets.
 
+mod characters;
+mod concurrent_requests;
 mod cost_usd;
 mod input_tokens;
 mod output_tokens;
 mod requests;
 mod tokens;
+mod tool_calls;
 
 use crate::api::Usage;
 use crate::limits::rates::Rates;
@@ -20,6 +23,9 @@ pub static COUNTED: &[&Counted] = &[
     &input_tokens::INPUT_TOKENS,
     &output_tokens::OUTPUT_TOKENS,
     &cost_usd::COST_USD,
+    &characters::CHARACTERS,
+    &concurrent_requests::CONCURRENT_REQUESTS,
+    &tool_calls::TOOL_CALLS,
 ];
 
 /// One thing that a limit can count.
@@ -44,13 +50,31 @@ pub enum Unit {
     Tokens,
     /// Billionths of a US dollar.
     NanoUsd,
+    /// Characters of text.
+    Characters,
+    /// Calls that are on their way at the same time.
+    InFlight,
+    /// Calls of tools.
+    ToolCalls,
 }
 
 impl Counted {
     /// Whether a call's amount is known before its body has been read.
     #[must_use]
-    pub fn is_known_at_once(&self) -> bool {
-        self.unit == Unit::Requests
+    pub const fn is_known_at_once(&self) -> bool {
+        matches!(self.unit, Unit::Requests | Unit::InFlight)
+    }
+
+    /// Whether what is held is given back when the call ends, whatever it used.
+    #[must_use]
+    pub const fn is_in_flight(&self) -> bool {
+        matches!(self.unit, Unit::InFlight)
+    }
+
+    /// Whether it can be counted by a rate limit service, which knows nothing but amounts that are spent.
+    #[must_use]
+    pub const fn can_be_global(&self) -> bool {
+        !matches!(self.unit, Unit::InFlight | Unit::ToolCalls)
     }
 }
 

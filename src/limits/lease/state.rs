@@ -175,7 +175,7 @@ impl Lease {
         let share = Amount(policy.share.of(remaining.0));
         let want = match limit.counts.unit {
             Unit::Tokens => share.max(policy.at_least),
-            Unit::Requests | Unit::NanoUsd => share,
+            Unit::Requests | Unit::NanoUsd | Unit::Characters | Unit::InFlight | Unit::ToolCalls => share,
         };
         (want <= remaining).then_some(want)
     }

@@ -58,7 +58,9 @@ impl Hits {
     fn of(limit: &Limit, at_most: u64, fits: &'static str) -> Result<Self, Unfit> {
         let max = limit.shape.max.0;
         let (amount, unit) = match limit.counts.unit {
-            Unit::Requests => (max, "requests"),
+            Unit::Requests | Unit::InFlight => (max, "requests"),
+            Unit::Characters => (max, "characters"),
+            Unit::ToolCalls => (max, "tool calls"),
             Unit::Tokens => (max, "tokens"),
             Unit::NanoUsd => (max / 1_000, "micro-dollars"),
         };

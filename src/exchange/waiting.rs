@@ -1,0 +1,93 @@
+//! A call that waits: what it needs is held, as a debt of its budgets, and it goes on when that has been paid.
+//!
+//! In: a call whose budgets are reserved, the time. Out: the call sent on, or refused because too many wait already. Not here: how long
+//! a debt takes to be paid (`limits`), holding requests (`host`).
+//!
+//! Calls wait in the order in which they came, across all workers, without any queue that they would have to share: whoever comes
+//! later is charged later, and waits for the debts before it. When one leaves, its charge is given back; those behind it find that out by
+//! looking at their budgets again.
+
+use super::request::Reading;
+use super::response::Sent;
+use super::settle::how_cut_short;
+use super::{Abort, Effects, Means, Next, State};
+use crate::limits::{self, Granted, Reservation};
+use crate::metrics;
+use crate::settings::Config;
+use crate::units::Timestamp;
+
+/// A call that waits.
+pub(super) struct Waiting {
+    sent: Box<Sent>,
+    /// Its place among those that wait.
+    place: Reservation,
+    since: Timestamp,
+    until: Timestamp,
+}
+
+/// A call may go on as far as its limits are concerned: now, or when its budgets have been refilled.
+pub(super) fn begin(
+    sent: Box<Sent>,
+    reading: &Reading,
+    config: &Config,
+    means: &mut Means<'_>,
+    effects: &mut Effects,
+) -> State {
+    let Some(limits::Wait::For(span)) = sent.waits_for.as_ref().map(|refusal| refusal.wait) else {
+        return State::Sent(sent);
+    };
+    let places = reading.tier.graded.wait.as_ref().map(|wait| wait.places.clone());
+    let subject = reading.subject(&sent.model);
+    match limits::take_off(places.as_slice(), &subject, means.ledger) {
+        Ok(Granted { reservation: place, .. }) => {
+            let since = means.ledger.now();
+            let until = sent.reserved_at + span;
+            effects.count(&metrics::WAITS, &sent.labels("held"), 1);
+            Box::new(Waiting { sent, place, since, until }).look_again(means, effects)
+        }
+        Err(_) => give_up(sent, reading, config, means, effects),
+    }
+}
+
+/// Too many wait already.
+fn give_up(
+    sent: Box<Sent>,
+    reading: &Reading,
+    config: &Config,
+    means: &Means<'_>,
+    effects: &mut Effects,
+) -> State {
+    effects.count(&metrics::WAITS, &sent.labels("full"), 1);
+    let (model, label, waits_for) = (sent.model.clone(), sent.label.clone(), sent.waits_for.clone());
+    sent.release(config, means, effects);
+    match waits_for {
+        Some(refusal) => reading.refuse(&refusal, &model, label, means, effects),
+        None => State::Done,
+    }
+}
+
+impl Waiting {
+    /// Lets the call go on if its time has come: what it waited for has been paid, or all debts of its budgets have been.
+    pub(super) fn look_again(mut self: Box<Self>, means: &Means<'_>, effects: &mut Effects) -> State {
+        let now = means.ledger.now();
+        self.until = self.until.min(now + self.sent.reservation.until_paid(means.ledger));
+        if self.until > now {
+            effects.next = Next::Wait { until: self.until };
+            return State::Waiting(self);
+        }
+        let Self { sent, place, since, .. } = *self;
+        place.release(means.ledger);
+        effects.count(&metrics::WAITS, &sent.labels("passed"), 1);
+        effects.count(&metrics::WAITED, &sent.labels(""), now.since(since).as_millis_ceil());
+        State::Sent(sent)
+    }
+
+    /// The call has ended: it has not gone upstream, and costs nothing.
+    pub(super) fn end(self, abort: Option<Abort>, config: &Config, means: &Means<'_>, effects: &mut Effects) {
+        let Self { sent, place, .. } = self;
+        place.release(means.ledger);
+        effects.count(&metrics::WAITS, &sent.labels("left"), 1);
+        effects.count(&metrics::CALLS, &sent.labels(how_cut_short(abort)), 1);
+        sent.release(config, means, effects);
+    }
+}

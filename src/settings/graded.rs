@@ -1,0 +1,141 @@
+//! `soften`, `clamp_output` and `wait` of a tier: how its callers are treated before they are refused.
+//!
+//! In: the fields of a tier. Out: [`Graded`]. A tier that extends another has what that one says, option by option. Not here: what they do
+//! (`exchange`).
+
+use std::rc::Rc;
+
+use crate::config::{Fields, Glob, Kind, Node, Ratio, Section, kind, optional, required, with_default};
+use crate::limits::{Limit, Shape, Then, counted};
+use crate::tiers::{Graded, Step, Waiting};
+use crate::units::{Amount, Span};
+
+/// How long a call can be held at most: what is charged in advance must be worth waiting for, and clients give up after a minute or so.
+const LONGEST_WAIT: Span = Span::from_secs(60);
+
+pub(super) static SOFTEN: Section = Section::new(
+    "tiers.<name>.soften[]",
+    "One step of softening.",
+    &[
+        required("at", Kind::Fraction, "From which share of the most used budget on it applies."),
+        with_default(
+            "model",
+            Kind::Map(&Kind::Name),
+            "{}",
+            "Models by the models they are to be replaced by, such as `gpt-4o: gpt-4o-mini`; a name may be a pattern, and the longest that matches counts. The answer says so in `x-tollgate-softened`.",
+        ),
+        optional(
+            "max_output_tokens",
+            Kind::Integer,
+            "as the request says",
+            "The most output tokens that a call may ask for; a higher bound, or none, is lowered to it.",
+        ),
+    ],
+);
+
+pub(super) static WAIT: Section = Section::new(
+    "tiers.<name>.wait",
+    "Calls that will fit within a short time are held until they do, in the order in which they came. What they need is charged at once, as a debt; so later calls, the small ones too, wait behind them.",
+    &[
+        required("up_to", Kind::Duration, "How long a call is held at most; at most `1m`."),
+        with_default(
+            "at_most",
+            Kind::Integer,
+            "100",
+            "How many calls of the tier are held at the same time, in the whole process; further ones are refused.",
+        ),
+    ],
+);
+
+/// What a tier says of it; what it does not say is none.
+#[derive(Clone, Default)]
+pub(super) struct Written {
+    soften: Option<Vec<Step>>,
+    clamp_output: Option<bool>,
+    wait: Option<(Span, u64)>,
+}
+
+impl Written {
+    pub(super) fn read(fields: &Fields<'_>) -> Option<Self> {
+        let soften = given(fields, "soften", kind::list(step));
+        let clamp_output = given(fields, "clamp_output", kind::flag);
+        let wait = given(fields, "wait", wait);
+        Some(Self { soften: soften?, clamp_output: clamp_output?, wait: wait? })
+    }
+
+    /// This, with what it does not say taken from the tier that is extended.
+    pub(super) fn over(&self, base: &Self) -> Self {
+        Self {
+            soften: self.soften.clone().or_else(|| base.soften.clone()),
+            clamp_output: self.clamp_output.or(base.clamp_output),
+            wait: self.wait.or(base.wait),
+        }
+    }
+
+    pub(super) fn resolved(self, tier: &Rc<str>, warn_at: Ratio) -> Graded {
+        let mut soften = self.soften.unwrap_or_default();
+        soften.sort_by_key(|step| step.at.ppm);
+        let wait = self.wait.and_then(|(up_to, at_most)| {
+            Some(Waiting { up_to, places: Rc::new(places(tier, at_most, warn_at)?) })
+        });
+        Graded { soften, clamp_output: self.clamp_output.unwrap_or_default(), wait }
+    }
+}
+
+/// Calls that wait, as a limit on calls in flight. No limit of the configuration can have its id: names have no slashes.
+fn places(tier: &Rc<str>, at_most: u64, warn_at: Ratio) -> Option<Limit> {
+    Some(Limit {
+        name: "wait".into(),
+        tier: tier.clone(),
+        id: format!("{tier}//wait").into(),
+        counts: counted("concurrent_requests")?,
+        per: vec![],
+        shape: Shape::in_flight(Amount(at_most)),
+        models: vec![],
+        tools: vec![],
+        then: Then::default(),
+        once_per: None,
+        shadow: false,
+        warn_at,
+    })
+}
+
+/// An option that need not be there: `Some(None)` if it is not, none if it cannot be read.
+#[expect(clippy::option_option, reason = "absent and unreadable are different things")]
+fn given<T>(
+    fields: &Fields<'_>,
+    name: &str,
+    reader: impl FnOnce(&Node<'_>) -> Option<T>,
+) -> Option<Option<T>> {
+    match fields.given(name) {
+        Some(node) => node.read(reader).map(Some),
+        None => Some(None),
+    }
+}
+
+fn step(node: &Node<'_>) -> Option<Step> {
+    let fields = node.section(&SOFTEN);
+    let at = fields.read("at", kind::fraction);
+    let models = fields.read("model", kind::map(kind::name));
+    let max_output = match fields.has("max_output_tokens") {
+        true => Some(fields.read("max_output_tokens", kind::integer_in(1..=u64::MAX))?),
+        false => None,
+    };
+    let mut models: Vec<_> = models?.into_iter().map(|(from, to)| (Glob::new(&from), to)).collect();
+    if models.is_empty() && max_output.is_none() {
+        return node.rule("needs `model` or `max_output_tokens`");
+    }
+    // A map has no order: the longest pattern is the most particular one.
+    models.sort_by_key(|(from, _)| core::cmp::Reverse(from.as_str().len()));
+    Some(Step { at: at?, models, max_output })
+}
+
+fn wait(node: &Node<'_>) -> Option<(Span, u64)> {
+    let fields = node.section(&WAIT);
+    let up_to = fields.read("up_to", |node| {
+        let span = kind::duration(node)?;
+        if span > LONGEST_WAIT { node.unexpected("a duration of at most 1m") } else { Some(span) }
+    });
+    let at_most = fields.read("at_most", kind::integer_in(1..=100_000));
+    Some((up_to?, at_most?))
+}

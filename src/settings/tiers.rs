@@ -1,0 +1,152 @@
+//! `tiers`: named lists of limits, each of which may extend another, and how its callers are treated before they are refused.
+//!
+//! In: nodes of the configuration. Out: [`Tiers`]. A tier that extends another has its limits too; a limit of the same name changes
+//! only the options it gives. Not here: what a limit is (`limits`), what softens calls (`graded`).
+
+use std::rc::Rc;
+
+use super::graded::{self, SOFTEN, WAIT};
+use super::limits::{Context, LIMIT, WrittenLimit};
+use crate::config::{Fields, Kind, Node, Ratio, Section, kind, optional, with_default};
+use crate::identity::Dimension;
+use crate::limits::GlobalLimit;
+use crate::tiers::{TIER_DIMENSION, Tier, Tiers};
+
+pub(super) static TIER: Section = Section::new(
+    "tiers.<name>",
+    "A tier: what its callers may spend. Tiers have budgets of their own, also for limits they inherit.",
+    &[
+        optional("extends", Kind::Name, "none", "Another tier, whose limits this one has too."),
+        with_default(
+            "limits",
+            Kind::List(&Kind::Section(&LIMIT)),
+            "[]",
+            "Its limits; all of them must let a call pass.",
+        ),
+        with_default(
+            "soften",
+            Kind::List(&Kind::Section(&SOFTEN)),
+            "[]",
+            "What becomes of calls as their budgets fill: the step with the highest `at` that the most used of a caller's budgets has reached.",
+        ),
+        with_default(
+            "clamp_output",
+            Kind::Flag,
+            "false",
+            "Bound the output of a call that does not fit to what is left, rather than refuse it: the API's own bound (`max_tokens` and the like) is lowered. Calls that ask for more thinking than that are refused.",
+        ),
+        optional(
+            "wait",
+            Kind::Section(&WAIT),
+            "none: they are refused",
+            "Hold calls that will soon fit, rather than refuse them.",
+        ),
+    ],
+);
+
+/// All tiers as the operator names them, each with the limits of those it extends.
+pub(super) fn tiers(node: &Node<'_>, context: &Context<'_>) -> Option<Vec<Tier>> {
+    let Some(entries) = node.entries() else { return node.unexpected("a map") };
+    let written: Vec<_> =
+        entries.filter_map(|(name, node)| Some((name.clone(), WrittenTier::read(&node, context)?))).collect();
+    if written.is_empty() {
+        return node.rule("needs at least one tier");
+    }
+    let tiers: Vec<_> = written.iter().map(|(name, tier)| tier.resolved(name, &written, context)).collect();
+    tiers.into_iter().collect()
+}
+
+/// Adds which tier is the default: the one that the dimension `tier` has as its default, or the only one.
+pub(super) fn with_default_tier(
+    fields: &Fields<'_>,
+    tiers: Vec<Tier>,
+    dimensions: &[Dimension],
+) -> Option<Tiers> {
+    let chooser = dimensions.iter().find(|dimension| *dimension.name == *TIER_DIMENSION);
+    let default = match (chooser.and_then(|chooser| chooser.default.clone()), tiers.as_slice()) {
+        (Some(name), _) => match tiers.iter().find(|tier| tier.name == name) {
+            Some(tier) => tier.clone(),
+            None => {
+                return fields
+                    .rule("tiers", format!("has no `{name}`, which is the default of `identity.tier`"));
+            }
+        },
+        (None, [only]) => only.clone(),
+        (None, _) => {
+            return fields.rule(
+                "identity",
+                "needs a dimension `tier` with a `default`, because there are several tiers",
+            );
+        }
+    };
+    Some(Tiers::new(tiers, default))
+}
+
+/// A tier as it is written.
+struct WrittenTier<'a> {
+    fields: Fields<'a>,
+    extends: Option<String>,
+    limits: Vec<WrittenLimit<'a>>,
+    graded: graded::Written,
+}
+
+impl<'a> WrittenTier<'a> {
+    fn read(node: &Node<'a>, context: &Context<'_>) -> Option<Self> {
+        let fields = node.section(&TIER);
+        let extends = fields.read("extends", kind::name);
+        let limits = match fields.given("limits") {
+            None => Some(Vec::new()),
+            Some(node) => match node.items() {
+                Some(items) => Some(items.filter_map(|node| WrittenLimit::read(&node, context)).collect()),
+                None => node.unexpected("a list"),
+            },
+        };
+        let graded = graded::Written::read(&fields);
+        Some(Self { extends, limits: limits?, graded: graded?, fields })
+    }
+
+    fn resolved(&self, name: &str, all: &[(String, Self)], context: &Context<'_>) -> Option<Tier> {
+        let tier: Rc<str> = name.into();
+        let (merged, graded) = self.merged(all, &mut vec![name])?;
+        let limits: Vec<_> =
+            merged.iter().map(|limit| Some((limit.is_global(), limit.resolved(&tier, context)?))).collect();
+        let limits: Vec<_> = limits.into_iter().collect::<Option<_>>()?;
+        let (global, local): (Vec<_>, Vec<_>) = limits.into_iter().partition(|(is_global, _)| *is_global);
+        let share = context.service.ok().flatten().map_or(Ratio::ONE, |service| service.local_share);
+        Some(Tier {
+            limits: local.into_iter().map(|(_, limit)| Rc::new(limit)).collect(),
+            global: global.into_iter().map(|(_, limit)| GlobalLimit::new(limit, share)).collect(),
+            graded: graded.resolved(&tier, context.warn_at),
+            name: tier,
+        })
+    }
+
+    /// What the tiers that it extends have, changed and added to by its own.
+    fn merged<'t>(
+        &'t self,
+        all: &'t [(String, Self)],
+        seen: &mut Vec<&'t str>,
+    ) -> Option<(Vec<WrittenLimit<'a>>, graded::Written)> {
+        let (mut limits, mut graded) = (Vec::new(), graded::Written::default());
+        if let Some(base) = &self.extends {
+            if seen.contains(&base.as_str()) {
+                return self.fields.rule(
+                    "extends",
+                    format!("comes back to `{base}`: tiers cannot extend each other in a circle"),
+                );
+            }
+            let Some((name, tier)) = all.iter().find(|(name, _)| name == base) else {
+                return self.fields.rule("extends", format!("names `{base}`, which is not a tier"));
+            };
+            seen.push(name);
+            (limits, graded) = tier.merged(all, seen)?;
+        }
+        for limit in &self.limits {
+            match limits.iter_mut().find(|base| base.name == limit.name) {
+                Some(base) => *base = limit.over(base),
+                None => limits.push(limit.clone()),
+            }
+        }
+        Some((limits, self.graded.over(&graded)))
+    }
+}
