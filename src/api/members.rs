@@ -93,6 +93,12 @@ impl<'a> Members<'a> {
     pub(super) fn first_place(&self) -> usize {
         self.body.iter().position(|&byte| byte == b'{').map_or(0, |brace| brace.saturating_add(1))
     }
+
+    /// Whether the object has no members at all.
+    pub(super) fn is_empty(&self) -> bool {
+        let inside = self.body.get(self.first_place()..).unwrap_or_default();
+        inside.trim_ascii_start().first() == Some(&b'}')
+    }
 }
 
 struct Outermost<'t> {

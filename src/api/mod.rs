@@ -17,6 +17,7 @@ pub mod answer;
 mod anthropic;
 mod bedrock;
 mod blocks;
+mod bound;
 mod capture;
 mod cohere;
 mod frames;
@@ -25,6 +26,7 @@ mod gemini;
 mod image;
 mod media;
 mod members;
+mod model;
 mod multipart;
 mod number;
 mod ollama;
@@ -100,11 +102,13 @@ pub struct Format {
     /// Edits of a request that take away the offered tools of which the function says so by their names, and keep the rest of it
     /// consistent; none if nothing is to be taken away.
     pub without_tools: fn(&[u8], &dyn Fn(&str) -> bool) -> Vec<Edit>,
-    /// The edit that has a request ask for another model; none if its body does not name one, or cannot be read.
+    /// The edit that has a request ask for another model; none if its body names none, or that one already, or cannot be read. Where the
+    /// path names the model, too, both are to be changed ([`Call::path_with_model`]).
     pub with_model: fn(&[u8], &str) -> Option<Edit>,
     /// Edits that bound the output tokens of each choice of a request, where it has no bound or a higher one; none if it is within the
-    /// bound already. [`Unbounded`] says why it cannot be bounded.
-    pub with_max_output: fn(&[u8], u64) -> Result<Vec<Edit>, Unbounded>,
+    /// bound already. The model, if it is known, is the one that will be asked: what the bound is called may depend on it. [`Unbounded`]
+    /// says why the output cannot be bounded. Whether the model can write as much as the bound allows is not looked at.
+    pub with_max_output: fn(&[u8], Option<&str>, u64) -> Result<Vec<Edit>, Unbounded>,
 }
 
 impl Format {
@@ -122,7 +126,7 @@ impl Format {
         offered_tools: |_| Vec::new(),
         without_tools: |_, _| Vec::new(),
         with_model: |_, _| None,
-        with_max_output: |_, _| Err(Unbounded::Unknown),
+        with_max_output: |_, _, _| Err(Unbounded::Unknown),
     };
 }
 
@@ -131,8 +135,13 @@ impl Format {
 pub enum Unbounded {
     /// Its format knows no bound, or it cannot be read.
     Unknown,
-    /// It asks for more thinking than the bound would let through, so that the upstream would refuse it.
+    /// It asks for as much thinking as the bound lets through, or more: the upstream would refuse it, or only think.
     Thinking,
+    /// The API takes no bound as low as this.
+    TooLow {
+        /// The lowest that it takes, in tokens.
+        least: u64,
+    },
 }
 
 impl fmt::Debug for Format {
@@ -194,7 +203,7 @@ pub struct Request<'a> {
     pub more_input: bool,
     /// The bound on output tokens of the whole call (all choices), if the request sets one.
     pub max_output: Option<u64>,
-    /// How many answers are asked for at once, if that is said; the bound in the body is that of each.
+    /// How many answers are asked for at once, if that is said; the bound in the body is that of each, and `max_output` the product.
     pub choices: Option<u64>,
     /// What the call uses besides the prompt, where that follows from the request by a formula. It stands for
     /// what an answer does not tell; zero for calls that have no output.
@@ -217,7 +226,8 @@ impl Edit {
     #[must_use]
     pub fn apply_all(edits: &[Self], body: &[u8]) -> Vec<u8> {
         let mut sorted: Vec<_> = edits.iter().collect();
-        sorted.sort_by_key(|edit| edit.range.start);
+        // What is inserted in front of a place comes before what becomes of the place.
+        sorted.sort_by_key(|edit| (edit.range.start, edit.range.end));
         let mut edited = Vec::with_capacity(body.len());
         let mut done = 0;
         for Self { range, text } in sorted {
@@ -280,6 +290,7 @@ mod tests {
         assert_eq!(applied(&[]), "abcdef");
         assert_eq!(applied(&[edit(4..5, "yz"), edit(1..2, "x")]), "axcdyzf");
         assert_eq!(applied(&[edit(0..0, "x"), edit(6..6, "y"), edit(2..4, "")]), "xabefy");
+        assert_eq!(applied(&[edit(1..3, ""), edit(1..1, "x"), edit(1..1, "y")]), "axydef");
     }
 
     #[test]

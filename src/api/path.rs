@@ -3,7 +3,9 @@
 //! In: the raw `:path`. Out: [`Plain`], and whether it fits a pattern. Not here: which path means what
 //! (`routes`).
 
-use percent_encoding::percent_decode;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
+
+use core::ops::Range;
 
 /// A path without query, percent-decoded, with runs of slashes folded and dot segments resolved (RFC 3986
 /// section 5.2.4), so that no spelling of a path gets past the limits; no trailing slash.
@@ -39,10 +41,18 @@ impl Plain {
 
     /// Whether it ends like `end`; what stands in the place of the model, if there is one.
     pub(super) fn ends_like(&self, end: &PathEnd) -> Option<Option<&str>> {
+        if end.before.is_none() {
+            return self.lower.ends_with(end.after).then_some(None);
+        }
+        self.path.get(self.model_place(end)?).map(Some)
+    }
+
+    /// Where the model stands, if it is in the path and the path ends like `end`.
+    fn model_place(&self, end: &PathEnd) -> Option<Range<usize>> {
         let head = self.lower.strip_suffix(end.after)?;
-        let Some(before) = end.before else { return Some(None) };
+        let before = end.before?;
         let start = head.rfind(before)?.checked_add(before.len())?;
-        self.path.get(start..head.len()).filter(|model| !model.is_empty()).map(Some)
+        Some(start..head.len()).filter(|place| !place.is_empty())
     }
 
     /// Whether it is `prefix`, which is in lower case, or lies below it.
@@ -50,6 +60,64 @@ impl Plain {
         let rest = self.lower.strip_prefix(prefix.trim_end_matches('/'));
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
+}
+
+/// What a model's name in a path is written with; all else is percent-encoded. Colons are, because Google's paths have the method behind
+/// one; so AWS's libraries write them, too. The `@` in front of a version is as Google writes it.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
+
+/// A raw path that ends like `end`, with another model in its place and all else as it is; none if that cannot be told for sure, or if
+/// the model is this one already.
+pub(super) fn with_model(raw: &[u8], end: &PathEnd, model: &str) -> Option<Vec<u8>> {
+    let plain = Plain::of(raw);
+    let place = plain.model_place(end)?;
+    let places = places(raw);
+    if places.len() != plain.path.len() {
+        return None;
+    }
+    let replaced = places.get(place.clone())?;
+    let (first, last) = replaced.first().zip(replaced.last())?;
+    let encoded = utf8_percent_encode(model, ENCODED).to_string();
+    let other = [raw.get(..first.start)?, encoded.as_bytes(), raw.get(last.end..)?].concat();
+    let expected = [plain.path.get(..place.start)?, model, plain.path.get(place.end..)?].concat();
+    let read = Plain::of(&other);
+    let is_right =
+        read.path == expected && read.model_place(end).and_then(|at| read.path.get(at)) == Some(model);
+    (is_right && plain.path.get(place) != Some(model)).then_some(other)
+}
+
+/// Where in a raw path each byte of its plain form stands, if all of it is text.
+fn places(raw: &[u8]) -> Vec<Range<usize>> {
+    let mut decoded = Vec::with_capacity(raw.len());
+    let mut rest = raw.split(|&byte| byte == b'?' || byte == b'#').next().unwrap_or_default();
+    let mut at: usize = 0;
+    while let Some(&first) = rest.first() {
+        let width = if first == b'%' { 3 } else { 1 };
+        let escaped = rest
+            .get(..width)
+            .map(percent_decode)
+            .and_then(|mut bytes| bytes.next().filter(|_| bytes.next().is_none()));
+        let (byte, width) = escaped.map_or((first, 1), |byte| (byte, width));
+        let end = at.saturating_add(width);
+        decoded.push((byte, at..end));
+        rest = rest.get(width..).unwrap_or_default();
+        at = end;
+    }
+    let mut plain: Vec<(u8, Range<usize>)> = Vec::with_capacity(decoded.len());
+    for segment in decoded.split(|(byte, _)| *byte == b'/') {
+        let is = |dots: &[u8]| segment.iter().map(|(byte, _)| byte).eq(dots);
+        if is(b"") || is(b".") {
+            continue;
+        }
+        if is(b"..") {
+            plain.truncate(plain.iter().rposition(|(byte, _)| *byte == b'/').unwrap_or(0));
+            continue;
+        }
+        let start = segment.first().map_or(0, |(_, place)| place.start);
+        plain.push((b'/', start..start));
+        plain.extend_from_slice(segment);
+    }
+    plain.into_iter().map(|(_, place)| place).collect()
 }
 
 /// How a path ends, in lower case, and where in it the model is named.

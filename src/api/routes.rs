@@ -3,7 +3,7 @@
 //! In: method and path, and what the configuration says of paths. Out: [`Call`], or none if it is not an LLM
 //! call. Not here: bodies.
 
-use super::path::{PathEnd, Plain};
+use super::path::{PathEnd, Plain, with_model};
 use super::{FORMATS, Format};
 
 /// What a format's calls look like from outside.
@@ -46,6 +46,19 @@ pub struct Call {
     pub model: Option<String>,
     /// Whether the upstream understands a request for usage, where the format has one.
     pub may_ask_for_usage: bool,
+    /// Whether the upstream takes a bound on the output, where the format has one.
+    pub may_bound_output: bool,
+    /// How the path ends, if the model is in it.
+    path_end: Option<&'static PathEnd>,
+}
+
+impl Call {
+    /// The call's raw path with another model in the place of its own and all else as it is; none if the path names no model, or that
+    /// one already, or if it is written so oddly that it is not certain to mean the same.
+    #[must_use]
+    pub fn path_with_model(&self, path: &[u8], model: &str) -> Option<Vec<u8>> {
+        with_model(path, self.path_end?, model)
+    }
 }
 
 /// What the configuration says of paths: the format of all calls below a prefix, or none if they are not to
@@ -71,6 +84,12 @@ const AZURE_TELLS_SINCE: &[u8] = b"2024-09-01";
 /// refuse the question.
 const TELL_UNASKED: [&str; 3] = ["/agents/completions", "/fim/completions", "rawpredict"];
 
+/// Shortening a conversation, which has no bound on what it writes (OpenAI's API reference, "Compact a response").
+const UNBOUNDED: &str = "/responses/compact";
+
+/// The model is in each request of a batch as well, where it must be the same (Google's "Gemini API reference", "Embeddings").
+const MODEL_REPEATED: &str = ":batchembedcontents";
+
 impl Routes {
     /// The call that a request is, or none if it is not an LLM call.
     #[must_use]
@@ -82,18 +101,30 @@ impl Routes {
         }
         let method = core::str::from_utf8(method).ok()?;
         let may_ask_for_usage = !is_older_azure(raw) && !TELL_UNASKED.iter().any(|end| path.ends_with(end));
+        let may_bound_output = !path.ends_with(UNBOUNDED);
+        let call = |format, model: Option<&str>, path_end| Call {
+            format,
+            model: model.map(model_name),
+            may_ask_for_usage,
+            may_bound_output,
+            path_end,
+        };
         let found = |format: &'static Format| {
             let mut endpoints = format.endpoints.iter().filter(|endpoint| endpoint.method == method);
-            endpoints.find_map(|endpoint| path.ends_like(&endpoint.path_end))
+            endpoints.find_map(|Endpoint { path_end, .. }| {
+                let model = path.ends_like(path_end)?;
+                Some(call(
+                    format,
+                    model,
+                    Some(path_end).filter(|_| model.is_some() && !path.ends_with(MODEL_REPEATED)),
+                ))
+            })
         };
         if let Some((_, format)) = self.0.iter().find(|(prefix, _)| path.is_below(prefix)) {
             let format = (*format)?;
-            let model = found(format).or_else(|| (method == "POST").then_some(None))?;
-            return Some(Call { format, model: model.map(model_name), may_ask_for_usage });
+            return found(format).or_else(|| (method == "POST").then(|| call(format, None, None)));
         }
-        FORMATS.iter().find_map(|format| {
-            Some(Call { format, model: found(format)?.map(model_name), may_ask_for_usage })
-        })
+        FORMATS.iter().find_map(|format| found(format))
     }
 }
 

@@ -10,10 +10,11 @@
 pub(super) mod answer;
 mod blocks;
 pub(super) mod request;
+pub(super) mod softer;
 mod tools;
 mod usage;
 
-use super::{Dialect, Format, post};
+use super::{Dialect, Format, model, post};
 
 /// The row of [`FORMATS`](super::FORMATS).
 pub(super) static FORMAT: Format = Format {
@@ -27,5 +28,7 @@ pub(super) static FORMAT: Format = Format {
     read: request::read,
     answer_members: &["type", "message", "usage", "content", "content_block", "delta"],
     answer: answer::read,
+    with_model: model::with_model,
+    with_max_output: softer::with_max_output,
     ..Format::DEFAULT
 };

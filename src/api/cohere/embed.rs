@@ -12,7 +12,7 @@ use super::parts::{push_image_url, push_part};
 use super::usage::UsageMember;
 use crate::api::members::Members;
 use crate::api::raw::{entries, items, text};
-use crate::api::{Answer, Dialect, Format, Piece, Prompt, Request, Unread, Usage, post};
+use crate::api::{Answer, Dialect, Format, Piece, Prompt, Request, Unread, Usage, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -22,6 +22,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     read,
     answer_members: &["meta"],
     answer,
+    with_model: model::with_model,
     ..Format::DEFAULT
 };
 

@@ -13,7 +13,7 @@ use super::request::last_segment;
 use super::usage::UsageMetadata;
 use crate::api::members::Members;
 use crate::api::raw::{items, text};
-use crate::api::{Answer, Dialect, Format, Prompt, Request, Unread, Usage, post};
+use crate::api::{Answer, Dialect, Format, Prompt, Request, Unread, Usage, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -29,6 +29,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     read,
     answer_members: &["usageMetadata"],
     answer,
+    with_model: model::with_model_in_folder,
     ..Format::DEFAULT
 };
 

@@ -15,10 +15,11 @@ mod answer;
 mod content;
 pub(super) mod embed;
 mod request;
+mod softer;
 mod usage;
 
 use super::members::Members;
-use super::{Dialect, Format, Unread, post};
+use super::{Dialect, Format, Unread, model, post};
 
 /// Content made by a model. Which of the methods streams is in the path only.
 pub(super) static FORMAT: Format = Format {
@@ -37,6 +38,8 @@ pub(super) static FORMAT: Format = Format {
     read: request::read,
     answer_members: &["candidates", "promptFeedback", "usageMetadata"],
     answer: answer::read,
+    with_model: model::with_model_in_folder,
+    with_max_output: softer::with_max_output,
     ..Format::DEFAULT
 };
 

@@ -66,6 +66,7 @@ pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
         prompt: Prompt(contents.pieces),
         more_input: contents.more_input || cached.is_some(),
         max_output: generation.max_output,
+        choices: generation.choices,
         ..Request::default()
     })
 }
@@ -82,6 +83,7 @@ pub(super) fn last_segment(name: Cow<'_, str>) -> Cow<'_, str> {
 #[derive(Default)]
 struct Generation<'a> {
     max_output: Option<u64>,
+    choices: Option<u64>,
     schemas: Vec<&'a str>,
     low_resolution: bool,
 }
@@ -96,14 +98,15 @@ impl<'a> Generation<'a> {
             Ok(known.filter(|count| *count > 0))
         };
         let bound = count("maxOutputTokens", "max_output_tokens")?;
-        let choices = count("candidateCount", "candidate_count")?.unwrap_or(1);
+        let choices = count("candidateCount", "candidate_count")?;
         let schemas = [
             either(&members, "responseSchema", "response_schema")?,
             either(&members, "responseJsonSchema", "response_json_schema")?,
         ];
         let resolution = either(&members, "mediaResolution", "media_resolution")?;
         Ok(Self {
-            max_output: bound.map(|bound| bound.saturating_mul(choices)),
+            max_output: bound.map(|bound| bound.saturating_mul(choices.unwrap_or(1))),
+            choices,
             schemas: schemas.into_iter().flatten().collect(),
             low_resolution: resolution.is_some_and(is_low_resolution),
         })

@@ -8,6 +8,7 @@
 
 mod answer;
 mod request;
+mod softer;
 
 use super::{Dialect, Format, post};
 
@@ -19,6 +20,8 @@ pub(super) static CHAT: Format = Format {
     read: request::chat,
     answer_members: answer::MEMBERS,
     answer: answer::read,
+    with_model: softer::with_model,
+    with_max_output: softer::with_max_output,
     ..Format::DEFAULT
 };
 
@@ -30,6 +33,8 @@ pub(super) static GENERATE: Format = Format {
     read: request::generate,
     answer_members: answer::MEMBERS,
     answer: answer::read,
+    with_model: softer::with_model,
+    with_max_output: softer::with_max_output,
     ..Format::DEFAULT
 };
 
@@ -41,5 +46,6 @@ pub(super) static EMBED: Format = Format {
     read: request::embed,
     answer_members: answer::MEMBERS,
     answer: answer::read,
+    with_model: softer::with_model,
     ..Format::DEFAULT
 };

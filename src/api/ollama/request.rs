@@ -4,7 +4,8 @@
 //! around a prompt.
 //!
 //! Source: Ollama's API reference, "Generate a chat completion", "Generate a completion", "Generate
-//! Embeddings"; its model file reference, `num_predict`: -1 and -2 are no bound.
+//! Embeddings"; its model file reference, `num_predict`: -1 and -2 are no bound, and nor is 0 (Ollama's
+//! runner).
 
 use crate::api::members::Members;
 use crate::api::raw::{entries, items, string, text, written};
@@ -66,7 +67,10 @@ pub(super) fn embed(body: &[u8]) -> Result<Request<'_>, Unread> {
 
 /// The members of a body. Ollama reads names in any case, and the last of several counts, so two that differ
 /// in case only are one named twice.
-fn read<'a>(body: &'a [u8], names: &'static [&'static str]) -> Result<Members<'a>, Unread> {
+///
+/// # Errors
+/// [`Unread`] if it is no JSON object, or names one of them twice or in another case.
+pub(super) fn read<'a>(body: &'a [u8], names: &'static [&'static str]) -> Result<Members<'a>, Unread> {
     let members = Members::read(body, names)?;
     let body = core::str::from_utf8(body).map_err(|_| Unread::Malformed)?;
     for (name, _) in entries(body).unwrap_or_default() {
@@ -96,6 +100,7 @@ fn generation<'a>(members: &Members<'a>, mut pieces: Vec<Piece<'a>>) -> Result<R
         Some(options) => Members::read(options.as_bytes(), &OPTION_NAMES)?.whole("num_predict"),
         None => None,
     };
+    let max_output = max_output.filter(|bound| *bound > 0);
     Ok(Request { model: members.text("model")?, prompt: Prompt(pieces), max_output, ..Request::default() })
 }
 

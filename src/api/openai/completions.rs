@@ -9,8 +9,9 @@
 use super::parts::Reading;
 use super::stream_options::ask_for_usage;
 use super::{chat, prompts};
+use crate::api::bound::{Bound, Object, allowed};
 use crate::api::members::Members;
-use crate::api::{Format, Piece, Prompt, Request, Unread, post};
+use crate::api::{Edit, Format, Piece, Prompt, Request, Unbounded, Unread, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -19,6 +20,8 @@ pub(in crate::api) static FORMAT: Format = Format {
     read,
     answer_members: &chat::ANSWER_MEMBERS,
     answer: chat::read_answer,
+    with_model: model::with_model,
+    with_max_output,
     ..Format::DEFAULT
 };
 
@@ -38,22 +41,30 @@ fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
         }
     };
     reading.texts(members.typed("suffix")?);
+    let choices = tries(&members).saturating_mul(prompts.max(1));
     let stream = members.is_true("stream");
     let model = members.text("model")?;
     Ok(Request {
         prompt: Prompt(reading.pieces),
         more_input: reading.more,
-        max_output: max_output(&members, prompts),
+        max_output: members.whole("max_tokens").map(|bound| bound.saturating_mul(choices)),
+        choices: Some(choices),
         ask_for_usage: if stream { ask_for_usage(&members, model.as_deref()) } else { None },
         model,
         ..Request::default()
     })
 }
 
-/// The bound on the whole call's output: each prompt is completed `best_of` times, of which `n` are returned.
-fn max_output(members: &Members<'_>, prompts: u64) -> Option<u64> {
-    let of_each = ["n", "best_of"].iter().filter_map(|name| members.whole(name)).fold(1, u64::max);
-    Some(members.whole("max_tokens")?.saturating_mul(of_each).saturating_mul(prompts.max(1)))
+/// How often each prompt is completed: `best_of` times, of which `n` are returned.
+fn tries(members: &Members<'_>) -> u64 {
+    ["n", "best_of"].iter().filter_map(|name| members.whole(name)).fold(1, u64::max)
+}
+
+/// The edits that bound the output of each completion. Where it has no bound, servers differ in what they take for it (16 tokens, or all
+/// that the model can write), so that the one set may be higher.
+fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Result<Vec<Edit>, Unbounded> {
+    let object = Object::outermost(body, &["max_tokens"])?;
+    allowed(Bound::named(&["max_tokens"]).lowered(&object, "max_tokens", each), each, 1, None)
 }
 
 #[cfg(test)]
@@ -85,7 +96,7 @@ mod tests {
     fn usage_is_asked_for_where_a_stream_would_not_tell() {
         let asked = |body: &str| {
             let edit = read(body.as_bytes()).unwrap().ask_for_usage?;
-            String::from_utf8(crate::api::Edit::apply_all(&[edit], body.as_bytes())).ok()
+            String::from_utf8(Edit::apply_all(&[edit], body.as_bytes())).ok()
         };
         assert_eq!(
             asked(r#"{"prompt":"a","stream":true}"#).as_deref(),

@@ -9,7 +9,7 @@ use super::parts::Reading;
 use super::prompts;
 use super::usage::{UsageMember, answer_with};
 use crate::api::members::Members;
-use crate::api::{Answer, Format, Prompt, Request, Unread, Usage, post};
+use crate::api::{Answer, Format, Prompt, Request, Unread, Usage, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -18,6 +18,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     read,
     answer_members: &["usage"],
     answer,
+    with_model: model::with_model,
     ..Format::DEFAULT
 };
 

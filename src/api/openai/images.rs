@@ -11,7 +11,7 @@
 
 use super::usage::{UsageMember, answer_with};
 use crate::api::members::Members;
-use crate::api::{Answer, Body, Format, Image, Piece, Prompt, Request, Unread, Usage, post};
+use crate::api::{Answer, Body, Format, Image, Piece, Prompt, Request, Unread, Usage, model, post};
 
 /// Pictures out of words: a row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static GENERATIONS: Format = Format {
@@ -20,6 +20,7 @@ pub(in crate::api) static GENERATIONS: Format = Format {
     read,
     answer_members: &["usage"],
     answer,
+    with_model: model::with_model,
     ..Format::DEFAULT
 };
 

@@ -8,7 +8,7 @@
 
 use super::usage::answer_with;
 use crate::api::members::Members;
-use crate::api::{Answer, Format, Piece, Prompt, Request, Told, Unread, Usage, post};
+use crate::api::{Answer, Format, Piece, Prompt, Request, Told, Unread, Usage, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -17,6 +17,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     read,
     answer_members: &["usage"],
     answer,
+    with_model: model::with_model,
     ..Format::DEFAULT
 };
 

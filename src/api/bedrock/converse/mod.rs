@@ -10,6 +10,7 @@
 pub(super) mod answer;
 mod blocks;
 pub(super) mod request;
+pub(super) mod softer;
 mod usage;
 
 use crate::api::{Dialect, Format, post};
@@ -22,5 +23,6 @@ pub(in crate::api) static FORMAT: Format = Format {
     read: request::read,
     answer_members: &["output", "usage", "delta", "start"],
     answer: answer::read,
+    with_max_output: softer::with_max_output,
     ..Format::DEFAULT
 };

@@ -10,8 +10,9 @@
 
 mod answer;
 mod request;
+mod softer;
 
-use crate::api::{Dialect, Format, Told, post};
+use crate::api::{Dialect, Format, Told, model, post};
 use crate::identity::Head;
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
@@ -23,6 +24,8 @@ pub(in crate::api) static FORMAT: Format = Format {
     answer_members: &answer::MEMBERS,
     answer: answer::read,
     told_by_head,
+    with_model: model::with_model,
+    with_max_output: softer::with_max_output,
     ..Format::DEFAULT
 };
 

@@ -19,7 +19,7 @@ use crate::api::{Image, Piece, Prompt, Request, Unread, Usage, anthropic, openai
 
 /// The members that decide on the form or on the bound of the output. A body that names one of them twice is
 /// ambiguous.
-const NAMES: [&str; 16] = [
+pub(super) const NAMES: [&str; 16] = [
     "anthropic_version",
     "messages",
     "schemaVersion",
@@ -39,7 +39,7 @@ const NAMES: [&str; 16] = [
 ];
 
 /// The bound on output tokens, by its names: Llama, Mistral and Cohere, AI21, older Claude models.
-const BOUNDS: [&str; 4] = ["max_gen_len", "max_tokens", "maxTokens", "max_tokens_to_sample"];
+pub(super) const BOUNDS: [&str; 4] = ["max_gen_len", "max_tokens", "maxTokens", "max_tokens_to_sample"];
 
 /// How many answers are asked for, by its names: Cohere, AI21.
 const CHOICES: [&str; 3] = ["num_generations", "numResults", "n"];
@@ -85,16 +85,38 @@ const PICTURES: [&str; 3] = ["inputImage", "image", "images"];
 /// [`Unread`] if it is no JSON object, or has a wrong type in what is counted.
 pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     let members = Members::read(body, &NAMES)?;
-    let has = |name: &str| members.raw(name).is_some();
-    let Some(messages) = members.raw("messages") else { return plain(&members, body) };
-    if has("anthropic_version") {
-        return anthropic::request::read(body);
+    match Form::of(|name| members.raw(name)) {
+        Form::Messages => anthropic::request::read(body),
+        Form::Converse => converse::request::read(body),
+        // These servers tell usage without being asked.
+        Form::Chat => Ok(Request { ask_for_usage: None, ..(openai::chat::FORMAT.read)(body)? }),
+        Form::Plain => plain(&members, body),
     }
-    if has("schemaVersion") || has("inferenceConfig") || has("toolConfig") || has_untyped_blocks(messages) {
-        return converse::request::read(body);
+}
+
+/// The forms that bodies have.
+pub(super) enum Form {
+    /// Anthropic's messages.
+    Messages,
+    /// Nova's, which is that of Converse.
+    Converse,
+    /// OpenAI's chat.
+    Chat,
+    /// Plain members.
+    Plain,
+}
+
+impl Form {
+    /// The form of a body with these members, of which the function gives the raw JSON.
+    pub(super) fn of<'a>(member: impl Fn(&str) -> Option<&'a str>) -> Self {
+        let Some(messages) = member("messages") else { return Self::Plain };
+        let has = |name| member(name).is_some();
+        if has("anthropic_version") {
+            return Self::Messages;
+        }
+        let is_novas = has("schemaVersion") || has("inferenceConfig") || has("toolConfig");
+        if is_novas || has_untyped_blocks(messages) { Self::Converse } else { Self::Chat }
     }
-    // No body is edited: it may be signed, and these servers tell usage without being asked.
-    Ok(Request { ask_for_usage: None, ..(openai::chat::FORMAT.read)(body)? })
 }
 
 /// Whether a message has blocks without a type, as Nova's have.
@@ -135,9 +157,11 @@ fn plain<'a>(members: &Members<'a>, body: &'a [u8]) -> Result<Request<'a>, Unrea
     let has = |name: &&str| all.iter().any(|(known, _)| known == name);
     let generates = ["prompt", "message", "textGenerationConfig"].iter().any(has);
     let embeds = !generates && OF_EMBEDDINGS.iter().any(has);
+    let choices = CHOICES.iter().find_map(|name| members.whole(name)).map(|choices| choices.max(1));
     Ok(Request {
         prompt: Prompt(pieces),
-        max_output: max_output(members),
+        max_output: max_output(members).map(|bound| bound.saturating_mul(choices.unwrap_or(1))),
+        choices,
         known: embeds.then(Usage::default),
         ..Request::default()
     })
@@ -162,6 +186,7 @@ fn push_pictures<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     }));
 }
 
+/// The bound on each answer.
 fn max_output(members: &Members<'_>) -> Option<u64> {
     #[derive(Deserialize)]
     struct TextGeneration {
@@ -169,9 +194,7 @@ fn max_output(members: &Members<'_>) -> Option<u64> {
         max_token_count: Whole,
     }
     let titan = || members.typed::<TextGeneration>("textGenerationConfig").ok()??.max_token_count.count();
-    let bound = BOUNDS.iter().find_map(|name| members.whole(name)).or_else(titan)?;
-    let choices = CHOICES.iter().find_map(|name| members.whole(name)).unwrap_or(1).max(1);
-    Some(bound.saturating_mul(choices))
+    BOUNDS.iter().find_map(|name| members.whole(name)).or_else(titan)
 }
 
 #[cfg(test)]

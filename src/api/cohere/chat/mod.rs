@@ -7,8 +7,9 @@
 
 mod answer;
 mod request;
+mod softer;
 
-use crate::api::{Dialect, Format, post};
+use crate::api::{Dialect, Format, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -18,5 +19,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     read: request::read,
     answer_members: &["delta", "message", "usage"],
     answer: answer::read,
+    with_model: model::with_model,
+    with_max_output: softer::with_max_output,
     ..Format::DEFAULT
 };

@@ -10,10 +10,12 @@
 mod answer;
 mod calls;
 mod request;
+mod softer;
 
 pub(super) use answer::{ANSWER_MEMBERS, read as read_answer};
+pub(in crate::api) use softer::with_max_output;
 
-use crate::api::{Dialect, Format, post};
+use crate::api::{Dialect, Format, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -31,5 +33,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     read: request::read,
     answer_members: &ANSWER_MEMBERS,
     answer: read_answer,
+    with_model: model::with_model,
+    with_max_output: with_max_output,
     ..Format::DEFAULT
 };

@@ -55,6 +55,7 @@ pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
         prompt: Prompt(pieces),
         more_input: more,
         max_output: max_output(&members),
+        choices: members.whole("n").map(|choices| choices.max(1)),
         ask_for_usage: if stream { ask_for_usage(&members, model.as_deref()) } else { None },
         model,
         ..Request::default()

@@ -1,0 +1,54 @@
+//! Less output of a message.
+//!
+//! In: a body. Out: [`Edit`]s of `max_tokens`. Not here: how little.
+//!
+//! Source: Anthropic's API reference, "Create a Message", and its guide "Extended thinking": `budget_tokens` must be less than
+//! `max_tokens`. More of it, as thinking between calls of tools allows, is left alone as well.
+
+use crate::api::bound::{Bound, Object, allowed, thinking};
+use crate::api::{Edit, Unbounded};
+
+const NAME: &str = "max_tokens";
+
+/// The edits that bound the output.
+///
+/// # Errors
+/// [`Unbounded`] if it cannot be.
+pub(in crate::api) fn with_max_output(
+    body: &[u8],
+    _: Option<&str>,
+    each: u64,
+) -> Result<Vec<Edit>, Unbounded> {
+    let object = Object::outermost(body, &[NAME, "thinking"])?;
+    let edits = Bound::named(&[NAME]).lowered(&object, NAME, each);
+    allowed(edits, each, 1, thinking(object.raw("thinking"), "budget_tokens"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::bound::edited;
+
+    #[test]
+    fn the_bound_is_lowered_and_nothing_else() {
+        let body = r#"{ "max_tokens" :4096, "messages":[{"role":"user","content":"max_tokens\": 1"}]}"#;
+        assert_eq!(
+            edited(with_max_output, body, None, 1024).as_deref(),
+            Ok(r#"{ "max_tokens" :1024, "messages":[{"role":"user","content":"max_tokens\": 1"}]}"#)
+        );
+        assert_eq!(edited(with_max_output, body, None, 4096).as_deref(), Ok(body));
+    }
+
+    #[test]
+    fn thinking_that_would_not_fit_stays_as_it_is() {
+        let body = |thinking: &str| format!(r#"{{"max_tokens":8192,"thinking":{thinking}}}"#);
+        let bounded = |thinking: &str, each| with_max_output(body(thinking).as_bytes(), None, each);
+        let enabled = r#"{"type":"enabled","budget_tokens":2048}"#;
+        assert_eq!(bounded(enabled, 2048), Err(Unbounded::Thinking));
+        assert!(bounded(enabled, 2049).is_ok_and(|edits| edits.len() == 1));
+        assert_eq!(bounded(enabled, 9000), Ok(vec![]));
+        for other in [r#"{"type":"disabled"}"#, r#"{"type":"adaptive"}"#, "null", "7"] {
+            assert!(bounded(other, 100).is_ok(), "{other}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Less output of a model in its own form.
+//!
+//! In: a body, the model's id. Out: [`Edit`]s of whatever that form calls its bound. Not here: the forms that other formats have
+//! already, and how little.
+//!
+//! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for foundation models".
+
+use super::request::{BOUNDS, Form, NAMES};
+use crate::api::bedrock::converse;
+use crate::api::bound::{Bound, Object, allowed};
+use crate::api::{Edit, Unbounded, anthropic, openai};
+
+const TITAN: &str = "textGenerationConfig";
+const TITAN_BOUND: Bound = Bound::named(&["maxTokenCount"]);
+
+/// What models call their bound, by what is in their ids. Ids of models for embeddings are not among them.
+const FAMILIES: [(&str, &str); 9] = [
+    ("meta.llama", "max_gen_len"),
+    ("anthropic.claude", "max_tokens_to_sample"),
+    ("ai21.j2", "maxTokens"),
+    ("mistral.", "max_tokens"),
+    ("cohere.command", "max_tokens"),
+    ("deepseek.", "max_tokens"),
+    ("qwen.", "max_tokens"),
+    ("writer.", "max_tokens"),
+    ("amazon.titan-t", TITAN),
+];
+
+/// The edits that bound the output of each answer.
+///
+/// # Errors
+/// [`Unbounded`] if it cannot be.
+pub(super) fn with_max_output(body: &[u8], model: Option<&str>, each: u64) -> Result<Vec<Edit>, Unbounded> {
+    let object = Object::outermost(body, &NAMES)?;
+    match Form::of(|name| object.raw(name)) {
+        Form::Messages => anthropic::softer::with_max_output(body, model, each),
+        Form::Converse => converse::softer::with_max_output(body, model, each),
+        Form::Chat => openai::chat::with_max_output(body, model, each),
+        Form::Plain => allowed(plain(&object, model.unwrap_or_default(), each)?, each, 1, None),
+    }
+}
+
+/// The bound among plain members: by any name that is there, or else by the one that the model has for it.
+fn plain(object: &Object<'_>, model: &str, each: u64) -> Result<Vec<Edit>, Unbounded> {
+    let beside = Bound::named(&BOUNDS).lowered_if_set(object, each);
+    let titan = object.inside(TITAN, TITAN_BOUND.names)?;
+    let deeper = titan.and_then(|config| TITAN_BOUND.lowered_if_set(&config, each));
+    if beside.is_some() || deeper.is_some() {
+        return Ok([beside, deeper].into_iter().flatten().flatten().collect());
+    }
+    if object.raw(TITAN).is_some() {
+        return TITAN_BOUND.lowered_in(object, TITAN, "maxTokenCount", each);
+    }
+    let is_there = BOUNDS.into_iter().find(|name| object.has(name));
+    let of_family = || FAMILIES.iter().find(|(family, _)| model.contains(family)).map(|(_, bound)| *bound);
+    // Only Cohere's have a member of this name.
+    let of_cohere = || object.raw("message").map(|_| "max_tokens");
+    match is_there.or_else(of_family).or_else(of_cohere) {
+        Some(TITAN) => TITAN_BOUND.lowered_in(object, TITAN, "maxTokenCount", each),
+        Some(bound) => Ok(vec![object.set(bound, &each.to_string())]),
+        None => Err(Unbounded::Unknown),
+    }
+}
+
+#[cfg(test)]
+#[path = "softer_tests.rs"]
+mod tests;

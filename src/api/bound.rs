@@ -1,0 +1,160 @@
+//! Bounds on the output of a request, and how they are lowered where they stand.
+//!
+//! In: a body. Out: [`Edit`]s, or why there are none ([`Unbounded`]). Not here: what each API calls its bound (the `softer` of each
+//! format), and how low a bound is to be.
+//!
+//! A bound that is absent, `null` or nonsense is set; one that is a count is only ever lowered. All else of the body stays byte for byte.
+
+use super::members::Members;
+use super::number::Whole;
+use super::raw::{entries, string};
+use super::{Edit, Unbounded};
+
+/// A JSON object of a body, and where it stands in it.
+pub(super) struct Object<'a> {
+    members: Members<'a>,
+    start: usize,
+}
+
+impl<'a> Object<'a> {
+    /// The outermost object of a body.
+    ///
+    /// # Errors
+    /// [`Unbounded::Unknown`] if the body is no object, or names one of `names` twice.
+    pub(super) fn outermost(body: &'a [u8], names: &'static [&'static str]) -> Result<Self, Unbounded> {
+        Members::read(body, names).map(Self::from).map_err(|_| Unbounded::Unknown)
+    }
+
+    /// The object that the member `name` is; none if it is absent or `null`.
+    ///
+    /// # Errors
+    /// [`Unbounded::Unknown`] if it is something else, or names one of `names` twice.
+    pub(super) fn inside(
+        &self,
+        name: &str,
+        names: &'static [&'static str],
+    ) -> Result<Option<Self>, Unbounded> {
+        let Some(raw) = self.raw(name) else { return Ok(None) };
+        let members = Members::read(raw.as_bytes(), names).map_err(|_| Unbounded::Unknown)?;
+        let start = self.start.saturating_add(self.members.place(raw).start);
+        Ok(Some(Self { members, start }))
+    }
+
+    /// The raw JSON of a member; none if it is absent or `null`.
+    pub(super) fn raw(&self, name: &str) -> Option<&'a str> {
+        self.members.raw(name)
+    }
+
+    /// Whether a member is there, be it `null`.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.members.written(name).is_some()
+    }
+
+    /// The edit that gives a member this JSON as its value, be it there or not. It is one of the names that were looked for.
+    pub(super) fn set(&self, name: &str, json: &str) -> Edit {
+        if let Some(old) = self.members.written(name) {
+            let place = self.members.place(old);
+            let range = self.start.saturating_add(place.start)..self.start.saturating_add(place.end);
+            return Edit { range, text: json.to_owned().into() };
+        }
+        let at = self.start.saturating_add(self.members.first_place());
+        let comma = if self.members.is_empty() { "" } else { "," };
+        Edit { range: at..at, text: format!("\"{name}\":{json}{comma}").into() }
+    }
+}
+
+impl<'a> From<Members<'a>> for Object<'a> {
+    /// Of the members of a body's outermost object.
+    fn from(members: Members<'a>) -> Self {
+        Self { members, start: 0 }
+    }
+}
+
+/// What an API calls the bound on the output of each choice.
+pub(super) struct Bound {
+    /// Its names. Where several are there, each is a bound.
+    pub(super) names: &'static [&'static str],
+    /// Whether zero stands for no bound.
+    pub(super) zero_is_none: bool,
+}
+
+impl Bound {
+    /// A bound of which zero means zero.
+    pub(super) const fn named(names: &'static [&'static str]) -> Self {
+        Self { names, zero_is_none: false }
+    }
+
+    /// The edits that lower it to `each`. If there is none, it is set by the name `absent`.
+    pub(super) fn lowered(&self, object: &Object<'_>, absent: &str, each: u64) -> Vec<Edit> {
+        self.lowered_if_set(object, each).unwrap_or_else(|| vec![object.set(absent, &each.to_string())])
+    }
+
+    /// The edits that lower it to `each`; none if it is not set.
+    pub(super) fn lowered_if_set(&self, object: &Object<'_>, each: u64) -> Option<Vec<Edit>> {
+        let count = |name: &str| object.members.whole(name).filter(|count| *count > 0 || !self.zero_is_none);
+        let counts: Vec<_> = self.names.iter().filter_map(|name| Some((*name, count(name)?))).collect();
+        let higher = counts.iter().filter(|(_, count)| *count > each);
+        let edits = higher.map(|(name, _)| object.set(name, &each.to_string())).collect();
+        (!counts.is_empty()).then_some(edits)
+    }
+
+    /// The edits that lower it to `each` in the object that the member `config` is. If there is none, or no such object, it is set by
+    /// the name `absent`, which is looked for like all others of it.
+    ///
+    /// # Errors
+    /// [`Unbounded::Unknown`] if the member is something else than an object.
+    pub(super) fn lowered_in(
+        &self,
+        object: &Object<'_>,
+        config: &str,
+        absent: &str,
+        each: u64,
+    ) -> Result<Vec<Edit>, Unbounded> {
+        let Some(inner) = object.inside(config, self.names)? else {
+            return Ok(vec![object.set(config, &format!("{{\"{absent}\":{each}}}"))]);
+        };
+        Ok(self.lowered(&inner, absent, each))
+    }
+}
+
+/// These edits, if the API takes a bound of `each` that they set: it must be at least `least`, and leave room for more than the
+/// `thinking` that is asked for.
+///
+/// # Errors
+/// [`Unbounded`] says why not. No edits are always allowed.
+pub(super) fn allowed(
+    edits: Vec<Edit>,
+    each: u64,
+    least: u64,
+    thinking: Option<u64>,
+) -> Result<Vec<Edit>, Unbounded> {
+    if edits.is_empty() {
+        return Ok(edits);
+    }
+    if each < least {
+        return Err(Unbounded::TooLow { least });
+    }
+    if thinking.is_some_and(|budget| budget >= each) {
+        return Err(Unbounded::Thinking);
+    }
+    Ok(edits)
+}
+
+/// The tokens of thinking that an object such as Anthropic's `thinking` asks for in its member `budget`; none if it leaves them to the
+/// model or has thinking switched off. Of several the most, because parsers disagree on which one counts.
+pub(super) fn thinking(raw: Option<&str>, budget: &str) -> Option<u64> {
+    let members = entries(raw?)?;
+    let is_off = |raw| string(raw).is_some_and(|kind| kind.eq_ignore_ascii_case("disabled"));
+    if members.iter().any(|(name, raw)| name == "type" && is_off(raw)) {
+        return None;
+    }
+    let budgets = members.iter().filter(|(name, _)| name == budget);
+    budgets.filter_map(|(_, raw)| serde_json::from_str::<Whole>(raw).ok()?.count()).max()
+}
+
+#[cfg(test)]
+#[path = "bound_tests.rs"]
+mod tests;
+
+#[cfg(test)]
+pub(super) use tests::edited;

@@ -1,0 +1,39 @@
+//! Less output of a chat.
+//!
+//! In: a body. Out: [`Edit`]s of `max_tokens`. Not here: how little.
+//!
+//! Source: Cohere's API reference, "Chat API (v2)", `max_tokens` and `thinking.token_budget`: thinking is part of the output, so that
+//! a bound no higher than its budget leaves nothing to answer with.
+
+use crate::api::bound::{Bound, Object, allowed, thinking};
+use crate::api::{Edit, Unbounded};
+
+const NAME: &str = "max_tokens";
+
+/// The edits that bound the output.
+///
+/// # Errors
+/// [`Unbounded`] if it cannot be.
+pub(super) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Result<Vec<Edit>, Unbounded> {
+    let object = Object::outermost(body, &[NAME, "thinking"])?;
+    let edits = Bound::named(&[NAME]).lowered(&object, NAME, each);
+    allowed(edits, each, 1, thinking(object.raw("thinking"), "token_budget"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::bound::edited;
+
+    #[test]
+    fn the_bound_is_lowered_or_set() {
+        let edited = |body| edited(with_max_output, body, None, 64);
+        assert_eq!(
+            edited(r#"{"messages":[],"max_tokens":65.0}"#).as_deref(),
+            Ok(r#"{"messages":[],"max_tokens":64}"#)
+        );
+        assert_eq!(edited(r#"{"messages":[]}"#).as_deref(), Ok(r#"{"max_tokens":64,"messages":[]}"#));
+        let thinking = r#"{"messages":[],"thinking":{"type":"enabled","token_budget":64}}"#;
+        assert_eq!(edited(thinking), Err(Unbounded::Thinking));
+    }
+}

@@ -1,0 +1,86 @@
+//! Having a request ask for another model, where its body names one.
+//!
+//! In: a body and a model's name. Out: the [`Edit`] of the member `model`. Not here: models in paths (`path`), and forms, which pass as
+//! they come.
+
+use super::Edit;
+use super::members::Members;
+use super::raw::string;
+
+/// The edit that has a body ask for `model`; none if it names no model, or that one already, or cannot be read.
+pub(super) fn with_model(body: &[u8], model: &str) -> Option<Edit> {
+    replaced(&Members::read(body, &["model"]).ok()?, |_| model.to_owned())
+}
+
+/// The same for names that stand in a folder, such as `models/gemini-2.5-flash`: the folder stays.
+pub(super) fn with_model_in_folder(body: &[u8], model: &str) -> Option<Edit> {
+    replaced(&Members::read(body, &["model"]).ok()?, |now| match now.rsplit_once('/') {
+        Some((folder, _)) => format!("{folder}/{model}"),
+        None => model.to_owned(),
+    })
+}
+
+/// The edit that gives the member `model`, which is among these, another value than it has.
+pub(super) fn replaced(members: &Members<'_>, other: impl FnOnce(&str) -> String) -> Option<Edit> {
+    let raw = members.raw("model")?;
+    let now = string(raw)?;
+    let other = other(&now);
+    if other == now {
+        return None;
+    }
+    Some(Edit { range: members.place(raw), text: serde_json::to_string(&other).ok()?.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edited(with: fn(&[u8], &str) -> Option<Edit>, body: &str, model: &str) -> Option<String> {
+        let edit = with(body.as_bytes(), model)?;
+        Some(String::from_utf8(Edit::apply_all(&[edit], body.as_bytes())).unwrap())
+    }
+
+    #[test]
+    fn only_the_name_of_the_model_changes() {
+        let body = r#" {"a": [1, "model"], "mod\u0065l" :  "gpt-4o" , "model2":"x"}"#;
+        let cheaper = r#" {"a": [1, "model"], "mod\u0065l" :  "gpt-4o-mini" , "model2":"x"}"#;
+        assert_eq!(edited(with_model, body, "gpt-4o-mini").as_deref(), Some(cheaper));
+    }
+
+    #[test]
+    fn any_name_stays_one_text() {
+        let name = "a\"b\\c\n\u{1}é/{}";
+        let body = edited(with_model, r#"{"model":"x"}"#, name).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(value["model"], name);
+    }
+
+    #[test]
+    fn a_body_that_names_no_other_model_is_not_edited() {
+        for body in [
+            "{}",
+            r#"{"model":null}"#,
+            r#"{"model":["x"]}"#,
+            r#"{"model":"m"}"#,
+            r#"{"model":"a","model":"b"}"#,
+            "[",
+            "",
+        ] {
+            assert_eq!(with_model(body.as_bytes(), "m"), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_folder_stays() {
+        let edited = |body| edited(with_model_in_folder, body, "gemini-2.5-flash");
+        assert_eq!(
+            edited(r#"{"model":"models/gemini-2.5-pro"}"#).as_deref(),
+            Some(r#"{"model":"models/gemini-2.5-flash"}"#)
+        );
+        assert_eq!(
+            edited(r#"{"model":"gemini-2.5-pro"}"#).as_deref(),
+            Some(r#"{"model":"gemini-2.5-flash"}"#)
+        );
+        assert_eq!(edited(r#"{"model":"models/gemini-2.5-flash"}"#), None);
+    }
+}

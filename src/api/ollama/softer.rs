@@ -1,0 +1,58 @@
+//! Less output, and another model.
+//!
+//! In: a body. Out: [`Edit`]s of `options.num_predict` and of `model`. Not here: how little.
+//!
+//! Source: Ollama's API reference, "Generate a completion", and its model file reference, `num_predict`. What is not above zero is no
+//! bound (Ollama's runner).
+
+use super::request;
+use crate::api::bound::{Bound, Object, allowed};
+use crate::api::{Edit, Unbounded, model};
+
+const NUM_PREDICT: Bound = Bound { names: &["num_predict"], zero_is_none: true };
+
+/// The edits that bound the output.
+///
+/// # Errors
+/// [`Unbounded`] if it cannot be.
+pub(super) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Result<Vec<Edit>, Unbounded> {
+    let object = request::read(body, &["options"]).map(Object::from).map_err(|_| Unbounded::Unknown)?;
+    let edits = NUM_PREDICT.lowered_in(&object, "options", "num_predict", each)?;
+    allowed(edits, each, 1, None)
+}
+
+/// The edit that has a body ask for another model.
+pub(super) fn with_model(body: &[u8], model: &str) -> Option<Edit> {
+    model::replaced(&request::read(body, &["model"]).ok()?, |_| model.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::bound::edited;
+
+    #[test]
+    fn the_bound_is_lowered_or_set_among_the_options() {
+        for (body, expected) in [
+            (r#"{"options":{"seed":1,"num_predict":500}}"#, r#"{"options":{"seed":1,"num_predict":9}}"#),
+            (r#"{"options":{"num_predict":-1}}"#, r#"{"options":{"num_predict":9}}"#),
+            (r#"{"options":{"num_predict":-2}}"#, r#"{"options":{"num_predict":9}}"#),
+            (r#"{"options":{"num_predict":0}}"#, r#"{"options":{"num_predict":9}}"#),
+            (r#"{"options":{ "seed":1}}"#, r#"{"options":{"num_predict":9, "seed":1}}"#),
+            (r#"{"options": { }}"#, r#"{"options": {"num_predict":9 }}"#),
+            (r#"{"a":1,"options":null}"#, r#"{"a":1,"options":{"num_predict":9}}"#),
+            (r#"{"a":1}"#, r#"{"options":{"num_predict":9},"a":1}"#),
+            (r#"{"options":{"num_predict":9}}"#, r#"{"options":{"num_predict":9}}"#),
+        ] {
+            assert_eq!(edited(with_max_output, body, None, 9).as_deref(), Ok(expected), "{body}");
+        }
+    }
+
+    #[test]
+    fn names_that_differ_in_case_only_are_not_edited() {
+        assert_eq!(with_max_output(br#"{"Options":{}}"#, None, 9), Err(Unbounded::Unknown));
+        assert_eq!(with_max_output(br#"{"options":7}"#, None, 9), Err(Unbounded::Unknown));
+        assert_eq!(with_model(br#"{"model":"a","MODEL":"b"}"#, "c"), None);
+        assert!(with_model(br#"{"model":"a"}"#, "c").is_some());
+    }
+}

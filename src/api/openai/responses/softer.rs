@@ -1,0 +1,47 @@
+//! Less output of a response.
+//!
+//! In: a body. Out: [`Edit`]s of `max_output_tokens`. Not here: how little; and shortening a conversation (`…/compact`), which has no
+//! bound (`routes`).
+//!
+//! Source: OpenAI's API reference, "Create a model response"; lower bounds than 16 are refused with `integer_below_min_value`.
+
+use crate::api::bound::{Bound, Object, allowed};
+use crate::api::{Edit, Unbounded};
+
+const NAME: &str = "max_output_tokens";
+const LEAST: u64 = 16;
+
+/// The edits that bound the output.
+///
+/// # Errors
+/// [`Unbounded`] if it cannot be.
+pub(super) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Result<Vec<Edit>, Unbounded> {
+    let object = Object::outermost(body, &[NAME])?;
+    allowed(Bound::named(&[NAME]).lowered(&object, NAME, each), each, LEAST, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::bound::edited;
+
+    #[test]
+    fn the_bound_is_lowered_or_set() {
+        let edited = |body| edited(with_max_output, body, None, 20);
+        assert_eq!(
+            edited(r#"{"input":"a","max_output_tokens": 500}"#).as_deref(),
+            Ok(r#"{"input":"a","max_output_tokens": 20}"#)
+        );
+        assert_eq!(edited(r#"{"input":"a"}"#).as_deref(), Ok(r#"{"max_output_tokens":20,"input":"a"}"#));
+        let within = r#"{"input":"a","max_output_tokens":20}"#;
+        assert_eq!(edited(within).as_deref(), Ok(within));
+    }
+
+    #[test]
+    fn a_bound_that_would_be_refused_is_not_set() {
+        let body = br#"{"input":"a"}"#;
+        assert_eq!(with_max_output(body, None, 15), Err(Unbounded::TooLow { least: 16 }));
+        assert_eq!(with_max_output(br#"{"max_output_tokens":15}"#, None, 15), Ok(vec![]));
+        assert!(with_max_output(body, None, 16).is_ok());
+    }
+}
