@@ -5,21 +5,26 @@
 
 use std::borrow::Cow;
 
+use serde_json::value::RawValue;
 use tollgate::api::Peek;
 use tollgate::api::answer::Reader;
 use tollgate::api::{Edit, FORMATS, Format, Routes};
 use tollgate::coding::{Decoder, Encoding, Fault};
 use tollgate::identity::Head;
+use tollgate::limits::Refusal;
+use tollgate::reply;
 use tollgate::rls::message::{MAX_KEPT, RateLimitResponse};
 use tollgate::settings::Config;
 use tollgate::tokens::{Counter, Exactness};
+use tollgate::units::{Amount, Span, Timestamp};
 
 /// A target by its name.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub(crate) const TARGETS: [Target; 7] = [
+pub(crate) const TARGETS: [Target; 8] = [
     ("request", request),
+    ("mcp", mcp),
     ("answer", answer),
     ("form", form),
     ("coding", coding),
@@ -53,6 +58,26 @@ pub(crate) fn request(input: &[u8]) {
         assert!(again.ask_for_usage.is_none(), "usage is asked for once");
         assert_eq!(edited.len(), body.len() - edit.range.len() + edit.text.len());
     }
+}
+
+/// Messages of MCP clients. What they ask can be refused: as JSON, with an answer for each id, and not many times as long.
+pub(crate) fn mcp(body: &[u8]) {
+    let format = FORMATS.into_iter().find(|format| format.name == "mcp").expect("a format");
+    let Ok(request) = (format.read)(body) else { return };
+    let messages = request.rpc.as_ref().expect("messages");
+    assert!(messages.list.len() <= body.len() / 12 + 1, "more messages than there is room for");
+    let tools: Vec<_> = request.called_tools().collect();
+    assert!(tools.len() <= messages.list.len());
+    assert!(messages.is_batch || messages.list.len() <= 1);
+    for id in messages.list.iter().filter_map(|message| message.id.as_deref()) {
+        assert!(id.len() <= 1024 && serde_json::from_str::<&RawValue>(id).is_ok(), "{id} is no JSON");
+    }
+    let Some(tool) = tools.first() else { return };
+    let reply = reply::tool_refused(messages, &refusal(), tool, Timestamp(0), 0);
+    let answered = messages.list.iter().filter(|message| message.id.is_some()).count();
+    let answers = serde_json::from_str::<Vec<&RawValue>>(&reply.body).map_or(1, |answers| answers.len());
+    assert_eq!(answers, answered.max(1));
+    assert!(serde_json::from_str::<&RawValue>(&reply.body).is_ok(), "no JSON");
 }
 
 /// An answer in the format, content type and coding that the first bytes choose, in pieces of the size that the fourth chooses. Its
@@ -144,6 +169,14 @@ pub(crate) fn rate_limit_response(input: &[u8]) {
     assert!(response.request_headers_to_add.len() <= MAX_KEPT);
     let more = [input, &[0x78, 1]].concat();
     assert_eq!(RateLimitResponse::decode(&more), Ok(response));
+}
+
+/// Of a limit on requests, which is as good as any.
+fn refusal() -> Refusal {
+    let config = br#"{"tiers":{"t":{"limits":[{"name":"mail","count":"requests","max":5,"window":"1h"}]}}}"#;
+    let config = Config::read(config, b"random").expect("a configuration");
+    let tier = config.tiers.all().first().expect("a tier");
+    Refusal::unknown(tier.limits.first().expect("a limit"), Amount(1), Span::from_secs(60))
 }
 
 fn format(input: &[u8]) -> Option<(&'static Format, &[u8])> {

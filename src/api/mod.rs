@@ -24,6 +24,7 @@ mod frames;
 mod free;
 mod gemini;
 mod image;
+mod mcp;
 mod media;
 mod members;
 mod model;
@@ -41,6 +42,7 @@ mod tools;
 mod usage;
 
 pub use image::Image;
+pub use mcp::{Message, Messages};
 pub use multipart::Peek;
 pub use path::PathEnd;
 pub use prompt::{Function, Piece, Prompt, Property};
@@ -51,7 +53,7 @@ pub use usage::{CLASSES, Classes, Side, Told, Usage};
 use crate::identity::Head;
 
 /// Every API format that is understood, in the order in which paths are tried.
-pub const FORMATS: [&Format; 20] = [
+pub const FORMATS: [&Format; 21] = [
     &openai::chat::FORMAT,
     &openai::completions::FORMAT,
     &openai::responses::FORMAT,
@@ -73,6 +75,7 @@ pub const FORMATS: [&Format; 20] = [
     &ollama::GENERATE,
     &free::MODERATIONS,
     &free::MODELS,
+    &mcp::FORMAT,
 ];
 
 /// One API format: how its calls are recognised, read and edited, and how its answers are read.
@@ -176,6 +179,8 @@ pub enum Dialect {
     Cohere,
     /// `{"error"}`.
     Ollama,
+    /// JSON-RPC: `{"jsonrpc","id","error":{"code","message","data"}}`.
+    Mcp,
 }
 
 /// Why a body could not be read in its format.
@@ -210,6 +215,15 @@ pub struct Request<'a> {
     pub known: Option<Usage>,
     /// The edit that makes a streamed answer report its usage, where the client has not asked for it.
     pub ask_for_usage: Option<Edit>,
+    /// What it asks of a server instead of a model; none if it is an LLM call.
+    pub rpc: Option<Messages<'a>>,
+}
+
+impl Request<'_> {
+    /// The tools that it calls by itself, one for each call. Not those that it offers a model.
+    pub fn called_tools(&self) -> impl Iterator<Item = &str> {
+        self.rpc.iter().flat_map(Messages::tools)
+    }
 }
 
 /// A change of a body in place: what is not in `range` stays byte for byte.

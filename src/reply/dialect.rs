@@ -3,7 +3,7 @@
 //! In: a [`Dialect`]. Out: its [`Words`]. Not here: what is said (`problem`, `ietf`), only how an API says it.
 
 use super::problem::Problem;
-use super::{Fields, anthropic, bedrock, cohere, gemini, ollama, openai};
+use super::{Fields, anthropic, bedrock, cohere, gemini, mcp, ollama, openai};
 use crate::api::Dialect;
 use crate::limits::Standing;
 use crate::units::Timestamp;
@@ -28,6 +28,7 @@ impl Dialect {
             Self::Bedrock => &bedrock::WORDS,
             Self::Cohere => &cohere::WORDS,
             Self::Ollama => &ollama::WORDS,
+            Self::Mcp => &mcp::WORDS,
         }
     }
 }

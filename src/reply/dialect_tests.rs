@@ -2,13 +2,14 @@ use super::*;
 use crate::limits::COUNTED;
 use proptest::prelude::*;
 
-const DIALECTS: [Dialect; 6] = [
+const DIALECTS: [Dialect; 7] = [
     Dialect::OpenAi,
     Dialect::Anthropic,
     Dialect::Gemini,
     Dialect::Bedrock,
     Dialect::Cohere,
     Dialect::Ollama,
+    Dialect::Mcp,
 ];
 
 const WAIT: Wait = Wait::For(Span::from_millis(2_516));

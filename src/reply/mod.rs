@@ -9,6 +9,7 @@ mod cohere;
 mod dialect;
 mod gemini;
 mod ietf;
+mod mcp;
 mod numbers;
 mod ollama;
 mod openai;
@@ -20,7 +21,7 @@ pub use numbers::usd;
 
 use problem::Problem;
 
-use crate::api::Dialect;
+use crate::api::{Dialect, Messages};
 use crate::identity::Unidentified;
 use crate::limits::{Reason, Refusal, Standing, Wait};
 use crate::units::{Span, Timestamp};
@@ -54,10 +55,7 @@ const MOST_JITTER: Span = Span::from_secs(1);
 /// `jitter` is a random number; up to a tenth of the wait is added by it, never subtracted.
 #[must_use]
 pub fn refused(dialect: Dialect, refusal: &Refusal, model: &str, now: Timestamp, jitter: u32) -> Reply {
-    let wait = match refusal.wait {
-        Wait::Never => None,
-        Wait::For(span) => Some(span + jittered(span, jitter)),
-    };
+    let wait = told_wait(refusal, jitter);
     let mut fields = Fields::new();
     if refusal.reason == Reason::Spent {
         fields.extend(ietf::refused(refusal, wait));
@@ -69,6 +67,27 @@ pub fn refused(dialect: Dialect, refusal: &Refusal, model: &str, now: Timestamp,
     }
     fields.push(("x-should-retry", wait.is_some_and(is_worth_retrying).to_string()));
     reply(dialect, fields, &Problem::over_budget(refusal, model, wait))
+}
+
+/// A limit on calls of `tool` refuses MCP messages, all of them.
+///
+/// Those that have an id are answered with status 200 and a JSON-RPC error each, from which clients take the message: the official Python
+/// client before 2.0 ends the whole session at any other status. Where none has an id there is no answer to give, so that the status has to
+/// tell it, as MCP demands: 429.
+#[must_use]
+pub fn tool_refused(
+    messages: &Messages<'_>,
+    refusal: &Refusal,
+    tool: &str,
+    now: Timestamp,
+    jitter: u32,
+) -> Reply {
+    let mut reply = refused(Dialect::Mcp, refusal, tool, now, jitter);
+    if let Some(body) = mcp::tool_refused(messages, refusal, tool, told_wait(refusal, jitter), now) {
+        reply.status = 200;
+        reply.body = body;
+    }
+    reply
 }
 
 /// A dimension is missing that the configuration demands: 401.
@@ -125,6 +144,14 @@ fn warning(standings: &[Standing]) -> Option<(&'static str, String)> {
         .map(|standing| format!("\"{}\";used={}", standing.limit.name, standing.used_percent()))
         .collect();
     (!warned.is_empty()).then(|| ("x-tollgate-warning", warned.join(", ")))
+}
+
+/// How long a refused caller is told to wait; none if there is no use in it.
+fn told_wait(refusal: &Refusal, jitter: u32) -> Option<Span> {
+    match refusal.wait {
+        Wait::Never => None,
+        Wait::For(span) => Some(span + jittered(span, jitter)),
+    }
 }
 
 fn jittered(span: Span, jitter: u32) -> Span {

@@ -35,7 +35,7 @@ pub(super) enum Cause<'a> {
 }
 
 impl<'a> Problem<'a> {
-    /// A limit refuses a call for this model.
+    /// A limit refuses a call for this model, or of this tool.
     pub(super) fn over_budget(refusal: &'a Refusal, model: &str, wait: Option<Span>) -> Self {
         if refusal.reason == Reason::Unknown {
             return Self::unknown_budget(refusal, wait);
@@ -118,7 +118,7 @@ impl Cause<'_> {
     }
 }
 
-/// A model's name as it may be repeated to whoever sent it: bounded, in one line.
-fn shortened(model: &str) -> String {
+/// A model's or tool's name as it may be repeated to whoever sent it: bounded, in one line.
+pub(super) fn shortened(model: &str) -> String {
     model.chars().take(64).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }

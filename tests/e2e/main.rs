@@ -16,6 +16,7 @@ mod global;
 
 mod apis;
 mod sdks;
+mod mcp;
 mod golden;
 mod holding;
 mod host;

@@ -79,20 +79,29 @@ impl Api {
     /// Runs a scenario against what listens at `address` and reads what the client saw.
     async fn run(self, scenario: &'static str, address: SocketAddr, headers: &[(&str, &str)]) -> Value {
         let Self { name, script, base, .. } = self;
-        let mut command = Command::new(python());
-        command
-            .arg(in_repository("tests/sdk").join(script))
-            .args([&format!("http://{address}{base}"), scenario, "--api", name])
-            .args(headers.iter().flat_map(|(name, value)| ["--header".to_owned(), format!("{name}={value}")]))
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            // Whatever proxy this machine has, the call goes to this machine.
-            .env("NO_PROXY", "*");
-        let run = tokio::task::spawn_blocking(move || command.output()).await.unwrap();
-        let output = run.unwrap_or_else(|error| panic!("{script} cannot be run: {error}; {HOW_TO_GET_THEM}"));
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{script} {scenario} --api {name}: {complaint}\n{HOW_TO_GET_THEM}");
-        serde_json::from_slice(&output.stdout).unwrap()
+        let mut arguments = vec![format!("http://{address}{base}"), scenario.to_owned()];
+        arguments.extend(["--api".to_owned(), name.to_owned()]);
+        for (name, value) in headers {
+            arguments.extend(["--header".to_owned(), format!("{name}={value}")]);
+        }
+        output(script, arguments).await
     }
+}
+
+/// Runs a script of `tests/sdk` and reads what it prints.
+pub(crate) async fn output(script: &'static str, arguments: Vec<String>) -> Value {
+    let mut command = Command::new(python());
+    command
+        .arg(in_repository("tests/sdk").join(script))
+        .args(&arguments)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        // Whatever proxy this machine has, the call goes to this machine.
+        .env("NO_PROXY", "*");
+    let run = tokio::task::spawn_blocking(move || command.output()).await.unwrap();
+    let output = run.unwrap_or_else(|error| panic!("{script} cannot be run: {error}; {HOW_TO_GET_THEM}"));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script} {arguments:?}: {complaint}\n{HOW_TO_GET_THEM}");
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 const HOW_TO_GET_THEM: &str = "`make sdks` installs the official Python clients into .venv/";

@@ -236,6 +236,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
                     let content_type = case.head.header("content-type").unwrap();
                     seeds.push([b"\x07", &*content_type, b"\n", &case.request].concat());
                 }
+                "mcp" if format.name == "mcp" => seeds.push(case.request.clone()),
                 "path" => seeds.push(path),
                 _ => {}
             }

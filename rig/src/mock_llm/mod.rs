@@ -1,4 +1,4 @@
-//! A mock LLM server: real HTTP/1.1 and HTTP/2, real token counts, and trouble on request.
+//! A mock LLM server, and MCP server: real HTTP/1.1 and HTTP/2, real token counts, and trouble on request.
 //!
 //! In: requests as a client of an LLM API sends them, with `x-mock-` headers for trouble (the table is
 //! [`behaviour::SWITCHES`]). Out: answers in the API's own format and a [`Received`] per request, which
@@ -19,6 +19,7 @@ mod embeddings;
 pub mod eventstream;
 mod gemini;
 mod images;
+mod mcp;
 mod moderations;
 mod ollama;
 mod openai;
@@ -142,6 +143,7 @@ const FORMATS: &[Format] = &[
     ollama::GENERATE,
     ollama::EMBED,
     openai::MODELS,
+    mcp::FORMAT,
 ];
 
 /// What the mock needs to know of an API format.
