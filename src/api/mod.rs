@@ -35,6 +35,7 @@ mod raw;
 mod routes;
 mod schema;
 mod sse;
+mod tool_list;
 mod tools;
 mod usage;
 
@@ -217,7 +218,8 @@ impl Edit {
     #[must_use]
     pub fn apply_all(edits: &[Self], body: &[u8]) -> Vec<u8> {
         let mut sorted: Vec<_> = edits.iter().collect();
-        sorted.sort_by_key(|edit| edit.range.start);
+        // What is inserted where something else is taken away comes before it.
+        sorted.sort_by_key(|edit| (edit.range.start, edit.range.end));
         let mut edited = Vec::with_capacity(body.len());
         let mut done = 0;
         for Self { range, text } in sorted {
@@ -248,6 +250,8 @@ pub struct Answer<'a> {
     pub unreadable: bool,
     /// The pieces of text that the model wrote.
     pub text: Vec<Cow<'a, str>>,
+    /// The calls of tools that it names; the reader of the answer knows a call that several documents name.
+    pub tools: Vec<answer::Called<'a>>,
     /// Whether it carries usage and nothing else, as the chunk does that `include_usage` adds.
     pub only_usage: bool,
     /// Whether the model has yet to answer, and its answer will be asked for by another call.
@@ -280,6 +284,7 @@ mod tests {
         assert_eq!(applied(&[]), "abcdef");
         assert_eq!(applied(&[edit(4..5, "yz"), edit(1..2, "x")]), "axcdyzf");
         assert_eq!(applied(&[edit(0..0, "x"), edit(6..6, "y"), edit(2..4, "")]), "xabefy");
+        assert_eq!(applied(&[edit(1..3, ""), edit(1..1, "x"), edit(3..3, "y")]), "axydef");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 pub(super) mod answer;
 mod blocks;
+pub(super) mod offered;
 pub(super) mod request;
 mod tools;
 mod usage;
@@ -27,5 +28,7 @@ pub(super) static FORMAT: Format = Format {
     read: request::read,
     answer_members: &["type", "message", "usage", "content", "content_block", "delta"],
     answer: answer::read,
+    offered_tools: offered::offered,
+    without_tools: offered::without,
     ..Format::DEFAULT
 };

@@ -14,6 +14,7 @@
 mod answer;
 mod content;
 pub(super) mod embed;
+mod offered;
 mod request;
 mod usage;
 
@@ -37,6 +38,8 @@ pub(super) static FORMAT: Format = Format {
     read: request::read,
     answer_members: &["candidates", "promptFeedback", "usageMetadata"],
     answer: answer::read,
+    offered_tools: offered::offered,
+    without_tools: offered::without,
     ..Format::DEFAULT
 };
 

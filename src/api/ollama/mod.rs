@@ -7,6 +7,7 @@
 //! Source: Ollama's API reference (`docs/api.md`).
 
 mod answer;
+mod offered;
 mod request;
 
 use super::{Dialect, Format, post};
@@ -19,6 +20,8 @@ pub(super) static CHAT: Format = Format {
     read: request::chat,
     answer_members: answer::MEMBERS,
     answer: answer::read,
+    offered_tools: offered::offered,
+    without_tools: offered::without,
     ..Format::DEFAULT
 };
 

@@ -9,6 +9,7 @@
 
 pub(super) mod answer;
 mod blocks;
+pub(super) mod offered;
 pub(super) mod request;
 mod usage;
 
@@ -22,5 +23,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     read: request::read,
     answer_members: &["output", "usage", "delta", "start"],
     answer: answer::read,
+    offered_tools: offered::offered,
+    without_tools: offered::without,
     ..Format::DEFAULT
 };

@@ -9,6 +9,7 @@
 //! tokens are in no reference, but in every answer.
 
 mod answer;
+mod offered;
 mod request;
 
 use crate::api::{Dialect, Format, Told, post};
@@ -23,6 +24,8 @@ pub(in crate::api) static FORMAT: Format = Format {
     answer_members: &answer::MEMBERS,
     answer: answer::read,
     told_by_head,
+    offered_tools: offered::offered,
+    without_tools: offered::without,
     ..Format::DEFAULT
 };
 

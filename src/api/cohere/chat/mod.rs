@@ -6,6 +6,7 @@
 //! Source: Cohere's API reference, "Chat API (v2)" and "Chat with Streaming (v2)".
 
 mod answer;
+mod offered;
 mod request;
 
 use crate::api::{Dialect, Format, post};
@@ -18,5 +19,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     read: request::read,
     answer_members: &["delta", "message", "usage"],
     answer: answer::read,
+    offered_tools: offered::offered,
+    without_tools: offered::without,
     ..Format::DEFAULT
 };

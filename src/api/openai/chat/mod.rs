@@ -9,7 +9,10 @@
 
 mod answer;
 mod calls;
+mod offered;
 mod request;
+
+pub(in crate::api) use offered::of_tool as name_of_tool;
 
 pub(super) use answer::{ANSWER_MEMBERS, read as read_answer};
 
@@ -31,5 +34,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     read: request::read,
     answer_members: &ANSWER_MEMBERS,
     answer: read_answer,
+    offered_tools: offered::offered,
+    without_tools: offered::without,
     ..Format::DEFAULT
 };

@@ -7,6 +7,7 @@
 //! Source: OpenAI's API reference, "Create a model response", "Compact a response", "Streaming events".
 
 mod answer;
+mod offered;
 mod request;
 
 use crate::api::{Format, post};
@@ -18,5 +19,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     read: request::read,
     answer_members: &["type", "status", "output", "usage"],
     answer: answer::read,
+    offered_tools: offered::offered,
+    without_tools: offered::without,
     ..Format::DEFAULT
 };
