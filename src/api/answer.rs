@@ -6,12 +6,14 @@
 //! Bytes pass unchanged unless the caller asked for usage on the client's behalf: then the bytes of an event that has
 //! not ended are held back, which delays nothing, because a client sees an event only at its end.
 
+pub(super) mod called;
 mod hiding;
 
 use super::capture::Capture;
 use super::{Answer, Format, Told, frames, sse};
 use crate::coding::{Decoder, Encoding};
 use crate::identity::Head;
+pub use called::{Called, ToolsCalled};
 use hiding::Hiding;
 
 /// How much text is kept to be counted where usage is missing; beyond it only its length is.
@@ -32,6 +34,8 @@ pub struct Found {
     pub pending: bool,
     /// The text that the model wrote, up to a bound.
     pub text: String,
+    /// The tools that the model called, as far as is known.
+    pub tools: ToolsCalled,
     /// Bytes of text beyond the bound.
     pub more_text: u64,
     /// Bytes of documents or members that were too long to be read, usage and text alike.
@@ -57,6 +61,7 @@ impl Found {
         self.told = answer.otherwise.then(self.told).then(answer.told);
         self.unreadable |= answer.unreadable;
         self.pending = answer.pending;
+        answer.tools.iter().for_each(|called| self.tools.add(called));
         for piece in answer.text {
             if self.text.len().saturating_add(piece.len()) <= LONGEST_TEXT {
                 self.text.push_str(&piece);

@@ -38,6 +38,7 @@ mod raw;
 mod routes;
 mod schema;
 mod sse;
+mod tool_list;
 mod tools;
 mod usage;
 
@@ -272,6 +273,8 @@ pub struct Answer<'a> {
     pub unreadable: bool,
     /// The pieces of text that the model wrote.
     pub text: Vec<Cow<'a, str>>,
+    /// The calls of tools that it names; the reader of the answer knows a call that several documents name.
+    pub tools: Vec<answer::Called<'a>>,
     /// Whether it carries usage and nothing else, as the chunk does that `include_usage` adds.
     pub only_usage: bool,
     /// Whether the model has yet to answer, and its answer will be asked for by another call.
@@ -305,6 +308,7 @@ mod tests {
         assert_eq!(applied(&[edit(4..5, "yz"), edit(1..2, "x")]), "axcdyzf");
         assert_eq!(applied(&[edit(0..0, "x"), edit(6..6, "y"), edit(2..4, "")]), "xabefy");
         assert_eq!(applied(&[edit(1..3, ""), edit(1..1, "x"), edit(1..1, "y")]), "axydef");
+        assert_eq!(applied(&[edit(1..3, ""), edit(1..1, "x"), edit(3..3, "y")]), "axydef");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Tools as OpenAI's chat has them, in the APIs that have them alike: Cohere's and Ollama's.
 //!
 //! In: raw JSON of definitions and of calls, of a request or of an answer. Out: [`Piece`]s, or the text that
-//! the model wrote. Not here: the parameters of a function (`schema`), and ids, which models are not shown.
+//! the model wrote and what it called. Not here: the parameters of a function (`schema`), and ids, which models are not shown.
 //!
 //! Source: OpenAI's API reference, "Create chat completion", `tools` and `messages.tool_calls`; Cohere's,
 //! "Chat API (v2)"; Ollama's, "Generate a chat completion", whose calls have an `index`, too.
@@ -11,7 +11,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::Piece;
-use super::raw::{as_text, entries, items, text, written};
+use super::answer::Called;
+use super::raw::{as_text, entries, items, string, text, written};
 use super::schema::FunctionDefinition;
 
 /// The definition of a tool; what is not a function is counted as the text it is written as.
@@ -46,6 +47,16 @@ fn push_called<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     pieces.extend(shown.map(|(_, value)| text(value)));
 }
 
+/// Pushes what is called in the `tool_calls` of an answer whose pieces name each call once.
+pub(super) fn push_calls<'a>(calls: &'a str, tools: &mut Vec<Called<'a>>) {
+    for members in items(calls).into_iter().filter_map(entries) {
+        let functions = members.into_iter().filter(|(name, _)| name == "function");
+        let names =
+            functions.filter_map(|(_, value)| entries(value)).flatten().filter(|(name, _)| name == "name");
+        tools.extend(names.last().and_then(|(_, name)| string(name)).map(Called::once));
+    }
+}
+
 /// Pushes what a model wrote of the `tool_calls` of its answer.
 pub(super) fn push_written<'a>(calls: &'a str, texts: &mut Vec<Cow<'a, str>>) {
     let members = items(calls).into_iter().filter_map(entries).flatten();
@@ -72,6 +83,17 @@ mod tests {
         assert_eq!(pushed(call), [Piece::ToolCall, text("f"), text(r#"{"a":1}"#), text("new"), text("2")]);
         assert_eq!(pushed(r#"{"function":"f(1)"}"#), [Piece::ToolCall, text("f(1)")]);
         assert_eq!(pushed(r#""f(1)""#), [Piece::ToolCall, text("f(1)")]);
+    }
+
+    #[test]
+    fn each_call_with_a_name_is_a_call() {
+        let mut tools = Vec::new();
+        push_calls(
+            r#"[{"function":{"name":"f","arguments":{"name":"no"}}},{"id":"1","function":{"name":"f"}},7,{"function":7}]"#,
+            &mut tools,
+        );
+        push_calls(r#"{"id":"2","function":{"arguments":"{}"}}"#, &mut tools);
+        assert_eq!(tools, [Called::once("f".into()), Called::once("f".into())]);
     }
 
     #[test]

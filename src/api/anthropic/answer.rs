@@ -1,4 +1,4 @@
-//! A message or one event of its stream: usage and text.
+//! A message or one event of its stream: usage, text and calls of tools.
 //!
 //! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, gives an empty
 //! answer. Not here: citations, signatures and what Anthropic's own tools found, none of which the model has
@@ -13,12 +13,13 @@ use serde_json::value::RawValue;
 
 use super::usage::UsageMember;
 use crate::api::Answer;
+use crate::api::answer::Called;
 use crate::api::raw::Text;
 
 /// Reads one document.
 pub(in crate::api) fn read(json: &[u8]) -> Answer<'_> {
     let Ok(event) = serde_json::from_slice::<Event<'_>>(json) else { return Answer::default() };
-    let mut answer = Answer { text: event.texts(), ..Answer::default() };
+    let mut answer = Answer { text: event.texts(), tools: event.calls(), ..Answer::default() };
     if let Some(message) = event.message.and_then(|raw| serde_json::from_str::<Started<'_>>(raw.get()).ok()) {
         answer.tell(message.usage, UsageMember::told_at_start);
     }
@@ -58,6 +59,17 @@ struct Started<'a> {
 }
 
 impl<'a> Event<'a> {
+    /// Calls of the client's tools, of Anthropic's own and of remote servers' (`tool_use`, `server_tool_use`, `mcp_tool_use`), each
+    /// named where its block begins.
+    fn calls(&self) -> Vec<Called<'a>> {
+        let content = self.content.and_then(|raw| serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok());
+        let blocks = content.into_iter().flatten().chain(self.content_block);
+        let written = blocks.filter_map(|raw| serde_json::from_str::<Written<'_>>(raw.get()).ok());
+        let calls =
+            written.filter(|block| block.kind.as_ref().is_some_and(|Text(kind)| kind.ends_with("tool_use")));
+        calls.filter_map(|block| block.name).map(|Text(name)| Called::once(name)).collect()
+    }
+
     fn texts(&self) -> Vec<Cow<'a, str>> {
         let content = self.content.and_then(|raw| serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok());
         let blocks = content.into_iter().flatten().chain(self.content_block).chain(self.delta);
@@ -69,6 +81,8 @@ impl<'a> Event<'a> {
 /// A block or a piece of one.
 #[derive(Deserialize)]
 struct Written<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
     #[serde(borrow)]
     text: Option<Text<'a>>,
     #[serde(borrow)]

@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::api::answer::called::in_documents;
+use crate::api::anthropic::FORMAT;
 use crate::api::{Told, Usage};
 
 #[test]
@@ -165,4 +167,23 @@ proptest! {
         let answer = read(json.as_bytes());
         prop_assert!(!answer.told.is_incredible() && !answer.otherwise.is_incredible());
     }
+}
+
+#[test]
+fn each_block_that_calls_a_tool_counts_streamed_or_not() {
+    let events = [
+        r#"{"type":"message_start","message":{"id":"msg","content":[],"usage":{"input_tokens":1}}}"#,
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+        r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"a","name":"mail","input":{}}}"#,
+        r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{}"}}"#,
+        r#"{"type":"content_block_start","index":2,"content_block":{"type":"tool_use","id":"b","name":"mail","input":{}}}"#,
+        r#"{"type":"content_block_start","index":3,"content_block":{"type":"server_tool_use","id":"c","name":"web_search","input":{}}}"#,
+        r#"{"type":"content_block_start","index":4,"content_block":{"type":"web_search_tool_result","tool_use_id":"c","content":[]}}"#,
+    ];
+    let expected = [("mail", 2), ("web_search", 1)].map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(in_documents(&FORMAT, &events), expected);
+    let whole = r#"{"type":"message","content":[{"type":"text","text":"a"},{"type":"tool_use","id":"a","name":"mail","input":{}},
+        {"type":"mcp_tool_use","id":"b","name":"pay","server_name":"s","input":{}},{"type":"document","name":"no","input":1}]}"#;
+    let expected = [("mail", 1), ("pay", 1)].map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(in_documents(&FORMAT, &[whole]), expected);
 }

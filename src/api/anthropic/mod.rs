@@ -9,6 +9,7 @@
 
 pub(super) mod answer;
 mod blocks;
+pub(super) mod offered;
 pub(super) mod request;
 pub(super) mod softer;
 mod tools;
@@ -30,5 +31,7 @@ pub(super) static FORMAT: Format = Format {
     answer: answer::read,
     with_model: model::with_model,
     with_max_output: softer::with_max_output,
+    offered_tools: offered::offered,
+    without_tools: offered::without,
     ..Format::DEFAULT
 };

@@ -1,4 +1,4 @@
-//! An answer with content, or one chunk of it: usage and text.
+//! An answer with content, or one chunk of it: usage, text and calls of functions. Chunks that go on with a call do not name it again.
 //!
 //! In: one JSON document: a whole answer, the data of one event, one element of the list. Out: [`Answer`]. A
 //! document that is not JSON, or not of this shape, tells nothing. Not here: embeddings (`embed`), and the
@@ -13,7 +13,8 @@ use serde_json::value::RawValue;
 
 use super::usage::UsageMetadata;
 use crate::api::Answer;
-use crate::api::raw::{as_text, entries, items};
+use crate::api::answer::Called;
+use crate::api::raw::{as_text, entries, items, string};
 
 /// Reads one document.
 pub(super) fn read(json: &[u8]) -> Answer<'_> {
@@ -22,7 +23,10 @@ pub(super) fn read(json: &[u8]) -> Answer<'_> {
     for candidate in items(chunk.candidates.map_or("null", RawValue::get)) {
         let content = members(candidate, |name| name == "content");
         let parts = content.into_iter().flat_map(|content| members(content, |name| name == "parts"));
-        parts.flat_map(items).for_each(|part| push_texts(part, &mut answer.text));
+        for part in parts.flat_map(items) {
+            answer.tools.extend(call(part));
+            push_texts(part, &mut answer.text);
+        }
     }
     let feedback = chunk.prompt_feedback.map_or("null", RawValue::get);
     let blocked = !members(feedback, |name| name == "blockReason").is_empty();
@@ -39,6 +43,14 @@ struct Chunk<'a> {
     prompt_feedback: Option<&'a RawValue>,
     #[serde(borrow)]
     usage_metadata: Option<&'a RawValue>,
+}
+
+/// The call of a function that a part is. Only newer models give calls an id.
+fn call(part: &str) -> Option<Called<'_>> {
+    let call = members(part, |name| name == "functionCall").pop()?;
+    let text = |wanted: &str| members(call, |name| name == wanted).pop().and_then(string);
+    let id = text("id").filter(|id| !id.is_empty());
+    Some(Called { id, ..Called::once(text("name")?) })
 }
 
 /// What the model wrote of one part. What code that it wrote has printed is not its output.

@@ -1,4 +1,6 @@
 use super::*;
+use crate::api::answer::called::in_documents;
+use crate::api::gemini::FORMAT;
 use crate::api::{Told, Usage};
 use proptest::prelude::*;
 
@@ -130,4 +132,16 @@ proptest! {
     fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
         let _ = read(&bytes);
     }
+}
+
+#[test]
+fn each_part_that_calls_a_function_counts() {
+    let parts = [
+        r#"{"text":"a"},{"functionCall":{"name":"mail","args":{"name":"no"}}},{"functionCall":{"name":"mail","args":{}}}"#,
+        r#"{"functionCall":{"id":"x","name":"pay","willContinue":true}}"#,
+        r#"{"functionCall":{"partialArgs":[{"jsonPath":"$.a","stringValue":"b"}],"willContinue":true}},{"functionCall":{}}"#,
+    ];
+    let chunks = parts.map(|parts| format!("{{\"candidates\":[{{\"content\":{{\"parts\":[{parts}]}}}}]}}"));
+    let expected = [("mail", 2), ("pay", 1)].map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(in_documents(&FORMAT, &chunks.each_ref().map(String::as_str)), expected);
 }

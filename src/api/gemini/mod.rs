@@ -14,6 +14,7 @@
 mod answer;
 mod content;
 pub(super) mod embed;
+mod offered;
 mod request;
 mod softer;
 mod usage;
@@ -40,6 +41,8 @@ pub(super) static FORMAT: Format = Format {
     answer: answer::read,
     with_model: model::with_model_in_folder,
     with_max_output: softer::with_max_output,
+    offered_tools: offered::offered,
+    without_tools: offered::without,
     ..Format::DEFAULT
 };
 

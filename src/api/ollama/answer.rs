@@ -1,4 +1,4 @@
-//! A line of an answer, or a whole one: usage and text.
+//! A line of an answer, or a whole one: usage, text and calls of tools.
 //!
 //! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, tells nothing.
 //! Not here: the framing of lines (`answer`).
@@ -6,8 +6,6 @@
 //! Source: Ollama's API reference, "Response". `prompt_eval_count` is left out where the whole prompt was
 //! still in memory, which does not mean that it was empty: then the count before the call stands. Thinking is
 //! part of `eval_count`.
-
-use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -25,7 +23,7 @@ pub(super) fn read(json: &[u8]) -> Answer<'_> {
     let Ok(line) = serde_json::from_slice::<Line<'_>>(json) else { return Answer::default() };
     let mut answer = Answer::default();
     answer.text.extend([line.thinking, line.response].into_iter().flatten().map(|raw| as_text(raw.get())));
-    push_message(line.message, &mut answer.text);
+    push_message(line.message, &mut answer);
     answer.tell(serde_json::from_slice(json).ok(), Counts::told);
     answer
 }
@@ -64,11 +62,15 @@ impl Counts<'_> {
     }
 }
 
-fn push_message<'a>(message: Option<&'a RawValue>, texts: &mut Vec<Cow<'a, str>>) {
+fn push_message<'a>(message: Option<&'a RawValue>, answer: &mut Answer<'a>) {
+    let texts = &mut answer.text;
     for (name, value) in message.and_then(|message| entries(message.get())).unwrap_or_default() {
         match &*name {
             "content" | "thinking" => texts.push(as_text(value)),
-            "tool_calls" => tools::push_written(value, texts),
+            "tool_calls" => {
+                tools::push_written(value, texts);
+                tools::push_calls(value, &mut answer.tools);
+            }
             _ => {}
         }
     }

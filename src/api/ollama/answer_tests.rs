@@ -1,4 +1,6 @@
 use super::*;
+use crate::api::answer::called::in_documents;
+use crate::api::ollama::CHAT;
 use proptest::prelude::*;
 
 fn told(members: &str) -> (Told, bool) {
@@ -70,4 +72,14 @@ proptest! {
     fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
         let _ = read(&bytes);
     }
+}
+
+#[test]
+fn lines_name_each_call_whole() {
+    let lines = [
+        r#"{"message":{"role":"assistant","content":"","tool_calls":[{"function":{"index":0,"name":"mail","arguments":{}}}]},"done":false}"#,
+        r#"{"message":{"role":"assistant","content":"","tool_calls":[{"function":{"index":1,"name":"mail","arguments":{}}}]},"done":false}"#,
+        r#"{"message":{"role":"assistant","content":""},"done":true}"#,
+    ];
+    assert_eq!(in_documents(&CHAT, &lines), [("mail".to_owned(), 2)]);
 }

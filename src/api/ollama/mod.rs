@@ -7,6 +7,7 @@
 //! Source: Ollama's API reference (`docs/api.md`).
 
 mod answer;
+mod offered;
 mod request;
 mod softer;
 
@@ -22,6 +23,8 @@ pub(super) static CHAT: Format = Format {
     answer: answer::read,
     with_model: softer::with_model,
     with_max_output: softer::with_max_output,
+    offered_tools: offered::offered,
+    without_tools: offered::without,
     ..Format::DEFAULT
 };
 

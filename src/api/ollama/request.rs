@@ -83,7 +83,7 @@ pub(super) fn read<'a>(body: &'a [u8], names: &'static [&'static str]) -> Result
 }
 
 /// A name as Go's JSON reader compares it: without case, and the two letters that fold into ASCII among it.
-fn folded(name: &str) -> impl Iterator<Item = char> {
+pub(super) fn folded(name: &str) -> impl Iterator<Item = char> {
     name.chars().map(|letter| match letter {
         '\u{17f}' => 's',
         '\u{212a}' => 'k',

@@ -1,4 +1,4 @@
-//! A Converse answer or one event of its stream: usage and text.
+//! A Converse answer or one event of its stream: usage, text and calls of tools.
 //!
 //! In: one JSON document: a whole answer, or the payload of a frame. Nova's own stream has the frame's name
 //! around each payload, so both are read. Out: [`Answer`]. A document that is not JSON, or not of this shape,
@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use super::blocks::ToolUse;
 use super::usage::UsageMember;
 use crate::api::Answer;
+use crate::api::answer::Called;
 use crate::api::raw::{Text, as_text};
 
 /// Reads one document.
@@ -25,7 +26,10 @@ pub(in crate::api::bedrock) fn read(json: &[u8]) -> Answer<'_> {
     for event in events.into_iter().flatten().map(|raw| raw.get().as_bytes()).chain([json]) {
         let Ok(payload) = serde_json::from_slice::<Payload<'_>>(event) else { continue };
         answer.tell(payload.usage, UsageMember::told);
-        answer.text.extend(payload.texts());
+        answer.tools.extend(
+            payload.written().filter_map(|block| block.tool_use?.name).map(|Text(name)| Called::once(name)),
+        );
+        answer.text.extend(payload.written().flat_map(Written::texts));
     }
     answer
 }
@@ -56,12 +60,11 @@ struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    fn texts(&self) -> Vec<Cow<'a, str>> {
+    fn written(&self) -> impl Iterator<Item = Written<'a>> {
         let output = self.output.and_then(|raw| serde_json::from_str::<Output<'_>>(raw.get()).ok());
         let content = output.and_then(|output| output.message?.content);
         let blocks = content.into_iter().flatten().chain(self.start).chain(self.delta);
-        let written = blocks.filter_map(|raw| serde_json::from_str::<Written<'_>>(raw.get()).ok());
-        written.flat_map(Written::texts).collect()
+        blocks.filter_map(|raw| serde_json::from_str::<Written<'_>>(raw.get()).ok())
     }
 }
 

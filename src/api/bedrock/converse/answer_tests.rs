@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::api::Told;
+use crate::api::answer::called::in_documents;
+use crate::api::bedrock::converse::FORMAT;
 
 #[test]
 fn an_answer_tells_classes_that_do_not_overlap_and_its_text() {
@@ -113,4 +115,16 @@ proptest! {
     fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
         let _ = read(&bytes);
     }
+}
+
+#[test]
+fn a_tool_is_called_where_its_block_begins() {
+    let events = [
+        r#"{"contentBlockIndex":1,"start":{"toolUse":{"toolUseId":"a","name":"mail"}}}"#,
+        r#"{"contentBlockIndex":1,"delta":{"toolUse":{"input":"{}"}}}"#,
+        r#"{"contentBlockStart":{"contentBlockIndex":2,"start":{"toolUse":{"toolUseId":"b","name":"mail"}}}}"#,
+    ];
+    assert_eq!(in_documents(&FORMAT, &events), [("mail".to_owned(), 2)]);
+    let whole = r#"{"output":{"message":{"role":"assistant","content":[{"text":"a"},{"toolUse":{"toolUseId":"a","name":"pay","input":{}}}]}}}"#;
+    assert_eq!(in_documents(&FORMAT, &[whole]), [("pay".to_owned(), 1)]);
 }

@@ -9,6 +9,7 @@
 
 pub(super) mod answer;
 mod blocks;
+pub(super) mod offered;
 pub(super) mod request;
 pub(super) mod softer;
 mod usage;
@@ -24,5 +25,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     answer_members: &["output", "usage", "delta", "start"],
     answer: answer::read,
     with_max_output: softer::with_max_output,
+    offered_tools: offered::offered,
+    without_tools: offered::without,
     ..Format::DEFAULT
 };

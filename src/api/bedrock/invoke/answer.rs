@@ -15,13 +15,14 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::api::answer::Called;
 use crate::api::bedrock::converse;
 use crate::api::number::Whole;
-use crate::api::raw::Text;
+use crate::api::raw::{Text, entries, items, string};
 use crate::api::{Answer, Told, anthropic, openai};
 
 /// The members of all forms.
-pub(super) const MEMBERS: [&str; 25] = [
+pub(super) const MEMBERS: [&str; 26] = [
     "bytes",
     "type",
     "message",
@@ -46,6 +47,7 @@ pub(super) const MEMBERS: [&str; 25] = [
     "completions",
     "completion",
     "text",
+    "tool_calls",
     "amazon-bedrock-invocationMetrics",
 ];
 
@@ -53,9 +55,10 @@ pub(super) const MEMBERS: [&str; 25] = [
 pub(super) fn read(json: &[u8]) -> Answer<'_> {
     let Ok(Payload { bytes }) = serde_json::from_slice(json) else { return own(json) };
     let Ok(chunk) = STANDARD.decode(bytes.0.as_bytes()) else { return Answer::default() };
-    let Answer { told, otherwise, unreadable, text, only_usage, pending } = own(&chunk);
+    let Answer { told, otherwise, unreadable, text, tools, only_usage, pending } = own(&chunk);
     let text = text.into_iter().map(|text| Cow::Owned(text.into_owned())).collect();
-    Answer { told, otherwise, unreadable, text, only_usage, pending }
+    let tools = tools.into_iter().map(Called::into_owned).collect();
+    Answer { told, otherwise, unreadable, text, tools, only_usage, pending }
 }
 
 /// The payload of a frame.
@@ -145,11 +148,15 @@ fn plain(json: &[u8]) -> Answer<'_> {
         .flatten()
         .flat_map(|item| [item.output_text, item.text, item.data.and_then(|it| it.text)]);
     let texts = [plain.generation, plain.output_text, plain.completion, plain.text].into_iter().chain(listed);
+    let calls =
+        plain.tool_calls.map(RawValue::get).map(items).into_iter().flatten().filter_map(entries).flatten();
+    let called = calls.filter(|(name, _)| name == "name").filter_map(|(_, name)| string(name));
     let believed = told.filter(|told| !told.is_incredible());
     Answer {
         told: believed.unwrap_or_default(),
         unreadable: believed.is_none(),
         text: texts.flatten().map(|Text(text)| text).collect(),
+        tools: called.map(Called::once).collect(),
         ..Answer::default()
     }
 }
@@ -178,6 +185,9 @@ struct Plain<'a> {
     /// Cohere. At the end of a stream all of it comes again in `response`, which is left out.
     #[serde(borrow)]
     text: Option<Text<'a>>,
+    /// Of Command R, each call with its name, whole.
+    #[serde(borrow)]
+    tool_calls: Option<&'a RawValue>,
     #[serde(borrow)]
     generations: Option<Vec<Item<'a>>>,
     /// AI21.

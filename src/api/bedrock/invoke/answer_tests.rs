@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::api::answer::called::in_documents;
+use crate::api::bedrock::invoke::FORMAT;
 
 /// A frame's payload with this chunk in it.
 fn payload(chunk: &str) -> String {
@@ -157,4 +159,15 @@ proptest! {
         let _ = read(&bytes);
         let _ = read(format!(r#"{{"bytes":"{}"}}"#, STANDARD.encode(&bytes)).as_bytes());
     }
+}
+
+#[test]
+fn calls_of_tools_are_found_in_every_form() {
+    let chunk = r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"a","name":"mail","input":{}}}"#;
+    let frame = format!("{{\"bytes\":\"{}\"}}", STANDARD.encode(chunk));
+    let nova = r#"{"contentBlockStart":{"start":{"toolUse":{"toolUseId":"b","name":"mail"}},"contentBlockIndex":1}}"#;
+    let mistral = r#"{"choices":[{"index":0,"message":{"tool_calls":[{"id":"c","function":{"name":"pay","arguments":"{}"}}]}}]}"#;
+    let cohere = r#"{"text":"I will","tool_calls":[{"name":"pay","parameters":{"name":"no"}},7],"finish_reason":"COMPLETE"}"#;
+    let expected = [("mail", 2), ("pay", 2)].map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(in_documents(&FORMAT, &[&frame, nova, mistral, cohere]), expected);
 }

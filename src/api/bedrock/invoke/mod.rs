@@ -9,6 +9,7 @@
 //! tokens are in no reference, but in every answer.
 
 mod answer;
+mod offered;
 mod request;
 mod softer;
 
@@ -26,6 +27,8 @@ pub(in crate::api) static FORMAT: Format = Format {
     told_by_head,
     with_model: model::with_model,
     with_max_output: softer::with_max_output,
+    offered_tools: offered::offered,
+    without_tools: offered::without,
     ..Format::DEFAULT
 };
 

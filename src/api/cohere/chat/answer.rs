@@ -1,4 +1,4 @@
-//! A chat answer, or one event of a streamed one: usage and text.
+//! A chat answer, or one event of a streamed one: usage, text and calls of tools.
 //!
 //! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, tells nothing.
 //! Not here: citations, which the model has not written.
@@ -19,11 +19,11 @@ use crate::api::{Answer, tools};
 pub(super) fn read(json: &[u8]) -> Answer<'_> {
     let Ok(document) = serde_json::from_slice::<Document<'_>>(json) else { return Answer::default() };
     let mut answer = Answer::default();
-    push_message(document.message, &mut answer.text);
+    push_message(document.message, &mut answer);
     answer.tell(document.usage, UsageMember::told);
     let delta = document.delta.and_then(|delta| serde_json::from_str::<Delta<'_>>(delta.get()).ok());
     if let Some(delta) = delta {
-        push_message(delta.message, &mut answer.text);
+        push_message(delta.message, &mut answer);
         answer.tell(delta.usage, UsageMember::told);
     }
     answer
@@ -49,12 +49,16 @@ struct Delta<'a> {
 }
 
 /// What the model wrote of a message. In an error, a message is a text, and not the model's.
-fn push_message<'a>(message: Option<&'a RawValue>, texts: &mut Vec<Cow<'a, str>>) {
+fn push_message<'a>(message: Option<&'a RawValue>, answer: &mut Answer<'a>) {
+    let texts = &mut answer.text;
     for (name, value) in message.and_then(|message| entries(message.get())).unwrap_or_default() {
         match &*name {
             "content" => items(value).into_iter().for_each(|part| push_part(part, texts)),
             "tool_plan" => texts.push(as_text(value)),
-            "tool_calls" => tools::push_written(value, texts),
+            "tool_calls" => {
+                tools::push_written(value, texts);
+                tools::push_calls(value, &mut answer.tools);
+            }
             _ => {}
         }
     }

@@ -1,4 +1,6 @@
 use super::*;
+use crate::api::answer::called::in_documents;
+use crate::api::cohere::chat::FORMAT;
 use crate::api::{Told, Usage};
 use proptest::prelude::*;
 
@@ -75,4 +77,17 @@ proptest! {
     fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
         let _ = read(&bytes);
     }
+}
+
+#[test]
+fn a_tool_is_called_where_its_call_starts() {
+    let events = [
+        r#"{"type":"tool-call-start","index":0,"delta":{"message":{"tool_calls":{"id":"a","type":"function","function":{"name":"mail","arguments":""}}}}}"#,
+        r#"{"type":"tool-call-delta","index":0,"delta":{"message":{"tool_calls":{"function":{"arguments":"{}"}}}}}"#,
+        r#"{"type":"tool-call-end","index":0}"#,
+        r#"{"type":"tool-call-start","index":1,"delta":{"message":{"tool_calls":{"id":"b","type":"function","function":{"name":"mail","arguments":""}}}}}"#,
+    ];
+    assert_eq!(in_documents(&FORMAT, &events), [("mail".to_owned(), 2)]);
+    let whole = r#"{"id":"1","message":{"tool_calls":[{"id":"a","type":"function","function":{"name":"pay","arguments":"{}"}}]}}"#;
+    assert_eq!(in_documents(&FORMAT, &[whole]), [("pay".to_owned(), 1)]);
 }

@@ -6,6 +6,7 @@
 //! Source: Cohere's API reference, "Chat API (v2)" and "Chat with Streaming (v2)".
 
 mod answer;
+mod offered;
 mod request;
 mod softer;
 
@@ -21,5 +22,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     answer: answer::read,
     with_model: model::with_model,
     with_max_output: softer::with_max_output,
+    offered_tools: offered::offered,
+    without_tools: offered::without,
     ..Format::DEFAULT
 };

@@ -1,5 +1,5 @@
-//! A completion or one chunk of it, of chat or of the older API: usage, text, and whether it is the chunk
-//! that only tells usage.
+//! A completion or one chunk of it, of chat or of the older API: usage, text, calls of tools, and whether it is
+//! the chunk that only tells usage.
 //!
 //! In: one JSON document. Out: [`Answer`]. Not here: requests. A document that is not JSON, or not of this
 //! shape, gives an empty answer: what an upstream sends is never a reason to fail.
@@ -15,9 +15,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::calls::{Called, ToolCall};
-use crate::api::Answer;
 use crate::api::openai::usage::UsageMember;
 use crate::api::raw::Text;
+use crate::api::{Answer, answer};
 
 /// The members that [`read`] looks at.
 pub(in crate::api::openai) const ANSWER_MEMBERS: [&str; 2] = ["choices", "usage"];
@@ -30,10 +30,13 @@ pub(in crate::api::openai) fn read(json: &[u8]) -> Answer<'_> {
     let choices: Option<Vec<Choice<'_>>> =
         chunk.choices.and_then(|choices| serde_json::from_str(choices.get()).ok());
     let is_empty = choices.as_ref().is_some_and(Vec::is_empty);
-    for Choice { text, message, delta } in choices.into_iter().flatten() {
+    for (Choice { index, text, message, delta }, place) in choices.into_iter().flatten().zip(0..) {
         answer.text.extend(text.map(|Text(text)| text));
-        let written = [message, delta].into_iter().flatten();
-        written.for_each(|written| written.push_to(&mut answer.text));
+        let choice = index.and_then(|index| index.get().parse().ok()).unwrap_or(place);
+        for written in [message, delta].into_iter().flatten() {
+            answer.tools.extend(written.calls(choice));
+            written.push_to(&mut answer.text);
+        }
     }
     answer.tell(chunk.x_groq.and_then(|groq| groq.usage), UsageMember::told);
     answer.tell(chunk.usage, UsageMember::told);
@@ -61,6 +64,8 @@ struct Groq<'a> {
 #[derive(Deserialize)]
 struct Choice<'a> {
     #[serde(borrow)]
+    index: Option<&'a RawValue>,
+    #[serde(borrow)]
     message: Option<Written<'a>>,
     #[serde(borrow)]
     delta: Option<Written<'a>>,
@@ -87,6 +92,14 @@ struct Written<'a> {
 }
 
 impl<'a> Written<'a> {
+    /// The calls of tools in it. Of functions in the older form, a choice has one.
+    fn calls(&self, choice: u64) -> Vec<answer::Called<'a>> {
+        let calls = self.tool_calls.iter().flatten().filter_map(|call| call.named(choice));
+        let older = self.function_call.as_ref().map(Called::name);
+        let older = older.map(|name| answer::Called { name, id: None, index: Some(u64::MAX), choice });
+        calls.chain(older).collect()
+    }
+
     fn push_to(self, texts: &mut Vec<Cow<'a, str>>) {
         push_content(self.content, texts);
         // Servers that send both names of the reasoning send the same text twice.
@@ -122,6 +135,7 @@ struct Part<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::answer::called::in_documents;
     use crate::api::{Told, Usage};
 
     fn usage(answer: &Answer<'_>) -> Option<(u64, u64)> {
@@ -183,6 +197,45 @@ mod tests {
     fn choices_of_an_odd_shape_do_not_cost_us_the_usage() {
         let json = br#"{"choices":{"0":7},"usage":{"prompt_tokens":9,"completion_tokens":1}}"#;
         assert_eq!(usage(&read(json)), Some((9, 1)));
+    }
+
+    /// The calls of tools in chunks with these choices.
+    fn called(choices: &[&str]) -> Vec<(String, u64)> {
+        let chunks: Vec<_> = choices.iter().map(|choice| format!("{{\"choices\":[{choice}]}}")).collect();
+        let chunks: Vec<_> = chunks.iter().map(String::as_str).collect();
+        in_documents(&crate::api::openai::chat::FORMAT, &chunks)
+    }
+
+    #[test]
+    fn a_streamed_call_counts_once_though_its_pieces_name_it_again() {
+        let pieces = [
+            r#"{"index":0,"delta":{"tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"mail","arguments":""}}]}}"#,
+            r#"{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}}"#,
+            r#"{"index":0,"delta":{"tool_calls":[{"index":0,"id":"","function":{"name":"","arguments":"{}"}}]}}"#,
+            r#"{"index":0,"delta":{"tool_calls":[{"index":0,"id":null,"function":{"name":"mail","arguments":"{}"}}]}}"#,
+            r#"{"index":0,"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"mail","arguments":"{}"}}]}}"#,
+        ];
+        assert_eq!(called(&pieces), [("mail".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn calls_of_other_ids_indexes_and_choices_are_other_calls() {
+        let pieces = [
+            r#"{"index":0,"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"mail"}},{"index":0,"id":"b","function":{"name":"mail"}}]}}"#,
+            r#"{"index":0,"delta":{"tool_calls":[{"index":1,"function":{"name":"mail"}},{"index":2,"type":"custom","custom":{"name":"sql"}}]}}"#,
+            r#"{"index":1,"delta":{"tool_calls":[{"index":0,"function":{"name":"mail"}}]}}"#,
+            r#"{"index":1,"delta":{"function_call":{"name":"older","arguments":""}}}"#,
+            r#"{"index":1,"delta":{"function_call":{"arguments":"{}"}}}"#,
+        ];
+        let expected = [("mail", 4), ("older", 1), ("sql", 1)].map(|(name, count)| (name.to_owned(), count));
+        assert_eq!(called(&pieces), expected);
+    }
+
+    #[test]
+    fn a_whole_message_names_each_of_its_calls() {
+        let whole = r#"{"index":0,"message":{"tool_calls":[{"id":"a","type":"function","function":{"name":"mail","arguments":"{}"}},
+            {"id":"b","type":"function","function":{"name":"mail","arguments":"{}"}},{"function":{"name":"pay"}},{"function":{"name":"pay"}}]}}"#;
+        assert_eq!(called(&[whole]), [("mail".to_owned(), 2), ("pay".to_owned(), 2)]);
     }
 
     #[test]

@@ -5,8 +5,12 @@
 //! Source: OpenAI's API reference, "Create chat completion", `messages.tool_calls` and, deprecated,
 //! `messages.function_call`.
 
-use serde::Deserialize;
+use std::borrow::Cow;
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::api::answer;
 use crate::api::raw::Text;
 
 /// One of `tool_calls`.
@@ -16,12 +20,25 @@ pub(super) struct ToolCall<'a> {
     function: Option<Called<'a>>,
     #[serde(borrow)]
     custom: Option<Called<'a>>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    /// In a stream, its place among the calls of the message.
+    #[serde(borrow)]
+    index: Option<&'a RawValue>,
 }
 
 impl<'a> ToolCall<'a> {
     /// What is called, of either kind of tool.
     pub(super) fn called(self) -> Option<Called<'a>> {
         self.function.or(self.custom)
+    }
+
+    /// The call, as a piece of this choice of an answer names it.
+    pub(super) fn named(&self, choice: u64) -> Option<answer::Called<'a>> {
+        let called = self.function.as_ref().or(self.custom.as_ref())?;
+        let id = self.id.map(RawValue::get).filter(|id| !matches!(*id, "\"\"" | "null"));
+        let index = self.index.and_then(|index| index.get().parse().ok());
+        Some(answer::Called { id: id.map(Cow::Borrowed), index, choice, name: called.name() })
     }
 }
 
@@ -39,6 +56,11 @@ pub(super) struct Called<'a> {
 }
 
 impl<'a> Called<'a> {
+    /// Its name; empty in a piece of a call that does not begin it.
+    pub(super) fn name(&self) -> Cow<'a, str> {
+        self.name.as_ref().map(|Text(name)| name.clone()).unwrap_or_default()
+    }
+
     /// All that the model wrote of it.
     pub(super) fn texts(self) -> impl Iterator<Item = Text<'a>> {
         [self.name, self.arguments, self.input].into_iter().flatten()

@@ -9,8 +9,11 @@
 
 mod answer;
 mod calls;
+mod offered;
 mod request;
 mod softer;
+
+pub(in crate::api) use offered::of_tool as name_of_tool;
 
 pub(super) use answer::{ANSWER_MEMBERS, read as read_answer};
 pub(in crate::api) use softer::with_max_output;
@@ -35,5 +38,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     answer: read_answer,
     with_model: model::with_model,
     with_max_output: with_max_output,
+    offered_tools: offered::offered,
+    without_tools: offered::without,
     ..Format::DEFAULT
 };

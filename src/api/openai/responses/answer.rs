@@ -1,9 +1,10 @@
-//! A response, or one event of its stream: usage, text, and whether it is yet to be made.
+//! A response, or one event of its stream: usage, text, calls of tools, and whether it is yet to be made.
 //!
 //! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, gives an empty
 //! answer: what an upstream sends is never a reason to fail. Events repeat what they have said: only deltas
 //! and the names of called functions are text, and only the response within an event (`response.completed`,
-//! `.incomplete`, `.failed`) has usage. Not here: what tools found, which the model has not written.
+//! `.incomplete`, `.failed`) has usage. A call is named when its item is added and when it is done; what calls a
+//! tool of the provider's own (`web_search_call`) has no name, and is one of the tool by its type. Not here: what tools found, which the model has not written.
 //!
 //! Source: OpenAI's API reference, "The response object" and "Streaming events".
 
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::Answer;
+use crate::api::answer::Called;
 use crate::api::openai::usage::UsageMember;
 use crate::api::raw::{Text, items, string};
 
@@ -24,7 +26,10 @@ pub(super) fn read(json: &[u8]) -> Answer<'_> {
     let mut answer = Answer::default();
     let Ok(document) = serde_json::from_slice::<Document<'_>>(json) else { return answer };
     let Some(Text(kind)) = document.kind else {
-        for item in document.output.map(RawValue::get).map(items).unwrap_or_default() {
+        for (item, place) in
+            document.output.map(RawValue::get).map(items).unwrap_or_default().into_iter().zip(0..)
+        {
+            answer.tools.extend(call(item, Some(place)));
             push_item(item, &mut answer.text);
         }
         read_state(document.status, document.usage, &mut answer);
@@ -38,6 +43,12 @@ pub(super) fn read(json: &[u8]) -> Answer<'_> {
     {
         answer.text.extend(item.name.map(|Text(name)| name));
     }
+    if matches!(&*kind, "response.output_item.added" | "response.output_item.done")
+        && let Some(item) = document.item
+    {
+        let place = document.output_index.and_then(|index| index.get().parse().ok());
+        answer.tools.extend(call(item.get(), place));
+    }
     if let Some(response) =
         document.response.and_then(|response| serde_json::from_str::<Stored<'_>>(response.get()).ok())
     {
@@ -50,6 +61,22 @@ fn read_state<'a>(status: Option<Text<'a>>, usage: Option<&'a RawValue>, answer:
     answer.tell(usage, UsageMember::told);
     let is_waiting = status.is_some_and(|Text(status)| status == "queued" || status == "in_progress");
     answer.pending = is_waiting && answer.told.is_nothing();
+}
+
+/// The call of a tool that an item of the output is. Items that have a name are done with one; others have only a type.
+fn call(item: &str, index: Option<u64>) -> Option<Called<'_>> {
+    let item: Item<'_> = serde_json::from_str(item).ok()?;
+    let kind = item.kind.and_then(|kind| string(kind.get()))?;
+    let tool = kind.strip_suffix("_call")?;
+    let name = match (item.name, tool) {
+        (Some(Text(name)), _) => name,
+        (None, "function" | "custom_tool" | "mcp") => return None,
+        (None, tool) => Cow::Owned(tool.to_owned()),
+    };
+    // The id by which the client answers; calls that the provider answers itself have only the other.
+    let id = [item.call_id, item.id].into_iter().flatten().map(RawValue::get);
+    let id = id.filter(|id| !matches!(*id, "\"\"" | "null")).map(Cow::Borrowed).next();
+    Some(Called { name, id, index, choice: 0 })
 }
 
 /// The text of an item of the output: of a message its parts, of a call its name and arguments, of reasoning
@@ -74,6 +101,8 @@ struct Document<'a> {
     #[serde(borrow)]
     item: Option<&'a RawValue>,
     #[serde(borrow)]
+    output_index: Option<&'a RawValue>,
+    #[serde(borrow)]
     response: Option<&'a RawValue>,
     #[serde(borrow)]
     status: Option<Text<'a>>,
@@ -93,6 +122,12 @@ struct Stored<'a> {
 
 #[derive(Deserialize)]
 struct Item<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    call_id: Option<&'a RawValue>,
     #[serde(borrow)]
     name: Option<Text<'a>>,
     #[serde(borrow)]

@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::api::Usage;
+use crate::api::answer::called::in_documents;
+use crate::api::openai::responses::FORMAT;
 
 fn usage(json: &str) -> Option<Usage> {
     let told = read(json.as_bytes()).told;
@@ -98,4 +100,36 @@ proptest! {
         let _ = read(format!("{{\"output\":{value},\"usage\":{value}}}").as_bytes());
         let _ = read(format!("{{\"type\":\"response.x.delta\",\"delta\":{value},\"response\":{value},\"item\":{value}}}").as_bytes());
     }
+}
+
+#[test]
+fn a_call_counts_once_though_a_stream_says_it_three_times() {
+    let item = r#"{"id":"fc_1","type":"function_call","status":"completed","arguments":"{}","call_id":"call_1","name":"mail"}"#;
+    let events = [
+        r#"{"type":"response.output_item.added","output_index":0,"item":{"id":"fc_1","type":"function_call","call_id":"call_1","name":"mail","arguments":""}}"#,
+        r#"{"type":"response.function_call_arguments.done","item_id":"fc_1","output_index":0,"name":"mail","arguments":"{}"}"#,
+        &format!(r#"{{"type":"response.output_item.done","output_index":0,"item":{item}}}"#),
+        &format!(r#"{{"type":"response.completed","response":{{"output":[{item}],"status":"completed"}}}}"#),
+    ];
+    assert_eq!(in_documents(&FORMAT, &events), [("mail".to_owned(), 1)]);
+}
+
+#[test]
+fn every_kind_of_call_counts_and_nothing_else_does() {
+    let whole = r#"{"object":"response","output":[{"type":"reasoning","id":"r"},{"type":"message","id":"m","content":[]},
+        {"type":"function_call","id":"1","call_id":"a","name":"mail"},{"type":"function_call","id":"2","call_id":"b","name":"mail"},
+        {"type":"custom_tool_call","id":"3","name":"sql"},{"type":"mcp_call","id":"4","name":"pay"},{"type":"mcp_list_tools","id":"5","tools":[{"name":"x"}]},
+        {"type":"web_search_call","id":"6"},{"type":"function_call","id":"7"},{"type":"function_call_output","call_id":"a","name":"y"}]}"#;
+    let expected = [("mail", 2), ("pay", 1), ("sql", 1), ("web_search", 1)];
+    assert_eq!(in_documents(&FORMAT, &[whole]), expected.map(|(name, count)| (name.to_owned(), count)));
+}
+
+#[test]
+fn a_call_whose_name_comes_at_its_end_counts() {
+    let events = [
+        r#"{"type":"response.output_item.added","output_index":1,"item":{"type":"function_call","name":""}}"#,
+        r#"{"type":"response.output_item.done","output_index":1,"item":{"type":"function_call","name":"mail"}}"#,
+        r#"{"type":"response.output_item.done","output_index":2,"item":{"type":"function_call","name":"mail"}}"#,
+    ];
+    assert_eq!(in_documents(&FORMAT, &events), [("mail".to_owned(), 2)]);
 }

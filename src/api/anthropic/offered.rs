@@ -1,0 +1,61 @@
+//! The tools that a messages request offers, and the request without some of them.
+//!
+//! In: a body, and which tools are to go. Out: names, edits. Not here: the tools of remote servers (`mcp_toolset`), which are not in the
+//! request, and lists in general (`tool_list`).
+//!
+//! Source: Anthropic's API reference, "Create a Message": `tools`, `tool_choice`. A request whose history has calls or results of tools must
+//! define tools: if none may be left, the definitions stay, and the choice becomes `none`.
+
+use std::borrow::Cow;
+
+use crate::api::Edit;
+use crate::api::raw::{as_text, items};
+use crate::api::tool_list::{self, Elements, Hide, Offer, name, replace, values};
+
+const OFFER: Offer = Offer { naming: name, rechoose, ..Offer::DEFAULT };
+
+/// The names that a body offers.
+pub(in crate::api) fn offered(body: &[u8]) -> Vec<Cow<'_, str>> {
+    tool_list::offered(body, &[OFFER])
+}
+
+/// Edits that take tools out of a body.
+pub(in crate::api) fn without(body: &[u8], hide: Hide<'_>) -> Vec<Edit> {
+    let Some(object) = Elements::outermost(body) else { return Vec::new() };
+    let change = OFFER.without(body, &object, hide);
+    if change.is_emptied && has_history(&object) {
+        return choose_none(body, &object);
+    }
+    change.edits(&object)
+}
+
+fn choose_none(body: &[u8], object: &Elements<'_>) -> Vec<Edit> {
+    let choices = object.named(&["tool_choice"]);
+    let edits: Vec<_> = choices.map(|choice| replace(body, choice.raw, r#"{"type":"none"}"#)).collect();
+    if !edits.is_empty() {
+        return edits;
+    }
+    object.insert(r#""tool_choice":{"type":"none"},"#).into_iter().collect()
+}
+
+/// A choice of one tool; whether tools may be called side by side is left as it is.
+fn rechoose(body: &[u8], raw: &str, hide: Hide<'_>) -> Vec<Edit> {
+    let Some(choice) = Elements::object(body, raw).filter(|_| name(raw).iter().any(|name| hide(name))) else {
+        return Vec::new();
+    };
+    let gone: Vec<_> = choice.items.iter().map(|member| member.name == "name").collect();
+    let kinds = choice.named(&["type"]).map(|kind| replace(body, kind.raw, "\"auto\""));
+    kinds.chain(choice.without(&gone)).collect()
+}
+
+/// Whether a message has a call or a result of a tool, of whatever kind.
+fn has_history(object: &Elements<'_>) -> bool {
+    let messages = object.named(&["messages"]).flat_map(|messages| items(messages.raw));
+    let blocks = messages.flat_map(|message| values(message, "content")).flat_map(items);
+    let mut kinds = blocks.flat_map(|block| values(block, "type")).map(as_text);
+    kinds.any(|kind| kind.ends_with("tool_use") || kind.ends_with("tool_result"))
+}
+
+#[cfg(test)]
+#[path = "offered_tests.rs"]
+mod tests;

@@ -1,0 +1,45 @@
+//! The tools that a chat request offers, and the request without some of them.
+//!
+//! In: a body, and which tools are to go. Out: names, edits. Not here: lists in general (`tool_list`).
+//!
+//! Source: Cohere's API reference, "Chat API (v2)": `tools`, `tool_choice`, which names no tool, and `strict_tools`.
+
+use std::borrow::Cow;
+
+use crate::api::tool_list::{self, Hide, Offer};
+use crate::api::{Edit, openai};
+
+const OFFERS: [Offer; 1] =
+    [Offer { naming: openai::chat::name_of_tool, only_with_tools: &["strict_tools"], ..Offer::DEFAULT }];
+
+/// The names that a body offers.
+pub(super) fn offered(body: &[u8]) -> Vec<Cow<'_, str>> {
+    tool_list::offered(body, &OFFERS)
+}
+
+/// Edits that take tools out of a body.
+pub(super) fn without(body: &[u8], hide: Hide<'_>) -> Vec<Edit> {
+    tool_list::without(body, &OFFERS, hide)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edited(body: &str, hidden: &[&str]) -> String {
+        let edits = without(body.as_bytes(), &|name| hidden.contains(&name));
+        String::from_utf8(Edit::apply_all(&edits, body.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn a_tool_goes_and_the_last_one_takes_with_it_what_stands_only_with_tools() {
+        let body = r#"{"strict_tools":true,"messages":[],"tools":[{"type":"function","function":{"name":"mail"}},{"type":"function","function":{"name":"pay"}}],"tool_choice":"REQUIRED"}"#;
+        assert_eq!(offered(body.as_bytes()), ["mail", "pay"]);
+        assert_eq!(
+            edited(body, &["mail"]),
+            r#"{"strict_tools":true,"messages":[],"tools":[{"type":"function","function":{"name":"pay"}}],"tool_choice":"REQUIRED"}"#
+        );
+        assert_eq!(edited(body, &["mail", "pay"]), r#"{"messages":[]}"#);
+        assert_eq!(edited(body, &["other"]), body);
+    }
+}

@@ -1,0 +1,54 @@
+//! The tools that a chat request offers, and the request without some of them.
+//!
+//! In: a body, and which tools are to go. Out: names, edits. Ollama reads the names of members in any case, so that here is a tool, too,
+//! whatever the case that it is written in. Not here: lists in general (`tool_list`).
+//!
+//! Source: Ollama's API reference, "Generate a chat completion": `tools`. There is no choice among them.
+
+use std::borrow::Cow;
+
+use super::request::folded;
+use crate::api::Edit;
+use crate::api::raw::as_text;
+use crate::api::tool_list::{self, Hide, Offer, members};
+
+const OFFERS: [Offer; 1] = [Offer { naming, ..Offer::DEFAULT }];
+
+/// The names that a body offers.
+pub(super) fn offered(body: &[u8]) -> Vec<Cow<'_, str>> {
+    tool_list::offered(body, &OFFERS)
+}
+
+/// Edits that take tools out of a body.
+pub(super) fn without(body: &[u8], hide: Hide<'_>) -> Vec<Edit> {
+    tool_list::without(body, &OFFERS, hide)
+}
+
+fn naming(raw: &str) -> Vec<Cow<'_, str>> {
+    let functions = values(raw, "function").into_iter();
+    functions.flat_map(|function| values(function, "name")).map(as_text).collect()
+}
+
+/// The values of the members that have this name, in any case.
+fn values<'a>(raw: &'a str, wanted: &str) -> Vec<&'a str> {
+    let members = members(raw).into_iter();
+    members.filter(|(name, _)| folded(name).eq(folded(wanted))).map(|(_, value)| value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_goes_however_its_members_are_spelled() {
+        let body = r#"{"model":"m","messages":[],"tools":[{"type":"function","function":{"name":"mail"}},{"Function":{"NAME":"pay"}}]}"#;
+        assert_eq!(offered(body.as_bytes()), ["mail", "pay"]);
+        let edited = |hidden: &[&str]| {
+            let edits = without(body.as_bytes(), &|name| hidden.contains(&name));
+            String::from_utf8(Edit::apply_all(&edits, body.as_bytes())).unwrap()
+        };
+        let left = r#"{"model":"m","messages":[],"tools":[{"type":"function","function":{"name":"mail"}}]}"#;
+        assert_eq!(edited(&["pay"]), left);
+        assert_eq!(edited(&["pay", "mail"]), r#"{"model":"m","messages":[]}"#);
+    }
+}

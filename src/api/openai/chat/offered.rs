@@ -1,0 +1,49 @@
+//! The tools that a chat request offers, in their two forms, and the request without some of them.
+//!
+//! In: a body, and which tools are to go. Out: names, edits. Not here: lists in general (`tool_list`).
+//!
+//! Source: OpenAI's API reference, "Create chat completion": `tools`, `tool_choice`, `parallel_tool_calls`, which is only allowed beside
+//! `tools`, and the older `functions` and `function_call`. A history with calls needs no definitions.
+
+use std::borrow::Cow;
+
+use crate::api::Edit;
+use crate::api::tool_list::{self, Hide, Narrowed, Offer, name, replace, values};
+
+const OFFERS: [Offer; 2] = [
+    Offer { naming: of_tool, rechoose, only_with_tools: &["parallel_tool_calls"], ..Offer::DEFAULT },
+    Offer { list: "functions", naming: name, choice: "function_call", rechoose, ..Offer::DEFAULT },
+];
+
+/// The names that a body offers.
+pub(in crate::api) fn offered(body: &[u8]) -> Vec<Cow<'_, str>> {
+    tool_list::offered(body, &OFFERS)
+}
+
+/// Edits that take tools out of a body.
+pub(in crate::api) fn without(body: &[u8], hide: Hide<'_>) -> Vec<Edit> {
+    tool_list::without(body, &OFFERS, hide)
+}
+
+/// The name of a tool of either kind.
+pub(in crate::api) fn of_tool(raw: &str) -> Vec<Cow<'_, str>> {
+    ["function", "custom"].iter().flat_map(|kind| values(raw, kind)).flat_map(name).collect()
+}
+
+/// A choice of one tool, or of some of them that are allowed.
+fn rechoose(body: &[u8], raw: &str, hide: Hide<'_>) -> Vec<Edit> {
+    let auto = || vec![replace(body, raw, "\"auto\"")];
+    if of_tool(raw).into_iter().chain(name(raw)).any(|name| hide(&name)) {
+        return auto();
+    }
+    let allowed = values(raw, "allowed_tools").into_iter().flat_map(|allowed| values(allowed, "tools"));
+    let allowed: Vec<_> = allowed.map(|list| Narrowed::read(body, list, of_tool, |_| false, hide)).collect();
+    if allowed.iter().any(Narrowed::is_emptied) {
+        return auto();
+    }
+    allowed.iter().flat_map(Narrowed::edits).collect()
+}
+
+#[cfg(test)]
+#[path = "offered_tests.rs"]
+mod tests;

@@ -1,0 +1,48 @@
+//! The tools that a request for a response offers, and the request without some of them.
+//!
+//! In: a body, and which tools are to go. Out: names, edits. A tool of the provider's own has no name, and is named by its type
+//! (`web_search_preview`), as its calls are (`answer`). Not here: the tools of remote servers, which are not in the request: an `mcp` tool
+//! stays or goes as a whole; and lists in general (`tool_list`).
+//!
+//! Source: OpenAI's API reference, "Create a model response": `tools`, `tool_choice`, `parallel_tool_calls`.
+
+use std::borrow::Cow;
+
+use crate::api::Edit;
+use crate::api::raw::as_text;
+use crate::api::tool_list::{self, Hide, Narrowed, Offer, name, replace, values};
+
+const OFFERS: [Offer; 1] =
+    [Offer { naming, rechoose, only_with_tools: &["parallel_tool_calls"], ..Offer::DEFAULT }];
+
+/// The names that a body offers.
+pub(super) fn offered(body: &[u8]) -> Vec<Cow<'_, str>> {
+    tool_list::offered(body, &OFFERS)
+}
+
+/// Edits that take tools out of a body.
+pub(super) fn without(body: &[u8], hide: Hide<'_>) -> Vec<Edit> {
+    tool_list::without(body, &OFFERS, hide)
+}
+
+/// The name of a tool, or else its type.
+fn naming(raw: &str) -> Vec<Cow<'_, str>> {
+    let names = name(raw);
+    if names.is_empty() { values(raw, "type").into_iter().map(as_text).collect() } else { names }
+}
+
+/// A choice of one tool, or of some of them that are allowed.
+fn rechoose(body: &[u8], raw: &str, hide: Hide<'_>) -> Vec<Edit> {
+    let auto = || vec![replace(body, raw, "\"auto\"")];
+    let allowed = values(raw, "tools").into_iter();
+    let allowed: Vec<_> = allowed.map(|list| Narrowed::read(body, list, naming, |_| false, hide)).collect();
+    let is_hidden = allowed.is_empty() && naming(raw).iter().any(|name| hide(name));
+    if is_hidden || allowed.iter().any(Narrowed::is_emptied) {
+        return auto();
+    }
+    allowed.iter().flat_map(Narrowed::edits).collect()
+}
+
+#[cfg(test)]
+#[path = "offered_tests.rs"]
+mod tests;
