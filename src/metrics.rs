@@ -92,6 +92,10 @@ metrics! {
         "Calls refused by a limit.";
     SHADOW_REFUSALS "tollgate_shadow_refusals_total" [Tier Limit Model]
         "Calls that a limit with `enforce: shadow` would have refused.";
+    TOOL_CALLS "tollgate_tool_calls_total" [Tier Model]
+        "Calls of tools, whether a limit counts them or not: those that models make in their answers, and those of MCP.";
+    SOFTENED "tollgate_softened_total" [Tier Model Kind]
+        "Calls whose request was changed: `model` (for a cheaper one, which is the label), `max_output_tokens` (lowered by a step of `soften`), `clamp_output` (lowered to what was left), `hide_tool` (tools were taken away whose budgets were spent).";
     WAITS "tollgate_waits_total" [Tier Kind]
         "Calls that waited for their budgets, by what became of that: `held` (they began to wait), `passed`, `left` (their clients went away), and `full`: refused because as many as `wait.at_most` were waiting.";
     WAITED "tollgate_waited_milliseconds_total" [Tier]
@@ -177,6 +181,12 @@ impl Default for ModelLabels {
 }
 
 impl ModelLabels {
+    /// The label of what is no model that has one.
+    #[must_use]
+    pub fn other(&self) -> Rc<str> {
+        self.other.clone()
+    }
+
     /// The label of a model: its name if a worker has seen it answer, or `other`.
     pub fn label(&mut self, model: &str, ledger: &Ledger<'_>) -> Rc<str> {
         self.with_room(model, || ledger.is_known(MODEL, model))

@@ -56,6 +56,14 @@ pub struct Waiting {
     pub places: Rc<Limit>,
 }
 
+impl Tier {
+    /// Whether it has limits on tools.
+    #[must_use]
+    pub fn limits_tools(&self) -> bool {
+        self.limits.iter().any(|limit| limit.is_of_tools())
+    }
+}
+
 impl Graded {
     /// How long a call may be held.
     #[must_use]
@@ -87,6 +95,12 @@ impl Tiers {
             Some(tier) => (tier.clone(), true),
             None => (self.default.clone(), false),
         }
+    }
+
+    /// Whether any tier has limits on tools.
+    #[must_use]
+    pub fn limit_tools(&self) -> bool {
+        self.all.iter().any(|tier| tier.limits_tools())
     }
 
     /// Every tier.

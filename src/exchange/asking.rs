@@ -131,7 +131,7 @@ impl Asking {
         }
         reading.report_standings(&decided.shadowed, &decided.standings, &sent.label, effects);
         sent.standings.extend(decided.standings);
-        sent.asked_headers = edits(decided.response_headers).collect();
+        sent.added_headers.extend(edits(decided.response_headers));
         sent.holding = decided.holding;
         waiting::begin(sent, &reading, config, means, effects)
     }

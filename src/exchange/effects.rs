@@ -24,8 +24,8 @@ pub struct Effects {
     pub facts: Vec<(Fact, String)>,
     /// Increments of metrics.
     pub counts: Vec<Count>,
-    /// A line for Envoy's log.
-    pub log: Option<String>,
+    /// Lines for Envoy's log.
+    pub log: Vec<String>,
     /// What is to be done at the rate limit service, soon and without waiting for it.
     pub errands: Vec<Errand>,
     /// How the exchange goes on.
@@ -87,12 +87,24 @@ pub enum Fact {
     Cost,
     /// The limit that refused the call.
     RefusedBy,
+    /// The limits whose budgets are used beyond their warning.
+    Warning,
+    /// What has been changed of the request.
+    Softened,
 }
 
 impl Fact {
     /// Every fact.
-    pub const ALL: [Self; 6] =
-        [Self::Tier, Self::CountedInput, Self::UsedInput, Self::UsedOutput, Self::Cost, Self::RefusedBy];
+    pub const ALL: [Self; 8] = [
+        Self::Tier,
+        Self::CountedInput,
+        Self::UsedInput,
+        Self::UsedOutput,
+        Self::Cost,
+        Self::RefusedBy,
+        Self::Warning,
+        Self::Softened,
+    ];
 
     /// What it tells, for the reference.
     #[must_use]
@@ -104,6 +116,8 @@ impl Fact {
             Self::UsedOutput => "output tokens charged, reasoning among them",
             Self::Cost => "US dollars charged, if there is a price list",
             Self::RefusedBy => "the limit that refused the call",
+            Self::Warning => "the limits whose budgets are used beyond `warn_at`, separated by commas",
+            Self::Softened => "what was changed of the request, as in `x-tollgate-softened`",
         }
     }
 
@@ -117,6 +131,8 @@ impl Fact {
             Self::UsedOutput => "tollgate.output_tokens.used",
             Self::Cost => "tollgate.cost_usd",
             Self::RefusedBy => "tollgate.refused_by",
+            Self::Warning => "tollgate.warning",
+            Self::Softened => "tollgate.softened",
         }
     }
 }
@@ -125,6 +141,17 @@ impl Effects {
     pub(super) fn count(&mut self, metric: &'static Metric, labels: &Labels, by: u64) {
         if by > 0 {
             self.counts.push(Count { metric, labels: labels.clone(), by });
+        }
+    }
+
+    /// Adds a word to a fact that lists several.
+    pub(super) fn add_to_fact(&mut self, fact: Fact, word: &str) {
+        match self.facts.iter_mut().find(|(known, _)| *known == fact) {
+            Some((_, words)) => {
+                words.push(',');
+                words.push_str(word);
+            }
+            None => self.facts.push((fact, word.to_owned())),
         }
     }
 

@@ -24,10 +24,13 @@
 //! Not here: the host, how bytes are read (`api`), how budgets work (`limits`), what refusals look like (`reply`).
 
 mod asking;
+mod deciding;
 mod effects;
 mod request;
 mod response;
 mod settle;
+mod softening;
+mod tools;
 mod waiting;
 
 use std::rc::Rc;
@@ -54,8 +57,8 @@ pub enum Event<'a> {
     RequestBody {
         /// The body.
         body: &'a [u8],
-        /// Whether it can still be changed: the headers, with its length, have not been sent on.
-        editable: bool,
+        /// What of the request can still be changed.
+        editable: Editable,
     },
     /// The rate limit service has answered, or will not.
     Answered {
@@ -92,6 +95,17 @@ pub enum Event<'a> {
         /// Who ended it, if it did not end by itself.
         abort: Option<Abort>,
     },
+}
+
+/// What of a request can still be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Editable {
+    /// Nothing: its headers have been sent on, and with them its body's length.
+    Nothing,
+    /// Its body: its headers have been sent on, but tell no length.
+    Body,
+    /// Its body and its headers.
+    All,
 }
 
 /// How an exchange is cut short.

@@ -1,24 +1,21 @@
 //! The request's half of an exchange: who calls, what it will cost, whether it may pass.
 //!
-//! In: the head, then the body. Out: a refusal, or a call sent on with its reservation. Not here: the response.
+//! In: the head, then the body. Out: a refusal, or a call that can be decided on. Not here: deciding (`deciding`), the response.
 
 use std::rc::Rc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::asking;
-use super::response::Sent;
-use super::{Effects, Fact, HeaderEdit, Means, Next, State};
-use crate::api::Peek;
-use crate::api::{Body, Call, Piece, Prompt, Request, Unread, Usage};
+use super::deciding::Draft;
+use super::{Editable, Effects, Fact, HeaderEdit, Means, Next, State};
+use crate::api::{Body, Call, Dialect, Peek, Piece, Prompt, Request, Unread, Usage};
 use crate::coding::{self, Encoding, Failure};
 use crate::identity::{Caller, Head};
-use crate::limits::{self, Estimate, Granted, Reason, Refusal, Standing, Subject, Wait};
+use crate::limits::{self, Granted, Limit, Reason, Refusal, Standing, Subject, Wait};
 use crate::metrics::{self, Labels};
 use crate::reply::{self, Reply};
 use crate::settings::Config;
 use crate::tiers::Tier;
-use crate::units::Span;
 
 /// How much of a name is repeated in a log line.
 const LONGEST_LOGGED: usize = 128;
@@ -28,7 +25,7 @@ const UNKNOWN_LENGTH: u64 = 1_000_000;
 
 /// A call whose headers are known and whose body is awaited.
 pub(super) struct Reading {
-    call: Call,
+    pub(super) call: Call,
     caller: Caller,
     pub(super) tier: Rc<Tier>,
     length: Option<u64>,
@@ -38,9 +35,11 @@ pub(super) struct Reading {
     /// The request is not held while the rate limit service is asked: its body is too long, or may be.
     pub(super) passes: bool,
     /// A form that passes, in which the model is looked for.
-    form: Option<Peek>,
+    pub(super) form: Option<Peek>,
     /// What the call holds already: its places among the calls in flight.
-    granted: Granted,
+    pub(super) granted: Granted,
+    /// The path as it came.
+    pub(super) path: Vec<u8>,
 }
 
 /// The headers of a call have come.
@@ -55,6 +54,9 @@ pub(super) fn read_head(
     let path = head.header(":path").unwrap_or_default();
     let Some(call) = config.routes.recognise(&method, &path) else { return State::Done };
     let dialect = call.format.dialect;
+    if dialect == Dialect::Mcp && !config.tiers.limit_tools() {
+        return State::Done;
+    }
     if head.header("upgrade").is_some() {
         return bad_request(reply::upgrade(dialect), effects);
     }
@@ -62,8 +64,7 @@ pub(super) fn read_head(
         Ok(caller) => caller,
         Err(missing) => {
             effects.count(&metrics::CALLS, &kind("unidentified"), 1);
-            effects.log =
-                Some(json!({ "event": "unidentified", "missing": &*missing.dimension }).to_string());
+            effects.log.push(json!({ "event": "unidentified", "missing": &*missing.dimension }).to_string());
             effects.next = Next::Reply(reply::unidentified(dialect, &missing));
             return State::Done;
         }
@@ -86,9 +87,15 @@ pub(super) fn read_head(
         passes: false,
         form: None,
         granted: Granted::default(),
+        path: path.into_owned(),
     };
+    if reading.is_rpc() && !reading.tier.limits_tools() {
+        return State::Done;
+    }
     let model = reading.call.model.clone().unwrap_or_default();
-    match reading.decide_at_once(&model, means) {
+    let at_once =
+        if reading.is_rpc() { Ok(Granted::default()) } else { reading.decide_at_once(&model, means) };
+    match at_once {
         Ok(granted) => reading.granted = granted,
         Err(refusal) => {
             let label = means.models.label(&model, means.ledger);
@@ -98,15 +105,15 @@ pub(super) fn read_head(
     match reading.call.format.body {
         Body::Free => {
             let nothing = Request { known: Some(Usage::default()), ..Request::default() };
-            reading.decide_on(config, &nothing, true, false, means, effects)
+            reading.decide_on(config, &Draft { exact: true, ..Draft::unread(&nothing) }, means, effects)
         }
         Body::Passed => {
             let guess = (reading.call.format.guess)(reading.length.unwrap_or(UNKNOWN_LENGTH));
             reading.form = Peek::new(&head.header("content-type").unwrap_or_default(), "model");
             reading.passes = reading.length.is_none_or(|length| length > config.counting.hold_up_to);
-            reading.decide_on(config, &guess, false, false, means, effects)
+            reading.decide_on(config, &Draft::unread(&guess), means, effects)
         }
-        Body::Held if ended => reading.decide(config, b"", false, means, effects),
+        Body::Held if ended => reading.decide(config, b"", Editable::Nothing, means, effects),
         Body::Held => match reading.length.filter(|length| *length > config.counting.hold_up_to) {
             Some(length) => {
                 effects.count(&metrics::UNREAD, &kind("oversize"), 1);
@@ -129,6 +136,11 @@ impl Reading {
         limits::take_off(limits, &subject, means.ledger)
     }
 
+    /// Whether it asks something of a server instead of a model.
+    fn is_rpc(&self) -> bool {
+        self.call.format.dialect == Dialect::Mcp
+    }
+
     /// Whether anything is held for the call already.
     pub(super) const fn is_held(&self) -> bool {
         !self.granted.reservation.is_empty()
@@ -144,7 +156,7 @@ impl Reading {
         self,
         config: &Config,
         body: &[u8],
-        editable: bool,
+        editable: Editable,
         means: &mut Means<'_>,
         effects: &mut Effects,
     ) -> State {
@@ -165,6 +177,9 @@ impl Reading {
             };
         }
         let body = if is_coded { &decoded } else { body };
+        if self.is_rpc() {
+            return self.decide_rpc(config, body, means, effects);
+        }
         let request = match (self.call.format.read)(body) {
             Ok(request) => request,
             Err(Unread::Ambiguous { member }) => {
@@ -176,8 +191,9 @@ impl Reading {
                 Request { prompt: Prompt(vec![Piece::Unread(body)]), ..Request::default() }
             }
         };
-        let editable = editable && !self.signed && !is_coded;
-        self.decide_on(config, &request, true, editable, means, effects)
+        let editable = if self.signed || is_coded { Editable::Nothing } else { editable };
+        let draft = Draft { request: &request, body: Some(body), editable, exact: true };
+        self.decide_on(config, &draft, means, effects)
     }
 
     /// Decides by a guess at the input, where the body cannot be read: compressed JSON has about as many bytes as tokens.
@@ -188,84 +204,17 @@ impl Reading {
         means: &mut Means<'_>,
         effects: &mut Effects,
     ) -> State {
+        if self.is_rpc() {
+            return self.decide_unread_rpc(config, means, effects);
+        }
         let mut guess = (self.call.format.guess)(bytes);
         if self.encoding != Encoding::Identity {
             guess.prompt = Prompt(vec![Piece::Tokens(bytes)]);
         }
-        self.decide_on(config, &guess, false, false, means, effects)
+        self.decide_on(config, &Draft::unread(&guess), means, effects)
     }
 
-    /// Decides on what the request asks for, or is guessed to.
-    fn decide_on(
-        mut self,
-        config: &Config,
-        request: &Request<'_>,
-        exact: bool,
-        editable: bool,
-        means: &mut Means<'_>,
-        effects: &mut Effects,
-    ) -> State {
-        let model = self.call.model.clone().or_else(|| request.model.as_deref().map(str::to_owned));
-        let model = model.unwrap_or_default();
-        let counted = means.counter.prompt(&request.prompt, &model, &config.counting.exactness);
-        let correction = config.counting.calibration.factor(&model, means.ledger);
-        let input = counted.scaled(correction).usage();
-        // What providers give for nothing has no price per call either.
-        let requests = u64::from(self.call.format.body != Body::Free);
-        let reserve = &config.counting.output_reserve;
-        let estimate = Estimate {
-            known: Usage { requests, ..input.plus(request.known.unwrap_or_default()) },
-            output_is_known: request.known.is_some(),
-            exact: exact && !request.more_input,
-            max_output: request.max_output,
-            expected_output: reserve.expected(&model, &self.tier.name, means.ledger),
-            at_most: reserve.at_most,
-            rates: config.rates(&model),
-        };
-        let asking = request.ask_for_usage.clone().filter(|_| self.call.may_ask_for_usage);
-        let (edit, skipped) = if editable { (asking, false) } else { (None, asking.is_some()) };
-        let is_whole = estimate.exact && request.known.is_none_or(|known| known.all_input() == 0);
-        let mut sent = match self.reserve(&model, estimate, edit.is_some(), means, effects) {
-            Ok(sent) => sent,
-            Err(state) => return state,
-        };
-        sent.uncorrected = is_whole.then_some(counted);
-        sent.form = self.form.take();
-        let state = asking::begin(Box::new(self), Box::new(sent), config, means, effects);
-        if matches!(state, State::Sent(_) | State::Asking(_) | State::Waiting(_)) {
-            effects.count(&metrics::EDITS_SKIPPED, &Labels::default(), u64::from(skipped));
-            effects.body.extend(edit);
-        }
-        state
-    }
-
-    /// Reserves the local budgets; or the state of a call that is refused.
-    fn reserve(
-        &mut self,
-        model: &str,
-        estimate: Estimate,
-        hide_usage: bool,
-        means: &mut Means<'_>,
-        effects: &mut Effects,
-    ) -> Result<Sent, State> {
-        let label = means.models.label(model, means.ledger);
-        effects.facts.push((Fact::CountedInput, estimate.known.all_input().to_string()));
-        let granted = core::mem::take(&mut self.granted);
-        let (limits, subject) = (&self.tier.limits, self.subject(model));
-        // What passes is not held, so it cannot wait.
-        let patience = if self.passes { Span::ZERO } else { self.tier.graded.patience() };
-        match limits::reserve(granted, limits, &subject, &estimate, patience, means.ledger) {
-            Err(refusal) => Err(self.refuse(&refusal, model, label, means, effects)),
-            Ok(granted) => {
-                self.report_standings(&granted.shadowed, &granted.standings, &label, effects);
-                let (format, tier) = (self.call.format, self.tier.clone());
-                let now = means.ledger.now();
-                Ok(Sent::new(format, tier, model, label, estimate, granted, now, hide_usage))
-            }
-        }
-    }
-
-    /// Counts what limits say of a call that they let through.
+    /// Tells operators what limits say of a call that they let through.
     pub(super) fn report_standings(
         &self,
         shadowed: &[Refusal],
@@ -279,7 +228,26 @@ impl Reading {
         }
         for standing in standings.iter().filter(|standing| standing.is_past_warning()) {
             effects.count(&metrics::WARNINGS, &self.labels(&standing.limit.name, model.clone()), 1);
+            effects.add_to_fact(Fact::Warning, &standing.limit.name);
         }
+    }
+
+    /// Writes a line for each budget that has come beyond its warning.
+    pub(super) fn log_crossings(&self, crossed: &[Standing], model: &str, effects: &mut Effects) {
+        effects.log.extend(crossed.iter().map(|standing| {
+            let limit = &standing.limit;
+            json!({
+                "event": "warning",
+                "tier": &*self.tier.name,
+                "limit": &*limit.name,
+                "counts": limit.counts.name,
+                "per": self.logged_per(limit, model),
+                "max": limit.shape.max.0,
+                "available": standing.available.0,
+                "used_percent": standing.used_percent(),
+            })
+            .to_string()
+        }));
     }
 
     pub(super) fn refuse(
@@ -294,37 +262,22 @@ impl Reading {
         effects.count(&metrics::REFUSALS, &labels, 1);
         effects.count(&metrics::CALLS, &Labels { kind: "refused", ..labels }, 1);
         effects.facts.push((Fact::RefusedBy, refusal.standing.limit.name.to_string()));
-        effects.log = Some(self.log_line(refusal, model));
+        effects.log.push(self.log_line(refusal, model));
         effects.headers.clear();
-        effects.next = Next::Reply(reply::refused(
-            self.call.format.dialect,
-            refusal,
-            model,
-            means.ledger.now(),
-            means.jitter,
-        ));
+        let (dialect, now) = (self.call.format.dialect, means.ledger.now());
+        effects.next = Next::Reply(reply::refused(dialect, refusal, model, now, means.jitter));
         State::Done
     }
 
     /// What an operator needs to understand a refusal: no prompt, and of secrets only their hashes.
     fn log_line(&self, Refusal { standing, needed, wait, reason }: &Refusal, model: &str) -> String {
         let limit = &standing.limit;
-        let subject = self.subject(model);
-        let per: serde_json::Map<String, serde_json::Value> = limit
-            .per
-            .iter()
-            .map(|dimension| {
-                let value =
-                    String::from_utf8_lossy(subject.value(dimension)).chars().take(LONGEST_LOGGED).collect();
-                (dimension.to_string(), serde_json::Value::String(value))
-            })
-            .collect();
         json!({
             "event": "refused",
             "tier": &*self.tier.name,
             "limit": &*limit.name,
             "counts": limit.counts.name,
-            "per": per,
+            "per": self.logged_per(limit, model),
             "api": self.call.format.name,
             "model": model.chars().take(LONGEST_LOGGED).collect::<String>(),
             "max": limit.shape.max.0,
@@ -338,11 +291,20 @@ impl Reading {
         .to_string()
     }
 
+    /// Whom a limit counts, in a log line.
+    fn logged_per(&self, limit: &Limit, model: &str) -> Value {
+        let subject = self.subject(model);
+        let value = |dimension: &str| {
+            String::from_utf8_lossy(subject.value(dimension)).chars().take(LONGEST_LOGGED).collect()
+        };
+        limit.per.iter().map(|dimension| (dimension.to_string(), Value::String(value(dimension)))).collect()
+    }
+
     pub(super) fn subject<'s>(&'s self, model: &'s str) -> Subject<'s> {
         Subject { caller: &self.caller, model, api: self.call.format.name }
     }
 
-    fn labels(&self, limit: &Rc<str>, model: Rc<str>) -> Labels {
+    pub(super) fn labels(&self, limit: &Rc<str>, model: Rc<str>) -> Labels {
         Labels {
             tier: Some(self.tier.name.clone()),
             limit: Some(limit.clone()),
@@ -359,14 +321,14 @@ fn is_signed(head: &dyn Head, path: &[u8]) -> bool {
     by_header || memchr::memmem::find(path, b"X-Amz-Signature=").is_some()
 }
 
-fn bad_request(reply: Reply, effects: &mut Effects) -> State {
+pub(super) fn bad_request(reply: Reply, effects: &mut Effects) -> State {
     effects.count(&metrics::CALLS, &kind("bad_request"), 1);
     effects.headers.clear();
     effects.next = Next::Reply(reply);
     State::Done
 }
 
-fn kind(kind: &'static str) -> Labels {
+pub(super) fn kind(kind: &'static str) -> Labels {
     Labels { kind, ..Labels::default() }
 }
 

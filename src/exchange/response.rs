@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::{Effects, HeaderEdit, Means, State};
 use crate::api::Format;
 use crate::api::Peek;
-use crate::api::answer::Reader;
+use crate::api::answer::{Reader, ToolsCalled};
 use crate::identity::Head;
 use crate::limits::{Estimate, Granted, Refusal, Reservation, Standing};
 use crate::reply;
@@ -30,8 +30,10 @@ pub(super) struct Sent {
     /// What the call would have been refused by, if it did not wait.
     pub(super) waits_for: Option<Refusal>,
     pub(super) reserved_at: Timestamp,
-    /// Headers that the rate limit service wants the response to have.
-    pub(super) asked_headers: Vec<HeaderEdit>,
+    /// Headers that the response is to have besides.
+    pub(super) added_headers: Vec<HeaderEdit>,
+    /// The tools that the request calls by itself, if it is no LLM call.
+    pub(super) called: Option<ToolsCalled>,
     pub(super) outcome: Outcome,
     /// A form that passes, in which the model is looked for.
     pub(super) form: Option<Peek>,
@@ -64,7 +66,7 @@ impl Sent {
         now: Timestamp,
         hide_usage: bool,
     ) -> Self {
-        let Granted { reservation, standings, waits_for, shadowed: _ } = granted;
+        let Granted { reservation, standings, waits_for, .. } = granted;
         let outcome = Outcome::Unanswered;
         Self {
             tier,
@@ -75,7 +77,8 @@ impl Sent {
             holding: Holding::default(),
             waits_for,
             reserved_at: now,
-            asked_headers: Vec::new(),
+            added_headers: Vec::new(),
+            called: None,
             outcome,
             form: None,
             uncorrected: None,
@@ -115,7 +118,7 @@ impl Sent {
         });
         effects.headers.extend(theirs.into_iter().map(HeaderEdit::Remove));
         effects.set_headers(fields);
-        effects.headers.append(&mut self.asked_headers);
+        effects.headers.append(&mut self.added_headers);
         if !(200..300).contains(&status) {
             self.outcome = Outcome::Failed;
             return;

@@ -5,7 +5,7 @@
 
 use super::response::{Outcome, Sent};
 use super::{Abort, Effects, Fact, Means};
-use crate::api::answer::Found;
+use crate::api::answer::{Found, ToolsCalled};
 use crate::api::{CLASSES, Side, Usage};
 use crate::limits::Used;
 use crate::metrics::{self, Labels};
@@ -66,12 +66,13 @@ impl Sent {
             Charge::Reserved => self.estimate.usage(),
         };
         self.report(&usage, config, effects);
+        let tools = self.tools(effects);
         let Self { reservation, holding, estimate, .. } = *self;
         let keeps = matches!(charge, Charge::Reserved);
         if keeps {
             reservation.keep(means.ledger);
         } else {
-            let used = Used { usage: &usage, rates: &estimate.rates, tools: &[] };
+            let used = Used { usage: &usage, rates: &estimate.rates, tools: &tools };
             reservation.settle(&used, means.ledger);
         }
         let Some(service) = &config.global else { return };
@@ -80,6 +81,17 @@ impl Sent {
         } else {
             holding.settle(&usage, &estimate.rates, service, means.ledger, &mut effects.errands);
         }
+    }
+
+    /// The tools that were called, by the request itself or by the model in its answer.
+    fn tools(&self, effects: &mut Effects) -> ToolsCalled {
+        let tools = match (&self.called, &self.outcome) {
+            (_, Outcome::Failed) => ToolsCalled::default(),
+            (Some(called), _) => called.clone(),
+            (None, _) => self.found().map(|found| found.tools.clone()).unwrap_or_default(),
+        };
+        effects.count(&metrics::TOOL_CALLS, &self.labels(""), tools.total());
+        tools
     }
 
     /// A whole answer: by its usage, or else by what follows from the request, or else by its text.

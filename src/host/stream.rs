@@ -15,7 +15,7 @@ use super::hold::Headers;
 use super::lines::SharedData;
 use super::vm::Vm;
 use crate::api::Edit;
-use crate::exchange::{Abort, Effects, Event, Exchange, HeaderEdit, Means, Next};
+use crate::exchange::{Abort, Editable, Effects, Event, Exchange, HeaderEdit, Means, Next};
 use crate::identity::Head;
 use crate::limits::{Ledger, RENEW_EVERY};
 use crate::reply::Reply;
@@ -79,7 +79,7 @@ impl Flow {
         for count in &effects.counts {
             self.vm.count(count);
         }
-        if let Some(line) = &effects.log {
+        for line in &effects.log {
             calls::log(Level::Info, line);
         }
         let errands = core::mem::take(&mut effects.errands);
@@ -210,10 +210,14 @@ impl Stream {
     /// The request's body is there, whole.
     fn decide(&mut self) -> Action {
         let body = calls::buffer(Buffer::RequestBody, self.body_size).unwrap_or_default();
-        let is_held = self.flow.headers_are() == Headers::Held;
-        let effects =
-            self.flow.handle(Event::RequestBody { body: &body, editable: is_held || !self.has_length });
+        let editable = match self.flow.headers_are() {
+            Headers::Held => Editable::All,
+            _ if self.has_length => Editable::Nothing,
+            _ => Editable::Body,
+        };
+        let effects = self.flow.handle(Event::RequestBody { body: &body, editable });
         self.flow.configured.watch.forget(self.flow.context);
+        change_headers(Map::RequestHeaders, &effects.headers);
         if !effects.body.is_empty() {
             self.edit(&effects.body, &body);
         }

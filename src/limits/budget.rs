@@ -98,6 +98,8 @@ pub struct Budget {
     now: Timestamp,
     at: Timestamp,
     ledger: Ledger,
+    /// That it is used beyond a warning has been noted.
+    noted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,12 +115,12 @@ impl Budget {
     /// What was stored under another shape of the same limit keeps what was spent, as near as it can be said.
     #[must_use]
     pub fn open(shape: Shape, stored: Option<&Payload>, now: Timestamp) -> Self {
-        let Some((stored_at, ledger)) = stored.and_then(decode) else {
-            return Self { shape, now, at: now, ledger: Ledger::untouched(&shape, now) };
+        let Some((stored_at, ledger, noted)) = stored.and_then(decode) else {
+            return Self { shape, now, at: now, ledger: Ledger::untouched(&shape, now), noted: false };
         };
         let disordered = stored_at > now && stored_at.since(now) <= CLOCK_DISORDER;
         let at = if disordered { stored_at } else { now };
-        Self { shape, now, at, ledger: ledger.under(&shape).advanced(&shape, stored_at, at) }
+        Self { shape, now, at, ledger: ledger.under(&shape).advanced(&shape, stored_at, at), noted }
     }
 
     /// The moment at which charges count; a later refund needs it.
@@ -198,6 +200,15 @@ impl Budget {
         Ok(())
     }
 
+    /// Notes that at least so much is spent: whether that is news. It is again when less than half of that has been spent meanwhile, so that
+    /// a budget that goes up and down around the mark is told of once.
+    pub fn note(&mut self, mark: Amount) -> bool {
+        let spent = self.spent();
+        let was_noted = self.noted && spent.0 >= mark.0 / 2;
+        self.noted = was_noted || spent >= mark;
+        self.noted && !was_noted
+    }
+
     /// Gives back a charge of `reserved_at` (see [`Budget::counted_at`]) and says how much of it counted.
     ///
     /// It counts where it was charged and not where it has expired: in a bucket nothing if it has been full since, in a
@@ -273,6 +284,7 @@ impl Budget {
             Ledger::Windows(Windows { own, carried, previous }) => (WINDOWS, [own, carried, previous]),
             Ledger::InFlight(InFlight { present, last }) => (IN_FLIGHT, [present, last, 0]),
         };
+        let kind = if self.noted { kind | NOTED } else { kind };
         payload_of([kind, self.at.0].into_iter().chain(fields))
     }
 
@@ -333,19 +345,21 @@ impl Ledger {
 const BUCKET: u64 = 1;
 const WINDOWS: u64 = 2;
 const IN_FLIGHT: u64 = 3;
+/// Beside the kind.
+const NOTED: u64 = 1 << 8;
 
-fn decode(payload: &Payload) -> Option<(Timestamp, Ledger)> {
+fn decode(payload: &Payload) -> Option<(Timestamp, Ledger, bool)> {
     let mut fields = numbers_in(payload);
     let mut next = || fields.next();
     let (kind, at) = (next()?, Timestamp(next()?));
     let (first, second, third) = (next()?, next()?, next()?);
-    let ledger = match kind {
+    let ledger = match kind & !NOTED {
         BUCKET => Ledger::Bucket(TokenBucket { spent: first, fraction: second, full_at: Timestamp(third) }),
         WINDOWS => Ledger::Windows(Windows { own: first, carried: second, previous: third }),
         IN_FLIGHT => Ledger::InFlight(InFlight { present: first, last: second }),
         _ => return None,
     };
-    Some((at, ledger))
+    Some((at, ledger, kind & NOTED > 0))
 }
 
 #[cfg(test)]

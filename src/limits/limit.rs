@@ -8,6 +8,7 @@ use super::budget::{Budget, Shape};
 use super::counted::{Counted, Unit};
 use super::rates::Rates;
 use crate::api::Usage;
+use crate::api::answer::ToolsCalled;
 use crate::config::{Glob, Ratio};
 use crate::identity::Caller;
 use crate::store::{Key, KeyHasher};
@@ -60,7 +61,7 @@ pub struct Used<'a> {
     /// What they are worth.
     pub rates: &'a Rates,
     /// The tools that were called, and how often.
-    pub tools: &'a [(String, u64)],
+    pub tools: &'a ToolsCalled,
 }
 
 /// A limit whose budgets are kept by a rate limit service.
@@ -131,6 +132,20 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// A call that uses this and nothing else.
+    #[must_use]
+    pub const fn known(known: Usage, rates: Rates) -> Self {
+        Self {
+            known,
+            output_is_known: true,
+            exact: true,
+            max_output: None,
+            expected_output: Tokens(0),
+            at_most: Ratio::ONE,
+            rates,
+        }
+    }
+
     /// The usage to be reported where nothing better is known.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -169,18 +184,30 @@ impl Limit {
         self.counts.is_in_flight() && self.is_known_at_once()
     }
 
+    /// Whether it counts calls of tools.
+    #[must_use]
+    pub fn is_of_tools(&self) -> bool {
+        self.counts.unit == Unit::ToolCalls
+    }
+
     /// Whether it counts calls of this tool.
     #[must_use]
     pub fn counts_tool(&self, name: &str) -> bool {
-        self.counts.unit == Unit::ToolCalls && self.tools.iter().any(|pattern| pattern.matches(name))
+        self.is_of_tools() && self.tools.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// How many of these calls it counts. Those whose names are not known count in every limit, as calls of unknown models do.
+    #[must_use]
+    pub fn calls_of(&self, tools: &ToolsCalled) -> Amount {
+        let counted = tools.iter().filter(|(name, _)| name.is_empty() || self.counts_tool(name));
+        Amount(counted.map(|(_, calls)| calls).fold(0, u64::saturating_add))
     }
 
     /// How much of it a call has used; what is in flight is not used up.
     #[must_use]
     pub fn used(&self, used: &Used<'_>) -> Amount {
         if self.counts.unit == Unit::ToolCalls {
-            let counted = used.tools.iter().filter(|(name, _)| self.counts_tool(name));
-            return Amount(counted.map(|(_, calls)| *calls).fold(0, u64::saturating_add));
+            return self.calls_of(used.tools);
         }
         (self.counts.amount)(used.usage, used.rates)
     }
@@ -214,6 +241,12 @@ impl Limit {
             None => expected,
         };
         if input <= capacity || !estimate.exact { (input + output).min(capacity) } else { input + output }
+    }
+
+    /// From which amount on it warns.
+    #[must_use]
+    pub fn warning(&self) -> Amount {
+        Amount(self.warn_at.of(self.shape.capacity().0))
     }
 
     /// Where a budget of this limit stands.
@@ -252,12 +285,15 @@ impl Standing {
     /// Whether more is used than the limit lets pass without a warning.
     #[must_use]
     pub fn is_past_warning(&self) -> bool {
-        self.spent.0 >= self.limit.warn_at.of(self.limit.shape.capacity().0)
+        self.spent >= self.limit.warning()
     }
 
-    /// The one of which the smallest share is left: what clients should look at.
+    /// The one of which the smallest share is left: what clients should look at. Calls of tools do not keep a call from passing, and
+    /// places in flight are free again before anybody could go by them.
     pub fn most_constrained<'s>(standings: impl IntoIterator<Item = &'s Self>) -> Option<&'s Self> {
-        standings.into_iter().min_by(|one, other| {
+        let decides =
+            |standing: &&Self| !matches!(standing.limit.counts.unit, Unit::ToolCalls | Unit::InFlight);
+        standings.into_iter().filter(decides).min_by(|one, other| {
             // one.available / one.capacity < other.available / other.capacity, without division
             let cross = |left: &Self, right: &Self| {
                 u128::from(left.available.0).saturating_mul(u128::from(right.limit.shape.capacity().0))

@@ -16,6 +16,7 @@ mod in_flight;
 mod lease;
 mod ledger;
 mod limit;
+mod outlook;
 mod output_reserve;
 mod rates;
 mod reservation;
@@ -29,8 +30,9 @@ pub use flights::{Flights, RENEW_EVERY};
 pub use lease::{Account, LeasePolicy, Taken, Ticket, Told};
 pub use ledger::{Ledger, Tally};
 pub use limit::{BUILT_IN_DIMENSIONS, Estimate, GlobalLimit, Limit, Standing, Subject, Then, Used};
+pub use outlook::{fullness, room_for_output, spent_tools};
 pub use output_reserve::OutputReserve;
 pub use rates::{Price, Prices, Rates, Weights};
 pub use reservation::{
-    Granted, Reason, Refusal, Reservation, longest, reserve, take_off, would_refuse_at_once,
+    Granted, Reason, Refusal, Reservation, longest, reserve, reserve_tools, take_off, would_refuse_at_once,
 };

@@ -9,6 +9,7 @@ use super::budget::{Budget, Wait};
 use super::flights::Flight;
 use super::ledger::Ledger;
 use super::limit::{Estimate, Limit, Standing, Subject, Used};
+use crate::api::answer::ToolsCalled;
 use crate::store::{Key, Place};
 use crate::units::{Amount, Span, Timestamp};
 
@@ -21,6 +22,8 @@ pub struct Granted {
     pub standings: Vec<Standing>,
     /// Limits with `enforce: shadow` that would have refused it. They are not charged, as if they had.
     pub shadowed: Vec<Refusal>,
+    /// Budgets that the call has brought beyond their warning, which is news.
+    pub crossed: Vec<Standing>,
     /// What it would have been refused by, if it may wait instead: the limit that has to be waited for longest.
     pub waits_for: Option<Refusal>,
 }
@@ -118,6 +121,20 @@ pub fn reserve(
     granted.add(applying, subject, |limit| limit.hold(estimate), patience, ledger)
 }
 
+/// Holds the calls of tools that a request makes by itself, in every limit that counts them, or in none.
+///
+/// # Errors
+/// The [`Refusal`] that has to be waited for longest.
+pub fn reserve_tools(
+    limits: &[Rc<Limit>],
+    subject: &Subject<'_>,
+    tools: &ToolsCalled,
+    ledger: &Ledger<'_>,
+) -> Result<Granted, Refusal> {
+    let counting = limits.iter().filter(|limit| limit.is_of_tools() && !limit.calls_of(tools).is_zero());
+    Granted::default().add(counting, subject, |limit| limit.calls_of(tools), Span::ZERO, ledger)
+}
+
 impl Granted {
     /// Holds an amount in each of these limits too, or else nothing at all.
     fn add<'l>(
@@ -134,6 +151,7 @@ impl Granted {
             match hold(limit, subject, amount(limit), patience, ledger) {
                 Ok(held) => {
                     self.waits_for = longest(self.waits_for.into_iter().chain(held.waits_for));
+                    self.crossed.extend(held.crossed.then(|| held.standing.clone()));
                     self.standings.push(held.standing);
                     self.reservation.take(held.held, ledger);
                 }
@@ -238,6 +256,7 @@ impl Held {
 struct Taken {
     held: Held,
     standing: Standing,
+    crossed: bool,
     waits_for: Option<Refusal>,
 }
 
@@ -254,26 +273,31 @@ fn hold(
         let reserved = budget.reserve_within(amount, patience);
         let refusal =
             |wait| Refusal { standing: limit.standing(&before), needed: amount, wait, reason: Reason::Spent };
-        let outcome = match reserved {
-            Ok(Span::ZERO) => Ok((budget.counted_at(), limit.standing(budget), None)),
-            Ok(wait) => Ok((budget.counted_at(), limit.standing(budget), Some(refusal(Wait::For(wait))))),
-            Err(refused) => Err(refusal(refused.wait)),
+        let waits_for = match reserved {
+            Ok(Span::ZERO) => None,
+            Ok(wait) => Some(refusal(Wait::For(wait))),
+            Err(refused) => return (Err(refusal(refused.wait)), false),
         };
-        let changed = outcome.is_ok();
-        (outcome, changed)
+        let crossed = budget.note(limit.warning());
+        (Ok((budget.counted_at(), limit.standing(budget), crossed, waits_for)), true)
     });
     match updated {
         Ok(updated) => {
-            let (counted_at, standing, waits_for) = updated.value?;
+            let (counted_at, standing, crossed, waits_for) = updated.value?;
             let held = Held { limit: limit.clone(), key, place: updated.place, counted_at, amount };
-            Ok(Taken { held, standing, waits_for })
+            Ok(Taken { held, standing, crossed, waits_for })
         }
         Err(_) => Err(unavailable(limit, amount, ledger)),
     }
 }
 
 /// Whether a limit refuses an amount, without charging it.
-fn look(limit: &Rc<Limit>, subject: &Subject<'_>, amount: Amount, ledger: &Ledger<'_>) -> Option<Refusal> {
+pub(super) fn look(
+    limit: &Rc<Limit>,
+    subject: &Subject<'_>,
+    amount: Amount,
+    ledger: &Ledger<'_>,
+) -> Option<Refusal> {
     let key = limit.key(ledger.keys, subject);
     let refusal = ledger.look(limit.shape, &key, |budget| match budget.wait_for(amount) {
         Wait::For(Span::ZERO) => None,

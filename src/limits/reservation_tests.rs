@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::answer::ToolsCalled;
 use crate::api::{Classes, Usage};
 use crate::config::{Glob, Ratio};
 use crate::identity::Caller;
@@ -83,7 +84,9 @@ fn input_and_output_are_held_and_replaced_by_what_was_used() {
     let granted = ask(&bench, 0, std::slice::from_ref(&tpm), "ada", &estimate(300, Some(50))).unwrap();
     assert_eq!(bench.spent(0, &tpm, "ada"), 350);
     bench.at(0, |ledger| {
-        granted.reservation.settle(&Used { usage: &used(310, 7), rates: &rates(), tools: &[] }, ledger)
+        granted
+            .reservation
+            .settle(&Used { usage: &used(310, 7), rates: &rates(), tools: &ToolsCalled::default() }, ledger)
     });
     assert_eq!(bench.spent(0, &tpm, "ada"), 317);
 }
@@ -93,7 +96,9 @@ fn what_was_used_beyond_the_budget_is_a_debt_that_refuses_the_next_call() {
     let (bench, tpm) = (Bench::new(), Rc::new(Limit::example("tpm", "tokens", 600)));
     let granted = ask(&bench, 0, std::slice::from_ref(&tpm), "ada", &estimate(300, Some(50))).unwrap();
     bench.at(0, |ledger| {
-        granted.reservation.settle(&Used { usage: &used(300, 900), rates: &rates(), tools: &[] }, ledger)
+        granted
+            .reservation
+            .settle(&Used { usage: &used(300, 900), rates: &rates(), tools: &ToolsCalled::default() }, ledger)
     });
     let refusal = ask(&bench, 0, std::slice::from_ref(&tpm), "ada", &estimate(90, Some(10))).unwrap_err();
     // 1,200 spent of 600, and 100 needed: 700 must flow back at 10 a second.
@@ -112,7 +117,9 @@ fn a_refused_call_consumes_nothing_in_any_limit() {
     .map(Rc::new);
     let drained = ask(&bench, 0, &limits[2..], "ada", &estimate(0, Some(2))).unwrap();
     bench.at(0, |ledger| {
-        drained.reservation.settle(&Used { usage: &used(0, 10), rates: &rates(), tools: &[] }, ledger)
+        drained
+            .reservation
+            .settle(&Used { usage: &used(0, 10), rates: &rates(), tools: &ToolsCalled::default() }, ledger)
     });
     let refusal = ask(&bench, 0, &limits, "ada", &estimate(300, Some(2))).unwrap_err();
     assert_eq!(&*refusal.standing.limit.name, "out");
@@ -132,7 +139,8 @@ fn the_limit_that_has_to_be_waited_for_longest_is_reported() {
     let limits = [Rc::new(minute), Rc::new(hour)];
     let all = ask(&bench, 0, &limits, "ada", &estimate(100, Some(0))).unwrap();
     bench.at(0, |ledger| {
-        all.reservation.settle(&Used { usage: &used(100, 0), rates: &rates(), tools: &[] }, ledger)
+        all.reservation
+            .settle(&Used { usage: &used(100, 0), rates: &rates(), tools: &ToolsCalled::default() }, ledger)
     });
     let refusal = ask(&bench, 0, &limits, "ada", &estimate(50, Some(0))).unwrap_err();
     assert_eq!((&*refusal.standing.limit.name, refusal.wait), ("hour", Wait::For(Span::from_secs(1_800))));
@@ -262,7 +270,7 @@ proptest! {
                 bench.at(now, |ledger| granted.reservation.keep(ledger));
                 continue;
             }
-            bench.at(now, |ledger| granted.reservation.settle(&Used { usage: &used(call.input, call.used_output), rates: &rates(), tools: &[] }, ledger));
+            bench.at(now, |ledger| granted.reservation.settle(&Used { usage: &used(call.input, call.used_output), rates: &rates(), tools: &ToolsCalled::default() }, ledger));
             // Nothing stays held: the budget stands where a charge of the used amount alone would have put it.
             let total = call.input + call.used_output;
             prop_assert_eq!(bench.spent(now, &tpm, "ada"), before + total);

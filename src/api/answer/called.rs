@@ -63,7 +63,7 @@ pub struct ToolsCalled {
 
 impl ToolsCalled {
     /// Takes in a call, unless it has no name or is known already.
-    pub(super) fn add(&mut self, called: &Called<'_>) {
+    pub fn add(&mut self, called: &Called<'_>) {
         if called.name.is_empty() || !self.is_new(called) {
             return;
         }
@@ -74,6 +74,12 @@ impl ToolsCalled {
         } else {
             self.others = self.others.saturating_add(1);
         }
+    }
+
+    /// One call of a tool whose name is not known.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self { others: 1, ..Self::default() }
     }
 
     /// Each name with the number of its calls; calls that are not told apart have the name `""`, which no call has.
@@ -134,7 +140,12 @@ mod tests {
         tools
     }
 
-    fn called(name: &str, id: Option<&'static str>, index: Option<u64>, choice: u64) -> Called<'_> {
+    fn called(
+        name: &'static str,
+        id: Option<&'static str>,
+        index: Option<u64>,
+        choice: u64,
+    ) -> Called<'static> {
         Called { name: name.into(), id: id.map(Cow::Borrowed), index, choice }
     }
 

@@ -29,7 +29,7 @@ fn answer(api: &Api, headers: &[(&str, &str)], body: &[u8], size: usize, ending:
     let head = Request::chat().with(":path", api.path.as_bytes());
     let next = bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false }).next;
     assert_eq!(next, Next::ReadBody, "{}", api.path);
-    bench.handle(&mut exchange, Event::RequestBody { body: api.request.as_bytes(), editable: true });
+    bench.handle(&mut exchange, Event::RequestBody { body: api.request.as_bytes(), editable: Editable::All });
     bench.head_with(&mut exchange, 200, headers);
     let mut passed = Vec::new();
     let pieces =

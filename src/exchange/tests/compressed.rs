@@ -139,7 +139,7 @@ fn send(coding: &'static str, body: &[u8]) -> (u64, Bench) {
     let head = Request::chat().with("content-encoding", coding.as_bytes());
     let next = bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false }).next;
     assert_eq!(next, Next::ReadBody);
-    let effects = bench.handle(&mut exchange, Event::RequestBody { body, editable: true });
+    let effects = bench.handle(&mut exchange, Event::RequestBody { body, editable: Editable::All });
     assert_eq!((&effects.next, &effects.body), (&Next::Pass, &vec![]), "{coding}: it passes as it is");
     (fact(&effects, Fact::CountedInput).unwrap().parse().unwrap(), bench)
 }

@@ -116,7 +116,7 @@ impl Bench {
         let head = self.handle(&mut exchange, Event::RequestHead { head: &Request::chat(), ended: false });
         assert_eq!(head.next, Next::ReadBody);
         let effects =
-            self.handle(&mut exchange, Event::RequestBody { body: body.as_bytes(), editable: true });
+            self.handle(&mut exchange, Event::RequestBody { body: body.as_bytes(), editable: Editable::All });
         (exchange, effects)
     }
 

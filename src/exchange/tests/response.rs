@@ -171,7 +171,7 @@ fn send_to(bench: &mut Bench, path: &'static [u8], body: &str) -> Exchange {
     let mut exchange = bench.exchange();
     let head = Request::chat().with(":path", path);
     bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false });
-    bench.handle(&mut exchange, Event::RequestBody { body: body.as_bytes(), editable: true });
+    bench.handle(&mut exchange, Event::RequestBody { body: body.as_bytes(), editable: Editable::All });
     exchange
 }
 

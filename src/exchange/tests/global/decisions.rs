@@ -118,8 +118,9 @@ fn a_signed_request_is_given_no_headers_of_the_service() {
     let head = Request::chat().with("authorization", signature);
     let mut exchange = world.bench.exchange();
     world.bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false });
-    let effects =
-        world.bench.handle(&mut exchange, Event::RequestBody { body: HI.as_bytes(), editable: true });
+    let effects = world
+        .bench
+        .handle(&mut exchange, Event::RequestBody { body: HI.as_bytes(), editable: Editable::All });
 
     let effects = world.answer_all(&mut exchange, effects);
 

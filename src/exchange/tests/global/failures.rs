@@ -52,7 +52,7 @@ fn on_failure_deny_refuses_for_as_long_as_until_the_next_probe() {
         }
         assert_eq!((world.decided("deny"), fact(&effects, Fact::RefusedBy)), (1, Some("tpm")));
         assert_eq!(world.bench.count_of(&metrics::GLOBAL_FAILURES, kind), 1);
-        let log: Value = serde_json::from_str(effects.log.as_ref().unwrap()).unwrap();
+        let log: Value = serde_json::from_str(&effects.log[0]).unwrap();
         assert_eq!((&log["limit"], &log["available"]), (&json!("tpm"), &Value::Null));
         assert_eq!(world.errands(), [""; 0]);
         let left = header(&world.use_up(8, 5), "ratelimit").unwrap().to_owned();

@@ -124,7 +124,7 @@ fn local_left(world: &mut World) -> u64 {
     let mut probe = world.bench.exchange();
     world.bench.handle(&mut probe, Event::RequestHead { head: &head, ended: false });
     let body = br#"{"model":"other","messages":[],"max_tokens":0}"#;
-    world.bench.handle(&mut probe, Event::RequestBody { body, editable: true });
+    world.bench.handle(&mut probe, Event::RequestBody { body, editable: Editable::All });
     let head = world.bench.head(&mut probe, 500, "");
     let left = header(&head, "ratelimit").unwrap();
     let left = left.strip_prefix("\"own\";r=").expect("no other budget is told");
