@@ -70,12 +70,14 @@ impl Reading {
         let (mut estimate, counted) = self.estimate(config, draft, &softened, means);
         self.clamp(draft, &mut softened, &mut estimate, means);
         let asking = request.ask_for_usage.clone().filter(|_| self.call.may_ask_for_usage);
+        let asking = asking.filter(|_| softened.may_be_asked_for_usage(draft, self.call.format));
         let (asking, skipped) = if draft.is_editable() { (asking, false) } else { (None, asking.is_some()) };
         let is_whole = estimate.exact && request.known.is_none_or(|known| known.all_input() == 0);
-        let mut sent = match self.reserve(&softened, estimate, asking.is_some(), means, effects) {
+        let mut sent = match self.reserve(&softened, estimate, means, effects) {
             Ok(sent) => sent,
             Err(state) => return state,
         };
+        sent.hide_usage = asking.is_some();
         sent.uncorrected = is_whole.then_some(counted);
         sent.form = self.form.take();
         sent.added_headers.extend(softened.header());
@@ -121,7 +123,6 @@ impl Reading {
         &mut self,
         softened: &Softened,
         estimate: Estimate,
-        hide_usage: bool,
         means: &mut Means<'_>,
         effects: &mut Effects,
     ) -> Result<Sent, State> {
@@ -137,9 +138,7 @@ impl Reading {
             Ok(granted) => {
                 self.report_standings(&granted.shadowed, &granted.standings, &label, effects);
                 self.log_crossings(&granted.crossed, model, effects);
-                let (format, tier) = (self.call.format, self.tier.clone());
-                let now = means.ledger.now();
-                Ok(Sent::new(format, tier, model, label, estimate, granted, now, hide_usage))
+                Ok(Sent::new(self, model, label, estimate, granted, means.ledger.now()))
             }
         }
     }

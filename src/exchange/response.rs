@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use super::request::Reading;
 use super::{Effects, HeaderEdit, Means, State};
 use crate::api::Format;
 use crate::api::Peek;
@@ -42,7 +43,8 @@ pub(super) struct Sent {
     format: &'static Format,
     /// Where its budgets stood when it was let through.
     pub(super) standings: Vec<Standing>,
-    hide_usage: bool,
+    /// Whether usage was asked for that the client has not.
+    pub(super) hide_usage: bool,
 }
 
 /// How far the response has come.
@@ -57,19 +59,17 @@ pub(super) enum Outcome {
 
 impl Sent {
     pub(super) fn new(
-        format: &'static Format,
-        tier: Rc<Tier>,
+        reading: &Reading,
         model: &str,
         label: Rc<str>,
         estimate: Estimate,
         granted: Granted,
         now: Timestamp,
-        hide_usage: bool,
     ) -> Self {
         let Granted { reservation, standings, waits_for, .. } = granted;
         let outcome = Outcome::Unanswered;
         Self {
-            tier,
+            tier: reading.tier.clone(),
             model: model.to_owned(),
             label,
             estimate,
@@ -82,9 +82,9 @@ impl Sent {
             outcome,
             form: None,
             uncorrected: None,
-            format,
+            format: reading.call.format,
             standings,
-            hide_usage,
+            hide_usage: false,
         }
     }
 

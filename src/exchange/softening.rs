@@ -12,7 +12,7 @@ use std::rc::Rc;
 use super::deciding::Draft;
 use super::request::Reading;
 use super::{Editable, Effects, Fact, HeaderEdit, Means};
-use crate::api::{Edit, Request};
+use crate::api::{Edit, Format, Request};
 use crate::limits::{self, Estimate};
 use crate::metrics::{self, Labels};
 use crate::tiers::Step;
@@ -46,6 +46,13 @@ impl Softened {
     pub(super) fn max_output(&self, request: &Request<'_>) -> Option<u64> {
         let bound = self.bound.as_ref().map(|(each, _)| each.saturating_mul(choices(request)));
         bound.into_iter().chain(request.max_output).min()
+    }
+
+    /// Whether the model that is asked in the end tells its usage when asked to; some refuse the question.
+    pub(super) fn may_be_asked_for_usage(&self, draft: &Draft<'_>, format: &Format) -> bool {
+        let Some(body) = draft.body.filter(|_| self.replaced) else { return true };
+        let renamed = Edit::apply_all(&self.edits, body);
+        (format.read)(&renamed).is_ok_and(|request| request.ask_for_usage.is_some())
     }
 
     /// What the client is told of it.
@@ -93,7 +100,7 @@ impl Reading {
         let Some(body) = draft.editable_body().filter(|_| !steps.is_empty()) else { return };
         let subject = self.subject(&softened.model);
         let fullness = limits::fullness(&self.tier.limits, &subject, means.ledger);
-        let reached = |step: &&Step| u64::from(step.at.ppm) <= fullness;
+        let reached = |step: &&Step| step.at.ppm <= fullness;
         let Some(step) = steps.iter().rfind(reached) else { return };
         self.replace_model(step, draft.editable, body, softened);
         if let Some(bound) = step.max_output {

@@ -119,9 +119,8 @@ impl Reading {
                 self.log_crossings(&granted.crossed, "", effects);
                 // Budgets are not told to clients of MCP, which do not look for them.
                 let granted = Granted { standings: vec![], ..granted };
-                let (format, tier, now) = (self.call.format, self.tier.clone(), means.ledger.now());
                 let estimate = Estimate::known(Usage::default(), config.rates(""));
-                let mut sent = Sent::new(format, tier, "", label, estimate, granted, now, false);
+                let mut sent = Sent::new(&self, "", label, estimate, granted, means.ledger.now());
                 sent.called = Some(tools);
                 State::Sent(Box::new(sent))
             }
