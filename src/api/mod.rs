@@ -280,6 +280,10 @@ impl Answer<'_> {
 }
 
 #[cfg(test)]
+#[path = "softer_tests.rs"]
+mod softer_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

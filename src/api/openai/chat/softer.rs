@@ -8,6 +8,7 @@
 //! (`reasoning.max_tokens`).
 
 use crate::api::bound::{Bound, Object, allowed, thinking};
+use crate::api::raw::string;
 use crate::api::{Edit, Unbounded};
 
 const NAMES: [&str; 5] = ["model", NEWER, OLDER, "thinking", "reasoning"];
@@ -24,7 +25,7 @@ pub(in crate::api) fn with_max_output(
     each: u64,
 ) -> Result<Vec<Edit>, Unbounded> {
     let object = Object::outermost(body, &NAMES)?;
-    let in_body = object.raw("model").and_then(crate::api::raw::string);
+    let in_body = object.raw("model").and_then(string);
     let absent = if needs_newer(model.or(in_body.as_deref()).unwrap_or_default()) { NEWER } else { OLDER };
     let edits = Bound::named(&[NEWER, OLDER]).lowered(&object, absent, each);
     let budgets =
@@ -36,12 +37,14 @@ pub(in crate::api) fn with_max_output(
 /// name is the one that earlier versions of Azure's API know, too. Amazon has the newer name for gpt-oss ("OpenAI models").
 fn needs_newer(model: &str) -> bool {
     let model = model.strip_prefix("ft:").unwrap_or(model);
-    if let Some(version) = model.strip_prefix('o') {
-        return version.starts_with(|first: char| first.is_ascii_digit());
-    }
+    let is_reasoning = |series: &str| {
+        series.strip_prefix('o').is_some_and(|version| version.starts_with(|of: char| of.is_ascii_digit()))
+    };
     let version = model.strip_prefix("chatgpt-").or_else(|| model.strip_prefix("gpt-"));
     let takes_both = |version: &str| ["3", "4", "oss"].iter().any(|known| version.starts_with(known));
-    version.is_some_and(|version| !takes_both(version)) || model.contains("openai.gpt-oss")
+    is_reasoning(model)
+        || version.is_some_and(|version| !takes_both(version))
+        || model.contains("openai.gpt-oss")
 }
 
 #[cfg(test)]
