@@ -34,6 +34,6 @@ pub(in crate::api) static FORMAT: Format = Format {
     answer_members: &ANSWER_MEMBERS,
     answer: read_answer,
     with_model: model::with_model,
-    with_max_output: with_max_output,
+    with_max_output,
     ..Format::DEFAULT
 };
