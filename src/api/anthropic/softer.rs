@@ -1,6 +1,6 @@
 //! Less output of a message.
 //!
-//! In: a body. Out: [`Edit`](crate::api::Edit)s of `max_tokens`. Not here: how little.
+//! In: a body. Out: edits of `max_tokens`. Not here: how little.
 //!
 //! Source: Anthropic's API reference, "Create a Message", and its guide "Extended thinking": `budget_tokens`
 //! must be less than `max_tokens`. More of it, as thinking between calls of tools allows, is left alone as

@@ -1,6 +1,6 @@
 //! Less output of a model.
 //!
-//! In: a body. Out: [`Edit`](crate::api::Edit)s of `generationConfig.maxOutputTokens`, however they are spelled. Not here: how
+//! In: a body. Out: edits of `generationConfig.maxOutputTokens`, however they are spelled. Not here: how
 //! little.
 //!
 //! Source: Google's "Gemini API reference", "Generating content", `GenerationConfig`; its guide "Thinking":

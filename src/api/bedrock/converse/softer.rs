@@ -1,6 +1,6 @@
 //! Less output of a Converse request, or of one in Nova's own form.
 //!
-//! In: a body. Out: [`Edit`](crate::api::Edit)s of `inferenceConfig.maxTokens`. Not here: how little.
+//! In: a body. Out: edits of `inferenceConfig.maxTokens`. Not here: how little.
 //!
 //! Source: Amazon Bedrock API reference, "Converse" and "InferenceConfiguration"; its user guide, "Extended
 //! thinking" of Claude, whose budget must be less than `maxTokens`; Amazon Nova's, "Extended thinking": with

@@ -1,6 +1,6 @@
 //! Less output of a model in its own form.
 //!
-//! In: a body, the model's id. Out: [`Edit`](crate::api::Edit)s of whatever that form calls its bound. Not here: the forms that
+//! In: a body, the model's id. Out: edits of whatever that form calls its bound. Not here: the forms that
 //! other formats have already, and how little.
 //!
 //! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for foundation

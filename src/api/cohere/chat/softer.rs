@@ -1,6 +1,6 @@
 //! Less output of a chat.
 //!
-//! In: a body. Out: [`Edit`](crate::api::Edit)s of `max_tokens`. Not here: how little.
+//! In: a body. Out: edits of `max_tokens`. Not here: how little.
 //!
 //! Source: Cohere's API reference, "Chat API (v2)", `max_tokens` and `thinking.token_budget`: thinking is
 //! part of the output, so that a bound no higher than its budget leaves nothing to answer with.

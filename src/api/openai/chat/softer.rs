@@ -1,6 +1,6 @@
 //! Less output of a chat.
 //!
-//! In: a body, the model. Out: [`Edit`](crate::api::Edit)s of `max_completion_tokens` and its older name. Not here: how little.
+//! In: a body, the model. Out: edits of `max_completion_tokens` and its older name. Not here: how little.
 //!
 //! Source: OpenAI's API reference, "Create chat completion": `max_tokens` is deprecated, and refused by
 //! reasoning models. Other servers know only that one, or both (Mistral's API reference, "Chat"; vLLM's and

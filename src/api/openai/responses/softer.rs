@@ -1,6 +1,6 @@
 //! Less output of a response.
 //!
-//! In: a body. Out: [`Edit`](crate::api::Edit)s of `max_output_tokens`. Not here: how little; and shortening a conversation
+//! In: a body. Out: edits of `max_output_tokens`. Not here: how little; and shortening a conversation
 //! (`…/compact`), which has no bound (`routes`).
 //!
 //! Source: OpenAI's API reference, "Create a model response"; lower bounds than 16 are refused with
