@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use tollgate::api::Peek;
 use tollgate::api::answer::Reader;
-use tollgate::api::{Edit, FORMATS, Format, Routes};
+use tollgate::api::{Edit, FORMATS, Format, Request, Routes};
 use tollgate::coding::{Decoder, Encoding, Fault};
 use tollgate::identity::Head;
 use tollgate::limits::Refusal;
@@ -45,7 +45,7 @@ pub(crate) const CONTENT_TYPES: [&str; 5] = [
 /// How answers are said to be compressed; the second byte chooses.
 pub(crate) const CODINGS: [&str; 6] = ["", "gzip", "deflate", "br", "zstd", "gzip, br"];
 
-/// A request body in the format that the first byte chooses. It can be counted, and an edit changes no more than it says.
+/// A request body in the format that the first byte chooses. It can be counted, and edits change no more than they say.
 pub(crate) fn request(input: &[u8]) {
     let Some((format, body)) = format(input) else { return };
     let Ok(request) = (format.read)(body) else { return };
@@ -57,6 +57,26 @@ pub(crate) fn request(input: &[u8]) {
         let again = (format.read)(&edited).expect("an edited body can be read as before");
         assert!(again.ask_for_usage.is_none(), "usage is asked for once");
         assert_eq!(edited.len(), body.len() - edit.range.len() + edit.text.len());
+    }
+    softer(format, body, &request);
+}
+
+/// A request with another model and less output: it can be read as before, and is softer only once.
+fn softer(format: &Format, body: &[u8], request: &Request<'_>) {
+    const EACH: u64 = 20;
+    let other = "other \"model\"";
+    let renamed = (format.with_model)(body, other);
+    let bounded = (format.with_max_output)(body, None, EACH);
+    let edits: Vec<_> = renamed.into_iter().chain(bounded.iter().flatten().cloned()).collect();
+    let edited = Edit::apply_all(&edits, body);
+    let again = (format.read)(&edited).expect("a softer body can be read as before");
+    assert_eq!(again.choices, request.choices, "as many are asked for");
+    assert!((format.with_model)(&edited, other).is_none(), "the model is another only once");
+    if bounded.is_ok() {
+        assert!(
+            again.max_output.is_some_and(|bound| bound <= EACH.saturating_mul(again.choices.unwrap_or(1)))
+        );
+        assert_eq!((format.with_max_output)(&edited, None, EACH), Ok(vec![]), "the output is bounded once");
     }
 }
 
@@ -150,10 +170,14 @@ pub(crate) fn coding(input: &[u8]) {
     }
 }
 
-/// A request path.
+/// A request path. With another model it is one of the same format.
 pub(crate) fn path(input: &[u8]) {
-    let called = Routes::default().recognise(b"POST", input);
-    assert!(called.is_none_or(|call| call.model.is_none_or(|model| !model.is_empty())));
+    let Some(call) = Routes::default().recognise(b"POST", input) else { return };
+    assert!(call.model.as_ref().is_none_or(|model| !model.is_empty()));
+    if let Some(path) = call.path_with_model(input, "other/model:1") {
+        let again = Routes::default().recognise(b"POST", &path).expect("it is a call as before");
+        assert_eq!((again.format.name, again.model.as_deref()), (call.format.name, Some("other/model:1")));
+    }
 }
 
 /// A configuration, as text or as a binary `google.protobuf.Struct`.

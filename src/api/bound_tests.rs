@@ -2,7 +2,7 @@ use super::*;
 
 /// A body with the edits done that a format makes of it.
 pub(in crate::api) fn edited(
-    with: fn(&[u8], Option<&str>, u64) -> Result<Vec<Edit>, Unbounded>,
+    with: fn(&[u8], Option<&str>, u64) -> Bounded,
     body: &str,
     model: Option<&str>,
     each: u64,

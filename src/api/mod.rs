@@ -112,7 +112,7 @@ pub struct Format {
     /// Edits that bound the output tokens of each choice of a request, where it has no bound or a higher one; none if it is within the
     /// bound already. The model, if it is known, is the one that will be asked: what the bound is called may depend on it. [`Unbounded`]
     /// says why the output cannot be bounded. Whether the model can write as much as the bound allows is not looked at.
-    pub with_max_output: fn(&[u8], Option<&str>, u64) -> Result<Vec<Edit>, Unbounded>,
+    pub with_max_output: fn(&[u8], Option<&str>, u64) -> Bounded,
 }
 
 impl Format {
@@ -133,6 +133,9 @@ impl Format {
         with_max_output: |_, _, _| Err(Unbounded::Unknown),
     };
 }
+
+/// The edits that bound a request's output, or why there can be none.
+pub type Bounded = Result<Vec<Edit>, Unbounded>;
 
 /// Why a request's output cannot be bounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -295,6 +298,10 @@ impl Answer<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "softer_tests.rs"]
+mod softer_tests;
 
 #[cfg(test)]
 mod tests {

@@ -157,6 +157,7 @@ impl PathEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn spellings_of_one_path_become_the_same() {
@@ -187,6 +188,95 @@ mod tests {
             assert_eq!(model(other, bedrock), None, "{other}");
         }
         assert_eq!(model("/v1/chat", "/chat"), Some(None));
+    }
+
+    fn other(path: &str, end: &'static str, model: &str) -> Option<String> {
+        with_model(path.as_bytes(), &PathEnd::new(end), model).map(|path| String::from_utf8(path).unwrap())
+    }
+
+    #[test]
+    fn another_model_takes_the_place_of_the_first_and_nothing_else_changes() {
+        let converse = "/model/{model}/converse";
+        let deployment = "/openai/deployments/{model}/chat/completions";
+        let gemini = "/models/{model}:generatecontent";
+        for (path, end, model, expected) in [
+            (
+                "/model/amazon.nova-pro-v1%3A0/converse",
+                converse,
+                "amazon.nova-lite-v1:0",
+                "/model/amazon.nova-lite-v1%3A0/converse",
+            ),
+            (
+                "/x/Model/arn%3Aaws%2Fa/CONVERSE/?a=/model/b",
+                converse,
+                "arn:x/b",
+                "/x/Model/arn%3Ax%2Fb/CONVERSE/?a=/model/b",
+            ),
+            (
+                "/openai/deployments/gpt-4o/chat/completions?api-version=1#x",
+                deployment,
+                "gpt-4o-mini",
+                "/openai/deployments/gpt-4o-mini/chat/completions?api-version=1#x",
+            ),
+            (
+                "/v1beta/models/gemini-2.5-pro:generateContent?alt=sse",
+                gemini,
+                "gemini-2.5-flash",
+                "/v1beta/models/gemini-2.5-flash:generateContent?alt=sse",
+            ),
+            (
+                "/models/a:generateContent",
+                gemini,
+                "claude@1 %é",
+                "/models/claude@1%20%25%C3%A9:generateContent",
+            ),
+        ] {
+            assert_eq!(other(path, end, model).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn disguises_stay_as_they_are() {
+        let converse = "/model/{model}/converse";
+        for (path, expected) in [
+            ("//%6dodel///%61%62/./convers%65//", Some("//%6dodel///x/./convers%65//")),
+            ("/model/y/../a%2fb/converse", Some("/model/y/../x/converse")),
+            ("/a/../model/a//b/converse/c/..", Some("/a/../model/x/converse/c/..")),
+            ("/model/%%41/converse", Some("/model/x/converse")),
+            ("/\u{fffd}/model/a/converse", Some("/\u{fffd}/model/x/converse")),
+            ("/%ff/model/a/converse", None),
+            ("/model/x/converse", None),
+            ("/model/%78/converse", None),
+            ("/model//converse", None),
+        ] {
+            assert_eq!(other(path, converse, "x").as_deref(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_model_that_would_make_another_path_is_not_written() {
+        for model in ["", ".", "..", "a/../b", "a//b", "/a", "a/", "a/model/b"] {
+            assert_eq!(other("/model/a/converse", "/model/{model}/converse", model), None, "{model}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_with_another_model_is_the_same_but_for_it(
+            path in r"(/|%2f|//|\./|\.\./|model|%6dodel|MODEL|a|%61|é|%|%C3%A9|converse|\?|#){0,14}",
+            model in r"[a-z./:%é@ ?#]{0,6}",
+        ) {
+            for path in [path.clone(), format!("/model/{path}/converse")] {
+                let end = PathEnd::new("/model/{model}/converse");
+                let Some(other) = with_model(path.as_bytes(), &end, &model) else { continue };
+                let (before, after) = (Plain::of(path.as_bytes()), Plain::of(&other));
+                prop_assert_eq!(after.ends_like(&end), Some(Some(&*model)));
+                let place = before.model_place(&end).unwrap();
+                let mut expected = before.path;
+                expected.replace_range(place, &model);
+                prop_assert_eq!(after.path, expected);
+            }
+        }
     }
 
     #[test]

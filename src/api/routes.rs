@@ -270,6 +270,30 @@ mod tests {
     }
 
     #[test]
+    fn a_model_in_the_path_can_be_another() {
+        let other = |path: &str, model| {
+            let call = Routes::default().recognise(b"POST", path.as_bytes()).unwrap();
+            call.path_with_model(path.as_bytes(), model).map(|path| String::from_utf8(path).unwrap())
+        };
+        let arn = "/model/arn:aws:bedrock:eu:1:inference-profile%2Feu.anthropic.claude-opus/invoke?a";
+        let profile = "eu.anthropic.claude-haiku-v1:0";
+        assert_eq!(other(arn, profile).as_deref(), Some("/model/eu.anthropic.claude-haiku-v1%3A0/invoke?a"));
+        let vertex = |model: &str| format!("/v1/projects/p/publishers/anthropic/models/{model}:rawPredict");
+        assert_eq!(other(&vertex("claude-opus"), "claude-haiku@1"), Some(vertex("claude-haiku@1")));
+        for without in ["/v1/chat/completions", "/x:generateContent", "/v1beta/models/a:batchEmbedContents"] {
+            assert_eq!(other(without, "x"), None, "{without}");
+        }
+    }
+
+    #[test]
+    fn only_shortening_a_conversation_takes_no_bound() {
+        let may =
+            |path: &str| Routes::default().recognise(b"POST", path.as_bytes()).unwrap().may_bound_output;
+        assert!(may("/v1/responses") && may("/v1/chat/completions"));
+        assert!(!may("/v1/responses/compact"));
+    }
+
+    #[test]
     fn claude_is_recognised_at_all_of_its_homes() {
         for (path, format) in [
             ("/v1/messages?beta=true", "anthropic_messages"),

@@ -1,24 +1,21 @@
 //! Less output of a message.
 //!
-//! In: a body. Out: [`Edit`]s of `max_tokens`. Not here: how little.
+//! In: a body. Out: edits of `max_tokens`. Not here: how little.
 //!
-//! Source: Anthropic's API reference, "Create a Message", and its guide "Extended thinking": `budget_tokens` must be less than
-//! `max_tokens`. More of it, as thinking between calls of tools allows, is left alone as well.
+//! Source: Anthropic's API reference, "Create a Message", and its guide "Extended thinking": `budget_tokens`
+//! must be less than `max_tokens`. More of it, as thinking between calls of tools allows, is left alone as
+//! well.
 
+use crate::api::Bounded;
 use crate::api::bound::{Bound, Object, allowed, thinking};
-use crate::api::{Edit, Unbounded};
 
 const NAME: &str = "max_tokens";
 
 /// The edits that bound the output.
 ///
 /// # Errors
-/// [`Unbounded`] if it cannot be.
-pub(in crate::api) fn with_max_output(
-    body: &[u8],
-    _: Option<&str>,
-    each: u64,
-) -> Result<Vec<Edit>, Unbounded> {
+/// [`Unbounded`](crate::api::Unbounded) if it cannot be.
+pub(in crate::api) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Bounded {
     let object = Object::outermost(body, &[NAME, "thinking"])?;
     let edits = Bound::named(&[NAME]).lowered(&object, NAME, each);
     allowed(edits, each, 1, thinking(object.raw("thinking"), "budget_tokens"))
@@ -27,6 +24,7 @@ pub(in crate::api) fn with_max_output(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Unbounded;
     use crate::api::bound::edited;
 
     #[test]

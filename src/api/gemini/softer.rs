@@ -1,12 +1,14 @@
 //! Less output of a model.
 //!
-//! In: a body. Out: [`Edit`]s of `generationConfig.maxOutputTokens`, however they are spelled. Not here: how little.
+//! In: a body. Out: edits of `generationConfig.maxOutputTokens`, however they are spelled. Not here: how
+//! little.
 //!
-//! Source: Google's "Gemini API reference", "Generating content", `GenerationConfig`; its guide "Thinking": thoughts count towards
-//! `maxOutputTokens`, so a bound no higher than `thinkingBudget` leaves nothing to answer with; a budget of -1 is the model's choice.
+//! Source: Google's "Gemini API reference", "Generating content", `GenerationConfig`; its guide "Thinking":
+//! thoughts count towards `maxOutputTokens`, so a bound no higher than `thinkingBudget` leaves nothing to
+//! answer with; a budget of -1 is the model's choice.
 
 use crate::api::bound::{Bound, Object, allowed, thinking};
-use crate::api::{Edit, Unbounded};
+use crate::api::{Bounded, Unbounded};
 
 const CONFIG: [&str; 2] = ["generationConfig", "generation_config"];
 const MAX_OUTPUT: [&str; 2] = ["maxOutputTokens", "max_output_tokens"];
@@ -17,7 +19,7 @@ const INNER: [&str; 4] = [MAX_OUTPUT[0], MAX_OUTPUT[1], THINKING[0], THINKING[1]
 ///
 /// # Errors
 /// [`Unbounded`] if it cannot be.
-pub(super) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Result<Vec<Edit>, Unbounded> {
+pub(super) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Bounded {
     let object = Object::outermost(body, &CONFIG)?;
     let config = spelled(&object, CONFIG)?;
     let Some(inner) = object.inside(config, &INNER)? else {

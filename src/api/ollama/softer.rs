@@ -2,12 +2,12 @@
 //!
 //! In: a body. Out: [`Edit`]s of `options.num_predict` and of `model`. Not here: how little.
 //!
-//! Source: Ollama's API reference, "Generate a completion", and its model file reference, `num_predict`. What is not above zero is no
-//! bound (Ollama's runner).
+//! Source: Ollama's API reference, "Generate a completion", and its model file reference, `num_predict`. What
+//! is not above zero is no bound (Ollama's runner).
 
 use super::request;
 use crate::api::bound::{Bound, Object, allowed};
-use crate::api::{Edit, Unbounded, model};
+use crate::api::{Bounded, Edit, Unbounded, model};
 
 const NUM_PREDICT: Bound = Bound { names: &["num_predict"], zero_is_none: true };
 
@@ -15,7 +15,7 @@ const NUM_PREDICT: Bound = Bound { names: &["num_predict"], zero_is_none: true }
 ///
 /// # Errors
 /// [`Unbounded`] if it cannot be.
-pub(super) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Result<Vec<Edit>, Unbounded> {
+pub(super) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Bounded {
     let object = request::read(body, &["options"]).map(Object::from).map_err(|_| Unbounded::Unknown)?;
     let edits = NUM_PREDICT.lowered_in(&object, "options", "num_predict", each)?;
     allowed(edits, each, 1, None)

@@ -11,7 +11,7 @@ use super::stream_options::ask_for_usage;
 use super::{chat, prompts};
 use crate::api::bound::{Bound, Object, allowed};
 use crate::api::members::Members;
-use crate::api::{Edit, Format, Piece, Prompt, Request, Unbounded, Unread, model, post};
+use crate::api::{Bounded, Format, Piece, Prompt, Request, Unread, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -62,7 +62,7 @@ fn tries(members: &Members<'_>) -> u64 {
 
 /// The edits that bound the output of each completion. Where it has no bound, servers differ in what they take for it (16 tokens, or all
 /// that the model can write), so that the one set may be higher.
-fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Result<Vec<Edit>, Unbounded> {
+fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Bounded {
     let object = Object::outermost(body, &["max_tokens"])?;
     allowed(Bound::named(&["max_tokens"]).lowered(&object, "max_tokens", each), each, 1, None)
 }
@@ -70,6 +70,7 @@ fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Result<Vec<Edit>,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Edit;
     use proptest::prelude::*;
 
     #[test]

@@ -1,14 +1,15 @@
 //! Less output of a Converse request, or of one in Nova's own form.
 //!
-//! In: a body. Out: [`Edit`]s of `inferenceConfig.maxTokens`. Not here: how little.
+//! In: a body. Out: edits of `inferenceConfig.maxTokens`. Not here: how little.
 //!
-//! Source: Amazon Bedrock API reference, "Converse" and "InferenceConfiguration"; its user guide, "Extended thinking" of Claude, whose
-//! budget must be less than `maxTokens`; Amazon Nova's, "Extended thinking": with `maxReasoningEffort` at `high` a request with a bound
-//! is refused. Both stand among `additionalModelRequestFields`, in Nova's own form beside the messages or in `inferenceConfig`.
+//! Source: Amazon Bedrock API reference, "Converse" and "InferenceConfiguration"; its user guide, "Extended
+//! thinking" of Claude, whose budget must be less than `maxTokens`; Amazon Nova's, "Extended thinking": with
+//! `maxReasoningEffort` at `high` a request with a bound is refused. Both stand among
+//! `additionalModelRequestFields`, in Nova's own form beside the messages or in `inferenceConfig`.
 
+use crate::api::Bounded;
 use crate::api::bound::{Bound, Object, allowed, thinking};
 use crate::api::raw::{entries, string};
-use crate::api::{Edit, Unbounded};
 
 const CONFIG: &str = "inferenceConfig";
 const FURTHER: &str = "additionalModelRequestFields";
@@ -18,12 +19,8 @@ const BOUND: Bound = Bound::named(&["maxTokens", "max_new_tokens"]);
 /// The edits that bound the output.
 ///
 /// # Errors
-/// [`Unbounded`] if it cannot be.
-pub(in crate::api::bedrock) fn with_max_output(
-    body: &[u8],
-    _: Option<&str>,
-    each: u64,
-) -> Result<Vec<Edit>, Unbounded> {
+/// [`Unbounded`](crate::api::Unbounded) if it cannot be.
+pub(in crate::api::bedrock) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Bounded {
     let object = Object::outermost(body, &[CONFIG, FURTHER, REASONING])?;
     let edits = BOUND.lowered_in(&object, CONFIG, "maxTokens", each)?;
     let beside = object.raw(REASONING).and_then(effort);
@@ -56,6 +53,7 @@ fn effort(raw: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Unbounded;
     use crate::api::bound::edited;
 
     #[test]

@@ -1,14 +1,15 @@
 //! Less output of a model in its own form.
 //!
-//! In: a body, the model's id. Out: [`Edit`]s of whatever that form calls its bound. Not here: the forms that other formats have
-//! already, and how little.
+//! In: a body, the model's id. Out: edits of whatever that form calls its bound. Not here: the forms that
+//! other formats have already, and how little.
 //!
-//! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for foundation models".
+//! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for foundation
+//! models".
 
 use super::request::{BOUNDS, Form, NAMES};
 use crate::api::bedrock::converse;
 use crate::api::bound::{Bound, Object, allowed};
-use crate::api::{Edit, Unbounded, anthropic, openai};
+use crate::api::{Bounded, Unbounded, anthropic, openai};
 
 const TITAN: &str = "textGenerationConfig";
 const TITAN_BOUND: Bound = Bound::named(&["maxTokenCount"]);
@@ -30,7 +31,7 @@ const FAMILIES: [(&str, &str); 9] = [
 ///
 /// # Errors
 /// [`Unbounded`] if it cannot be.
-pub(super) fn with_max_output(body: &[u8], model: Option<&str>, each: u64) -> Result<Vec<Edit>, Unbounded> {
+pub(super) fn with_max_output(body: &[u8], model: Option<&str>, each: u64) -> Bounded {
     let object = Object::outermost(body, &NAMES)?;
     match Form::of(|name| object.raw(name)) {
         Form::Messages => anthropic::softer::with_max_output(body, model, each),
@@ -41,7 +42,7 @@ pub(super) fn with_max_output(body: &[u8], model: Option<&str>, each: u64) -> Re
 }
 
 /// The bound among plain members: by any name that is there, or else by the one that the model has for it.
-fn plain(object: &Object<'_>, model: &str, each: u64) -> Result<Vec<Edit>, Unbounded> {
+fn plain(object: &Object<'_>, model: &str, each: u64) -> Bounded {
     let beside = Bound::named(&BOUNDS).lowered_if_set(object, each);
     let titan = object.inside(TITAN, TITAN_BOUND.names)?;
     let deeper = titan.and_then(|config| TITAN_BOUND.lowered_if_set(&config, each));

@@ -1,20 +1,20 @@
 //! Less output of a chat.
 //!
-//! In: a body. Out: [`Edit`]s of `max_tokens`. Not here: how little.
+//! In: a body. Out: edits of `max_tokens`. Not here: how little.
 //!
-//! Source: Cohere's API reference, "Chat API (v2)", `max_tokens` and `thinking.token_budget`: thinking is part of the output, so that
-//! a bound no higher than its budget leaves nothing to answer with.
+//! Source: Cohere's API reference, "Chat API (v2)", `max_tokens` and `thinking.token_budget`: thinking is
+//! part of the output, so that a bound no higher than its budget leaves nothing to answer with.
 
+use crate::api::Bounded;
 use crate::api::bound::{Bound, Object, allowed, thinking};
-use crate::api::{Edit, Unbounded};
 
 const NAME: &str = "max_tokens";
 
 /// The edits that bound the output.
 ///
 /// # Errors
-/// [`Unbounded`] if it cannot be.
-pub(super) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Result<Vec<Edit>, Unbounded> {
+/// [`Unbounded`](crate::api::Unbounded) if it cannot be.
+pub(super) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Bounded {
     let object = Object::outermost(body, &[NAME, "thinking"])?;
     let edits = Bound::named(&[NAME]).lowered(&object, NAME, each);
     allowed(edits, each, 1, thinking(object.raw("thinking"), "token_budget"))
@@ -23,6 +23,7 @@ pub(super) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Unbounded;
     use crate::api::bound::edited;
 
     #[test]

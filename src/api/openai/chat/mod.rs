@@ -37,8 +37,8 @@ pub(in crate::api) static FORMAT: Format = Format {
     answer_members: &ANSWER_MEMBERS,
     answer: read_answer,
     with_model: model::with_model,
-    with_max_output: with_max_output,
     offered_tools: offered::offered,
     without_tools: offered::without,
+    with_max_output,
     ..Format::DEFAULT
 };

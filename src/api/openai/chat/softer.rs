@@ -1,14 +1,15 @@
 //! Less output of a chat.
 //!
-//! In: a body, the model. Out: [`Edit`]s of `max_completion_tokens` and its older name. Not here: how little.
+//! In: a body, the model. Out: edits of `max_completion_tokens` and its older name. Not here: how little.
 //!
-//! Source: OpenAI's API reference, "Create chat completion": `max_tokens` is deprecated, and refused by reasoning models. Other servers
-//! know only that one, or both (Mistral's API reference, "Chat"; vLLM's and Ollama's pages on OpenAI compatibility). Budgets of
-//! thinking, which must be below the bound: Anthropic's "OpenAI SDK compatibility" (`thinking`), OpenRouter's "Reasoning Tokens"
-//! (`reasoning.max_tokens`).
+//! Source: OpenAI's API reference, "Create chat completion": `max_tokens` is deprecated, and refused by
+//! reasoning models. Other servers know only that one, or both (Mistral's API reference, "Chat"; vLLM's and
+//! Ollama's pages on OpenAI compatibility). Budgets of thinking, which must be below the bound: Anthropic's
+//! "OpenAI SDK compatibility" (`thinking`), OpenRouter's "Reasoning Tokens" (`reasoning.max_tokens`).
 
+use crate::api::Bounded;
 use crate::api::bound::{Bound, Object, allowed, thinking};
-use crate::api::{Edit, Unbounded};
+use crate::api::raw::string;
 
 const NAMES: [&str; 5] = ["model", NEWER, OLDER, "thinking", "reasoning"];
 const NEWER: &str = "max_completion_tokens";
@@ -17,14 +18,10 @@ const OLDER: &str = "max_tokens";
 /// The edits that bound the output of each choice.
 ///
 /// # Errors
-/// [`Unbounded`] if it cannot be.
-pub(in crate::api) fn with_max_output(
-    body: &[u8],
-    model: Option<&str>,
-    each: u64,
-) -> Result<Vec<Edit>, Unbounded> {
+/// [`Unbounded`](crate::api::Unbounded) if it cannot be.
+pub(in crate::api) fn with_max_output(body: &[u8], model: Option<&str>, each: u64) -> Bounded {
     let object = Object::outermost(body, &NAMES)?;
-    let in_body = object.raw("model").and_then(crate::api::raw::string);
+    let in_body = object.raw("model").and_then(string);
     let absent = if needs_newer(model.or(in_body.as_deref()).unwrap_or_default()) { NEWER } else { OLDER };
     let edits = Bound::named(&[NEWER, OLDER]).lowered(&object, absent, each);
     let budgets =
@@ -32,16 +29,19 @@ pub(in crate::api) fn with_max_output(
     allowed(edits, each, 1, budgets.into_iter().flatten().max())
 }
 
-/// Whether a model of OpenAI's own knows the newer name only: the o series, GPT-5 and later. Earlier ones take both, and the older
-/// name is the one that earlier versions of Azure's API know, too. Amazon has the newer name for gpt-oss ("OpenAI models").
+/// Whether a model of OpenAI's own knows the newer name only: the o series, GPT-5 and later. Earlier ones
+/// take both, and the older name is the one that earlier versions of Azure's API know, too. Amazon has the
+/// newer name for gpt-oss ("OpenAI models").
 fn needs_newer(model: &str) -> bool {
     let model = model.strip_prefix("ft:").unwrap_or(model);
-    if let Some(version) = model.strip_prefix('o') {
-        return version.starts_with(|first: char| first.is_ascii_digit());
-    }
+    let is_reasoning = |series: &str| {
+        series.strip_prefix('o').is_some_and(|version| version.starts_with(|of: char| of.is_ascii_digit()))
+    };
     let version = model.strip_prefix("chatgpt-").or_else(|| model.strip_prefix("gpt-"));
     let takes_both = |version: &str| ["3", "4", "oss"].iter().any(|known| version.starts_with(known));
-    version.is_some_and(|version| !takes_both(version)) || model.contains("openai.gpt-oss")
+    is_reasoning(model)
+        || version.is_some_and(|version| !takes_both(version))
+        || model.contains("openai.gpt-oss")
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::Unbounded;
 use crate::api::bound::edited;
 
 fn bounded(body: &str, model: Option<&str>) -> Result<String, Unbounded> {

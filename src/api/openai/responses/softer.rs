@@ -1,12 +1,13 @@
 //! Less output of a response.
 //!
-//! In: a body. Out: [`Edit`]s of `max_output_tokens`. Not here: how little; and shortening a conversation (`…/compact`), which has no
-//! bound (`routes`).
+//! In: a body. Out: edits of `max_output_tokens`. Not here: how little; and shortening a conversation
+//! (`…/compact`), which has no bound (`routes`).
 //!
-//! Source: OpenAI's API reference, "Create a model response"; lower bounds than 16 are refused with `integer_below_min_value`.
+//! Source: OpenAI's API reference, "Create a model response"; lower bounds than 16 are refused with
+//! `integer_below_min_value`.
 
+use crate::api::Bounded;
 use crate::api::bound::{Bound, Object, allowed};
-use crate::api::{Edit, Unbounded};
 
 const NAME: &str = "max_output_tokens";
 const LEAST: u64 = 16;
@@ -14,8 +15,8 @@ const LEAST: u64 = 16;
 /// The edits that bound the output.
 ///
 /// # Errors
-/// [`Unbounded`] if it cannot be.
-pub(super) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Result<Vec<Edit>, Unbounded> {
+/// [`Unbounded`](crate::api::Unbounded) if it cannot be.
+pub(super) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Bounded {
     let object = Object::outermost(body, &[NAME])?;
     allowed(Bound::named(&[NAME]).lowered(&object, NAME, each), each, LEAST, None)
 }
@@ -23,6 +24,7 @@ pub(super) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Unbounded;
     use crate::api::bound::edited;
 
     #[test]
