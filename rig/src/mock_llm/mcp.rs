@@ -6,7 +6,7 @@
 //! 2025-06-18, "Transports", "Lifecycle" and "Tools". Not here: revision 2026-07-28, whose clients fall back to the handshake.
 
 use hyper::{Method, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Answer, Format};
 
@@ -76,7 +76,7 @@ fn answered(message: &Value) -> Option<Value> {
 
 /// What a tool is called with, as text.
 fn arguments(message: &Value) -> String {
-    message["params"].get("arguments").unwrap_or(&Value::Object(Map::new())).to_string()
+    message["params"].get("arguments").map_or_else(|| "{}".to_owned(), Value::to_string)
 }
 
 /// A notification for each word, and the answer.

@@ -53,10 +53,18 @@ pub struct Message<'a> {
     pub tool: Option<Cow<'a, str>>,
 }
 
-impl Messages<'_> {
+impl<'a> Messages<'a> {
     /// The tools that are called, one for each call.
     pub fn tools(&self) -> impl Iterator<Item = &str> {
         self.list.iter().filter_map(|message| message.tool.as_deref())
+    }
+
+    /// Reads the next value, and tells whether it is of JSON-RPC at all.
+    fn add_next(&mut self, scanner: &mut Scanner<'a>) -> Result<bool, Unread> {
+        let envelope = Envelope::read(scanner)?;
+        let is_rpc = envelope.is_rpc();
+        self.list.extend(envelope.message()?);
+        Ok(is_rpc)
     }
 
     fn into_owned(self) -> Messages<'static> {
@@ -85,47 +93,46 @@ fn messages(body: &[u8]) -> Result<Messages<'_>, Unread> {
     let mut scanner = Scanner::new(body);
     let mut messages = Messages { is_batch: scanner.take(b'['), list: Vec::new() };
     let mut is_rpc = false;
-    while !messages.is_batch || scanner.has_more(b']').ok_or(Unread::Malformed)? {
-        let members = Members::read(&mut scanner)?;
-        is_rpc |= members.is_rpc();
-        messages.list.extend(members.message()?);
-        if !messages.is_batch {
-            break;
+    if messages.is_batch {
+        while scanner.has_more(b']').ok_or(Unread::Malformed)? {
+            is_rpc |= messages.add_next(&mut scanner)?;
         }
+    } else {
+        is_rpc = messages.add_next(&mut scanner)?;
     }
     if is_rpc { Ok(messages) } else { Err(Unread::Malformed) }
 }
 
 /// The raw members of a message that decide what it is.
 #[derive(Default)]
-struct Members<'a> {
+struct Envelope<'a> {
     method: Option<&'a [u8]>,
     params: Option<&'a [u8]>,
     id: Option<&'a [u8]>,
     is_response: bool,
 }
 
-impl<'a> Members<'a> {
-    /// Reads those of the next value, which has none if it is no object.
+impl<'a> Envelope<'a> {
+    /// Reads the next value; what is no object has none of the members.
     fn read(scanner: &mut Scanner<'a>) -> Result<Self, Unread> {
-        let mut members = Self::default();
+        let mut envelope = Self::default();
         if scanner.peek() != Some(b'{') {
             scanner.value().ok_or(Unread::Malformed)?;
-            return Ok(members);
+            return Ok(envelope);
         }
         each_member(scanner, |name, value| {
-            let (member, known) = match () {
-                () if is(name, "method") => (&mut members.method, "method"),
-                () if is(name, "params") => (&mut members.params, "params"),
-                () if is(name, "id") => (&mut members.id, "id"),
-                () => {
-                    members.is_response |= matches!(name, "result" | "error");
-                    return Ok(());
-                }
-            };
-            once(member, value, known)
+            if is(name, "method") {
+                once(&mut envelope.method, value, "method")
+            } else if is(name, "params") {
+                once(&mut envelope.params, value, "params")
+            } else if is(name, "id") {
+                once(&mut envelope.id, value, "id")
+            } else {
+                envelope.is_response |= matches!(name, "result" | "error");
+                Ok(())
+            }
         })?;
-        Ok(members)
+        Ok(envelope)
     }
 
     fn is_rpc(&self) -> bool {
