@@ -100,13 +100,16 @@ pub struct Format {
     pub offered_tools: for<'a> fn(&'a [u8]) -> Vec<Cow<'a, str>>,
     /// Edits of a request that take away the offered tools of which the function says so by their names, and keep the rest of it
     /// consistent; none if nothing is to be taken away.
-    pub without_tools: fn(&[u8], &dyn Fn(&str) -> bool) -> Vec<Edit>,
+    pub without_tools: fn(&[u8], Hide<'_>) -> Vec<Edit>,
     /// The edit that has a request ask for another model; none if its body does not name one, or cannot be read.
     pub with_model: fn(&[u8], &str) -> Option<Edit>,
     /// Edits that bound the output tokens of each choice of a request, where it has no bound or a higher one; none if it is within the
     /// bound already. [`Unbounded`] says why it cannot be bounded.
     pub with_max_output: fn(&[u8], u64) -> Result<Vec<Edit>, Unbounded>,
 }
+
+/// Says of a tool's name whether the tool is to be taken away.
+pub type Hide<'h> = &'h dyn Fn(&str) -> bool;
 
 impl Format {
     /// What a row of the table need not say.
