@@ -45,9 +45,11 @@ pub(crate) const CONTENT_TYPES: [&str; 5] = [
 /// How answers are said to be compressed; the second byte chooses.
 pub(crate) const CODINGS: [&str; 6] = ["", "gzip", "deflate", "br", "zstd", "gzip, br"];
 
-/// A request body in the format that the first byte chooses. It can be counted, and edits change no more than they say.
+/// A request body in the format that the first byte chooses. It can be counted, an edit changes no more than it says, and tools are taken
+/// out of JSON so that JSON is left.
 pub(crate) fn request(input: &[u8]) {
     let Some((format, body)) = format(input) else { return };
+    tools(format, body);
     let Ok(request) = (format.read)(body) else { return };
     let model = request.model.as_deref().unwrap_or("gpt-4o");
     let exactness = Exactness { exact_up_to: 64 * 1024, scales: vec![] };
@@ -100,6 +102,28 @@ pub(crate) fn mcp(body: &[u8]) {
     assert!(serde_json::from_str::<&RawValue>(&reply.body).is_ok(), "no JSON");
 }
 
+/// A tool's name of odd length, or of none, is to go.
+fn is_hidden(name: &str) -> bool {
+    name.len() % 2 == 1 || name.is_empty()
+}
+
+/// Takes tools out of a body.
+fn tools(format: &Format, body: &[u8]) {
+    let edits = (format.without_tools)(body, &is_hidden);
+    if edits.is_empty() {
+        return;
+    }
+    assert!(
+        (format.offered_tools)(body).iter().any(|name| is_hidden(name)),
+        "what is taken away was offered"
+    );
+    let edited = Edit::apply_all(&edits, body);
+    let taken = edits.iter().map(|edit| edit.range.len()).sum::<usize>();
+    let put = edits.iter().map(|edit| edit.text.len()).sum::<usize>();
+    assert_eq!(edited.len(), body.len() - taken + put, "edits overlap");
+    assert!(serde_json::from_slice::<&RawValue>(&edited).is_ok(), "no JSON is left");
+}
+
 /// An answer in the format, content type and coding that the first bytes choose, in pieces of the size that the fourth chooses. Its
 /// bytes pass unchanged, and however it is cut it tells the same.
 pub(crate) fn answer(input: &[u8]) {
@@ -115,7 +139,8 @@ pub(crate) fn answer(input: &[u8]) {
         }
         assert_eq!(reader.finish(), None, "bytes are added");
         let found = reader.found();
-        let said = (found.told, found.unreadable, found.text.clone(), found.more_text, found.unread);
+        let tools = found.tools.clone();
+        let said = (found.told, found.unreadable, found.text.clone(), tools, found.more_text, found.unread);
         (found.readable, said)
     };
     let (readable, said) = read(usize::from(*size).max(1));

@@ -105,7 +105,7 @@ pub struct Format {
     pub offered_tools: for<'a> fn(&'a [u8]) -> Vec<Cow<'a, str>>,
     /// Edits of a request that take away the offered tools of which the function says so by their names, and keep the rest of it
     /// consistent; none if nothing is to be taken away.
-    pub without_tools: fn(&[u8], &dyn Fn(&str) -> bool) -> Vec<Edit>,
+    pub without_tools: fn(&[u8], Hide<'_>) -> Vec<Edit>,
     /// The edit that has a request ask for another model; none if its body names none, or that one already, or cannot be read. Where the
     /// path names the model, too, both are to be changed ([`Call::path_with_model`]).
     pub with_model: fn(&[u8], &str) -> Option<Edit>,
@@ -114,6 +114,9 @@ pub struct Format {
     /// says why the output cannot be bounded. Whether the model can write as much as the bound allows is not looked at.
     pub with_max_output: fn(&[u8], Option<&str>, u64) -> Bounded,
 }
+
+/// Says of a tool's name whether the tool is to be taken away.
+pub type Hide<'h> = &'h dyn Fn(&str) -> bool;
 
 impl Format {
     /// What a row of the table need not say.

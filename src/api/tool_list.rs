@@ -14,11 +14,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Edit;
 use super::raw::as_text;
-
-/// Says of a tool's name whether the tool is to be taken away.
-pub(super) type Hide<'h> = &'h dyn Fn(&str) -> bool;
+use super::{Edit, Hide};
 
 /// All names of a tool as a list writes it; none if it has none.
 pub(super) type Naming = for<'a> fn(&'a str) -> Vec<Cow<'a, str>>;

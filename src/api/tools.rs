@@ -51,9 +51,9 @@ fn push_called<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
 pub(super) fn push_calls<'a>(calls: &'a str, tools: &mut Vec<Called<'a>>) {
     for members in items(calls).into_iter().filter_map(entries) {
         let functions = members.into_iter().filter(|(name, _)| name == "function");
-        let names =
+        let mut names =
             functions.filter_map(|(_, value)| entries(value)).flatten().filter(|(name, _)| name == "name");
-        tools.extend(names.last().and_then(|(_, name)| string(name)).map(Called::once));
+        tools.extend(names.next_back().and_then(|(_, name)| string(name)).map(Called::once));
     }
 }
 

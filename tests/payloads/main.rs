@@ -56,14 +56,20 @@ fn counted(case: &Case) -> Value {
     let model = call.model.as_deref().or(request.model.as_deref()).unwrap_or_default();
     let exactness = Exactness { exact_up_to: 1 << 20, scales: vec![] };
     let tokens = Counter::new([0; 16]).prompt(&request.prompt, model, &exactness).usage();
-    json!({
+    let mut counted = json!({
         "model": model,
         "counted": shown(&tokens),
+
         "max_output": request.max_output,
         "known": request.known.as_ref().map(shown),
         "more_input": request.more_input,
         "usage_must_be_asked_for": request.ask_for_usage.is_some(),
-    })
+    });
+    let offered = (call.format.offered_tools)(&case.request);
+    if !offered.is_empty() {
+        counted["offered_tools"] = json!(offered);
+    }
+    counted
 }
 
 /// What is read from an answer that comes in pieces of this size.
@@ -74,11 +80,16 @@ fn answered(case: &Case, size: usize) -> Value {
     }
     assert_eq!(reader.finish(), None, "{}: bytes are added", case.name());
     let found = reader.found();
-    json!({
+    let mut answered = json!({
         "usage": (!found.told.is_nothing()).then(|| shown(&found.told.or(Usage::default()))),
         "usage_unreadable": found.unreadable,
         "text": found.text,
-    })
+    });
+    if !found.tools.is_empty() {
+        let called = found.tools.iter().map(|(name, count)| (name.to_owned(), Value::from(count)));
+        answered["called_tools"] = called.collect::<Map<_, _>>().into();
+    }
+    answered
 }
 
 /// What the call is charged in the end, and what it costs by `prices`.

@@ -140,12 +140,7 @@ mod tests {
         tools
     }
 
-    fn called(
-        name: &'static str,
-        id: Option<&'static str>,
-        index: Option<u64>,
-        choice: u64,
-    ) -> Called<'static> {
+    fn called<'a>(name: &'a str, id: Option<&'static str>, index: Option<u64>, choice: u64) -> Called<'a> {
         Called { name: name.into(), id: id.map(Cow::Borrowed), index, choice }
     }
 
@@ -186,7 +181,7 @@ mod tests {
         let names: Vec<_> = (0..MOST_NAMES + 10).map(|number| number.to_string()).collect();
         let tools = counted(names.iter().chain([&long, &names[0]]).map(|name| Called::once(name.into())));
         assert_eq!(tools.iter().count(), MOST_NAMES + 1);
-        assert_eq!(tools.iter().last(), Some(("", 10)));
+        assert_eq!(tools.iter().last(), Some(("", 11)));
         assert_eq!(counted([Called::once(long.as_str().into())]).iter().collect::<Vec<_>>(), [("", 1)]);
         assert_eq!(tools.total(), MOST_NAMES as u64 + 12);
     }

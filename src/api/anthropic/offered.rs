@@ -8,9 +8,9 @@
 
 use std::borrow::Cow;
 
-use crate::api::Edit;
 use crate::api::raw::{as_text, items};
-use crate::api::tool_list::{self, Elements, Hide, Offer, name, replace, values};
+use crate::api::tool_list::{self, Elements, Offer, name, replace, values};
+use crate::api::{Edit, Hide};
 
 const OFFER: Offer = Offer { naming: name, rechoose, ..Offer::DEFAULT };
 

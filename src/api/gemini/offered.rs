@@ -8,9 +8,9 @@
 
 use std::borrow::Cow;
 
-use crate::api::Edit;
 use crate::api::raw::{as_text, items};
-use crate::api::tool_list::{Elements, Hide, Narrowed, name, replace};
+use crate::api::tool_list::{Elements, Narrowed, name, replace};
+use crate::api::{Edit, Hide};
 
 const DECLARATIONS: [&str; 2] = ["functionDeclarations", "function_declarations"];
 const CONFIG: [&str; 2] = ["toolConfig", "tool_config"];

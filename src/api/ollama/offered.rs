@@ -8,9 +8,9 @@
 use std::borrow::Cow;
 
 use super::request::folded;
-use crate::api::Edit;
 use crate::api::raw::as_text;
-use crate::api::tool_list::{self, Hide, Offer, members};
+use crate::api::tool_list::{self, Offer, members};
+use crate::api::{Edit, Hide};
 
 const OFFERS: [Offer; 1] = [Offer { naming, ..Offer::DEFAULT }];
 

@@ -8,6 +8,9 @@ mod global;
 mod properties;
 mod request;
 mod response;
+mod softening;
+mod tools;
+mod warnings;
 
 use super::*;
 use crate::metrics::{self, Metric, ModelLabels};

@@ -10,9 +10,9 @@
 
 use std::borrow::Cow;
 
-use crate::api::Edit;
 use crate::api::raw::items;
-use crate::api::tool_list::{Elements, Hide, Offer, name, replace, values};
+use crate::api::tool_list::{Elements, Offer, name, replace, values};
+use crate::api::{Edit, Hide};
 
 const OFFER: Offer = Offer { naming, is_mark, choice: "toolChoice", rechoose, ..Offer::DEFAULT };
 

@@ -8,8 +8,8 @@
 use std::borrow::Cow;
 
 use crate::api::bedrock::converse;
-use crate::api::tool_list::{Elements, Hide};
-use crate::api::{Edit, anthropic, openai};
+use crate::api::tool_list::Elements;
+use crate::api::{Edit, Hide, anthropic, openai};
 
 /// Whose form a body has.
 enum Form {

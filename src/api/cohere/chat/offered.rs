@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-use crate::api::tool_list::{self, Hide, Offer};
-use crate::api::{Edit, openai};
+use crate::api::tool_list::{self, Offer};
+use crate::api::{Edit, Hide, openai};
 
 const OFFERS: [Offer; 1] =
     [Offer { naming: openai::chat::name_of_tool, only_with_tools: &["strict_tools"], ..Offer::DEFAULT }];

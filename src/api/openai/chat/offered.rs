@@ -7,8 +7,8 @@
 
 use std::borrow::Cow;
 
-use crate::api::Edit;
-use crate::api::tool_list::{self, Hide, Narrowed, Offer, name, replace, values};
+use crate::api::tool_list::{self, Narrowed, Offer, name, replace, values};
+use crate::api::{Edit, Hide};
 
 const OFFERS: [Offer; 2] = [
     Offer { naming: of_tool, rechoose, only_with_tools: &["parallel_tool_calls"], ..Offer::DEFAULT },

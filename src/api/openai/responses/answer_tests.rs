@@ -65,7 +65,8 @@ fn deltas_are_text_and_nothing_else_is() {
         r#"{"type":"response.output_text.delta","delta":{"odd":1}}"#,
         r#"{"type":"error","code":"server_error","message":"no"}"#,
     ] {
-        assert_eq!(read(json.as_bytes()), Answer::default(), "{json}");
+        let answer = Answer { tools: vec![], ..read(json.as_bytes()) };
+        assert_eq!(answer, Answer::default(), "{json}");
     }
     let added =
         r#"{"type":"response.output_item.added","item":{"type":"function_call","name":"f","arguments":""}}"#;

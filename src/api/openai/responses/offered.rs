@@ -8,9 +8,9 @@
 
 use std::borrow::Cow;
 
-use crate::api::Edit;
 use crate::api::raw::as_text;
-use crate::api::tool_list::{self, Hide, Narrowed, Offer, name, replace, values};
+use crate::api::tool_list::{self, Narrowed, Offer, name, replace, values};
+use crate::api::{Edit, Hide};
 
 const OFFERS: [Offer; 1] =
     [Offer { naming, rechoose, only_with_tools: &["parallel_tool_calls"], ..Offer::DEFAULT }];
