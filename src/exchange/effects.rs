@@ -19,6 +19,8 @@ pub struct Effects {
     pub body: Vec<Edit>,
     /// Bytes to pass on instead of the response piece.
     pub piece: Option<Vec<u8>>,
+    /// The response is to be reset, with all that is left of it.
+    pub reset: bool,
     /// Values for access logs.
     pub facts: Vec<(Fact, String)>,
     /// Increments of metrics.
@@ -81,12 +83,21 @@ pub enum Fact {
     Cost,
     /// The limit that refused the call.
     RefusedBy,
+    /// The limit at whose end the stream was stopped.
+    StoppedBy,
 }
 
 impl Fact {
     /// Every fact.
-    pub const ALL: [Self; 6] =
-        [Self::Tier, Self::CountedInput, Self::UsedInput, Self::UsedOutput, Self::Cost, Self::RefusedBy];
+    pub const ALL: [Self; 7] = [
+        Self::Tier,
+        Self::CountedInput,
+        Self::UsedInput,
+        Self::UsedOutput,
+        Self::Cost,
+        Self::RefusedBy,
+        Self::StoppedBy,
+    ];
 
     /// What it tells, for the reference.
     #[must_use]
@@ -98,6 +109,7 @@ impl Fact {
             Self::UsedOutput => "output tokens charged, reasoning among them",
             Self::Cost => "US dollars charged, if there is a price list",
             Self::RefusedBy => "the limit that refused the call",
+            Self::StoppedBy => "the limit at whose end the stream was stopped",
         }
     }
 
@@ -111,6 +123,7 @@ impl Fact {
             Self::UsedOutput => "tollgate.output_tokens.used",
             Self::Cost => "tollgate.cost_usd",
             Self::RefusedBy => "tollgate.refused_by",
+            Self::StoppedBy => "tollgate.stopped_by",
         }
     }
 }

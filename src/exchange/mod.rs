@@ -3,11 +3,12 @@
 //! ```text
 //!            RequestHead            RequestBody                Answered           ResponsePiece(last) | End
 //!   New ───────────────▶ Reading ───────────────▶ Asking ───────────────▶ Sent ───────────────────────────────▶ Done
-//!    │                      │   └── no global limits, or leased ──▶ Sent
+//!    │                      │   └── no global limits, or leased ──▶ Sent ── a budget is spent ──▶ Stopped ── End ──▶ Done
 //!    └── not an LLM call, ──┴── refused ──▶ Done ◀── refused ──┘
 //! ```
 //!
-//! `Asking` waits for the rate limit service, with the local budgets reserved.
+//! `Asking` waits for the rate limit service, with the local budgets reserved. `Stopped` throws away what comes behind the ending that the
+//! client got in place of the rest of a stream.
 //!
 //! # Contract
 //!
@@ -26,6 +27,7 @@ mod effects;
 mod request;
 mod response;
 mod settle;
+mod stop;
 
 use std::rc::Rc;
 
@@ -123,6 +125,8 @@ enum State {
     Reading(Box<request::Reading>),
     Asking(Box<asking::Asking>),
     Sent(Box<response::Sent>),
+    /// Settled, and its answer ended; the upstream may not know yet.
+    Stopped,
     Done,
 }
 
@@ -153,7 +157,7 @@ impl Exchange {
             }
             (State::Asking(asking), Event::ResponseHead { status, head, ended }) => {
                 let mut sent = asking.go_on(&self.config, means, &mut effects);
-                sent.read_head(status, head, means.ledger.now(), &mut effects);
+                sent.read_head(status, head, &self.config, means.ledger.now(), &mut effects);
                 sent.settled_if(ended, &self.config, means, &mut effects)
             }
             (State::Asking(asking), Event::End { abort }) => {
@@ -165,12 +169,20 @@ impl Exchange {
                 State::Sent(sent)
             }
             (State::Sent(mut sent), Event::ResponseHead { status, head, ended }) => {
-                sent.read_head(status, head, means.ledger.now(), &mut effects);
+                sent.read_head(status, head, &self.config, means.ledger.now(), &mut effects);
                 sent.settled_if(ended, &self.config, means, &mut effects)
             }
             (State::Sent(mut sent), Event::ResponsePiece { bytes, last }) => {
                 sent.read_piece(bytes, last, &mut effects);
-                sent.settled_if(last, &self.config, means, &mut effects)
+                if last {
+                    sent.settled_if(true, &self.config, means, &mut effects)
+                } else {
+                    sent.stopped_at_limit(bytes, &self.config, means, &mut effects)
+                }
+            }
+            (State::Stopped, Event::ResponsePiece { last, .. }) => {
+                stop::drop_piece(last, &self.config, &mut effects);
+                State::Stopped
             }
             (State::Sent(sent), Event::End { abort }) => {
                 sent.settle(abort, &self.config, means, &mut effects);
@@ -195,7 +207,7 @@ impl Exchange {
         match &self.state {
             State::Sent(sent) => sent.form.is_some(),
             State::Asking(asking) => asking.sent.form.is_some(),
-            State::New | State::Reading(_) | State::Done => false,
+            State::New | State::Reading(_) | State::Stopped | State::Done => false,
         }
     }
 
@@ -203,6 +215,12 @@ impl Exchange {
     #[must_use]
     pub const fn is_asking(&self) -> bool {
         matches!(self.state, State::Asking(_))
+    }
+
+    /// Whether pieces of the response matter.
+    #[must_use]
+    pub const fn is_answering(&self) -> bool {
+        matches!(self.state, State::Sent(_) | State::Stopped)
     }
 
     /// Whether the response, or the lack of one, matters: something is held for the call.

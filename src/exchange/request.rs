@@ -13,7 +13,7 @@ use crate::api::Peek;
 use crate::api::{Body, Call, Piece, Prompt, Request, Unread, Usage};
 use crate::coding::{self, Encoding, Failure};
 use crate::identity::{Caller, Head};
-use crate::limits::{self, Estimate, Reason, Refusal, Standing, Subject, Wait};
+use crate::limits::{self, Estimate, Limit, Reason, Refusal, Standing, Subject, Wait};
 use crate::metrics::{self, Labels};
 use crate::reply::{self, Reply};
 use crate::settings::Config;
@@ -206,6 +206,7 @@ impl Reading {
             Ok(sent) => sent,
             Err(state) => return state,
         };
+        sent.caller = config.streams.stop_at_limit.then(|| self.caller.clone());
         sent.uncorrected = is_whole.then_some(counted);
         sent.form = self.form.take();
         let state = asking::begin(Box::new(self), Box::new(sent), config, means, effects);
@@ -282,23 +283,14 @@ impl Reading {
     fn log_line(&self, Refusal { standing, needed, wait, reason }: &Refusal, model: &str) -> String {
         let limit = &standing.limit;
         let subject = self.subject(model);
-        let per: serde_json::Map<String, serde_json::Value> = limit
-            .per
-            .iter()
-            .map(|dimension| {
-                let value =
-                    String::from_utf8_lossy(subject.value(dimension)).chars().take(LONGEST_LOGGED).collect();
-                (dimension.to_string(), serde_json::Value::String(value))
-            })
-            .collect();
         json!({
             "event": "refused",
             "tier": &*self.tier.name,
             "limit": &*limit.name,
             "counts": limit.counts.name,
-            "per": per,
+            "per": dimensions(limit, &subject),
             "api": self.call.format.name,
-            "model": model.chars().take(LONGEST_LOGGED).collect::<String>(),
+            "model": logged(model),
             "max": limit.shape.max.0,
             "available": (*reason == Reason::Spent).then_some(standing.available.0),
             "needed": needed.0,
@@ -322,6 +314,17 @@ impl Reading {
             kind: "",
         }
     }
+}
+
+/// Whom a limit counts for, as a log line tells it.
+pub(super) fn dimensions(limit: &Limit, subject: &Subject<'_>) -> serde_json::Map<String, serde_json::Value> {
+    let value = |dimension| logged(&String::from_utf8_lossy(subject.value(dimension)));
+    limit.per.iter().map(|dimension| (dimension.to_string(), value(dimension).into())).collect()
+}
+
+/// A name as a log line repeats it.
+pub(super) fn logged(name: &str) -> String {
+    name.chars().take(LONGEST_LOGGED).collect()
 }
 
 /// Whether a signature covers the request, as AWS Signature Version 4 does, in a header or in the query.

@@ -184,13 +184,16 @@ impl Stream {
     }
 
     fn answer_piece(&mut self, size: usize, last: bool) -> Action {
-        if self.replied || !self.exchange.is_held() {
+        if self.replied || !self.exchange.is_answering() {
             return Action::Continue;
         }
         let Ok(bytes) = calls::buffer(Buffer::ResponseBody, size) else { return Action::Continue };
         let effects = self.handle(Event::ResponsePiece { bytes: &bytes, last });
         if let Some(piece) = &effects.piece {
             let _ = calls::replace_buffer(Buffer::ResponseBody, size, piece);
+        }
+        if effects.reset {
+            let _ = calls::reset_response();
         }
         Action::Continue
     }

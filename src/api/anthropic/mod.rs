@@ -13,7 +13,7 @@ pub(super) mod request;
 mod tools;
 mod usage;
 
-use super::{Dialect, Format, post};
+use super::{Dialect, Format, ending, post};
 
 /// The row of [`FORMATS`](super::FORMATS).
 pub(super) static FORMAT: Format = Format {
@@ -27,5 +27,6 @@ pub(super) static FORMAT: Format = Format {
     read: request::read,
     answer_members: &["type", "message", "usage", "content", "content_block", "delta"],
     answer: answer::read,
+    ending: Some(ending::anthropic::Message::ending),
     ..Format::DEFAULT
 };

@@ -18,7 +18,7 @@ mod request;
 mod usage;
 
 use super::members::Members;
-use super::{Dialect, Format, Unread, post};
+use super::{Dialect, Format, Unread, ending, post};
 
 /// Content made by a model. Which of the methods streams is in the path only.
 pub(super) static FORMAT: Format = Format {
@@ -35,8 +35,9 @@ pub(super) static FORMAT: Format = Format {
         post(":streamgeneratecontent"),
     ],
     read: request::read,
-    answer_members: &["candidates", "promptFeedback", "usageMetadata"],
+    answer_members: &["candidates", "promptFeedback", "usageMetadata", "modelVersion", "responseId", "error"],
     answer: answer::read,
+    ending: Some(ending::gemini::Candidates::ending),
     ..Format::DEFAULT
 };
 

@@ -9,7 +9,7 @@
 mod answer;
 mod request;
 
-use super::{Dialect, Format, post};
+use super::{Dialect, Format, ending, post};
 
 /// Chat.
 pub(super) static CHAT: Format = Format {
@@ -19,6 +19,7 @@ pub(super) static CHAT: Format = Format {
     read: request::chat,
     answer_members: answer::MEMBERS,
     answer: answer::read,
+    ending: Some(ending::ollama::Lines::chat),
     ..Format::DEFAULT
 };
 
@@ -30,6 +31,7 @@ pub(super) static GENERATE: Format = Format {
     read: request::generate,
     answer_members: answer::MEMBERS,
     answer: answer::read,
+    ending: Some(ending::ollama::Lines::generate),
     ..Format::DEFAULT
 };
 

@@ -10,7 +10,7 @@ use super::parts::Reading;
 use super::stream_options::ask_for_usage;
 use super::{chat, prompts};
 use crate::api::members::Members;
-use crate::api::{Format, Piece, Prompt, Request, Unread, post};
+use crate::api::{Format, Piece, Prompt, Request, Unread, ending, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -19,6 +19,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     read,
     answer_members: &chat::ANSWER_MEMBERS,
     answer: chat::read_answer,
+    ending: Some(ending::openai::Chunks::completions),
     ..Format::DEFAULT
 };
 

@@ -12,7 +12,7 @@ mod blocks;
 pub(super) mod request;
 mod usage;
 
-use crate::api::{Dialect, Format, post};
+use crate::api::{Dialect, Format, ending, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -22,5 +22,6 @@ pub(in crate::api) static FORMAT: Format = Format {
     read: request::read,
     answer_members: &["output", "usage", "delta", "start"],
     answer: answer::read,
+    ending: Some(ending::bedrock::Converse::ending),
     ..Format::DEFAULT
 };

@@ -8,7 +8,7 @@
 mod answer;
 mod request;
 
-use crate::api::{Dialect, Format, post};
+use crate::api::{Dialect, Format, ending, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -18,5 +18,6 @@ pub(in crate::api) static FORMAT: Format = Format {
     read: request::read,
     answer_members: &["delta", "message", "usage"],
     answer: answer::read,
+    ending: Some(ending::cohere::Chat::ending),
     ..Format::DEFAULT
 };

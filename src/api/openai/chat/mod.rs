@@ -13,7 +13,7 @@ mod request;
 
 pub(super) use answer::{ANSWER_MEMBERS, read as read_answer};
 
-use crate::api::{Dialect, Format, post};
+use crate::api::{Dialect, Format, ending, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -31,5 +31,6 @@ pub(in crate::api) static FORMAT: Format = Format {
     read: request::read,
     answer_members: &ANSWER_MEMBERS,
     answer: read_answer,
+    ending: Some(ending::openai::Chunks::chat),
     ..Format::DEFAULT
 };

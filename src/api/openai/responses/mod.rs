@@ -9,7 +9,7 @@
 mod answer;
 mod request;
 
-use crate::api::{Format, post};
+use crate::api::{Format, ending, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -18,5 +18,6 @@ pub(in crate::api) static FORMAT: Format = Format {
     read: request::read,
     answer_members: &["type", "status", "output", "usage"],
     answer: answer::read,
+    ending: Some(ending::responses::Response::ending),
     ..Format::DEFAULT
 };
