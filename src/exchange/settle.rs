@@ -150,7 +150,13 @@ impl Sent {
     }
 
     /// The input as it was told or else as counted before the call, the output by the text that has come, or more if more was told.
-    fn counted(&self, found: &Found, whole: bool, config: &Config, means: &mut Means<'_>) -> Usage {
+    pub(super) fn counted(
+        &self,
+        found: &Found,
+        whole: bool,
+        config: &Config,
+        means: &mut Means<'_>,
+    ) -> Usage {
         if self.estimate.output_is_known {
             return found.told.or(self.estimate.known);
         }

@@ -5,7 +5,8 @@
 //!
 //! What a stream has used so far is its input and the text that has come, counted as it comes, each text once. Budgets are looked at only
 //! when that has grown by a step, and not before most of what is held for the call is used. They refill meanwhile, and other calls are
-//! charged to them: what counts is where they would stand if the call were settled at that moment.
+//! charged to them: what counts is where they would stand if the call were settled at that moment. What it has used beyond what is held for
+//! it is charged at each look.
 
 use std::rc::Rc;
 
@@ -67,7 +68,7 @@ impl Watch {
         can_end
     }
 
-    /// Counts what has come of the text.
+    /// Counts what has come of the text, but for its last words.
     fn count(&mut self, found: &Found, model: &str, config: &Config, means: &mut Means<'_>) -> u64 {
         let exactness = &config.counting.exactness;
         let come = found.text.get(self.counted..).unwrap_or_default();
@@ -78,8 +79,7 @@ impl Watch {
             self.tokens = self.tokens.saturating_add(means.counter.written(text, 0, model, exactness).0);
             self.counted = self.counted.saturating_add(text.len());
         }
-        let rest = found.text.len().saturating_sub(self.counted) as u64;
-        let uncounted = rest.saturating_add(found.more_text).saturating_add(found.unread);
+        let uncounted = found.more_text.saturating_add(found.unread);
         let factor =
             *self.factor.get_or_insert_with(|| config.counting.calibration.factor(model, means.ledger));
         factor.of(self.tokens.saturating_add(by_length(uncounted)))
@@ -130,8 +130,13 @@ impl Sent {
             return None;
         }
         self.watch.seen = used;
-        let limit = self.reservation.overspent(&used, rates, config.streams.grace, means.ledger)?;
-        Some((limit.clone(), used))
+        let grace = config.streams.grace;
+        self.reservation.overspent(&used, &self.estimate.rates, grace, means.ledger)?;
+        // What was counted in parts may be off by a few tokens; no stream is stopped for that.
+        let Outcome::Answered { reader, .. } = &self.outcome else { return None };
+        let exact = self.counted(reader.found(), false, config, means);
+        let limit = self.reservation.overspent(&exact, &self.estimate.rates, grace, means.ledger)?;
+        Some((limit, exact))
     }
 
     /// What an operator needs to understand why a stream was stopped: no text, and of secrets only their hashes.

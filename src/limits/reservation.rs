@@ -131,18 +131,20 @@ impl Reservation {
         }
     }
 
-    /// A limit whose budget would be spent, beyond its capacity by more than this share of it, if the call ended now with this usage. Limits
-    /// that only watch stop nothing.
-    #[must_use]
+    /// A limit whose budget would be spent, beyond its capacity by more than this share of it, if the call ended now with this usage. What
+    /// a call has used beyond what is held for it is charged on the way, so that budgets refill under a long call as they do between
+    /// calls, and other calls see it. Limits that only watch stop nothing.
     pub fn overspent(
-        &self,
+        &mut self,
         usage: &Usage,
         rates: &Rates,
         grace: Ratio,
         ledger: &Ledger<'_>,
-    ) -> Option<&Rc<Limit>> {
-        let mut enforced = self.held.iter().filter(|held| !held.limit.shadow);
-        enforced.find(|held| held.overspent(usage, rates, grace, ledger)).map(|held| &held.limit)
+    ) -> Option<Rc<Limit>> {
+        let enforced = self.held.iter_mut().filter(|held| !held.limit.shadow);
+        let overspent: Vec<_> =
+            enforced.filter_map(|held| held.overspent(usage, rates, grace, ledger)).collect();
+        overspent.into_iter().next()
     }
 
     /// Whether a budget may have come to its end since the call had used `before`: it has used most of what is held for it, and a
@@ -188,22 +190,32 @@ impl Held {
         used.0 >= self.amount.0.div_ceil(2)
     }
 
-    /// Whether the budget would be overspent if this were settled now. A budget that cannot be read stops nobody.
-    fn overspent(&self, usage: &Usage, rates: &Rates, grace: Ratio, ledger: &Ledger<'_>) -> bool {
+    /// Its limit, if the budget would be overspent by a settlement now. A budget that cannot be read or written stops nobody.
+    fn overspent(
+        &mut self,
+        usage: &Usage,
+        rates: &Rates,
+        grace: Ratio,
+        ledger: &Ledger<'_>,
+    ) -> Option<Rc<Limit>> {
         let Self { limit, key, place, counted_at, amount } = self;
-        let used = (limit.counts.amount)(usage, rates);
+        let (used, held, held_at) = ((limit.counts.amount)(usage, rates), *amount, *counted_at);
         let capacity = limit.shape.capacity().0;
         let most = capacity.saturating_add(grace.of(capacity));
         let looked = ledger.change(limit.shape, key, Some(*place), |budget| {
-            let mut settled = *budget;
-            if used > *amount {
-                settled.charge(used - *amount);
-            } else {
-                settled.refund(*amount - used, *counted_at);
+            let grows = used > held;
+            if grows {
+                budget.charge(used - held);
             }
-            (settled.spent().0 > most, false)
+            let mut settled = *budget;
+            settled.refund(held - used, held_at);
+            ((settled.spent().0 > most, budget.counted_at()), grows)
         });
-        looked.is_ok_and(|looked| looked.value)
+        let (is_overspent, now) = looked.ok()?.value;
+        if used > held {
+            (*amount, *counted_at) = (used, now);
+        }
+        is_overspent.then(|| limit.clone())
     }
 
     fn correct_to(self, used: Amount, ledger: &Ledger<'_>) {
