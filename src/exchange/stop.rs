@@ -59,12 +59,17 @@ enum Watching {
 impl Watch {
     /// Begins to watch an answer; whether it may be ended before its time.
     pub(super) fn begin(&mut self, reader: &mut Reader, head: &dyn Head) -> bool {
-        // Only what is told by its type to be a stream is one if its length is known in advance.
-        if !reader.found().is_stream && head.header("content-length").is_some() {
+        let is_stream = reader.found().is_stream;
+        // A list is told from a whole answer by its first byte only, but nobody knows its length in advance.
+        if !is_stream && head.header("content-length").is_some() {
             return false;
         }
         let can_end = reader.prepare_ending();
-        self.state = if can_end { Watching::Stoppable } else { Watching::Unstoppable };
+        self.state = match (can_end, is_stream) {
+            (true, _) => Watching::Stoppable,
+            (false, true) => Watching::Unstoppable,
+            (false, false) => Watching::Not,
+        };
         can_end
     }
 

@@ -293,8 +293,7 @@ tiers: {{ free: {{ limits: [ {{ name: tpm, count: tokens, per: tenant, max: 40, 
 "
     );
     let bench = Bench::start(&configuration).await;
-    let headers =
-        [("x-tenant-id", api.name), ("x-mock-output-tokens", "50"), ("x-mock-chunk-delay-ms", "5")];
+    let headers = [("x-tenant-id", api.name), ("x-mock-output-tokens", "50"), ("x-mock-chunk-delay-ms", "5")];
     let seen = api.run("stream", bench.envoy.address(), &headers).await;
     assert_eq!((&seen["succeeded"], &seen["reason"]), (&json!(true), &json!(reason)), "{seen}");
     let pieces = seen["pieces"].as_array().unwrap().len();
