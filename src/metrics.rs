@@ -81,7 +81,7 @@ macro_rules! metrics {
 
 metrics! {
     CALLS "tollgate_calls_total" [Tier Model Kind]
-        "LLM calls by how they ended: `ok`, `error` (the upstream's status is not 2xx), `client_abort`, `upstream_reset`, `refused` (429), `unidentified` (401), `bad_request` (400).";
+        "LLM calls by how they ended: `ok`, `error` (the upstream's status is not 2xx), `client_abort`, `upstream_reset`, `stopped` (a stream ended at the end of a budget), `refused` (429), `unidentified` (401), `bad_request` (400).";
     TOKENS "tollgate_tokens_total" [Tier Model Kind]
         "Tokens charged by class: `input`, `cached_input`, `cache_write`, `cache_write_1h`, `audio_input`, `output`, `reasoning`, `audio_output`.";
     CHARACTERS "tollgate_characters_total" [Tier Model]
@@ -100,6 +100,10 @@ metrics! {
         "Calls that waited for their budgets, by what became of that: `held` (they began to wait), `passed`, `left` (their clients went away), and `full`: refused because as many as `wait.at_most` were waiting.";
     WAITED "tollgate_waited_milliseconds_total" [Tier]
         "How long calls that passed in the end had waited for their budgets.";
+    STREAMS_STOPPED "tollgate_streams_stopped_total" [Tier Limit Model]
+        "Streams ended because the budget of a limit was spent.";
+    STREAMS_UNSTOPPABLE "tollgate_streams_unstoppable_total" [Tier Limit Model]
+        "Streams that should have been ended and went on: compressed, or of an API that has no ending for them.";
     WARNINGS "tollgate_warnings_total" [Tier Limit]
         "Calls that left a budget used beyond its `warn_at`.";
     ESTIMATE_ERROR "tollgate_estimate_error_tokens_total" [Model Kind]

@@ -1,7 +1,7 @@
 //! Reads usage and text out of an answer as it passes.
 //!
 //! In: the answer's head, then its bytes in any pieces. Out: [`Found`], and where the chunk that only tells usage is to be
-//! hidden, the bytes to pass on instead. Not here: what the tokens cost.
+//! hidden, the bytes to pass on instead; on demand, what ends a stream behind the last of its documents. Not here: what the tokens cost.
 //!
 //! Bytes pass unchanged unless the caller asked for usage on the client's behalf: then the bytes of an event that has
 //! not ended are held back, which delays nothing, because a client sees an event only at its end.
@@ -10,6 +10,7 @@ pub(super) mod called;
 mod hiding;
 
 use super::capture::Capture;
+use super::ending::{Cut, Ending, Shape};
 use super::{Answer, Format, Told, frames, sse};
 use crate::coding::{Decoder, Encoding};
 use crate::identity::Head;
@@ -76,7 +77,7 @@ impl Found {
 /// The document with only the members that are looked at, each with its last value.
 fn last_of_each(chosen: &'static [&'static str], json: &[u8]) -> Vec<u8> {
     let mut last = Vec::new();
-    Capture::new(chosen).feed(json, |object| {
+    Capture::new(chosen).feed(json, |object, _| {
         last.clear();
         last.extend_from_slice(object);
     });
@@ -90,6 +91,10 @@ pub struct Reader {
     coding: Coding,
     framing: Framing,
     found: Found,
+    /// What would end the stream before its time, if it may have to be.
+    ending: Option<Box<dyn Ending>>,
+    /// How much of what passed last is whole documents; none if none of them ended in the last piece.
+    whole: Option<usize>,
 }
 
 /// How the bytes are to be decoded.
@@ -107,7 +112,8 @@ enum Framing {
     Expected(Expected),
     Events(sse::Splitter, Option<Hiding>),
     Frames(frames::Splitter),
-    Objects(Capture),
+    /// One object, or several in a shape that is known.
+    Objects(Capture, Option<Shape>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +153,25 @@ impl Reader {
             is_stream: expected != Expected::Objects,
             ..Found::default()
         };
-        Self { format, coding, framing: Framing::Expected(expected), found }
+        Self { format, coding, framing: Framing::Expected(expected), found, ending: None, whole: None }
+    }
+
+    /// From now on keeps what is needed to end the stream before its time; whether that is possible. Nothing can be put into compressed
+    /// bytes.
+    pub fn prepare_ending(&mut self) -> bool {
+        let ending = self.format.ending.filter(|_| matches!(self.coding, Coding::Plain));
+        self.ending = ending.map(|begin| begin());
+        self.ending.is_some()
+    }
+
+    /// What to pass on instead of the last piece, of which `passed` was to pass: its whole documents, and what ends the stream behind
+    /// them. None if it cannot be ended here.
+    #[must_use]
+    pub fn end(&self, passed: &[u8], cut: &Cut<'_>) -> Option<Vec<u8>> {
+        let documents = self.ending.as_ref()?.write(cut)?;
+        let mut bytes = passed.get(..self.whole?)?.to_vec();
+        bytes.extend(self.framing.shape()?.write(&documents));
+        Some(bytes)
     }
 
     /// Whether bytes may be taken out.
@@ -161,17 +185,23 @@ impl Reader {
 
     /// Takes the next bytes; gives the bytes to pass on instead, if they differ.
     pub fn feed(&mut self, piece: &[u8]) -> Option<Vec<u8>> {
-        let Self { format, coding, framing, found } = self;
+        let Self { format, coding, framing, found, ending, whole } = self;
         let chosen = format.answer_members;
+        *whole = None;
         let passed = match coding {
             Coding::Plain => {
                 found.bytes = found.bytes.saturating_add(piece.len() as u64);
-                framing.feed(piece, chosen, &mut |json| found.add(format, json))
+                framing.feed(piece, chosen, whole, &mut |json| {
+                    if let Some(ending) = ending {
+                        ending.read(json);
+                    }
+                    found.add(format, json)
+                })
             }
             Coding::Coded(decoder) => {
                 decoder.feed(piece, &mut |decoded| {
                     found.bytes = found.bytes.saturating_add(decoded.len() as u64);
-                    framing.feed(decoded, chosen, &mut |json| found.add(format, json));
+                    framing.feed(decoded, chosen, whole, &mut |json| found.add(format, json));
                 });
                 None
             }
@@ -183,7 +213,7 @@ impl Reader {
 
     /// Ends the answer; gives the bytes that were still held back.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
-        let Self { format, coding, framing, found } = self;
+        let Self { format, coding, framing, found, .. } = self;
         if let Coding::Coded(decoder) = coding {
             decoder.finish();
         }
@@ -207,11 +237,13 @@ impl Reader {
 }
 
 impl Framing {
-    /// Takes the next bytes; `document` is called for each document that ends in them, and says whether it is to be hidden.
+    /// Takes the next bytes; `document` is called for each document that ends in them, and says whether it is to be hidden. `whole` is
+    /// set to how much of what passes is whole documents, if one ends in them.
     fn feed(
         &mut self,
         piece: &[u8],
         chosen: &'static [&'static str],
+        whole: &mut Option<usize>,
         document: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Option<Vec<u8>> {
         if let Self::Expected(expected) = self {
@@ -220,25 +252,32 @@ impl Framing {
         }
         match self {
             Self::Expected(_) => None,
-            Self::Objects(capture) => {
-                capture.feed(piece, |object| {
+            Self::Objects(capture, _) => {
+                capture.feed(piece, |object, end| {
                     document(object);
+                    *whole = Some(end);
                 });
                 None
             }
             Self::Frames(splitter) => {
-                splitter.feed(piece, |payload, _| {
+                splitter.feed(piece, |payload, end| {
                     document(payload);
+                    *whole = Some(end);
                 });
                 None
             }
             Self::Events(splitter, None) => {
-                splitter.feed(piece, |data, _| {
+                splitter.feed(piece, |data, end| {
                     document(data);
+                    *whole = Some(end);
                 });
                 None
             }
-            Self::Events(splitter, Some(hiding)) => hiding.feed(splitter, piece, document),
+            Self::Events(splitter, Some(hiding)) => {
+                let passed = hiding.feed(splitter, piece, document);
+                *whole = hiding.whole();
+                passed
+            }
         }
     }
 
@@ -248,13 +287,23 @@ impl Framing {
             Self::Expected(_) => 0,
             Self::Events(splitter, _) => splitter.passed_over(),
             Self::Frames(splitter) => splitter.passed_over(),
-            Self::Objects(capture) => capture.passed_over(),
+            Self::Objects(capture, _) => capture.passed_over(),
+        }
+    }
+
+    /// How further documents would stand in the bytes; none if there can be none.
+    const fn shape(&self) -> Option<Shape> {
+        match self {
+            Self::Expected(_) => None,
+            Self::Events(..) => Some(Shape::Events),
+            Self::Frames(_) => Some(Shape::Frames),
+            Self::Objects(_, shape) => *shape,
         }
     }
 
     fn finish(&mut self, document: &mut dyn FnMut(&[u8]) -> bool) -> Option<Vec<u8>> {
         match self {
-            Self::Objects(capture) => {
+            Self::Objects(capture, _) => {
                 capture.finish(|object| {
                     document(object);
                 });
@@ -270,14 +319,18 @@ impl Expected {
     /// The framing of an answer that begins with this byte, which counts for more than its content type.
     fn seen(self, first: u8, chosen: &'static [&'static str]) -> Framing {
         match self {
-            _ if matches!(first, b'{' | b'[') => Framing::Objects(Capture::new(chosen)),
+            _ if first == b'[' => Framing::Objects(Capture::new(chosen), Some(Shape::List)),
+            _ if first == b'{' => {
+                let shape = (self == Self::Lines).then_some(Shape::Lines);
+                Framing::Objects(Capture::new(chosen), shape)
+            }
             // The length of a frame; no text begins with it.
             _ if first == 0 => Framing::Frames(frames::Splitter::default()),
             Self::Events { hide_usage } => {
                 Framing::Events(sse::Splitter::default(), hide_usage.then(Hiding::default))
             }
             Self::Frames => Framing::Frames(frames::Splitter::default()),
-            Self::Lines | Self::Objects => Framing::Objects(Capture::new(chosen)),
+            Self::Lines | Self::Objects => Framing::Objects(Capture::new(chosen), None),
         }
     }
 }

@@ -63,8 +63,9 @@ impl Capture {
         self.passed_over
     }
 
-    /// Takes the next bytes. `object` is called for each object that ends in them, with its kept members.
-    pub(super) fn feed(&mut self, bytes: &[u8], mut object: impl FnMut(&[u8])) {
+    /// Takes the next bytes. `object` is called for each object that ends in them, with its kept members and the number of bytes up
+    /// to its end.
+    pub(super) fn feed(&mut self, bytes: &[u8], mut object: impl FnMut(&[u8], usize)) {
         let mut rest = bytes;
         loop {
             if self.depth == 0 {
@@ -74,7 +75,7 @@ impl Capture {
             rest = behind;
             self.step(byte);
             if self.depth == 0 {
-                object(&self.document());
+                object(&self.document(), bytes.len().saturating_sub(rest.len()));
                 self.forget();
             }
             if matches!(self.string, Some(Inside { escaped: false })) {
@@ -206,7 +207,7 @@ mod tests {
         let mut found = String::new();
         let mut object = |object: &[u8]| found.push_str(core::str::from_utf8(object).unwrap());
         for piece in pieces {
-            capture.feed(piece, &mut object);
+            capture.feed(piece, |found, _| object(found));
         }
         capture.finish(&mut object);
         found
@@ -254,7 +255,7 @@ mod tests {
         #[test]
         fn any_bytes_are_survived(bytes in prop::collection::vec(prop_oneof![Just(b'"'), Just(b'{'), Just(b'}'), Just(b':'), Just(b','), Just(b'\\'), any::<u8>()], 0..200)) {
             let mut capture = Capture::new(&["usage"]);
-            capture.feed(&bytes, |_| ());
+            capture.feed(&bytes, |_, end| assert!(end <= bytes.len()));
             capture.finish(|_| ());
         }
     }

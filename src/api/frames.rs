@@ -1,7 +1,7 @@
 //! Amazon's event stream: binary frames out of bytes in any pieces.
 //!
 //! In: the bytes of an `application/vnd.amazon.eventstream` as they arrive. Out: for each frame its payload, and where
-//! in the current piece the frame ends. Not here: what a payload means, and the frame's headers. Events and exceptions
+//! in the current piece the frame ends; and the other way round, a frame of a payload. Not here: what a payload means, and the frame's headers. Events and exceptions
 //! are handed on alike, because only their payload can tell usage. The checksum over a whole frame is not checked
 //! either: the client does that, and a frame that is found by its length and not damaged in its prelude is read as well
 //! as it can be.
@@ -150,21 +150,22 @@ fn prelude(bytes: &[u8]) -> Option<At> {
     Some(At::Headers { left: headers, payload })
 }
 
-/// A frame with string headers, as the service writes it.
-#[cfg(test)]
+/// A frame with string headers, as the service writes it. Their names have less than 256 bytes, their values less than 64 KiB.
 pub(crate) fn encode(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
     const STRING: u8 = 7;
-    let length = |bytes: usize| u32::try_from(bytes).unwrap().to_be_bytes();
+    let length = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes();
     let mut fields = Vec::new();
     for (name, value) in headers {
-        fields.push(u8::try_from(name.len()).unwrap());
+        fields.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
         fields.extend_from_slice(name.as_bytes());
         fields.push(STRING);
-        fields.extend_from_slice(&u16::try_from(value.len()).unwrap().to_be_bytes());
+        fields.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_be_bytes());
         fields.extend_from_slice(value.as_bytes());
     }
     let mut frame = Vec::new();
-    frame.extend_from_slice(&length(PRELUDE + fields.len() + payload.len() + CHECKSUM));
+    frame.extend_from_slice(&length(
+        [PRELUDE, fields.len(), payload.len(), CHECKSUM].into_iter().fold(0, usize::saturating_add),
+    ));
     frame.extend_from_slice(&length(fields.len()));
     frame.extend_from_slice(&crc32fast::hash(&frame).to_be_bytes());
     frame.extend_from_slice(&fields);

@@ -20,6 +20,7 @@ mod blocks;
 mod bound;
 mod capture;
 mod cohere;
+pub mod ending;
 mod frames;
 mod free;
 mod gemini;
@@ -52,6 +53,7 @@ use routes::{get, post};
 pub use usage::{CLASSES, Classes, Side, Told, Usage};
 
 use crate::identity::Head;
+use ending::Ending;
 
 /// Every API format that is understood, in the order in which paths are tried.
 pub const FORMATS: [&Format; 21] = [
@@ -99,6 +101,8 @@ pub struct Format {
     /// Reads one JSON document of an answer: a whole body, the data of one event, one element of a list. What
     /// cannot be read tells nothing.
     pub answer: for<'a> fn(&'a [u8]) -> Answer<'a>,
+    /// What ends a stream of it before its time; none if it cannot be ended.
+    pub ending: Option<fn() -> Box<dyn Ending>>,
     /// The usage that an answer tells in its headers.
     pub told_by_head: fn(&dyn Head) -> Told,
     /// The names of the tools that a request offers the model, in their order; those that have none are left out.
@@ -129,6 +133,7 @@ impl Format {
         guess: |bytes| Request { prompt: Prompt(vec![Piece::Unseen { bytes }]), ..Request::default() },
         answer_members: &[],
         answer: |_| Answer::default(),
+        ending: None,
         told_by_head: |_| Told::default(),
         offered_tools: |_| Vec::new(),
         without_tools: |_, _| Vec::new(),

@@ -78,6 +78,7 @@ impl Reading {
             Err(state) => return state,
         };
         sent.hide_usage = asking.is_some();
+        sent.caller = config.streams.stop_at_limit.then(|| self.caller.clone());
         sent.uncorrected = is_whole.then_some(counted);
         sent.form = self.form.take();
         sent.added_headers.extend(softened.header());

@@ -20,6 +20,8 @@ pub struct Effects {
     pub body: Vec<Edit>,
     /// Bytes to pass on instead of the response piece.
     pub piece: Option<Vec<u8>>,
+    /// The response is to be reset, with all that is left of it.
+    pub reset: bool,
     /// Values for access logs.
     pub facts: Vec<(Fact, String)>,
     /// Increments of metrics.
@@ -91,11 +93,13 @@ pub enum Fact {
     Warning,
     /// What has been changed of the request.
     Softened,
+    /// The limit at whose end the stream was stopped.
+    StoppedBy,
 }
 
 impl Fact {
     /// Every fact.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Tier,
         Self::CountedInput,
         Self::UsedInput,
@@ -104,6 +108,7 @@ impl Fact {
         Self::RefusedBy,
         Self::Warning,
         Self::Softened,
+        Self::StoppedBy,
     ];
 
     /// What it tells, for the reference.
@@ -118,6 +123,7 @@ impl Fact {
             Self::RefusedBy => "the limit that refused the call",
             Self::Warning => "the limits whose budgets are used beyond `warn_at`, separated by commas",
             Self::Softened => "what was changed of the request, as in `x-tollgate-softened`",
+            Self::StoppedBy => "the limit at whose end the stream was stopped",
         }
     }
 
@@ -133,6 +139,7 @@ impl Fact {
             Self::RefusedBy => "tollgate.refused_by",
             Self::Warning => "tollgate.warning",
             Self::Softened => "tollgate.softened",
+            Self::StoppedBy => "tollgate.stopped_by",
         }
     }
 }

@@ -3,11 +3,12 @@
 //! ```text
 //!            RequestHead            RequestBody            Answered              Due              ResponsePiece(last) | End
 //!   New ───────────────▶ Reading ───────────────▶ Asking ────────────▶ Waiting ─────────▶ Sent ───────────────────────────────▶ Done
-//!    │                      │   └── no global limits, or leased ──┴── nothing to wait for ──▶ Sent
+//!    │                      │   └── no global limits, or leased ──┴── nothing to wait for ──▶ Sent ── a budget is spent ──▶ Stopped ──▶ Done
 //!    └── not an LLM call, ──┴── refused ──▶ Done ◀── refused ──┘
 //! ```
 //!
-//! `Asking` waits for the rate limit service, with the local budgets reserved; `Waiting` for what was reserved to flow back.
+//! `Asking` waits for the rate limit service, with the local budgets reserved; `Waiting` for what was reserved to flow back. `Stopped` throws
+//! away what comes behind the ending that the client got in place of the rest of a stream.
 //!
 //! # Contract
 //!
@@ -30,6 +31,7 @@ mod request;
 mod response;
 mod settle;
 mod softening;
+mod stop;
 mod tools;
 mod waiting;
 
@@ -143,6 +145,8 @@ enum State {
     Asking(Box<asking::Asking>),
     Waiting(Box<waiting::Waiting>),
     Sent(Box<response::Sent>),
+    /// Settled, and its answer ended; the upstream may not know yet.
+    Stopped,
     Done,
 }
 
@@ -182,7 +186,7 @@ impl Exchange {
             }
             (State::Asking(asking), Event::ResponseHead { status, head, ended }) => {
                 let mut sent = asking.go_on(&self.config, means, &mut effects);
-                sent.read_head(status, head, means.ledger.now(), &mut effects);
+                sent.read_head(status, head, &self.config, means.ledger.now(), &mut effects);
                 sent.settled_if(ended, &self.config, means, &mut effects)
             }
             (State::Asking(asking), Event::End { abort }) => {
@@ -194,12 +198,20 @@ impl Exchange {
                 State::Sent(sent)
             }
             (State::Sent(mut sent), Event::ResponseHead { status, head, ended }) => {
-                sent.read_head(status, head, means.ledger.now(), &mut effects);
+                sent.read_head(status, head, &self.config, means.ledger.now(), &mut effects);
                 sent.settled_if(ended, &self.config, means, &mut effects)
             }
             (State::Sent(mut sent), Event::ResponsePiece { bytes, last }) => {
                 sent.read_piece(bytes, last, &mut effects);
-                sent.settled_if(last, &self.config, means, &mut effects)
+                if last {
+                    sent.settled_if(true, &self.config, means, &mut effects)
+                } else {
+                    sent.stopped_at_limit(bytes, &self.config, means, &mut effects)
+                }
+            }
+            (State::Stopped, Event::ResponsePiece { last, .. }) => {
+                stop::drop_piece(last, &self.config, &mut effects);
+                State::Stopped
             }
             (State::Sent(sent), Event::End { abort }) => {
                 sent.settle(abort, &self.config, means, &mut effects);
@@ -224,7 +236,7 @@ impl Exchange {
         match &self.state {
             State::Sent(sent) => sent.form.is_some(),
             State::Asking(asking) => asking.sent.form.is_some(),
-            State::New | State::Reading(_) | State::Waiting(_) | State::Done => false,
+            State::New | State::Reading(_) | State::Waiting(_) | State::Stopped | State::Done => false,
         }
     }
 
@@ -240,13 +252,19 @@ impl Exchange {
         matches!(self.state, State::Waiting(_))
     }
 
+    /// Whether pieces of the response matter.
+    #[must_use]
+    pub const fn is_answering(&self) -> bool {
+        matches!(self.state, State::Sent(_) | State::Stopped)
+    }
+
     /// Whether the response, or the lack of one, matters: something is held for the call.
     #[must_use]
     pub const fn is_held(&self) -> bool {
         match &self.state {
             State::Asking(_) | State::Waiting(_) | State::Sent(_) => true,
             State::Reading(reading) => reading.is_held(),
-            State::New | State::Done => false,
+            State::New | State::Stopped | State::Done => false,
         }
     }
 }

@@ -26,7 +26,7 @@ const UNKNOWN_LENGTH: u64 = 1_000_000;
 /// A call whose headers are known and whose body is awaited.
 pub(super) struct Reading {
     pub(super) call: Call,
-    caller: Caller,
+    pub(super) caller: Caller,
     pub(super) tier: Rc<Tier>,
     length: Option<u64>,
     encoding: Encoding,
@@ -241,7 +241,7 @@ impl Reading {
                 "tier": &*self.tier.name,
                 "limit": &*limit.name,
                 "counts": limit.counts.name,
-                "per": self.logged_per(limit, model),
+                "per": dimensions(limit, &self.subject(model)),
                 "max": limit.shape.max.0,
                 "available": standing.available.0,
                 "used_percent": standing.used_percent(),
@@ -277,9 +277,9 @@ impl Reading {
             "tier": &*self.tier.name,
             "limit": &*limit.name,
             "counts": limit.counts.name,
-            "per": self.logged_per(limit, model),
+            "per": dimensions(limit, &self.subject(model)),
             "api": self.call.format.name,
-            "model": model.chars().take(LONGEST_LOGGED).collect::<String>(),
+            "model": logged(model),
             "max": limit.shape.max.0,
             "available": (*reason == Reason::Spent).then_some(standing.available.0),
             "needed": needed.0,
@@ -289,15 +289,6 @@ impl Reading {
             },
         })
         .to_string()
-    }
-
-    /// Whom a limit counts, in a log line.
-    fn logged_per(&self, limit: &Limit, model: &str) -> Value {
-        let subject = self.subject(model);
-        let value = |dimension: &str| {
-            String::from_utf8_lossy(subject.value(dimension)).chars().take(LONGEST_LOGGED).collect()
-        };
-        limit.per.iter().map(|dimension| (dimension.to_string(), Value::String(value(dimension)))).collect()
     }
 
     pub(super) fn subject<'s>(&'s self, model: &'s str) -> Subject<'s> {
@@ -312,6 +303,17 @@ impl Reading {
             kind: "",
         }
     }
+}
+
+/// Whom a limit counts for, as a log line tells it.
+pub(super) fn dimensions(limit: &Limit, subject: &Subject<'_>) -> serde_json::Map<String, Value> {
+    let value = |dimension| logged(&String::from_utf8_lossy(subject.value(dimension)));
+    limit.per.iter().map(|dimension| (dimension.to_string(), value(dimension).into())).collect()
+}
+
+/// A name as a log line repeats it.
+pub(super) fn logged(name: &str) -> String {
+    name.chars().take(LONGEST_LOGGED).collect()
 }
 
 /// Whether a signature covers the request, as AWS Signature Version 4 does, in a header or in the query.

@@ -1,16 +1,17 @@
 //! The response's half of an exchange: usage is read while the bytes pass.
 //!
 //! In: the response's head and pieces. Out: budget headers, and bytes to pass on instead where the chunk that only tells usage
-//! is hidden. Not here: what the usage does to the budgets (`settle`).
+//! is hidden. Not here: what the usage does to the budgets (`settle`), and streams that are stopped (`stop`).
 
 use std::rc::Rc;
 
 use super::request::Reading;
+use super::stop::Watch;
 use super::{Effects, HeaderEdit, Means, State};
 use crate::api::Format;
 use crate::api::Peek;
 use crate::api::answer::{Reader, ToolsCalled};
-use crate::identity::Head;
+use crate::identity::{Caller, Head};
 use crate::limits::{Estimate, Granted, Refusal, Reservation, Standing};
 use crate::reply;
 use crate::rls::Holding;
@@ -40,11 +41,15 @@ pub(super) struct Sent {
     pub(super) form: Option<Peek>,
     /// What was counted of the input, before any correction, if that was all of it.
     pub(super) uncorrected: Option<Counted>,
-    format: &'static Format,
+    pub(super) format: &'static Format,
     /// Where its budgets stood when it was let through.
     pub(super) standings: Vec<Standing>,
     /// Whether usage was asked for that the client has not.
     pub(super) hide_usage: bool,
+    /// Whom it is counted for, if streams are stopped.
+    pub(super) caller: Option<Caller>,
+    /// Whether its budgets are looked at while its answer passes.
+    pub(super) watch: Watch,
 }
 
 /// How far the response has come.
@@ -85,6 +90,8 @@ impl Sent {
             format: reading.call.format,
             standings,
             hide_usage: false,
+            caller: None,
+            watch: Watch::default(),
         }
     }
 
@@ -106,7 +113,14 @@ impl Sent {
         }
     }
 
-    pub(super) fn read_head(&mut self, status: u16, head: &dyn Head, now: Timestamp, effects: &mut Effects) {
+    pub(super) fn read_head(
+        &mut self,
+        status: u16,
+        head: &dyn Head,
+        config: &Config,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) {
         let dialect = self.format.dialect;
         let fields = reply::standing_fields(dialect, &self.standings, now);
         let mut theirs = Vec::new();
@@ -123,9 +137,10 @@ impl Sent {
             self.outcome = Outcome::Failed;
             return;
         }
-        let reader = Reader::new(self.format, head, self.hide_usage);
-        if reader.is_hiding() {
-            // The length told by the upstream counts the chunk that will be taken out.
+        let mut reader = Reader::new(self.format, head, self.hide_usage);
+        let may_end = config.streams.stop_at_limit && self.watch.begin(&mut reader, head);
+        if reader.is_hiding() || may_end {
+            // The length told by the upstream counts the chunk that will be taken out, or what comes behind an ending.
             effects.headers.push(HeaderEdit::Remove("content-length".into()));
         }
         self.outcome = Outcome::Answered { reader: Box::new(reader), complete: false };

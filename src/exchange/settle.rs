@@ -41,9 +41,7 @@ impl Sent {
         means: &mut Means<'_>,
         effects: &mut Effects,
     ) {
-        if matches!(self.outcome, Outcome::Answered { .. }) {
-            self.label = means.models.learn(&self.model, means.ledger);
-        }
+        self.learn_label(means);
         let (kind, charge) = match &self.outcome {
             Outcome::Failed => ("error", Charge::Request),
             Outcome::Answered { complete: true, .. } => ("ok", self.answered(config, means, effects)),
@@ -51,6 +49,37 @@ impl Sent {
                 (how_cut_short(abort), self.cut_short(config, means))
             }
         };
+        self.charge(kind, charge, config, means, effects);
+    }
+
+    /// Replaces the reservation of a stream that is stopped by what was streamed.
+    pub(super) fn settle_stopped(
+        mut self: Box<Self>,
+        config: &Config,
+        means: &mut Means<'_>,
+        effects: &mut Effects,
+    ) {
+        self.learn_label(means);
+        let streamed = self.found().map(|found| self.counted(found, false, config, means));
+        let charge = streamed.map_or(Charge::Reserved, Charge::Counted);
+        self.charge("stopped", charge, config, means, effects);
+    }
+
+    /// A model that has answered has a label of its own.
+    fn learn_label(&mut self, means: &mut Means<'_>) {
+        if matches!(self.outcome, Outcome::Answered { .. }) {
+            self.label = means.models.learn(&self.model, means.ledger);
+        }
+    }
+
+    fn charge(
+        self: Box<Self>,
+        kind: &'static str,
+        charge: Charge,
+        config: &Config,
+        means: &mut Means<'_>,
+        effects: &mut Effects,
+    ) {
         effects.count(&metrics::CALLS, &self.labels(kind), 1);
         if let Charge::Told(usage) = charge {
             self.compare(&usage, effects);
@@ -135,10 +164,15 @@ impl Sent {
     }
 
     /// The input as it was told or else as counted before the call, the output by the text that has come, or more if more was told.
-    fn counted(&self, found: &Found, whole: bool, config: &Config, means: &mut Means<'_>) -> Usage {
-        let told = found.told.or(self.estimate.known);
+    pub(super) fn counted(
+        &self,
+        found: &Found,
+        whole: bool,
+        config: &Config,
+        means: &mut Means<'_>,
+    ) -> Usage {
         if self.estimate.output_is_known {
-            return told;
+            return found.told.or(self.estimate.known);
         }
         let says_nothing = found.text.is_empty() && found.told.is_nothing();
         let written = if says_nothing && (whole || !found.is_stream) {
@@ -150,6 +184,12 @@ impl Sent {
             let written = means.counter.written(&found.text, more, &self.model, exactness);
             calibration.factor(&self.model, means.ledger).of(written.0)
         };
+        self.with_written(found, written)
+    }
+
+    /// The input as it was told or else as counted before the call, and an output of so many tokens, or more if more was told.
+    pub(super) fn with_written(&self, found: &Found, written: u64) -> Usage {
+        let told = found.told.or(self.estimate.known);
         Usage { output: told.output.saturating_add(written.saturating_sub(told.all_output())), ..told }
     }
 

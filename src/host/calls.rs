@@ -54,6 +54,7 @@ mod import {
         pub(super) fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
         pub(super) fn proxy_set_effective_context(context: u32) -> u32;
         pub(super) fn proxy_continue_stream(stream: u32) -> u32;
+        pub(super) fn proxy_close_stream(stream: u32) -> u32;
         pub(super) fn proxy_get_buffer_bytes(
             kind: u32,
             start: usize,
@@ -172,6 +173,12 @@ pub(super) fn set_effective_context(context: u32) -> Result<(), Status> {
 pub(super) fn resume_request() -> Result<(), Status> {
     // SAFETY: no memory is passed.
     answer(unsafe { import::proxy_continue_stream(0) })
+}
+
+/// Resets the response at hand, and with it the request: what has been passed on reaches the client, and no more.
+pub(super) fn reset_response() -> Result<(), Status> {
+    // SAFETY: no memory is passed.
+    answer(unsafe { import::proxy_close_stream(1) })
 }
 
 /// The first `size` bytes of a buffer.

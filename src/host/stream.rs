@@ -241,13 +241,16 @@ impl Stream {
     }
 
     fn answer_piece(&mut self, size: usize, last: bool) -> Action {
-        if self.flow.replied.get() || !self.flow.is(Exchange::is_held) {
+        if self.flow.replied.get() || !self.flow.is(Exchange::is_answering) {
             return Action::Continue;
         }
         let Ok(bytes) = calls::buffer(Buffer::ResponseBody, size) else { return Action::Continue };
         let effects = self.flow.handle(Event::ResponsePiece { bytes: &bytes, last });
         if let Some(piece) = &effects.piece {
             let _ = calls::replace_buffer(Buffer::ResponseBody, size, piece);
+        }
+        if effects.reset {
+            let _ = calls::reset_response();
         }
         Action::Continue
     }

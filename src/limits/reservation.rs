@@ -9,7 +9,10 @@ use super::budget::{Budget, Wait};
 use super::flights::Flight;
 use super::ledger::Ledger;
 use super::limit::{Estimate, Limit, Standing, Subject, Used};
+use super::rates::Rates;
+use crate::api::Usage;
 use crate::api::answer::ToolsCalled;
+use crate::config::Ratio;
 use crate::store::{Key, Place};
 use crate::units::{Amount, Span, Timestamp};
 
@@ -52,6 +55,9 @@ pub enum Reason {
 
 /// How long a caller is told to wait when its budget cannot be read: long enough for contention to pass.
 const WAIT_FOR_STORE: Span = Span::from_secs(1);
+
+/// By which share of a budget a call's usage grows before the budget is looked at again.
+const LOOK_EVERY: Ratio = Ratio { ppm: 10_000 };
 
 /// The charges held for a call. It must be settled or kept; a value that is dropped, as all are when a VM dies, stays
 /// charged until it has flowed back with its window.
@@ -183,6 +189,41 @@ impl Reservation {
         land(&self.flights, ledger);
     }
 
+    /// A limit whose budget would be spent, beyond its capacity by more than this share of it, if the call ended now with this usage. What
+    /// a call has used beyond what is held for it is charged on the way, so that budgets refill under a long call as they do between
+    /// calls, and other calls see it. Limits that only watch stop nothing.
+    pub fn overspent(
+        &mut self,
+        usage: &Usage,
+        rates: &Rates,
+        grace: Ratio,
+        ledger: &Ledger<'_>,
+    ) -> Option<Rc<Limit>> {
+        let enforced = self.held.iter_mut().filter(|held| !held.limit.shadow);
+        let overspent: Vec<_> =
+            enforced.filter_map(|held| held.overspent(usage, rates, grace, ledger)).collect();
+        overspent.into_iter().next()
+    }
+
+    /// Whether a budget may have come to its end since the call had used `before`: it has used most of what is held for it, and a
+    /// hundredth of the budget since then.
+    #[must_use]
+    pub fn is_worth_a_look(&self, before: &Usage, now: &Usage, rates: &Rates) -> bool {
+        self.held.iter().filter(|held| !held.limit.shadow).any(|held| {
+            let amount = |usage| (held.limit.counts.amount)(usage, rates);
+            let (before, now) = (amount(before), amount(now));
+            let step = LOOK_EVERY.of(held.limit.shape.capacity().0).max(1);
+            held.is_mostly_used(now) && (now - before).0 >= step
+        })
+    }
+
+    /// Whether a call that has used so much may have come to the end of a budget at all.
+    #[must_use]
+    pub fn is_mostly_used(&self, usage: &Usage, rates: &Rates) -> bool {
+        let mut enforced = self.held.iter().filter(|held| !held.limit.shadow);
+        enforced.any(|held| held.is_mostly_used((held.limit.counts.amount)(usage, rates)))
+    }
+
     /// Leaves charged what is held: nobody can tell what was used.
     pub fn keep(self, ledger: &Ledger<'_>) {
         land(&self.flights, ledger);
@@ -233,6 +274,39 @@ fn land(flights: &[Rc<Flight>], ledger: &Ledger<'_>) {
 }
 
 impl Held {
+    /// A call that has used less than half of what is held for it is far from what it may use.
+    const fn is_mostly_used(&self, used: Amount) -> bool {
+        used.0 >= self.amount.0.div_ceil(2)
+    }
+
+    /// Its limit, if the budget would be overspent by a settlement now. A budget that cannot be read or written stops nobody.
+    fn overspent(
+        &mut self,
+        usage: &Usage,
+        rates: &Rates,
+        grace: Ratio,
+        ledger: &Ledger<'_>,
+    ) -> Option<Rc<Limit>> {
+        let Self { limit, key, place, counted_at, amount } = self;
+        let (used, held, held_at) = ((limit.counts.amount)(usage, rates), *amount, *counted_at);
+        let capacity = limit.shape.capacity().0;
+        let most = capacity.saturating_add(grace.of(capacity));
+        let looked = ledger.change(limit.shape, key, Some(*place), |budget| {
+            let grows = used > held;
+            if grows {
+                budget.charge(used - held);
+            }
+            let mut settled = *budget;
+            settled.refund(held - used, held_at);
+            ((settled.spent().0 > most, budget.counted_at()), grows)
+        });
+        let (is_overspent, now) = looked.ok()?.value;
+        if used > held {
+            (*amount, *counted_at) = (used, now);
+        }
+        is_overspent.then(|| limit.clone())
+    }
+
     fn correct_to(self, used: Amount, ledger: &Ledger<'_>) {
         let Self { limit, key, place, counted_at, amount } = self;
         if used == amount {

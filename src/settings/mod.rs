@@ -10,6 +10,7 @@ mod graded;
 mod identity;
 mod limits;
 mod prices;
+mod streams;
 mod tiers;
 
 use std::rc::Rc;
@@ -23,6 +24,7 @@ use crate::store::WAYS;
 use crate::tiers::Tiers;
 
 pub use counting::{Counting, OnAbort};
+pub use streams::{Streams, Upstream};
 
 /// Everything the filter does is decided by this.
 #[derive(Clone, Debug)]
@@ -43,6 +45,8 @@ pub struct Config {
     pub budgets: u32,
     /// Where global limits are counted.
     pub global: Option<Rc<Service>>,
+    /// What becomes of streams whose budget comes to its end.
+    pub streams: Streams,
 }
 
 /// Whether requests are held until their bodies are counted.
@@ -119,6 +123,12 @@ static ROOT: Section = Section::new(
             "none",
             "The rate limit service that keeps the budgets of limits with `scope: global`.",
         ),
+        with_default(
+            "streams",
+            Kind::Section(&streams::STREAMS),
+            "{}",
+            "What becomes of streamed answers while they pass.",
+        ),
     ],
 );
 
@@ -139,6 +149,7 @@ pub static SECTIONS: &[&Section] = &[
     &global::GLOBAL,
     &global::LEASE,
     &global::BREAKER,
+    &streams::STREAMS,
 ];
 
 impl Config {
@@ -186,6 +197,7 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
     let hold = fields.read("hold", kind::choice(&HOLDS));
     let budgets = fields.read("budgets", kind::integer_in(64..=1 << 24));
     let global = fields.read("global", global::service);
+    let streams = fields.read("streams", streams::streams);
     let declared = identity::declared(&fields);
     let has_salt = fields.has("salt");
     let secrets = dimensions.iter().flatten().filter(|(_, dimension)| dimension.secret && !has_salt);
@@ -215,6 +227,7 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
             None if fields.has("global") => return None,
             global => global.map(Rc::new),
         },
+        streams: streams?,
     })
 }
 

@@ -12,6 +12,7 @@ mod refusals;
 mod identity;
 mod streams;
 mod endings;
+mod stopping;
 mod global;
 
 mod apis;

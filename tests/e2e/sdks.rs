@@ -1,4 +1,5 @@
-//! OpenAI's and Anthropic's own Python clients before the filter: they get their answers, and over budget their own error and the wait.
+//! OpenAI's, Anthropic's and Google's own Python clients before the filter: they get their answers, over budget their own error and the
+//! wait, and the end of a stream that is stopped as that of any other.
 //!
 //! In: the scripts of `tests/sdk`, run in the environment that `make sdks` sets up; each prints what its client saw. Out: nothing. Not here:
 //! what the bytes look like (`refusals`, `apis`); here it only matters what the clients make of them.
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tollgate_rig::client::{self, Request};
-use tollgate_rig::mock_llm::Received;
+use tollgate_rig::mock_llm::{Ending, Received};
 
 use crate::bench::{Bench, chat};
 
@@ -73,6 +74,14 @@ const MESSAGES: Api = Api {
     path: "/v1/messages",
     base: "",
     charged: &["input_tokens", "output_tokens"],
+};
+
+const GEMINI: Api = Api {
+    name: "gemini",
+    script: "google_client.py",
+    path: "/v1beta/models/gemini-2.5-flash:streamGenerateContent",
+    base: "",
+    charged: &["prompt_token_count", "candidates_token_count"],
 };
 
 impl Api {
@@ -280,4 +289,35 @@ async fn waits_and_succeeds(bench: &Bench, api: Api) {
 async fn the_clients_wait_as_told_and_succeed_by_themselves() {
     let bench = Bench::start(TIERS).await;
     tokio::join!(waits_and_succeeds(&bench, CHAT), waits_and_succeeds(&bench, MESSAGES));
+}
+
+/// Streams fifty tokens to a tenant who has forty.
+async fn is_stopped(upstream: &str, api: Api, reason: &str) {
+    let configuration = format!(
+        "
+identity: {{ tenant: {{ header: x-tenant-id }} }}
+streams: {{ stop_at_limit: true, upstream: {upstream} }}
+counting: {{ output_reserve: {{ at_most: 0.1 }} }}
+tiers: {{ free: {{ limits: [ {{ name: tpm, count: tokens, per: tenant, max: 40, window: 30d }} ] }} }}
+"
+    );
+    let bench = Bench::start(&configuration).await;
+    let headers = [("x-tenant-id", api.name), ("x-mock-output-tokens", "50"), ("x-mock-chunk-delay-ms", "5")];
+    let seen = api.run("stream", bench.envoy.address(), &headers).await;
+    assert_eq!((&seen["succeeded"], &seen["reason"]), (&json!(true), &json!(reason)), "{seen}");
+    let pieces = seen["pieces"].as_array().unwrap().len();
+    assert!((20..50).contains(&pieces), "{seen}");
+    bench.wait_for_calls("stopped", 1).await;
+    let ending = bench.mock.received()[0].ended().await;
+    assert_eq!(ending, if upstream == "reset" { Ending::Aborted } else { Ending::Finished });
+}
+
+#[tokio::test]
+async fn clients_that_read_up_to_done_end_a_stopped_stream_as_any_other() {
+    tokio::join!(is_stopped("reset", CHAT, "length"), is_stopped("reset", RESPONSES, "incomplete"));
+}
+
+#[tokio::test]
+async fn clients_that_read_on_to_the_end_of_the_body_end_a_drained_stream_as_any_other() {
+    tokio::join!(is_stopped("drain", MESSAGES, "max_tokens"), is_stopped("drain", GEMINI, "MAX_TOKENS"));
 }

@@ -57,7 +57,8 @@ impl Core {
             .handle(&mut exchange, Event::RequestHead { head: &case.head, ended: case.request.is_empty() });
         let mut effects = vec![head];
         if effects[0].next == Next::ReadBody {
-            let event = Event::RequestBody { body: &case.request, editable: true };
+            let event =
+                Event::RequestBody { body: &case.request, editable: tollgate::exchange::Editable::All };
             effects.push(self.handle(&mut exchange, event));
         }
         (exchange, effects)

@@ -4,7 +4,7 @@
 
 Scenarios: `ask` (an answer at once), `stream` (in pieces), `over_budget` (an error, without another try),
 `retry` (up to two more tries). Told are `succeeded` and `seconds`; of an answer its `text`, `usage` and, if
-streamed, its `pieces` and whether a `usage_seen`; of an error `error`, `status`, `retry_after`, `body`.
+streamed, its `pieces`, whether a `usage_seen` and the `reason` why it ended; of an error `error`, `status`, `retry_after`, `body`.
 """
 
 import anthropic
@@ -29,7 +29,7 @@ def messages(client, model):
 
 
 def messages_stream(client, model):
-    pieces, usages = [], []
+    pieces, usages, reason = [], [], None
     with client.messages.create(**request(model), stream=True) as events:
         for event in events:
             if event.type == "message_start":
@@ -38,11 +38,18 @@ def messages_stream(client, model):
                 pieces.append(event.delta.text)
             elif event.type == "message_delta":
                 usages.append(dumped(event.usage))
+                reason = event.delta.stop_reason
     # What comes later replaces what came before: the numbers of a stream are totals.
     usage = {name: value for part in usages if part for name, value in part.items()}
     # The first is there when the stream begins; only the second tells what was used.
     usage_seen = len(usages) == 2 and usages[1] is not None
-    return {"text": "".join(pieces), "pieces": pieces, "usage_seen": usage_seen, "usage": usage or None}
+    return {
+        "text": "".join(pieces),
+        "pieces": pieces,
+        "usage_seen": usage_seen,
+        "usage": usage or None,
+        "reason": reason,
+    }
 
 
 def request(model):

@@ -4,7 +4,7 @@
 
 Scenarios: `ask` (an answer at once), `stream` (in pieces), `over_budget` (an error, without another try),
 `retry` (up to two more tries). Told are `succeeded` and `seconds`; of an answer its `text`, `usage` and, if
-streamed, its `pieces` and whether a `usage_seen`; of an error `error`, `status`, `retry_after`, `body`.
+streamed, its `pieces`, whether a `usage_seen` and the `reason` why it ended; of an error `error`, `status`, `retry_after`, `body`.
 """
 
 import openai
@@ -28,12 +28,13 @@ def chat(client, model):
 
 
 def chat_stream(client, model):
-    pieces, usage = [], None
+    pieces, usage, reason = [], None, None
     with client.chat.completions.create(**chat_request(model), stream=True) as chunks:
         for chunk in chunks:
             pieces += [choice.delta.content for choice in chunk.choices if choice.delta.content]
             usage = chunk.usage or usage
-    return streamed(pieces, usage)
+            reason = next((choice.finish_reason for choice in chunk.choices), None) or reason
+    return streamed(pieces, usage, reason)
 
 
 def chat_request(model):
@@ -47,14 +48,15 @@ def responses(client, model):
 
 
 def responses_stream(client, model):
-    pieces, usage = [], None
+    pieces, usage, reason = [], None, None
     with client.responses.create(**responses_request(model), stream=True) as events:
         for event in events:
             if event.type == "response.output_text.delta":
                 pieces.append(event.delta)
             elif event.type in ("response.completed", "response.incomplete"):
                 usage = event.response.usage
-    return streamed(pieces, usage)
+                reason = event.response.status
+    return streamed(pieces, usage, reason)
 
 
 def responses_request(model):
@@ -66,9 +68,15 @@ def embeddings(client, model):
     return {"dimensions": len(answer.data[0].embedding), "usage": dumped(answer.usage)}
 
 
-def streamed(pieces, usage):
+def streamed(pieces, usage, reason):
     text, usage_seen = "".join(pieces), usage is not None
-    return {"text": text, "pieces": pieces, "usage_seen": usage_seen, "usage": dumped(usage)}
+    return {
+        "text": text,
+        "pieces": pieces,
+        "usage_seen": usage_seen,
+        "usage": dumped(usage),
+        "reason": reason,
+    }
 
 
 APIS = {

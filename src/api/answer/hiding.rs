@@ -17,6 +17,8 @@ pub(super) struct Hiding {
     hid_last: bool,
     /// The event that has begun was too large to be held back.
     passed_begun: bool,
+    /// How much of what passed last, with an event that ended in its piece, is whole events; none if none ended.
+    whole: Option<usize>,
 }
 
 impl Hiding {
@@ -36,6 +38,7 @@ impl Hiding {
             passed.push(b'\n');
         }
         let mut event_start = if completes { passed.len() } else { 0 };
+        self.whole = None;
         splitter.feed(piece, |data, end| {
             passed.extend_from_slice(piece.get(start..end).unwrap_or_default());
             start = end;
@@ -47,6 +50,7 @@ impl Hiding {
                 changed = true;
             }
             event_start = passed.len();
+            self.whole = Some(event_start);
         });
         let unfinished = piece.get(start..).unwrap_or_default();
         let begun = passed.len().saturating_sub(event_start).saturating_add(unfinished.len());
@@ -58,6 +62,11 @@ impl Hiding {
         self.held = passed.split_off(event_start);
         self.held.extend_from_slice(unfinished);
         Some(passed)
+    }
+
+    /// Up to where what passed last is whole events, if one ended in the last piece.
+    pub(super) const fn whole(&self) -> Option<usize> {
+        self.whole
     }
 
     /// Ends the stream; gives the bytes that were still held back.

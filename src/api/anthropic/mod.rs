@@ -15,7 +15,7 @@ pub(super) mod softer;
 mod tools;
 mod usage;
 
-use super::{Dialect, Format, model, post};
+use super::{Dialect, Format, ending, model, post};
 
 /// The row of [`FORMATS`](super::FORMATS).
 pub(super) static FORMAT: Format = Format {
@@ -33,5 +33,6 @@ pub(super) static FORMAT: Format = Format {
     with_max_output: softer::with_max_output,
     offered_tools: offered::offered,
     without_tools: offered::without,
+    ending: Some(ending::anthropic::Message::ending),
     ..Format::DEFAULT
 };

@@ -20,7 +20,7 @@ mod softer;
 mod usage;
 
 use super::members::Members;
-use super::{Dialect, Format, Unread, model, post};
+use super::{Dialect, Format, Unread, ending, model, post};
 
 /// Content made by a model. Which of the methods streams is in the path only.
 pub(super) static FORMAT: Format = Format {
@@ -37,12 +37,13 @@ pub(super) static FORMAT: Format = Format {
         post(":streamgeneratecontent"),
     ],
     read: request::read,
-    answer_members: &["candidates", "promptFeedback", "usageMetadata"],
+    answer_members: &["candidates", "promptFeedback", "usageMetadata", "modelVersion", "responseId", "error"],
     answer: answer::read,
     with_model: model::with_model_in_folder,
     with_max_output: softer::with_max_output,
     offered_tools: offered::offered,
     without_tools: offered::without,
+    ending: Some(ending::gemini::Candidates::ending),
     ..Format::DEFAULT
 };
 

@@ -15,8 +15,16 @@ use crate::api::raw::{as_text, entries};
 use crate::api::{Answer, Told, tools};
 
 /// The members that are looked at.
-pub(super) const MEMBERS: &[&str] =
-    &["message", "response", "thinking", "done_reason", "prompt_eval_count", "eval_count"];
+pub(super) const MEMBERS: &[&str] = &[
+    "message",
+    "response",
+    "thinking",
+    "done_reason",
+    "prompt_eval_count",
+    "eval_count",
+    "created_at",
+    "error",
+];
 
 /// Reads one document.
 pub(super) fn read(json: &[u8]) -> Answer<'_> {

@@ -11,7 +11,7 @@ mod offered;
 mod request;
 mod softer;
 
-use super::{Dialect, Format, post};
+use super::{Dialect, Format, ending, post};
 
 /// Chat.
 pub(super) static CHAT: Format = Format {
@@ -25,6 +25,7 @@ pub(super) static CHAT: Format = Format {
     with_max_output: softer::with_max_output,
     offered_tools: offered::offered,
     without_tools: offered::without,
+    ending: Some(ending::ollama::Lines::chat),
     ..Format::DEFAULT
 };
 
@@ -38,6 +39,7 @@ pub(super) static GENERATE: Format = Format {
     answer: answer::read,
     with_model: softer::with_model,
     with_max_output: softer::with_max_output,
+    ending: Some(ending::ollama::Lines::generate),
     ..Format::DEFAULT
 };
 

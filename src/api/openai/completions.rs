@@ -11,7 +11,7 @@ use super::stream_options::ask_for_usage;
 use super::{chat, prompts};
 use crate::api::bound::{Bound, Object, allowed};
 use crate::api::members::Members;
-use crate::api::{Bounded, Format, Piece, Prompt, Request, Unread, model, post};
+use crate::api::{Bounded, Format, Piece, Prompt, Request, Unread, ending, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -22,6 +22,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     answer: chat::read_answer,
     with_model: model::with_model,
     with_max_output,
+    ending: Some(ending::openai::Chunks::completions),
     ..Format::DEFAULT
 };
 

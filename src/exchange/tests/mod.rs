@@ -9,6 +9,7 @@ mod properties;
 mod request;
 mod response;
 mod softening;
+mod stopping;
 mod tools;
 mod warnings;
 

@@ -67,7 +67,8 @@ fn a_softened_call_is_limited_and_paid_as_the_model_that_is_asked() {
 
 #[test]
 fn a_model_in_the_path_is_replaced_there() {
-    let mut bench = Bench::new(&tier(r#""soften": [ { "at": 0, "model": { "gemini-*-pro": "gemini-2.5-flash" } } ]"#));
+    let mut bench =
+        Bench::new(&tier(r#""soften": [ { "at": 0, "model": { "gemini-*-pro": "gemini-2.5-flash" } } ]"#));
     let mut exchange = bench.exchange();
     let head = Request::chat().with(":path", b"/v1beta/models/gemini-2.5-pro:generateContent?key=k");
     bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false });
@@ -80,7 +81,9 @@ fn a_model_in_the_path_is_replaced_there() {
 #[test]
 fn a_request_that_cannot_be_changed_is_not_softened() {
     for editable in [Editable::Nothing, Editable::Body] {
-        let mut bench = Bench::new(&tier(r#""soften": [ { "at": 0, "model": { "gemini-*-pro": "gemini-2.5-flash" } } ]"#));
+        let mut bench = Bench::new(&tier(
+            r#""soften": [ { "at": 0, "model": { "gemini-*-pro": "gemini-2.5-flash" } } ]"#,
+        ));
         let mut exchange = bench.exchange();
         let head = Request::chat().with(":path", b"/v1beta/models/gemini-2.5-pro:generateContent");
         bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false });

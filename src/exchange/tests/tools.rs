@@ -18,7 +18,8 @@ fn call(bench: &mut Bench, names: &[&str]) -> Effects {
     let (mut exchange, effects) = bench.send(OFFERS);
     if effects.next == Next::Pass {
         bench.head(&mut exchange, 200, "application/json");
-        let calls: Vec<_> = names.iter().map(|name| json!({ "function": { "name": name, "arguments": "{}" } })).collect();
+        let calls: Vec<_> =
+            names.iter().map(|name| json!({ "function": { "name": name, "arguments": "{}" } })).collect();
         let answer = json!({ "choices": [{ "message": { "tool_calls": calls } }], "usage": { "prompt_tokens": 8, "completion_tokens": 2 } });
         bench.piece(&mut exchange, &answer.to_string(), true);
     }
@@ -46,7 +47,10 @@ fn a_tool_whose_budget_is_spent_is_taken_out_until_it_has_flowed_back() {
     assert_eq!(sent(&call(&mut bench, &["send_email", "look"])), OFFERS);
     assert_eq!(sent(&call(&mut bench, &["send_sms"])), OFFERS);
     let effects = call(&mut bench, &["look"]);
-    assert_eq!(sent(&effects), OFFERS.replace(r#"{"type":"function","function":{"name":"send_email"}},"#, ""));
+    assert_eq!(
+        sent(&effects),
+        OFFERS.replace(r#"{"type":"function","function":{"name":"send_email"}},"#, "")
+    );
     assert_eq!(fact(&effects, Fact::Softened), Some("hidden_tools=1"));
     assert_eq!(bench.count_of(&metrics::TOOL_CALLS, ""), 4);
     bench.now = bench.now + Span::from_secs(1_801);
@@ -61,7 +65,10 @@ fn a_call_that_offers_a_spent_tool_is_refused_if_the_limit_says_so_or_if_it_cann
     let (refusal, body) = reply(&effects);
     assert_eq!(refusal.status, 429);
     let message = body["error"]["message"].as_str().unwrap();
-    assert!(message.contains("on tool_calls per tenant (limit `mail`): Limit 2 per 1h, Available 0"), "{message}");
+    assert!(
+        message.contains("on tool_calls per tenant (limit `mail`): Limit 2 per 1h, Available 0"),
+        "{message}"
+    );
 
     let mut bench = Bench::new(&tools("hide_tool"));
     call(&mut bench, &["send_email", "send_email"]);
@@ -89,7 +96,10 @@ fn calls_of_mcp_and_of_models_share_a_budget() {
     call(&mut bench, &["send_email"]);
     let (_, effects) = rpc(&mut bench, SEND);
     let (refusal, body) = reply(&effects);
-    assert_eq!((refusal.status, &body["id"], &body["error"]["data"]["limit"]), (200, &json!("a"), &json!("mail")));
+    assert_eq!(
+        (refusal.status, &body["id"], &body["error"]["data"]["limit"]),
+        (200, &json!("a"), &json!("mail"))
+    );
     assert_eq!(fact(&effects, Fact::RefusedBy), Some("mail"));
     assert_eq!(bench.count_of(&metrics::CALLS, "refused"), 1);
 }

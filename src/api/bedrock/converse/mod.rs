@@ -14,7 +14,7 @@ pub(super) mod request;
 pub(super) mod softer;
 mod usage;
 
-use crate::api::{Dialect, Format, post};
+use crate::api::{Dialect, Format, ending, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -27,5 +27,6 @@ pub(in crate::api) static FORMAT: Format = Format {
     with_max_output: softer::with_max_output,
     offered_tools: offered::offered,
     without_tools: offered::without,
+    ending: Some(ending::bedrock::Converse::ending),
     ..Format::DEFAULT
 };

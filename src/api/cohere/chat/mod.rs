@@ -10,7 +10,7 @@ mod offered;
 mod request;
 mod softer;
 
-use crate::api::{Dialect, Format, model, post};
+use crate::api::{Dialect, Format, ending, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -24,5 +24,6 @@ pub(in crate::api) static FORMAT: Format = Format {
     with_max_output: softer::with_max_output,
     offered_tools: offered::offered,
     without_tools: offered::without,
+    ending: Some(ending::cohere::Chat::ending),
     ..Format::DEFAULT
 };

@@ -18,7 +18,7 @@ pub(in crate::api) use offered::of_tool as name_of_tool;
 pub(super) use answer::{ANSWER_MEMBERS, read as read_answer};
 pub(in crate::api) use softer::with_max_output;
 
-use crate::api::{Dialect, Format, model, post};
+use crate::api::{Dialect, Format, ending, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -40,5 +40,6 @@ pub(in crate::api) static FORMAT: Format = Format {
     offered_tools: offered::offered,
     without_tools: offered::without,
     with_max_output,
+    ending: Some(ending::openai::Chunks::chat),
     ..Format::DEFAULT
 };

@@ -1,0 +1,67 @@
+//! The end of a message of Anthropic's: the open block is closed, `message_delta` tells `max_tokens` and the output, `message_stop` ends.
+//!
+//! In: events. Out: events. A tool call that was cut leaves a block whose input is no JSON, as one does that the provider cuts.
+//!
+//! Source: Anthropic's guide "Streaming messages".
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Cut, Document, Ending};
+use crate::api::raw::Text;
+
+/// The state of a message.
+#[derive(Debug, Default)]
+pub(in crate::api) struct Message {
+    begun: bool,
+    ended: bool,
+    /// The block that has begun and not ended, by its index.
+    open: Option<u64>,
+}
+
+impl Message {
+    pub(in crate::api) fn ending() -> Box<dyn Ending> {
+        Box::<Self>::default()
+    }
+}
+
+impl Ending for Message {
+    fn read(&mut self, json: &[u8]) {
+        let Ok(Event { kind: Text(kind), index }) = serde_json::from_slice(json) else { return };
+        match &*kind {
+            "message_start" => self.begun = true,
+            "content_block_start" => self.open = Some(index),
+            "content_block_stop" => self.open = None,
+            "message_delta" | "message_stop" | "error" => self.ended = true,
+            _ => {}
+        }
+    }
+
+    fn write(&self, cut: &Cut<'_>) -> Option<Vec<Document>> {
+        if self.ended || !self.begun {
+            return None;
+        }
+        let event = |kind, data| Document::new(kind, &data);
+        let mut documents = Vec::new();
+        if let Some(index) = self.open {
+            let stop = json!({ "type": "content_block_stop", "index": index });
+            documents.push(event("content_block_stop", stop));
+        }
+        let delta = json!({
+            "type": "message_delta",
+            "delta": { "stop_reason": "max_tokens", "stop_sequence": null },
+            "usage": { "output_tokens": cut.used.all_output() },
+        });
+        documents.push(event("message_delta", delta));
+        documents.push(event("message_stop", json!({ "type": "message_stop" })));
+        Some(documents)
+    }
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
+    #[serde(default)]
+    index: u64,
+}

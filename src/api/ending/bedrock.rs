@@ -1,0 +1,84 @@
+//! The end of a stream of Bedrock's Converse: the open block is closed, `messageStop` tells `max_tokens`, `metadata` the usage.
+//!
+//! In: the payloads of frames, whose kind shows in their members. Out: payloads and the types of their events. Not here: streams of
+//! InvokeModel, which are each model's own.
+//!
+//! Source: Amazon Bedrock's API reference, "ConverseStreamOutput".
+
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::{Cut, Document, Ending};
+
+/// The state of a message.
+#[derive(Debug, Default)]
+pub(in crate::api) struct Converse {
+    begun: bool,
+    ended: bool,
+    /// The block that has begun and not ended, by its index. One of text begins with its first delta.
+    open: Option<u64>,
+}
+
+impl Converse {
+    pub(in crate::api) fn ending() -> Box<dyn Ending> {
+        Box::<Self>::default()
+    }
+}
+
+impl Ending for Converse {
+    fn read(&mut self, json: &[u8]) {
+        let Ok(payload) = serde_json::from_slice::<Payload<'_>>(json) else { return };
+        self.begun |= payload.role.is_some();
+        // Whatever else has a message is an exception, which is the last of a stream.
+        self.ended |= payload.stop_reason.is_some() || payload.message.is_some();
+        if let Some(index) = payload.index {
+            let goes_on = payload.start.is_some() || payload.delta.is_some();
+            self.open = goes_on.then_some(index);
+        }
+    }
+
+    fn write(&self, cut: &Cut<'_>) -> Option<Vec<Document>> {
+        if self.ended || !self.begun {
+            return None;
+        }
+        let mut documents = Vec::new();
+        if let Some(index) = self.open {
+            documents.push(Document::new("contentBlockStop", &json!({ "contentBlockIndex": index })));
+        }
+        documents.push(Document::new("messageStop", &json!({ "stopReason": "max_tokens" })));
+        let output = cut.used.all_output();
+        let (read, written) =
+            (cut.used.cached_input, cut.used.cache_write.saturating_add(cut.used.cache_write_1h));
+        let input = cut.used.all_input().saturating_sub(read).saturating_sub(written);
+        let metadata = json!({
+            "usage": {
+                "inputTokens": input,
+                "outputTokens": output,
+                "totalTokens": cut.used.all_input().saturating_add(output),
+                "cacheReadInputTokens": read,
+                "cacheWriteInputTokens": written,
+            },
+            "metrics": { "latencyMs": 0 },
+        });
+        documents.push(Document::new("metadata", &metadata));
+        Some(documents)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Payload<'a> {
+    #[serde(borrow)]
+    role: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stop_reason: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(rename = "contentBlockIndex")]
+    index: Option<u64>,
+    #[serde(borrow)]
+    start: Option<&'a RawValue>,
+    #[serde(borrow)]
+    delta: Option<&'a RawValue>,
+}

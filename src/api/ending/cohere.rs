@@ -1,0 +1,71 @@
+//! The end of a chat of Cohere's: what is open is closed, `message-end` tells `MAX_TOKENS` and the usage.
+//!
+//! In: events. Out: events. Citations that are open need no closing: they say what they cite when they begin.
+//!
+//! Source: Cohere's API reference, "Chat with Streaming" (v2).
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Cut, Document, Ending, totals};
+use crate::api::raw::Text;
+
+/// The state of a message.
+#[derive(Debug, Default)]
+pub(in crate::api) struct Chat {
+    begun: bool,
+    ended: bool,
+    /// What closes the content or tool call that has begun and not ended, and its index.
+    open: Option<(&'static str, u64)>,
+}
+
+impl Chat {
+    pub(in crate::api) fn ending() -> Box<dyn Ending> {
+        Box::<Self>::default()
+    }
+}
+
+impl Ending for Chat {
+    fn read(&mut self, json: &[u8]) {
+        self.ended |= json == b"[DONE]";
+        let Ok(Event { kind: Text(kind), index }) = serde_json::from_slice(json) else { return };
+        match &*kind {
+            "message-start" => self.begun = true,
+            "content-start" => self.open = Some(("content-end", index)),
+            "tool-call-start" => self.open = Some(("tool-call-end", index)),
+            "content-end" | "tool-call-end" => self.open = None,
+            "message-end" | "error" => self.ended = true,
+            _ => {}
+        }
+    }
+
+    fn write(&self, cut: &Cut<'_>) -> Option<Vec<Document>> {
+        if self.ended || !self.begun {
+            return None;
+        }
+        let mut documents = Vec::new();
+        if let Some((kind, index)) = self.open {
+            documents.push(Document::new(kind, &json!({ "type": kind, "index": index })));
+        }
+        let [input, output, _] = totals(&cut.used);
+        let tokens = json!({ "input_tokens": input, "output_tokens": output });
+        let end = json!({
+            "type": "message-end",
+            "delta": {
+                "finish_reason": "MAX_TOKENS",
+                "usage": { "billed_units": tokens, "tokens": tokens },
+            },
+        });
+        documents.push(Document::new("message-end", &end));
+        documents.push(Document::done());
+        Some(documents)
+    }
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
+    #[serde(default)]
+    index: u64,
+}

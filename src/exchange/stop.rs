@@ -1,0 +1,170 @@
+//! Stops a stream when a budget of its caller is spent.
+//!
+//! In: pieces of a streamed answer. Out: the ending of the API's own in place of the rest, and the settlement by what was streamed. Not
+//! here: what endings look like (`api::ending`), and the arithmetic of budgets (`limits`).
+//!
+//! What a stream has used so far is its input and the text that has come, counted as it comes, each text once. Budgets are looked at only
+//! when that has grown by a step, and not before most of what is held for the call is used. They refill meanwhile, and other calls are
+//! charged to them: what counts is where they would stand if the call were settled at that moment. What it has used beyond what is held for
+//! it is charged at each look.
+
+use std::rc::Rc;
+
+use serde_json::json;
+
+use super::request::dimensions;
+use super::response::{Outcome, Sent};
+use super::{Effects, Fact, Means, State};
+use crate::api::Usage;
+use crate::api::answer::{Found, Reader};
+use crate::api::ending::Cut;
+use crate::config::Ratio;
+use crate::identity::Head;
+use crate::limits::{Limit, Subject};
+use crate::metrics::{self, Labels};
+use crate::settings::{Config, Upstream};
+use crate::tokens::by_length;
+
+/// By how many tokens an output grows at most before budgets are looked at again. A look costs about as much as counting these tokens.
+const LOOK_EVERY: u64 = 64;
+
+/// How many bytes of text are counted at once, at least: some eight tokens.
+const COUNT_EVERY: usize = 32;
+
+/// What is known of a stream that may have to be stopped.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    state: Watching,
+    /// How much of the text is counted, and its tokens.
+    counted: usize,
+    tokens: u64,
+    /// What was used when the budgets were last looked at.
+    seen: Usage,
+    /// By how much counts of this model's text are corrected, once that has been looked up.
+    factor: Option<Ratio>,
+}
+
+/// Whether a stream is watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Watching {
+    /// Nobody wants it stopped, it is no stream, or it could not be stopped when it should have been.
+    #[default]
+    Not,
+    /// It can be stopped.
+    Stoppable,
+    /// It should be stopped and cannot.
+    Unstoppable,
+}
+
+impl Watch {
+    /// Begins to watch an answer; whether it may be ended before its time.
+    pub(super) fn begin(&mut self, reader: &mut Reader, head: &dyn Head) -> bool {
+        let is_stream = reader.found().is_stream;
+        // A list is told from a whole answer by its first byte only, but nobody knows its length in advance.
+        if !is_stream && head.header("content-length").is_some() {
+            return false;
+        }
+        let can_end = reader.prepare_ending();
+        self.state = match (can_end, is_stream) {
+            (true, _) => Watching::Stoppable,
+            (false, true) => Watching::Unstoppable,
+            (false, false) => Watching::Not,
+        };
+        can_end
+    }
+
+    /// Counts what has come of the text, but for its last words.
+    fn count(&mut self, found: &Found, model: &str, config: &Config, means: &mut Means<'_>) -> u64 {
+        let exactness = &config.counting.exactness;
+        let come = found.text.get(self.counted..).unwrap_or_default();
+        if come.len() >= COUNT_EVERY {
+            // A word is counted as a whole, with the space before it, if it is not a very long one.
+            let end = come.rfind(' ').filter(|end| *end >= COUNT_EVERY).unwrap_or(come.len());
+            let text = come.get(..end).unwrap_or(come);
+            self.tokens = self.tokens.saturating_add(means.counter.written(text, 0, model, exactness).0);
+            self.counted = self.counted.saturating_add(text.len());
+        }
+        let uncounted = found.more_text.saturating_add(found.unread);
+        let factor =
+            *self.factor.get_or_insert_with(|| config.counting.calibration.factor(model, means.ledger));
+        factor.of(self.tokens.saturating_add(by_length(uncounted)))
+    }
+}
+
+impl Sent {
+    /// Goes on with a stream, or stops it, if a budget is spent. `piece` is the last piece that came; what is to pass of it is among the
+    /// effects.
+    pub(super) fn stopped_at_limit(
+        mut self: Box<Self>,
+        piece: &[u8],
+        config: &Config,
+        means: &mut Means<'_>,
+        effects: &mut Effects,
+    ) -> State {
+        let Some((limit, used)) = self.overspent(config, means) else { return State::Sent(self) };
+        let labels = Labels { limit: Some(limit.name.clone()), ..self.labels("") };
+        let cut = Cut { model: &self.model, used, hides_usage: self.hide_usage };
+        let Outcome::Answered { reader, .. } = &self.outcome else { return State::Sent(self) };
+        let ended = reader.end(effects.piece.as_deref().unwrap_or(piece), &cut);
+        if self.watch.state == Watching::Unstoppable {
+            effects.count(&metrics::STREAMS_UNSTOPPABLE, &labels, 1);
+            self.watch.state = Watching::Not;
+        }
+        let Some(ended) = ended else { return State::Sent(self) };
+        effects.piece = Some(ended);
+        effects.count(&metrics::STREAMS_STOPPED, &labels, 1);
+        effects.facts.push((Fact::StoppedBy, limit.name.to_string()));
+        effects.log.push(self.log_line(&limit, &used));
+        self.settle_stopped(config, means, effects);
+        State::Stopped
+    }
+
+    /// The limit whose budget is spent, and what was used so far; none if the stream may go on.
+    fn overspent(&mut self, config: &Config, means: &mut Means<'_>) -> Option<(Rc<Limit>, Usage)> {
+        let Outcome::Answered { reader, .. } = &self.outcome else { return None };
+        if self.watch.state == Watching::Not || self.estimate.output_is_known {
+            return None;
+        }
+        let written = self.watch.count(reader.found(), &self.model, config, means);
+        let used = self.with_written(reader.found(), written);
+        let (rates, seen) = (&self.estimate.rates, &self.watch.seen);
+        let grown = used.all_output().saturating_sub(seen.all_output());
+        let is_worth_it = (grown >= LOOK_EVERY && self.reservation.is_mostly_used(&used, rates))
+            || self.reservation.is_worth_a_look(seen, &used, rates);
+        if !is_worth_it {
+            return None;
+        }
+        self.watch.seen = used;
+        let grace = config.streams.grace;
+        self.reservation.overspent(&used, &self.estimate.rates, grace, means.ledger)?;
+        // What was counted in parts may be off by a few tokens; no stream is stopped for that.
+        let Outcome::Answered { reader, .. } = &self.outcome else { return None };
+        let exact = self.counted(reader.found(), false, config, means);
+        let limit = self.reservation.overspent(&exact, &self.estimate.rates, grace, means.ledger)?;
+        Some((limit, exact))
+    }
+
+    /// What an operator needs to understand why a stream was stopped: no text, and of secrets only their hashes.
+    fn log_line(&self, limit: &Limit, used: &Usage) -> String {
+        let caller = self.caller.clone().unwrap_or_default();
+        let subject = Subject { caller: &caller, model: &self.model, api: self.format.name };
+        json!({
+            "event": "stopped",
+            "tier": &*self.tier.name,
+            "limit": &*limit.name,
+            "counts": limit.counts.name,
+            "per": dimensions(limit, &subject),
+            "api": self.format.name,
+            "model": super::request::logged(&self.model),
+            "max": limit.shape.max.0,
+            "used": (limit.counts.amount)(used, &self.estimate.rates).0,
+        })
+        .to_string()
+    }
+}
+
+/// What comes behind an ending is not passed on.
+pub(super) fn drop_piece(last: bool, config: &Config, effects: &mut Effects) {
+    effects.piece = Some(Vec::new());
+    effects.reset = !last && config.streams.upstream == Upstream::Reset;
+}

@@ -1,0 +1,146 @@
+//! Streams whose budget is spent get an ending of their API's own, and their upstream is reset.
+
+use serde_json::{Value, json};
+use tollgate_rig::client::sse::Transcript;
+use tollgate_rig::client::{Client, ClientError, Request, Response};
+use tollgate_rig::mock_llm::Ending;
+
+use crate::bench::Bench;
+
+/// What a tenant may spend; none of it comes back within a test.
+const BUDGET: u64 = 300;
+
+fn configuration(upstream: &str) -> String {
+    format!(
+        "
+identity: {{ tenant: {{ header: x-tenant-id }} }}
+streams: {{ stop_at_limit: true, upstream: {upstream} }}
+counting: {{ output_reserve: {{ at_most: 0.1 }} }}
+tiers: {{ free: {{ limits: [ {{ name: tpm, count: tokens, per: tenant, max: {BUDGET}, window: 30d }} ] }} }}
+"
+    )
+}
+
+/// A call whose answer is far longer than the budget, slow enough that it lasts as long as anybody listens.
+fn endless(path: &str, body: &Value) -> Request {
+    let request = Request::post(path).json(body);
+    request.header("x-mock-output-tokens", "100000").header("x-mock-chunk-delay-ms", "2")
+}
+
+/// The answers of the mock that are asked for here, and the last of what their clients get.
+fn calls() -> [(Request, &'static [&'static str]); 6] {
+    let messages = json!([{ "role": "user", "content": "Say something." }]);
+    let contents = json!({ "contents": [{ "role": "user", "parts": [{ "text": "Say something." }] }] });
+    [
+        (
+            endless(
+                "/v1/chat/completions",
+                &json!({ "model": "gpt-4o", "messages": messages, "stream": true }),
+            ),
+            &["\"finish_reason\":\"length\"", "[DONE]"],
+        ),
+        (
+            endless(
+                "/v1/responses",
+                &json!({ "model": "gpt-4o", "input": "Say something.", "stream": true }),
+            ),
+            &["\"reason\":\"max_output_tokens\"", "[DONE]"],
+        ),
+        (
+            endless(
+                "/v1/messages",
+                &json!({ "model": "claude-sonnet-4-5", "messages": messages, "max_tokens": 100_000, "stream": true }),
+            ),
+            &["\"stop_reason\":\"max_tokens\"", "\"type\":\"message_stop\""],
+        ),
+        (
+            endless("/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", &contents),
+            &["\"finishReason\":\"MAX_TOKENS\""],
+        ),
+        (
+            endless(
+                "/v2/chat",
+                &json!({ "model": "command-a-03-2025", "messages": messages, "stream": true }),
+            ),
+            &["\"finish_reason\":\"MAX_TOKENS\"", "[DONE]"],
+        ),
+        (
+            endless("/api/chat", &json!({ "model": "llama3.2", "messages": messages })),
+            &["\"done_reason\":\"length\""],
+        ),
+    ]
+}
+
+/// The body up to where it is cut, as the reset does.
+async fn cut_body(response: &mut Response) -> Vec<u8> {
+    match response.body().await {
+        Err(ClientError::Cut { received, .. }) => received.to_vec(),
+        other => panic!("it is not cut: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn every_api_gets_its_ending_and_the_upstream_stops() {
+    let bench = Bench::start(&configuration("reset")).await;
+    let address = bench.envoy.address();
+    let mut count = 0;
+    for http2 in [false, true] {
+        for (request, ending) in calls() {
+            count += 1;
+            let tenant = format!("tenant-{count}");
+            let client = if http2 { Client::http2(address).await } else { Client::http1(address).await };
+            let request = request.header("x-tenant-id", &tenant);
+            let mut response = client.unwrap().send(request).await.unwrap();
+            assert_eq!(response.status(), 200);
+            let body = String::from_utf8(cut_body(&mut response).await).unwrap();
+
+            let is_lines = response.header("content-type").is_some_and(|of| of.contains("ndjson"));
+            let documents: Vec<_> = body.split_terminator(if is_lines { "\n" } else { "\n\n" }).collect();
+            let last = &documents[documents.len() - ending.len()..];
+            for (document, expected) in last.iter().zip(ending) {
+                assert!(document.contains(expected), "{expected} in {last:?}");
+            }
+            let received = &bench.mock.wait_for(count).await[count - 1];
+            assert_eq!(received.ended().await, Ending::Aborted, "{ending:?}");
+            let line = &bench.envoy.wait_for_access_log(count).await[count - 1];
+            assert_eq!(line["tollgate.stopped_by"], "tpm");
+            bench.envoy.wait_for_log(&format!(r#""per":{{"tenant":"{tenant}"}}"#)).await;
+        }
+    }
+    bench.wait_for_calls("stopped", 12).await;
+    bench.wait_for_count("tollgate_streams_stopped_total", &[("limit", "tpm")], 12).await;
+}
+
+#[tokio::test]
+async fn what_was_streamed_is_charged_and_the_debt_is_the_grace() {
+    let bench = Bench::start(&configuration("reset")).await;
+    let [(request, _), ..] = calls();
+    let body = cut_body(&mut bench.send(request.header("x-tenant-id", "ada")).await).await;
+    let words = Transcript::parse(&body)
+        .json()
+        .filter(|chunk| chunk["choices"][0]["delta"]["content"] != json!(null))
+        .count();
+    bench.wait_for_calls("stopped", 1).await;
+    let line = &bench.envoy.wait_for_access_log(1).await[0];
+    let used =
+        |side: &str| line[format!("tollgate.{side}_tokens.used")].as_str().unwrap().parse::<u64>().unwrap();
+    let used = used("input") + used("output");
+    // The budget and a twentieth, a hundredth as a step, and what is not counted one by one.
+    assert!((316..=340).contains(&used), "{used} tokens, {words} chunks");
+    assert_eq!(bench.left("ada").await, 0);
+}
+
+#[tokio::test]
+async fn a_drained_stream_ends_properly_when_its_upstream_does() {
+    let bench = Bench::start(&configuration("drain")).await;
+    for (count, (request, ending)) in (1..).zip(calls()) {
+        let request = request.header("x-tenant-id", format!("tenant-{count}"));
+        let request = request.header("x-mock-output-tokens", "600");
+        let body = bench.send(request).await.body().await.unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert_eq!(body.matches(ending[0]).count(), 1, "{body}");
+        let received = &bench.mock.wait_for(count).await[count - 1];
+        assert_eq!(received.ended().await, Ending::Finished);
+    }
+    bench.wait_for_calls("stopped", 6).await;
+}
