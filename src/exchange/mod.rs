@@ -29,6 +29,7 @@ mod request;
 mod response;
 mod settle;
 mod waiting;
+mod workflows;
 
 use std::rc::Rc;
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::asking;
 use super::response::Sent;
-use super::{Effects, Fact, HeaderEdit, Means, Next, State};
+use super::{Effects, Fact, HeaderEdit, Means, Next, State, workflows};
 use crate::api::Peek;
 use crate::api::{Body, Call, Piece, Prompt, Request, Unread, Usage};
 use crate::coding::{self, Encoding, Failure};
@@ -76,6 +76,13 @@ pub(super) fn read_head(
         // Plain answers are the cheapest to read.
         effects.headers.push(HeaderEdit::set("accept-encoding", "identity"));
     }
+    let declared = config.workflows.as_ref().map_or(Ok(None), |workflows| {
+        workflows::workflow(workflows, head, &caller, signed, dialect, effects)
+    });
+    let workflow = match declared {
+        Ok(workflow) => workflow,
+        Err(reply) => return bad_request(reply, effects),
+    };
     let mut reading = Reading {
         call,
         caller,
@@ -89,7 +96,7 @@ pub(super) fn read_head(
     };
     let model = reading.call.model.clone().unwrap_or_default();
     match reading.decide_at_once(&model, means) {
-        Ok(granted) => reading.granted = granted,
+        Ok(granted) => reading.granted = Granted { workflow, ..granted },
         Err(refusal) => {
             let label = means.models.label(&model, means.ledger);
             return reading.refuse(&refusal, &model, label, means, effects);

@@ -64,7 +64,7 @@ impl Sent {
         now: Timestamp,
         hide_usage: bool,
     ) -> Self {
-        let Granted { reservation, standings, waits_for, shadowed: _ } = granted;
+        let Granted { reservation, standings, waits_for, shadowed: _, workflow: _ } = granted;
         let outcome = Outcome::Unanswered;
         Self {
             tier,

@@ -16,11 +16,15 @@ mod in_flight;
 mod lease;
 mod ledger;
 mod limit;
+mod note;
+mod once;
 mod output_reserve;
+mod pool;
 mod rates;
 mod reservation;
 mod token_bucket;
 mod window;
+mod workflow;
 
 pub use budget::{Algorithm, Shape, Wait};
 pub use calibration::{Calibration, FARTHEST};
@@ -34,3 +38,4 @@ pub use rates::{Price, Prices, Rates, Weights};
 pub use reservation::{
     Granted, Reason, Refusal, Reservation, longest, reserve, take_off, would_refuse_at_once,
 };
+pub use workflow::Workflow;

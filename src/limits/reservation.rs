@@ -9,6 +9,7 @@ use super::budget::{Budget, Wait};
 use super::flights::Flight;
 use super::ledger::Ledger;
 use super::limit::{Estimate, Limit, Standing, Subject, Used};
+use super::workflow::{self, Share, Workflow};
 use crate::store::{Key, Place};
 use crate::units::{Amount, Span, Timestamp};
 
@@ -23,6 +24,8 @@ pub struct Granted {
     pub shadowed: Vec<Refusal>,
     /// What it would have been refused by, if it may wait instead: the limit that has to be waited for longest.
     pub waits_for: Option<Refusal>,
+    /// The workflow whose pools it draws from.
+    pub workflow: Option<Workflow>,
 }
 
 /// A call may not pass; nothing is held for it.
@@ -60,13 +63,16 @@ pub struct Reservation {
     flights: Vec<Rc<Flight>>,
 }
 
+/// What is charged to one budget for a call.
 #[derive(Debug)]
-struct Held {
-    limit: Rc<Limit>,
-    key: Key,
-    place: Place,
-    counted_at: Timestamp,
-    amount: Amount,
+pub(super) struct Held {
+    pub(super) limit: Rc<Limit>,
+    pub(super) key: Key,
+    pub(super) place: Place,
+    pub(super) counted_at: Timestamp,
+    pub(super) amount: Amount,
+    /// What it holds besides, together with others of its workflow.
+    pub(super) share: Option<Share>,
 }
 
 /// Whether limits that count requests would refuse a call whose body is not yet read, even if it waited as long as it may. Nothing is
@@ -82,7 +88,7 @@ pub fn would_refuse_at_once(
 ) -> Result<(), Refusal> {
     let counts = |limit: &&Rc<Limit>| limit.is_known_at_once() && !limit.counts.is_in_flight();
     let at_once = limits.iter().filter(|limit| counts(limit) && !limit.shadow);
-    let refusals = at_once.filter_map(|limit| look(limit, subject, Amount(1), ledger));
+    let refusals = at_once.filter_map(|limit| look(limit, subject, Amount(1), None, ledger));
     longest(refusals.filter(|refusal| !refusal.is_within(patience))).map_or(Ok(()), Err)
 }
 
@@ -128,10 +134,12 @@ impl Granted {
         patience: Span,
         ledger: &Ledger<'_>,
     ) -> Result<Self, Refusal> {
+        let draws_from = self.workflow.clone();
+        let workflow = draws_from.as_ref();
         // Limits that only watch come last, so that they never see a call that is refused.
         let (watching, enforced): (Vec<&Rc<Limit>>, Vec<_>) = limits.partition(|limit| limit.shadow);
         for (at, limit) in enforced.iter().enumerate() {
-            match hold(limit, subject, amount(limit), patience, ledger) {
+            match workflow::hold(limit, subject, amount(limit), workflow, patience, ledger) {
                 Ok(held) => {
                     self.waits_for = longest(self.waits_for.into_iter().chain(held.waits_for));
                     self.standings.push(held.standing);
@@ -140,13 +148,14 @@ impl Granted {
                 Err(refusal) => {
                     self.reservation.release(ledger);
                     let rest = enforced.iter().skip(at.saturating_add(1));
-                    let further = rest.filter_map(|limit| look(limit, subject, amount(limit), ledger));
+                    let further =
+                        rest.filter_map(|limit| look(limit, subject, amount(limit), workflow, ledger));
                     return Err(longest(further.chain([refusal.clone()])).unwrap_or(refusal));
                 }
             }
         }
         for limit in watching {
-            match hold(limit, subject, amount(limit), Span::ZERO, ledger) {
+            match workflow::hold(limit, subject, amount(limit), workflow, Span::ZERO, ledger) {
                 Ok(held) => self.reservation.take(held.held, ledger),
                 Err(refusal) => self.shadowed.push(refusal),
             }
@@ -160,13 +169,16 @@ impl Reservation {
     pub fn settle(self, used: &Used<'_>, ledger: &Ledger<'_>) {
         for held in self.held {
             let amount = held.limit.used(used);
-            held.correct_to(amount, ledger);
+            workflow::settle(held, amount, ledger);
         }
         land(&self.flights, ledger);
     }
 
     /// Leaves charged what is held: nobody can tell what was used.
     pub fn keep(self, ledger: &Ledger<'_>) {
+        for held in self.held {
+            workflow::keep(held, ledger);
+        }
         land(&self.flights, ledger);
     }
 
@@ -179,7 +191,7 @@ impl Reservation {
     /// Gives back everything, the request too: a refused call consumes nothing.
     pub fn release(self, ledger: &Ledger<'_>) {
         for held in self.held {
-            held.correct_to(Amount::ZERO, ledger);
+            workflow::release(held, ledger);
         }
         land(&self.flights, ledger);
     }
@@ -215,8 +227,8 @@ fn land(flights: &[Rc<Flight>], ledger: &Ledger<'_>) {
 }
 
 impl Held {
-    fn correct_to(self, used: Amount, ledger: &Ledger<'_>) {
-        let Self { limit, key, place, counted_at, amount } = self;
+    pub(super) fn correct_to(self, used: Amount, ledger: &Ledger<'_>) {
+        let Self { limit, key, place, counted_at, amount, share: _ } = self;
         if used == amount {
             return;
         }
@@ -235,13 +247,15 @@ impl Held {
 }
 
 /// What is held of one limit, and what that means for the call.
-struct Taken {
-    held: Held,
-    standing: Standing,
-    waits_for: Option<Refusal>,
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) held: Held,
+    pub(super) standing: Standing,
+    pub(super) waits_for: Option<Refusal>,
 }
 
-fn hold(
+/// Charges an amount to the budget of a limit, for this call alone.
+pub(super) fn charge(
     limit: &Rc<Limit>,
     subject: &Subject<'_>,
     amount: Amount,
@@ -265,7 +279,8 @@ fn hold(
     match updated {
         Ok(updated) => {
             let (counted_at, standing, waits_for) = updated.value?;
-            let held = Held { limit: limit.clone(), key, place: updated.place, counted_at, amount };
+            let held =
+                Held { limit: limit.clone(), key, place: updated.place, counted_at, amount, share: None };
             Ok(Taken { held, standing, waits_for })
         }
         Err(_) => Err(unavailable(limit, amount, ledger)),
@@ -273,7 +288,14 @@ fn hold(
 }
 
 /// Whether a limit refuses an amount, without charging it.
-fn look(limit: &Rc<Limit>, subject: &Subject<'_>, amount: Amount, ledger: &Ledger<'_>) -> Option<Refusal> {
+fn look(
+    limit: &Rc<Limit>,
+    subject: &Subject<'_>,
+    amount: Amount,
+    workflow: Option<&Workflow>,
+    ledger: &Ledger<'_>,
+) -> Option<Refusal> {
+    let amount = workflow::needed(limit, subject, amount, workflow, ledger);
     let key = limit.key(ledger.keys, subject);
     let refusal = ledger.look(limit.shape, &key, |budget| match budget.wait_for(amount) {
         Wait::For(Span::ZERO) => None,
@@ -285,7 +307,7 @@ fn look(limit: &Rc<Limit>, subject: &Subject<'_>, amount: Amount, ledger: &Ledge
 }
 
 /// A budget that cannot be read refuses.
-fn unavailable(limit: &Rc<Limit>, needed: Amount, ledger: &Ledger<'_>) -> Refusal {
+pub(super) fn unavailable(limit: &Rc<Limit>, needed: Amount, ledger: &Ledger<'_>) -> Refusal {
     ledger.count(|tally| tally.failed_reservations = tally.failed_reservations.saturating_add(1));
     Refusal::unknown(limit, needed, WAIT_FOR_STORE)
 }

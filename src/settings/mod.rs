@@ -11,6 +11,7 @@ mod identity;
 mod limits;
 mod prices;
 mod tiers;
+mod workflows;
 
 use std::rc::Rc;
 
@@ -23,6 +24,7 @@ use crate::store::WAYS;
 use crate::tiers::Tiers;
 
 pub use counting::{Counting, OnAbort};
+pub use workflows::Workflows;
 
 /// Everything the filter does is decided by this.
 #[derive(Clone, Debug)]
@@ -43,6 +45,8 @@ pub struct Config {
     pub budgets: u32,
     /// Where global limits are counted.
     pub global: Option<Rc<Service>>,
+    /// How workflows declare what they may use, if they may.
+    pub workflows: Option<Workflows>,
 }
 
 /// Whether requests are held until their bodies are counted.
@@ -119,6 +123,12 @@ static ROOT: Section = Section::new(
             "none",
             "The rate limit service that keeps the budgets of limits with `scope: global`.",
         ),
+        optional(
+            "workflows",
+            Kind::Section(&workflows::WORKFLOWS),
+            "none; the header means nothing",
+            "How workflows declare up front what they may use.",
+        ),
     ],
 );
 
@@ -139,6 +149,7 @@ pub static SECTIONS: &[&Section] = &[
     &global::GLOBAL,
     &global::LEASE,
     &global::BREAKER,
+    &workflows::WORKFLOWS,
 ];
 
 impl Config {
@@ -187,6 +198,7 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
     let budgets = fields.read("budgets", kind::integer_in(64..=1 << 24));
     let global = fields.read("global", global::service);
     let declared = identity::declared(&fields);
+    let workflows = fields.read("workflows", |node| workflows::workflows(node, &declared));
     let has_salt = fields.has("salt");
     let secrets = dimensions.iter().flatten().filter(|(_, dimension)| dimension.secret && !has_salt);
     let unshared: Vec<_> = secrets.map(|(name, _)| name.as_str().into()).collect();
@@ -214,6 +226,10 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
         global: match global {
             None if fields.has("global") => return None,
             global => global.map(Rc::new),
+        },
+        workflows: match workflows {
+            None if fields.has("workflows") => return None,
+            workflows => workflows,
         },
     })
 }
