@@ -144,6 +144,9 @@ impl Note {
 mod tests {
     use super::*;
     use crate::limits::budget::{Budget, Shape};
+    use crate::units::Amount;
+
+    const SHAPE: Shape = Shape::in_flight(Amount(1));
 
     fn note() -> Note {
         let charge = Charge {
@@ -164,10 +167,10 @@ mod tests {
 
     #[test]
     fn a_budget_is_no_note_and_a_note_no_budget() {
-        let untouched = Budget::open(Shape::default(), None, Timestamp(9));
+        let untouched = Budget::open(SHAPE, None, Timestamp(9));
         assert_eq!(Note::decode(Kind::Once, &untouched.entry().payload), None);
         let payload = note().encode(Kind::Once);
-        assert_eq!(Budget::open(Shape::default(), Some(&payload), Timestamp(9)), untouched);
+        assert_eq!(Budget::open(SHAPE, Some(&payload), Timestamp(9)), untouched);
     }
 
     #[test]

@@ -169,13 +169,17 @@ impl Call<'_> {
         if let Some(claim) = once.join(self.ledger) {
             return self.rely_on(claim);
         }
-        let taken = match self.charge(self.amount) {
+        let mut taken = match self.charge(self.amount) {
             Ok(taken) => taken,
             // What was left may have been taken by another call of this very workflow.
             Err(refusal) => return once.join(self.ledger).map_or(Err(refusal), |claim| self.rely_on(claim)),
         };
         match once.claim(self.charged(&taken), self.ledger) {
-            Ok(Claimed::First(claim)) => Ok(taken.with(Share::Counted(claim))),
+            Ok(Claimed::First(claim)) => {
+                // It is the workflow's from now on, not the call's.
+                taken.held.amount = Amount::ZERO;
+                Ok(taken.with(Share::Counted(claim)))
+            }
             Ok(Claimed::Joined(claim)) => {
                 taken.held.correct_to(Amount::ZERO, self.ledger);
                 self.rely_on(claim)
