@@ -8,6 +8,7 @@ mod global;
 mod properties;
 mod request;
 mod response;
+mod workflows;
 
 use super::*;
 use crate::metrics::{self, Metric, ModelLabels};
