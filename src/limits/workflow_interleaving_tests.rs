@@ -69,7 +69,7 @@ enum Ending {
 /// Makes one call and ends it; whether it was let through.
 fn call(limit: Limit, asked: Asked<'_>, ending: Ending, lines: &dyn Lines) -> bool {
     at(0, lines, |ledger| {
-        let Ok(granted) = ask(&[Rc::new(limit)], asked, ledger) else { return false };
+        let Ok(granted) = ask(&[&Rc::new(limit)], asked, ledger) else { return false };
         match ending {
             Ending::Settled(tokens) => settle(granted.reservation, tokens, ledger),
             Ending::Kept => granted.reservation.keep(ledger),

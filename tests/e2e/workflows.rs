@@ -52,9 +52,8 @@ impl Bench {
     async fn left_after(&self, call: Request) -> [u64; 2] {
         let (response, body) = self.json(call).await;
         assert_eq!(response.status(), 200, "{body}");
-        ["requests", "tokens"].map(|unit| {
-            response.header(&format!("x-ratelimit-remaining-{unit}")).unwrap().parse().unwrap()
-        })
+        ["requests", "tokens"]
+            .map(|unit| response.header(&format!("x-ratelimit-remaining-{unit}")).unwrap().parse().unwrap())
     }
 }
 
