@@ -34,6 +34,7 @@ mod softening;
 mod stop;
 mod tools;
 mod waiting;
+mod workflows;
 
 use std::rc::Rc;
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::deciding::Draft;
-use super::{Editable, Effects, Fact, HeaderEdit, Means, Next, State};
+use super::{Editable, Effects, Fact, HeaderEdit, Means, Next, State, workflows};
 use crate::api::{Body, Call, Dialect, Peek, Piece, Prompt, Request, Unread, Usage};
 use crate::coding::{self, Encoding, Failure};
 use crate::identity::{Caller, Head};
@@ -77,6 +77,13 @@ pub(super) fn read_head(
         // Plain answers are the cheapest to read.
         effects.headers.push(HeaderEdit::set("accept-encoding", "identity"));
     }
+    let declared = config.workflows.as_ref().map_or(Ok(None), |workflows| {
+        workflows::workflow(workflows, head, &caller, signed, dialect, effects)
+    });
+    let workflow = match declared {
+        Ok(workflow) => workflow,
+        Err(reply) => return bad_request(reply, effects),
+    };
     let mut reading = Reading {
         call,
         caller,
@@ -96,7 +103,7 @@ pub(super) fn read_head(
     let at_once =
         if reading.is_rpc() { Ok(Granted::default()) } else { reading.decide_at_once(&model, means) };
     match at_once {
-        Ok(granted) => reading.granted = granted,
+        Ok(granted) => reading.granted = Granted { workflow, ..granted },
         Err(refusal) => {
             let label = means.models.label(&model, means.ledger);
             return reading.refuse(&refusal, &model, label, means, effects);

@@ -150,7 +150,8 @@ impl Reading {
         let may = self.tier.graded.clamp_output && !estimate.output_is_known;
         let Some(body) = draft.editable_body().filter(|_| may) else { return };
         let subject = self.subject(&softened.model);
-        let room = limits::room_for_output(&self.tier.limits, &subject, estimate, means.ledger);
+        let workflow = self.granted.workflow.as_ref();
+        let room = limits::room_for_output(&self.tier.limits, &subject, estimate, workflow, means.ledger);
         let each = room.and_then(|room| room.checked_div(choices(draft.request)));
         let Some(each) = each.filter(|each| *each >= LEAST_OUTPUT) else { return };
         if self.bound_output(each, body, softened) {

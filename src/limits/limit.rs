@@ -175,7 +175,8 @@ impl Limit {
     /// Whether it can be decided before the body is read.
     #[must_use]
     pub fn is_known_at_once(&self) -> bool {
-        let needs_model = !self.models.is_empty() || self.per.iter().any(|dimension| **dimension == *"model");
+        let mut dimensions = self.per.iter().chain(&self.once_per);
+        let needs_model = !self.models.is_empty() || dimensions.any(|dimension| **dimension == *"model");
         self.counts.is_known_at_once() && !needs_model
     }
 

@@ -16,12 +16,16 @@ mod in_flight;
 mod lease;
 mod ledger;
 mod limit;
+mod note;
+mod once;
 mod outlook;
 mod output_reserve;
+mod pool;
 mod rates;
 mod reservation;
 mod token_bucket;
 mod window;
+mod workflow;
 
 pub use budget::{Algorithm, Shape, Wait};
 pub use calibration::{Calibration, FARTHEST};
@@ -36,3 +40,4 @@ pub use rates::{Price, Prices, Rates, Weights};
 pub use reservation::{
     Granted, Reason, Refusal, Reservation, longest, reserve, reserve_tools, take_off, would_refuse_at_once,
 };
+pub use workflow::Workflow;

@@ -9,6 +9,7 @@ use super::budget::Budget;
 use super::ledger::Ledger;
 use super::limit::{Estimate, Limit, Subject};
 use super::reservation::{Refusal, look};
+use super::workflow::{self, Workflow};
 use crate::api::Usage;
 use crate::units::Amount;
 
@@ -37,12 +38,16 @@ pub fn room_for_output(
     limits: &[Rc<Limit>],
     subject: &Subject<'_>,
     estimate: &Estimate,
+    workflow: Option<&Workflow>,
     ledger: &Ledger<'_>,
 ) -> Option<u64> {
     let rooms = deciding(limits, subject).filter_map(|limit| {
         let key = limit.key(ledger.keys, subject);
         let available = ledger.look(limit.shape, &key, Budget::available).ok()?;
-        (limit.hold(estimate) > available).then(|| limit.room_for_output(estimate, available))
+        let hold = limit.hold(estimate);
+        let needed = workflow::needed(limit, subject, hold, workflow, ledger);
+        // What others of its workflow have charged for it is as good as available.
+        (needed > available).then(|| limit.room_for_output(estimate, available + (hold - needed)))
     });
     rooms.min().filter(|room| *room > 0)
 }
@@ -55,7 +60,9 @@ pub fn spent_tools(
     ledger: &Ledger<'_>,
 ) -> Vec<(Rc<Limit>, Refusal)> {
     let of_tools = limits.iter().filter(|limit| limit.is_of_tools() && limit.applies_to(subject.model));
-    of_tools.filter_map(|limit| Some((limit.clone(), look(limit, subject, Amount(1), ledger)?))).collect()
+    of_tools
+        .filter_map(|limit| Some((limit.clone(), look(limit, subject, Amount(1), None, ledger)?)))
+        .collect()
 }
 
 impl Limit {

@@ -10,6 +10,7 @@ use super::flights::Flight;
 use super::ledger::Ledger;
 use super::limit::{Estimate, Limit, Standing, Subject, Used};
 use super::rates::Rates;
+use super::workflow::{self, Share, Workflow};
 use crate::api::Usage;
 use crate::api::answer::ToolsCalled;
 use crate::config::Ratio;
@@ -29,6 +30,8 @@ pub struct Granted {
     pub crossed: Vec<Standing>,
     /// What it would have been refused by, if it may wait instead: the limit that has to be waited for longest.
     pub waits_for: Option<Refusal>,
+    /// The workflow whose pools it draws from.
+    pub workflow: Option<Workflow>,
 }
 
 /// A call may not pass; nothing is held for it.
@@ -69,13 +72,16 @@ pub struct Reservation {
     flights: Vec<Rc<Flight>>,
 }
 
+/// What is charged to one budget for a call.
 #[derive(Debug)]
-struct Held {
-    limit: Rc<Limit>,
-    key: Key,
-    place: Place,
-    counted_at: Timestamp,
-    amount: Amount,
+pub(super) struct Held {
+    pub(super) limit: Rc<Limit>,
+    pub(super) key: Key,
+    pub(super) place: Place,
+    pub(super) counted_at: Timestamp,
+    pub(super) amount: Amount,
+    /// What it holds besides, together with others of its workflow.
+    pub(super) share: Option<Share>,
 }
 
 /// Whether limits that count requests would refuse a call whose body is not yet read, even if it waited as long as it may. Nothing is
@@ -91,7 +97,7 @@ pub fn would_refuse_at_once(
 ) -> Result<(), Refusal> {
     let counts = |limit: &&Rc<Limit>| limit.is_known_at_once() && !limit.counts.is_in_flight();
     let at_once = limits.iter().filter(|limit| counts(limit) && !limit.shadow);
-    let refusals = at_once.filter_map(|limit| look(limit, subject, Amount(1), ledger));
+    let refusals = at_once.filter_map(|limit| look(limit, subject, Amount(1), None, ledger));
     longest(refusals.filter(|refusal| !refusal.is_within(patience))).map_or(Ok(()), Err)
 }
 
@@ -151,10 +157,12 @@ impl Granted {
         patience: Span,
         ledger: &Ledger<'_>,
     ) -> Result<Self, Refusal> {
+        let draws_from = self.workflow.clone();
+        let workflow = draws_from.as_ref();
         // Limits that only watch come last, so that they never see a call that is refused.
         let (watching, enforced): (Vec<&Rc<Limit>>, Vec<_>) = limits.partition(|limit| limit.shadow);
         for (at, limit) in enforced.iter().enumerate() {
-            match hold(limit, subject, amount(limit), patience, ledger) {
+            match workflow::hold(limit, subject, amount(limit), workflow, patience, ledger) {
                 Ok(held) => {
                     self.waits_for = longest(self.waits_for.into_iter().chain(held.waits_for));
                     self.crossed.extend(held.crossed.then(|| held.standing.clone()));
@@ -164,13 +172,14 @@ impl Granted {
                 Err(refusal) => {
                     self.reservation.release(ledger);
                     let rest = enforced.iter().skip(at.saturating_add(1));
-                    let further = rest.filter_map(|limit| look(limit, subject, amount(limit), ledger));
+                    let further =
+                        rest.filter_map(|limit| look(limit, subject, amount(limit), workflow, ledger));
                     return Err(longest(further.chain([refusal.clone()])).unwrap_or(refusal));
                 }
             }
         }
         for limit in watching {
-            match hold(limit, subject, amount(limit), Span::ZERO, ledger) {
+            match workflow::hold(limit, subject, amount(limit), workflow, Span::ZERO, ledger) {
                 Ok(held) => self.reservation.take(held.held, ledger),
                 Err(refusal) => self.shadowed.push(refusal),
             }
@@ -184,7 +193,7 @@ impl Reservation {
     pub fn settle(self, used: &Used<'_>, ledger: &Ledger<'_>) {
         for held in self.held {
             let amount = held.limit.used(used);
-            held.correct_to(amount, ledger);
+            workflow::settle(held, amount, ledger);
         }
         land(&self.flights, ledger);
     }
@@ -226,6 +235,9 @@ impl Reservation {
 
     /// Leaves charged what is held: nobody can tell what was used.
     pub fn keep(self, ledger: &Ledger<'_>) {
+        for held in self.held {
+            workflow::keep(held, ledger);
+        }
         land(&self.flights, ledger);
     }
 
@@ -238,7 +250,7 @@ impl Reservation {
     /// Gives back everything, the request too: a refused call consumes nothing.
     pub fn release(self, ledger: &Ledger<'_>) {
         for held in self.held {
-            held.correct_to(Amount::ZERO, ledger);
+            workflow::release(held, ledger);
         }
         land(&self.flights, ledger);
     }
@@ -275,8 +287,16 @@ fn land(flights: &[Rc<Flight>], ledger: &Ledger<'_>) {
 
 impl Held {
     /// A call that has used less than half of what is held for it is far from what it may use.
-    const fn is_mostly_used(&self, used: Amount) -> bool {
-        used.0 >= self.amount.0.div_ceil(2)
+    fn is_mostly_used(&self, used: Amount) -> bool {
+        used.0 >= (self.amount + self.drawn()).0.div_ceil(2)
+    }
+
+    /// What it holds of what its workflow has declared.
+    const fn drawn(&self) -> Amount {
+        match &self.share {
+            Some(Share::Drawn(draw)) => draw.amount,
+            Some(Share::Counted(_)) | None => Amount::ZERO,
+        }
     }
 
     /// Its limit, if the budget would be overspent by a settlement now. A budget that cannot be read or written stops nobody.
@@ -287,8 +307,15 @@ impl Held {
         grace: Ratio,
         ledger: &Ledger<'_>,
     ) -> Option<Rc<Limit>> {
-        let Self { limit, key, place, counted_at, amount } = self;
-        let (used, held, held_at) = ((limit.counts.amount)(usage, rates), *amount, *counted_at);
+        let mut used = (self.limit.counts.amount)(usage, rates) - self.drawn();
+        match &mut self.share {
+            // A request that all calls of a workflow count as.
+            Some(Share::Counted(_)) => return None,
+            Some(Share::Drawn(draw)) => used = used - draw.draw_more(used - self.amount, ledger),
+            None => {}
+        }
+        let Self { limit, key, place, counted_at, amount, share: _ } = self;
+        let (held, held_at) = (*amount, *counted_at);
         let capacity = limit.shape.capacity().0;
         let most = capacity.saturating_add(grace.of(capacity));
         let looked = ledger.change(limit.shape, key, Some(*place), |budget| {
@@ -307,8 +334,8 @@ impl Held {
         is_overspent.then(|| limit.clone())
     }
 
-    fn correct_to(self, used: Amount, ledger: &Ledger<'_>) {
-        let Self { limit, key, place, counted_at, amount } = self;
+    pub(super) fn correct_to(self, used: Amount, ledger: &Ledger<'_>) {
+        let Self { limit, key, place, counted_at, amount, share: _ } = self;
         if used == amount {
             return;
         }
@@ -327,14 +354,16 @@ impl Held {
 }
 
 /// What is held of one limit, and what that means for the call.
-struct Taken {
-    held: Held,
-    standing: Standing,
-    crossed: bool,
-    waits_for: Option<Refusal>,
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) held: Held,
+    pub(super) standing: Standing,
+    pub(super) crossed: bool,
+    pub(super) waits_for: Option<Refusal>,
 }
 
-fn hold(
+/// Charges an amount to the budget of a limit, for this call alone.
+pub(super) fn charge(
     limit: &Rc<Limit>,
     subject: &Subject<'_>,
     amount: Amount,
@@ -358,7 +387,8 @@ fn hold(
     match updated {
         Ok(updated) => {
             let (counted_at, standing, crossed, waits_for) = updated.value?;
-            let held = Held { limit: limit.clone(), key, place: updated.place, counted_at, amount };
+            let held =
+                Held { limit: limit.clone(), key, place: updated.place, counted_at, amount, share: None };
             Ok(Taken { held, standing, crossed, waits_for })
         }
         Err(_) => Err(unavailable(limit, amount, ledger)),
@@ -370,8 +400,10 @@ pub(super) fn look(
     limit: &Rc<Limit>,
     subject: &Subject<'_>,
     amount: Amount,
+    workflow: Option<&Workflow>,
     ledger: &Ledger<'_>,
 ) -> Option<Refusal> {
+    let amount = workflow::needed(limit, subject, amount, workflow, ledger);
     let key = limit.key(ledger.keys, subject);
     let refusal = ledger.look(limit.shape, &key, |budget| match budget.wait_for(amount) {
         Wait::For(Span::ZERO) => None,
@@ -383,7 +415,7 @@ pub(super) fn look(
 }
 
 /// A budget that cannot be read refuses.
-fn unavailable(limit: &Rc<Limit>, needed: Amount, ledger: &Ledger<'_>) -> Refusal {
+pub(super) fn unavailable(limit: &Rc<Limit>, needed: Amount, ledger: &Ledger<'_>) -> Refusal {
     ledger.count(|tally| tally.failed_reservations = tally.failed_reservations.saturating_add(1));
     Refusal::unknown(limit, needed, WAIT_FOR_STORE)
 }

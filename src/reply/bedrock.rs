@@ -35,6 +35,6 @@ const fn error_type(cause: Cause<'_>) -> &'static str {
         Cause::OverBudget { wait: None, .. } => "ServiceQuotaExceededException",
         // `UnrecognizedClientException` would tell of bad AWS credentials, which these need not be, and makes some SDKs fetch new ones.
         Cause::Unidentified => "AccessDeniedException",
-        Cause::DuplicateMember(_) | Cause::Upgrade => "ValidationException",
+        Cause::DuplicateMember(_) | Cause::Upgrade | Cause::Header => "ValidationException",
     }
 }

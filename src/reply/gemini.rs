@@ -24,7 +24,7 @@ fn body(Problem { message, cause }: &Problem<'_>) -> String {
             json!({ "code": code, "message": message, "status": "RESOURCE_EXHAUSTED", "details": details })
         }
         Cause::Unidentified => json!({ "code": code, "message": message, "status": "UNAUTHENTICATED" }),
-        Cause::DuplicateMember(_) | Cause::Upgrade => {
+        Cause::DuplicateMember(_) | Cause::Upgrade | Cause::Header => {
             json!({ "code": code, "message": message, "status": "INVALID_ARGUMENT" })
         }
     };

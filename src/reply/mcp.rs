@@ -29,7 +29,7 @@ const MOST_TOLD_ALL: usize = 100;
 fn body(problem: &Problem<'_>) -> String {
     let data = match problem.cause {
         Cause::OverBudget { refusal, wait } => data(refusal, wait).into(),
-        Cause::Unidentified | Cause::DuplicateMember(_) | Cause::Upgrade => Value::Null,
+        Cause::Unidentified | Cause::DuplicateMember(_) | Cause::Upgrade | Cause::Header => Value::Null,
     };
     answer("null", &error(code(problem.cause), &problem.message, data))
 }
@@ -89,7 +89,7 @@ fn data(refusal: &Refusal, wait: Option<Span>) -> Map<String, Value> {
 fn code(cause: Cause<'_>) -> i32 {
     match cause {
         Cause::OverBudget { .. } | Cause::Unidentified => cause.status().into(),
-        Cause::DuplicateMember(_) | Cause::Upgrade => INVALID_REQUEST,
+        Cause::DuplicateMember(_) | Cause::Upgrade | Cause::Header => INVALID_REQUEST,
     }
 }
 

@@ -108,6 +108,18 @@ pub fn upgrade(dialect: Dialect) -> Reply {
     reply(dialect, Vec::new(), &Problem::upgrade())
 }
 
+/// A header that has to be a whole number is none: 400.
+#[must_use]
+pub fn not_a_number(dialect: Dialect, header: &str) -> Reply {
+    reply(dialect, Vec::new(), &Problem::not_a_number(header))
+}
+
+/// A header declares something for a workflow, and the call belongs to none: 400.
+#[must_use]
+pub fn no_workflow(dialect: Dialect, header: &str, dimension: &str) -> Reply {
+    reply(dialect, Vec::new(), &Problem::no_workflow(header, dimension))
+}
+
 /// The fields that tell a caller whose call was let through where its budgets stand now.
 #[must_use]
 pub fn standing_fields(dialect: Dialect, standings: &[Standing], now: Timestamp) -> Fields {

@@ -32,6 +32,8 @@ pub(super) enum Cause<'a> {
     DuplicateMember(&'static str),
     /// The call asks for another protocol.
     Upgrade,
+    /// A header is wrong.
+    Header,
 }
 
 impl<'a> Problem<'a> {
@@ -91,6 +93,19 @@ impl<'a> Problem<'a> {
         Self { message, cause: Cause::DuplicateMember(member) }
     }
 
+    /// Nobody knows how much is meant.
+    pub(super) fn not_a_number(header: &str) -> Self {
+        let message = format!("The header `{header}` is not a whole number of tokens.");
+        Self { message, cause: Cause::Header }
+    }
+
+    /// Nobody knows for whom it is meant.
+    pub(super) fn no_workflow(header: &str, dimension: &str) -> Self {
+        let message =
+            format!("The header `{header}` is for a workflow, but this call has no value for `{dimension}`.");
+        Self { message, cause: Cause::Header }
+    }
+
     /// Nobody could count what comes after an upgrade.
     pub(super) fn upgrade() -> Self {
         let message = "An LLM call cannot ask for a protocol upgrade.".to_owned();
@@ -104,7 +119,7 @@ impl Cause<'_> {
         match self {
             Self::OverBudget { .. } => 429,
             Self::Unidentified => 401,
-            Self::DuplicateMember(_) | Self::Upgrade => 400,
+            Self::DuplicateMember(_) | Self::Upgrade | Self::Header => 400,
         }
     }
 
@@ -113,7 +128,7 @@ impl Cause<'_> {
         match self {
             Self::OverBudget { .. } => "tollgate_refused",
             Self::Unidentified => "tollgate_unidentified",
-            Self::DuplicateMember(_) | Self::Upgrade => "tollgate_bad_request",
+            Self::DuplicateMember(_) | Self::Upgrade | Self::Header => "tollgate_bad_request",
         }
     }
 }

@@ -12,6 +12,7 @@ mod limits;
 mod prices;
 mod streams;
 mod tiers;
+mod workflows;
 
 use std::rc::Rc;
 
@@ -25,6 +26,7 @@ use crate::tiers::Tiers;
 
 pub use counting::{Counting, OnAbort};
 pub use streams::{Streams, Upstream};
+pub use workflows::Workflows;
 
 /// Everything the filter does is decided by this.
 #[derive(Clone, Debug)]
@@ -47,6 +49,8 @@ pub struct Config {
     pub global: Option<Rc<Service>>,
     /// What becomes of streams whose budget comes to its end.
     pub streams: Streams,
+    /// How workflows declare what they may use, if they may.
+    pub workflows: Option<Workflows>,
 }
 
 /// Whether requests are held until their bodies are counted.
@@ -129,6 +133,12 @@ static ROOT: Section = Section::new(
             "{}",
             "What becomes of streamed answers while they pass.",
         ),
+        optional(
+            "workflows",
+            Kind::Section(&workflows::WORKFLOWS),
+            "none; the header means nothing",
+            "How workflows declare up front what they may use.",
+        ),
     ],
 );
 
@@ -150,6 +160,7 @@ pub static SECTIONS: &[&Section] = &[
     &global::LEASE,
     &global::BREAKER,
     &streams::STREAMS,
+    &workflows::WORKFLOWS,
 ];
 
 impl Config {
@@ -199,6 +210,7 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
     let global = fields.read("global", global::service);
     let streams = fields.read("streams", streams::streams);
     let declared = identity::declared(&fields);
+    let workflows = fields.read("workflows", |node| workflows::workflows(node, &declared));
     let has_salt = fields.has("salt");
     let secrets = dimensions.iter().flatten().filter(|(_, dimension)| dimension.secret && !has_salt);
     let unshared: Vec<_> = secrets.map(|(name, _)| name.as_str().into()).collect();
@@ -228,6 +240,10 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
             global => global.map(Rc::new),
         },
         streams: streams?,
+        workflows: match workflows {
+            None if fields.has("workflows") => return None,
+            workflows => workflows,
+        },
     })
 }
 

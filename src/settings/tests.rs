@@ -111,7 +111,7 @@ tiers.free.limits[4].max: is missing, expected a number above zero such as 50_00
 tiers.free.limits[4].window: is missing, expected a duration such as 30s, 1m, 1h, 1d
 tiers.pro.extends: names `fre`, which is not a tier
 hold: "perhaps" is not one of auto, always, never
-colour: is not a known option (known here: identity, salt, missing, apis, tiers, warn_at, counting, prices, hold, budgets, global, streams)"#;
+colour: is not a known option (known here: identity, salt, missing, apis, tiers, warn_at, counting, prices, hold, budgets, global, streams, workflows)"#;
     assert_eq!(errors(text), expected);
 }
 
@@ -279,5 +279,38 @@ fn steps_and_waits_are_checked_one_by_one() {
     ] {
         let errors = errors(&with_tier(options));
         assert!(errors.lines().any(|line| line == expected), "{expected}\n is not in\n{errors}");
+    }
+}
+
+fn with_workflows(options: &str) -> String {
+    format!(
+        r#"{{ "identity": {{ "flow": {{ "header": "x-flow" }} }}, "tiers": {{ "free": {{}} }}, "workflows": {options} }}"#
+    )
+}
+
+#[test]
+fn workflows_are_resolved() {
+    let read = |options: &str| read(&with_workflows(options)).unwrap().workflows.unwrap();
+    let workflows = read(r#"{ "dimension": "flow", "reserve_up_to": "100_000" }"#);
+    assert_eq!((&*workflows.dimension, workflows.reserve_up_to), ("flow", Amount(100_000)));
+    assert_eq!(workflows.reserve_header, "x-tollgate-reserve-tokens");
+    let named = r#"{ "dimension": "flow", "reserve_up_to": 1, "reserve_header": "X-Budget" }"#;
+    assert_eq!(read(named).reserve_header, "x-budget");
+}
+
+#[test]
+fn workflows_are_checked_one_by_one() {
+    for (options, error) in [
+        (r#"{ "dimension": "other", "reserve_up_to": 1 }"#, "workflows.dimension"),
+        (r#"{ "dimension": "model", "reserve_up_to": 1 }"#, "workflows.dimension"),
+        (r#"{ "dimension": "flow" }"#, "workflows.reserve_up_to"),
+        (r#"{ "dimension": "flow", "reserve_up_to": 0 }"#, "workflows.reserve_up_to"),
+        (
+            r#"{ "dimension": "flow", "reserve_up_to": 1, "reserve_header": "x y" }"#,
+            "workflows.reserve_header",
+        ),
+    ] {
+        let errors = errors(&with_workflows(options));
+        assert!(errors.contains(error), "{options}: {errors}");
     }
 }

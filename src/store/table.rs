@@ -58,6 +58,8 @@ pub struct Updated<T> {
     pub retries: u32,
     /// How many budgets that were not idle were lost for want of room: 0 or 1.
     pub evicted: u32,
+    /// Whether what the closure wanted stored was not, because there is no place for it.
+    pub lost: bool,
 }
 
 /// Why an update was not made; nothing has been written.
@@ -177,13 +179,13 @@ impl<L: Lines> Table<L> {
 
             let (value, change) = f(set.payload(place, key));
             let Change::Put(entry) = change else {
-                return Ok(Updated { value, place, retries, evicted: 0 });
+                return Ok(Updated { value, place, retries, evicted: 0, lost: false });
             };
             let Ok(evicted) = set.put(place, key, entry, settled.is_none(), now) else {
-                return Ok(Updated { value, place, retries, evicted: 1 });
+                return Ok(Updated { value, place, retries, evicted: 1, lost: true });
             };
             match self.lines.store(line, &set.encode(), cas) {
-                Ok(()) => return Ok(Updated { value, place, retries, evicted }),
+                Ok(()) => return Ok(Updated { value, place, retries, evicted, lost: false }),
                 Err(NotStored::Lost) => {}
                 Err(NotStored::Unavailable) => return Err(Failure::Unavailable),
             }

@@ -8,6 +8,7 @@ mod calls;
 mod probe;
 
 mod budgets;
+mod workflows;
 mod refusals;
 mod identity;
 mod streams;

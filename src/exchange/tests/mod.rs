@@ -12,6 +12,7 @@ mod softening;
 mod stopping;
 mod tools;
 mod warnings;
+mod workflows;
 
 use super::*;
 use crate::metrics::{self, Metric, ModelLabels};

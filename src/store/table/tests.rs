@@ -38,7 +38,7 @@ fn an_update_starts_from_what_the_last_one_stored() {
 
     for count in 1..=3 {
         let updated = table.update(&key("ada"), NOW, add_one).unwrap();
-        assert_eq!(updated, Updated { value: count, place: Place::Own, retries: 0, evicted: 0 });
+        assert_eq!(updated, Updated { value: count, place: Place::Own, retries: 0, evicted: 0, lost: false });
     }
 }
 

@@ -1,0 +1,273 @@
+//! What a call holds of one limit together with others of its workflow: a request that all of them count as, tokens that one of them has
+//! declared for all.
+//!
+//! In: as for any call, and the [`Workflow`] it belongs to. Out: what is held, or a [`Refusal`]; later the share settled, kept or given
+//! back. Not here: how calls find each other (`once`, `pool`), several limits at once (`reservation`).
+//!
+//! The order is always the same: look for what others have charged, charge what is missing, then offer it to others. Whoever finds
+//! then that another came first gives its own charge back. Nothing is ever offered that is not charged.
+
+use std::rc::Rc;
+
+use super::budget::Wait;
+use super::ledger::Ledger;
+use super::limit::{Limit, Subject};
+use super::note::{Charge, Unstored};
+use super::once::{Claim, Claimed, Once};
+use super::pool::{self, Draw, Pool};
+use super::reservation::{Held, Reason, Refusal, Taken, charge, longest};
+use crate::store::Place;
+use crate::units::{Amount, Span};
+
+/// What a call says of its workflow.
+#[derive(Clone, Debug)]
+pub struct Workflow {
+    /// The dimension whose value is the workflow.
+    pub dimension: Rc<str>,
+    /// How many tokens the whole workflow may use; none if the call does not say.
+    pub declared: Amount,
+}
+
+/// What a call holds together with others.
+#[derive(Debug)]
+pub(super) enum Share {
+    /// A request.
+    Counted(Claim),
+    /// Tokens.
+    Drawn(Draw),
+}
+
+/// Holds an amount of one limit: as far as others of the workflow have not charged it already.
+pub(super) fn hold(
+    limit: &Rc<Limit>,
+    subject: &Subject<'_>,
+    amount: Amount,
+    workflow: Option<&Workflow>,
+    patience: Span,
+    ledger: &Ledger<'_>,
+) -> Result<Taken, Refusal> {
+    let call = Call { limit, subject, amount, patience, ledger };
+    if let Some(once) = Once::of(limit, subject, ledger) {
+        return call.count_once(once);
+    }
+    if let Some((pool, workflow)) = pool_of(limit, subject, workflow, ledger) {
+        return call.hold_pooled(pool, workflow.declared);
+    }
+    call.charge(amount)
+}
+
+/// How much a call would have to be charged of an amount.
+pub(super) fn needed(
+    limit: &Limit,
+    subject: &Subject<'_>,
+    amount: Amount,
+    workflow: Option<&Workflow>,
+    ledger: &Ledger<'_>,
+) -> Amount {
+    if Once::of(limit, subject, ledger).is_some_and(|once| once.is_counted(ledger)) {
+        return Amount::ZERO;
+    }
+    let Some((pool, workflow)) = pool_of(limit, subject, workflow, ledger) else { return amount };
+    match pool.left(ledger) {
+        Some(left) => amount - left,
+        None => amount.max(workflow.declared.min(limit.shape.capacity())),
+    }
+}
+
+fn pool_of<'w>(
+    limit: &Limit,
+    subject: &Subject<'_>,
+    workflow: Option<&'w Workflow>,
+    ledger: &Ledger<'_>,
+) -> Option<(Pool, &'w Workflow)> {
+    let workflow = workflow?;
+    Some((Pool::of(limit, subject, &workflow.dimension, ledger)?, workflow))
+}
+
+/// Replaces what is held by what was used. What was drawn is used first; what is not used goes back to where it came from.
+pub(super) fn settle(mut held: Held, used: Amount, ledger: &Ledger<'_>) {
+    match held.share.take() {
+        None => held.correct_to(used, ledger),
+        Some(Share::Counted(claim)) => claim.settle(ledger),
+        Some(Share::Drawn(draw)) => {
+            let unused = draw.amount - used;
+            if !draw.put_back(unused, ledger) {
+                held.part(&draw.charge, unused).correct_to(Amount::ZERO, ledger);
+            }
+            let rest = used - draw.amount;
+            let more = draw.more(rest - held.amount, ledger);
+            held.correct_to(rest - more, ledger);
+        }
+    }
+}
+
+/// Leaves charged what is held.
+pub(super) fn keep(mut held: Held, ledger: &Ledger<'_>) {
+    if let Some(Share::Counted(claim)) = held.share.take() {
+        claim.settle(ledger);
+    }
+}
+
+/// Gives back what is held, and what the call has charged for others: they go on without it.
+pub(super) fn release(mut held: Held, ledger: &Ledger<'_>) {
+    let shared = match held.share.take() {
+        None => None,
+        Some(Share::Counted(claim)) => claim.leave(ledger).map(|charge| held.part(&charge, Amount(1))),
+        Some(Share::Drawn(draw)) if draw.has_opened => {
+            Some(held.part(&draw.charge, draw.close(ledger) + draw.amount))
+        }
+        Some(Share::Drawn(draw)) => {
+            let is_back = draw.put_back(draw.amount, ledger);
+            (!is_back).then(|| held.part(&draw.charge, draw.amount))
+        }
+    };
+    for held in shared.into_iter().chain([held]) {
+        held.correct_to(Amount::ZERO, ledger);
+    }
+}
+
+impl Held {
+    /// So much of a charge to the same budget.
+    fn part(&self, charge: &Charge, amount: Amount) -> Self {
+        let Charge { place, counted_at, .. } = *charge;
+        Self { limit: self.limit.clone(), key: self.key, place, counted_at, amount, share: None }
+    }
+}
+
+impl Taken {
+    fn with(self, share: Share) -> Self {
+        Self { held: Held { share: Some(share), ..self.held }, ..self }
+    }
+}
+
+/// A call before one limit.
+struct Call<'a> {
+    limit: &'a Rc<Limit>,
+    subject: &'a Subject<'a>,
+    amount: Amount,
+    patience: Span,
+    ledger: &'a Ledger<'a>,
+}
+
+impl Call<'_> {
+    /// Charges an amount for this call alone.
+    fn charge(&self, amount: Amount) -> Result<Taken, Refusal> {
+        charge(self.limit, self.subject, amount, self.patience, self.ledger)
+    }
+
+    /// What has just been charged, for others to rely on.
+    fn charged(&self, taken: &Taken) -> Charge {
+        let Held { place, counted_at, .. } = taken.held;
+        let wait = match taken.waits_for.as_ref().map(|refusal| refusal.wait) {
+            Some(Wait::For(span)) => span,
+            Some(Wait::Never) | None => Span::ZERO,
+        };
+        Charge { place, counted_at, made_at: self.ledger.now, wait }
+    }
+
+    fn count_once(&self, once: Once) -> Result<Taken, Refusal> {
+        if let Some(claim) = once.join(self.ledger) {
+            return self.rely_on(claim);
+        }
+        let mut taken = match self.charge(self.amount) {
+            Ok(taken) => taken,
+            // What was left may have been taken by another call of this very workflow.
+            Err(refusal) => return once.join(self.ledger).map_or(Err(refusal), |claim| self.rely_on(claim)),
+        };
+        match once.claim(self.charged(&taken), self.ledger) {
+            Ok(Claimed::First(claim)) => {
+                // It is the workflow's from now on, not the call's.
+                taken.held.amount = Amount::ZERO;
+                Ok(taken.with(Share::Counted(claim)))
+            }
+            Ok(Claimed::Joined(claim)) => {
+                taken.held.correct_to(Amount::ZERO, self.ledger);
+                self.rely_on(claim)
+            }
+            Err(Unstored) => Ok(taken),
+        }
+    }
+
+    /// Counts by another call's request.
+    fn rely_on(&self, claim: Claim) -> Result<Taken, Refusal> {
+        let due = claim.charge.due_in(self.ledger.now);
+        self.wait_for(Amount::ZERO, due, Share::Counted(claim))
+    }
+
+    fn hold_pooled(&self, pool: Pool, declared: Amount) -> Result<Taken, Refusal> {
+        if let Some(draw) = pool.draw(self.amount, self.ledger) {
+            return self.draw_from(draw);
+        }
+        if declared.is_zero() {
+            return self.charge(self.amount);
+        }
+        let declared = declared.min(self.limit.shape.capacity());
+        let mut taken = match self.charge(declared.max(self.amount)) {
+            Ok(taken) => taken,
+            Err(refusal) => {
+                let draw = pool.draw(self.amount, self.ledger);
+                return draw.map_or(Err(refusal), |draw| self.draw_from(draw));
+            }
+        };
+        let charged = self.charged(&taken);
+        let until = pool::lives_until(&taken.standing, &charged);
+        match pool.open(declared, until, charged, self.amount, self.ledger) {
+            Ok(draw) if draw.has_opened => {
+                taken.held.amount = self.amount - draw.amount;
+                Ok(taken.with(Share::Drawn(draw)))
+            }
+            Ok(draw) => {
+                taken.held.correct_to(Amount::ZERO, self.ledger);
+                self.draw_from(draw)
+            }
+            Err(Unstored) => {
+                taken.held.correct_to(Amount::ZERO, self.ledger);
+                self.charge(self.amount)
+            }
+        }
+    }
+
+    /// Holds what is drawn, and what is missing from the budget.
+    fn draw_from(&self, draw: Draw) -> Result<Taken, Refusal> {
+        let due = if draw.amount.is_zero() { Span::ZERO } else { draw.charge.due_in(self.ledger.now) };
+        self.wait_for(self.amount - draw.amount, due, Share::Drawn(draw))
+    }
+
+    /// Charges an amount besides a share that is due in some time.
+    fn wait_for(&self, amount: Amount, due: Span, share: Share) -> Result<Taken, Refusal> {
+        let mut taken = match self.charge(amount) {
+            Ok(taken) => taken.with(share),
+            Err(refusal) => {
+                release(self.holding(share), self.ledger);
+                return Err(refusal);
+            }
+        };
+        if due.is_zero() {
+            return Ok(taken);
+        }
+        let (standing, wait) = (taken.standing.clone(), Wait::For(due));
+        let refusal = Refusal { standing, needed: self.amount, wait, reason: Reason::Spent };
+        if due > self.patience {
+            release(taken.held, self.ledger);
+            return Err(refusal);
+        }
+        taken.waits_for = longest(taken.waits_for.into_iter().chain([refusal]));
+        Ok(taken)
+    }
+
+    /// A share alone.
+    fn holding(&self, share: Share) -> Held {
+        Held {
+            limit: self.limit.clone(),
+            key: self.limit.key(self.ledger.keys, self.subject),
+            place: Place::Own,
+            counted_at: self.ledger.now,
+            amount: Amount::ZERO,
+            share: Some(share),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "workflow_tests.rs"]
+mod tests;

@@ -1,0 +1,63 @@
+//! `workflows`: budgets that workflows declare up front.
+//!
+//! In: a node of the configuration. Out: [`Workflows`]. Not here: reading the header (`exchange`), what is held (`limits`).
+
+use std::rc::Rc;
+
+use crate::config::{Kind, Node, Section, kind, required, with_default};
+use crate::units::Amount;
+
+/// How workflows declare what they may use.
+#[derive(Clone, Debug)]
+pub struct Workflows {
+    /// The dimension whose value is the workflow.
+    pub dimension: Rc<str>,
+    /// The request header, in lower case, that says how many tokens the workflow may use.
+    pub reserve_header: String,
+    /// The most that is held for a workflow.
+    pub reserve_up_to: Amount,
+}
+
+pub(super) static WORKFLOWS: Section = Section::new(
+    "workflows",
+    "Budgets declared up front. The first call of a workflow says in a header how many tokens the whole workflow may use. So many are held at once in every limit on `tokens` in this process that applies to the call (limits with `scope: global`, and on anything else, hold single calls as ever), and later calls of the workflow draw from them before they charge the budget. What is not used within the limit's window is the budget's again.",
+    &[
+        required("dimension", Kind::Name, "The dimension of `identity` that tells workflows apart."),
+        with_default(
+            "reserve_header",
+            Kind::Name,
+            "x-tollgate-reserve-tokens",
+            "The header. It is removed before the call goes upstream, unless a signature covers the request. One that is no whole number, or on a call of no workflow, is refused with 400.",
+        ),
+        required(
+            "reserve_up_to",
+            Kind::Integer,
+            "The most tokens that are held for a workflow, whatever it declares; in each limit also no more than an unused budget has.",
+        ),
+    ],
+);
+
+pub(super) fn workflows(node: &Node<'_>, declared: &[Rc<str>]) -> Option<Workflows> {
+    let fields = node.section(&WORKFLOWS);
+    let dimension = fields.read("dimension", |node| {
+        let name = kind::name(node)?;
+        let known = declared.iter().find(|dimension| ***dimension == *name);
+        known
+            .cloned()
+            .or_else(|| node.unexpected(format!("a dimension of `identity`: {}", declared.join(", "))))
+    });
+    let reserve_header = fields.read("reserve_header", header);
+    let up_to = fields.read("reserve_up_to", kind::integer_in(1..=u64::MAX));
+    Some(Workflows { dimension: dimension?, reserve_header: reserve_header?, reserve_up_to: Amount(up_to?) })
+}
+
+/// A field name, RFC 9110 section 5.1.
+fn header(node: &Node<'_>) -> Option<String> {
+    let name = kind::name(node)?;
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.bytes().all(is_token) {
+        Some(name.to_ascii_lowercase())
+    } else {
+        node.unexpected("a header's name")
+    }
+}
