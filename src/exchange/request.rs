@@ -98,12 +98,13 @@ pub(super) fn read_head(
     match reading.call.format.body {
         Body::Free => {
             let nothing = Request { known: Some(Usage::default()), ..Request::default() };
+            reading.passes = !ended && reading.is_too_long(config);
             reading.decide_on(config, &nothing, true, false, means, effects)
         }
         Body::Passed => {
             let guess = (reading.call.format.guess)(reading.length.unwrap_or(UNKNOWN_LENGTH));
             reading.form = Peek::new(&head.header("content-type").unwrap_or_default(), "model");
-            reading.passes = reading.length.is_none_or(|length| length > config.counting.hold_up_to);
+            reading.passes = reading.is_too_long(config);
             reading.decide_on(config, &guess, false, false, means, effects)
         }
         Body::Held if ended => reading.decide(config, b"", false, means, effects),
@@ -127,6 +128,11 @@ impl Reading {
         let (limits, subject) = (&self.tier.limits, self.subject(model));
         limits::would_refuse_at_once(limits, &subject, self.tier.graded.patience(), means.ledger)?;
         limits::take_off(limits, &subject, means.ledger)
+    }
+
+    /// Whether the body is too long to be held, or may be.
+    fn is_too_long(&self, config: &Config) -> bool {
+        self.length.is_none_or(|length| length > config.counting.hold_up_to)
     }
 
     /// Whether anything is held for the call already.

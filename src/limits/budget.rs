@@ -281,7 +281,8 @@ impl Budget {
             Ledger::Bucket(bucket) => bucket.until_spent(&self.shape, target.0),
             Ledger::Windows(windows) => windows.until_spent(&self.shape, self.at, target.0),
             Ledger::InFlight(calls) if calls.count() <= target.0 => Some(Span::ZERO),
-            Ledger::InFlight(_) => Some(in_flight::TRY_AGAIN),
+            // Calls end whatever the clock says.
+            Ledger::InFlight(_) => return Some(in_flight::TRY_AGAIN),
         }?;
         Some(if span.is_zero() { span } else { self.seen_now(span) })
     }
@@ -349,6 +350,10 @@ fn decode(payload: &Payload) -> Option<(Timestamp, Ledger)> {
 }
 
 #[cfg(test)]
+mod in_flight_tests;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod waiting_tests;

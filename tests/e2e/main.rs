@@ -8,6 +8,8 @@ mod calls;
 mod probe;
 
 mod budgets;
+mod in_flight;
+mod waiting;
 mod refusals;
 mod identity;
 mod streams;

@@ -5,9 +5,11 @@ mod bad_answers;
 mod calibration;
 mod compressed;
 mod global;
+mod in_flight;
 mod properties;
 mod request;
 mod response;
+mod waiting;
 
 use super::*;
 use crate::metrics::{self, Metric, ModelLabels};
