@@ -79,8 +79,9 @@ impl Waiting {
             effects.next = Next::Wait { until: self.until };
             return State::Waiting(self);
         }
-        let Self { sent, place, since, .. } = *self;
+        let Self { mut sent, place, since, .. } = *self;
         place.release(means.ledger);
+        sent.reservation.go_on(means.ledger);
         effects.count(&metrics::WAITS, &sent.labels("passed"), 1);
         effects.count(&metrics::WAITED, &sent.labels(""), now.since(since).as_millis_ceil());
         State::Sent(sent)

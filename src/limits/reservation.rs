@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use super::budget::{Budget, Wait};
+use super::budget::{Algorithm, Booked, Budget, Wait};
 use super::flights::Flight;
 use super::ledger::Ledger;
 use super::limit::{Estimate, Limit, Standing, Subject, Used};
@@ -67,6 +67,8 @@ struct Held {
     place: Place,
     counted_at: Timestamp,
     amount: Amount,
+    /// The rest of a window that is charged besides, as long as the call waits.
+    rest: Amount,
 }
 
 /// Whether limits that count requests would refuse a call whose body is not yet read, even if it waited as long as it may. Nothing is
@@ -184,6 +186,11 @@ impl Reservation {
         land(&self.flights, ledger);
     }
 
+    /// The call has waited and goes on: what is held counts as of now.
+    pub fn go_on(&mut self, ledger: &Ledger<'_>) {
+        self.held.iter_mut().for_each(|held| held.go_on(ledger));
+    }
+
     /// Whether nothing is held.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -215,9 +222,24 @@ fn land(flights: &[Rc<Flight>], ledger: &Ledger<'_>) {
 }
 
 impl Held {
+    fn go_on(&mut self, ledger: &Ledger<'_>) {
+        let Self { limit, key, place, counted_at, amount, rest } = self;
+        if limit.shape.algorithm == Algorithm::TokenBucket {
+            return;
+        }
+        let gone_on = ledger.change(limit.shape, key, Some(*place), |budget| {
+            budget.go_on(*amount, *rest, *counted_at);
+            (budget.counted_at(), true)
+        });
+        // What cannot be written stays charged when it was.
+        if let Ok(gone_on) = gone_on {
+            (*counted_at, *rest) = (gone_on.value, Amount::ZERO);
+        }
+    }
+
     fn correct_to(self, used: Amount, ledger: &Ledger<'_>) {
-        let Self { limit, key, place, counted_at, amount } = self;
-        if used == amount {
+        let Self { limit, key, place, counted_at, amount, rest } = self;
+        if used == amount && rest.is_zero() {
             return;
         }
         let corrected = ledger.change(limit.shape, &key, Some(place), |budget| {
@@ -225,7 +247,7 @@ impl Held {
                 budget.charge(used - amount);
                 return ((), true);
             }
-            let returned = budget.refund(amount - used, counted_at);
+            let returned = budget.leave(amount - used, rest, counted_at);
             ((), !returned.is_zero())
         });
         if corrected.is_err() {
@@ -255,8 +277,10 @@ fn hold(
         let refusal =
             |wait| Refusal { standing: limit.standing(&before), needed: amount, wait, reason: Reason::Spent };
         let outcome = match reserved {
-            Ok(Span::ZERO) => Ok((budget.counted_at(), limit.standing(budget), None)),
-            Ok(wait) => Ok((budget.counted_at(), limit.standing(budget), Some(refusal(Wait::For(wait))))),
+            Ok(Booked { rest, wait }) => {
+                let waits_for = (!wait.is_zero()).then(|| refusal(Wait::For(wait)));
+                Ok((budget.counted_at(), rest, limit.standing(budget), waits_for))
+            }
             Err(refused) => Err(refusal(refused.wait)),
         };
         let changed = outcome.is_ok();
@@ -264,8 +288,8 @@ fn hold(
     });
     match updated {
         Ok(updated) => {
-            let (counted_at, standing, waits_for) = updated.value?;
-            let held = Held { limit: limit.clone(), key, place: updated.place, counted_at, amount };
+            let (counted_at, rest, standing, waits_for) = updated.value?;
+            let held = Held { limit: limit.clone(), key, place: updated.place, counted_at, amount, rest };
             Ok(Taken { held, standing, waits_for })
         }
         Err(_) => Err(unavailable(limit, amount, ledger)),

@@ -2,8 +2,10 @@
 //!
 //! The two long tests wait for real time: two terms of half a minute. They run beside the others.
 
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
@@ -160,8 +162,20 @@ impl Dice {
     }
 }
 
+/// How many workers die: few enough that the others get somewhere.
+const TRAPS: u32 = 6;
+
+fn take_one(left: &AtomicU32) -> bool {
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+}
+
 /// A call to which anything may happen. What becomes of it does not matter here.
-async fn call(bench: &Bench, dice: &mut Dice, tenant: &str) -> Result<(), ClientError> {
+async fn call(
+    bench: &Bench,
+    traps_left: &AtomicU32,
+    dice: &mut Dice,
+    tenant: &str,
+) -> Result<(), ClientError> {
     let address = bench.envoy.address();
     let mut client =
         if dice.below(2) == 0 { Client::http1(address).await? } else { Client::http2(address).await? };
@@ -222,8 +236,8 @@ async fn call(bench: &Bench, dice: &mut Dice, tenant: &str) -> Result<(), Client
         10 => {
             drop(client.send(Request::get("/v1/models").header("x-tenant-id", tenant)).await?.body().await?)
         }
-        // A worker that dies, seldom enough that the others get somewhere.
-        11 if dice.below(8) == 0 => {
+        // A worker that dies.
+        11 if take_one(traps_left) => {
             let when = ["request", "response"][dice.below(2) as usize];
             client.send(chat_with(tenant, json!({})).header("x-tollgate-trap", when)).await?.body().await?;
         }
@@ -242,17 +256,20 @@ async fn after_aborts_resets_errors_and_traps_all_places_are_free_again() {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tollgate-trap.wasm");
     assert!(module.exists(), "there is no {}: run `make wasm-trap`", module.display());
     let filter = Filter::yaml(&configuration(MAX)).module(&module);
-    let bench = std::sync::Arc::new(Bench::with(filter, |bootstrap| bootstrap).await);
+    let bench = Arc::new(Bench::with(filter, |bootstrap| bootstrap).await);
+    let traps_left = Arc::new(AtomicU32::new(TRAPS));
     let tenants: Vec<_> = (0..TENANTS).map(|number| format!("tenant-{number}")).collect();
     let until = Instant::now() + SOAK;
     let clients: Vec<_> = (1..=24_u64)
         .map(|number| {
-            let (bench, tenants) = (bench.clone(), tenants.clone());
+            let (bench, traps_left, tenants) = (bench.clone(), traps_left.clone(), tenants.clone());
             tokio::spawn(async move {
                 let (mut dice, mut calls) = (Dice(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)), 0_u32);
                 while Instant::now() < until {
                     let tenant = &tenants[dice.below(TENANTS as u64) as usize];
-                    if let Err(hang @ ClientError::Hang { .. }) = call(&bench, &mut dice, tenant).await {
+                    if let Err(hang @ ClientError::Hang { .. }) =
+                        call(&bench, &traps_left, &mut dice, tenant).await
+                    {
                         panic!("{hang}");
                     }
                     calls += 1;

@@ -159,11 +159,12 @@ const THOUSANDS: usize = 2_000;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_wait_and_go_on_together_while_others_are_served() {
     let limit =
-        "{ name: tpm, count: tokens, per: tenant, max: 100_000, window: 20s, algorithm: fixed_window }";
+        "{ name: tpm, count: tokens, per: tenant, max: 100_000, window: 10s, algorithm: fixed_window }";
     let direct = "- match: { prefix: /direct/ }\n  direct_response: { status: 200, body: { inline_string: \"Yes.\" } }";
     let filter = Filter::yaml(&configuration("up_to: 40s, at_most: 10_000", limit));
     let bench = Bench::with(filter, |bootstrap| bootstrap.routes_before(direct)).await;
-    let used_up = bench.use_up("ada", 120_000).await;
+    // This window's and the next one's, so that none of the calls below finds any left, whenever they come.
+    let used_up = bench.use_up("ada", 200_000).await;
     let mut calls = JoinSet::new();
     for _ in 0..THOUSANDS / 50 {
         let client = Client::http2(bench.envoy.address()).await.unwrap();
@@ -201,7 +202,7 @@ async fn calls_that_wait_while_the_configuration_changes_are_answered() {
     let mock = MockLlm::start().await;
     // Another salt makes another configuration, and a new root context.
     let with = |salt: u32| {
-        let limit = "{ name: rps, count: requests, per: tenant, max: 1, window: 0.5s }";
+        let limit = "{ name: rps, count: requests, per: tenant, max: 1, window: 500ms }";
         let configuration = format!("salt: s{salt}\n{}", configuration("up_to: 20s", limit));
         bootstrap(mock.address(), Filter::yaml(&configuration)).reloadable()
     };

@@ -199,7 +199,8 @@ fn calls_that_are_decided_by_their_headers_have_places_too() {
         assert!(!bench.is_free(), "{:?}", head.0);
         bench.end(&mut call, Some(Abort::Client));
         assert!(bench.is_free(), "{:?}", head.0);
-        bench.now = bench.now + Span::from_secs(120);
+        // What was guessed of it is a debt, which is not what this is about.
+        bench.now = bench.now + Span::from_secs(365 * 86_400);
     }
 }
 

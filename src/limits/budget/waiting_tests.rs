@@ -6,44 +6,84 @@ use super::properties::{Step, bucket_bound, charged, shape, steps};
 use super::tests::{later, second};
 use super::*;
 
-/// Calls that wait, one after the other: when each may go on, with its amount.
-fn queue(budget: &mut Budget, steps: &[Step], patience: Span) -> Vec<(Timestamp, Amount)> {
-    let mut due = Vec::new();
-    for step in steps {
-        *budget = later(budget, budget.now + Span(step.after));
-        if let Ok(wait) = budget.reserve_within(step.amount, patience) {
-            due.push((budget.now + wait, step.amount));
+/// Calls that come one after the other, wait, and go on as they are due.
+struct Queue {
+    budget: Budget,
+    patience: Span,
+    /// When each is due, with its amount, the rest before it, and when it came.
+    waiting: Vec<(Timestamp, Amount, Amount, Timestamp)>,
+    /// When each went on.
+    gone_on: Vec<(Timestamp, Amount)>,
+}
+
+impl Queue {
+    fn new(shape: Shape, patience: u64) -> Self {
+        let budget = Budget::open(shape, None, second(0));
+        Self { budget, patience: Span(patience), waiting: Vec::new(), gone_on: Vec::new() }
+    }
+
+    fn wait(&mut self, span: Span) {
+        let until = self.budget.now + span;
+        let due: Vec<_> = self.waiting.extract_if(.., |(due, ..)| *due <= until).collect();
+        for (due, amount, rest, booked_at) in due {
+            self.budget = later(&self.budget, due);
+            self.budget.go_on(amount, rest, booked_at);
+            self.gone_on.push((due, amount));
+        }
+        self.budget = later(&self.budget, until);
+    }
+
+    fn call(&mut self, amount: Amount) {
+        if let Ok(Booked { rest, wait }) = self.budget.reserve_within(amount, self.patience) {
+            let due = self.budget.now + wait;
+            self.waiting.push((due, amount, rest, self.budget.counted_at()));
+            self.wait(Span::ZERO);
         }
     }
-    due
+
+    fn run(mut self, steps: &[Step]) -> Self {
+        for step in steps.iter().filter(|step| !step.amount.is_zero()) {
+            self.wait(Span(step.after));
+            self.call(step.amount);
+        }
+        self
+    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn what_waits_fits_exactly_when_it_was_told(
+    fn what_waits_is_paid_exactly_when_it_was_told(
         shape in shape(), steps in steps(), amount in 1_u64..700, patience in 0_u64..20_000,
     ) {
         let mut budget = charged(shape, &steps);
         let (before, amount) = (budget, Amount(amount));
-        let expected = before.wait_for(amount);
+        let alone = before.wait_for(amount);
 
         match budget.reserve_within(amount, Span(patience)) {
-            Ok(wait) => {
-                prop_assert_eq!(Wait::For(wait), expected);
+            Ok(Booked { rest, wait }) => {
                 prop_assert!(wait <= Span(patience));
-                prop_assert_eq!(budget.until_paid(), wait);
+                prop_assert!(matches!(alone, Wait::For(alone) if alone <= wait));
+                if shape.algorithm == Algorithm::TokenBucket {
+                    prop_assert_eq!((Wait::For(wait), rest), (alone, Amount(0)));
+                }
+                prop_assert_eq!(wait.is_zero(), alone == Wait::For(Span::ZERO));
                 prop_assert!(later(&budget, budget.now + wait).spent() <= shape.capacity());
                 if !wait.is_zero() {
                     let just_before = later(&budget, Timestamp(budget.now.0 + wait.0 - 1));
                     prop_assert!(just_before.spent() > shape.capacity());
                 }
+                prop_assert_eq!(budget.leave(amount, rest, budget.counted_at()), amount + rest);
+                prop_assert_eq!(budget.spent(), before.spent());
             }
             Err(refused) => {
                 prop_assert_eq!(budget, before);
-                prop_assert_eq!(refused, Refused { asked: amount, available: before.available(), wait: expected });
-                prop_assert!(!matches!(expected, Wait::For(wait) if wait <= Span(patience)));
+                prop_assert_eq!(refused, Refused { asked: amount, available: before.available(), wait: alone });
+                prop_assert!(alone != Wait::For(Span::ZERO));
+                if shape.algorithm == Algorithm::TokenBucket {
+                    prop_assert!(!matches!(alone, Wait::For(alone) if alone <= Span(patience)));
+                }
             }
         }
     }
@@ -52,23 +92,30 @@ proptest! {
     fn whoever_comes_later_goes_on_later_however_little_it_needs(
         shape in shape(), steps in steps(), patience in 0_u64..20_000,
     ) {
-        let mut budget = Budget::open(shape, None, second(0));
-        let due = queue(&mut budget, &steps, Span(patience));
-        let due: Vec<_> = due.into_iter().filter(|(_, amount)| !amount.is_zero()).collect();
-        prop_assert!(due.is_sorted_by_key(|(due, _)| *due), "{due:?}");
+        let queue = Queue::new(shape, patience).run(&steps);
+        let due: Vec<_> = queue.gone_on.iter().map(|(at, _)| *at).chain(queue.waiting.iter().map(|(due, ..)| *due)).collect();
+        prop_assert!(due.is_sorted(), "{due:?}");
     }
 
+    /// Had each call come only when it went on, it would have fitted.
     #[test]
-    fn calls_that_have_waited_are_within_the_budget(shape in shape(), steps in steps(), patience in 0_u64..20_000) {
-        let shape = Shape { algorithm: Algorithm::TokenBucket, ..shape };
-        let mut budget = Budget::open(shape, None, second(0));
-        let due = queue(&mut budget, &steps, Span(patience));
-        for (index, (start, _)) in due.iter().enumerate() {
-            let mut sum = 0;
-            for (end, amount) in &due[index..] {
-                sum += u128::from(amount.0) * u128::from(shape.window.0);
-                prop_assert!(sum <= bucket_bound(&shape, end.since(*start)));
-            }
+    fn calls_that_have_waited_are_within_the_limit_when_they_go_on(
+        shape in shape(), steps in steps(), patience in 0_u64..20_000,
+    ) {
+        let mut queue = Queue::new(shape, patience).run(&steps);
+        queue.wait(Span(patience));
+        prop_assert!(queue.waiting.is_empty());
+
+        let mut direct = Budget::open(shape, None, second(0));
+        for (at, amount) in &queue.gone_on {
+            direct = later(&direct, *at);
+            prop_assert_eq!(direct.reserve(*amount), Ok(()));
+        }
+        // And nothing is left of the waiting.
+        let end = later(&direct, queue.budget.now);
+        prop_assert!(queue.budget.spent() >= end.spent());
+        if shape.algorithm == Algorithm::TokenBucket {
+            prop_assert_eq!(queue.budget.spent(), end.spent());
         }
     }
 
@@ -76,6 +123,7 @@ proptest! {
     fn one_that_leaves_makes_all_others_as_early_as_if_it_had_never_come(
         shape in shape(), steps in steps(), leaver in 0_usize..8, amounts in prop::collection::vec(1_u64..60, 2..8),
     ) {
+        let shape = Shape { algorithm: Algorithm::TokenBucket, ..shape };
         let mut budget = charged(shape, &steps);
         let mut without = budget;
         let leaver = leaver % amounts.len();
@@ -86,9 +134,57 @@ proptest! {
                 without.charge(amount);
             }
         }
-        budget.refund(Amount(amounts[leaver]), budget.counted_at());
+        budget.leave(Amount(amounts[leaver]), Amount(0), budget.counted_at());
         prop_assert_eq!(budget.until_paid(), without.until_paid());
     }
+}
+
+#[test]
+fn a_call_that_waits_for_a_window_uses_nothing_of_the_one_before() {
+    for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
+        let shape = Shape { algorithm, max: Amount(300), burst: Amount(300), window: Span::from_secs(60) };
+        let mut budget = Budget::open(shape, None, second(0));
+        budget.reserve(Amount(80)).unwrap();
+        let booked_at = budget.counted_at();
+
+        let booked = budget.reserve_within(Amount(230), Span::from_secs(120)).unwrap();
+
+        assert_eq!(booked.rest, Amount(220));
+        let mut next = later(&budget, second(0) + booked.wait);
+        next.go_on(Amount(230), booked.rest, booked_at);
+        assert!(next.spent() >= Amount(230), "{algorithm:?}: {}", next.spent());
+        // What it does not use comes back, even a window later.
+        let mut settled = later(&next, second(125));
+        let before = settled.spent();
+        settled.refund(Amount(200), next.counted_at());
+        assert!(settled.spent() <= before);
+        next.refund(Amount(200), next.counted_at());
+        assert!(next.available() >= Amount(70), "{algorithm:?}: {}", next.available());
+    }
+}
+
+#[test]
+fn the_rest_of_a_window_comes_back_only_while_that_lasts() {
+    let shape = Shape {
+        algorithm: Algorithm::FixedWindow,
+        max: Amount(300),
+        burst: Amount(300),
+        window: Span::from_secs(60),
+    };
+    let mut budget = Budget::open(shape, None, second(0));
+    budget.reserve(Amount(80)).unwrap();
+    let booked_at = budget.counted_at();
+    let first = budget.reserve_within(Amount(230), Span::from_secs(120)).unwrap();
+    let second_one = budget.reserve_within(Amount(50), Span::from_secs(120)).unwrap();
+    assert_eq!((second_one.rest, second_one.wait), (Amount(0), first.wait));
+
+    let mut left_at_once = budget;
+    left_at_once.leave(Amount(230), first.rest, booked_at);
+    assert_eq!(left_at_once.available(), Amount(170));
+
+    let mut left_late = later(&budget, second(61));
+    left_late.leave(Amount(230), first.rest, booked_at);
+    assert_eq!(left_late.available(), Amount(250));
 }
 
 #[test]

@@ -58,18 +58,15 @@ fn a_call_waits_after_the_service_has_allowed_it_and_is_taken_back_there_if_it_l
     let (mut call, effects) = world.call(&holding(20));
     let until = world.bench.now + Span::from_secs(2);
     assert_eq!(effects.next, Next::Wait { until });
-    world.do_errands();
     assert_eq!(world.charged("tpm"), 620);
 
     // As many as may wait do: the next is refused with its wait, and taken back at the service.
     let (_, effects) = world.call(&holding(10));
     assert_eq!(field(&effects, "retry-after-ms"), Some("3000"));
-    world.do_errands();
-    assert_eq!(world.charged("tpm"), 620);
+    assert_eq!(world.errands(), ["free/tpm ada -10"]);
 
     world.bench.handle(&mut call, Event::End { abort: Some(Abort::Client) });
-    world.do_errands();
-    assert_eq!(world.charged("tpm"), 600);
+    assert_eq!(world.errands(), ["free/tpm ada -20"]);
     assert_eq!(world.bench.count_of(&metrics::WAITS, "left"), 1);
 
     let (mut call, effects) = world.call(&holding(20));
