@@ -73,10 +73,13 @@ impl Windows {
     }
 
     /// What is left of the last window that is charged to, if an amount does not fit into that.
+    ///
+    /// All that is left never fits as long as anything counts of a window before.
     pub(super) fn rest_before(&self, shape: &Shape, amount: u64) -> u64 {
         let used = self.counted().checked_rem(shape.max.0).unwrap_or(0);
         let rest = shape.max.0.saturating_sub(used);
-        if amount > rest { rest } else { 0 }
+        let fits = amount < rest || (amount == rest && self.sliding(shape) == 0);
+        if fits { 0 } else { rest }
     }
 
     /// Gives back such a rest, if its window is not over: then it has been lost with it.

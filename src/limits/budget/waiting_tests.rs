@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::properties::{Step, bucket_bound, charged, shape, steps};
+use super::properties::{Step, charged, shape, steps};
 use super::tests::{later, second};
 use super::*;
 
