@@ -262,9 +262,8 @@ impl Budget {
     #[must_use]
     pub fn reset_in(&self) -> Span {
         match &self.ledger {
-            Ledger::Bucket(_) => self.until_spent(Amount::ZERO).unwrap_or(Span::MAX),
+            Ledger::Bucket(_) | Ledger::InFlight(_) => self.until_spent(Amount::ZERO).unwrap_or(Span::MAX),
             Ledger::Windows(_) => self.seen_now(Span(window::remaining(&self.shape, self.at))),
-            Ledger::InFlight(_) => self.until_spent(Amount::ZERO).unwrap_or(Span::MAX),
         }
     }
 

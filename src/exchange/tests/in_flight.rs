@@ -190,7 +190,8 @@ fn calls_that_are_decided_by_their_headers_have_places_too() {
         (Request::chat(), true),
         (Request::chat().with("content-length", b"8000000"), false),
         (Request::chat().with(":path", b"/v1/audio/transcriptions").with("content-length", b"500"), false),
-        (Request::chat().with(":path", b"/v1/messages/count_tokens").with("content-length", b"500"), false),
+        (Request::chat().with(":path", b"/v1/moderations").with("content-length", b"500"), false),
+        (Request::chat().with(":path", b"/v1/models").with(":method", b"GET"), true),
     ];
     for (head, ended) in heads {
         let mut call = bench.exchange();

@@ -273,6 +273,16 @@ fn a_call_without_a_body_waits_too() {
     assert_eq!(effects.next, bench.in_millis(2_000));
     bench.later(2_000);
     assert_eq!(bench.due(&mut call), Next::Pass);
+
+    // One whose body is not read can wait if that is known to be short enough to be held.
+    let free = || Request::chat().with(":path", b"/v1/moderations");
+    let short = free().with("content-length", b"500");
+    let mut call = bench.exchange();
+    let effects = bench.handle(&mut call, Event::RequestHead { head: &short, ended: false });
+    assert_eq!(effects.next, bench.in_millis(2_000));
+    let mut call = bench.exchange();
+    let effects = bench.handle(&mut call, Event::RequestHead { head: &free(), ended: false });
+    assert_eq!(told(&effects), 4_000);
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn window_of(shape: &Shape, at: Timestamp) -> u64 {
 }
 
 /// At most burst + rate * time, in units of 1 / window.
-fn bucket_bound(shape: &Shape, time: Span) -> u128 {
+pub(super) fn bucket_bound(shape: &Shape, time: Span) -> u128 {
     u128::from(shape.burst.0) * u128::from(shape.window.0) + u128::from(shape.max.0) * u128::from(time.0)
 }
 

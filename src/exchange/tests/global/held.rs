@@ -9,7 +9,7 @@ const BUCKET: &str = r#"{ "name": "own", "count": "tokens", "per": "tenant", "ma
 
 fn waiting(limits: &[&str]) -> String {
     let wait = r#""free": { "wait": { "up_to": "5s", "at_most": 1 }, "#;
-    config("", limits).replace(r#""free": { "#, wait)
+    config(r#", "refunds": true"#, limits).replace(r#""free": { "#, wait)
 }
 
 fn holding(tokens: u64) -> String {
