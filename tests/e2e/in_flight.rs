@@ -232,7 +232,8 @@ async fn call(
         // Unreadable, without a body, for nothing, after all others on one connection.
         9 => drop(client.send(Request::post("/v1/chat/completions").header("x-tenant-id", tenant)).await?),
         10 => {
-            drop(client.send(Request::get("/v1/models").header("x-tenant-id", tenant)).await?.body().await?)
+            let models = Request::get("/v1/models").header("x-tenant-id", tenant);
+            client.send(models).await?.body().await?;
         }
         // A worker that dies.
         11 if take_one(traps_left) => {
