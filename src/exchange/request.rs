@@ -112,12 +112,13 @@ pub(super) fn read_head(
     match reading.call.format.body {
         Body::Free => {
             let nothing = Request { known: Some(Usage::default()), ..Request::default() };
+            reading.passes = !ended && reading.is_too_long(config);
             reading.decide_on(config, &Draft { exact: true, ..Draft::unread(&nothing) }, means, effects)
         }
         Body::Passed => {
             let guess = (reading.call.format.guess)(reading.length.unwrap_or(UNKNOWN_LENGTH));
             reading.form = Peek::new(&head.header("content-type").unwrap_or_default(), "model");
-            reading.passes = reading.length.is_none_or(|length| length > config.counting.hold_up_to);
+            reading.passes = reading.is_too_long(config);
             reading.decide_on(config, &Draft::unread(&guess), means, effects)
         }
         Body::Held if ended => reading.decide(config, b"", Editable::Nothing, means, effects),
@@ -146,6 +147,11 @@ impl Reading {
     /// Whether it asks something of a server instead of a model.
     fn is_rpc(&self) -> bool {
         self.call.format.dialect == Dialect::Mcp
+    }
+
+    /// Whether the body is too long to be held, or may be.
+    fn is_too_long(&self, config: &Config) -> bool {
+        self.length.is_none_or(|length| length > config.counting.hold_up_to)
     }
 
     /// Whether anything is held for the call already.

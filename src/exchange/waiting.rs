@@ -14,7 +14,7 @@ use super::{Abort, Effects, Means, Next, State};
 use crate::limits::{self, Granted, Reservation};
 use crate::metrics;
 use crate::settings::Config;
-use crate::units::Timestamp;
+use crate::units::{Span, Timestamp};
 
 /// A call that waits.
 pub(super) struct Waiting {
@@ -23,6 +23,8 @@ pub(super) struct Waiting {
     place: Reservation,
     since: Timestamp,
     until: Timestamp,
+    /// When it was last looked at.
+    seen: Timestamp,
 }
 
 /// A call may go on as far as its limits are concerned: now, or when its budgets have been refilled.
@@ -43,7 +45,7 @@ pub(super) fn begin(
             let since = means.ledger.now();
             let until = sent.reserved_at + span;
             effects.count(&metrics::WAITS, &sent.labels("held"), 1);
-            Box::new(Waiting { sent, place, since, until }).look_again(means, effects)
+            Box::new(Waiting { sent, place, since, until, seen: since }).look_again(means, effects)
         }
         Err(_) => give_up(sent, reading, config, means, effects),
     }
@@ -70,16 +72,25 @@ impl Waiting {
     /// Lets the call go on if its time has come: what it waited for has been paid, or all debts of its budgets have been.
     pub(super) fn look_again(mut self: Box<Self>, means: &Means<'_>, effects: &mut Effects) -> State {
         let now = means.ledger.now();
+        self.set_back(self.seen.since(now));
+        self.seen = now;
         self.until = self.until.min(now + self.sent.reservation.until_paid(means.ledger));
         if self.until > now {
             effects.next = Next::Wait { until: self.until };
             return State::Waiting(self);
         }
-        let Self { sent, place, since, .. } = *self;
+        let Self { mut sent, place, since, .. } = *self;
         place.release(means.ledger);
+        sent.reservation.go_on(means.ledger);
         effects.count(&metrics::WAITS, &sent.labels("passed"), 1);
         effects.count(&metrics::WAITED, &sent.labels(""), now.since(since).as_millis_ceil());
         State::Sent(sent)
+    }
+
+    /// The clock has been set back by so much, if at all: what has been waited stays waited.
+    const fn set_back(&mut self, by: Span) {
+        self.since = Timestamp(self.since.0.saturating_sub(by.0));
+        self.until = Timestamp(self.until.0.saturating_sub(by.0));
     }
 
     /// The call has ended: it has not gone upstream, and costs nothing.

@@ -10,6 +10,7 @@ use super::hold::Watch;
 use super::remote::Remote;
 use super::ticker::Ticker;
 use super::vm::Vm;
+use super::waiting::Waiting;
 use crate::rls::SOON;
 use crate::settings::Config;
 
@@ -20,6 +21,8 @@ pub(super) struct Configured {
     /// The rate limit service, if there is one.
     pub(super) remote: Option<Rc<Remote>>,
     pub(super) ticker: Rc<Ticker>,
+    /// Requests that wait for their budgets: on a tick of another configuration they would set the host's tick period of theirs.
+    pub(super) waiting: Waiting,
 }
 
 impl Configured {
@@ -38,7 +41,8 @@ impl Configured {
                 let remote = config.global.as_ref().map(|service| vm.remote(service));
                 // Errands of an earlier configuration may be left.
                 ticker.wake_within(SOON);
-                Some(Self { config: Rc::new(config), watch, remote, ticker })
+                let waiting = Waiting::default();
+                Some(Self { config: Rc::new(config), watch, remote, ticker, waiting })
             }
             Err(why) => {
                 calls::log(Level::Error, &why);

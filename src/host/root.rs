@@ -73,7 +73,7 @@ impl RootContext for Root {
         });
         let due = remotes.iter().filter_map(|remote| remote.next_due());
         let due = due.chain(renewal).chain(configured.watch.tick()).map(|span| span.max(SOON));
-        let due = due.chain(self.vm.waiting.tick().map(|span| span.max(NEXT))).min();
+        let due = due.chain(configured.waiting.tick().map(|span| span.max(NEXT))).min();
         configured.ticker.go_on(due);
     }
 

@@ -128,7 +128,7 @@ impl Flow {
     /// The request is held until then.
     fn wait(self: &Rc<Self>, until: Timestamp) {
         self.waits.set(true);
-        self.configured.ticker.wake_within(self.vm.waiting.add(self.clone(), until));
+        self.configured.ticker.wake_within(self.configured.waiting.add(self.clone(), until));
     }
 
     /// Looks at a request again that waits. It is the effective context. How long it has to wait on, if it does.
@@ -340,7 +340,9 @@ impl HttpContext for Stream {
     /// The one callback that comes at every ending, unless the VM is dead.
     fn on_log(&mut self) {
         self.flow.configured.watch.forget(self.flow.context);
-        self.flow.vm.waiting.forget(self.flow.context);
+        if self.flow.is(Exchange::is_waiting) {
+            self.flow.configured.waiting.forget(self.flow.context);
+        }
         if !self.flow.is(Exchange::is_held) {
             return;
         }

@@ -10,10 +10,9 @@ use std::rc::Rc;
 use super::calls::{self, Level, MetricType};
 use super::lines::shared_once;
 use super::remote::Remote;
-use super::waiting::Waiting;
 use crate::limits::{Flights, Ledger, RENEW_EVERY};
 use crate::metrics::{Count, Kind, ModelLabels};
-use crate::rls::Service;
+use crate::rls::{SOON, Service};
 use crate::store::KeyHasher;
 use crate::tokens::Counter;
 use crate::units::{Span, Timestamp};
@@ -28,8 +27,6 @@ pub(super) struct Vm {
     counters: RefCell<Counters>,
     dice: Cell<u64>,
     remotes: RefCell<Vec<Rc<Remote>>>,
-    /// Requests that wait for their budgets.
-    pub(super) waiting: Waiting,
     /// Calls in flight that count as long as this VM speaks for them.
     pub(super) flights: RefCell<Flights>,
     renewed_at: Cell<Timestamp>,
@@ -72,7 +69,6 @@ impl Vm {
             counters: RefCell::default(),
             dice: Cell::new(dice | 1),
             remotes: RefCell::default(),
-            waiting: Waiting::default(),
             flights: RefCell::default(),
             renewed_at: Cell::default(),
         }
@@ -98,7 +94,7 @@ impl Vm {
         self.flights.try_borrow().is_ok_and(|flights| !flights.is_empty())
     }
 
-    /// Speaks for the calls in flight, if it is time to. When it will be again, if there are any.
+    /// Speaks for the calls in flight, if it is time to, many of them on several ticks. When it will be again, if there are any.
     pub(super) fn speak_for_flights(&self, ledger: &Ledger<'_>) -> Option<Span> {
         let mut flights = self.flights.try_borrow_mut().ok()?;
         let now = ledger.now();
@@ -106,8 +102,10 @@ impl Vm {
         let is_set_back = now < renewed_at;
         let mut next = Span(RENEW_EVERY.0.saturating_sub(now.since(renewed_at).0));
         if next.is_zero() || is_set_back {
+            if !flights.renew(ledger) {
+                return Some(SOON);
+            }
             self.renewed_at.set(now);
-            flights.renew(ledger);
             next = RENEW_EVERY;
         }
         (!flights.is_empty()).then_some(next)

@@ -91,6 +91,15 @@ pub struct Refused {
     pub wait: Wait,
 }
 
+/// An amount is charged, be it in advance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Booked {
+    /// The rest of a window that was charged besides.
+    pub rest: Amount,
+    /// How long until no debt is left; no time at all if the amount fitted.
+    pub wait: Span,
+}
+
 /// A budget at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
@@ -157,22 +166,49 @@ impl Budget {
     /// Charges an amount if it fits, or will fit within `patience`: then into a debt, and says how long until it is paid. Whoever comes
     /// later waits for this debt too, so that callers come in the order in which they came, the large ones as well as the small.
     ///
+    /// What is left of a window that it does not fit into is charged with it, so that all of it falls into the window in which it is
+    /// used; nobody behind it could have used that rest either.
+    ///
     /// Nobody knows when calls in flight end: they are not waited for.
     ///
     /// # Errors
     /// [`Refused`]; the budget is as before.
-    pub fn reserve_within(&mut self, amount: Amount, patience: Span) -> Result<Span, Refused> {
+    pub fn reserve_within(&mut self, amount: Amount, patience: Span) -> Result<Booked, Refused> {
         let refused = match self.reserve(amount) {
-            Ok(()) => return Ok(Span::ZERO),
+            Ok(()) => return Ok(Booked { rest: Amount::ZERO, wait: Span::ZERO }),
             Err(refused) => refused,
         };
-        match refused.wait {
-            Wait::For(span) if span <= patience && self.shape.algorithm != Algorithm::InFlight => {
-                self.charge(amount);
-                Ok(span)
-            }
-            _ => Err(refused),
+        if refused.wait == Wait::Never || matches!(self.ledger, Ledger::InFlight(_)) {
+            return Err(refused);
         }
+        let mut booked = *self;
+        let rest = Amount(match &self.ledger {
+            Ledger::Windows(windows) => windows.rest_before(&self.shape, amount.0),
+            Ledger::Bucket(_) | Ledger::InFlight(_) => 0,
+        });
+        booked.charge(rest + amount);
+        let wait = booked.until_paid();
+        if wait > patience {
+            return Err(refused);
+        }
+        *self = booked;
+        Ok(Booked { rest, wait })
+    }
+
+    /// A call that has waited goes on: what was charged for it then counts as of now, and not the rest of a window before it.
+    pub fn go_on(&mut self, amount: Amount, rest: Amount, booked_at: Timestamp) {
+        if let Ledger::Windows(windows) = &mut self.ledger {
+            windows.go_on(&self.shape, amount.0, rest.0, booked_at, self.at);
+        }
+    }
+
+    /// Gives back a charge of a call that will not go on, and the rest of a window before it, if that is not over.
+    pub fn leave(&mut self, amount: Amount, rest: Amount, booked_at: Timestamp) -> Amount {
+        let rest = match &mut self.ledger {
+            Ledger::Windows(windows) => windows.return_rest(&self.shape, rest.0, booked_at, self.at),
+            Ledger::Bucket(_) | Ledger::InFlight(_) => 0,
+        };
+        Amount(rest) + self.refund(amount, booked_at)
     }
 
     /// How long until nothing that is charged is a debt any more.
@@ -292,7 +328,8 @@ impl Budget {
             Ledger::Bucket(bucket) => bucket.until_spent(&self.shape, target.0),
             Ledger::Windows(windows) => windows.until_spent(&self.shape, self.at, target.0),
             Ledger::InFlight(calls) if calls.count() <= target.0 => Some(Span::ZERO),
-            Ledger::InFlight(_) => Some(in_flight::TRY_AGAIN),
+            // Calls end whatever the clock says.
+            Ledger::InFlight(_) => return Some(in_flight::TRY_AGAIN),
         }?;
         Some(if span.is_zero() { span } else { self.seen_now(span) })
     }
@@ -362,6 +399,10 @@ fn decode(payload: &Payload) -> Option<(Timestamp, Ledger, bool)> {
 }
 
 #[cfg(test)]
+mod in_flight_tests;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod waiting_tests;

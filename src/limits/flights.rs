@@ -63,18 +63,29 @@ pub struct Flights {
     all: Vec<Weak<Flight>>,
     /// How many there may be before those that have ended are looked for.
     look_at: usize,
+    /// How many of them have been spoken for in the present round.
+    spoken_for: usize,
 }
 
 /// How many calls are kept in the list at least before it is tidied.
 const FEW: usize = 64;
 
+/// For how many calls a worker speaks at once: some 10 us each, so that it is away from its other calls for a few milliseconds at most.
+const AT_ONCE: usize = 256;
+
 impl Flights {
     pub(super) fn add(&mut self, flight: &Rc<Flight>) {
         if self.all.len() >= self.look_at.max(FEW) {
-            self.all.retain(|flight| flight.strong_count() > 0);
-            self.look_at = self.all.len().saturating_mul(2);
+            self.tidy();
         }
         self.all.push(Rc::downgrade(flight));
+    }
+
+    /// Forgets those that have ended. A round that had begun begins anew.
+    fn tidy(&mut self) {
+        self.all.retain(|flight| flight.strong_count() > 0);
+        self.look_at = self.all.len().saturating_mul(2);
+        self.spoken_for = 0;
     }
 
     /// Whether there are any, as far as is known.
@@ -83,12 +94,17 @@ impl Flights {
         self.all.is_empty()
     }
 
-    /// Speaks for all of them; to be called every [`RENEW_EVERY`] while there are any.
-    pub fn renew(&mut self, ledger: &Ledger<'_>) {
-        self.all.retain(|flight| {
-            let flight = flight.upgrade();
-            flight.inspect(|flight| flight.renew(ledger)).is_some()
-        });
+    /// Speaks for the next of them, and says whether that was the last of a round; to be called until it is, every [`RENEW_EVERY`] while
+    /// there are any.
+    pub fn renew(&mut self, ledger: &Ledger<'_>) -> bool {
+        let next = self.all.iter().skip(self.spoken_for).take(AT_ONCE);
+        next.filter_map(Weak::upgrade).for_each(|flight| flight.renew(ledger));
+        self.spoken_for = self.spoken_for.saturating_add(AT_ONCE);
+        let is_done = self.spoken_for >= self.all.len();
+        if is_done {
+            self.tidy();
+        }
+        is_done
     }
 }
 

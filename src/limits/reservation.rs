@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use super::budget::{Budget, Wait};
+use super::budget::{Algorithm, Booked, Budget, Wait};
 use super::flights::Flight;
 use super::ledger::Ledger;
 use super::limit::{Estimate, Limit, Standing, Subject, Used};
@@ -80,6 +80,8 @@ pub(super) struct Held {
     pub(super) place: Place,
     pub(super) counted_at: Timestamp,
     pub(super) amount: Amount,
+    /// The rest of a window that is charged besides, as long as the call waits.
+    pub(super) rest: Amount,
     /// What it holds besides, together with others of its workflow.
     pub(super) share: Option<Share>,
 }
@@ -255,6 +257,11 @@ impl Reservation {
         land(&self.flights, ledger);
     }
 
+    /// The call has waited and goes on: what is held counts as of now.
+    pub fn go_on(&mut self, ledger: &Ledger<'_>) {
+        self.held.iter_mut().for_each(|held| held.go_on(ledger));
+    }
+
     /// Whether nothing is held.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -314,7 +321,7 @@ impl Held {
             Some(Share::Drawn(draw)) => used = used - draw.draw_more(used - self.amount, ledger),
             None => {}
         }
-        let Self { limit, key, place, counted_at, amount, share: _ } = self;
+        let Self { limit, key, place, counted_at, amount, .. } = self;
         let (held, held_at) = (*amount, *counted_at);
         let capacity = limit.shape.capacity().0;
         let most = capacity.saturating_add(grace.of(capacity));
@@ -334,9 +341,24 @@ impl Held {
         is_overspent.then(|| limit.clone())
     }
 
+    fn go_on(&mut self, ledger: &Ledger<'_>) {
+        let Self { limit, key, place, counted_at, amount, rest, share: _ } = self;
+        if limit.shape.algorithm == Algorithm::TokenBucket {
+            return;
+        }
+        let gone_on = ledger.change(limit.shape, key, Some(*place), |budget| {
+            budget.go_on(*amount, *rest, *counted_at);
+            (budget.counted_at(), true)
+        });
+        // What cannot be written stays charged when it was.
+        if let Ok(gone_on) = gone_on {
+            (*counted_at, *rest) = (gone_on.value, Amount::ZERO);
+        }
+    }
+
     pub(super) fn correct_to(self, used: Amount, ledger: &Ledger<'_>) {
-        let Self { limit, key, place, counted_at, amount, share: _ } = self;
-        if used == amount {
+        let Self { limit, key, place, counted_at, amount, rest, share: _ } = self;
+        if used == amount && rest.is_zero() {
             return;
         }
         let corrected = ledger.change(limit.shape, &key, Some(place), |budget| {
@@ -344,7 +366,7 @@ impl Held {
                 budget.charge(used - amount);
                 return ((), true);
             }
-            let returned = budget.refund(amount - used, counted_at);
+            let returned = budget.leave(amount - used, rest, counted_at);
             ((), !returned.is_zero())
         });
         if corrected.is_err() {
@@ -376,19 +398,25 @@ pub(super) fn charge(
         let reserved = budget.reserve_within(amount, patience);
         let refusal =
             |wait| Refusal { standing: limit.standing(&before), needed: amount, wait, reason: Reason::Spent };
-        let waits_for = match reserved {
-            Ok(Span::ZERO) => None,
-            Ok(wait) => Some(refusal(Wait::For(wait))),
+        let (rest, waits_for) = match reserved {
+            Ok(Booked { rest, wait }) => (rest, (!wait.is_zero()).then(|| refusal(Wait::For(wait)))),
             Err(refused) => return (Err(refusal(refused.wait)), false),
         };
         let crossed = budget.note(limit.warning());
-        (Ok((budget.counted_at(), limit.standing(budget), crossed, waits_for)), true)
+        (Ok((budget.counted_at(), rest, limit.standing(budget), crossed, waits_for)), true)
     });
     match updated {
         Ok(updated) => {
-            let (counted_at, standing, crossed, waits_for) = updated.value?;
-            let held =
-                Held { limit: limit.clone(), key, place: updated.place, counted_at, amount, share: None };
+            let (counted_at, rest, standing, crossed, waits_for) = updated.value?;
+            let held = Held {
+                limit: limit.clone(),
+                key,
+                place: updated.place,
+                counted_at,
+                amount,
+                rest,
+                share: None,
+            };
             Ok(Taken { held, standing, crossed, waits_for })
         }
         Err(_) => Err(unavailable(limit, amount, ledger)),

@@ -72,6 +72,44 @@ impl Windows {
         }
     }
 
+    /// What is left of the last window that is charged to, if an amount does not fit into that.
+    ///
+    /// All that is left never fits as long as anything counts of a window before.
+    pub(super) fn rest_before(&self, shape: &Shape, amount: u64) -> u64 {
+        let used = self.counted().checked_rem(shape.max.0).unwrap_or(0);
+        let rest = shape.max.0.saturating_sub(used);
+        let fits = amount < rest || (amount == rest && self.sliding(shape) == 0);
+        if fits { 0 } else { rest }
+    }
+
+    /// Gives back such a rest, if its window is not over: then it has been lost with it.
+    pub(super) fn return_rest(
+        &mut self,
+        shape: &Shape,
+        rest: u64,
+        booked_at: Timestamp,
+        at: Timestamp,
+    ) -> u64 {
+        if index(shape, at) > index(shape, booked_at) { 0 } else { take(&mut self.own, rest) }
+    }
+
+    /// Charges to this window what was booked in advance, be it that an earlier one has handed it on or that it had room for it.
+    pub(super) fn go_on(
+        &mut self,
+        shape: &Shape,
+        amount: u64,
+        rest: u64,
+        booked_at: Timestamp,
+        at: Timestamp,
+    ) {
+        self.return_rest(shape, rest, booked_at, at);
+        if index(shape, at) > index(shape, booked_at) {
+            let handed_on = take(&mut self.carried, amount);
+            take(&mut self.previous, amount.saturating_sub(handed_on));
+            self.charge(amount);
+        }
+    }
+
     /// How long until no more than `target` is spent; none if that never comes.
     pub(super) fn until_spent(&self, shape: &Shape, at: Timestamp, target: u64) -> Option<Span> {
         // First the window in which what is counted in full leaves `target`: each one pays `max`.

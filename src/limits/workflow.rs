@@ -9,7 +9,7 @@
 
 use std::rc::Rc;
 
-use super::budget::Wait;
+use super::budget::{Algorithm, Wait};
 use super::ledger::Ledger;
 use super::limit::{Limit, Subject};
 use super::note::{Charge, Unstored};
@@ -46,14 +46,16 @@ pub(super) fn hold(
     patience: Span,
     ledger: &Ledger<'_>,
 ) -> Result<Taken, Refusal> {
-    let call = Call { limit, subject, amount, patience, ledger };
+    // What is charged for others as well is not waited for in windows: they could not tell in which window it will be used.
+    let shared = if limit.shape.algorithm == Algorithm::TokenBucket { patience } else { Span::ZERO };
+    let call = Call { limit, subject, amount, patience: shared, ledger };
     if let Some(once) = Once::of(limit, subject, ledger) {
         return call.count_once(once);
     }
     if let Some((pool, workflow)) = pool_of(limit, subject, workflow, ledger) {
         return call.hold_pooled(pool, workflow.declared);
     }
-    call.charge(amount)
+    Call { patience, ..call }.charge(amount)
 }
 
 /// How much a call would have to be charged of an amount.
@@ -130,7 +132,15 @@ impl Held {
     /// So much of a charge to the same budget.
     fn part(&self, charge: &Charge, amount: Amount) -> Self {
         let Charge { place, counted_at, .. } = *charge;
-        Self { limit: self.limit.clone(), key: self.key, place, counted_at, amount, share: None }
+        Self {
+            limit: self.limit.clone(),
+            key: self.key,
+            place,
+            counted_at,
+            amount,
+            rest: Amount::ZERO,
+            share: None,
+        }
     }
 }
 
@@ -263,6 +273,7 @@ impl Call<'_> {
             place: Place::Own,
             counted_at: self.ledger.now,
             amount: Amount::ZERO,
+            rest: Amount::ZERO,
             share: Some(share),
         }
     }

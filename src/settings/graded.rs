@@ -35,7 +35,7 @@ pub(super) static SOFTEN: Section = Section::new(
 
 pub(super) static WAIT: Section = Section::new(
     "tiers.<name>.wait",
-    "Calls that will fit within a short time are held until they do, in the order in which they came. What they need is charged at once, as a debt; so later calls, the small ones too, wait behind them.",
+    "Calls that will fit within a short time are held until they do, in the order in which they came. What they need is charged at once, as a debt; so later calls, the small ones too, wait behind them. Places among the calls in flight (`concurrent_requests`) are not waited for, nor do calls wait whose bodies are too long to be held.",
     &[
         required("up_to", Kind::Duration, "How long a call is held at most; at most `1m`."),
         with_default(

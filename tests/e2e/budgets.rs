@@ -85,6 +85,15 @@ async fn parallel_clients_get_not_one_request_more_than_the_budget() {
 }
 
 #[tokio::test]
+async fn parallel_clients_get_not_one_place_more_than_there_are_and_give_them_all_back() {
+    let limit = "{ name: flight, count: concurrent_requests, per: tenant, max: 20 }";
+    let (admitted, bench) = admitted_at_once(limit).await;
+    assert_eq!(admitted, 20);
+    let (next, _) = bench.json(chat("ada")).await;
+    assert_eq!((next.status(), shown(&next)), (200, 19));
+}
+
+#[tokio::test]
 async fn parallel_clients_get_not_one_dollar_more_than_the_budget() {
     // Each call holds 10 x 1 + 20 x 2 = 50 millionths of a dollar and uses 20 of them.
     let limit = "{ name: usd, count: cost_usd, per: tenant, max: 0.00104, window: 30d }";

@@ -9,6 +9,8 @@ mod probe;
 
 mod budgets;
 mod workflows;
+mod in_flight;
+mod waiting;
 mod refusals;
 mod identity;
 mod streams;

@@ -32,6 +32,8 @@ pub struct Received {
     pub body: Bytes,
     /// The trailers, if any came.
     pub trailers: Option<HeaderMap>,
+    /// How many calls the mock had at the same time when this one was complete, itself among them.
+    pub under_way: usize,
     ending: watch::Receiver<Option<Ending>>,
 }
 
@@ -92,7 +94,8 @@ pub(super) async fn read(
         }
     };
     let Parts { method, uri, version, headers, .. } = parts;
-    (Received { method, uri, version, headers, body: bytes.freeze(), trailers, ending }, complete)
+    let body = bytes.freeze();
+    (Received { method, uri, version, headers, body, trailers, under_way: 1, ending }, complete)
 }
 
 /// The list, and a way to wait for it to grow.
@@ -113,7 +116,8 @@ impl Records {
 
     pub(super) fn add(&self, received: &Received) {
         if let Some(mut list) = self.locked() {
-            list.push(received.clone());
+            let under_way = list.iter().filter(|other| other.ending().is_none()).count() + 1;
+            list.push(Received { under_way, ..received.clone() });
             self.count.send_replace(list.len());
         }
     }

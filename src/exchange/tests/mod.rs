@@ -5,12 +5,14 @@ mod bad_answers;
 mod calibration;
 mod compressed;
 mod global;
+mod in_flight;
 mod properties;
 mod request;
 mod response;
 mod softening;
 mod stopping;
 mod tools;
+mod waiting;
 mod warnings;
 mod workflows;
 

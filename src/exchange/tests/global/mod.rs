@@ -3,6 +3,7 @@
 mod asking;
 mod decisions;
 mod failures;
+mod held;
 mod leases;
 mod properties;
 mod service;
