@@ -178,7 +178,13 @@ impl Budget {
             Ok(()) => return Ok(Booked { rest: Amount::ZERO, wait: Span::ZERO }),
             Err(refused) => refused,
         };
-        if refused.wait == Wait::Never || matches!(self.ledger, Ledger::InFlight(_)) {
+        let can_wait = match self.shape.algorithm {
+            Algorithm::InFlight => false,
+            // A whole sliding window is free only after one in which nobody called.
+            Algorithm::SlidingWindow => amount < self.shape.max,
+            Algorithm::TokenBucket | Algorithm::FixedWindow => refused.wait != Wait::Never,
+        };
+        if !can_wait {
             return Err(refused);
         }
         let mut booked = *self;

@@ -74,11 +74,13 @@ impl Windows {
 
     /// What is left of the last window that is charged to, if an amount does not fit into that.
     ///
-    /// All that is left never fits as long as anything counts of a window before.
+    /// All that is left never fits where anything counts of a window before.
     pub(super) fn rest_before(&self, shape: &Shape, amount: u64) -> u64 {
         let used = self.counted().checked_rem(shape.max.0).unwrap_or(0);
         let rest = shape.max.0.saturating_sub(used);
-        let fits = amount < rest || (amount == rest && self.sliding(shape) == 0);
+        let slides = self.counted() >= shape.max.0 || self.sliding(shape) > 0;
+        let slides = slides && shape.algorithm == Algorithm::SlidingWindow;
+        let fits = amount < rest || (amount == rest && !slides);
         if fits { 0 } else { rest }
     }
 
