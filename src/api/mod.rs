@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 pub mod answer;
 mod anthropic;
+mod back_off;
 mod bedrock;
 mod blocks;
 mod capture;
@@ -38,6 +39,7 @@ mod sse;
 mod tools;
 mod usage;
 
+pub use back_off::Pause;
 pub use image::Image;
 pub use multipart::Peek;
 pub use path::PathEnd;

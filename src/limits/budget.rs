@@ -160,23 +160,35 @@ impl Budget {
     /// # Errors
     /// [`Refused`]; the budget is as before.
     pub fn reserve_within(&mut self, amount: Amount, patience: Span) -> Result<Span, Refused> {
-        let refused = match self.reserve(amount) {
-            Ok(()) => return Ok(Span::ZERO),
-            Err(refused) => refused,
-        };
-        match refused.wait {
-            Wait::For(span) if span <= patience && self.shape.algorithm != Algorithm::InFlight => {
+        self.reserve_with_room(amount, amount, patience)
+    }
+
+    /// The same for an amount that is let pass when there is `room`: more than it needs itself, of which the rest is kept for others, or
+    /// less, so that it becomes a debt.
+    ///
+    /// # Errors
+    /// [`Refused`]; the budget is as before.
+    pub fn reserve_with_room(
+        &mut self,
+        amount: Amount,
+        room: Amount,
+        patience: Span,
+    ) -> Result<Span, Refused> {
+        let wait = self.wait_for(room);
+        let patience = if self.shape.algorithm == Algorithm::InFlight { Span::ZERO } else { patience };
+        match wait {
+            Wait::For(span) if span <= patience => {
                 self.charge(amount);
                 Ok(span)
             }
-            _ => Err(refused),
+            _ => Err(Refused { asked: amount, available: self.available(), wait }),
         }
     }
 
-    /// How long until nothing that is charged is a debt any more.
+    /// How long until an amount that has been charged would have had the room it needs, whatever was charged after it.
     #[must_use]
-    pub fn until_paid(&self) -> Span {
-        self.until_spent(self.shape.capacity()).unwrap_or(Span::MAX)
+    pub fn until_paid(&self, amount: Amount, room: Amount) -> Span {
+        self.until_spent(self.shape.capacity() - room + amount).unwrap_or(Span::MAX)
     }
 
     /// Speaks for calls in flight that were last spoken for then: they count as of now.

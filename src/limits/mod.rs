@@ -8,7 +8,9 @@
 //! In: a tier's [`Limit`]s, the [`Subject`] they are counted for, an [`Estimate`]. Out: [`Granted`] or a [`Refusal`]. Not here:
 //! which tier a call has (`tiers`), what a refusal looks like (`reply`), where budgets are kept (`store`).
 
+mod adaptive;
 pub mod budget;
+mod busy;
 mod calibration;
 mod counted;
 mod flights;
@@ -17,19 +19,24 @@ mod lease;
 mod ledger;
 mod limit;
 mod output_reserve;
+mod priority;
 mod rates;
 mod reservation;
 mod token_bucket;
 mod window;
 
 pub use budget::{Algorithm, Shape, Wait};
+pub use busy::{Busy, Busyness};
 pub use calibration::{Calibration, FARTHEST};
 pub use counted::{COUNTED, Counted, Unit, counted};
 pub use flights::{Flights, RENEW_EVERY};
 pub use lease::{Account, LeasePolicy, Taken, Ticket, Told};
 pub use ledger::{Ledger, Tally};
-pub use limit::{BUILT_IN_DIMENSIONS, Estimate, GlobalLimit, Limit, Standing, Subject, Then, Used};
+pub use limit::{
+    BUILT_IN_DIMENSIONS, Estimate, GlobalLimit, Limit, Standing, Subject, Then, UPSTREAM_DIMENSION, Used,
+};
 pub use output_reserve::OutputReserve;
+pub use priority::Reserved;
 pub use rates::{Price, Prices, Rates, Weights};
 pub use reservation::{
     Granted, Reason, Refusal, Reservation, longest, reserve, take_off, would_refuse_at_once,

@@ -5,7 +5,8 @@
 
 use std::rc::Rc;
 
-use super::budget::{Budget, Wait};
+use super::adaptive;
+use super::budget::Wait;
 use super::flights::Flight;
 use super::ledger::Ledger;
 use super::limit::{Estimate, Limit, Standing, Subject, Used};
@@ -67,6 +68,10 @@ struct Held {
     place: Place,
     counted_at: Timestamp,
     amount: Amount,
+    /// How much of the budget had to be left for it to be let pass.
+    room: Amount,
+    /// Where the limit's rate is kept, if it adapts.
+    rate: Option<Key>,
 }
 
 /// Whether limits that count requests would refuse a call whose body is not yet read, even if it waited as long as it may. Nothing is
@@ -195,8 +200,16 @@ impl Reservation {
     pub fn until_paid(&self, ledger: &Ledger<'_>) -> Span {
         let enforced = self.held.iter().filter(|held| !held.limit.shadow);
         let spans = enforced
-            .map(|held| ledger.look(held.limit.shape, &held.key, Budget::until_paid).unwrap_or(Span::MAX));
+            .map(|held| held.until_paid(ledger));
         spans.max().unwrap_or(Span::ZERO)
+    }
+
+    /// The upstream has refused the call: limits that adapt allow less from now on. Which ones.
+    pub fn slow_down(&self, ledger: &Ledger<'_>) -> Vec<Rc<Limit>> {
+        let slower = self.held.iter().filter(|held| {
+            held.rate.is_some_and(|rate| adaptive::decrease(&rate, held.counted_at, ledger))
+        });
+        slower.map(|held| held.limit.clone()).collect()
     }
 
     fn take(&mut self, held: Held, ledger: &Ledger<'_>) {
@@ -216,11 +229,12 @@ fn land(flights: &[Rc<Flight>], ledger: &Ledger<'_>) {
 
 impl Held {
     fn correct_to(self, used: Amount, ledger: &Ledger<'_>) {
-        let Self { limit, key, place, counted_at, amount } = self;
+        let Self { limit, key, place, counted_at, amount, rate, room: _ } = self;
         if used == amount {
             return;
         }
-        let corrected = ledger.change(limit.shape, &key, Some(place), |budget| {
+        let shape = adaptive::shape(&limit, rate.as_ref(), ledger);
+        let corrected = ledger.change(shape, &key, Some(place), |budget| {
             if used > amount {
                 budget.charge(used - amount);
                 return ((), true);
@@ -231,6 +245,12 @@ impl Held {
         if corrected.is_err() {
             ledger.count(|tally| tally.failed_settlements = tally.failed_settlements.saturating_add(1));
         }
+    }
+
+    fn until_paid(&self, ledger: &Ledger<'_>) -> Span {
+        let shape = adaptive::shape(&self.limit, self.rate.as_ref(), ledger);
+        let until = ledger.look(shape, &self.key, |budget| budget.until_paid(self.amount, self.room));
+        until.unwrap_or(Span::MAX)
     }
 }
 
@@ -249,14 +269,17 @@ fn hold(
     ledger: &Ledger<'_>,
 ) -> Result<Taken, Refusal> {
     let key = limit.key(ledger.keys, subject);
-    let updated = ledger.change(limit.shape, &key, None, |budget| {
+    let (present, rate) = adaptive::present(limit, subject, ledger);
+    let room = limit.room(amount, &present, subject);
+    let kept = room - amount;
+    let updated = ledger.change(present.shape, &key, None, |budget| {
         let before = *budget;
-        let reserved = budget.reserve_within(amount, patience);
-        let refusal =
-            |wait| Refusal { standing: limit.standing(&before), needed: amount, wait, reason: Reason::Spent };
+        let reserved = budget.reserve_with_room(amount, room, patience);
+        let standing = |budget: &_| present.standing(budget).without(kept);
+        let refusal = |wait| Refusal { standing: standing(&before), needed: amount, wait, reason: Reason::Spent };
         let outcome = match reserved {
-            Ok(Span::ZERO) => Ok((budget.counted_at(), limit.standing(budget), None)),
-            Ok(wait) => Ok((budget.counted_at(), limit.standing(budget), Some(refusal(Wait::For(wait))))),
+            Ok(Span::ZERO) => Ok((budget.counted_at(), standing(budget), None)),
+            Ok(wait) => Ok((budget.counted_at(), standing(budget), Some(refusal(Wait::For(wait))))),
             Err(refused) => Err(refusal(refused.wait)),
         };
         let changed = outcome.is_ok();
@@ -265,7 +288,8 @@ fn hold(
     match updated {
         Ok(updated) => {
             let (counted_at, standing, waits_for) = updated.value?;
-            let held = Held { limit: limit.clone(), key, place: updated.place, counted_at, amount };
+            let place = updated.place;
+            let held = Held { limit: limit.clone(), key, place, counted_at, amount, room, rate };
             Ok(Taken { held, standing, waits_for })
         }
         Err(_) => Err(unavailable(limit, amount, ledger)),
@@ -275,10 +299,13 @@ fn hold(
 /// Whether a limit refuses an amount, without charging it.
 fn look(limit: &Rc<Limit>, subject: &Subject<'_>, amount: Amount, ledger: &Ledger<'_>) -> Option<Refusal> {
     let key = limit.key(ledger.keys, subject);
-    let refusal = ledger.look(limit.shape, &key, |budget| match budget.wait_for(amount) {
+    let (present, _) = adaptive::present(limit, subject, ledger);
+    let room = limit.room(amount, &present, subject);
+    let refusal = ledger.look(present.shape, &key, |budget| match budget.wait_for(room) {
         Wait::For(Span::ZERO) => None,
         wait => {
-            Some(Refusal { standing: limit.standing(budget), needed: amount, wait, reason: Reason::Spent })
+            let standing = present.standing(budget).without(room - amount);
+            Some(Refusal { standing, needed: amount, wait, reason: Reason::Spent })
         }
     });
     refusal.unwrap_or_else(|_| Some(unavailable(limit, amount, ledger)))

@@ -11,18 +11,20 @@ mod identity;
 mod limits;
 mod prices;
 mod tiers;
+mod upstreams;
 
 use std::rc::Rc;
 
 use crate::api::Routes;
 use crate::config::{self, ConfigErrors, Kind, Node, Ratio, Section, kind, optional, required, with_default};
 use crate::identity::{Salt, Sources};
-use crate::limits::{Prices, Rates};
+use crate::limits::{Limit, Prices, Rates, UPSTREAM_DIMENSION};
 use crate::rls::Service;
 use crate::store::WAYS;
-use crate::tiers::Tiers;
+use crate::tiers::{Tier, Tiers};
 
 pub use counting::{Counting, OnAbort};
+pub use upstreams::Upstreams;
 
 /// Everything the filter does is decided by this.
 #[derive(Clone, Debug)]
@@ -43,6 +45,8 @@ pub struct Config {
     pub budgets: u32,
     /// Where global limits are counted.
     pub global: Option<Rc<Service>>,
+    /// How upstreams that refuse are treated; nothing is remembered of them if it is not said.
+    pub upstreams: Option<Upstreams>,
 }
 
 /// Whether requests are held until their bodies are counted.
@@ -66,7 +70,7 @@ static ROOT: Section = Section::new(
             "identity",
             Kind::Map(&Kind::Section(&identity::DIMENSION)),
             "{}",
-            "Dimensions by name, and where each is read. The dimension `tier` chooses the tier; `model` and `api` need not be declared.",
+            "Dimensions by name, and where each is read. The dimension `tier` chooses the tier; `model`, `api` and `upstream` (the cluster that Envoy routes the call to) need not be declared.",
         ),
         optional(
             "salt",
@@ -119,6 +123,18 @@ static ROOT: Section = Section::new(
             "none",
             "The rate limit service that keeps the budgets of limits with `scope: global`.",
         ),
+        optional(
+            "upstreams",
+            Kind::Section(&upstreams::UPSTREAMS),
+            "nothing is remembered of upstreams that refuse",
+            "What becomes of calls to upstreams that have refused one.",
+        ),
+        optional(
+            "priority",
+            Kind::Section(&upstreams::PRIORITY),
+            "all callers are alike",
+            "Who comes first at upstreams.",
+        ),
     ],
 );
 
@@ -139,6 +155,8 @@ pub static SECTIONS: &[&Section] = &[
     &global::GLOBAL,
     &global::LEASE,
     &global::BREAKER,
+    &upstreams::UPSTREAMS,
+    &upstreams::PRIORITY,
 ];
 
 impl Config {
@@ -186,7 +204,9 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
     let hold = fields.read("hold", kind::choice(&HOLDS));
     let budgets = fields.read("budgets", kind::integer_in(64..=1 << 24));
     let global = fields.read("global", global::service);
+    let upstreams = fields.read("upstreams", upstreams::upstreams);
     let declared = identity::declared(&fields);
+    let priority = fields.read("priority", |node| upstreams::priority(node, &declared));
     let has_salt = fields.has("salt");
     let secrets = dimensions.iter().flatten().filter(|(_, dimension)| dimension.secret && !has_salt);
     let unshared: Vec<_> = secrets.map(|(name, _)| name.as_str().into()).collect();
@@ -199,10 +219,17 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
             None if fields.has("global") => Err(limits::Broken),
             global => Ok(global.as_ref()),
         },
+        priority: priority.as_ref(),
     };
     let tiers = fields.read("tiers", |node| tiers::tiers(node, &context));
-    let dimensions = identity::with_missing(&fields, &declared, dimensions?, &missing?);
+    let mut dimensions = identity::with_missing(&fields, &declared, dimensions?, &missing?);
     let tiers = tiers::with_default_tier(&fields, tiers?, &dimensions);
+    if upstreams.is_some() || tiers.as_ref().is_some_and(names_upstream) {
+        dimensions.push(upstreams::upstream_dimension());
+    }
+    if fields.has("priority") {
+        priority?;
+    }
     Some(Config {
         identity: Sources { dimensions, salt: Salt(salt) },
         routes: routes?,
@@ -215,7 +242,22 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
             None if fields.has("global") => return None,
             global => global.map(Rc::new),
         },
+        upstreams: match upstreams {
+            None if fields.has("upstreams") => return None,
+            upstreams => upstreams,
+        },
     })
+}
+
+/// Whether a limit depends on the upstream.
+fn names_upstream(tiers: &Tiers) -> bool {
+    let names = |limit: &Limit| {
+        let reserved = limit.reserved.as_ref().map(|reserved| &reserved.dimension);
+        limit.per.iter().chain(&limit.once_per).chain(reserved).any(|name| **name == *UPSTREAM_DIMENSION)
+    };
+    let local = |tier: &Rc<Tier>| tier.limits.iter().any(|limit| names(limit));
+    let global = |tier: &Rc<Tier>| tier.global.iter().any(|global| names(&global.limit));
+    tiers.all().iter().any(|tier| local(tier) || global(tier))
 }
 
 #[cfg(test)]
