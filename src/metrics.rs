@@ -93,9 +93,13 @@ metrics! {
     SHADOW_REFUSALS "tollgate_shadow_refusals_total" [Tier Limit Model]
         "Calls that a limit with `enforce: shadow` would have refused.";
     WAITS "tollgate_waits_total" [Tier Kind]
-        "Calls that waited for their budgets, by what became of that: `held` (they began to wait), `passed`, `left` (their clients went away), and `full`: refused because as many as `wait.at_most` were waiting.";
+        "Calls that waited for their budgets, or for a busy upstream, by what became of that: `held` (they began to wait), `passed`, `left` (their clients went away), `refused` (their upstream had become busy again), and `full`: refused because as many as `wait.at_most` were waiting.";
     WAITED "tollgate_waited_milliseconds_total" [Tier]
         "How long calls that passed in the end had waited for their budgets.";
+    UPSTREAM_BUSY "tollgate_upstream_busy_total" [Kind]
+        "With the section `upstreams`: answers of upstreams that asked to be left alone (`told`), calls `refused` because of it, and calls that `waited`.";
+    RATE_DECREASES "tollgate_rate_decreases_total" [Tier Limit]
+        "How often a limit with `adaptive: true` came to allow less because its upstream refused.";
     WARNINGS "tollgate_warnings_total" [Tier Limit]
         "Calls that left a budget used beyond its `warn_at`.";
     ESTIMATE_ERROR "tollgate_estimate_error_tokens_total" [Model Kind]

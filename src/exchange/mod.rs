@@ -24,6 +24,7 @@
 //! Not here: the host, how bytes are read (`api`), how budgets work (`limits`), what refusals look like (`reply`).
 
 mod asking;
+mod busy;
 mod effects;
 mod request;
 mod response;
@@ -154,7 +155,7 @@ impl Exchange {
                 reading.end(means);
                 State::Done
             }
-            (State::Waiting(waiting), Event::Due) => waiting.look_again(means, &mut effects),
+            (State::Waiting(waiting), Event::Due) => waiting.look_again(&self.config, means, &mut effects),
             (State::Waiting(waiting), Event::End { abort }) => {
                 waiting.end(abort, &self.config, means, &mut effects);
                 State::Done
@@ -169,6 +170,7 @@ impl Exchange {
             (State::Asking(asking), Event::ResponseHead { status, head, ended }) => {
                 let mut sent = asking.go_on(&self.config, means, &mut effects);
                 sent.read_head(status, head, means.ledger.now(), &mut effects);
+                sent.heed(status, head, means, &mut effects);
                 sent.settled_if(ended, &self.config, means, &mut effects)
             }
             (State::Asking(asking), Event::End { abort }) => {
@@ -181,6 +183,7 @@ impl Exchange {
             }
             (State::Sent(mut sent), Event::ResponseHead { status, head, ended }) => {
                 sent.read_head(status, head, means.ledger.now(), &mut effects);
+                sent.heed(status, head, means, &mut effects);
                 sent.settled_if(ended, &self.config, means, &mut effects)
             }
             (State::Sent(mut sent), Event::ResponsePiece { bytes, last }) => {

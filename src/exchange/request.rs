@@ -7,6 +7,7 @@ use std::rc::Rc;
 use serde_json::json;
 
 use super::asking;
+use super::busy::{Upstream, Who};
 use super::response::Sent;
 use super::{Effects, Fact, HeaderEdit, Means, Next, State};
 use crate::api::Peek;
@@ -225,10 +226,15 @@ impl Reading {
         let asking = request.ask_for_usage.clone().filter(|_| self.call.may_ask_for_usage);
         let (edit, skipped) = if editable { (asking, false) } else { (None, asking.is_some()) };
         let is_whole = estimate.exact && request.known.is_none_or(|known| known.all_input() == 0);
+        let upstream = match self.check_upstream(&model, config, means, effects) {
+            Ok(upstream) => upstream,
+            Err(state) => return state,
+        };
         let mut sent = match self.reserve(&model, estimate, edit.is_some(), means, effects) {
             Ok(sent) => sent,
             Err(state) => return state,
         };
+        sent.upstream = upstream;
         sent.uncorrected = is_whole.then_some(counted);
         sent.form = self.form.take();
         let state = asking::begin(Box::new(self), Box::new(sent), config, means, effects);
@@ -237,6 +243,31 @@ impl Reading {
             effects.body.extend(edit);
         }
         state
+    }
+
+    /// What is known of the upstream; or the state of a call that is refused because that is busy, before it touches any budget.
+    fn check_upstream(
+        &mut self,
+        model: &str,
+        config: &Config,
+        means: &mut Means<'_>,
+        effects: &mut Effects,
+    ) -> Result<Option<Upstream>, State> {
+        let Some(mut upstream) = Upstream::of(self, model, config, means) else { return Ok(None) };
+        match upstream.check(means.ledger.now(), self.patience(), means) {
+            Ok(()) => Ok(Some(upstream)),
+            Err(wait) => {
+                core::mem::take(&mut self.granted).reservation.release(means.ledger);
+                let label = means.models.label(model, means.ledger);
+                let who = Who { format: self.call.format, tier: &self.tier, model, label };
+                Err(upstream.refuse(&who, wait, means, effects))
+            }
+        }
+    }
+
+    /// How long the call may wait. What passes is not held, so it cannot wait.
+    fn patience(&self) -> Span {
+        if self.passes { Span::ZERO } else { self.tier.graded.patience() }
     }
 
     /// Reserves the local budgets; or the state of a call that is refused.
@@ -252,9 +283,7 @@ impl Reading {
         effects.facts.push((Fact::CountedInput, estimate.known.all_input().to_string()));
         let granted = core::mem::take(&mut self.granted);
         let (limits, subject) = (&self.tier.limits, self.subject(model));
-        // What passes is not held, so it cannot wait.
-        let patience = if self.passes { Span::ZERO } else { self.tier.graded.patience() };
-        match limits::reserve(granted, limits, &subject, &estimate, patience, means.ledger) {
+        match limits::reserve(granted, limits, &subject, &estimate, self.patience(), means.ledger) {
             Err(refusal) => Err(self.refuse(&refusal, model, label, means, effects)),
             Ok(granted) => {
                 self.report_standings(&granted.shadowed, &granted.standings, &label, effects);

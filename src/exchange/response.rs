@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use super::busy::Upstream;
 use super::{Effects, HeaderEdit, Means, State};
 use crate::api::Format;
 use crate::api::Peek;
@@ -37,7 +38,9 @@ pub(super) struct Sent {
     pub(super) form: Option<Peek>,
     /// What was counted of the input, before any correction, if that was all of it.
     pub(super) uncorrected: Option<Counted>,
-    format: &'static Format,
+    /// What is known of its upstream, if anything is remembered of upstreams.
+    pub(super) upstream: Option<Upstream>,
+    pub(super) format: &'static Format,
     /// Where its budgets stood when it was let through.
     pub(super) standings: Vec<Standing>,
     hide_usage: bool,
@@ -79,6 +82,7 @@ impl Sent {
             outcome,
             form: None,
             uncorrected: None,
+            upstream: None,
             format,
             standings,
             hide_usage,
