@@ -47,9 +47,7 @@ impl Pause {
 
 /// What the upstream says outright. No time at all says nothing.
 fn retry_after(head: &dyn Head, now: Timestamp) -> Option<Span> {
-    let by_millis = read(head, "retry-after-ms", |text| {
-        Some(Span(seconds(text)?.0.div_ceil(1_000)))
-    });
+    let by_millis = read(head, "retry-after-ms", |text| Some(Span(seconds(text)?.0.div_ceil(1_000))));
     by_millis.or_else(|| {
         read(head, "retry-after", |text| {
             seconds(text).or_else(|| Some(until(httpdate::parse_http_date(text).ok()?, now)))
@@ -206,9 +204,9 @@ mod tests {
                     .iter()
                     .flat_map(|[left, reset]| [(*left, b"0".as_slice()), (*reset, value)])
                     .collect();
-                Pause::asked_for(429, &Answer(&fields), Timestamp(now));
+                let _ = Pause::asked_for(429, &Answer(&fields), Timestamp(now));
                 for name in ["retry-after", "retry-after-ms"] {
-                    Pause::asked_for(503, &Answer(&[(name, value)]), Timestamp(now));
+                    let _ = Pause::asked_for(503, &Answer(&[(name, value)]), Timestamp(now));
                 }
             }
         }

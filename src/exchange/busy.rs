@@ -77,7 +77,13 @@ impl Upstream {
     }
 
     /// Refuses a call because its upstream is busy for so long.
-    pub(super) fn refuse(&self, who: &Who<'_>, wait: Span, means: &Means<'_>, effects: &mut Effects) -> State {
+    pub(super) fn refuse(
+        &self,
+        who: &Who<'_>,
+        wait: Span,
+        means: &Means<'_>,
+        effects: &mut Effects,
+    ) -> State {
         let labels = Labels {
             tier: Some(who.tier.name.clone()),
             model: Some(who.label.clone()),
@@ -116,7 +122,9 @@ impl Sent {
             }
             return;
         }
-        let Some(pause) = Pause::asked_for(status, head, now).filter(|_| is_of_upstream(head)) else { return };
+        let Some(pause) = Pause::asked_for(status, head, now).filter(|_| is_of_upstream(head)) else {
+            return;
+        };
         for limit in self.reservation.slow_down(means.ledger) {
             let labels = Labels { limit: Some(limit.name.clone()), ..self.labels("") };
             effects.count(&metrics::RATE_DECREASES, &labels, 1);

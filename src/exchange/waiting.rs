@@ -120,7 +120,8 @@ impl Waiting {
             }
         }
         if !self.is_due(now) {
-            effects.next = Next::Wait { until: self.until.max(self.sent.waits_for_upstream().unwrap_or_default()) };
+            effects.next =
+                Next::Wait { until: self.until.max(self.sent.waits_for_upstream().unwrap_or_default()) };
             return State::Waiting(self);
         }
         let Self { sent, place, since, .. } = *self;

@@ -37,7 +37,8 @@ pub(super) fn present(
 ) -> (Rc<Limit>, Option<Key>) {
     let Some(key) = limit.rate_key(ledger.keys, subject) else { return (limit.clone(), None) };
     let shape = shape(limit, Some(&key), ledger);
-    let present = if shape == limit.shape { limit.clone() } else { Rc::new(Limit { shape, ..(**limit).clone() }) };
+    let present =
+        if shape == limit.shape { limit.clone() } else { Rc::new(Limit { shape, ..(**limit).clone() }) };
     (present, Some(key))
 }
 

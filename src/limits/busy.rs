@@ -56,7 +56,8 @@ impl Busy {
     /// Whether calls should be sent. What cannot be read is no reason to refuse any.
     #[must_use]
     pub fn look(&self, longest: Span, ledger: &Ledger<'_>) -> Busyness {
-        let stored = ledger.table.peek(&self.key, ledger.now, |stored| self.read(stored, longest, ledger.now));
+        let stored =
+            ledger.table.peek(&self.key, ledger.now, |stored| self.read(stored, longest, ledger.now));
         match stored.ok().flatten() {
             None => Busyness::Free,
             Some(Stored { until, .. }) if until > ledger.now => Busyness::Until(until),

@@ -199,16 +199,16 @@ impl Reservation {
     #[must_use]
     pub fn until_paid(&self, ledger: &Ledger<'_>) -> Span {
         let enforced = self.held.iter().filter(|held| !held.limit.shadow);
-        let spans = enforced
-            .map(|held| held.until_paid(ledger));
+        let spans = enforced.map(|held| held.until_paid(ledger));
         spans.max().unwrap_or(Span::ZERO)
     }
 
     /// The upstream has refused the call: limits that adapt allow less from now on. Which ones.
     pub fn slow_down(&self, ledger: &Ledger<'_>) -> Vec<Rc<Limit>> {
-        let slower = self.held.iter().filter(|held| {
-            held.rate.is_some_and(|rate| adaptive::decrease(&rate, held.counted_at, ledger))
-        });
+        let slower = self
+            .held
+            .iter()
+            .filter(|held| held.rate.is_some_and(|rate| adaptive::decrease(&rate, held.counted_at, ledger)));
         slower.map(|held| held.limit.clone()).collect()
     }
 
@@ -276,7 +276,8 @@ fn hold(
         let before = *budget;
         let reserved = budget.reserve_with_room(amount, room, patience);
         let standing = |budget: &_| present.standing(budget).without(kept);
-        let refusal = |wait| Refusal { standing: standing(&before), needed: amount, wait, reason: Reason::Spent };
+        let refusal =
+            |wait| Refusal { standing: standing(&before), needed: amount, wait, reason: Reason::Spent };
         let outcome = match reserved {
             Ok(Span::ZERO) => Ok((budget.counted_at(), standing(budget), None)),
             Ok(wait) => Ok((budget.counted_at(), standing(budget), Some(refusal(Wait::For(wait))))),

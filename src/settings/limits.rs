@@ -7,7 +7,8 @@ use std::rc::Rc;
 
 use crate::config::{Fields, Glob, Kind, Node, Ratio, Section, kind, optional, required, with_default};
 use crate::limits::{
-    Algorithm, BUILT_IN_DIMENSIONS, COUNTED, Counted, Limit, Reserved, Shape, Then, UPSTREAM_DIMENSION, Unit, counted,
+    Algorithm, BUILT_IN_DIMENSIONS, COUNTED, Counted, Limit, Reserved, Shape, Then, UPSTREAM_DIMENSION, Unit,
+    counted,
 };
 use crate::rls::Service;
 use crate::units::{Amount, Span};

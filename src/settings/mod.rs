@@ -18,10 +18,10 @@ use std::rc::Rc;
 use crate::api::Routes;
 use crate::config::{self, ConfigErrors, Kind, Node, Ratio, Section, kind, optional, required, with_default};
 use crate::identity::{Salt, Sources};
-use crate::limits::{Limit, Prices, Rates, UPSTREAM_DIMENSION};
+use crate::limits::{Prices, Rates};
 use crate::rls::Service;
 use crate::store::WAYS;
-use crate::tiers::{Tier, Tiers};
+use crate::tiers::Tiers;
 
 pub use counting::{Counting, OnAbort};
 pub use upstreams::Upstreams;
@@ -224,7 +224,7 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
     let tiers = fields.read("tiers", |node| tiers::tiers(node, &context));
     let mut dimensions = identity::with_missing(&fields, &declared, dimensions?, &missing?);
     let tiers = tiers::with_default_tier(&fields, tiers?, &dimensions);
-    if upstreams.is_some() || tiers.as_ref().is_some_and(names_upstream) {
+    if upstreams.is_some() || tiers.as_ref().is_some_and(upstreams::are_named) {
         dimensions.push(upstreams::upstream_dimension());
     }
     if fields.has("priority") {
@@ -247,17 +247,6 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
             upstreams => upstreams,
         },
     })
-}
-
-/// Whether a limit depends on the upstream.
-fn names_upstream(tiers: &Tiers) -> bool {
-    let names = |limit: &Limit| {
-        let reserved = limit.reserved.as_ref().map(|reserved| &reserved.dimension);
-        limit.per.iter().chain(&limit.once_per).chain(reserved).any(|name| **name == *UPSTREAM_DIMENSION)
-    };
-    let local = |tier: &Rc<Tier>| tier.limits.iter().any(|limit| names(limit));
-    let global = |tier: &Rc<Tier>| tier.global.iter().any(|global| names(&global.limit));
-    tiers.all().iter().any(|tier| local(tier) || global(tier))
 }
 
 #[cfg(test)]

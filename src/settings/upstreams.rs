@@ -8,7 +8,8 @@ use std::rc::Rc;
 use super::limits::declared_dimension;
 use crate::config::{Kind, Node, Section, kind, required, with_default};
 use crate::identity::{Dimension, Missing, Source};
-use crate::limits::{Reserved, UPSTREAM_DIMENSION};
+use crate::limits::{Limit, Reserved, UPSTREAM_DIMENSION};
+use crate::tiers::{Tier, Tiers};
 use crate::units::Span;
 
 /// How upstreams that want to be left alone are treated.
@@ -49,12 +50,7 @@ pub(super) static PRIORITY: Section = Section::new(
     "A share of the budgets of an upstream is kept for callers who cannot wait: in limits of `scope: local` whose `per` names `upstream`.",
     &[
         required("dimension", Kind::Name, "The dimension that tells batch traffic from the rest."),
-        with_default(
-            "batch",
-            Kind::Several(&Kind::Name),
-            "batch",
-            "Its values for batch traffic.",
-        ),
+        with_default("batch", Kind::Several(&Kind::Name), "batch", "Its values for batch traffic."),
         with_default(
             "reserved",
             Kind::Fraction,
@@ -92,6 +88,17 @@ pub(super) fn upstream_dimension() -> Dimension {
         default: None,
         missing: Missing::Share,
     }
+}
+
+/// Whether a limit depends on the upstream.
+pub(super) fn are_named(tiers: &Tiers) -> bool {
+    let names = |limit: &Limit| {
+        let reserved = limit.reserved.as_ref().map(|reserved| &reserved.dimension);
+        limit.per.iter().chain(&limit.once_per).chain(reserved).any(|name| **name == *UPSTREAM_DIMENSION)
+    };
+    let local = |tier: &Rc<Tier>| tier.limits.iter().any(|limit| names(limit));
+    let global = |tier: &Rc<Tier>| tier.global.iter().any(|global| names(&global.limit));
+    tiers.all().iter().any(|tier| local(tier) || global(tier))
 }
 
 #[cfg(test)]

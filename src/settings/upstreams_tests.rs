@@ -5,7 +5,8 @@ use crate::settings::Config;
 use crate::settings::upstreams::Upstreams;
 use crate::units::Span;
 
-const TIERS: &str = r#""identity": { "class": { "header": "x-class" } }, "tiers": { "free": { "limits": [ LIMIT ] } }"#;
+const TIERS: &str =
+    r#""identity": { "class": { "header": "x-class" } }, "tiers": { "free": { "limits": [ LIMIT ] } }"#;
 
 fn read(sections: &str, limit: &str) -> Result<Config, String> {
     let text = format!("{{ {}{sections} }}", TIERS.replace("LIMIT", limit));
@@ -16,7 +17,8 @@ fn refused(sections: &str, limit: &str) -> String {
     read(sections, limit).unwrap_err()
 }
 
-const LIMIT: &str = r#"{ "name": "rpm", "count": "requests", "per": ["upstream"], "max": 10, "window": "1m" }"#;
+const LIMIT: &str =
+    r#"{ "name": "rpm", "count": "requests", "per": ["upstream"], "max": 10, "window": "1m" }"#;
 
 fn adaptive(more: &str) -> String {
     LIMIT.replace('}', &format!(r#", "adaptive": true{more} }}"#))
@@ -27,7 +29,10 @@ fn the_sections_have_defaults() {
     let config = read(r#", "upstreams": {}, "priority": { "dimension": "class" }"#, LIMIT).unwrap();
     assert_eq!(config.upstreams, Some(Upstreams { calls_wait: false, longest: Span::from_secs(60) }));
     let reserved = config.tiers.all()[0].limits[0].reserved.clone().unwrap();
-    assert_eq!((&*reserved.dimension, &*reserved.batch, reserved.share.ppm), ("class", &["batch".to_owned()][..], 200_000));
+    assert_eq!(
+        (&*reserved.dimension, &*reserved.batch, reserved.share.ppm),
+        ("class", &["batch".to_owned()][..], 200_000)
+    );
 }
 
 #[test]
@@ -39,7 +44,10 @@ fn what_is_not_configured_is_not_read() {
     assert_eq!(names(read("", &plain).unwrap()), ["class"]);
     assert_eq!(names(read("", LIMIT).unwrap()), ["class", "upstream"]);
     assert_eq!(names(read(r#", "upstreams": {}"#, &plain).unwrap()), ["class", "upstream"]);
-    assert_eq!(names(read("", &LIMIT.replace("]", r#"], "once_per": "upstream""#)).unwrap()), ["class", "upstream"]);
+    assert_eq!(
+        names(read("", &LIMIT.replace("]", r#"], "once_per": "upstream""#)).unwrap()),
+        ["class", "upstream"]
+    );
 }
 
 #[test]
@@ -72,7 +80,8 @@ fn only_local_limits_with_a_window_adapt() {
     let flights = adaptive("").replace("requests", "concurrent_requests").replace(r#", "window": "1m""#, "");
     let errors = refused("", &flights);
     assert!(errors.contains("adaptive"), "{errors}");
-    let errors = refused(r#", "global": { "cluster": "r", "domain": "d" }"#, &adaptive(r#", "scope": "global""#));
+    let errors =
+        refused(r#", "global": { "cluster": "r", "domain": "d" }"#, &adaptive(r#", "scope": "global""#));
     assert!(errors.contains("adaptive"), "{errors}");
 }
 
