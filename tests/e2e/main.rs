@@ -11,6 +11,7 @@ mod budgets;
 mod refusals;
 mod identity;
 mod streams;
+mod upstreams;
 mod endings;
 mod global;
 
