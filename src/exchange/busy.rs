@@ -112,6 +112,28 @@ impl Upstream {
     }
 }
 
+impl Reading {
+    /// What is known of the upstream; or the state of a call that is refused because that is busy, before it touches any budget.
+    pub(super) fn check_upstream(
+        &mut self,
+        model: &str,
+        config: &Config,
+        means: &mut Means<'_>,
+        effects: &mut Effects,
+    ) -> Result<Option<Upstream>, State> {
+        let Some(mut upstream) = Upstream::of(self, model, config, means) else { return Ok(None) };
+        match upstream.check(means.ledger.now(), self.patience(), means) {
+            Ok(()) => Ok(Some(upstream)),
+            Err(wait) => {
+                core::mem::take(&mut self.granted).reservation.release(means.ledger);
+                let label = means.models.label(model, means.ledger);
+                let who = Who { format: self.call.format, tier: &self.tier, model, label };
+                Err(upstream.refuse(&who, wait, means, effects))
+            }
+        }
+    }
+}
+
 impl Sent {
     /// Heeds what the head of an answer says of its upstream. Answers that Envoy gives itself say nothing of it.
     pub(super) fn heed(&self, status: u16, head: &dyn Head, means: &Means<'_>, effects: &mut Effects) {

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use serde_json::json;
 
 use super::asking;
-use super::busy::{Upstream, Who};
 use super::response::Sent;
 use super::{Effects, Fact, HeaderEdit, Means, Next, State};
 use crate::api::Peek;
@@ -29,7 +28,7 @@ const UNKNOWN_LENGTH: u64 = 1_000_000;
 
 /// A call whose headers are known and whose body is awaited.
 pub(super) struct Reading {
-    call: Call,
+    pub(super) call: Call,
     caller: Caller,
     pub(super) tier: Rc<Tier>,
     length: Option<u64>,
@@ -41,7 +40,7 @@ pub(super) struct Reading {
     /// A form that passes, in which the model is looked for.
     form: Option<Peek>,
     /// What the call holds already: its places among the calls in flight.
-    granted: Granted,
+    pub(super) granted: Granted,
 }
 
 /// The headers of a call have come.
@@ -245,28 +244,8 @@ impl Reading {
         state
     }
 
-    /// What is known of the upstream; or the state of a call that is refused because that is busy, before it touches any budget.
-    fn check_upstream(
-        &mut self,
-        model: &str,
-        config: &Config,
-        means: &mut Means<'_>,
-        effects: &mut Effects,
-    ) -> Result<Option<Upstream>, State> {
-        let Some(mut upstream) = Upstream::of(self, model, config, means) else { return Ok(None) };
-        match upstream.check(means.ledger.now(), self.patience(), means) {
-            Ok(()) => Ok(Some(upstream)),
-            Err(wait) => {
-                core::mem::take(&mut self.granted).reservation.release(means.ledger);
-                let label = means.models.label(model, means.ledger);
-                let who = Who { format: self.call.format, tier: &self.tier, model, label };
-                Err(upstream.refuse(&who, wait, means, effects))
-            }
-        }
-    }
-
     /// How long the call may wait. What passes is not held, so it cannot wait.
-    fn patience(&self) -> Span {
+    pub(super) fn patience(&self) -> Span {
         if self.passes { Span::ZERO } else { self.tier.graded.patience() }
     }
 
