@@ -168,7 +168,7 @@ fn limits_are_checked_one_by_one() {
         ),
         (
             r#"{ "name": "y", "max": 1, "window": "1m", "cuont": "tokens" }"#,
-            "tiers.free.limits[0].cuont: is not a known option, did you mean `count`? (known here: name, count, per, max, window, scope, algorithm, burst, models, tools, then, once_per, enforce, warn_at)",
+            "tiers.free.limits[0].cuont: is not a known option, did you mean `count`? (known here: name, count, per, max, window, scope, algorithm, burst, models, tools, then, once_per, adaptive, enforce, warn_at)",
         ),
     ] {
         let errors = errors(&with_limits(limit));
