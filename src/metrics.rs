@@ -97,13 +97,17 @@ metrics! {
     SOFTENED "tollgate_softened_total" [Tier Model Kind]
         "Calls whose request was changed: `model` (for a cheaper one, which is the label), `max_output_tokens` (lowered by a step of `soften`), `clamp_output` (lowered to what was left), `hide_tool` (tools were taken away whose budgets were spent).";
     WAITS "tollgate_waits_total" [Tier Kind]
-        "Calls that waited for their budgets, by what became of that: `held` (they began to wait), `passed`, `left` (their clients went away), and `full`: refused because as many as `wait.at_most` were waiting.";
+        "Calls that waited for their budgets, or for a busy upstream, by what became of that: `held` (they began to wait), `passed`, `left` (their clients went away), `refused` (their upstream had become busy again), and `full`: refused because as many as `wait.at_most` were waiting.";
     WAITED "tollgate_waited_milliseconds_total" [Tier]
         "How long calls that passed in the end had waited for their budgets.";
     STREAMS_STOPPED "tollgate_streams_stopped_total" [Tier Limit Model]
         "Streams ended because the budget of a limit was spent.";
     STREAMS_UNSTOPPABLE "tollgate_streams_unstoppable_total" [Tier Limit Model]
         "Streams that should have been ended and went on: compressed, or of an API that has no ending for them.";
+    UPSTREAM_BUSY "tollgate_upstream_busy_total" [Kind]
+        "With the section `upstreams`: answers of upstreams that asked to be left alone (`told`), calls `refused` because of it, and calls that `waited`.";
+    RATE_DECREASES "tollgate_rate_decreases_total" [Tier Limit]
+        "How often a limit with `adaptive: true` came to allow less because its upstream refused.";
     WARNINGS "tollgate_warnings_total" [Tier Limit]
         "Calls that left a budget used beyond its `warn_at`.";
     ESTIMATE_ERROR "tollgate_estimate_error_tokens_total" [Model Kind]

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 pub mod answer;
 mod anthropic;
+mod back_off;
 mod bedrock;
 mod blocks;
 mod bound;
@@ -43,6 +44,7 @@ mod tool_list;
 mod tools;
 mod usage;
 
+pub use back_off::Pause;
 pub use image::Image;
 pub use mcp::{Message, Messages};
 pub use multipart::Peek;

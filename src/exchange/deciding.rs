@@ -73,11 +73,16 @@ impl Reading {
         let asking = asking.filter(|_| softened.may_be_asked_for_usage(draft, self.call.format));
         let (asking, skipped) = if draft.is_editable() { (asking, false) } else { (None, asking.is_some()) };
         let is_whole = estimate.exact && request.known.is_none_or(|known| known.all_input() == 0);
+        let upstream = match self.check_upstream(&softened.model, config, means, effects) {
+            Ok(upstream) => upstream,
+            Err(state) => return state,
+        };
         let mut sent = match self.reserve(&softened, estimate, means, effects) {
             Ok(sent) => sent,
             Err(state) => return state,
         };
         sent.hide_usage = asking.is_some();
+        sent.upstream = upstream;
         sent.caller = config.streams.stop_at_limit.then(|| self.caller.clone());
         sent.uncorrected = is_whole.then_some(counted);
         sent.form = self.form.take();
@@ -119,6 +124,11 @@ impl Reading {
         (estimate, counted)
     }
 
+    /// How long the call may wait. What passes is not held, so it cannot wait.
+    pub(super) fn patience(&self) -> Span {
+        if self.passes { Span::ZERO } else { self.tier.graded.patience() }
+    }
+
     /// Reserves the local budgets; or the state of a call that is refused.
     fn reserve(
         &mut self,
@@ -132,9 +142,7 @@ impl Reading {
         effects.facts.push((Fact::CountedInput, estimate.known.all_input().to_string()));
         let granted = core::mem::take(&mut self.granted);
         let (limits, subject) = (&self.tier.limits, self.subject(model));
-        // What passes is not held, so it cannot wait.
-        let patience = if self.passes { Span::ZERO } else { self.tier.graded.patience() };
-        match limits::reserve(granted, limits, &subject, &estimate, patience, means.ledger) {
+        match limits::reserve(granted, limits, &subject, &estimate, self.patience(), means.ledger) {
             Err(refusal) => Err(self.refuse(&refusal, model, label, means, effects)),
             Ok(granted) => {
                 self.report_standings(&granted.shadowed, &granted.standings, &label, effects);

@@ -25,6 +25,7 @@
 //! Not here: the host, how bytes are read (`api`), how budgets work (`limits`), what refusals look like (`reply`).
 
 mod asking;
+mod busy;
 mod deciding;
 mod effects;
 mod request;
@@ -173,7 +174,7 @@ impl Exchange {
                 reading.end(means);
                 State::Done
             }
-            (State::Waiting(waiting), Event::Due) => waiting.look_again(means, &mut effects),
+            (State::Waiting(waiting), Event::Due) => waiting.look_again(&self.config, means, &mut effects),
             (State::Waiting(waiting), Event::End { abort }) => {
                 waiting.end(abort, &self.config, means, &mut effects);
                 State::Done
@@ -188,6 +189,7 @@ impl Exchange {
             (State::Asking(asking), Event::ResponseHead { status, head, ended }) => {
                 let mut sent = asking.go_on(&self.config, means, &mut effects);
                 sent.read_head(status, head, &self.config, means.ledger.now(), &mut effects);
+                sent.heed(status, head, means, &mut effects);
                 sent.settled_if(ended, &self.config, means, &mut effects)
             }
             (State::Asking(asking), Event::End { abort }) => {
@@ -200,6 +202,7 @@ impl Exchange {
             }
             (State::Sent(mut sent), Event::ResponseHead { status, head, ended }) => {
                 sent.read_head(status, head, &self.config, means.ledger.now(), &mut effects);
+                sent.heed(status, head, means, &mut effects);
                 sent.settled_if(ended, &self.config, means, &mut effects)
             }
             (State::Sent(mut sent), Event::ResponsePiece { bytes, last }) => {

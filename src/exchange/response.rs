@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use super::busy::Upstream;
 use super::request::Reading;
 use super::stop::Watch;
 use super::{Effects, HeaderEdit, Means, State};
@@ -41,6 +42,8 @@ pub(super) struct Sent {
     pub(super) form: Option<Peek>,
     /// What was counted of the input, before any correction, if that was all of it.
     pub(super) uncorrected: Option<Counted>,
+    /// What is known of its upstream, if anything is remembered of upstreams.
+    pub(super) upstream: Option<Upstream>,
     pub(super) format: &'static Format,
     /// Where its budgets stood when it was let through.
     pub(super) standings: Vec<Standing>,
@@ -87,6 +90,7 @@ impl Sent {
             outcome,
             form: None,
             uncorrected: None,
+            upstream: None,
             format: reading.call.format,
             standings,
             hide_usage: false,

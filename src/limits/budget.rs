@@ -174,15 +174,32 @@ impl Budget {
     /// # Errors
     /// [`Refused`]; the budget is as before.
     pub fn reserve_within(&mut self, amount: Amount, patience: Span) -> Result<Booked, Refused> {
-        let refused = match self.reserve(amount) {
-            Ok(()) => return Ok(Booked { rest: Amount::ZERO, wait: Span::ZERO }),
-            Err(refused) => refused,
-        };
+        self.reserve_with_room(amount, amount, patience)
+    }
+
+    /// The same for an amount that is let pass when there is `room`: more than it needs itself, of which the rest is kept for others, or
+    /// less, so that it becomes a debt.
+    ///
+    /// # Errors
+    /// [`Refused`]; the budget is as before.
+    pub fn reserve_with_room(
+        &mut self,
+        amount: Amount,
+        room: Amount,
+        patience: Span,
+    ) -> Result<Booked, Refused> {
+        let wait = self.wait_for(room);
+        if wait == Wait::For(Span::ZERO) {
+            self.charge(amount);
+            return Ok(Booked { rest: Amount::ZERO, wait: Span::ZERO });
+        }
+        let refused = Refused { asked: amount, available: self.available(), wait };
         let can_wait = match self.shape.algorithm {
-            Algorithm::InFlight => false,
+            Algorithm::TokenBucket => wait != Wait::Never,
+            Algorithm::FixedWindow => room == amount && wait != Wait::Never,
             // A whole sliding window is free only after one in which nobody called.
-            Algorithm::SlidingWindow => amount < self.shape.max,
-            Algorithm::TokenBucket | Algorithm::FixedWindow => refused.wait != Wait::Never,
+            Algorithm::SlidingWindow => room == amount && amount < self.shape.max,
+            Algorithm::InFlight => false,
         };
         if !can_wait {
             return Err(refused);
@@ -193,7 +210,7 @@ impl Budget {
             Ledger::Bucket(_) | Ledger::InFlight(_) => 0,
         });
         booked.charge(rest + amount);
-        let wait = booked.until_paid();
+        let wait = booked.until_paid(amount, room);
         if wait > patience {
             return Err(refused);
         }
@@ -217,10 +234,10 @@ impl Budget {
         Amount(rest) + self.refund(amount, booked_at)
     }
 
-    /// How long until nothing that is charged is a debt any more.
+    /// How long until an amount that has been charged would have had the room it needs, whatever was charged after it.
     #[must_use]
-    pub fn until_paid(&self) -> Span {
-        self.until_spent(self.shape.capacity()).unwrap_or(Span::MAX)
+    pub fn until_paid(&self, amount: Amount, room: Amount) -> Span {
+        self.until_spent(self.shape.capacity() - room + amount).unwrap_or(Span::MAX)
     }
 
     /// Speaks for calls in flight that were last spoken for then: they count as of now.

@@ -103,7 +103,7 @@ fn key(model: &str, ledger: &Ledger<'_>) -> Key {
 const LEARNED: u64 = 0x7363_616c_6564_2121;
 
 fn encode(factor: Ratio, model: &str, until: Timestamp) -> Payload {
-    payload_of([LEARNED, factor.ppm, tag(model), until.0])
+    payload_of([LEARNED, factor.ppm, tag(model.bytes()), until.0])
 }
 
 /// The factor that was learned for this model, unless it is forgotten.
@@ -113,15 +113,15 @@ fn decode(payload: &Payload, model: &str, now: Timestamp) -> Option<Ratio> {
         return None;
     }
     let factor = bounded(fields.next()?);
-    let is_its_own = fields.next()? == tag(model);
+    let is_its_own = fields.next()? == tag(model.bytes());
     (is_its_own && now < Timestamp(fields.next()?)).then_some(factor)
 }
 
-/// Tells models apart that share an entry because the table is full: FNV-1a. Nobody gains by two names with one tag, for
+/// Tells names apart that share an entry because the table is full: FNV-1a. Nobody gains by two names with one tag, for
 /// entries are found by a keyed hash.
-fn tag(model: &str) -> u64 {
+pub(super) fn tag(name: impl Iterator<Item = u8>) -> u64 {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    model.bytes().fold(0xcbf2_9ce4_8422_2325, step)
+    name.fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 #[cfg(test)]

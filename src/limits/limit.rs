@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::budget::{Budget, Shape};
 use super::counted::{Counted, Unit};
+use super::priority::Reserved;
 use super::rates::Rates;
 use crate::api::Usage;
 use crate::api::answer::ToolsCalled;
@@ -37,6 +38,10 @@ pub struct Limit {
     pub then: Then,
     /// The dimension of which it counts each value once, if it does not count every call.
     pub once_per: Option<Rc<str>>,
+    /// What the rates of its budgets are found by, if it adapts to what its upstream allows.
+    pub rate_id: Option<Rc<str>>,
+    /// What is kept of its budgets for callers who cannot wait.
+    pub reserved: Option<Reserved>,
     /// Whether it only reports what it would refuse.
     pub shadow: bool,
     /// From which share of the budget on it warns.
@@ -97,8 +102,11 @@ pub struct Subject<'a> {
     pub api: &'static str,
 }
 
+/// The dimension that is the upstream a call is routed to, read with those of the caller where it is needed.
+pub const UPSTREAM_DIMENSION: &str = "upstream";
+
 /// Dimensions that need not be configured.
-pub const BUILT_IN_DIMENSIONS: [&str; 2] = ["model", "api"];
+pub const BUILT_IN_DIMENSIONS: [&str; 3] = ["model", "api", UPSTREAM_DIMENSION];
 
 impl<'a> Subject<'a> {
     /// The value of a dimension; empty if the call lacks it, so that all calls that do share one budget.
@@ -218,6 +226,25 @@ impl Limit {
         keys.key(&self.id, self.per.iter().map(|dimension| (&**dimension, subject.value(dimension))))
     }
 
+    /// The key of the rate of its budget for a subject, if it adapts.
+    pub(super) fn rate_key(&self, keys: &KeyHasher, subject: &Subject<'_>) -> Option<Key> {
+        let id = self.rate_id.as_deref()?;
+        Some(keys.key(id, self.per.iter().map(|dimension| (&**dimension, subject.value(dimension)))))
+    }
+
+    /// How much must be left of its budget for an amount to be let pass, while it allows as much as `present` does.
+    ///
+    /// What fits an untouched budget is never refused for ever: neither because the limit allows less at present, nor because a part is kept
+    /// for others. It is let pass when nothing of the budget is used, into a debt if need be.
+    pub(super) fn room(&self, amount: Amount, present: &Self, subject: &Subject<'_>) -> Amount {
+        if amount.is_zero() || amount > self.shape.capacity() {
+            return amount;
+        }
+        let capacity = present.shape.capacity();
+        let kept = self.reserved.as_ref().map_or(Amount::ZERO, |reserved| reserved.keeps(subject, capacity));
+        (amount + kept).min(capacity)
+    }
+
     /// How much to hold for a call: its input, and for output what the request allows if that is a fair share of the budget,
     /// else what such calls have lately had, up to that share.
     ///
@@ -275,6 +302,11 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// As it is for callers who must leave this much behind.
+    pub(super) fn without(self, kept: Amount) -> Self {
+        Self { available: self.available - kept, ..self }
+    }
+
     /// How much of the budget is used, in percent, rounded down; more than 100 in debt.
     #[must_use]
     pub fn used_percent(&self) -> u64 {
@@ -323,6 +355,8 @@ impl Limit {
             tools: vec![],
             then: Then::default(),
             once_per: None,
+            rate_id: None,
+            reserved: None,
             shadow: false,
             warn_at: Ratio { ppm: 800_000 },
         }

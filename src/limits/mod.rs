@@ -8,10 +8,13 @@
 //! In: a tier's [`Limit`]s, the [`Subject`] they are counted for, an [`Estimate`]. Out: [`Granted`] or a [`Refusal`]. Not here:
 //! which tier a call has (`tiers`), what a refusal looks like (`reply`), where budgets are kept (`store`).
 
+mod adaptive;
 pub mod budget;
+mod busy;
 mod calibration;
 mod counted;
 mod flights;
+mod held;
 mod in_flight;
 mod lease;
 mod ledger;
@@ -21,6 +24,7 @@ mod once;
 mod outlook;
 mod output_reserve;
 mod pool;
+mod priority;
 mod rates;
 mod reservation;
 mod token_bucket;
@@ -28,14 +32,18 @@ mod window;
 mod workflow;
 
 pub use budget::{Algorithm, Shape, Wait};
+pub use busy::{Busy, Busyness};
 pub use calibration::{Calibration, FARTHEST};
 pub use counted::{COUNTED, Counted, Unit, counted};
 pub use flights::{Flights, RENEW_EVERY};
 pub use lease::{Account, LeasePolicy, Taken, Ticket, Told};
 pub use ledger::{Ledger, Tally};
-pub use limit::{BUILT_IN_DIMENSIONS, Estimate, GlobalLimit, Limit, Standing, Subject, Then, Used};
+pub use limit::{
+    BUILT_IN_DIMENSIONS, Estimate, GlobalLimit, Limit, Standing, Subject, Then, UPSTREAM_DIMENSION, Used,
+};
 pub use outlook::{fullness, room_for_output, spent_tools};
 pub use output_reserve::OutputReserve;
+pub use priority::Reserved;
 pub use rates::{Price, Prices, Rates, Weights};
 pub use reservation::{
     Granted, Reason, Refusal, Reservation, longest, reserve, reserve_tools, take_off, would_refuse_at_once,

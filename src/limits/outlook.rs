@@ -5,10 +5,12 @@
 
 use std::rc::Rc;
 
+use super::adaptive;
 use super::budget::Budget;
+use super::held::look;
 use super::ledger::Ledger;
 use super::limit::{Estimate, Limit, Subject};
-use super::reservation::{Refusal, look};
+use super::reservation::Refusal;
 use super::workflow::{self, Workflow};
 use crate::api::Usage;
 use crate::units::Amount;
@@ -25,9 +27,10 @@ fn deciding<'l>(limits: &'l [Rc<Limit>], subject: &Subject<'l>) -> impl Iterator
 pub fn fullness(limits: &[Rc<Limit>], subject: &Subject<'_>, ledger: &Ledger<'_>) -> u64 {
     let shares = deciding(limits, subject).map(|limit| {
         let key = limit.key(ledger.keys, subject);
-        let spent = ledger.look(limit.shape, &key, Budget::spent).unwrap_or_default();
+        let (present, _) = adaptive::present(limit, subject, ledger);
+        let spent = ledger.look(present.shape, &key, Budget::spent).unwrap_or_default();
         let millionths = u128::from(spent.0).saturating_mul(1_000_000);
-        millionths.checked_div(u128::from(limit.shape.capacity().0)).unwrap_or(0)
+        millionths.checked_div(u128::from(present.shape.capacity().0)).unwrap_or(0)
     });
     u64::try_from(shares.max().unwrap_or(0)).unwrap_or(u64::MAX)
 }
@@ -43,9 +46,12 @@ pub fn room_for_output(
 ) -> Option<u64> {
     let rooms = deciding(limits, subject).filter_map(|limit| {
         let key = limit.key(ledger.keys, subject);
-        let available = ledger.look(limit.shape, &key, Budget::available).ok()?;
+        let (present, _) = adaptive::present(limit, subject, ledger);
+        let available = ledger.look(present.shape, &key, Budget::available).ok()?;
         let hold = limit.hold(estimate);
         let needed = workflow::needed(limit, subject, hold, workflow, ledger);
+        // What is kept for others is none of it.
+        let available = available - (limit.room(needed, &present, subject) - needed);
         // What others of its workflow have charged for it is as good as available.
         (needed > available).then(|| limit.room_for_output(estimate, available + (hold - needed)))
     });

@@ -5,17 +5,18 @@
 
 use std::rc::Rc;
 
-use super::budget::{Algorithm, Booked, Budget, Wait};
+use super::adaptive;
+use super::budget::Wait;
 use super::flights::Flight;
+use super::held::{Held, look};
 use super::ledger::Ledger;
 use super::limit::{Estimate, Limit, Standing, Subject, Used};
 use super::rates::Rates;
-use super::workflow::{self, Share, Workflow};
+use super::workflow::{self, Workflow};
 use crate::api::Usage;
 use crate::api::answer::ToolsCalled;
 use crate::config::Ratio;
-use crate::store::{Key, Place};
-use crate::units::{Amount, Span, Timestamp};
+use crate::units::{Amount, Span};
 
 /// A call may pass.
 #[derive(Debug, Default)]
@@ -56,9 +57,6 @@ pub enum Reason {
     Unknown,
 }
 
-/// How long a caller is told to wait when its budget cannot be read: long enough for contention to pass.
-const WAIT_FOR_STORE: Span = Span::from_secs(1);
-
 /// By which share of a budget a call's usage grows before the budget is looked at again.
 const LOOK_EVERY: Ratio = Ratio { ppm: 10_000 };
 
@@ -70,20 +68,6 @@ pub struct Reservation {
     held: Vec<Held>,
     /// Places among the calls in flight; given back however the call ends.
     flights: Vec<Rc<Flight>>,
-}
-
-/// What is charged to one budget for a call.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) limit: Rc<Limit>,
-    pub(super) key: Key,
-    pub(super) place: Place,
-    pub(super) counted_at: Timestamp,
-    pub(super) amount: Amount,
-    /// The rest of a window that is charged besides, as long as the call waits.
-    pub(super) rest: Amount,
-    /// What it holds besides, together with others of its workflow.
-    pub(super) share: Option<Share>,
 }
 
 /// Whether limits that count requests would refuse a call whose body is not yet read, even if it waited as long as it may. Nothing is
@@ -211,8 +195,12 @@ impl Reservation {
         ledger: &Ledger<'_>,
     ) -> Option<Rc<Limit>> {
         let enforced = self.held.iter_mut().filter(|held| !held.limit.shadow);
-        let overspent: Vec<_> =
-            enforced.filter_map(|held| held.overspent(usage, rates, grace, ledger)).collect();
+        let overspent: Vec<_> = enforced
+            .filter_map(|held| {
+                let used = (held.limit.counts.amount)(usage, rates);
+                held.overspent(used, grace, ledger)
+            })
+            .collect();
         overspent.into_iter().next()
     }
 
@@ -272,9 +260,17 @@ impl Reservation {
     #[must_use]
     pub fn until_paid(&self, ledger: &Ledger<'_>) -> Span {
         let enforced = self.held.iter().filter(|held| !held.limit.shadow);
-        let spans = enforced
-            .map(|held| ledger.look(held.limit.shape, &held.key, Budget::until_paid).unwrap_or(Span::MAX));
+        let spans = enforced.map(|held| held.until_paid(ledger));
         spans.max().unwrap_or(Span::ZERO)
+    }
+
+    /// The upstream has refused the call: limits that adapt allow less from now on. Which ones.
+    pub fn slow_down(&self, ledger: &Ledger<'_>) -> Vec<Rc<Limit>> {
+        let slower = self
+            .held
+            .iter()
+            .filter(|held| held.rate.is_some_and(|rate| adaptive::decrease(&rate, held.counted_at, ledger)));
+        slower.map(|held| held.limit.clone()).collect()
     }
 
     fn take(&mut self, held: Held, ledger: &Ledger<'_>) {
@@ -290,162 +286,6 @@ impl Reservation {
 
 fn land(flights: &[Rc<Flight>], ledger: &Ledger<'_>) {
     flights.iter().for_each(|flight| flight.land(ledger));
-}
-
-impl Held {
-    /// A call that has used less than half of what is held for it is far from what it may use.
-    fn is_mostly_used(&self, used: Amount) -> bool {
-        used.0 >= (self.amount + self.drawn()).0.div_ceil(2)
-    }
-
-    /// What it holds of what its workflow has declared.
-    const fn drawn(&self) -> Amount {
-        match &self.share {
-            Some(Share::Drawn(draw)) => draw.amount,
-            Some(Share::Counted(_)) | None => Amount::ZERO,
-        }
-    }
-
-    /// Its limit, if the budget would be overspent by a settlement now. A budget that cannot be read or written stops nobody.
-    fn overspent(
-        &mut self,
-        usage: &Usage,
-        rates: &Rates,
-        grace: Ratio,
-        ledger: &Ledger<'_>,
-    ) -> Option<Rc<Limit>> {
-        let mut used = (self.limit.counts.amount)(usage, rates) - self.drawn();
-        match &mut self.share {
-            // A request that all calls of a workflow count as.
-            Some(Share::Counted(_)) => return None,
-            Some(Share::Drawn(draw)) => used = used - draw.draw_more(used - self.amount, ledger),
-            None => {}
-        }
-        let Self { limit, key, place, counted_at, amount, .. } = self;
-        let (held, held_at) = (*amount, *counted_at);
-        let capacity = limit.shape.capacity().0;
-        let most = capacity.saturating_add(grace.of(capacity));
-        let looked = ledger.change(limit.shape, key, Some(*place), |budget| {
-            let grows = used > held;
-            if grows {
-                budget.charge(used - held);
-            }
-            let mut settled = *budget;
-            settled.refund(held - used, held_at);
-            ((settled.spent().0 > most, budget.counted_at()), grows)
-        });
-        let (is_overspent, now) = looked.ok()?.value;
-        if used > held {
-            (*amount, *counted_at) = (used, now);
-        }
-        is_overspent.then(|| limit.clone())
-    }
-
-    fn go_on(&mut self, ledger: &Ledger<'_>) {
-        let Self { limit, key, place, counted_at, amount, rest, share: _ } = self;
-        if limit.shape.algorithm == Algorithm::TokenBucket {
-            return;
-        }
-        let gone_on = ledger.change(limit.shape, key, Some(*place), |budget| {
-            budget.go_on(*amount, *rest, *counted_at);
-            (budget.counted_at(), true)
-        });
-        // What cannot be written stays charged when it was.
-        if let Ok(gone_on) = gone_on {
-            (*counted_at, *rest) = (gone_on.value, Amount::ZERO);
-        }
-    }
-
-    pub(super) fn correct_to(self, used: Amount, ledger: &Ledger<'_>) {
-        let Self { limit, key, place, counted_at, amount, rest, share: _ } = self;
-        if used == amount && rest.is_zero() {
-            return;
-        }
-        let corrected = ledger.change(limit.shape, &key, Some(place), |budget| {
-            if used > amount {
-                budget.charge(used - amount);
-                return ((), true);
-            }
-            let returned = budget.leave(amount - used, rest, counted_at);
-            ((), !returned.is_zero())
-        });
-        if corrected.is_err() {
-            ledger.count(|tally| tally.failed_settlements = tally.failed_settlements.saturating_add(1));
-        }
-    }
-}
-
-/// What is held of one limit, and what that means for the call.
-#[derive(Debug)]
-pub(super) struct Taken {
-    pub(super) held: Held,
-    pub(super) standing: Standing,
-    pub(super) crossed: bool,
-    pub(super) waits_for: Option<Refusal>,
-}
-
-/// Charges an amount to the budget of a limit, for this call alone.
-pub(super) fn charge(
-    limit: &Rc<Limit>,
-    subject: &Subject<'_>,
-    amount: Amount,
-    patience: Span,
-    ledger: &Ledger<'_>,
-) -> Result<Taken, Refusal> {
-    let key = limit.key(ledger.keys, subject);
-    let updated = ledger.change(limit.shape, &key, None, |budget| {
-        let before = *budget;
-        let reserved = budget.reserve_within(amount, patience);
-        let refusal =
-            |wait| Refusal { standing: limit.standing(&before), needed: amount, wait, reason: Reason::Spent };
-        let (rest, waits_for) = match reserved {
-            Ok(Booked { rest, wait }) => (rest, (!wait.is_zero()).then(|| refusal(Wait::For(wait)))),
-            Err(refused) => return (Err(refusal(refused.wait)), false),
-        };
-        let crossed = budget.note(limit.warning());
-        (Ok((budget.counted_at(), rest, limit.standing(budget), crossed, waits_for)), true)
-    });
-    match updated {
-        Ok(updated) => {
-            let (counted_at, rest, standing, crossed, waits_for) = updated.value?;
-            let held = Held {
-                limit: limit.clone(),
-                key,
-                place: updated.place,
-                counted_at,
-                amount,
-                rest,
-                share: None,
-            };
-            Ok(Taken { held, standing, crossed, waits_for })
-        }
-        Err(_) => Err(unavailable(limit, amount, ledger)),
-    }
-}
-
-/// Whether a limit refuses an amount, without charging it.
-pub(super) fn look(
-    limit: &Rc<Limit>,
-    subject: &Subject<'_>,
-    amount: Amount,
-    workflow: Option<&Workflow>,
-    ledger: &Ledger<'_>,
-) -> Option<Refusal> {
-    let amount = workflow::needed(limit, subject, amount, workflow, ledger);
-    let key = limit.key(ledger.keys, subject);
-    let refusal = ledger.look(limit.shape, &key, |budget| match budget.wait_for(amount) {
-        Wait::For(Span::ZERO) => None,
-        wait => {
-            Some(Refusal { standing: limit.standing(budget), needed: amount, wait, reason: Reason::Spent })
-        }
-    });
-    refusal.unwrap_or_else(|_| Some(unavailable(limit, amount, ledger)))
-}
-
-/// A budget that cannot be read refuses.
-pub(super) fn unavailable(limit: &Rc<Limit>, needed: Amount, ledger: &Ledger<'_>) -> Refusal {
-    ledger.count(|tally| tally.failed_reservations = tally.failed_reservations.saturating_add(1));
-    Refusal::unknown(limit, needed, WAIT_FOR_STORE)
 }
 
 impl Refusal {

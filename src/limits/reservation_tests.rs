@@ -5,7 +5,7 @@ use crate::config::{Glob, Ratio};
 use crate::identity::Caller;
 use crate::limits::{Price, Rates, Shape, Weights};
 use crate::store::{KeyHasher, Lines, MemoryLines, Table};
-use crate::units::Tokens;
+use crate::units::{Timestamp, Tokens};
 use proptest::prelude::*;
 
 /// Budgets in memory, under a clock that jumps.

@@ -10,12 +10,13 @@
 use std::rc::Rc;
 
 use super::budget::{Algorithm, Wait};
+use super::held::{Held, Taken, charge};
 use super::ledger::Ledger;
 use super::limit::{Limit, Subject};
 use super::note::{Charge, Unstored};
 use super::once::{Claim, Claimed, Once};
 use super::pool::{self, Draw, Pool};
-use super::reservation::{Held, Reason, Refusal, Taken, charge, longest};
+use super::reservation::{Reason, Refusal, longest};
 use crate::store::Place;
 use crate::units::{Amount, Span};
 
@@ -132,15 +133,9 @@ impl Held {
     /// So much of a charge to the same budget.
     fn part(&self, charge: &Charge, amount: Amount) -> Self {
         let Charge { place, counted_at, .. } = *charge;
-        Self {
-            limit: self.limit.clone(),
-            key: self.key,
-            place,
-            counted_at,
-            amount,
-            rest: Amount::ZERO,
-            share: None,
-        }
+        let (limit, key, rest) = (self.limit.clone(), self.key, Amount::ZERO);
+        let (room, rate, share) = (amount, self.rate, None);
+        Self { limit, key, place, counted_at, amount, rest, room, rate, share }
     }
 }
 
@@ -274,6 +269,8 @@ impl Call<'_> {
             counted_at: self.ledger.now,
             amount: Amount::ZERO,
             rest: Amount::ZERO,
+            room: Amount::ZERO,
+            rate: None,
             share: Some(share),
         }
     }

@@ -52,7 +52,7 @@ pub(super) const FAMILIES: [(&str, [&str; 3]); 4] = [
 
 fn body(Problem { message, cause }: &Problem<'_>) -> String {
     let kind = match cause {
-        Cause::OverBudget { .. } => "rate_limit_error",
+        Cause::OverBudget { .. } | Cause::UpstreamBusy { .. } => "rate_limit_error",
         Cause::Unidentified => "authentication_error",
         Cause::DuplicateMember(_) | Cause::Upgrade | Cause::Header => "invalid_request_error",
     };

@@ -18,7 +18,7 @@ fn body(Problem { message, .. }: &Problem<'_>) -> String {
 
 fn error_fields(Problem { cause, .. }: &Problem<'_>) -> Fields {
     let mut fields = vec![("x-amzn-errortype", error_type(*cause).to_owned())];
-    if let Cause::OverBudget { wait: Some(wait), .. } = cause
+    if let Cause::OverBudget { wait: Some(wait), .. } | Cause::UpstreamBusy { wait } = cause
         && is_worth_retrying(*wait)
     {
         // Milliseconds. Few AWS SDKs look at `retry-after`; of those that look at this, some sleep it through however long it is.
@@ -30,7 +30,7 @@ fn error_fields(Problem { cause, .. }: &Problem<'_>) -> Fields {
 /// An error that Bedrock declares, so that SDKs raise it by its name.
 const fn error_type(cause: Cause<'_>) -> &'static str {
     match cause {
-        Cause::OverBudget { wait: Some(_), .. } => "ThrottlingException",
+        Cause::OverBudget { wait: Some(_), .. } | Cause::UpstreamBusy { .. } => "ThrottlingException",
         // SDKs retry what is throttled; what can never fit most of them give up at once by this name.
         Cause::OverBudget { wait: None, .. } => "ServiceQuotaExceededException",
         // `UnrecognizedClientException` would tell of bad AWS credentials, which these need not be, and makes some SDKs fetch new ones.

@@ -402,3 +402,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_busy_upstream_is_told_as_each_apis_clients_expect_a_refusal_that_passes() {
+    let said = "The upstream is busy for m. Please try again in 1.5s.";
+    let busy = |dialect| busy(dialect, "m", Span::from_millis(1_500), 0);
+    for (dialect, body) in [
+        (
+            Dialect::OpenAi,
+            format!(
+                r#"{{"error":{{"code":"rate_limit_exceeded","message":"{said}","param":null,"type":"upstream"}}}}"#
+            ),
+        ),
+        (
+            Dialect::Anthropic,
+            format!(r#"{{"error":{{"message":"{said}","type":"rate_limit_error"}},"type":"error"}}"#),
+        ),
+        (
+            Dialect::Gemini,
+            format!(
+                r#"{{"error":{{"code":429,"details":[{{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"1.500s"}}],"message":"{said}","status":"RESOURCE_EXHAUSTED"}}}}"#
+            ),
+        ),
+        (Dialect::Bedrock, format!(r#"{{"message":"{said}"}}"#)),
+        (Dialect::Cohere, format!(r#"{{"message":"{said}"}}"#)),
+        (Dialect::Ollama, format!(r#"{{"error":"{said}"}}"#)),
+    ] {
+        let reply = busy(dialect);
+        assert_eq!((reply.status, reply.details), (429, "tollgate_upstream_busy"));
+        assert_eq!(reply.body, body, "{dialect:?}");
+        assert_eq!(field(&reply.fields, "retry-after"), Some("2"));
+    }
+    let bedrock = busy(Dialect::Bedrock);
+    assert_eq!(field(&bedrock.fields, "x-amzn-errortype"), Some("ThrottlingException"));
+    assert_eq!(field(&bedrock.fields, "x-amz-retry-after"), Some("1500"));
+}

@@ -23,6 +23,10 @@ fn body(Problem { message, cause }: &Problem<'_>) -> String {
             let details: Vec<_> = [failed].into_iter().chain(wait.map(retry_info)).collect();
             json!({ "code": code, "message": message, "status": "RESOURCE_EXHAUSTED", "details": details })
         }
+        Cause::UpstreamBusy { wait } => {
+            let details = [retry_info(*wait)];
+            json!({ "code": code, "message": message, "status": "RESOURCE_EXHAUSTED", "details": details })
+        }
         Cause::Unidentified => json!({ "code": code, "message": message, "status": "UNAUTHENTICATED" }),
         Cause::DuplicateMember(_) | Cause::Upgrade | Cause::Header => {
             json!({ "code": code, "message": message, "status": "INVALID_ARGUMENT" })

@@ -29,7 +29,11 @@ const MOST_TOLD_ALL: usize = 100;
 fn body(problem: &Problem<'_>) -> String {
     let data = match problem.cause {
         Cause::OverBudget { refusal, wait } => data(refusal, wait).into(),
-        Cause::Unidentified | Cause::DuplicateMember(_) | Cause::Upgrade | Cause::Header => Value::Null,
+        Cause::UpstreamBusy { .. }
+        | Cause::Unidentified
+        | Cause::DuplicateMember(_)
+        | Cause::Upgrade
+        | Cause::Header => Value::Null,
     };
     answer("null", &error(code(problem.cause), &problem.message, data))
 }
@@ -88,7 +92,7 @@ fn data(refusal: &Refusal, wait: Option<Span>) -> Map<String, Value> {
 
 fn code(cause: Cause<'_>) -> i32 {
     match cause {
-        Cause::OverBudget { .. } | Cause::Unidentified => cause.status().into(),
+        Cause::OverBudget { .. } | Cause::UpstreamBusy { .. } | Cause::Unidentified => cause.status().into(),
         Cause::DuplicateMember(_) | Cause::Upgrade | Cause::Header => INVALID_REQUEST,
     }
 }

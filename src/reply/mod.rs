@@ -61,10 +61,7 @@ pub fn refused(dialect: Dialect, refusal: &Refusal, model: &str, now: Timestamp,
         fields.extend(ietf::refused(refusal, wait));
         fields.extend((dialect.words().standing_fields)(std::slice::from_ref(&refusal.standing), now));
     }
-    if let Some(wait) = wait {
-        fields.push(("retry-after", wait.as_secs_ceil().max(1).to_string()));
-        fields.push(("retry-after-ms", wait.as_millis_ceil().max(1).to_string()));
-    }
+    fields.extend(wait.into_iter().flat_map(wait_fields));
     fields.push(("x-should-retry", wait.is_some_and(is_worth_retrying).to_string()));
     reply(dialect, fields, &Problem::over_budget(refusal, model, wait))
 }
@@ -88,6 +85,15 @@ pub fn tool_refused(
         reply.body = body;
     }
     reply
+}
+
+/// The upstream wants to be left alone for so long: 429, with up to a tenth more as in [`refused`].
+#[must_use]
+pub fn busy(dialect: Dialect, model: &str, wait: Span, jitter: u32) -> Reply {
+    let wait = wait + jittered(wait, jitter);
+    let mut fields = wait_fields(wait);
+    fields.push(("x-should-retry", is_worth_retrying(wait).to_string()));
+    reply(dialect, fields, &Problem::upstream_busy(model, wait))
 }
 
 /// A dimension is missing that the configuration demands: 401.
@@ -164,6 +170,13 @@ fn told_wait(refusal: &Refusal, jitter: u32) -> Option<Span> {
         Wait::Never => None,
         Wait::For(span) => Some(span + jittered(span, jitter)),
     }
+}
+
+fn wait_fields(wait: Span) -> Fields {
+    vec![
+        ("retry-after", wait.as_secs_ceil().max(1).to_string()),
+        ("retry-after-ms", wait.as_millis_ceil().max(1).to_string()),
+    ]
 }
 
 fn jittered(span: Span, jitter: u32) -> Span {

@@ -17,6 +17,7 @@ fn body(Problem { message, cause }: &Problem<'_>) -> String {
         Cause::OverBudget { refusal, .. } => {
             (refusal.standing.limit.counts.unit.words().openai_type, "rate_limit_exceeded", None)
         }
+        Cause::UpstreamBusy { .. } => ("upstream", "rate_limit_exceeded", None),
         Cause::Unidentified => ("authentication_error", "missing_identity", None),
         Cause::DuplicateMember(member) => ("invalid_request_error", "duplicate_member", Some(member)),
         Cause::Upgrade => ("invalid_request_error", "upgrade_not_allowed", None),

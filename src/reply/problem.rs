@@ -26,6 +26,11 @@ pub(super) enum Cause<'a> {
         /// Until the call would fit; none if it never does.
         wait: Option<Span>,
     },
+    /// The upstream wants to be left alone.
+    UpstreamBusy {
+        /// For how long.
+        wait: Span,
+    },
     /// A dimension is missing that the configuration demands.
     Unidentified,
     /// The body names this member twice.
@@ -81,6 +86,14 @@ impl<'a> Problem<'a> {
         Self { message, cause: Cause::OverBudget { refusal, wait } }
     }
 
+    /// The upstream has asked for a pause in calls for this model, maybe because of others' calls.
+    pub(super) fn upstream_busy(model: &str, wait: Span) -> Self {
+        let model = if model.is_empty() { String::new() } else { format!(" for {}", shortened(model)) };
+        let wait_text = go_duration(wait);
+        let message = format!("The upstream is busy{model}. Please try again in {wait_text}.");
+        Self { message, cause: Cause::UpstreamBusy { wait } }
+    }
+
     /// Nobody knows who calls.
     pub(super) fn unidentified(missing: &Unidentified) -> Self {
         let message = format!("This call does not say who makes it: no value for `{}`.", missing.dimension);
@@ -117,7 +130,7 @@ impl Cause<'_> {
     /// The HTTP status.
     pub(super) const fn status(self) -> u16 {
         match self {
-            Self::OverBudget { .. } => 429,
+            Self::OverBudget { .. } | Self::UpstreamBusy { .. } => 429,
             Self::Unidentified => 401,
             Self::DuplicateMember(_) | Self::Upgrade | Self::Header => 400,
         }
@@ -127,6 +140,7 @@ impl Cause<'_> {
     pub(super) const fn details(self) -> &'static str {
         match self {
             Self::OverBudget { .. } => "tollgate_refused",
+            Self::UpstreamBusy { .. } => "tollgate_upstream_busy",
             Self::Unidentified => "tollgate_unidentified",
             Self::DuplicateMember(_) | Self::Upgrade | Self::Header => "tollgate_bad_request",
         }

@@ -95,6 +95,8 @@ fn places(tier: &Rc<str>, at_most: u64, warn_at: Ratio) -> Option<Limit> {
         tools: vec![],
         then: Then::default(),
         once_per: None,
+        rate_id: None,
+        reserved: None,
         shadow: false,
         warn_at,
     })

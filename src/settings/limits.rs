@@ -6,7 +6,10 @@
 use std::rc::Rc;
 
 use crate::config::{Fields, Glob, Kind, Node, Ratio, Section, kind, optional, required, with_default};
-use crate::limits::{Algorithm, BUILT_IN_DIMENSIONS, COUNTED, Counted, Limit, Shape, Then, Unit, counted};
+use crate::limits::{
+    Algorithm, BUILT_IN_DIMENSIONS, COUNTED, Counted, Limit, Reserved, Shape, Then, UPSTREAM_DIMENSION, Unit,
+    counted,
+};
 use crate::rls::Service;
 use crate::units::{Amount, Span};
 
@@ -107,6 +110,12 @@ pub(super) static LIMIT: Section = Section::new(
             "With `requests`: a dimension, such as `workflow`; all calls with the same value count as one.",
         ),
         with_default(
+            "adaptive",
+            Kind::Flag,
+            "false",
+            "Keep just below what the upstream really allows, typically with `per: [upstream, model]`: what the limit allows is halved when the upstream refuses a call that it let pass (429 or 529, or 503 with `retry-after`), at most once a second and down to a sixteenth, and grows by a twentieth of `max` every 10 s, up to `max`. Only with `scope: local`.",
+        ),
+        with_default(
             "enforce",
             Kind::Choice(&kind::names(&ENFORCE)),
             "on",
@@ -130,6 +139,8 @@ pub(super) struct Context<'a> {
     pub(super) unshared: &'a [Rc<str>],
     /// Where budgets of `scope: global` are kept; `Err` if that is configured wrongly.
     pub(super) service: Result<Option<&'a Service>, Broken>,
+    /// What is kept of budgets per upstream.
+    pub(super) priority: Option<&'a Reserved>,
 }
 
 /// A section that has errors of its own.
@@ -152,6 +163,7 @@ pub(super) struct WrittenLimit<'a> {
     tools: Option<Vec<Glob>>,
     then: Option<Then>,
     once_per: Option<Rc<str>>,
+    adaptive: Option<bool>,
     shadow: Option<bool>,
     warn_at: Option<Ratio>,
     /// An option could not be read, and more errors that follow from it would only mislead.
@@ -173,6 +185,7 @@ impl<'a> WrittenLimit<'a> {
         let tools = own(&fields, "tools", &mut is_broken, kind::several(kind::glob));
         let then = own(&fields, "then", &mut is_broken, kind::choice(&THEN));
         let once_per = own(&fields, "once_per", &mut is_broken, per_dimension);
+        let adaptive = own(&fields, "adaptive", &mut is_broken, kind::flag);
         let shadow = own(&fields, "enforce", &mut is_broken, kind::choice(&ENFORCE));
         let warn_at = own(&fields, "warn_at", &mut is_broken, kind::fraction);
         let (max, burst) = (fields.given("max"), fields.given("burst"));
@@ -191,6 +204,7 @@ impl<'a> WrittenLimit<'a> {
             tools,
             then,
             once_per,
+            adaptive,
             shadow,
             warn_at,
             is_broken,
@@ -214,6 +228,7 @@ impl<'a> WrittenLimit<'a> {
             tools: this.tools.or_else(|| base.tools.clone()),
             then: this.then.or(base.then),
             once_per: this.once_per.or_else(|| base.once_per.clone()),
+            adaptive: this.adaptive.or(base.adaptive),
             shadow: this.shadow.or(base.shadow),
             warn_at: this.warn_at.or(base.warn_at),
             is_broken: this.is_broken || base.is_broken,
@@ -252,18 +267,24 @@ impl<'a> WrittenLimit<'a> {
                 Shape { algorithm, max: max?, burst: burst.unwrap_or(max)?, window }
             }
         };
-        let (per, models, tools) = (self.per.clone(), self.models.clone(), self.tools.clone());
+        let (models, tools) = (self.models.clone(), self.tools.clone());
+        let per = self.per.clone().unwrap_or_default();
+        let is_per_upstream = per.iter().any(|dimension| **dimension == *UPSTREAM_DIMENSION);
+        let id = Limit::id(tier, &self.name, counts?);
         Some(Limit {
             name: self.name.as_str().into(),
             tier: tier.clone(),
-            id: Limit::id(tier, &self.name, counts?),
+            // No limit of the configuration can have this id: names have no slashes.
+            rate_id: self.is_adaptive().then(|| format!("{id}/rate").into()),
+            id,
             counts: counts?,
-            per: per.unwrap_or_default(),
+            per,
             shape,
             models: models.unwrap_or_default(),
             tools: tools.unwrap_or_default(),
             then: self.then.unwrap_or_default(),
             once_per: self.once_per.clone(),
+            reserved: context.priority.filter(|_| is_per_upstream).cloned(),
             shadow: self.shadow.unwrap_or_default(),
             warn_at: self.warn_at.unwrap_or(context.warn_at),
         })
@@ -273,6 +294,10 @@ impl<'a> WrittenLimit<'a> {
 impl WrittenLimit<'_> {
     pub(super) fn is_global(&self) -> bool {
         self.global.unwrap_or_default()
+    }
+
+    fn is_adaptive(&self) -> bool {
+        self.adaptive.unwrap_or_default()
     }
 
     /// What must hold because of what it counts.
@@ -296,6 +321,9 @@ impl WrittenLimit<'_> {
         }
         if self.once_per.is_some() && counts.unit != Unit::Requests {
             fields.rule::<()>("once_per", "means something only with `count: requests`");
+        }
+        if self.is_adaptive() && (self.is_global() || counts.is_in_flight()) {
+            fields.rule::<()>("adaptive", "needs `scope: local` and a `window`");
         }
         if self.is_global() && (!counts.can_be_global() || self.once_per.is_some()) {
             fields.rule::<()>(
@@ -355,14 +383,19 @@ fn counted_thing(node: &Node<'_>) -> Option<&'static Counted> {
 }
 
 fn dimension(node: &Node<'_>, context: &Context<'_>) -> Option<Rc<str>> {
+    declared_dimension(node, context.dimensions)
+}
+
+/// The name of a dimension that is declared or built in.
+pub(super) fn declared_dimension(node: &Node<'_>, dimensions: &[Rc<str>]) -> Option<Rc<str>> {
     let name = kind::name(node)?;
     if let Some(built_in) = BUILT_IN_DIMENSIONS.iter().find(|built_in| **built_in == name) {
         return Some((*built_in).into());
     }
-    let known = context.dimensions.iter().find(|dimension| ***dimension == *name);
+    let known = dimensions.iter().find(|dimension| ***dimension == *name);
     known.cloned().or_else(|| {
         let known: Vec<_> =
-            context.dimensions.iter().map(|dimension| &**dimension).chain(BUILT_IN_DIMENSIONS).collect();
+            dimensions.iter().map(|dimension| &**dimension).chain(BUILT_IN_DIMENSIONS).collect();
         node.unexpected(format!("a dimension of `identity`: {}", known.join(", ")))
     })
 }

@@ -12,6 +12,7 @@ mod limits;
 mod prices;
 mod streams;
 mod tiers;
+mod upstreams;
 mod workflows;
 
 use std::rc::Rc;
@@ -26,6 +27,7 @@ use crate::tiers::Tiers;
 
 pub use counting::{Counting, OnAbort};
 pub use streams::{Streams, Upstream};
+pub use upstreams::Upstreams;
 pub use workflows::Workflows;
 
 /// Everything the filter does is decided by this.
@@ -51,6 +53,8 @@ pub struct Config {
     pub streams: Streams,
     /// How workflows declare what they may use, if they may.
     pub workflows: Option<Workflows>,
+    /// How upstreams that refuse are treated; nothing is remembered of them if it is not said.
+    pub upstreams: Option<Upstreams>,
 }
 
 /// Whether requests are held until their bodies are counted.
@@ -74,7 +78,7 @@ static ROOT: Section = Section::new(
             "identity",
             Kind::Map(&Kind::Section(&identity::DIMENSION)),
             "{}",
-            "Dimensions by name, and where each is read. The dimension `tier` chooses the tier; `model` and `api` need not be declared.",
+            "Dimensions by name, and where each is read. The dimension `tier` chooses the tier; `model`, `api` and `upstream` (the cluster that Envoy routes the call to) need not be declared.",
         ),
         optional(
             "salt",
@@ -139,6 +143,18 @@ static ROOT: Section = Section::new(
             "none; the header means nothing",
             "How workflows declare up front what they may use.",
         ),
+        optional(
+            "upstreams",
+            Kind::Section(&upstreams::UPSTREAMS),
+            "nothing is remembered of upstreams that refuse",
+            "What becomes of calls to upstreams that have refused one.",
+        ),
+        optional(
+            "priority",
+            Kind::Section(&upstreams::PRIORITY),
+            "all callers are alike",
+            "Who comes first at upstreams.",
+        ),
     ],
 );
 
@@ -161,6 +177,8 @@ pub static SECTIONS: &[&Section] = &[
     &global::BREAKER,
     &streams::STREAMS,
     &workflows::WORKFLOWS,
+    &upstreams::UPSTREAMS,
+    &upstreams::PRIORITY,
 ];
 
 impl Config {
@@ -209,7 +227,9 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
     let budgets = fields.read("budgets", kind::integer_in(64..=1 << 24));
     let global = fields.read("global", global::service);
     let streams = fields.read("streams", streams::streams);
+    let upstreams = fields.read("upstreams", upstreams::upstreams);
     let declared = identity::declared(&fields);
+    let priority = fields.read("priority", |node| upstreams::priority(node, &declared));
     let workflows = fields.read("workflows", |node| workflows::workflows(node, &declared));
     let has_salt = fields.has("salt");
     let secrets = dimensions.iter().flatten().filter(|(_, dimension)| dimension.secret && !has_salt);
@@ -223,10 +243,17 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
             None if fields.has("global") => Err(limits::Broken),
             global => Ok(global.as_ref()),
         },
+        priority: priority.as_ref(),
     };
     let tiers = fields.read("tiers", |node| tiers::tiers(node, &context));
-    let dimensions = identity::with_missing(&fields, &declared, dimensions?, &missing?);
+    let mut dimensions = identity::with_missing(&fields, &declared, dimensions?, &missing?);
     let tiers = tiers::with_default_tier(&fields, tiers?, &dimensions);
+    if upstreams.is_some() || tiers.as_ref().is_some_and(upstreams::are_named) {
+        dimensions.push(upstreams::upstream_dimension());
+    }
+    if fields.has("priority") {
+        priority?;
+    }
     Some(Config {
         identity: Sources { dimensions, salt: Salt(salt) },
         routes: routes?,
@@ -243,6 +270,10 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
         workflows: match workflows {
             None if fields.has("workflows") => return None,
             workflows => workflows,
+        },
+        upstreams: match upstreams {
+            None if fields.has("upstreams") => return None,
+            upstreams => upstreams,
         },
     })
 }

@@ -102,7 +102,7 @@ missing: names `nobody`, which `identity` does not have
 missing.tenant: "forgive" is not one of share, refuse
 tiers.free.limits[0].name: "a b" is not a name of letters, digits, `_`, `-` and `.`, at most 64
 tiers.free.limits[1].count: "tokns" is not one of requests, tokens, input_tokens, output_tokens, cost_usd, characters, concurrent_requests, tool_calls
-tiers.free.limits[2].per: "usr" is not a dimension of `identity`: tenant, tier, model, api
+tiers.free.limits[2].per: "usr" is not a dimension of `identity`: tenant, tier, model, api, upstream
 tiers.free.limits[2].max: 0 is not a number above zero
 tiers.free.limits[2].window: "1 fortnight" is not a duration such as 30s, 1m, 1h, 1d
 tiers.free.limits[3].count: is `cost_usd`, which needs `prices`
@@ -111,7 +111,7 @@ tiers.free.limits[4].max: is missing, expected a number above zero such as 50_00
 tiers.free.limits[4].window: is missing, expected a duration such as 30s, 1m, 1h, 1d
 tiers.pro.extends: names `fre`, which is not a tier
 hold: "perhaps" is not one of auto, always, never
-colour: is not a known option (known here: identity, salt, missing, apis, tiers, warn_at, counting, prices, hold, budgets, global, streams, workflows)"#;
+colour: is not a known option (known here: identity, salt, missing, apis, tiers, warn_at, counting, prices, hold, budgets, global, streams, workflows, upstreams, priority)"#;
     assert_eq!(errors(text), expected);
 }
 
@@ -124,7 +124,7 @@ fn limits_are_checked_one_by_one() {
         ),
         (
             r#"{ "name": "y", "count": "tokens", "per": "usr", "max": 1, "window": "1m" }"#,
-            "tiers.free.limits[0].per: \"usr\" is not a dimension of `identity`: model, api",
+            "tiers.free.limits[0].per: \"usr\" is not a dimension of `identity`: model, api, upstream",
         ),
         (
             r#"{ "name": "y", "count": "tokens", "max": 0, "window": "1m" }"#,
@@ -168,7 +168,7 @@ fn limits_are_checked_one_by_one() {
         ),
         (
             r#"{ "name": "y", "max": 1, "window": "1m", "cuont": "tokens" }"#,
-            "tiers.free.limits[0].cuont: is not a known option, did you mean `count`? (known here: name, count, per, max, window, scope, algorithm, burst, models, tools, then, once_per, enforce, warn_at)",
+            "tiers.free.limits[0].cuont: is not a known option, did you mean `count`? (known here: name, count, per, max, window, scope, algorithm, burst, models, tools, then, once_per, adaptive, enforce, warn_at)",
         ),
     ] {
         let errors = errors(&with_limits(limit));

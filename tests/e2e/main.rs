@@ -14,6 +14,7 @@ mod waiting;
 mod refusals;
 mod identity;
 mod streams;
+mod upstreams;
 mod endings;
 mod stopping;
 mod global;

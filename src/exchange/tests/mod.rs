@@ -12,6 +12,7 @@ mod response;
 mod softening;
 mod stopping;
 mod tools;
+mod upstreams;
 mod waiting;
 mod warnings;
 mod workflows;
@@ -34,6 +35,7 @@ struct Bench {
     counter: Counter,
     models: ModelLabels,
     now: Timestamp,
+    jitter: u32,
     counted: Vec<(&'static str, String, u64)>,
     /// Of the rate limit service that is configured, if one is.
     breaker: Option<Breaker>,
@@ -53,8 +55,8 @@ impl Head for Request {
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         self.0.iter().find(|(header, _)| *header == name).map(|(_, value)| Cow::Borrowed(*value))
     }
-    fn property(&self, _: &[&str]) -> Option<Vec<u8>> {
-        None
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        self.header(&path.join("/")).map(Cow::into_owned)
     }
 }
 
@@ -79,8 +81,8 @@ impl Head for Answered<'_> {
     fn each_name(&self, show: &mut dyn FnMut(&[u8])) {
         self.0.iter().for_each(|(name, _)| show(name.as_bytes()));
     }
-    fn property(&self, _: &[&str]) -> Option<Vec<u8>> {
-        None
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        self.header(&path.join("/")).map(Cow::into_owned)
     }
 }
 
@@ -96,6 +98,7 @@ impl Bench {
             counter: Counter::new([5; 16]),
             models: ModelLabels::default(),
             now: Timestamp(1_700_000_000_000_000_000),
+            jitter: 0,
             counted: Vec::new(),
         }
     }
@@ -108,9 +111,9 @@ impl Bench {
         let table = Table::new(&self.lines as &dyn Lines, self.config.sets());
         let ledger = Ledger::new(&table, &self.keys, self.now);
         let (counter, models) = (&mut self.counter, &mut self.models);
-        let breaker = self.breaker.as_mut();
+        let (jitter, breaker) = (self.jitter, self.breaker.as_mut());
         let mut effects =
-            exchange.handle(event, &mut Means { ledger: &ledger, counter, models, jitter: 0, breaker });
+            exchange.handle(event, &mut Means { ledger: &ledger, counter, models, jitter, breaker });
         self.errands.append(&mut effects.errands);
         let of = |count: &metrics::Count| (count.metric.name, count.labels.kind.to_owned(), count.by);
         self.counted.extend(effects.counts.iter().map(of));
