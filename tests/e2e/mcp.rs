@@ -16,7 +16,7 @@ tiers: { all: { limits: [ { name: tpm, count: tokens, per: tenant, max: 1000, wi
 ";
 
 /// What the official client sees of calls with these arguments, one after the other in one session.
-async fn called(bench: &Bench, tenant: &str, tool: &str, calls: &[Value]) -> Value {
+pub(crate) async fn called(bench: &Bench, tenant: &str, tool: &str, calls: &[Value]) -> Value {
     let mut arguments = vec![format!("http://{}/mcp", bench.envoy.address()), tool.to_owned()];
     arguments.extend(calls.iter().map(Value::to_string));
     arguments.extend(["--header".to_owned(), format!("x-tenant-id={tenant}")]);
