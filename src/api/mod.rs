@@ -143,6 +143,12 @@ impl Format {
         with_model: |_, _| None,
         with_max_output: |_, _, _| Err(Unbounded::Unknown),
     };
+
+    /// The names of the tools that a request offers.
+    #[must_use]
+    pub fn tools_offered<'a>(&self, body: &'a [u8]) -> Vec<Cow<'a, str>> {
+        self.offered_tools.map(|offered| offered(body)).unwrap_or_default()
+    }
 }
 
 /// The edits that bound a request's output, or why there can be none.
