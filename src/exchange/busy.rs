@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use serde_json::json;
 
-use super::request::Reading;
+use super::request::{Reading, logged};
 use super::response::Sent;
 use super::{Effects, Means, Next, State};
 use crate::api::{Format, Pause};
@@ -20,9 +20,6 @@ use crate::reply;
 use crate::settings::{Config, Upstreams};
 use crate::tiers::Tier;
 use crate::units::{Span, Timestamp};
-
-/// How much of a name is repeated in a log line.
-const LONGEST_LOGGED: usize = 128;
 
 /// What a call knows of its upstream.
 pub(super) struct Upstream {
@@ -104,8 +101,8 @@ impl Upstream {
         let name = String::from_utf8_lossy(&self.name);
         json!({
             "event": event,
-            "upstream": name.chars().take(LONGEST_LOGGED).collect::<String>(),
-            "model": model.chars().take(LONGEST_LOGGED).collect::<String>(),
+            "upstream": logged(&name),
+            "model": logged(model),
             "wait_ms": wait.as_millis_ceil(),
         })
         .to_string()

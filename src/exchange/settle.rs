@@ -49,7 +49,7 @@ impl Sent {
                 (how_cut_short(abort), self.cut_short(config, means))
             }
         };
-        self.charge(kind, charge, config, means, effects);
+        self.charge(kind, &charge, config, means, effects);
     }
 
     /// Replaces the reservation of a stream that is stopped by what was streamed.
@@ -62,7 +62,7 @@ impl Sent {
         self.learn_label(means);
         let streamed = self.found().map(|found| self.counted(found, false, config, means));
         let charge = streamed.map_or(Charge::Reserved, Charge::Counted);
-        self.charge("stopped", charge, config, means, effects);
+        self.charge("stopped", &charge, config, means, effects);
     }
 
     /// A model that has answered has a label of its own.
@@ -75,15 +75,15 @@ impl Sent {
     fn charge(
         self: Box<Self>,
         kind: &'static str,
-        charge: Charge,
+        charge: &Charge,
         config: &Config,
         means: &mut Means<'_>,
         effects: &mut Effects,
     ) {
         effects.count(&metrics::CALLS, &self.labels(kind), 1);
         if let Charge::Told(usage) = charge {
-            self.compare(&usage, effects);
-            self.calibrate(&usage, config, means, effects);
+            self.compare(usage, effects);
+            self.calibrate(usage, config, means, effects);
             if !self.estimate.output_is_known {
                 let (reserve, output) = (&config.counting.output_reserve, usage.all_output());
                 reserve.observe(&self.model, &self.tier.name, output, means.ledger);
@@ -91,7 +91,7 @@ impl Sent {
         }
         let usage = match charge {
             Charge::Request => Usage::default(),
-            Charge::Told(usage) | Charge::Counted(usage) => usage,
+            Charge::Told(usage) | Charge::Counted(usage) => *usage,
             Charge::Reserved => self.estimate.usage(),
         };
         self.report(&usage, config, effects);

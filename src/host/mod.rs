@@ -11,6 +11,7 @@
 
 mod calls;
 mod configured;
+mod flow;
 mod hold;
 mod lines;
 mod remote;

@@ -7,7 +7,7 @@ use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::calls;
-use super::stream::Flow;
+use super::flow::Flow;
 use super::vm::Vm;
 use crate::units::{Span, Timestamp};
 

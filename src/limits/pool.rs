@@ -124,7 +124,7 @@ impl Draw {
     /// Draws more for the same call, and says how much.
     pub(super) fn draw_more(&mut self, amount: Amount, ledger: &Ledger<'_>) -> Amount {
         let more = if amount.is_zero() { amount } else { self.more(amount, ledger) };
-        self.amount = self.amount + more;
+        self.amount += more;
         more
     }
 

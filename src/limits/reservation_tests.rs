@@ -86,7 +86,7 @@ fn input_and_output_are_held_and_replaced_by_what_was_used() {
     bench.at(0, |ledger| {
         granted
             .reservation
-            .settle(&Used { usage: &used(310, 7), rates: &rates(), tools: &ToolsCalled::default() }, ledger)
+            .settle(&Used { usage: &used(310, 7), rates: &rates(), tools: &ToolsCalled::default() }, ledger);
     });
     assert_eq!(bench.spent(0, &tpm, "ada"), 317);
 }
@@ -96,9 +96,10 @@ fn what_was_used_beyond_the_budget_is_a_debt_that_refuses_the_next_call() {
     let (bench, tpm) = (Bench::new(), Rc::new(Limit::example("tpm", "tokens", 600)));
     let granted = ask(&bench, 0, std::slice::from_ref(&tpm), "ada", &estimate(300, Some(50))).unwrap();
     bench.at(0, |ledger| {
-        granted
-            .reservation
-            .settle(&Used { usage: &used(300, 900), rates: &rates(), tools: &ToolsCalled::default() }, ledger)
+        granted.reservation.settle(
+            &Used { usage: &used(300, 900), rates: &rates(), tools: &ToolsCalled::default() },
+            ledger,
+        );
     });
     let refusal = ask(&bench, 0, std::slice::from_ref(&tpm), "ada", &estimate(90, Some(10))).unwrap_err();
     // 1,200 spent of 600, and 100 needed: 700 must flow back at 10 a second.
@@ -119,7 +120,7 @@ fn a_refused_call_consumes_nothing_in_any_limit() {
     bench.at(0, |ledger| {
         drained
             .reservation
-            .settle(&Used { usage: &used(0, 10), rates: &rates(), tools: &ToolsCalled::default() }, ledger)
+            .settle(&Used { usage: &used(0, 10), rates: &rates(), tools: &ToolsCalled::default() }, ledger);
     });
     let refusal = ask(&bench, 0, &limits, "ada", &estimate(300, Some(2))).unwrap_err();
     assert_eq!(&*refusal.standing.limit.name, "out");
@@ -140,7 +141,7 @@ fn the_limit_that_has_to_be_waited_for_longest_is_reported() {
     let all = ask(&bench, 0, &limits, "ada", &estimate(100, Some(0))).unwrap();
     bench.at(0, |ledger| {
         all.reservation
-            .settle(&Used { usage: &used(100, 0), rates: &rates(), tools: &ToolsCalled::default() }, ledger)
+            .settle(&Used { usage: &used(100, 0), rates: &rates(), tools: &ToolsCalled::default() }, ledger);
     });
     let refusal = ask(&bench, 0, &limits, "ada", &estimate(50, Some(0))).unwrap_err();
     assert_eq!((&*refusal.standing.limit.name, refusal.wait), ("hour", Wait::For(Span::from_secs(1_800))));

@@ -22,14 +22,14 @@ pub(in crate::api) struct Lines {
 
 impl Lines {
     pub(in crate::api) fn chat() -> Box<dyn Ending> {
-        Self::new(("message", || json!({ "role": "assistant", "content": "" })))
+        Self::boxed(("message", || json!({ "role": "assistant", "content": "" })))
     }
 
     pub(in crate::api) fn generate() -> Box<dyn Ending> {
-        Self::new(("response", || json!("")))
+        Self::boxed(("response", || json!("")))
     }
 
-    fn new(empty: (&'static str, fn() -> Value)) -> Box<dyn Ending> {
+    fn boxed(empty: (&'static str, fn() -> Value)) -> Box<dyn Ending> {
         Box::new(Self { empty, begun: false, ended: false, created: None })
     }
 }
@@ -39,7 +39,7 @@ impl Ending for Lines {
         let Ok(line) = serde_json::from_slice::<Line<'_>>(json) else { return };
         self.begun = true;
         self.ended |= line.done_reason.is_some() || line.error.is_some();
-        self.created = kept(line.created_at).or(self.created.take());
+        self.created = kept(line.created_at).or_else(|| self.created.take());
     }
 
     fn write(&self, cut: &Cut<'_>) -> Option<Vec<Document>> {

@@ -28,14 +28,14 @@ pub(in crate::api) struct Chunks {
 
 impl Chunks {
     pub(in crate::api) fn chat() -> Box<dyn Ending> {
-        Self::new(("delta", || json!({})))
+        Self::boxed(("delta", || json!({})))
     }
 
     pub(in crate::api) fn completions() -> Box<dyn Ending> {
-        Self::new(("text", || json!("")))
+        Self::boxed(("text", || json!("")))
     }
 
-    fn new(empty: (&'static str, fn() -> Value)) -> Box<dyn Ending> {
+    fn boxed(empty: (&'static str, fn() -> Value)) -> Box<dyn Ending> {
         Box::new(Self {
             empty,
             id: None,

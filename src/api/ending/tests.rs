@@ -28,7 +28,7 @@ fn ended(mut ending: Box<dyn Ending>, documents: &[&str]) -> Option<Vec<Value>> 
     Some(
         written
             .iter()
-            .map(|Document { data, .. }| serde_json::from_str(data).unwrap_or(json!(data)))
+            .map(|Document { data, .. }| serde_json::from_str(data).unwrap_or_else(|_| json!(data)))
             .collect(),
     )
 }

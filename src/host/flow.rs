@@ -1,0 +1,157 @@
+//! The exchange of one stream, and what it asks of the host whichever callback it is in.
+//!
+//! In: events, from callbacks of the stream and from ticks, which let requests go on that wait. Out: host calls. Not here: which
+//! callbacks are which events (`stream`), decisions (`exchange`).
+
+use core::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use proxy_wasm::types::Action;
+
+use super::calls::{self, Level, Map};
+use super::configured::Configured;
+use super::hold::Headers;
+use super::lines::SharedData;
+use super::vm::Vm;
+use crate::exchange::{Effects, Event, Exchange, HeaderEdit, Means, Next};
+use crate::limits::{Ledger, RENEW_EVERY};
+use crate::reply::Reply;
+use crate::store::{Lines, Table};
+use crate::units::Timestamp;
+
+/// The exchange of one stream.
+pub(super) struct Flow {
+    pub(super) context: u32,
+    vm: Rc<Vm>,
+    pub(super) configured: Rc<Configured>,
+    exchange: RefCell<Exchange>,
+    headers: RefCell<Rc<Cell<Headers>>>,
+    /// The request is held, although its body is there.
+    pub(super) waits: Cell<bool>,
+    /// A reply has been sent, or an error is on its way: nothing else may follow.
+    pub(super) replied: Cell<bool>,
+}
+
+impl Flow {
+    pub(super) fn new(context: u32, vm: Rc<Vm>, configured: Rc<Configured>) -> Self {
+        let exchange = RefCell::new(Exchange::new(configured.config.clone()));
+        let headers = RefCell::new(Rc::new(Cell::new(Headers::Held)));
+        let (waits, replied) = (Cell::new(false), Cell::new(false));
+        Self { context, vm, configured, exchange, headers, waits, replied }
+    }
+
+    /// Runs the exchange and carries out what does not depend on the callback.
+    pub(super) fn handle(&self, event: Event<'_>) -> Effects {
+        let lines: &dyn Lines = &SharedData;
+        let table = Table::new(lines, self.configured.config.sets());
+        let ledger = Ledger::new(&table, &self.vm.keys, Vm::now()).with_flights(&self.vm.flights);
+        let (Ok(mut exchange), Ok(mut counter), Ok(mut models)) = (
+            self.exchange.try_borrow_mut(),
+            self.vm.counter.try_borrow_mut(),
+            self.vm.models.try_borrow_mut(),
+        ) else {
+            // Callbacks do not nest in the host, so this cannot happen; if it did, the call would pass uncounted.
+            return Effects::default();
+        };
+        let remote = self.configured.remote.as_deref();
+        let mut breaker = remote.and_then(|remote| remote.breaker.try_borrow_mut().ok());
+        let mut means = Means {
+            ledger: &ledger,
+            counter: &mut counter,
+            models: &mut models,
+            jitter: self.vm.jitter(),
+            breaker: breaker.as_deref_mut(),
+        };
+        let mut effects = exchange.handle(event, &mut means);
+        for (fact, value) in &effects.facts {
+            let _ = calls::set_property(fact.name(), value.as_bytes());
+        }
+        for count in &effects.counts {
+            self.vm.count(count);
+        }
+        for line in &effects.log {
+            calls::log(Level::Info, line);
+        }
+        let errands = core::mem::take(&mut effects.errands);
+        if let Some(due) = remote.filter(|_| !errands.is_empty()).and_then(|remote| remote.push(errands)) {
+            self.configured.ticker.wake_within(due);
+        }
+        if self.vm.has_flights() {
+            self.configured.ticker.wake_within(RENEW_EVERY);
+        }
+        effects
+    }
+
+    pub(super) fn is(&self, state: impl FnOnce(&Exchange) -> bool) -> bool {
+        self.exchange.try_borrow().is_ok_and(|exchange| state(&exchange))
+    }
+
+    /// Has the request held until its body is there, if that works.
+    pub(super) fn hold(&self) {
+        self.headers.replace(self.configured.watch.hold(self.context));
+    }
+
+    pub(super) fn headers_cell(&self) -> Rc<Cell<Headers>> {
+        self.headers.borrow().clone()
+    }
+
+    pub(super) fn headers_are(&self) -> Headers {
+        self.headers.borrow().get()
+    }
+
+    pub(super) fn set_headers(&self, headers: Headers) {
+        self.headers.borrow().set(headers);
+    }
+
+    pub(super) fn reply(&self, reply: &Reply) -> Action {
+        self.replied.set(true);
+        let Reply { status, fields, added, body, details } = reply;
+        let ours = fields.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let theirs = added.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+        if let Err(status) = calls::send_reply(*status, details, ours.chain(theirs), body.as_bytes()) {
+            calls::log(Level::Warn, &format!("tollgate: a refusal could not be sent: {status:?}"));
+        }
+        // The host goes no further with a request that it has an answer for, whatever is returned here.
+        Action::Pause
+    }
+
+    /// The request is held until then.
+    pub(super) fn wait(self: &Rc<Self>, until: Timestamp) {
+        self.waits.set(true);
+        self.configured.ticker.wake_within(self.configured.waiting.add(self.clone(), until));
+    }
+
+    /// Looks at a request again that waits. It is the effective context. How long it has to wait on, if it does.
+    pub(super) fn look_again(&self) -> Option<Timestamp> {
+        let effects = self.handle(Event::Due);
+        match effects.next {
+            Next::Wait { until } => return Some(until),
+            Next::Reply(reply) => {
+                self.waits.set(false);
+                self.reply(&reply);
+            }
+            _ => self.go_on(&effects.headers),
+        }
+        None
+    }
+
+    /// Lets a held request go on.
+    pub(super) fn go_on(&self, headers: &[HeaderEdit]) {
+        if self.waits.take() {
+            change_headers(Map::RequestHeaders, headers);
+            self.set_headers(Headers::Released);
+            let _ = calls::resume_request();
+        }
+    }
+}
+
+/// Changes headers, as far as they still can be.
+pub(super) fn change_headers(map: Map, edits: &[HeaderEdit]) {
+    for edit in edits {
+        // A header that cannot be changed any more is not worth a call.
+        let _ = match edit {
+            HeaderEdit::Set(name, value) => calls::set_header(map, name, value),
+            HeaderEdit::Remove(name) => calls::remove_header(map, name),
+        };
+    }
+}
