@@ -109,7 +109,7 @@ pub struct Format {
     pub told_by_head: fn(&dyn Head) -> Told,
     /// The names of the tools that a request offers the model, in their order; those that have none are left out. None if no request of
     /// the format offers any; one that cannot be read may otherwise offer all there are.
-    pub offered_tools: Option<for<'a> fn(&'a [u8]) -> Vec<Cow<'a, str>>>,
+    pub offered_tools: Option<Offered>,
     /// Edits of a request that take away the offered tools of which the function says so by their names, and keep the rest of it
     /// consistent; none if nothing is to be taken away.
     pub without_tools: fn(&[u8], Hide<'_>) -> Vec<Edit>,
@@ -121,6 +121,9 @@ pub struct Format {
     /// says why the output cannot be bounded. Whether the model can write as much as the bound allows is not looked at.
     pub with_max_output: fn(&[u8], Option<&str>, u64) -> Bounded,
 }
+
+/// Reads the names of the tools that a body offers.
+pub type Offered = for<'a> fn(&'a [u8]) -> Vec<Cow<'a, str>>;
 
 /// Says of a tool's name whether the tool is to be taken away.
 pub type Hide<'h> = &'h dyn Fn(&str) -> bool;
