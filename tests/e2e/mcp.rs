@@ -12,7 +12,7 @@ use crate::sdks::output;
 
 const LIMITS: &str = "
 identity: { tenant: { header: x-tenant-id } }
-tiers: { all: { limits: [ { name: tpm, count: tokens, per: tenant, max: 1000, window: 30d } ] } }
+tiers: { all: { limits: [ { name: tpm, count: tokens, per: tenant, max: 1000, window: 30d }, { name: risky, count: tool_calls, tools: risky, max: 1, window: 30d } ] } }
 ";
 
 /// What the official client sees of calls with these arguments, one after the other in one session.

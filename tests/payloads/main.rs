@@ -182,7 +182,8 @@ fn money_agrees_with_bills_made_by_hand() {
 #[test]
 fn refusals_speak_the_dialect_of_their_api() {
     let config = json!({ "tiers": { "all": { "limits":
-        [{ "name": "rpm", "count": "requests", "max": 1, "window": "1m" }] } } });
+        [{ "name": "rpm", "count": "requests", "max": 1, "window": "1m" },
+         { "name": "tools", "count": "tool_calls", "tools": "*", "max": 1, "window": "1m" }] } } });
     for format in FORMATS {
         let case = cases::of(format).into_iter().next().unwrap();
         let mut core = Core::new(&config);
