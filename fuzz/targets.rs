@@ -113,10 +113,7 @@ fn tools(format: &Format, body: &[u8]) {
     if edits.is_empty() {
         return;
     }
-    assert!(
-        (format.offered_tools)(body).iter().any(|name| is_hidden(name)),
-        "what is taken away was offered"
-    );
+    assert!(format.tools_offered(body).iter().any(|name| is_hidden(name)), "what is taken away was offered");
     let edited = Edit::apply_all(&edits, body);
     let taken = edits.iter().map(|edit| edit.range.len()).sum::<usize>();
     let put = edits.iter().map(|edit| edit.text.len()).sum::<usize>();

@@ -120,8 +120,8 @@ metrics! {
         "Request bodies counted by a fallback: `malformed` as plain text, `encoded` (in a coding that is not known, or broken) and `oversize` by their length.";
     UNKNOWN_TIER "tollgate_unknown_tier_total" []
         "Calls whose tier no configuration has; they are limited by the default tier.";
-    EDITS_SKIPPED "tollgate_edits_skipped_total" []
-        "Streamed calls whose usage could not be asked for: their headers had already been sent on, their body is compressed, or they are signed.";
+    EDITS_SKIPPED "tollgate_edits_skipped_total" [Kind]
+        "Calls whose request should have been changed but could not be, because its headers had already been sent on, it is signed, or its body is compressed, too long, or no JSON: `usage` (a stream's usage was not asked for), `soften` (a step of `soften` was not taken), `clamp_output` (the output was not bounded to what was left, and the call passed by waiting).";
     GLOBAL_DECISIONS "tollgate_global_decisions_total" [Kind]
         "Calls with global limits by how these were decided: `leased` (by what this process has leased, or knows of the budgets), `asked` (by the rate limit service), or, without an answer of it, as `on_failure` says: `local`, `allow`, `deny`. A call whose response came before the answer counts as `allow`.";
     GLOBAL_REQUESTS "tollgate_global_requests_total" [Kind]

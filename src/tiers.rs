@@ -47,6 +47,15 @@ pub struct Step {
     pub max_output: Option<u64>,
 }
 
+impl Step {
+    /// The model that takes the place of this one, if it is another.
+    #[must_use]
+    pub fn cheaper(&self, model: &str) -> Option<&String> {
+        let matching = self.models.iter().find(|(from, _)| from.matches(model));
+        matching.map(|(_, to)| to).filter(|to| *to != model)
+    }
+}
+
 /// How calls are held until they fit.
 #[derive(Clone, Debug)]
 pub struct Waiting {

@@ -107,8 +107,9 @@ pub struct Format {
     pub ending: Option<fn() -> Box<dyn Ending>>,
     /// The usage that an answer tells in its headers.
     pub told_by_head: fn(&dyn Head) -> Told,
-    /// The names of the tools that a request offers the model, in their order; those that have none are left out.
-    pub offered_tools: for<'a> fn(&'a [u8]) -> Vec<Cow<'a, str>>,
+    /// The names of the tools that a request offers the model, in their order; those that have none are left out. None if no request of
+    /// the format offers any; one that cannot be read may otherwise offer all there are.
+    pub offered_tools: Option<Offered>,
     /// Edits of a request that take away the offered tools of which the function says so by their names, and keep the rest of it
     /// consistent; none if nothing is to be taken away.
     pub without_tools: fn(&[u8], Hide<'_>) -> Vec<Edit>,
@@ -120,6 +121,9 @@ pub struct Format {
     /// says why the output cannot be bounded. Whether the model can write as much as the bound allows is not looked at.
     pub with_max_output: fn(&[u8], Option<&str>, u64) -> Bounded,
 }
+
+/// Reads the names of the tools that a body offers.
+pub type Offered = for<'a> fn(&'a [u8]) -> Vec<Cow<'a, str>>;
 
 /// Says of a tool's name whether the tool is to be taken away.
 pub type Hide<'h> = &'h dyn Fn(&str) -> bool;
@@ -137,11 +141,17 @@ impl Format {
         answer: |_| Answer::default(),
         ending: None,
         told_by_head: |_| Told::default(),
-        offered_tools: |_| Vec::new(),
+        offered_tools: None,
         without_tools: |_, _| Vec::new(),
         with_model: |_, _| None,
         with_max_output: |_, _, _| Err(Unbounded::Unknown),
     };
+
+    /// The names of the tools that a request offers.
+    #[must_use]
+    pub fn tools_offered<'a>(&self, body: &'a [u8]) -> Vec<Cow<'a, str>> {
+        self.offered_tools.map(|offered| offered(body)).unwrap_or_default()
+    }
 }
 
 /// The edits that bound a request's output, or why there can be none.

@@ -45,10 +45,10 @@ fn thousands_of_tools_are_no_burden() {
     let tools: Vec<_> = (0..50_000).map(|n| format!(r#"{{"function":{{"name":"f{n}"}}}}"#)).collect();
     let body = format!(r#"{{"messages":[],"tools":[{}]}}"#, tools.join(","));
     let format = format_of("openai_chat");
-    assert_eq!((format.offered_tools)(body.as_bytes()).len(), 50_000);
+    assert_eq!(format.tools_offered(body.as_bytes()).len(), 50_000);
     let edits = (format.without_tools)(body.as_bytes(), &|name| name.ends_with('7'));
     let edited = Edit::apply_all(&edits, body.as_bytes());
-    assert_eq!((format.offered_tools)(&edited).len(), 45_000);
+    assert_eq!(format.tools_offered(&edited).len(), 45_000);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn bodies_of_another_shape_offer_nothing_and_stay() {
             "\u{feff}{}",
             &deep,
         ] {
-            assert_eq!((format.offered_tools)(body.as_bytes()), [""; 0], "{}: {body:.20}", format.name);
+            assert_eq!(format.tools_offered(body.as_bytes()), [""; 0], "{}: {body:.20}", format.name);
             assert_eq!((format.without_tools)(body.as_bytes(), &|_| true), [], "{}: {body:.20}", format.name);
         }
         assert_eq!((format.without_tools)(b"{\"tools\":[{\"name\":\"\xff\"}]}", &|_| true), []);
@@ -198,7 +198,7 @@ mod properties {
             };
             let body = (dialect.body)(list, choice.clone());
             let text = if pretty { serde_json::to_string_pretty(&body).unwrap() } else { body.to_string() };
-            prop_assert_eq!((format.offered_tools)(text.as_bytes()), names.clone());
+            prop_assert_eq!(format.tools_offered(text.as_bytes()), names.clone());
 
             let edits = (format.without_tools)(text.as_bytes(), &|name| hidden.iter().any(|hidden| hidden == name));
 
@@ -207,7 +207,7 @@ mod properties {
                 prop_assert_eq!(edits, []);
                 return Ok(());
             }
-            prop_assert_eq!((format.offered_tools)(&edited), others.clone());
+            prop_assert_eq!(format.tools_offered(&edited), others.clone());
             let mut after: Value = serde_json::from_slice(&edited).unwrap();
             let mut left = Vec::new();
             OURS.iter().for_each(|ours| texts(&after[ours], &mut left));
@@ -231,7 +231,7 @@ mod properties {
         fn no_bytes_make_a_format_panic(format in 0..FORMATS.len(), tools in "[\\[\\]{}\",:0-9a-z. -]{0,40}", bytes in prop::collection::vec(any::<u8>(), 0..60)) {
             let format = FORMATS[format];
             for body in [bytes, format!("{{\"tools\":{tools}}}").into_bytes(), format!("{{\"toolConfig\":{tools}}}").into_bytes()] {
-                let _ = (format.offered_tools)(&body);
+                let _ = format.tools_offered(&body);
                 let _ = (format.without_tools)(&body, &|_| true);
             }
         }

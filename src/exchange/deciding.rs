@@ -14,7 +14,6 @@ use super::softening::Softened;
 use super::{Editable, Effects, Fact, Means, State};
 use crate::api::{Body, Request, Usage};
 use crate::limits::{self, Estimate};
-use crate::metrics::{self, Labels};
 use crate::settings::Config;
 use crate::tokens::Counted;
 use crate::units::Span;
@@ -22,7 +21,7 @@ use crate::units::Span;
 /// What a request asks for.
 pub(super) struct Draft<'a> {
     pub(super) request: &'a Request<'a>,
-    /// Its body, decoded, if it could be read.
+    /// Its body, decoded, if it is there and is JSON.
     pub(super) body: Option<&'a [u8]>,
     /// What of it can still be changed.
     pub(super) editable: Editable,
@@ -70,8 +69,11 @@ impl Reading {
         let (mut estimate, counted) = self.estimate(config, draft, &softened, means);
         self.clamp(draft, &mut softened, &mut estimate, means);
         let asking = request.ask_for_usage.clone().filter(|_| self.call.may_ask_for_usage);
-        let asking = asking.filter(|_| softened.may_be_asked_for_usage(draft, self.call.format));
-        let (asking, skipped) = if draft.is_editable() { (asking, false) } else { (None, asking.is_some()) };
+        let mut asking = asking.filter(|_| softened.may_be_asked_for_usage(draft, self.call.format));
+        if asking.is_some() && !draft.is_editable() {
+            softened.skipped.push("usage");
+            asking = None;
+        }
         let is_whole = estimate.exact && request.known.is_none_or(|known| known.all_input() == 0);
         let upstream = match self.check_upstream(&softened.model, config, means, effects) {
             Ok(upstream) => upstream,
@@ -90,7 +92,6 @@ impl Reading {
         let (label, tier) = (sent.label.clone(), self.tier.name.clone());
         let state = asking::begin(Box::new(self), Box::new(sent), config, means, effects);
         if matches!(state, State::Sent(_) | State::Asking(_) | State::Waiting(_)) {
-            effects.count(&metrics::EDITS_SKIPPED, &Labels::default(), u64::from(skipped));
             effects.body.extend(asking);
             softened.carry_out(&tier, &label, effects);
         }

@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::deciding::Draft;
@@ -193,6 +194,7 @@ impl Reading {
         if self.is_rpc() {
             return self.decide_rpc(config, body, means, effects);
         }
+        let mut read = Some(body);
         let request = match (self.call.format.read)(body) {
             Ok(request) => request,
             Err(Unread::Ambiguous { member }) => {
@@ -201,11 +203,12 @@ impl Reading {
             }
             Err(Unread::Malformed) => {
                 effects.count(&metrics::UNREAD, &kind("malformed"), 1);
+                read = read.filter(|body| serde_json::from_slice::<&RawValue>(body).is_ok());
                 Request { prompt: Prompt(vec![Piece::Unread(body)]), ..Request::default() }
             }
         };
         let editable = if self.signed || is_coded { Editable::Nothing } else { editable };
-        let draft = Draft { request: &request, body: Some(body), editable, exact: true };
+        let draft = Draft { request: &request, body: read, editable, exact: true };
         self.decide_on(config, &draft, means, effects)
     }
 

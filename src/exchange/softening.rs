@@ -12,10 +12,9 @@ use std::rc::Rc;
 use super::deciding::Draft;
 use super::request::Reading;
 use super::{Editable, Effects, Fact, HeaderEdit, Means};
-use crate::api::{Edit, Format, Request};
+use crate::api::{Body, Edit, Format, Request};
 use crate::limits::{self, Estimate};
 use crate::metrics::{self, Labels};
-use crate::tiers::Step;
 
 /// The fewest tokens that a call is bounded to: less is no answer, and OpenAI's Responses API takes no lower bound.
 const LEAST_OUTPUT: u64 = 16;
@@ -34,6 +33,8 @@ pub(super) struct Softened {
     bound: Option<(u64, Vec<Edit>)>,
     clamped: bool,
     pub(super) hidden_tools: u64,
+    /// What would have been changed if the request could be, in the words of the metric.
+    pub(super) skipped: Vec<&'static str>,
 }
 
 impl Softened {
@@ -74,6 +75,9 @@ impl Softened {
 
     /// Has the request changed, and tells operators.
     pub(super) fn carry_out(self, tier: &Rc<str>, label: &Rc<str>, effects: &mut Effects) {
+        for kind in &self.skipped {
+            effects.count(&metrics::EDITS_SKIPPED, &Labels { kind, ..Labels::default() }, 1);
+        }
         let Some(told) = self.told() else { return };
         effects.facts.push((Fact::Softened, told));
         let kinds = [
@@ -97,21 +101,27 @@ impl Reading {
     /// Does what the tier says of calls whose budgets are so full.
     pub(super) fn soften(&self, draft: &Draft<'_>, softened: &mut Softened, means: &Means<'_>) {
         let steps = &self.tier.graded.soften;
-        let Some(body) = draft.editable_body().filter(|_| !steps.is_empty()) else { return };
+        if steps.is_empty() || self.call.format.body != Body::Held {
+            return;
+        }
         let subject = self.subject(&softened.model);
         let fullness = limits::fullness(&self.tier.limits, &subject, means.ledger);
-        let reached = |step: &&Step| step.at.ppm <= fullness;
-        let Some(step) = steps.iter().rfind(reached) else { return };
-        self.replace_model(step, draft.editable, body, softened);
-        if let Some(bound) = step.max_output {
+        let Some(step) = steps.iter().rfind(|step| step.at.ppm <= fullness) else { return };
+        let cheaper = step.cheaper(&softened.model);
+        let bound = step.max_output.filter(|_| self.call.may_bound_output);
+        let Some(body) = draft.editable_body() else {
+            softened.skipped.extend((cheaper.is_some() || bound.is_some()).then_some("soften"));
+            return;
+        };
+        if let Some(cheaper) = cheaper {
+            self.replace_model(cheaper, draft.editable, body, softened);
+        }
+        if let Some(bound) = bound {
             self.bound_output(bound, body, softened);
         }
     }
 
-    fn replace_model(&self, step: &Step, editable: Editable, body: &[u8], softened: &mut Softened) {
-        let model = &softened.model;
-        let cheaper = step.models.iter().find(|(from, _)| from.matches(model)).map(|(_, to)| to);
-        let Some(cheaper) = cheaper.filter(|cheaper| *cheaper != model) else { return };
+    fn replace_model(&self, cheaper: &String, editable: Editable, body: &[u8], softened: &mut Softened) {
         let edit = (self.call.format.with_model)(body, cheaper);
         let path = self.call.path_with_model(&self.path, cheaper).filter(|_| editable == Editable::All);
         // The path counts for more than the body. A path that names a model and cannot be changed leaves the call as it is.
@@ -121,6 +131,8 @@ impl Reading {
             softened.path = path;
             softened.replaced = true;
             softened.model.clone_from(cheaper);
+        } else if editable == Editable::Body {
+            softened.skipped.push("soften");
         }
     }
 
@@ -147,13 +159,19 @@ impl Reading {
         estimate: &mut Estimate,
         means: &Means<'_>,
     ) {
-        let may = self.tier.graded.clamp_output && !estimate.output_is_known;
-        let Some(body) = draft.editable_body().filter(|_| may) else { return };
+        let may = self.tier.graded.clamp_output && self.call.may_bound_output && !estimate.output_is_known;
+        if !may || self.call.format.body != Body::Held {
+            return;
+        }
         let subject = self.subject(&softened.model);
         let workflow = self.granted.workflow.as_ref();
         let room = limits::room_for_output(&self.tier.limits, &subject, estimate, workflow, means.ledger);
         let each = room.and_then(|room| room.checked_div(choices(draft.request)));
         let Some(each) = each.filter(|each| *each >= LEAST_OUTPUT) else { return };
+        let Some(body) = draft.editable_body() else {
+            softened.skipped.push("clamp_output");
+            return;
+        };
         if self.bound_output(each, body, softened) {
             softened.clamped = true;
             estimate.max_output = softened.max_output(draft.request);

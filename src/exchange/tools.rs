@@ -21,7 +21,8 @@ impl Reading {
     /// Takes tools whose budgets are spent out of a request that offers them.
     ///
     /// # Errors
-    /// The [`Refusal`] of a limit that wants the call refused, or of a request that cannot be changed: what is spent must not be called.
+    /// The [`Refusal`] of a limit that wants the call refused, or of a request that cannot be read or changed: what is spent must not be
+    /// called.
     pub(super) fn take_tools_away(
         &self,
         draft: &Draft<'_>,
@@ -29,28 +30,36 @@ impl Reading {
         means: &Means<'_>,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let Some(body) = draft.body.filter(|_| self.tier.limits_tools()) else { return Ok(()) };
-        let offered = (self.call.format.offered_tools)(body);
-        if offered.is_empty() {
+        let Some(offered_by) = self.call.format.offered_tools.filter(|_| self.tier.limits_tools()) else {
+            return Ok(());
+        };
+        // Of a body that is not all text other parts may still have been read, which pay for it.
+        let text = draft.body.filter(|body| core::str::from_utf8(body).is_ok());
+        let offered = text.map(offered_by);
+        if offered.as_ref().is_some_and(Vec::is_empty) {
             return Ok(());
         }
         let spent = limits::spent_tools(&self.tier.limits, &self.subject(&softened.model), means.ledger);
-        let offers = |limit: &limits::Limit| offered.iter().any(|name| limit.counts_tool(name));
+        // What cannot be read may offer any tool: an upstream that decodes it otherwise would see them.
+        let offers = |limit: &limits::Limit| {
+            offered.as_ref().is_none_or(|offered| offered.iter().any(|name| limit.counts_tool(name)))
+        };
         let (watching, spent): (Vec<_>, Vec<_>) =
             spent.into_iter().filter(|(limit, _)| offers(limit)).partition(|(limit, _)| limit.shadow);
         for (limit, _) in watching {
             let label = means.models.other();
             effects.count(&metrics::SHADOW_REFUSALS, &self.labels(&limit.name, label), 1);
         }
-        let refuses = |limit: &limits::Limit| limit.then == Then::Refuse || !draft.is_editable();
+        let body = text.filter(|_| draft.is_editable());
+        let refuses = |limit: &limits::Limit| limit.then == Then::Refuse || body.is_none();
         let refusals = spent.iter().filter(|(limit, _)| refuses(limit)).map(|(_, refusal)| refusal.clone());
         if let Some(refusal) = limits::longest(refusals) {
             return Err(refusal);
         }
         let is_spent = |name: &str| spent.iter().any(|(limit, _)| limit.counts_tool(name));
-        let hidden = offered.iter().filter(|name| is_spent(name)).count();
+        let hidden = offered.iter().flatten().filter(|name| is_spent(name)).count();
         softened.hidden_tools = hidden as u64;
-        if hidden > 0 {
+        if let Some(body) = body.filter(|_| hidden > 0) {
             softened.edits.extend((self.call.format.without_tools)(body, &is_spent));
         }
         Ok(())

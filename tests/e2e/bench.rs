@@ -8,13 +8,15 @@ use tollgate_rig::envoy::{Bootstrap, Envoy, Filter};
 use tollgate_rig::mock_llm::MockLlm;
 
 /// The filter state that access logs show.
-pub(crate) const FACTS: [&str; 7] = [
+pub(crate) const FACTS: [&str; 9] = [
     "tollgate.tier",
     "tollgate.input_tokens.counted",
     "tollgate.input_tokens.used",
     "tollgate.output_tokens.used",
     "tollgate.cost_usd",
     "tollgate.refused_by",
+    "tollgate.warning",
+    "tollgate.softened",
     "tollgate.stopped_by",
 ];
 

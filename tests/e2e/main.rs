@@ -17,6 +17,9 @@ mod streams;
 mod upstreams;
 mod endings;
 mod stopping;
+mod softening;
+mod warnings;
+mod tools;
 mod global;
 
 mod apis;

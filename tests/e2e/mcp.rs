@@ -12,11 +12,11 @@ use crate::sdks::output;
 
 const LIMITS: &str = "
 identity: { tenant: { header: x-tenant-id } }
-tiers: { all: { limits: [ { name: tpm, count: tokens, per: tenant, max: 1000, window: 30d }, { name: risky, count: tool_calls, tools: risky, max: 1, window: 30d } ] } }
+tiers: { all: { limits: [ { name: any, count: tool_calls, tools: [\"*\"], per: tenant, max: 100, window: 30d } ] } }
 ";
 
 /// What the official client sees of calls with these arguments, one after the other in one session.
-async fn called(bench: &Bench, tenant: &str, tool: &str, calls: &[Value]) -> Value {
+pub(crate) async fn called(bench: &Bench, tenant: &str, tool: &str, calls: &[Value]) -> Value {
     let mut arguments = vec![format!("http://{}/mcp", bench.envoy.address()), tool.to_owned()];
     arguments.extend(calls.iter().map(Value::to_string));
     arguments.extend(["--header".to_owned(), format!("x-tenant-id={tenant}")]);

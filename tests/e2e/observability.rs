@@ -170,7 +170,7 @@ async fn the_access_log_tells_what_was_counted_and_charged() {
 }
 
 #[tokio::test]
-async fn each_refusal_is_one_line_of_json_without_prompt_or_secret_and_allowed_calls_are_none() {
+async fn each_refusal_and_each_crossing_is_one_line_of_json_without_prompt_or_secret() {
     let bench = Bench::start(TIERS).await;
     let call = || {
         chat_with("ada", json!({ "messages": [{ "role": "user", "content": "my darkest thoughts" }] }))
@@ -181,7 +181,7 @@ async fn each_refusal_is_one_line_of_json_without_prompt_or_secret_and_allowed_c
     }
     bench.envoy.wait_for_access_log(7).await;
     let log = bench.envoy.log();
-    let lines: Vec<Value> = log
+    let mut lines: Vec<Value> = log
         .lines()
         .filter(|line| line.contains("[wasm]") && !line.contains("\"event\":\"warning\""))
         .map(|line| {
@@ -189,7 +189,16 @@ async fn each_refusal_is_one_line_of_json_without_prompt_or_secret_and_allowed_c
             serde_json::from_str(&line[start..]).unwrap()
         })
         .collect();
-    assert_eq!(lines.len(), 2, "{log}");
+    assert_eq!(lines.len(), 3, "{log}");
+    let mut warning = lines.remove(0);
+    assert!(warning["per"]["key"].take().as_str().unwrap().starts_with("hash:"), "{warning}");
+    assert_eq!(
+        warning,
+        json!({
+            "event": "warning", "tier": "free", "limit": "rpm", "counts": "requests",
+            "per": { "tenant": "ada", "key": null }, "max": 5, "available": 1, "used_percent": 80,
+        })
+    );
     for mut line in lines {
         let key = line["per"]["key"].take();
         assert!(key.as_str().unwrap().starts_with("hash:"), "{key}");

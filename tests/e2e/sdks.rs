@@ -29,6 +29,9 @@ tiers:
   roomy: { limits: [ { name: tpm, count: tokens, per: tenant, max: 10_000, window: 30d } ] }
   tight: { limits: [ { name: tpm, count: tokens, per: tenant, max: 1000, window: 10s } ] }
   quick: { limits: [ { name: burst, count: tokens, per: tenant, max: 100, window: 2s } ] }
+  soft: { extends: roomy, soften: [ { at: 0.5, model: { gpt-4o: gpt-4o-mini, \"claude-opus-*\": claude-haiku-4-5 } } ] }
+  clamped: { extends: roomy, clamp_output: true }
+  mail: { limits: [ { name: mail, count: tool_calls, tools: [send_email], per: tenant, max: 1, window: 30d } ] }
 ";
 
 /// A call by one of the clients.
@@ -87,12 +90,24 @@ const GEMINI: Api = Api {
 impl Api {
     /// Runs a scenario against what listens at `address` and reads what the client saw.
     async fn run(self, scenario: &'static str, address: SocketAddr, headers: &[(&str, &str)]) -> Value {
+        self.run_with(scenario, address, headers, &[]).await
+    }
+
+    /// The same for a client that offers tools.
+    async fn run_with(
+        self,
+        scenario: &'static str,
+        address: SocketAddr,
+        headers: &[(&str, &str)],
+        tools: &[&str],
+    ) -> Value {
         let Self { name, script, base, .. } = self;
         let mut arguments = vec![format!("http://{address}{base}"), scenario.to_owned()];
         arguments.extend(["--api".to_owned(), name.to_owned()]);
         for (name, value) in headers {
             arguments.extend(["--header".to_owned(), format!("{name}={value}")]);
         }
+        arguments.extend(tools.iter().flat_map(|tool| ["--tool".to_owned(), (*tool).to_owned()]));
         output(script, arguments).await
     }
 }
@@ -153,6 +168,67 @@ impl Bench {
         let json = &line[line.find(r#"{"api""#).unwrap()..=line.rfind('}').unwrap()];
         serde_json::from_str(json).unwrap_or_else(|error| panic!("{error} in {json}"))
     }
+}
+
+/// Asks once and once streamed, each as a tenant who has spent so much: what the client saw.
+async fn both(bench: &Bench, api: Api, tier: &str, spent: u64) -> [Value; 2] {
+    let seen = |scenario: &'static str| async move {
+        let tenant = format!("{}-{scenario}", api.name);
+        bench.spend(tier, &tenant, spent).await;
+        let headers = [("x-tenant-id", &*tenant), ("x-tier", tier), ("x-mock-output-tokens", "50")];
+        api.run(scenario, bench.envoy.address(), &headers).await
+    };
+    let seen = tokio::join!(seen("ask"), seen("stream"));
+    for seen in [&seen.0, &seen.1] {
+        assert_eq!(seen["succeeded"], true, "{seen}");
+        assert!(!seen["text"].as_str().unwrap().is_empty(), "{seen}");
+    }
+    seen.into()
+}
+
+#[tokio::test]
+async fn a_softened_call_is_one_as_any_other_by_the_model_that_answers() {
+    let bench = Bench::start(TIERS).await;
+    for (api, model, end) in [
+        (CHAT, "gpt-4o-mini", "stop"),
+        (RESPONSES, "gpt-4o-mini", "completed"),
+        (MESSAGES, "claude-haiku-4-5", "end_turn"),
+    ] {
+        for seen in both(&bench, api, "soft", BUDGET / 2).await {
+            assert_eq!((&seen["model"], &seen["reason"]), (&json!(model), &json!(end)), "{seen}");
+        }
+    }
+    bench.wait_for_count("tollgate_softened_total", &[("kind", "model")], 6).await;
+}
+
+#[tokio::test]
+async fn a_clamped_call_ends_for_its_length() {
+    let bench = Bench::start(TIERS).await;
+    for (api, end) in [(CHAT, "length"), (RESPONSES, "incomplete"), (MESSAGES, "max_tokens")] {
+        for seen in both(&bench, api, "clamped", BUDGET - 45).await {
+            assert_eq!(seen["reason"], end, "{seen}");
+        }
+    }
+    bench.wait_for_count("tollgate_softened_total", &[("kind", "clamp_output")], 6).await;
+}
+
+#[tokio::test]
+async fn a_call_whose_tool_is_taken_out_is_answered() {
+    let bench = Bench::start(TIERS).await;
+    let send = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"send_email"}}"#;
+    for api in [CHAT, RESPONSES, MESSAGES] {
+        let headers = [("x-tenant-id", api.name), ("x-tier", "mail")];
+        let request =
+            headers.iter().fold(Request::post("/mcp"), |request, (name, value)| request.header(name, value));
+        bench.json(request.body(send)).await;
+        let seen = api.run_with("ask", bench.envoy.address(), &headers, &["send_email", "look"]).await;
+        assert_eq!(seen["succeeded"], true, "{seen}");
+        let received = bench.mock.received().pop().unwrap();
+        let tools = received.json()["tools"].as_array().unwrap().clone();
+        assert_eq!(tools.len(), 1, "{tools:?}");
+        assert!(tools[0].to_string().contains("\"look\""), "{tools:?}");
+    }
+    bench.wait_for_count("tollgate_softened_total", &[("kind", "hide_tool")], 3).await;
 }
 
 /// Asks once and, where the API has it, once streamed.

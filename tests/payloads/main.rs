@@ -65,7 +65,7 @@ fn counted(case: &Case) -> Value {
         "more_input": request.more_input,
         "usage_must_be_asked_for": request.ask_for_usage.is_some(),
     });
-    let offered = (call.format.offered_tools)(&case.request);
+    let offered = call.format.tools_offered(&case.request);
     if !offered.is_empty() {
         counted["offered_tools"] = json!(offered);
     }
@@ -181,9 +181,11 @@ fn money_agrees_with_bills_made_by_hand() {
 /// A second call within a minute, of one that is allowed: the whole answer is kept in `refusal.json` of the format.
 #[test]
 fn refusals_speak_the_dialect_of_their_api() {
-    let config = json!({ "tiers": { "all": { "limits":
-        [{ "name": "rpm", "count": "requests", "max": 1, "window": "1m" },
-         { "name": "tools", "count": "tool_calls", "tools": "*", "max": 1, "window": "1m" }] } } });
+    // MCP costs no requests, only calls of tools.
+    let config = json!({ "tiers": { "all": { "limits": [
+        { "name": "rpm", "count": "requests", "max": 1, "window": "1m" },
+        { "name": "calls", "count": "tool_calls", "tools": "*", "max": 1, "window": "1m" },
+    ] } } });
     for format in FORMATS {
         let case = cases::of(format).into_iter().next().unwrap();
         let mut core = Core::new(&config);

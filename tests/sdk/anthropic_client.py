@@ -4,7 +4,7 @@
 
 Scenarios: `ask` (an answer at once), `stream` (in pieces), `over_budget` (an error, without another try),
 `retry` (up to two more tries). Told are `succeeded` and `seconds`; of an answer its `text`, `usage` and, if
-streamed, its `pieces`, whether a `usage_seen` and the `reason` why it ended; of an error `error`, `status`, `retry_after`, `body`.
+streamed, its `pieces` and whether a `usage_seen`, the `model` and the `reason` why it ended; of an error `error`, `status`, `retry_after`, `body`.
 """
 
 import anthropic
@@ -22,18 +22,19 @@ def connect(base_url, headers, max_retries):
     )
 
 
-def messages(client, model):
-    message = client.messages.create(**request(model))
+def messages(client, model, tools):
+    message = client.messages.create(**request(model, tools))
     text = "".join(block.text for block in message.content if block.type == "text")
-    return {"text": text, "usage": dumped(message.usage)}
+    return {"text": text, "usage": dumped(message.usage), "model": message.model, "reason": message.stop_reason}
 
 
-def messages_stream(client, model):
-    pieces, usages, reason = [], [], None
-    with client.messages.create(**request(model), stream=True) as events:
+def messages_stream(client, model, tools):
+    pieces, usages, reason, answered_by = [], [], None, None
+    with client.messages.create(**request(model, tools), stream=True) as events:
         for event in events:
             if event.type == "message_start":
                 usages.append(dumped(event.message.usage))
+                answered_by = event.message.model
             elif event.type == "content_block_delta" and event.delta.type == "text_delta":
                 pieces.append(event.delta.text)
             elif event.type == "message_delta":
@@ -48,13 +49,17 @@ def messages_stream(client, model):
         "pieces": pieces,
         "usage_seen": usage_seen,
         "usage": usage or None,
+        "model": answered_by,
         "reason": reason,
     }
 
 
-def request(model):
+def request(model, tools):
     question = [{"role": "user", "content": QUESTION}]
-    return {"model": model or "claude-opus-5-5", "messages": question, "max_tokens": MAX_TOKENS}
+    asked = {"model": model or "claude-opus-5-5", "messages": question, "max_tokens": MAX_TOKENS}
+    if tools:
+        asked["tools"] = [{"name": name, "input_schema": {"type": "object"}} for name in tools]
+    return asked
 
 
 if __name__ == "__main__":

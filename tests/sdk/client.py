@@ -19,7 +19,7 @@ def main(description, error_type, connect, apis):
     """Runs the scenario that the command line names and prints what was seen.
 
     `connect(base_url, headers, max_retries)` makes a client; `apis` maps a name to `(ask, stream)`, which
-    take the client and a model; `stream` is None where the API has none.
+    take the client, a model and the names of tools to offer it; `stream` is None where the API has none.
     """
     arguments = parsed(description, apis)
     ask, stream = apis[arguments.api]
@@ -32,7 +32,7 @@ def main(description, error_type, connect, apis):
 
     started = time.monotonic()
     try:
-        seen = {"succeeded": True, **call(client, arguments.model)}
+        seen = {"succeeded": True, **call(client, arguments.model, arguments.tool)}
     except error_type as error:
         seen = {"succeeded": False, **evidence(error)}
     print(json.dumps({"seconds": round(time.monotonic() - started, 3), **seen}))
@@ -62,6 +62,7 @@ def parsed(description, apis):
     parser.add_argument("scenario", choices=["ask", "stream", "over_budget", "retry"])
     parser.add_argument("--api", choices=list(apis), default=next(iter(apis)))
     parser.add_argument("--model", help="instead of the API's usual one")
+    parser.add_argument("--tool", action="append", default=[], help="the name of a tool to be offered")
     parser.add_argument("--header", action="append", default=[], type=header, metavar="NAME=VALUE")
     return parser.parse_args()
 

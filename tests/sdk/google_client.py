@@ -17,12 +17,12 @@ def connect(base_url, headers, max_retries):
     return genai.Client(api_key="test", http_options=options)
 
 
-def generate(client, model):
+def generate(client, model, _):
     answer = client.models.generate_content(**request(model))
     return {"text": answer.text, "usage": used(answer.usage_metadata)}
 
 
-def generate_stream(client, model):
+def generate_stream(client, model, _):
     pieces, usage, reason = [], None, None
     for chunk in client.models.generate_content_stream(**request(model)):
         if chunk.text:

@@ -4,7 +4,7 @@
 
 Scenarios: `ask` (an answer at once), `stream` (in pieces), `over_budget` (an error, without another try),
 `retry` (up to two more tries). Told are `succeeded` and `seconds`; of an answer its `text`, `usage` and, if
-streamed, its `pieces`, whether a `usage_seen` and the `reason` why it ended; of an error `error`, `status`, `retry_after`, `body`.
+streamed, its `pieces` and whether a `usage_seen`, the `model` and the `reason` why it ended; of an error `error`, `status`, `retry_after`, `body`.
 """
 
 import openai
@@ -22,59 +22,70 @@ def connect(base_url, headers, max_retries):
     )
 
 
-def chat(client, model):
-    answer = client.chat.completions.create(**chat_request(model))
-    return {"text": answer.choices[0].message.content, "usage": dumped(answer.usage)}
+def chat(client, model, tools):
+    answer = client.chat.completions.create(**chat_request(model, tools))
+    choice = answer.choices[0]
+    told = {"model": answer.model, "reason": choice.finish_reason}
+    return {"text": choice.message.content, "usage": dumped(answer.usage), **told}
 
 
-def chat_stream(client, model):
-    pieces, usage, reason = [], None, None
-    with client.chat.completions.create(**chat_request(model), stream=True) as chunks:
+def chat_stream(client, model, tools):
+    pieces, usage, reason, answered_by = [], None, None, None
+    with client.chat.completions.create(**chat_request(model, tools), stream=True) as chunks:
         for chunk in chunks:
             pieces += [choice.delta.content for choice in chunk.choices if choice.delta.content]
-            usage = chunk.usage or usage
+            usage, answered_by = chunk.usage or usage, chunk.model
             reason = next((choice.finish_reason for choice in chunk.choices), None) or reason
-    return streamed(pieces, usage, reason)
+    return streamed(pieces, usage, reason, answered_by)
 
 
-def chat_request(model):
+def chat_request(model, tools):
     messages = [{"role": "user", "content": QUESTION}]
-    return {"model": model or "gpt-4o", "messages": messages, "max_completion_tokens": MAX_TOKENS}
+    asked = {"model": model or "gpt-4o", "messages": messages, "max_completion_tokens": MAX_TOKENS}
+    if tools:
+        asked["tools"] = [{"type": "function", "function": {"name": name}} for name in tools]
+    return asked
 
 
-def responses(client, model):
-    answer = client.responses.create(**responses_request(model))
-    return {"text": answer.output_text, "usage": dumped(answer.usage)}
+def responses(client, model, tools):
+    answer = client.responses.create(**responses_request(model, tools))
+    told = {"model": answer.model, "reason": answer.status}
+    return {"text": answer.output_text, "usage": dumped(answer.usage), **told}
 
 
-def responses_stream(client, model):
-    pieces, usage, reason = [], None, None
-    with client.responses.create(**responses_request(model), stream=True) as events:
+def responses_stream(client, model, tools):
+    pieces, usage, reason, answered_by = [], None, None, None
+    with client.responses.create(**responses_request(model, tools), stream=True) as events:
         for event in events:
             if event.type == "response.output_text.delta":
                 pieces.append(event.delta)
             elif event.type in ("response.completed", "response.incomplete"):
-                usage = event.response.usage
+                usage, answered_by = event.response.usage, event.response.model
                 reason = event.response.status
-    return streamed(pieces, usage, reason)
+    return streamed(pieces, usage, reason, answered_by)
 
 
-def responses_request(model):
-    return {"model": model or "gpt-4o", "input": QUESTION, "max_output_tokens": MAX_TOKENS}
+def responses_request(model, tools):
+    asked = {"model": model or "gpt-4o", "input": QUESTION, "max_output_tokens": MAX_TOKENS}
+    if tools:
+        function = {"type": "function", "parameters": {"type": "object"}, "strict": False}
+        asked["tools"] = [{**function, "name": name} for name in tools]
+    return asked
 
 
-def embeddings(client, model):
+def embeddings(client, model, _):
     answer = client.embeddings.create(model=model or "text-embedding-3-small", input=QUESTION)
     return {"dimensions": len(answer.data[0].embedding), "usage": dumped(answer.usage)}
 
 
-def streamed(pieces, usage, reason):
+def streamed(pieces, usage, reason, answered_by):
     text, usage_seen = "".join(pieces), usage is not None
     return {
         "text": text,
         "pieces": pieces,
         "usage_seen": usage_seen,
         "usage": dumped(usage),
+        "model": answered_by,
         "reason": reason,
     }
 

@@ -31,7 +31,7 @@ pub(super) static FORMAT: Format = Format {
     answer: answer::read,
     with_model: model::with_model,
     with_max_output: softer::with_max_output,
-    offered_tools: offered::offered,
+    offered_tools: Some(offered::offered),
     without_tools: offered::without,
     ending: Some(ending::anthropic::Message::ending),
     ..Format::DEFAULT

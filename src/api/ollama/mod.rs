@@ -23,7 +23,7 @@ pub(super) static CHAT: Format = Format {
     answer: answer::read,
     with_model: softer::with_model,
     with_max_output: softer::with_max_output,
-    offered_tools: offered::offered,
+    offered_tools: Some(offered::offered),
     without_tools: offered::without,
     ending: Some(ending::ollama::Lines::chat),
     ..Format::DEFAULT

@@ -150,7 +150,7 @@ fn a_request_that_is_broken_in_its_coding_is_counted_by_its_length() {
         let whole = coded(coding, &[HI_STREAM.as_bytes()]);
         let (counted, bench) = send(coding, &whole);
         assert_eq!((counted, bench.count_of(&metrics::UNREAD, "encoded")), (8, 0), "{coding}");
-        assert_eq!(bench.count_of(&metrics::EDITS_SKIPPED, ""), 1, "{coding}");
+        assert_eq!(bench.count_of(&metrics::EDITS_SKIPPED, "usage"), 1, "{coding}");
         for cut in 1..whole.len() - 1 {
             let (counted, bench) = send(coding, &whole[..cut]);
             assert_eq!(

@@ -91,6 +91,7 @@ fn a_request_that_cannot_be_changed_is_not_softened() {
         let effects = bench.handle(&mut exchange, Event::RequestBody { body, editable });
         assert_eq!((&effects.next, header(&effects, ":path")), (&Next::Pass, None), "{editable:?}");
         assert_eq!(fact(&effects, Fact::Softened), None, "{editable:?}");
+        assert_eq!(bench.count_of(&metrics::EDITS_SKIPPED, "soften"), 1, "{editable:?}");
     }
 }
 
@@ -107,6 +108,18 @@ fn output_is_bounded_to_what_is_left_rather_than_refused() {
     bench.piece(&mut exchange, &answer(8, 62), true);
     let (_, effects) = bench.send(HI);
     assert_eq!(reply(&effects).0.status, 429, "nothing is left to bound it to");
+}
+
+#[test]
+fn a_call_that_waits_because_its_output_could_not_be_bounded_is_counted() {
+    let mut bench = Bench::new(&tier(r#""clamp_output": true, "wait": { "up_to": "10s" }"#));
+    spend(&mut bench, 930);
+    let mut exchange = bench.exchange();
+    bench.handle(&mut exchange, Event::RequestHead { head: &Request::chat(), ended: false });
+    let event = Event::RequestBody { body: HI.as_bytes(), editable: Editable::Nothing };
+    let effects = bench.handle(&mut exchange, event);
+    assert!(matches!(effects.next, Next::Wait { .. }), "{effects:?}");
+    assert_eq!(bench.count_of(&metrics::EDITS_SKIPPED, "clamp_output"), 1);
 }
 
 #[test]

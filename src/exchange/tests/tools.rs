@@ -79,6 +79,35 @@ fn a_call_that_offers_a_spent_tool_is_refused_if_the_limit_says_so_or_if_it_cann
 }
 
 #[test]
+fn what_cannot_be_read_may_offer_a_spent_tool_and_is_refused() {
+    let utf16: Vec<u8> = OFFERS.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mark = format!("\u{feff}{OFFERS}");
+    let latin1 = [OFFERS.as_bytes().split_last().unwrap().1, b",\"user\":\"\xe9\"}"].concat();
+    for body in [&utf16, mark.as_bytes(), &latin1, b"{"] {
+        for (spent, passes) in [(0, true), (2, false)] {
+            let mut bench = Bench::new(&tools("hide_tool"));
+            call(&mut bench, &["send_email", "send_email"][..spent]);
+            let mut exchange = bench.exchange();
+            bench.handle(&mut exchange, Event::RequestHead { head: &Request::chat(), ended: false });
+            let effects = bench.handle(&mut exchange, Event::RequestBody { body, editable: Editable::All });
+            assert_eq!(effects.next == Next::Pass, passes, "{spent} {:?}", String::from_utf8_lossy(body));
+        }
+    }
+}
+
+#[test]
+fn what_is_too_long_to_be_read_may_offer_a_spent_tool_and_is_refused_where_tools_are_offered_at_all() {
+    for (path, passes) in [("/v1/chat/completions", false), ("/v1/embeddings", true)] {
+        let mut bench = Bench::new(&tools("hide_tool").replace("100000", "10000000"));
+        call(&mut bench, &["send_email", "send_email"]);
+        let mut exchange = bench.exchange();
+        let head = Request::chat().with(":path", path.as_bytes()).with("content-length", b"2000000");
+        let effects = bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false });
+        assert_eq!(effects.next == Next::Pass, passes, "{path}");
+    }
+}
+
+#[test]
 fn calls_that_offer_no_spent_tool_are_left_alone() {
     let mut bench = Bench::new(&tools("refuse"));
     call(&mut bench, &["send_email", "send_email"]);

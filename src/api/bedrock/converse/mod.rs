@@ -25,7 +25,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     answer_members: &["output", "usage", "delta", "start"],
     answer: answer::read,
     with_max_output: softer::with_max_output,
-    offered_tools: offered::offered,
+    offered_tools: Some(offered::offered),
     without_tools: offered::without,
     ending: Some(ending::bedrock::Converse::ending),
     ..Format::DEFAULT

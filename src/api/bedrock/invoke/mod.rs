@@ -27,7 +27,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     told_by_head,
     with_model: model::with_model,
     with_max_output: softer::with_max_output,
-    offered_tools: offered::offered,
+    offered_tools: Some(offered::offered),
     without_tools: offered::without,
     ..Format::DEFAULT
 };

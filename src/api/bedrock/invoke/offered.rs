@@ -23,7 +23,7 @@ pub(super) fn offered(body: &[u8]) -> Vec<Cow<'_, str>> {
     match form(body) {
         Some(Form::Anthropic) => anthropic::offered::offered(body),
         Some(Form::Converse) => converse::offered::offered(body),
-        Some(Form::Chat) => (openai::chat::FORMAT.offered_tools)(body),
+        Some(Form::Chat) => openai::chat::offered::offered(body),
         None => Vec::new(),
     }
 }
@@ -33,7 +33,7 @@ pub(super) fn without(body: &[u8], hide: Hide<'_>) -> Vec<Edit> {
     match form(body) {
         Some(Form::Anthropic) => anthropic::offered::without(body, hide),
         Some(Form::Converse) => converse::offered::without(body, hide),
-        Some(Form::Chat) => (openai::chat::FORMAT.without_tools)(body, hide),
+        Some(Form::Chat) => openai::chat::offered::without(body, hide),
         None => Vec::new(),
     }
 }

@@ -22,7 +22,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     answer: answer::read,
     with_model: model::with_model,
     with_max_output: softer::with_max_output,
-    offered_tools: offered::offered,
+    offered_tools: Some(offered::offered),
     without_tools: offered::without,
     ending: Some(ending::cohere::Chat::ending),
     ..Format::DEFAULT

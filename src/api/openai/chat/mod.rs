@@ -9,7 +9,7 @@
 
 mod answer;
 mod calls;
-mod offered;
+pub(in crate::api) mod offered;
 mod request;
 mod softer;
 
@@ -37,7 +37,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     answer_members: &ANSWER_MEMBERS,
     answer: read_answer,
     with_model: model::with_model,
-    offered_tools: offered::offered,
+    offered_tools: Some(offered::offered),
     without_tools: offered::without,
     with_max_output,
     ending: Some(ending::openai::Chunks::chat),
