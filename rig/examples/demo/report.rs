@@ -7,7 +7,8 @@ use std::time::Duration;
 use tollgate_rig::demo::{WIDTH, number, wrapped};
 use tollgate_rig::envoy::Metrics;
 
-use crate::stage::{Call, Stage};
+use crate::call::Call;
+use crate::stage::Stage;
 
 const COLUMNS: &str =
     " #  caller      does                        counted     held        used  charged      left  answer";
@@ -22,10 +23,18 @@ pub(crate) fn opening(stage: &Stage) {
         stage.envoy.address(),
         stage.mock.address()
     );
-    println!("Tokens per minute: tier free 10,000, tier pro 100,000; they flow back all the time.");
+    println!(
+        "Tokens per minute: tiers free and team 10,000, tiers pro and agents 100,000; they flow back all the time."
+    );
     println!();
     println!("{}", style.bold(COLUMNS));
     println!("{}", style.dim(&"─".repeat(WIDTH)));
+}
+
+/// Begins a part of the table.
+pub(crate) fn heading(stage: &Stage, name: &str) {
+    let line = "─".repeat(WIDTH.saturating_sub(name.chars().count() + 4));
+    println!("{}", stage.style.dim(&format!("── {name} {line}")));
 }
 
 /// Prints a call and what is not as it should be.
@@ -36,6 +45,7 @@ pub(crate) fn row(stage: &mut Stage, does: &str, why: &str, call: Call) {
     let told = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), number);
     let counted = call.logged("input_tokens.counted");
     let used = call.logged("input_tokens.used").zip(call.logged("output_tokens.used"));
+    // What was refused has held nothing.
     let held = call.left.filter(|_| used.is_some()).map(|_| call.held);
     let used_text = used
         .map_or_else(|| "-".to_owned(), |(input, output)| format!("{}+{}", number(input), number(output)));
@@ -90,7 +100,7 @@ pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
         println!("    {}{{{}}} {}", sample.name, labels.join(","), sample.value);
     }
     println!();
-    let wrong = compared(&metrics, &stage.calls);
+    let wrong = compared(&metrics, stage.calls.iter().chain(&stage.beside));
     for wrong in &wrong {
         println!("{}", style.bad(&format!("✗ {wrong}")));
     }
@@ -115,11 +125,11 @@ const SHOWN: [&str; 4] = [
 ];
 
 /// What metrics say otherwise than the calls' access log does.
-fn compared(metrics: &Metrics, calls: &[Call]) -> Vec<String> {
+fn compared<'a>(metrics: &Metrics, calls: impl Iterator<Item = &'a Call> + Clone) -> Vec<String> {
     let mut wrong = Vec::new();
-    for tier in ["free", "pro"] {
-        let of_tier = || calls.iter().filter(|call| call.caller.is_some_and(|caller| caller.tier == tier));
-        let refused = of_tier().filter(|call| call.status == 429).count();
+    for tier in ["free", "pro", "team", "agents"] {
+        let of_tier = || calls.clone().filter(|call| call.caller.is_some_and(|caller| caller.tier == tier));
+        let refused = of_tier().filter(|call| call.refused_by().is_some()).count();
         let tokens: u64 = of_tier().map(Call::charged).sum();
         for (name, should) in [
             ("tollgate_calls_total", of_tier().count() as f64),
