@@ -83,12 +83,7 @@ pub(crate) struct Ask<'a> {
 
 impl<'a> Ask<'a> {
     /// A plain call.
-    pub(crate) const fn of(
-        caller: Option<Caller>,
-        prompt: &'a str,
-        max_tokens: u64,
-        answer: Answer,
-    ) -> Self {
+    pub(crate) const fn of(caller: Option<Caller>, prompt: &'a str, max_tokens: u64, answer: Answer) -> Self {
         Self { caller, model: MODEL, prompt, max_tokens, tools: &[], headers: &[], answer, held: Held::Asked }
     }
 

@@ -14,8 +14,8 @@ use crate::scenes::{QUESTION, ZENITH, document};
 use crate::stage::{Stage, flowed};
 
 const GLOBEX: Caller = Caller { tenant: "globex", tier: "team", per_minute: 10_000 };
-const INITECH: Caller = Caller { tenant: "initech", tier: "team", per_minute: 10_000 };
-const HOOLI: Caller = Caller { tenant: "hooli", tier: "agents", per_minute: 100_000 };
+const HOOLI: Caller = Caller { tenant: "hooli", tier: "team", per_minute: 10_000 };
+const ORCA: Caller = Caller { tenant: "orca", tier: "agents", per_minute: 100_000 };
 
 pub(crate) async fn play(stage: &mut Stage) {
     heading(stage, "Softer than a refusal: a cheaper model, a shorter answer, a wait, a stream that ends");
@@ -50,17 +50,17 @@ async fn half_used(stage: &mut Stage) {
 }
 
 async fn cheaper_model(stage: &mut Stage) {
-    let ask = Ask { model: DEARER, ..ask(GLOBEX, QUESTION, 2_000, Answer::Json(1_900)) };
+    let ask = Ask { model: DEARER, ..ask(GLOBEX, QUESTION, 2_500, Answer::Json(2_450)) };
     let call = stage.call(&ask).await;
     call.checks.expect("status", 200, call.status);
     call.checks.expect("the model asked", Some(MODEL), call.asked["model"].as_str());
     let softened = softened(&call, "model=\"gpt-4o-mini\"");
-    let why = format!("The LLM gets the call for another model, whose price counts: {softened}");
+    let why = format!("Answered by another model, at its price: {softened}");
     row(stage, "asks gpt-4o again", &why, call);
 }
 
 async fn shorter_answer(stage: &mut Stage) {
-    const WANTED: u64 = 2_400;
+    const WANTED: u64 = 2_450;
     let before = stage.left_now(GLOBEX);
     let ask = Ask { held: Held::Bounded, ..ask(GLOBEX, QUESTION, WANTED, Answer::Json(5_000)) };
     let call = stage.call(&ask).await;
@@ -70,7 +70,7 @@ async fn shorter_answer(stage: &mut Stage) {
     let room = (before - input - 1, (before + flowed(GLOBEX, call.took)).min(WANTED - 1) - input + 1);
     call.checks.expect_between("max_tokens", room, bound);
     let softened = softened(&call, &format!("max_output_tokens={}", bound.unwrap_or(0)));
-    let why = format!("Not the {} that it asks for, but what is left: {softened}", number(WANTED));
+    let why = format!("Not {}, but as much as is left: {softened}", number(WANTED));
     row(stage, "asks for more than is left", &why, call);
 }
 
@@ -84,17 +84,17 @@ async fn waits(stage: &mut Stage) {
     let took = u64::try_from(call.took.as_millis()).unwrap_or(u64::MAX);
     call.checks.expect_between("milliseconds waited", (exact.saturating_sub(50), exact + 500), Some(took));
     let why = format!(
-        "Needs {} and has {}. Held for {:.1} s, until enough has flowed back; no 429.",
+        "Needs {} and has {}: held for {:.1} s, until enough has flowed back.",
         number(call.held),
         number(before),
         call.took.as_secs_f64()
     );
-    row(stage, "sends a prompt nonetheless", &why, call);
+    row(stage, "sends a prompt nevertheless", &why, call);
 }
 
 async fn stopped(stage: &mut Stage) {
     let answer = Answer::Stopped { written: 30_000 };
-    let ask = Ask { held: Held::Guessed, ..ask(INITECH, QUESTION, 30_000, answer) };
+    let ask = Ask { held: Held::Guessed, ..ask(HOOLI, QUESTION, 30_000, answer) };
     let call = stage.call(&ask).await;
     call.checks.expect("status", 200, call.status);
     call.checks.expect("how it ended", Some("length"), call.finished.as_deref());
@@ -102,12 +102,11 @@ async fn stopped(stage: &mut Stage) {
     let of_upstream = stage.mock.received().pop().expect("it is asked").ended().await;
     call.checks.expect("the LLM's stream", Ending::Aborted, of_upstream);
     // The budget, the grace and what has flowed back; then steps of a hundredth, and what is under way.
-    let flowed = flowed(INITECH, call.started.elapsed());
+    let flowed = flowed(HOOLI, call.started.elapsed());
     let most = 10_500 + flowed + 100 + 2 * PER_CHUNK;
     call.checks.expect_between("tokens charged", (10_500, most), Some(call.charged()));
-    let why = "The LLM would go on to 30,000. Past 105 % of the budget the client gets finish_reason: length and \
-        [DONE], and the LLM's stream is reset.";
-    row(stage, "has no end of a stream", why, call);
+    let why = "Past 105 % of the budget it gets finish_reason: length and [DONE]; the LLM's stream is reset.";
+    row(stage, "asks for an endless stream", why, call);
 }
 
 const WORKFLOW: (&str, &str) = ("x-workflow-id", "w-7c9e");
@@ -115,22 +114,22 @@ const WORKFLOW: (&str, &str) = ("x-workflow-id", "w-7c9e");
 async fn declares(stage: &mut Stage) {
     let headers = [WORKFLOW, ("x-tollgate-reserve-tokens", "30000")];
     let held = Held::Declared(30_000);
-    let ask = Ask { headers: &headers, held, ..ask(HOOLI, QUESTION, 1_000, Answer::Json(900)) };
+    let ask = Ask { headers: &headers, held, ..ask(ORCA, QUESTION, 1_000, Answer::Json(900)) };
     let call = stage.call(&ask).await;
     call.checks.expect("status", 200, call.status);
     check_prompts(&call);
-    let why = "x-tollgate-reserve-tokens: 30000 holds what the whole workflow will need. One of its 100 prompts an \
-        hour is used.";
+    let why =
+        "It declares what all its calls will need: x-tollgate-reserve-tokens: 30000. 99 prompts are left.";
     row(stage, "begins a workflow", why, call);
 }
 
 async fn draws(stage: &mut Stage) {
     let ask =
-        Ask { headers: &[WORKFLOW], held: Held::Drawn, ..ask(HOOLI, QUESTION, 1_000, Answer::Stream(700)) };
+        Ask { headers: &[WORKFLOW], held: Held::Drawn, ..ask(ORCA, QUESTION, 1_000, Answer::Stream(700)) };
     let call = stage.call(&ask).await;
     call.checks.expect("status", 200, call.status);
     check_prompts(&call);
-    let why = "Draws from what is held, so the budget only grows; and is the same prompt, of which 99 are left.";
+    let why = "Draws from what is held, so the budget only grows. The same prompt still: 99 are left.";
     row(stage, "goes on with it", why, call);
 }
 
@@ -142,51 +141,60 @@ fn check_prompts(call: &Call) {
 const MAIL: &str = "send_email";
 
 async fn calls_tool(stage: &mut Stage) {
-    let call = stage.call_tool(HOOLI, MAIL).await;
+    let call = stage.call_tool(ORCA, MAIL).await;
     call.checks.expect("status", 200, call.status);
     call.checks.expect("an error", true, call.body["error"].is_null());
-    row(stage, "has an e-mail sent, by MCP", "tools/call of send_email: the only one in this hour.", call);
+    row(
+        stage,
+        "has an e-mail sent, by MCP",
+        "tools/call of send_email, the only one that it has in an hour.",
+        call,
+    );
 }
 
 async fn calls_tool_again(stage: &mut Stage) {
     let before = stage.mock.received().len();
-    let call = stage.call_tool(HOOLI, MAIL).await;
+    let call = stage.call_tool(ORCA, MAIL).await;
     call.checks.expect("status", 200, call.status);
     call.checks.expect("calls that reach the upstream", before, stage.mock.received().len());
     call.checks.expect("refused by", Some("mails"), call.refused_by());
     let error = &call.body["error"];
     call.checks.expect("code", Some(429), error["code"].as_i64());
-    let why = format!("A JSON-RPC error, code {}: {}", error["code"], text(&error["message"]));
+    let why = format!("JSON-RPC error {}: {}", error["code"], text(&error["message"]));
     row(stage, "has another sent", &why, call);
 }
 
 async fn tool_hidden(stage: &mut Stage) {
-    let ask = Ask { tools: &[MAIL, "search"], ..ask(HOOLI, QUESTION, 1_000, Answer::Json(300)) };
+    let ask = Ask { tools: &[MAIL, "search"], ..ask(ORCA, QUESTION, 1_000, Answer::Json(300)) };
     let call = stage.call(&ask).await;
     call.checks.expect("status", 200, call.status);
     let offered: Vec<_> = call.asked["tools"].as_array().into_iter().flatten().collect();
     call.checks.expect("tools that the LLM sees", 1, offered.len());
     call.checks.expect("the tool", Some("search"), call.asked["tools"][0]["function"]["name"].as_str());
     let softened = softened(&call, "hidden_tools=1");
-    let why = format!("The model is offered the second alone, and cannot call the first: {softened}");
+    let why = format!("The model sees search alone, and cannot call the other: {softened}");
     row(stage, "offers send_email, search", &why, call);
 }
 
 async fn in_flight(stage: &mut Stage) {
-    let slow = Ask { headers: &[("x-mock-chunk-delay-ms", "100")], ..ask(HOOLI, QUESTION, 500, Answer::Stream(400)) };
+    let slow =
+        Ask { headers: &[("x-mock-chunk-delay-ms", "100")], ..ask(ORCA, QUESTION, 500, Answer::Stream(400)) };
     let mut under_way = Vec::new();
     for _ in 0..2 {
         let sent = client::send(stage.envoy.address(), slow.request(&slow.body())).await;
         under_way.push(sent.unwrap_or_else(|error| panic!("a stream failed: {error}")));
     }
-    let call = stage.call(&ask(HOOLI, QUESTION, 500, Answer::Uncounted)).await;
+    let call = stage.call(&ask(ORCA, QUESTION, 500, Answer::Uncounted)).await;
     call.checks.expect("status", 429, call.status);
     call.checks.expect("refused by", Some("flight"), call.refused_by());
-    call.checks.expect("retry-after", Some(1), call.number("retry-after"));
-    let why = "A third while two are answered: retry-after: 1. Its body was not even read.";
-    row(stage, "asks three times at once", why, call);
+    // A second, and up to a tenth more.
+    let wait = call.number("retry-after");
+    call.checks.expect_between("retry-after", (1, 2), wait);
+    let why =
+        format!("Two are being answered; the third is not even read: retry-after: {}.", wait.unwrap_or(0));
+    row(stage, "asks three times at once", &why, call);
     for mut response in under_way {
-        let mut call = Call::begun(Some(HOOLI), &response);
+        let mut call = Call::begun(Some(ORCA), &response);
         call.read(&mut response, slow.answer).await;
         call.log = stage.next_log().await;
         stage.beside.push(call);
@@ -200,7 +208,8 @@ async fn busy(stage: &mut Stage) {
     let call = stage.call(&ask(ZENITH, QUESTION, 2_000, Answer::Busy { retry_after: BUSY })).await;
     call.checks.expect("status", 429, call.status);
     call.checks.expect("retry-after", Some(BUSY), call.number("retry-after"));
-    let why = "The LLM's own 429, retry-after: 20, after Envoy has tried twice more. All that was held came back.";
+    let why =
+        "The LLM's own 429, retry-after: 20, after Envoy has tried twice more. What was held came back.";
     row(stage, "asks, and the LLM refuses", why, call);
 }
 
@@ -211,10 +220,8 @@ async fn left_alone(stage: &mut Stage) {
     let wait = call.number("retry-after");
     // What is left of the time, and up to a tenth more.
     call.checks.expect_between("retry-after", (BUSY - 2, BUSY * 11 / 10), wait);
-    let why = format!(
-        "Refused at once, as all calls for this model are until then: retry-after: {}. The LLM is left alone.",
-        wait.unwrap_or(0)
-    );
+    let why =
+        format!("The LLM is left alone until then. Refused at once: retry-after: {}.", wait.unwrap_or(0));
     row(stage, "asks again", &why, call);
 }
 
