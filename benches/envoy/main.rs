@@ -5,7 +5,8 @@
 //! threads of this process, which share the machine's cores with Envoy, so absolute numbers say little and ratios
 //! much. Run by `make bench`. What the numbers mean is in `docs/performance.md`.
 //!
-//! A global limit is measured beside a local one in the same way (`global`).
+//! A global limit is measured beside a local one in the same way (`global`), and whatever else a call may be answered beside an Envoy
+//! without it (`softer`).
 //!
 //! `cargo bench --bench envoy -- 'KiB prompts'` measures only what has these words in its name. `$BASELINE_WASM` puts another
 //! build of the filter in the place of none, to see what a change does.
@@ -14,6 +15,7 @@
 
 mod global;
 mod load;
+mod softer;
 mod upstream;
 
 use std::path::PathBuf;
@@ -89,6 +91,9 @@ fn main() {
     }
     if global::NAME.contains(&wanted) {
         global::measure(&runtime, &upstream);
+    }
+    if softer::NAME.contains(&wanted) {
+        softer::measure(&runtime, &upstream);
     }
 }
 
