@@ -232,11 +232,19 @@ fn memory(start: &impl Fn(bool, usize) -> Envoy) {
     }
 }
 
-/// Measures all sides in turns, after one turn that is thrown away.
+/// Measures all sides in turns, there and back again so that none has the better place; after one turn that is thrown away.
 fn rounds<const SIDES: usize, const N: usize>(
     mut measure: impl FnMut(usize) -> [f64; N],
 ) -> Vec<[[f64; N]; SIDES]> {
-    (0..=ROUNDS).map(|_| std::array::from_fn(&mut measure)).skip(1).collect()
+    let round = |number: usize| {
+        let mut measured = [[0.0; N]; SIDES];
+        for turn in 0..SIDES {
+            let side = if number % 2 == 0 { turn } else { SIDES - 1 - turn };
+            measured[side] = measure(side);
+        }
+        measured
+    };
+    (0..=ROUNDS).map(round).skip(1).collect()
 }
 
 /// One line of the table: medians of a measurement for each side, and of its ratios to the first side.

@@ -32,6 +32,7 @@ struct Pair {
 const PLAIN: Pair = Pair { name: "", top: "", tier: "", limits: [""; 2], calls: alone };
 
 const PAIRS: &[Pair] = &[
+    Pair { name: "nothing: how far two alike are apart", ..PLAIN },
     Pair {
         name: "calls in flight",
         limits: ["", "{ name: flight, count: concurrent_requests, per: tenant, max: 1000 }"],
