@@ -17,7 +17,7 @@ help: ## List what can be made
 
 ##@ Try it
 
-demo: envoy wasm demo-build ## See it at work: ten calls on a real Envoy, what each was charged and why
+demo: envoy wasm demo-build ## See it at work: calls on a real Envoy, what became of each, and what it was charged
 	@cargo run --quiet $(DEMO)
 
 run: envoy wasm demo-build ## Leave it running on 127.0.0.1:10000 before a mock LLM, with curl lines to try

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 /// Digits of the number that makes a message unlike any other.
 const DIGITS: usize = 10;
-const NO_NUMBER: &str = "0000000000";
+/// Stands where a number is to be put, in headers too.
+pub(crate) const NO_NUMBER: &str = "0000000000";
 
 /// Callers that take turns.
 const TENANTS: u64 = 100;

@@ -5,7 +5,8 @@
 //! threads of this process, which share the machine's cores with Envoy, so absolute numbers say little and ratios
 //! much. Run by `make bench`. What the numbers mean is in `docs/performance.md`.
 //!
-//! A global limit is measured beside a local one in the same way (`global`).
+//! A global limit is measured beside a local one in the same way (`global`), and whatever else a call may be answered beside an Envoy
+//! without it (`softer`).
 //!
 //! `cargo bench --bench envoy -- 'KiB prompts'` measures only what has these words in its name. `$BASELINE_WASM` puts another
 //! build of the filter in the place of none, to see what a change does.
@@ -14,6 +15,7 @@
 
 mod global;
 mod load;
+mod softer;
 mod upstream;
 
 use std::path::PathBuf;
@@ -89,6 +91,9 @@ fn main() {
     }
     if global::NAME.contains(&wanted) {
         global::measure(&runtime, &upstream);
+    }
+    if softer::NAME.contains(&wanted) {
+        softer::measure(&runtime, &upstream);
     }
 }
 
@@ -227,11 +232,19 @@ fn memory(start: &impl Fn(bool, usize) -> Envoy) {
     }
 }
 
-/// Measures all sides in turns, after one turn that is thrown away.
+/// Measures all sides in turns, there and back again so that none has the better place; after one turn that is thrown away.
 fn rounds<const SIDES: usize, const N: usize>(
     mut measure: impl FnMut(usize) -> [f64; N],
 ) -> Vec<[[f64; N]; SIDES]> {
-    (0..=ROUNDS).map(|_| std::array::from_fn(&mut measure)).skip(1).collect()
+    let round = |number: usize| {
+        let mut measured = [[0.0; N]; SIDES];
+        for turn in 0..SIDES {
+            let side = if number % 2 == 0 { turn } else { SIDES - 1 - turn };
+            measured[side] = measure(side);
+        }
+        measured
+    };
+    (0..=ROUNDS).map(round).skip(1).collect()
 }
 
 /// One line of the table: medians of a measurement for each side, and of its ratios to the first side.

@@ -35,6 +35,16 @@ async fn a_whole_answer_has_the_usage_of_what_was_sent() {
 }
 
 #[tokio::test]
+async fn a_refusal_says_when_to_come_back_if_it_is_told_to() {
+    let mock = MockLlm::start().await;
+    let refused = || chat(&json!({})).header("x-mock-status", "429");
+    for (request, told) in [(refused(), None), (refused().header("x-mock-retry-after", "20"), Some("20"))] {
+        let response = client::send(mock.address(), request).await.unwrap();
+        assert_eq!((response.status(), response.header("retry-after")), (429, told));
+    }
+}
+
+#[tokio::test]
 async fn the_request_limits_the_length() {
     let mock = MockLlm::start().await;
 

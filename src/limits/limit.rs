@@ -321,12 +321,9 @@ impl Standing {
         self.spent >= self.limit.warning()
     }
 
-    /// The one of which the smallest share is left: what clients should look at. Calls of tools do not keep a call from passing, and
-    /// places in flight are free again before anybody could go by them.
+    /// The one of which the smallest share is left: what clients should look at.
     pub fn most_constrained<'s>(standings: impl IntoIterator<Item = &'s Self>) -> Option<&'s Self> {
-        let decides =
-            |standing: &&Self| !matches!(standing.limit.counts.unit, Unit::ToolCalls | Unit::InFlight);
-        standings.into_iter().filter(decides).min_by(|one, other| {
+        standings.into_iter().min_by(|one, other| {
             // one.available / one.capacity < other.available / other.capacity, without division
             let cross = |left: &Self, right: &Self| {
                 u128::from(left.available.0).saturating_mul(u128::from(right.limit.shape.capacity().0))

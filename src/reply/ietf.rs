@@ -4,7 +4,7 @@
 //! sections 3 and 4: structured fields (RFC 9651); `q` and `r` are in the quota unit `qu`, which is `requests` unless told.
 
 use super::Fields;
-use crate::limits::{Refusal, Standing};
+use crate::limits::{Refusal, Standing, Unit};
 use crate::units::{Amount, Span};
 
 const POLICY: &str = "ratelimit-policy";
@@ -12,8 +12,12 @@ const LIMIT: &str = "ratelimit";
 
 /// Of an allowed call.
 pub(super) fn fields(standings: &[Standing]) -> Fields {
-    Standing::most_constrained(standings.iter())
-        .map_or_else(Vec::new, |standing| both(standing, standing.reset))
+    let unit_of = |standing: &&Standing| standing.limit.counts.unit;
+    // Calls of tools do not keep a call from passing, and places in flight are free again before anybody could go by them.
+    let spent = standings.iter().filter(|at| !matches!(unit_of(at), Unit::ToolCalls | Unit::InFlight));
+    let in_flight = standings.iter().filter(|at| unit_of(at) == Unit::InFlight);
+    let told = Standing::most_constrained(spent).or_else(|| Standing::most_constrained(in_flight));
+    told.map_or_else(Vec::new, |standing| both(standing, standing.reset))
 }
 
 /// Of a refused call: the limit that refused it, and the wait until this call fits.

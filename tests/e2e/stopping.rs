@@ -24,7 +24,7 @@ tiers: {{ free: {{ limits: [ {{ name: tpm, count: tokens, per: tenant, max: {BUD
 /// A call whose answer is far longer than the budget, slow enough that it lasts as long as anybody listens.
 fn endless(path: &str, body: &Value) -> Request {
     let request = Request::post(path).json(body);
-    request.header("x-mock-output-tokens", "100000").header("x-mock-chunk-delay-ms", "2")
+    request.header("x-mock-output-tokens", "2000").header("x-mock-chunk-delay-ms", "2")
 }
 
 /// The answers of the mock that are asked for here, and the last of what their clients get.

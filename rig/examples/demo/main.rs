@@ -5,8 +5,10 @@
 //! configuration is `envoy/envoy.yaml`, the one that people copy. Not here: proof of every behaviour, which is up to the
 //! tests.
 
+mod call;
 mod report;
 mod scenes;
+mod softer;
 mod stage;
 mod stay;
 
@@ -48,6 +50,7 @@ async fn demo() -> ExitCode {
     let mut stage = Stage::set(style).await;
     report::opening(&stage);
     let refused = scenes::play(&mut stage).await;
+    softer::play(&mut stage).await;
     report::closing(&mut stage, &refused, began.elapsed()).await;
     if stage.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use tollgate_rig::demo::{WIDTH, number, wrapped};
-use tollgate_rig::envoy::Metrics;
+use tollgate_rig::envoy::{Metrics, Sample};
 
-use crate::stage::{Call, Stage};
+use crate::call::Call;
+use crate::stage::Stage;
 
 const COLUMNS: &str =
     " #  caller      does                        counted     held        used  charged      left  answer";
@@ -22,10 +23,16 @@ pub(crate) fn opening(stage: &Stage) {
         stage.envoy.address(),
         stage.mock.address()
     );
-    println!("Tokens per minute: tier free 10,000, tier pro 100,000; they flow back all the time.");
+    println!("Tokens per minute: tiers free and team 10,000, pro and agents 100,000; flowing back all the time.");
     println!();
     println!("{}", style.bold(COLUMNS));
     println!("{}", style.dim(&"─".repeat(WIDTH)));
+}
+
+/// Begins a part of the table.
+pub(crate) fn heading(stage: &Stage, name: &str) {
+    let line = "─".repeat(WIDTH.saturating_sub(name.chars().count() + 4));
+    println!("{}", stage.style.dim(&format!("── {name} {line}")));
 }
 
 /// Prints a call and what is not as it should be.
@@ -36,11 +43,16 @@ pub(crate) fn row(stage: &mut Stage, does: &str, why: &str, call: Call) {
     let told = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), number);
     let counted = call.logged("input_tokens.counted");
     let used = call.logged("input_tokens.used").zip(call.logged("output_tokens.used"));
+    // Calls of tools have no tokens.
+    let used = used.filter(|_| counted.is_some());
+    // What was refused has held nothing.
     let held = call.left.filter(|_| used.is_some()).map(|_| call.held);
     let used_text = used
         .map_or_else(|| "-".to_owned(), |(input, output)| format!("{}+{}", number(input), number(output)));
     let status = call.status.to_string();
     let status = match call.status {
+        // An error of JSON-RPC has this status too.
+        200 if call.refused_by().is_some() => style.bad(&status),
         200 if call.header("x-tollgate-warning").is_some() => style.careful(&status),
         200 => style.good(&status),
         _ => style.bad(&status),
@@ -85,12 +97,12 @@ pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
 
     println!("\n{}", style.bold("Some of the metrics, from /stats/prometheus of the admin interface"));
     let metrics = stage.envoy.metrics().await;
-    for sample in metrics.samples.iter().filter(|sample| SHOWN.contains(&sample.name.as_str())) {
+    for sample in metrics.samples.iter().filter(|sample| is_shown(sample)) {
         let labels: Vec<_> = sample.labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
         println!("    {}{{{}}} {}", sample.name, labels.join(","), sample.value);
     }
     println!();
-    let wrong = compared(&metrics, &stage.calls);
+    let wrong = compared(&metrics, stage.calls.iter().chain(&stage.beside));
     for wrong in &wrong {
         println!("{}", style.bad(&format!("✗ {wrong}")));
     }
@@ -107,19 +119,26 @@ pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
     }
 }
 
-const SHOWN: [&str; 4] = [
-    "tollgate_tokens_total",
-    "tollgate_cost_nano_usd_total",
-    "tollgate_refusals_total",
-    "tollgate_shadow_refusals_total",
-];
+/// One tier's of what every tier has, and what became of the calls that were neither let through as they are nor refused.
+fn is_shown(sample: &Sample) -> bool {
+    let of_tier = |tier| sample.label("tier") == Some(tier);
+    match sample.name.as_str() {
+        "tollgate_tokens_total" | "tollgate_cost_nano_usd_total" | "tollgate_shadow_refusals_total" => {
+            of_tier("free")
+        }
+        "tollgate_refusals_total" | "tollgate_softened_total" | "tollgate_streams_stopped_total" => true,
+        "tollgate_waits_total" => sample.label("kind") == Some("passed"),
+        "tollgate_upstream_busy_total" => true,
+        _ => false,
+    }
+}
 
 /// What metrics say otherwise than the calls' access log does.
-fn compared(metrics: &Metrics, calls: &[Call]) -> Vec<String> {
+fn compared<'a>(metrics: &Metrics, calls: impl Iterator<Item = &'a Call> + Clone) -> Vec<String> {
     let mut wrong = Vec::new();
-    for tier in ["free", "pro"] {
-        let of_tier = || calls.iter().filter(|call| call.caller.is_some_and(|caller| caller.tier == tier));
-        let refused = of_tier().filter(|call| call.status == 429).count();
+    for tier in ["free", "pro", "team", "agents"] {
+        let of_tier = || calls.clone().filter(|call| call.caller.is_some_and(|caller| caller.tier == tier));
+        let refused = of_tier().filter(|call| call.refused_by().is_some()).count();
         let tokens: u64 = of_tier().map(Call::charged).sum();
         for (name, should) in [
             ("tollgate_calls_total", of_tier().count() as f64),
@@ -130,6 +149,20 @@ fn compared(metrics: &Metrics, calls: &[Call]) -> Vec<String> {
             if is != should {
                 wrong.push(format!("{name}{{tier=\"{tier}\"}} should be {should}, is {is}"));
             }
+        }
+    }
+    for (name, kind, should) in [
+        ("tollgate_softened_total", "model", 1.0),
+        ("tollgate_softened_total", "clamp_output", 1.0),
+        ("tollgate_softened_total", "hide_tool", 1.0),
+        ("tollgate_waits_total", "passed", 1.0),
+        ("tollgate_calls_total", "stopped", 1.0),
+        ("tollgate_upstream_busy_total", "told", 1.0),
+        ("tollgate_upstream_busy_total", "refused", 1.0),
+    ] {
+        let is = metrics.sum(name, &[("kind", kind)]);
+        if is != should {
+            wrong.push(format!("{name}{{kind=\"{kind}\"}} should be {should}, is {is}"));
         }
     }
     wrong

@@ -1,19 +1,21 @@
-//! The calls of the demo, in order: what each shows, and what must be true of it.
+//! The plain calls of the demo, in order: what each shows, and what must be true of it.
 //!
 //! In: a stage. Out: the call that was refused, which is shown in full at the end. The budgets are those of `envoy/envoy.yaml`:
-//! `acme` is on tier `free` and may use 10,000 tokens a minute, `zenith` on `pro` 100,000; both flow back continuously.
+//! `acme` is on tier `free` and may use 10,000 tokens a minute, `zenith` on `pro` 100,000; both flow back continuously. Not here: what
+//! else than a refusal there is (`softer`).
 
 use std::time::Duration;
 
 use tollgate_rig::demo::number;
 
+use crate::call::{Answer, Ask, Call, Caller};
 use crate::report::row;
-use crate::stage::{Answer, Ask, Call, Caller, Stage};
+use crate::stage::Stage;
 
 const ACME: Caller = Caller { tenant: "acme", tier: "free", per_minute: 10_000 };
-const ZENITH: Caller = Caller { tenant: "zenith", tier: "pro", per_minute: 100_000 };
+pub(crate) const ZENITH: Caller = Caller { tenant: "zenith", tier: "pro", per_minute: 100_000 };
 
-const QUESTION: &str = "Why does a request that costs a hundred times as much count as one?";
+pub(crate) const QUESTION: &str = "Why does a request that costs a hundred times as much count as one?";
 
 /// What is asked for beyond what is left, so that the wait is short: 400 tokens flow back in 2.4 s.
 const BEYOND: u64 = 400;
@@ -130,8 +132,7 @@ async fn too_large(stage: &mut Stage) {
 }
 
 async fn nobody(stage: &mut Stage) {
-    let ask = Ask { caller: None, prompt: QUESTION, max_tokens: ANSWER, answer: Answer::Unasked };
-    let call = stage.call(&ask).await;
+    let call = stage.call(&Ask::of(None, QUESTION, ANSWER, Answer::Unasked)).await;
     call.checks.expect("status", 401, call.status);
     call.checks.expect("code", Some("missing_identity"), call.body["error"]["code"].as_str());
     row(stage, "does not say who calls", "No tenant, and the configuration demands one.", call);
@@ -139,7 +140,7 @@ async fn nobody(stage: &mut Stage) {
 
 async fn after_the_wait(stage: &mut Stage, refused: &Call, prompt: &str) {
     let wait = Duration::from_millis(refused.number("retry-after-ms").unwrap_or(0));
-    tokio::time::sleep_until((refused.at + wait).into()).await;
+    tokio::time::sleep_until((refused.at() + wait).into()).await;
     let call = stage.call(&ask(ACME, prompt, ANSWER, Answer::Stream(150))).await;
     call.checks.expect("status", 200, call.status);
     let why = format!("{:.1} s later, as it was told: enough has flowed back.", wait.as_secs_f64());
@@ -149,11 +150,11 @@ async fn after_the_wait(stage: &mut Stage, refused: &Call, prompt: &str) {
 /// What documents are to be answered with, at most.
 const ANSWER: u64 = 200;
 
-fn ask(caller: Caller, prompt: &str, max_tokens: u64, answer: Answer) -> Ask<'_> {
-    Ask { caller: Some(caller), prompt, max_tokens, answer }
+const fn ask(caller: Caller, prompt: &str, max_tokens: u64, answer: Answer) -> Ask<'_> {
+    Ask::of(Some(caller), prompt, max_tokens, answer)
 }
 
 /// A text of about so many tokens.
-fn document(tokens: u64) -> String {
+pub(crate) fn document(tokens: u64) -> String {
     "and so on ".repeat(usize::try_from(tokens / 3).unwrap_or_default())
 }

@@ -44,6 +44,23 @@ Claude, in Anthropic's words; Gemini, as a stream of a JSON list. Both count aga
   curl -iN http://127.0.0.1:10000/v1beta/models/gemini-2.5-flash:streamGenerateContent -H 'x-tenant-id: acme' \
     -d '{"contents":[{"role":"user","parts":[{"text":"Hello"}]}]}'
 
+On tier team, an answer of 6,000 tokens, twice. The second has x-tollgate-softened, and the model gpt-4o-mini:
+  dear='{"model":"gpt-4o","messages":[{"role":"user","content":"Hello"}]}'
+  curl -s -o /dev/null $url -H 'x-tenant-id: globex' -H 'x-tier: team' -H 'x-mock-output-tokens: 6000' -d "$dear"
+  curl -i $url -H 'x-tenant-id: globex' -H 'x-tier: team' -d "$dear"
+
+A stream that would go on to 30,000 tokens. It ends with finish_reason: length and [DONE]:
+  curl -sN $url -H 'x-tenant-id: hooli' -H 'x-tier: team' -H 'x-mock-output-tokens: 30000' -d "$stream" | tail -n 4
+
+A tool, called by MCP, twice. The second is an error of JSON-RPC: there is one such call in an hour:
+  mail='{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"send_email","arguments":{}}}'
+  curl -s -o /dev/null http://127.0.0.1:10000/mcp -H 'x-tenant-id: orca' -H 'x-tier: agents' -d "$mail"
+  curl -i http://127.0.0.1:10000/mcp -H 'x-tenant-id: orca' -H 'x-tier: agents' -d "$mail"
+
+The LLM refuses for 20 seconds. So the next call for its model is refused at once:
+  curl -i $url -H 'x-tenant-id: acme' -H 'x-mock-status: 429' -H 'x-mock-retry-after: 20' -d "$ask"
+  curl -i $url -H 'x-tenant-id: acme' -d "$ask"
+
 Nobody. 401:
   curl -i $url -d "$ask"
 

@@ -6,8 +6,8 @@
 use core::fmt::Write;
 use core::time::Duration;
 
-use hyper::HeaderMap;
 use hyper::StatusCode;
+use hyper::header::{HeaderMap, HeaderValue};
 
 use super::coding::Coding;
 
@@ -24,6 +24,8 @@ pub struct Behaviour {
     pub delay: Duration,
     /// Answer with this status and an error body instead.
     pub status: Option<StatusCode>,
+    /// With such a status: what `retry-after` says.
+    pub retry_after: Option<HeaderValue>,
     /// Leave out `usage` altogether.
     pub no_usage: bool,
     /// This text in the place of `usage`, whatever it is.
@@ -101,6 +103,12 @@ pub const SWITCHES: &[Switch] = &[
         value: "a status code",
         meaning: "answer with this status; from 400 up with an error body of the API",
         apply: |b, text, _| StatusCode::from_bytes(text.as_bytes()).ok().map(|code| b.status = Some(code)),
+    },
+    Switch {
+        header: "x-mock-retry-after",
+        value: "text",
+        meaning: "with x-mock-status from 400 up: answer with this in retry-after",
+        apply: |b, text, _| HeaderValue::from_str(text).ok().map(|told| b.retry_after = Some(told)),
     },
     Switch {
         header: "x-mock-no-usage",

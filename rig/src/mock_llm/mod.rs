@@ -39,7 +39,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -253,7 +253,11 @@ async fn respond(request: Request<Incoming>, records: &Records) -> Response<Play
     let mut received = received;
     received.body = body;
     let answer = match (format, behaviour.status) {
-        (_, Some(status)) if status.as_u16() >= 400 => error(status, "failed on request of x-mock-status"),
+        (_, Some(status)) if status.as_u16() >= 400 => {
+            let mut answer = error(status, "failed on request of x-mock-status");
+            answer.headers.extend(behaviour.retry_after.clone().map(|told| (RETRY_AFTER, told)));
+            answer
+        }
         (None, _) => {
             error(StatusCode::NOT_FOUND, &format!("Unknown request URL: {} {path}.", received.method))
         }

@@ -1,0 +1,170 @@
+//! What the graded answers and the other things counted cost a call, each beside an Envoy that differs in it alone.
+//!
+//! In: an upstream. Out, to standard output: a row of Envoy's CPU time per call for each, and the rows of streams for stopping them. Each
+//! pair is measured in turns. Not here: what they cost where they are not configured, which is measured with `$BASELINE_WASM`; how long
+//! calls wait.
+
+use std::time::Instant;
+
+use tokio::runtime::Runtime;
+use tollgate_rig::client::{self, Request};
+use tollgate_rig::envoy::{Bootstrap, Envoy, Filter};
+
+use crate::load::{Call, NO_NUMBER};
+use crate::upstream::Upstream;
+use crate::{FILTER, ROUND, load, micros, rounds, row, streams};
+
+/// What this is called on the command line.
+pub(crate) const NAME: &str = "softer answers";
+
+/// A pair of configurations.
+struct Pair {
+    name: &'static str,
+    /// What only the second has beside the tiers, and in its tier.
+    top: &'static str,
+    tier: &'static str,
+    /// A fifth limit of the first, and of the second.
+    limits: [&'static str; 2],
+    calls: fn() -> Vec<Call>,
+}
+
+/// Nothing of all this.
+const PLAIN: Pair = Pair { name: "", top: "", tier: "", limits: [""; 2], calls: alone };
+
+const PAIRS: &[Pair] = &[
+    Pair { name: "nothing: how far two alike are apart", ..PLAIN },
+    Pair {
+        name: "calls in flight",
+        limits: ["", "{ name: flight, count: concurrent_requests, per: tenant, max: 1000 }"],
+        ..PLAIN
+    },
+    Pair { name: "soften, not reached", tier: "soften: [ { at: 1, max_output_tokens: 100 } ]", ..PLAIN },
+    Pair {
+        name: "soften, another model and max_tokens",
+        tier: "soften: [ { at: 0, model: { gpt-4o-mini: gpt-4o-nano }, max_output_tokens: 100 } ]",
+        ..PLAIN
+    },
+    Pair { name: "clamp_output, not needed", tier: "clamp_output: true", ..PLAIN },
+    Pair {
+        name: "clamp_output, max_tokens lowered",
+        tier: "clamp_output: true",
+        // A budget for each call, which is forgotten soon. Both warn.
+        limits: [
+            "{ name: each, count: tokens, per: workflow, max: 1000, window: 1s, warn_at: 0.5 }",
+            "{ name: each, count: tokens, per: workflow, max: 400,  window: 1s, warn_at: 0.5 }",
+        ],
+        calls: bounded,
+        ..PLAIN
+    },
+    Pair { name: "wait, not needed", tier: "wait: { up_to: 5s }", ..PLAIN },
+    Pair { name: "a tool's limit, ten tools offered", limits: ["", TOOL], calls: tools, ..PLAIN },
+    Pair { name: "a tool's limit, that tool hidden", limits: ["", TOOL_SPENT], calls: tools, ..PLAIN },
+    Pair {
+        name: "once_per, ten calls of a workflow",
+        limits: [
+            "{ name: prompts, count: requests, per: tenant, max: 1_000_000_000, window: 1h }",
+            "{ name: prompts, count: requests, per: tenant, max: 1_000_000_000, window: 1h, once_per: workflow }",
+        ],
+        calls: workflow,
+        ..PLAIN
+    },
+    Pair {
+        name: "tokens declared, ten calls of a workflow",
+        top: "workflows: { dimension: workflow, reserve_up_to: 100_000 }",
+        calls: declared,
+        ..PLAIN
+    },
+    Pair { name: "busy upstreams remembered", top: "upstreams: {}", ..PLAIN },
+    Pair {
+        name: "a limit per upstream that adapts",
+        limits: [
+            "{ name: theirs, count: requests, per: [upstream, model], max: 1_000_000_000, window: 1h }",
+            "{ name: theirs, count: requests, per: [upstream, model], max: 1_000_000_000, window: 1h, adaptive: true }",
+        ],
+        ..PLAIN
+    },
+];
+
+const TOOL: &str = "{ name: mails, count: tool_calls, tools: send_mail_0, max: 1_000_000, window: 1h }";
+const TOOL_SPENT: &str = "{ name: mails, count: tool_calls, tools: send_mail_0, max: 1, window: 1d }";
+
+/// Prints a row for each.
+pub(crate) fn measure(runtime: &Runtime, upstream: &Upstream) {
+    println!("\n{NAME:46}{:>12}{:>12}{:>9}", "without", "with", "ratio");
+    println!("Envoy's CPU time per call, us; 1 KiB prompts");
+    for pair in PAIRS {
+        let envoys = pair.start(runtime, upstream);
+        let conversation = (pair.calls)();
+        let rounds: Vec<[_; 2]> = rounds(|side| {
+            let (cpu, start) = (envoys[side].resources().cpu, Instant::now());
+            let calls = load(&envoys[side], &conversation, start + ROUND);
+            [micros(envoys[side].resources().cpu - cpu) / calls]
+        });
+        row(&format!("  {}", pair.name), &rounds, 0, 1);
+    }
+    let stopping = Pair { top: "streams: { stop_at_limit: true }", ..PLAIN };
+    print!("streams.stop_at_limit, not reached; ");
+    streams(&stopping.start(runtime, upstream), upstream);
+}
+
+impl Pair {
+    fn start(&self, runtime: &Runtime, upstream: &Upstream) -> [Envoy; 2] {
+        [false, true].map(|second| {
+            let configuration = self.configuration(second);
+            let bootstrap = Bootstrap::to(upstream.address).concurrency(1);
+            let envoy = runtime.block_on(Envoy::start(bootstrap.filter(Filter::yaml(&configuration))));
+            // Spends the limit on a tool, if there is one, and it is for a single call.
+            let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"send_mail_0"}}"#;
+            let request = Request::post("/mcp").header("content-length", body.len().to_string()).body(body);
+            runtime.block_on(client::send(envoy.address(), request)).expect("an answer");
+            envoy
+        })
+    }
+
+    fn configuration(&self, second: bool) -> String {
+        let [limit, other] = self.limits;
+        let (limit, top, tier) = if second { (other, self.top, self.tier) } else { (limit, "", "") };
+        let mut text = FILTER.replace("{ tenant:", "{ workflow: { header: x-workflow-id }, tenant:");
+        if !tier.is_empty() {
+            text = text.replace("  free:\n", &format!("  free:\n    {tier}\n"));
+        }
+        if !limit.is_empty() {
+            text = text.replace("prices:", &format!("    - {limit}\nprices:"));
+        }
+        // So that the bound of a call is held as it is.
+        format!("counting: {{ output_reserve: {{ at_most: 1 }} }}\n{top}{text}")
+    }
+}
+
+fn alone() -> Vec<Call> {
+    vec![Call::new("", "", &[1 << 10])]
+}
+
+/// Each with a budget of its own.
+fn bounded() -> Vec<Call> {
+    let headers = format!("x-workflow-id: {NO_NUMBER}\r\n");
+    vec![Call::new("\"max_tokens\":512,", &headers, &[1 << 10])]
+}
+
+fn tools() -> Vec<Call> {
+    let tool = |number| {
+        format!(
+            r#"{{"type":"function","function":{{"name":"send_mail_{number}","description":"Sends an e-mail to a customer.","parameters":{{"type":"object","properties":{{"to":{{"type":"string"}},"subject":{{"type":"string"}},"body":{{"type":"string"}}}},"required":["to"]}}}}}}"#
+        )
+    };
+    let tools: Vec<String> = (0..10).map(tool).collect();
+    vec![Call::new(&format!("\"tools\":[{}],", tools.join(",")), "", &[1 << 10])]
+}
+
+/// Calls of a new workflow each time.
+fn workflow() -> Vec<Call> {
+    let headers = format!("x-workflow-id: {NO_NUMBER}\r\n");
+    vec![Call::new("", &headers, &[1 << 10]); 10]
+}
+
+fn declared() -> Vec<Call> {
+    let headers = format!("x-workflow-id: {NO_NUMBER}\r\nx-tollgate-reserve-tokens: 10000\r\n");
+    let mut calls = workflow();
+    calls[0] = Call::new("", &headers, &[1 << 10]);
+    calls
+}

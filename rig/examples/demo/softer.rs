@@ -1,0 +1,238 @@
+//! The calls of the demo that are answered in other ways than by yes or no, in order: what each shows, and what must be true of it.
+//!
+//! In: a stage. Out: rows of the table. The budgets are those of the tiers `team` and `agents` in `envoy/envoy.yaml`. Not here: plain calls
+//! (`scenes`).
+
+use serde_json::Value;
+use tollgate_rig::client;
+use tollgate_rig::demo::number;
+use tollgate_rig::mock_llm::Ending;
+
+use crate::call::{Answer, Ask, Call, Caller, DEARER, Held, MODEL, PER_CHUNK};
+use crate::report::{heading, row};
+use crate::scenes::{QUESTION, ZENITH, document};
+use crate::stage::{Stage, flowed};
+
+const GLOBEX: Caller = Caller { tenant: "globex", tier: "team", per_minute: 10_000 };
+const HOOLI: Caller = Caller { tenant: "hooli", tier: "team", per_minute: 10_000 };
+const ORCA: Caller = Caller { tenant: "orca", tier: "agents", per_minute: 100_000 };
+
+pub(crate) async fn play(stage: &mut Stage) {
+    heading(stage, "Softer than a refusal: a cheaper model, a shorter answer, a wait, a stream that ends");
+    half_used(stage).await;
+    cheaper_model(stage).await;
+    shorter_answer(stage).await;
+    waits(stage).await;
+    stopped(stage).await;
+    heading(stage, "Agents: workflows, tools, calls in flight");
+    declares(stage).await;
+    draws(stage).await;
+    calls_tool(stage).await;
+    calls_tool_again(stage).await;
+    tool_hidden(stage).await;
+    in_flight(stage).await;
+    heading(stage, "An LLM that is busy");
+    busy(stage).await;
+    left_alone(stage).await;
+}
+
+const fn ask(caller: Caller, prompt: &str, max_tokens: u64, answer: Answer) -> Ask<'_> {
+    Ask::of(Some(caller), prompt, max_tokens, answer)
+}
+
+async fn half_used(stage: &mut Stage) {
+    let prompt = document(5_200);
+    let ask = Ask { model: DEARER, ..ask(GLOBEX, &prompt, 500, Answer::Json(120)) };
+    let call = stage.call(&ask).await;
+    call.checks.expect("status", 200, call.status);
+    call.checks.expect("what was softened", None, call.header("x-tollgate-softened"));
+    row(stage, "asks gpt-4o", "As ever; but more than half of its budget is used now.", call);
+}
+
+async fn cheaper_model(stage: &mut Stage) {
+    let ask = Ask { model: DEARER, ..ask(GLOBEX, QUESTION, 2_500, Answer::Json(2_450)) };
+    let call = stage.call(&ask).await;
+    call.checks.expect("status", 200, call.status);
+    call.checks.expect("the model asked", Some(MODEL), call.asked["model"].as_str());
+    let softened = softened(&call, "model=\"gpt-4o-mini\"");
+    let why = format!("Answered by another model, at its price: {softened}");
+    row(stage, "asks gpt-4o again", &why, call);
+}
+
+async fn shorter_answer(stage: &mut Stage) {
+    const WANTED: u64 = 2_450;
+    let before = stage.left_now(GLOBEX);
+    let ask = Ask { held: Held::Bounded, ..ask(GLOBEX, QUESTION, WANTED, Answer::Json(5_000)) };
+    let call = stage.call(&ask).await;
+    call.checks.expect("status", 200, call.status);
+    let bound = call.asked["max_tokens"].as_u64();
+    let input = call.logged("input_tokens.counted").unwrap_or(0);
+    let room = (before - input - 1, (before + flowed(GLOBEX, call.took)).min(WANTED - 1) - input + 1);
+    call.checks.expect_between("max_tokens", room, bound);
+    let softened = softened(&call, &format!("max_output_tokens={}", bound.unwrap_or(0)));
+    let why = format!("Not {}, but as much as is left: {softened}", number(WANTED));
+    row(stage, "asks for more than is left", &why, call);
+}
+
+async fn waits(stage: &mut Stage) {
+    let prompt = document(300);
+    let before = stage.left_now(GLOBEX);
+    let call = stage.call(&ask(GLOBEX, &prompt, 100, Answer::Json(60))).await;
+    call.checks.expect("status", 200, call.status);
+    // What is missing flows back in this time.
+    let exact = call.held.saturating_sub(before) * 60_000 / GLOBEX.per_minute;
+    let took = u64::try_from(call.took.as_millis()).unwrap_or(u64::MAX);
+    call.checks.expect_between("milliseconds waited", (exact.saturating_sub(50), exact + 500), Some(took));
+    let why = format!(
+        "Needs {} and has {}: held for {:.1} s, until enough has flowed back.",
+        number(call.held),
+        number(before),
+        call.took.as_secs_f64()
+    );
+    row(stage, "sends a prompt nevertheless", &why, call);
+}
+
+async fn stopped(stage: &mut Stage) {
+    let answer = Answer::Stopped { written: 30_000 };
+    let ask = Ask { held: Held::Guessed, ..ask(HOOLI, QUESTION, 30_000, answer) };
+    let call = stage.call(&ask).await;
+    call.checks.expect("status", 200, call.status);
+    call.checks.expect("how it ended", Some("length"), call.finished.as_deref());
+    call.checks.expect("stopped by", Some("tpm"), call.log["tollgate.stopped_by"].as_str());
+    let of_upstream = stage.mock.received().pop().expect("it is asked").ended().await;
+    call.checks.expect("the LLM's stream", Ending::Aborted, of_upstream);
+    // The budget, the grace and what has flowed back; then steps of a hundredth, and what is under way.
+    let flowed = flowed(HOOLI, call.started.elapsed());
+    let most = 10_500 + flowed + 100 + 2 * PER_CHUNK;
+    call.checks.expect_between("tokens charged", (10_500, most), Some(call.charged()));
+    let why = "Past 105 % of the budget it gets finish_reason: length and [DONE]; the LLM's stream is reset.";
+    row(stage, "asks for an endless stream", why, call);
+}
+
+const WORKFLOW: (&str, &str) = ("x-workflow-id", "w-7c9e");
+
+async fn declares(stage: &mut Stage) {
+    let headers = [WORKFLOW, ("x-tollgate-reserve-tokens", "30000")];
+    let held = Held::Declared(30_000);
+    let ask = Ask { headers: &headers, held, ..ask(ORCA, QUESTION, 1_000, Answer::Json(900)) };
+    let call = stage.call(&ask).await;
+    call.checks.expect("status", 200, call.status);
+    check_prompts(&call);
+    let why =
+        "It declares what all its calls will need: x-tollgate-reserve-tokens: 30000. 99 prompts are left.";
+    row(stage, "begins a workflow", why, call);
+}
+
+async fn draws(stage: &mut Stage) {
+    let ask =
+        Ask { headers: &[WORKFLOW], held: Held::Drawn, ..ask(ORCA, QUESTION, 1_000, Answer::Stream(700)) };
+    let call = stage.call(&ask).await;
+    call.checks.expect("status", 200, call.status);
+    check_prompts(&call);
+    let why = "Draws from what is held, so the budget only grows. The same prompt still: 99 are left.";
+    row(stage, "goes on with it", why, call);
+}
+
+/// One of a hundred is used.
+fn check_prompts(call: &Call) {
+    call.checks.expect("prompts left", Some(99), call.number("x-ratelimit-remaining-requests"));
+}
+
+const MAIL: &str = "send_email";
+
+async fn calls_tool(stage: &mut Stage) {
+    let call = stage.call_tool(ORCA, MAIL).await;
+    call.checks.expect("status", 200, call.status);
+    call.checks.expect("an error", true, call.body["error"].is_null());
+    row(
+        stage,
+        "has an e-mail sent, by MCP",
+        "tools/call of send_email, the only one that it has in an hour.",
+        call,
+    );
+}
+
+async fn calls_tool_again(stage: &mut Stage) {
+    let before = stage.mock.received().len();
+    let call = stage.call_tool(ORCA, MAIL).await;
+    call.checks.expect("status", 200, call.status);
+    call.checks.expect("calls that reach the upstream", before, stage.mock.received().len());
+    call.checks.expect("refused by", Some("mails"), call.refused_by());
+    let error = &call.body["error"];
+    call.checks.expect("code", Some(429), error["code"].as_i64());
+    let why = format!("JSON-RPC error {}: {}", error["code"], text(&error["message"]));
+    row(stage, "has another sent", &why, call);
+}
+
+async fn tool_hidden(stage: &mut Stage) {
+    let ask = Ask { tools: &[MAIL, "search"], ..ask(ORCA, QUESTION, 1_000, Answer::Json(300)) };
+    let call = stage.call(&ask).await;
+    call.checks.expect("status", 200, call.status);
+    let offered: Vec<_> = call.asked["tools"].as_array().into_iter().flatten().collect();
+    call.checks.expect("tools that the LLM sees", 1, offered.len());
+    call.checks.expect("the tool", Some("search"), call.asked["tools"][0]["function"]["name"].as_str());
+    let softened = softened(&call, "hidden_tools=1");
+    let why = format!("The model sees search alone, and cannot call the other: {softened}");
+    row(stage, "offers send_email, search", &why, call);
+}
+
+async fn in_flight(stage: &mut Stage) {
+    let slow =
+        Ask { headers: &[("x-mock-chunk-delay-ms", "100")], ..ask(ORCA, QUESTION, 500, Answer::Stream(400)) };
+    let mut under_way = Vec::new();
+    for _ in 0..2 {
+        let sent = client::send(stage.envoy.address(), slow.request(&slow.body())).await;
+        under_way.push(sent.unwrap_or_else(|error| panic!("a stream failed: {error}")));
+    }
+    let call = stage.call(&ask(ORCA, QUESTION, 500, Answer::Uncounted)).await;
+    call.checks.expect("status", 429, call.status);
+    call.checks.expect("refused by", Some("flight"), call.refused_by());
+    // A second, and up to a tenth more.
+    let wait = call.number("retry-after");
+    call.checks.expect_between("retry-after", (1, 2), wait);
+    let why =
+        format!("Two are being answered; the third is not even read: retry-after: {}.", wait.unwrap_or(0));
+    row(stage, "asks three times at once", &why, call);
+    for mut response in under_way {
+        let mut call = Call::begun(Some(ORCA), &response);
+        call.read(&mut response, slow.answer).await;
+        call.log = stage.next_log().await;
+        stage.beside.push(call);
+    }
+}
+
+/// Seconds.
+const BUSY: u64 = 20;
+
+async fn busy(stage: &mut Stage) {
+    let call = stage.call(&ask(ZENITH, QUESTION, 2_000, Answer::Busy { retry_after: BUSY })).await;
+    call.checks.expect("status", 429, call.status);
+    call.checks.expect("retry-after", Some(BUSY), call.number("retry-after"));
+    let why =
+        "The LLM's own 429, retry-after: 20, after Envoy has tried twice more. What was held came back.";
+    row(stage, "asks, and the LLM refuses", why, call);
+}
+
+async fn left_alone(stage: &mut Stage) {
+    let call = stage.call(&ask(ZENITH, QUESTION, 2_000, Answer::Uncounted)).await;
+    call.checks.expect("status", 429, call.status);
+    call.checks.expect("why", Some("tollgate_upstream_busy"), call.log["details"].as_str());
+    let wait = call.number("retry-after");
+    // What is left of the time, and up to a tenth more.
+    call.checks.expect_between("retry-after", (BUSY - 2, BUSY * 11 / 10), wait);
+    let why =
+        format!("The LLM is left alone until then. Refused at once: retry-after: {}.", wait.unwrap_or(0));
+    row(stage, "asks again", &why, call);
+}
+
+/// What the client and the access log are told of what was softened.
+fn softened(call: &Call, should: &str) -> String {
+    let told = call.header("x-tollgate-softened");
+    call.checks.expect("x-tollgate-softened", Some(should), told);
+    call.checks.expect("tollgate.softened", told, call.log["tollgate.softened"].as_str());
+    format!("x-tollgate-softened: {}", told.unwrap_or("-"))
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}
