@@ -23,7 +23,9 @@ pub(crate) fn opening(stage: &Stage) {
         stage.envoy.address(),
         stage.mock.address()
     );
-    println!("Tokens per minute: tiers free and team 10,000, pro and agents 100,000; flowing back all the time.");
+    println!(
+        "Tokens per minute: tiers free and team 10,000, pro and agents 100,000; flowing back all the time."
+    );
     println!();
     println!("{}", style.bold(COLUMNS));
     println!("{}", style.dim(&"─".repeat(WIDTH)));
