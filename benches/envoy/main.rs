@@ -239,7 +239,7 @@ fn rounds<const SIDES: usize, const N: usize>(
     let round = |number: usize| {
         let mut measured = [[0.0; N]; SIDES];
         for turn in 0..SIDES {
-            let side = if number % 2 == 0 { turn } else { SIDES - 1 - turn };
+            let side = if number.is_multiple_of(2) { turn } else { SIDES - 1 - turn };
             measured[side] = measure(side);
         }
         measured
