@@ -48,7 +48,7 @@ check: test ## Run all tests, and check format, lints, documentation, licences
 	@if command -v cargo-deny >/dev/null; then cargo deny --all-features check; \
 	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
 
-bench: envoy wasm ## Measure Envoy without and with the filter, and with global limits (about three minutes)
+bench: envoy wasm ## Measure Envoy without and with the filter, with global limits and softer answers (about seven minutes)
 	cargo bench --bench envoy
 
 fuzz: ## Fuzz every reader of foreign bytes, a minute each (needs a nightly compiler and cargo-fuzz)

@@ -23,7 +23,9 @@ pub(crate) fn opening(stage: &Stage) {
         stage.envoy.address(),
         stage.mock.address()
     );
-    println!("Tokens per minute: tiers free and team 10,000, pro and agents 100,000; flowing back all the time.");
+    println!(
+        "Tokens per minute: tiers free and team 10,000, pro and agents 100,000; flowing back all the time."
+    );
     println!();
     println!("{}", style.bold(COLUMNS));
     println!("{}", style.dim(&"─".repeat(WIDTH)));
@@ -102,7 +104,7 @@ pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
         println!("    {}{{{}}} {}", sample.name, labels.join(","), sample.value);
     }
     println!();
-    let wrong = compared(&metrics, stage.calls.iter().chain(&stage.beside));
+    let wrong = compared(&metrics, &stage.calls.iter().chain(&stage.beside).collect::<Vec<_>>());
     for wrong in &wrong {
         println!("{}", style.bad(&format!("✗ {wrong}")));
     }
@@ -126,18 +128,21 @@ fn is_shown(sample: &Sample) -> bool {
         "tollgate_tokens_total" | "tollgate_cost_nano_usd_total" | "tollgate_shadow_refusals_total" => {
             of_tier("free")
         }
-        "tollgate_refusals_total" | "tollgate_softened_total" | "tollgate_streams_stopped_total" => true,
+        "tollgate_refusals_total"
+        | "tollgate_softened_total"
+        | "tollgate_streams_stopped_total"
+        | "tollgate_upstream_busy_total" => true,
         "tollgate_waits_total" => sample.label("kind") == Some("passed"),
-        "tollgate_upstream_busy_total" => true,
         _ => false,
     }
 }
 
 /// What metrics say otherwise than the calls' access log does.
-fn compared<'a>(metrics: &Metrics, calls: impl Iterator<Item = &'a Call> + Clone) -> Vec<String> {
+fn compared(metrics: &Metrics, calls: &[&Call]) -> Vec<String> {
     let mut wrong = Vec::new();
     for tier in ["free", "pro", "team", "agents"] {
-        let of_tier = || calls.clone().filter(|call| call.caller.is_some_and(|caller| caller.tier == tier));
+        let of_tier =
+            || calls.iter().copied().filter(|call| call.caller.is_some_and(|caller| caller.tier == tier));
         let refused = of_tier().filter(|call| call.refused_by().is_some()).count();
         let tokens: u64 = of_tier().map(Call::charged).sum();
         for (name, should) in [
