@@ -10,7 +10,7 @@ use super::request::Reading;
 use super::response::Sent;
 use super::settle::how_cut_short;
 use super::{Abort, Effects, HeaderEdit, Means, Next, State, waiting};
-use crate::limits::{self, GlobalLimit, Granted, Refusal, Wait};
+use crate::limits::{self, GlobalLimit, Granted, Ledger, Refusal, Standing, Subject, Wait};
 use crate::metrics::{self, Labels};
 use crate::rls::{self, Answer, Begun, Change, Failure, HeaderValue, OnFailure, Question, Service};
 use crate::settings::Config;
@@ -130,6 +130,8 @@ impl Asking {
             effects.headers.extend(edits(decided.request_headers));
         }
         reading.report_standings(&decided.shadowed, &decided.standings, &sent.label, effects);
+        let crossed = newly_crossed(&decided.standings, &reading.subject(&sent.model), means.ledger);
+        reading.log_crossings(&crossed, &sent.model, effects);
         sent.standings.extend(decided.standings);
         sent.added_headers.extend(edits(decided.response_headers));
         sent.holding = decided.holding;
@@ -250,6 +252,27 @@ fn refuse(
     }
     state
 }
+
+/// Those of the service's budgets that are used beyond their warning, which no worker has told yet. They are given back when their windows
+/// end, so that each can cross it once in a window.
+fn newly_crossed(standings: &[Standing], subject: &Subject<'_>, ledger: &Ledger<'_>) -> Vec<Standing> {
+    let past = standings.iter().filter(|standing| standing.is_past_warning());
+    let crossed = past.filter(|standing| {
+        let limit = &standing.limit;
+        let window = ledger.now().0.checked_div(limit.shape.window.0).unwrap_or(0);
+        let per: Vec<_> = limit.per.iter().map(|dimension| subject.value(dimension)).collect();
+        let name = format!("{} {per:?} {window}", limit.id);
+        let is_news = !ledger.is_known(CROSSED, &name);
+        if is_news {
+            ledger.make_known(CROSSED, &name);
+        }
+        is_news
+    });
+    crossed.cloned().collect()
+}
+
+/// What workers tell each other about.
+const CROSSED: &str = "crossed";
 
 fn heard(
     asked: Vec<(Question, Option<Result<Answer, Failure>>)>,

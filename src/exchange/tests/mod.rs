@@ -41,6 +41,8 @@ struct Bench {
     breaker: Option<Breaker>,
     /// All errands since they were last taken.
     errands: Vec<Errand>,
+    /// All lines for the log.
+    logged: Vec<String>,
 }
 
 const TOKENS: &str = r#"{ "identity": { "tenant": { "header": "x-tenant-id" } },
@@ -92,6 +94,7 @@ impl Bench {
         Self {
             breaker: config.global.as_ref().map(|service| Breaker::new(service.breaker)),
             errands: Vec::new(),
+            logged: Vec::new(),
             config,
             lines: MemoryLines::default(),
             keys: KeyHasher::new(&[5; 16]),
@@ -115,6 +118,7 @@ impl Bench {
         let mut effects =
             exchange.handle(event, &mut Means { ledger: &ledger, counter, models, jitter, breaker });
         self.errands.append(&mut effects.errands);
+        self.logged.extend(effects.log.iter().cloned());
         let of = |count: &metrics::Count| (count.metric.name, count.labels.kind.to_owned(), count.by);
         self.counted.extend(effects.counts.iter().map(of));
         effects

@@ -155,6 +155,22 @@ fn a_global_budget_used_beyond_its_warning_is_warned_of_and_counted() {
 }
 
 #[test]
+fn a_global_budget_used_beyond_its_warning_is_logged_once_in_a_window() {
+    let mut world = World::new("", &[TPM]);
+    world.service.limits.insert("free/tpm".to_owned(), (300, 60));
+
+    world.use_up(8, 5);
+    world.use_up(8, 5);
+    let lines = |world: &World| world.bench.logged.iter().filter(|line| line.contains("warning")).count();
+    assert_eq!(lines(&world), 1, "{:?}", world.bench.logged);
+
+    world.bench.now = world.bench.now + Span::from_secs(60);
+    world.service.limits.insert("free/tpm".to_owned(), (300, 60));
+    world.use_up(8, 5);
+    assert_eq!(lines(&world), 2, "{:?}", world.bench.logged);
+}
+
+#[test]
 fn a_limit_that_the_service_does_not_tell_of_is_not_in_budget_headers() {
     let mut world = World::new("", &[LOCAL, TPM]);
     world.service.hides_statuses = true;
