@@ -183,7 +183,7 @@ async fn each_refusal_and_each_crossing_is_one_line_of_json_without_prompt_or_se
     let log = bench.envoy.log();
     let mut lines: Vec<Value> = log
         .lines()
-        .filter(|line| line.contains("[wasm]") && !line.contains("\"event\":\"warning\""))
+        .filter(|line| line.contains("[wasm]"))
         .map(|line| {
             let start = line.find("{\"").unwrap_or_else(|| panic!("not JSON: {line}"));
             serde_json::from_str(&line[start..]).unwrap()
