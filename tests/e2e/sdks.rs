@@ -163,8 +163,9 @@ impl Bench {
     }
 
     /// The filter's own word on the refusal of a tenant.
-    async fn refusal_of(&self, tenant: &str) -> Value {
-        let line = self.envoy.wait_for_log(&format!(r#""per":{{"tenant":"{tenant}"}}"#)).await;
+    async fn refusal_of(&self, tier: &str, tenant: &str) -> Value {
+        let end = format!(r#""per":{{"tenant":"{tenant}"}},"tier":"{tier}","wait_ms""#);
+        let line = self.envoy.wait_for_log(&end).await;
         let json = &line[line.find(r#"{"api""#).unwrap()..=line.rfind('}').unwrap()];
         serde_json::from_str(json).unwrap_or_else(|error| panic!("{error} in {json}"))
     }
@@ -295,7 +296,7 @@ async fn is_over_budget(bench: &Bench, api: Api) {
 
     let error = (&seen["succeeded"], &seen["error"], &seen["status"]);
     assert_eq!(error, (&json!(false), &json!("RateLimitError"), &json!(429)), "{seen}");
-    let refusal = bench.refusal_of(api.name).await;
+    let refusal = bench.refusal_of("tight", api.name).await;
     let (wait, needed) = (refusal["wait_ms"].as_u64().unwrap(), refusal["needed"].as_u64().unwrap());
     // A hundred tokens a second come back.
     let longest = (2000 + needed) * 10;
@@ -350,7 +351,7 @@ async fn waits_and_succeeds(bench: &Bench, api: Api) {
     };
 
     assert_eq!(seen["succeeded"], true, "{seen}");
-    let refusal = bench.refusal_of(api.name).await;
+    let refusal = bench.refusal_of("quick", api.name).await;
     let (wait, needed) = (refusal["wait_ms"].as_f64().unwrap() / 1000.0, refusal["needed"].as_f64().unwrap());
     assert!(wait > needed / 50.0, "{wait} s to get {needed} tokens and out of debt at 50 tokens a second");
     let seconds = seen["seconds"].as_f64().unwrap();
