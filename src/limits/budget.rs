@@ -188,12 +188,13 @@ impl Budget {
         room: Amount,
         patience: Span,
     ) -> Result<Booked, Refused> {
-        let wait = self.wait_for(room);
-        if wait == Wait::For(Span::ZERO) {
+        let available = self.available();
+        if room <= available {
             self.charge(amount);
             return Ok(Booked { rest: Amount::ZERO, wait: Span::ZERO });
         }
-        let refused = Refused { asked: amount, available: self.available(), wait };
+        let wait = self.wait_for(room);
+        let refused = Refused { asked: amount, available, wait };
         let can_wait = match self.shape.algorithm {
             Algorithm::TokenBucket => wait != Wait::Never,
             Algorithm::FixedWindow => room == amount && wait != Wait::Never,
