@@ -6,11 +6,11 @@
 //! Local limits come first because a service may count what it refuses: a call that is refused here must not spend
 //! anything there.
 
-use super::request::Reading;
+use super::request::{Reading, kind};
 use super::response::Sent;
 use super::settle::how_cut_short;
 use super::{Abort, Effects, HeaderEdit, Means, Next, State, waiting};
-use crate::limits::{self, GlobalLimit, Granted, Ledger, Refusal, Standing, Subject, Wait};
+use crate::limits::{self, GlobalLimit, Granted, Refusal, Wait};
 use crate::metrics::{self, Labels};
 use crate::rls::{self, Answer, Begun, Change, Failure, HeaderValue, OnFailure, Question, Service};
 use crate::settings::Config;
@@ -130,7 +130,7 @@ impl Asking {
             effects.headers.extend(edits(decided.request_headers));
         }
         reading.report_standings(&decided.shadowed, &decided.standings, &sent.label, effects);
-        let crossed = newly_crossed(&decided.standings, &reading.subject(&sent.model), means.ledger);
+        let crossed = limits::newly_crossed(&decided.standings, &reading.subject(&sent.model), means.ledger);
         reading.log_crossings(&crossed, &sent.model, effects);
         sent.standings.extend(decided.standings);
         sent.added_headers.extend(edits(decided.response_headers));
@@ -253,27 +253,6 @@ fn refuse(
     state
 }
 
-/// Those of the service's budgets that are used beyond their warning, which no worker has told yet. They are given back when their windows
-/// end, so that each can cross it once in a window.
-fn newly_crossed(standings: &[Standing], subject: &Subject<'_>, ledger: &Ledger<'_>) -> Vec<Standing> {
-    let past = standings.iter().filter(|standing| standing.is_past_warning());
-    let crossed = past.filter(|standing| {
-        let limit = &standing.limit;
-        let window = ledger.now().0.checked_div(limit.shape.window.0).unwrap_or(0);
-        let per: Vec<_> = limit.per.iter().map(|dimension| subject.value(dimension)).collect();
-        let name = format!("{} {per:?} {window}", limit.id);
-        let is_news = !ledger.is_known(CROSSED, &name);
-        if is_news {
-            ledger.make_known(CROSSED, &name);
-        }
-        is_news
-    });
-    crossed.cloned().collect()
-}
-
-/// What workers tell each other about.
-const CROSSED: &str = "crossed";
-
 fn heard(
     asked: Vec<(Question, Option<Result<Answer, Failure>>)>,
 ) -> Vec<(Question, Result<Answer, Failure>)> {
@@ -282,8 +261,4 @@ fn heard(
 
 fn edits(headers: Vec<HeaderValue>) -> impl Iterator<Item = HeaderEdit> {
     headers.into_iter().map(|header| HeaderEdit::Set(header.key.into(), header.value))
-}
-
-fn kind(kind: &'static str) -> Labels {
-    Labels { kind, ..Labels::default() }
 }

@@ -223,13 +223,17 @@ impl Limit {
 
     /// The key of its budget for a subject.
     pub(super) fn key(&self, keys: &KeyHasher, subject: &Subject<'_>) -> Key {
-        keys.key(&self.id, self.per.iter().map(|dimension| (&**dimension, subject.value(dimension))))
+        self.key_under(&self.id, keys, subject)
     }
 
     /// The key of the rate of its budget for a subject, if it adapts.
     pub(super) fn rate_key(&self, keys: &KeyHasher, subject: &Subject<'_>) -> Option<Key> {
-        let id = self.rate_id.as_deref()?;
-        Some(keys.key(id, self.per.iter().map(|dimension| (&**dimension, subject.value(dimension)))))
+        Some(self.key_under(self.rate_id.as_deref()?, keys, subject))
+    }
+
+    /// The key of something else of a subject's budget than what is spent of it.
+    pub(super) fn key_under(&self, id: &str, keys: &KeyHasher, subject: &Subject<'_>) -> Key {
+        keys.key(id, self.per.iter().map(|dimension| (&**dimension, subject.value(dimension))))
     }
 
     /// How much must be left of its budget for an amount to be let pass, while it allows as much as `present` does.
