@@ -39,7 +39,7 @@ pub(super) struct Reading {
     pub(super) form: Option<Peek>,
     /// What the call holds already: its places among the calls in flight.
     pub(super) granted: Granted,
-    /// The path as it came.
+    /// The path as it came, if the tier may have another model asked for.
     pub(super) path: Vec<u8>,
 }
 
@@ -71,6 +71,9 @@ pub(super) fn read_head(
         }
     };
     let (tier, known) = config.tiers.of(&caller);
+    if dialect == Dialect::Mcp && !tier.limits_tools() {
+        return State::Done;
+    }
     effects.count(&metrics::UNKNOWN_TIER, &Labels::default(), u64::from(!known));
     effects.facts.push((Fact::Tier, tier.name.to_string()));
     let signed = is_signed(head, &path);
@@ -85,6 +88,8 @@ pub(super) fn read_head(
         Ok(workflow) => workflow,
         Err(reply) => return bad_request(reply, effects),
     };
+    // Only a softened call has its path changed.
+    let path = if tier.graded.soften.is_empty() { Vec::new() } else { path.into_owned() };
     let mut reading = Reading {
         call,
         caller,
@@ -95,11 +100,8 @@ pub(super) fn read_head(
         passes: false,
         form: None,
         granted: Granted::default(),
-        path: path.into_owned(),
+        path,
     };
-    if reading.is_rpc() && !reading.tier.limits_tools() {
-        return State::Done;
-    }
     let model = reading.call.model.clone().unwrap_or_default();
     let at_once =
         if reading.is_rpc() { Ok(Granted::default()) } else { reading.decide_at_once(&model, means) };

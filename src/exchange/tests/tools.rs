@@ -116,6 +116,22 @@ fn calls_that_offer_no_spent_tool_are_left_alone() {
 }
 
 #[test]
+fn mcp_of_a_tier_without_limits_on_tools_passes_untouched() {
+    let limited = tools("refuse");
+    let rest = r#""plain": { "limits": [{ "name": "rpm", "count": "requests", "per": "tenant", "max": 1, "window": "1h" }] }, "free""#;
+    let both = limited
+        .replace(r#""free""#, rest)
+        .replace(r#""tenant": {"#, r#""tier": { "header": "x-tier", "default": "free" }, "tenant": {"#);
+    let mut bench = Bench::new(&both);
+    let head = Request::chat().with(":path", b"/mcp").with("x-tier", b"plain");
+    for _ in 0..2 {
+        let effects = bench.handle(&mut bench.exchange(), Event::RequestHead { head: &head, ended: false });
+        assert_eq!(effects.next, Next::Pass);
+        assert!(effects.headers.is_empty() && effects.facts.is_empty() && effects.counts.is_empty());
+    }
+}
+
+#[test]
 fn calls_of_mcp_and_of_models_share_a_budget() {
     let mut bench = Bench::new(&tools("hide_tool"));
     let (mut exchange, effects) = rpc(&mut bench, SEND);
