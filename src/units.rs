@@ -91,6 +91,14 @@ impl Span {
         Self(millis.saturating_mul(1_000_000))
     }
 
+    /// A random part of it, by a random number: `jitter` / 2^32 of it.
+    #[must_use]
+    pub fn jittered(self, jitter: u32) -> Self {
+        let part = u128::from(self.0).saturating_mul(u128::from(jitter)) >> 32;
+        // Less than the whole, which fits.
+        Self(u64::try_from(part).unwrap_or(u64::MAX))
+    }
+
     /// In whole seconds, rounded up.
     #[must_use]
     pub const fn as_secs_ceil(self) -> u64 {

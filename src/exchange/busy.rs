@@ -67,7 +67,7 @@ impl Upstream {
                     return Err(wait);
                 }
                 self.recovering = true;
-                self.wait_until = Some((until + spread(wait, means.jitter)).min(deadline));
+                self.wait_until = Some((until + Span(wait.0 / 10).jittered(means.jitter)).min(deadline));
             }
         }
         Ok(())
@@ -160,11 +160,4 @@ impl Sent {
 /// Whether an answer is the upstream's own: Envoy's page "Response code details" has the word.
 fn is_of_upstream(head: &dyn Head) -> bool {
     head.property(&["response", "code_details"]).is_some_and(|details| details == b"via_upstream")
-}
-
-/// Up to a tenth of the wait, by a random number.
-fn spread(wait: Span, jitter: u32) -> Span {
-    // jitter / 2^32 of it
-    let share = u128::from(wait.0 / 10).saturating_mul(u128::from(jitter)) >> 32;
-    Span(u64::try_from(share).unwrap_or(u64::MAX))
 }

@@ -138,9 +138,6 @@ impl Reading {
 
     /// Bounds the output of each choice, in place of any bound before; whether it had none as low.
     fn bound_output(&self, each: u64, body: &[u8], softened: &mut Softened) -> bool {
-        if !self.call.may_bound_output {
-            return false;
-        }
         let model = Some(softened.model.as_str()).filter(|model| !model.is_empty());
         match (self.call.format.with_max_output)(body, model, each) {
             Ok(edits) if !edits.is_empty() => {

@@ -102,6 +102,23 @@ pub(super) fn change<T>(
     }
 }
 
+/// The same, on the note that still holds the charge made at `made_at`; none if it does not.
+pub(super) fn change_same<T>(
+    ledger: &Ledger<'_>,
+    kind: Kind,
+    key: &Key,
+    made_at: Timestamp,
+    run: impl Fn(Note) -> (T, Write),
+) -> Result<Option<T>, Unstored> {
+    change(ledger, kind, key, |note| match note.filter(|note| note.charge.made_at == made_at) {
+        Some(note) => {
+            let (answer, write) = run(note);
+            (Some(answer), write)
+        }
+        None => (None, Write::Keep),
+    })
+}
+
 /// The living note at `key`, as far as it can be read.
 pub(super) fn look(ledger: &Ledger<'_>, kind: Kind, key: &Key) -> Option<Note> {
     ledger.table.peek(key, ledger.now, |stored| living(kind, stored, ledger.now)).ok()?

@@ -129,14 +129,7 @@ impl Claim {
         ledger: &Ledger<'_>,
         change: impl Fn(Note) -> (T, Write),
     ) -> Result<Option<T>, Unstored> {
-        let is_same = |note: &Note| note.charge.made_at == self.charge.made_at;
-        note::change(ledger, Kind::Once, &self.once.key, |note| match note.filter(is_same) {
-            Some(note) => {
-                let (answer, write) = change(note);
-                (Some(answer), write)
-            }
-            None => (None, Write::Keep),
-        })
+        note::change_same(ledger, Kind::Once, &self.once.key, self.charge.made_at, change)
     }
 }
 

@@ -141,15 +141,7 @@ impl Draw {
 
     /// Changes the pool if it is still the one that was drawn from.
     fn change<T>(&self, ledger: &Ledger<'_>, change: impl Fn(Note) -> (T, Write)) -> Option<T> {
-        let is_same = |note: &Note| note.charge.made_at == self.charge.made_at;
-        let changed = note::change(ledger, Kind::Pool, &self.pool.key, |note| match note.filter(is_same) {
-            Some(note) => {
-                let (answer, write) = change(note);
-                (Some(answer), write)
-            }
-            None => (None, Write::Keep),
-        });
-        changed.ok().flatten()
+        note::change_same(ledger, Kind::Pool, &self.pool.key, self.charge.made_at, change).ok().flatten()
     }
 }
 

@@ -180,9 +180,7 @@ fn wait_fields(wait: Span) -> Fields {
 }
 
 fn jittered(span: Span, jitter: u32) -> Span {
-    let most = (span.0 / 10).min(MOST_JITTER.0);
-    // jitter / 2^32 of it
-    Span(most.saturating_mul(u64::from(jitter)) >> 32)
+    Span(span.0 / 10).min(MOST_JITTER).jittered(jitter)
 }
 
 fn is_worth_retrying(wait: Span) -> bool {
