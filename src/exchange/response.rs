@@ -142,7 +142,7 @@ impl Sent {
             return;
         }
         let mut reader = Reader::new(self.format, head, self.hide_usage);
-        let may_end = config.streams.stop_at_limit && self.watch.begin(&mut reader, head);
+        let may_end = config.streams.stop_at_limit && self.watch.begin(&mut reader, head, config);
         if reader.is_hiding() || may_end {
             // The length told by the upstream counts the chunk that will be taken out, or what comes behind an ending.
             effects.headers.push(HeaderEdit::Remove("content-length".into()));

@@ -31,10 +31,25 @@ const LOOK_EVERY: u64 = 64;
 /// How many bytes of text are counted at once, at least: some eight tokens.
 const COUNT_EVERY: usize = 32;
 
+/// Where the module that ends responses says that it is there (`finisher`).
+const FINISHER: [&str; 2] = ["filter_state", "tollgate.finisher"];
+
+/// What becomes of a stream behind its ending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// With the next piece it is reset on both sides.
+    #[default]
+    Reset,
+    /// It is read and thrown away, until the upstream ends it, or somebody else does.
+    Dropped,
+}
+
 /// What is known of a stream that may have to be stopped.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     state: Watching,
+    /// What becomes of what comes behind the ending, if it is stopped.
+    rest: Rest,
     /// How much of the text is counted, and its tokens.
     counted: usize,
     tokens: u64,
@@ -58,7 +73,7 @@ enum Watching {
 
 impl Watch {
     /// Begins to watch an answer; whether it may be ended before its time.
-    pub(super) fn begin(&mut self, reader: &mut Reader, head: &dyn Head) -> bool {
+    pub(super) fn begin(&mut self, reader: &mut Reader, head: &dyn Head, config: &Config) -> bool {
         let is_stream = reader.found().is_stream;
         // A list is told from a whole answer by its first byte only, but nobody knows its length in advance.
         if !is_stream && head.header("content-length").is_some() {
@@ -70,6 +85,8 @@ impl Watch {
             (false, true) => Watching::Unstoppable,
             (false, false) => Watching::Not,
         };
+        let resets = config.streams.upstream == Upstream::Reset;
+        self.rest = if resets && head.property(&FINISHER).is_none() { Rest::Reset } else { Rest::Dropped };
         can_end
     }
 
@@ -115,8 +132,9 @@ impl Sent {
         effects.count(&metrics::STREAMS_STOPPED, &labels, 1);
         effects.facts.push((Fact::StoppedBy, limit.name.to_string()));
         effects.log.push(self.log_line(&limit, &used));
+        let rest = self.watch.rest;
         self.settle_stopped(config, means, effects);
-        State::Stopped
+        State::Stopped(rest)
     }
 
     /// The limit whose budget is spent, and what was used so far; none if the stream may go on.
@@ -163,8 +181,10 @@ impl Sent {
     }
 }
 
-/// What comes behind an ending is not passed on.
-pub(super) fn drop_piece(last: bool, config: &Config, effects: &mut Effects) {
-    effects.piece = Some(Vec::new());
-    effects.reset = !last && config.streams.upstream == Upstream::Reset;
+impl Rest {
+    /// A piece has come, which is not passed on.
+    pub(super) fn take(self, last: bool, effects: &mut Effects) {
+        effects.piece = Some(Vec::new());
+        effects.reset = !last && self == Self::Reset;
+    }
 }

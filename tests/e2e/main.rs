@@ -16,6 +16,7 @@ mod identity;
 mod streams;
 mod upstreams;
 mod endings;
+mod finisher;
 mod stopping;
 mod softening;
 mod warnings;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tollgate_rig::client::{self, Request};
+use tollgate_rig::envoy::{Filter, finisher};
 use tollgate_rig::mock_llm::{Ending, Received};
 
 use crate::bench::{Bench, chat};
@@ -369,7 +370,7 @@ async fn the_clients_wait_as_told_and_succeed_by_themselves() {
 }
 
 /// Streams fifty tokens to a tenant who has forty.
-async fn is_stopped(upstream: &str, api: Api, reason: &str) {
+async fn is_stopped(upstream: &str, filters: &str, api: Api, reason: &str) {
     let configuration = format!(
         "
 identity: {{ tenant: {{ header: x-tenant-id }} }}
@@ -378,7 +379,8 @@ counting: {{ output_reserve: {{ at_most: 0.1 }} }}
 tiers: {{ free: {{ limits: [ {{ name: tpm, count: tokens, per: tenant, max: 40, window: 30d }} ] }} }}
 "
     );
-    let bench = Bench::start(&configuration).await;
+    let bench =
+        Bench::with(Filter::yaml(&configuration), |bootstrap| bootstrap.filters_before(filters)).await;
     let headers = [("x-tenant-id", api.name), ("x-mock-output-tokens", "50"), ("x-mock-chunk-delay-ms", "5")];
     let seen = api.run("stream", bench.envoy.address(), &headers).await;
     assert_eq!((&seen["succeeded"], &seen["reason"]), (&json!(true), &json!(reason)), "{seen}");
@@ -390,11 +392,25 @@ tiers: {{ free: {{ limits: [ {{ name: tpm, count: tokens, per: tenant, max: 40, 
 }
 
 #[tokio::test]
+async fn clients_end_a_stream_that_a_finisher_ends_as_any_other() {
+    let finisher = finisher();
+    tokio::join!(
+        is_stopped("reset", &finisher, CHAT, "length"),
+        is_stopped("reset", &finisher, RESPONSES, "incomplete"),
+        is_stopped("reset", &finisher, MESSAGES, "max_tokens"),
+        is_stopped("reset", &finisher, GEMINI, "MAX_TOKENS"),
+    );
+}
+
+#[tokio::test]
 async fn clients_that_read_up_to_done_end_a_stopped_stream_as_any_other() {
-    tokio::join!(is_stopped("reset", CHAT, "length"), is_stopped("reset", RESPONSES, "incomplete"));
+    tokio::join!(is_stopped("reset", "", CHAT, "length"), is_stopped("reset", "", RESPONSES, "incomplete"));
 }
 
 #[tokio::test]
 async fn clients_that_read_on_to_the_end_of_the_body_end_a_drained_stream_as_any_other() {
-    tokio::join!(is_stopped("drain", MESSAGES, "max_tokens"), is_stopped("drain", GEMINI, "MAX_TOKENS"));
+    tokio::join!(
+        is_stopped("drain", "", MESSAGES, "max_tokens"),
+        is_stopped("drain", "", GEMINI, "MAX_TOKENS")
+    );
 }

@@ -10,7 +10,7 @@ use crate::bench::Bench;
 /// What a tenant may spend; none of it comes back within a test.
 const BUDGET: u64 = 300;
 
-fn configuration(upstream: &str) -> String {
+pub(crate) fn configuration(upstream: &str) -> String {
     format!(
         "
 identity: {{ tenant: {{ header: x-tenant-id }} }}
@@ -22,13 +22,13 @@ tiers: {{ free: {{ limits: [ {{ name: tpm, count: tokens, per: tenant, max: {BUD
 }
 
 /// A call whose answer is far longer than the budget, slow enough that it lasts as long as anybody listens.
-fn endless(path: &str, body: &Value) -> Request {
+pub(crate) fn endless(path: &str, body: &Value) -> Request {
     let request = Request::post(path).json(body);
     request.header("x-mock-output-tokens", "2000").header("x-mock-chunk-delay-ms", "2")
 }
 
 /// The answers of the mock that are asked for here, and the last of what their clients get.
-fn calls() -> [(Request, &'static [&'static str]); 6] {
+pub(crate) fn calls() -> [(Request, &'static [&'static str]); 6] {
     let messages = json!([{ "role": "user", "content": "Say something." }]);
     let contents = json!({ "contents": [{ "role": "user", "parts": [{ "text": "Say something." }] }] });
     [
@@ -71,6 +71,16 @@ fn calls() -> [(Request, &'static [&'static str]); 6] {
     ]
 }
 
+/// Checks that the last of what a client got is the ending.
+pub(crate) fn assert_ends(response: &Response, body: &str, ending: &[&str]) {
+    let is_lines = response.header("content-type").is_some_and(|of| of.contains("ndjson"));
+    let documents: Vec<_> = body.split_terminator(if is_lines { "\n" } else { "\n\n" }).collect();
+    let last = &documents[documents.len() - ending.len()..];
+    for (document, expected) in last.iter().zip(ending) {
+        assert!(document.contains(expected), "{expected} in {last:?}");
+    }
+}
+
 /// The body up to where it is cut, as the reset does.
 async fn cut_body(response: &mut Response) -> Vec<u8> {
     match response.body().await {
@@ -94,12 +104,7 @@ async fn every_api_gets_its_ending_and_the_upstream_stops() {
             assert_eq!(response.status(), 200);
             let body = String::from_utf8(cut_body(&mut response).await).unwrap();
 
-            let is_lines = response.header("content-type").is_some_and(|of| of.contains("ndjson"));
-            let documents: Vec<_> = body.split_terminator(if is_lines { "\n" } else { "\n\n" }).collect();
-            let last = &documents[documents.len() - ending.len()..];
-            for (document, expected) in last.iter().zip(ending) {
-                assert!(document.contains(expected), "{expected} in {last:?}");
-            }
+            assert_ends(&response, &body, ending);
             let received = &bench.mock.wait_for(count).await[count - 1];
             assert_eq!(received.ended().await, Ending::Aborted, "{ending:?}");
             let line = &bench.envoy.wait_for_access_log(count).await[count - 1];

@@ -114,11 +114,35 @@ impl Filter {
 /// If it has not been built.
 #[must_use]
 pub fn wasm_module() -> PathBuf {
-    if let Some(path) = std::env::var_os("TOLLGATE_WASM").filter(|path| !path.is_empty()) {
+    built("tollgate.wasm", "TOLLGATE_WASM", "make wasm")
+}
+
+/// The module that ends stopped responses, as an HTTP filter of Envoy's: `$TOLLGATE_FINISHER`, or what `make finisher` has built.
+///
+/// # Panics
+///
+/// If it has not been built.
+#[must_use]
+pub fn finisher() -> String {
+    let module = built("libtollgate_finisher.so", "TOLLGATE_FINISHER", "make finisher");
+    format!(
+        "- name: tollgate_finisher
+  typed_config:
+    \"@type\": type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter
+    dynamic_module_config: {{ module: {{ local: {{ filename: \"{}\" }} }} }}
+    filter_name: tollgate_finisher
+",
+        module.display()
+    )
+}
+
+/// What `made_by` has put into `target/`, unless the environment names another file.
+fn built(name: &str, variable: &str, made_by: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) {
         return path.into();
     }
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tollgate.wasm");
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(name);
     built.canonicalize().unwrap_or_else(|error| {
-        panic!("{}: {error}; run `make wasm` or set TOLLGATE_WASM=/path/to/tollgate.wasm", built.display())
+        panic!("{}: {error}; run `{made_by}` or set {variable}=/path/to/{name}", built.display())
     })
 }

@@ -25,7 +25,7 @@ use tokio::time::sleep;
 use crate::client::{self, PATIENCE, Request};
 pub use bootstrap::Bootstrap;
 pub use example::{example, example_global};
-pub use filter::{Filter, wasm_module};
+pub use filter::{Filter, finisher, wasm_module};
 pub use metrics::{Metrics, Sample};
 pub use resources::Resources;
 

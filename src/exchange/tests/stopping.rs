@@ -33,9 +33,15 @@ fn word(id: &str) -> String {
 impl Bench {
     /// A stream that has begun.
     fn stream(&mut self, body: &str) -> Exchange {
+        self.stream_with(body, &[])
+    }
+
+    /// The same, with more of a head.
+    fn stream_with(&mut self, body: &str, head: &[(&'static str, &str)]) -> Exchange {
         let (mut exchange, effects) = self.send(body);
         assert_eq!(effects.next, Next::Pass, "{effects:?}");
-        self.head(&mut exchange, 200, "text/event-stream");
+        let head = [&[("content-type", "text/event-stream")], head].concat();
+        self.head_with(&mut exchange, 200, &head);
         exchange
     }
 
@@ -172,10 +178,13 @@ fn the_ending_of_a_chat_has_what_its_chunks_had_and_usage_for_who_asked() {
 }
 
 #[test]
-fn what_comes_behind_the_ending_is_dropped_and_the_response_reset() {
-    for (upstream, resets) in [("reset", true), ("drain", false)] {
+fn what_comes_behind_the_ending_is_dropped_and_the_response_reset_unless_it_is_ended_by_a_finisher() {
+    let finisher = &[("filter_state/tollgate.finisher", "1")][..];
+    for (upstream, state, resets) in
+        [("reset", &[][..], true), ("drain", &[], false), ("reset", finisher, false)]
+    {
         let mut bench = bench(&format!(r#"{{ "stop_at_limit": true, "upstream": "{upstream}" }}"#));
-        let mut exchange = bench.stream(HI_STREAM);
+        let mut exchange = bench.stream_with(HI_STREAM, state);
         let (_, effects) = bench.words(&mut exchange, 5000).unwrap();
         assert!(!effects.reset, "the ending has yet to be passed on");
         for _ in 0..2 {
