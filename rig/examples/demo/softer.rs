@@ -105,7 +105,7 @@ async fn stopped(stage: &mut Stage) {
     let flowed = flowed(HOOLI, call.started.elapsed());
     let most = 10_500 + flowed + 100 + 2 * PER_CHUNK;
     call.checks.expect_between("tokens charged", (10_500, most), Some(call.charged()));
-    let why = "Past 105 % of the budget it gets finish_reason: length and [DONE]; the LLM's stream is reset.";
+    let why = "Past 105 % of the budget it ends, with finish_reason: length and [DONE]; the LLM's is reset.";
     row(stage, "asks for an endless stream", why, call);
 }
 

@@ -1,20 +1,24 @@
 //! The configurations that people copy, `envoy/envoy.yaml` and `envoy/envoy-global.yaml`, run beside others: on ports of the
 //! system's choice.
 //!
-//! In: the upstream to use, and the rate limit service. Out: a [`Setup`]. Everything but addresses and the path of the module stays
+//! In: the upstream to use, and the rate limit service. Out: a [`Setup`]. Everything but addresses and the paths of the modules stays
 //! as it is in the file, so what runs with this runs for whoever copies it.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::{Setup, wasm_module};
+use super::Setup;
+use super::filter::{finisher_module, wasm_module};
 
 /// What the files have, each exactly once.
 const ADMIN: &str = "address: 127.0.0.1, port_value: 9901 ";
 const LISTENER: &str = "address: 127.0.0.1, port_value: 10000 ";
 const UPSTREAM: &str = "address: 127.0.0.1, port_value: 8000 ";
 const MODULE: &str = "target/tollgate.wasm }";
+
+/// What only the first has.
+const FINISHER: &str = "target/libtollgate_finisher.so }";
 
 /// What only the second has.
 const SERVICE: &str = "address: 127.0.0.1, port_value: 8081 ";
@@ -26,7 +30,7 @@ const SERVICE: &str = "address: 127.0.0.1, port_value: 8081 ";
 /// If the file is not there, or has no longer what is to be replaced.
 #[must_use]
 pub fn example(upstream: SocketAddr) -> Setup {
-    setup("envoy/envoy.yaml", &[(UPSTREAM, upstream)])
+    setup("envoy/envoy.yaml", &[(UPSTREAM, address(upstream)), (FINISHER, module(&finisher_module()))])
 }
 
 /// `envoy/envoy-global.yaml` before `upstream`, with the rate limit service `service`, on free ports, with four workers.
@@ -36,25 +40,27 @@ pub fn example(upstream: SocketAddr) -> Setup {
 /// As [`example`].
 #[must_use]
 pub fn example_global(upstream: SocketAddr, service: SocketAddr) -> Setup {
-    setup("envoy/envoy-global.yaml", &[(UPSTREAM, upstream), (SERVICE, service)])
+    setup("envoy/envoy-global.yaml", &[(UPSTREAM, address(upstream)), (SERVICE, address(service))])
 }
 
-fn setup(file: &str, servers: &[(&'static str, SocketAddr)]) -> Setup {
+fn setup(file: &str, own: &[(&'static str, String)]) -> Setup {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let any_port = "address: 127.0.0.1, port_value: 0 ";
-    let fixed = [
-        (ADMIN, any_port.to_owned()),
-        (LISTENER, any_port.to_owned()),
-        (MODULE, format!("\"{}\" }}", wasm_module().display())),
-    ];
-    let servers = servers
-        .iter()
-        .map(|(from, server)| (*from, format!("address: {}, port_value: {} ", server.ip(), server.port())));
-    let bootstrap = fixed.into_iter().chain(servers).fold(text, |text, (from, to)| {
-        let found = text.matches(from).count();
+    let fixed =
+        [(ADMIN, any_port.to_owned()), (LISTENER, any_port.to_owned()), (MODULE, module(&wasm_module()))];
+    let bootstrap = fixed.iter().chain(own).fold(text, |text, (from, to)| {
+        let found = text.matches(*from).count();
         assert_eq!(found, 1, "{} has {from:?} {found} times", path.display());
-        text.replace(from, &to)
+        text.replace(*from, to)
     });
     Setup { bootstrap, concurrency: 4, ..Setup::default() }
+}
+
+fn address(server: SocketAddr) -> String {
+    format!("address: {}, port_value: {} ", server.ip(), server.port())
+}
+
+fn module(path: &Path) -> String {
+    format!("\"{}\" }}", path.display())
 }

@@ -117,14 +117,18 @@ pub fn wasm_module() -> PathBuf {
     built("tollgate.wasm", "TOLLGATE_WASM", "make wasm")
 }
 
-/// The module that ends stopped responses, as an HTTP filter of Envoy's: `$TOLLGATE_FINISHER`, or what `make finisher` has built.
+/// The module that ends stopped streams: `$TOLLGATE_FINISHER`, or what `make finisher` has built.
+pub(super) fn finisher_module() -> PathBuf {
+    built("libtollgate_finisher.so", "TOLLGATE_FINISHER", "make finisher")
+}
+
+/// The same as an HTTP filter of Envoy's, a YAML list item.
 ///
 /// # Panics
 ///
 /// If it has not been built.
 #[must_use]
 pub fn finisher() -> String {
-    let module = built("libtollgate_finisher.so", "TOLLGATE_FINISHER", "make finisher");
     format!(
         "- name: tollgate_finisher
   typed_config:
@@ -132,7 +136,7 @@ pub fn finisher() -> String {
     dynamic_module_config: {{ module: {{ local: {{ filename: \"{}\" }} }} }}
     filter_name: tollgate_finisher
 ",
-        module.display()
+        finisher_module().display()
     )
 }
 
