@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: a configuration, an Envoy with the filter before a mock LLM, and calls.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tollgate_rig::client::{self, Client, Request, Response};
@@ -92,6 +93,13 @@ impl Bench {
 /// Four workers with the filter before an upstream, everything that operators can see switched on.
 pub(crate) fn bootstrap(upstream: SocketAddr, filter: Filter) -> Bootstrap {
     Bootstrap::to(upstream).filter(filter).concurrency(4).stats_tags(STATS_TAGS).log_filter_state(&FACTS)
+}
+
+/// The module that can be made to trap.
+pub(crate) fn trap_module() -> PathBuf {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tollgate-trap.wasm");
+    assert!(module.exists(), "there is no {}: run `make wasm-trap`", module.display());
+    module
 }
 
 /// A short chat call of a tenant.

@@ -1,7 +1,6 @@
 //! What the host does that the filter has to live with: limits on bodies, odd headers, upgrades, local replies, dead VMs.
 
 use core::time::Duration;
-use std::path::Path;
 
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -10,7 +9,7 @@ use tollgate_rig::client::{Client, PATIENCE, Request, Response};
 use tollgate_rig::envoy::{Envoy, Filter, Metrics};
 use tollgate_rig::upstream::{Script, ScriptedUpstream};
 
-use crate::bench::{Bench, bootstrap, chat, chat_with};
+use crate::bench::{Bench, bootstrap, chat, chat_with, trap_module};
 
 const MAX: u64 = 2_000_000;
 
@@ -244,10 +243,8 @@ tiers:
 
 #[tokio::test]
 async fn a_worker_recovers_from_a_trap_and_what_its_calls_held_flows_back() {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tollgate-trap.wasm");
-    assert!(module.exists(), "there is no {}: run `make wasm-trap`", module.display());
     for when in ["request", "response"] {
-        let bench = Bench::with(Filter::yaml(SHORT).module(&module), |bootstrap| bootstrap).await;
+        let bench = Bench::with(Filter::yaml(SHORT).module(&trap_module()), |bootstrap| bootstrap).await;
         let slow = |tenant: &str| {
             chat_with(tenant, json!({ "stream": true, "max_tokens": 130 }))
                 .header("x-mock-output-tokens", "130")

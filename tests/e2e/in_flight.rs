@@ -4,7 +4,6 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -12,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tollgate_rig::client::{self, Client, ClientError, Request, Response};
 use tollgate_rig::envoy::{Filter, Metrics};
 
-use crate::bench::{Bench, chat_with};
+use crate::bench::{Bench, chat_with, trap_module};
 
 fn configuration(max: usize) -> String {
     format!(
@@ -252,9 +251,7 @@ async fn call(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_aborts_resets_errors_and_traps_all_places_are_free_again() {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tollgate-trap.wasm");
-    assert!(module.exists(), "there is no {}: run `make wasm-trap`", module.display());
-    let filter = Filter::yaml(&configuration(MAX)).module(&module);
+    let filter = Filter::yaml(&configuration(MAX)).module(&trap_module());
     let bench = Arc::new(Bench::with(filter, |bootstrap| bootstrap).await);
     let traps_left = Arc::new(AtomicU32::new(TRAPS));
     let tenants: Vec<_> = (0..TENANTS).map(|number| format!("tenant-{number}")).collect();

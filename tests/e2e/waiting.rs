@@ -9,7 +9,7 @@ use tollgate_rig::client::{BodySender, Client, Request, Response};
 use tollgate_rig::envoy::{Envoy, Filter};
 use tollgate_rig::mock_llm::MockLlm;
 
-use crate::bench::{Bench, bootstrap, chat_with};
+use crate::bench::{Bench, bootstrap, chat_with, trap_module};
 
 fn configuration(wait: &str, limit: &str) -> String {
     format!(
@@ -231,6 +231,26 @@ async fn calls_that_wait_while_the_configuration_changes_are_answered() {
     // One budget for all configurations: 18 calls, one of them at once, the others half a second apart.
     assert!(begun.elapsed() >= Duration::from_millis(500 * 17), "{:?}", begun.elapsed());
     assert_eq!(mock.received().len(), 18);
+}
+
+#[tokio::test]
+async fn calls_that_wait_in_a_vm_that_traps_end_by_the_idle_timeout_and_the_next_ones_wait_as_ever() {
+    let limit = "{ name: rps, count: requests, per: tenant, max: 1, window: 1s }";
+    let filter = Filter::yaml(&configuration("up_to: 20s", limit)).module(&trap_module());
+    // One worker, so that all are in the VM that traps.
+    let idle = "stream_idle_timeout: 4s";
+    let bench = Bench::with(filter, |bootstrap| bootstrap.concurrency(1).connection_manager(idle)).await;
+    let call = || bench.send(fifty("ada"));
+    assert_eq!(call().await.status(), 200);
+    let traps = async {
+        bench.wait_for_waits("held", 1).await;
+        bench.send(fifty("bob").header("x-tollgate-trap", "request")).await.status()
+    };
+    let (waits, trapped) = tokio::join!(call(), traps);
+    assert_eq!((waits.status(), trapped), (503, 503));
+    assert_eq!(bench.envoy.wait_for_access_log(3).await[2]["flags"], "SI", "the stream's idle timeout");
+    let (one, another) = tokio::join!(call(), call());
+    assert_eq!([one.status(), another.status()], [200; 2]);
 }
 
 /// How a client sends a call.

@@ -1,7 +1,6 @@
 //! A service that is gone for a while, clients that go while they wait, and what happens to Envoy meanwhile.
 
 use core::time::Duration;
-use std::path::Path;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -12,7 +11,7 @@ use tollgate_rig::mock_llm::MockLlm;
 use tollgate_rig::rate_limits::{Behaviour, Method, ScriptedService};
 
 use super::{PATIENT, call, calls, limits, of, tokens, tpd};
-use crate::bench::{Bench, bootstrap};
+use crate::bench::{Bench, bootstrap, trap_module};
 
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 
@@ -203,10 +202,8 @@ async fn a_new_configuration_while_calls_wait_leaves_none_hanging() {
 
 #[tokio::test]
 async fn a_worker_that_traps_while_calls_wait_recovers_and_they_end_with_envoys_idle_timeout() {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tollgate-trap.wasm");
-    assert!(module.exists(), "there is no {}: run `make wasm-trap`", module.display());
     let service = ScriptedService::start([tpd(100_000)]);
-    let filter = Filter::yaml(&tokens(100_000, PATIENT)).module(&module);
+    let filter = Filter::yaml(&tokens(100_000, PATIENT)).module(&trap_module());
     // Nobody can let go on what a VM held that is dead; the idle timeout ends it, of five minutes unless set.
     let bench = Bench::with(filter, |bootstrap| {
         bootstrap.grpc_cluster("ratelimit", service.address()).connection_manager("stream_idle_timeout: 2s")
