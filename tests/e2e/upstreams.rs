@@ -144,20 +144,43 @@ async fn a_limit_follows_what_its_upstream_allows_and_no_other() {
     bench.wait_for_count("tollgate_rate_decreases_total", &[("limit", "rpm")], 1).await;
 }
 
+/// The same, where one route leads to either.
+async fn bench_of_one_route(
+    configuration: &str,
+    a: &ScriptedUpstream,
+    b: &ScriptedUpstream,
+    chosen_by: &str,
+) -> Bench {
+    let detour = |name, upstream: &ScriptedUpstream| Detour { name, to: Some(upstream.address()), route: "" };
+    let route = format!("- {{ match: {{ prefix: / }}, route: {{ {chosen_by} }} }}\n");
+    Bench::with(Filter::yaml(configuration), |bootstrap| {
+        with_detours(bootstrap, &[detour("a", a), detour("b", b)]).routes_before(&route)
+    })
+    .await
+}
+
 #[tokio::test]
 async fn the_upstream_is_known_also_where_a_header_chooses_it() {
     let a =
         ScriptedUpstream::start([refuses("429 Too Many Requests", "retry-after: 60\r\n"), answers()]).await;
     let b = ScriptedUpstream::start([answers()]).await;
-    let detour = |name, upstream: &ScriptedUpstream| Detour { name, to: Some(upstream.address()), route: "" };
-    let route = "- { match: { prefix: / }, route: { cluster_header: x-cluster } }\n";
-    let bench = Bench::with(Filter::yaml(REFUSING), |bootstrap| {
-        with_detours(bootstrap, &[detour("a", &a), detour("b", &b)]).routes_before(route)
-    })
-    .await;
+    let bench = bench_of_one_route(REFUSING, &a, &b, "cluster_header: x-cluster").await;
     let to = async |cluster| bench.send(chat("ada").header("x-cluster", cluster)).await.status();
     assert_eq!(to("a").await, 429);
     assert_eq!((to("a").await, to("b").await, heard(&a)), (429, 200, 1));
+}
+
+#[tokio::test]
+async fn the_upstream_is_known_also_where_weights_choose_it() {
+    let a = ScriptedUpstream::start([answers()]).await;
+    let b = ScriptedUpstream::start([answers()]).await;
+    let weights = "weighted_clusters: { clusters: [ { name: a, weight: 50 }, { name: b, weight: 50 } ] }";
+    let bench = bench_of_one_route(&REFUSING.replace("1000", "10"), &a, &b, weights).await;
+    // That one of them is chosen less than ten times of eighty has a probability of 4e-13.
+    for _ in 0..80 {
+        bench.send(chat("ada")).await;
+    }
+    assert_eq!((heard(&a), heard(&b)), (10, 10));
 }
 
 #[tokio::test]
