@@ -101,7 +101,12 @@ async fn many_streams_are_ended_side_by_side_and_clients_that_leave_do_not_matte
                 return;
             }
             let body = response.body().await.unwrap();
-            assert!(body.ends_with(b"[DONE]\n\n"), "{number}");
+            assert!(
+                body.ends_with(b"[DONE]\n\n"),
+                "{} {}",
+                response.status(),
+                String::from_utf8_lossy(&body)
+            );
         });
     }
     streams.join_all().await;
