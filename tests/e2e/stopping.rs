@@ -34,7 +34,8 @@ pub(crate) fn calls() -> [(Request, &'static [&'static str]); 9] {
     let messages = json!([{ "role": "user", "content": "Say something." }]);
     let contents = json!({ "contents": [{ "role": "user", "parts": [{ "text": "Say something." }] }] });
     let converse = json!({ "messages": [{ "role": "user", "content": [{ "text": "Say something." }] }] });
-    let native = json!({ "anthropic_version": "bedrock-2023-05-31", "messages": messages, "max_tokens": 100_000 });
+    let native =
+        json!({ "anthropic_version": "bedrock-2023-05-31", "messages": messages, "max_tokens": 100_000 });
     [
         (
             endless(

@@ -92,8 +92,7 @@ fn metrics(cut: &Cut<'_>) -> Value {
         "firstByteLatency": 0,
     });
     let written = used.cache_write.saturating_add(used.cache_write_1h);
-    let caches =
-        [("cacheReadInputTokenCount", used.cached_input), ("cacheWriteInputTokenCount", written)];
+    let caches = [("cacheReadInputTokenCount", used.cached_input), ("cacheWriteInputTokenCount", written)];
     if let Some(metrics) = metrics.as_object_mut() {
         let there = caches.into_iter().filter(|(_, count)| *count > 0);
         metrics.extend(there.map(|(name, count)| (name.to_owned(), json!(count))));

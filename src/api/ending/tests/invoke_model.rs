@@ -64,8 +64,7 @@ fn every_form_has_a_last_document_of_its_own() {
     let expected = json!([{ "index": 0, "logprobs": null, "text": "", "stop_reason": "length" }]);
     assert_eq!(choice(text), expected);
     let message_of = json!({ "role": "assistant", "content": "" });
-    let expected =
-        json!([{ "index": 0, "logprobs": null, "message": message_of, "stop_reason": "length" }]);
+    let expected = json!([{ "index": 0, "logprobs": null, "message": message_of, "stop_reason": "length" }]);
     assert_eq!(choice(message), expected);
     let expected = json!([{ "index": 0, "logprobs": null, "delta": {}, "finish_reason": "length" }]);
     assert_eq!(choice(delta), expected);
@@ -131,8 +130,7 @@ fn the_end_of_command_r_repeats_what_was_streamed_up_to_a_bound() {
     let part = r#"{"event_type":"text-generation","is_finished":false,"text":"a\"b"}"#;
     let tool = r#"{"event_type":"tool-calls-chunk","is_finished":false,"tool_call_delta":{"index":0}}"#;
     let end = ended_with(&[start, part, part, tool]).unwrap();
-    let response =
-        json!({ "text": "a\"ba\"b", "generation_id": "g", "finish_reason": "MAX_TOKENS" });
+    let response = json!({ "text": "a\"ba\"b", "generation_id": "g", "finish_reason": "MAX_TOKENS" });
     assert_eq!(end[0]["response"], response);
     let long = format!(r#"{{"event_type":"text-generation","text":"{}"}}"#, "x".repeat(100_000));
     let end = ended_with(&[start, &long, &long, &long, part]).unwrap();
