@@ -14,5 +14,5 @@ fi
 ./scripts/venv.sh || { echo "sdks.sh: no place for the Python clients, see above" >&2; exit 1; }
 echo "sdks.sh: installing the Python clients of $wanted into .venv/" >&2
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement "$wanted" >&2
-.venv/bin/python -c 'import anthropic, mcp, openai; from google import genai'
+.venv/bin/python -c 'import anthropic, boto3, cohere, mcp, ollama, openai; from google import genai'
 cp "$wanted" "$installed"

@@ -103,7 +103,7 @@ metrics! {
     STREAMS_STOPPED "tollgate_streams_stopped_total" [Tier Limit Model]
         "Streams ended because the budget of a limit was spent.";
     STREAMS_UNSTOPPABLE "tollgate_streams_unstoppable_total" [Tier Limit Model]
-        "Streams that should have been ended and went on: compressed, or of an API that has no ending for them.";
+        "Streams that should have been ended and went on: compressed, or of an API or model that has no ending for them.";
     UPSTREAM_BUSY "tollgate_upstream_busy_total" [Kind]
         "With the section `upstreams`: answers of upstreams that asked to be left alone (`told`), calls `refused` because of it, and calls that `waited`.";
     RATE_DECREASES "tollgate_rate_decreases_total" [Tier Limit]

@@ -164,6 +164,12 @@ impl Reader {
         self.ending.is_some()
     }
 
+    /// Whether the stream can be ended before its time, as far as it has shown itself.
+    #[must_use]
+    pub fn has_ending(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.is_possible())
+    }
+
     /// What to pass on instead of the last piece, of which `passed` was to pass: its whole documents, and what ends the stream behind
     /// them. None if it cannot be ended here.
     #[must_use]

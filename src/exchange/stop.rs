@@ -47,7 +47,8 @@ pub(super) enum Rest {
 /// What is known of a stream that may have to be stopped.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    state: Watching,
+    /// Whether it is watched: not if nobody wants it stopped, it is no stream, or it could not be stopped when it should have been.
+    on: bool,
     /// What becomes of what comes behind the ending, if it is stopped.
     rest: Rest,
     /// How much of the text is counted, and its tokens.
@@ -59,18 +60,6 @@ pub(super) struct Watch {
     factor: Option<Ratio>,
 }
 
-/// Whether a stream is watched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Watching {
-    /// Nobody wants it stopped, it is no stream, or it could not be stopped when it should have been.
-    #[default]
-    Not,
-    /// It can be stopped.
-    Stoppable,
-    /// It should be stopped and cannot.
-    Unstoppable,
-}
-
 impl Watch {
     /// Begins to watch an answer; whether it may be ended before its time.
     pub(super) fn begin(&mut self, reader: &mut Reader, head: &dyn Head, config: &Config) -> bool {
@@ -80,11 +69,7 @@ impl Watch {
             return false;
         }
         let can_end = reader.prepare_ending();
-        self.state = match (can_end, is_stream) {
-            (true, _) => Watching::Stoppable,
-            (false, true) => Watching::Unstoppable,
-            (false, false) => Watching::Not,
-        };
+        self.on = can_end || is_stream;
         let resets = config.streams.upstream == Upstream::Reset;
         self.rest = if resets && head.property(&FINISHER).is_none() { Rest::Reset } else { Rest::Dropped };
         can_end
@@ -123,9 +108,9 @@ impl Sent {
         let cut = Cut { model: &self.model, used, hides_usage: self.hide_usage };
         let Outcome::Answered { reader, .. } = &self.outcome else { return State::Sent(self) };
         let ended = reader.end(effects.piece.as_deref().unwrap_or(piece), &cut);
-        if self.watch.state == Watching::Unstoppable {
+        if !reader.has_ending() {
             effects.count(&metrics::STREAMS_UNSTOPPABLE, &labels, 1);
-            self.watch.state = Watching::Not;
+            self.watch.on = false;
         }
         let Some(ended) = ended else { return State::Sent(self) };
         effects.piece = Some(ended);
@@ -140,7 +125,7 @@ impl Sent {
     /// The limit whose budget is spent, and what was used so far; none if the stream may go on.
     fn overspent(&mut self, config: &Config, means: &mut Means<'_>) -> Option<(Rc<Limit>, Usage)> {
         let Outcome::Answered { reader, .. } = &self.outcome else { return None };
-        if self.watch.state == Watching::Not || self.estimate.output_is_known {
+        if !self.watch.on || self.estimate.output_is_known {
             return None;
         }
         let written = self.watch.count(reader.found(), &self.model, config, means);

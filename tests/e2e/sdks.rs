@@ -1,4 +1,4 @@
-//! OpenAI's, Anthropic's and Google's own Python clients before the filter: they get their answers, over budget their own error and the
+//! The providers' own Python clients before the filter: they get their answers, over budget their own error and the
 //! wait, and the end of a stream that is stopped as that of any other.
 //!
 //! In: the scripts of `tests/sdk`, run in the environment that `make sdks` sets up; each prints what its client saw. Out: nothing. Not here:
@@ -86,6 +86,38 @@ const GEMINI: Api = Api {
     path: "/v1beta/models/gemini-2.5-flash:streamGenerateContent",
     base: "",
     charged: &["prompt_token_count", "candidates_token_count"],
+};
+
+const CONVERSE: Api = Api {
+    name: "converse",
+    script: "bedrock_client.py",
+    path: "/model/amazon.nova-lite-v1%3A0/converse-stream",
+    base: "",
+    charged: &["inputTokens", "outputTokens"],
+};
+
+const INVOKE: Api = Api {
+    name: "invoke",
+    script: "bedrock_client.py",
+    path: "/model/anthropic.claude-sonnet-4-5-20250929-v1%3A0/invoke-with-response-stream",
+    base: "",
+    charged: &["input_tokens", "output_tokens"],
+};
+
+const COHERE: Api = Api {
+    name: "cohere",
+    script: "cohere_client.py",
+    path: "/v2/chat",
+    base: "",
+    charged: &["input_tokens", "output_tokens"],
+};
+
+const OLLAMA: Api = Api {
+    name: "ollama",
+    script: "ollama_client.py",
+    path: "/api/chat",
+    base: "",
+    charged: &["input_tokens", "output_tokens"],
 };
 
 impl Api {
@@ -261,7 +293,12 @@ async fn answers(bench: &Bench, api: Api) {
         assert_eq!(asked["dimensions"], json!(vector.len() / 4));
         return;
     };
-    let text = ["/choices/0/message/content", "/output/0/content/0/text", "/content/0/text"];
+    let text = [
+        "/choices/0/message/content",
+        "/output/0/content/0/text",
+        "/content/0/text",
+        "/output/message/content/0/text",
+    ];
     let text = text.iter().find_map(|text| answer.pointer(text)).unwrap();
     assert_eq!(&asked["text"], text, "{}", api.name);
     assert_eq!(streamed["succeeded"], true, "{streamed}");
@@ -285,6 +322,12 @@ async fn openais_client_gets_its_answers() {
 async fn anthropics_client_gets_its_answers() {
     let bench = Bench::start(TIERS).await;
     answers(&bench, MESSAGES).await;
+}
+
+#[tokio::test]
+async fn amazons_client_gets_its_answers() {
+    let bench = Bench::start(TIERS).await;
+    tokio::join!(answers(&bench, CONVERSE), answers(&bench, INVOKE));
 }
 
 /// Calls with a debt that takes 20 s to pay.
@@ -399,18 +442,29 @@ async fn clients_end_a_stream_that_a_finisher_ends_as_any_other() {
         is_stopped("reset", &finisher, RESPONSES, "incomplete"),
         is_stopped("reset", &finisher, MESSAGES, "max_tokens"),
         is_stopped("reset", &finisher, GEMINI, "MAX_TOKENS"),
+        is_stopped("reset", &finisher, CONVERSE, "max_tokens"),
+        is_stopped("reset", &finisher, INVOKE, "max_tokens"),
+        is_stopped("reset", &finisher, COHERE, "MAX_TOKENS"),
+        is_stopped("reset", &finisher, OLLAMA, "length"),
     );
 }
 
 #[tokio::test]
 async fn clients_that_read_up_to_done_end_a_stopped_stream_as_any_other() {
-    tokio::join!(is_stopped("reset", "", CHAT, "length"), is_stopped("reset", "", RESPONSES, "incomplete"));
+    tokio::join!(
+        is_stopped("reset", "", CHAT, "length"),
+        is_stopped("reset", "", RESPONSES, "incomplete"),
+        is_stopped("reset", "", COHERE, "MAX_TOKENS"),
+    );
 }
 
 #[tokio::test]
 async fn clients_that_read_on_to_the_end_of_the_body_end_a_drained_stream_as_any_other() {
     tokio::join!(
         is_stopped("drain", "", MESSAGES, "max_tokens"),
-        is_stopped("drain", "", GEMINI, "MAX_TOKENS")
+        is_stopped("drain", "", GEMINI, "MAX_TOKENS"),
+        is_stopped("drain", "", CONVERSE, "max_tokens"),
+        is_stopped("drain", "", INVOKE, "max_tokens"),
+        is_stopped("drain", "", OLLAMA, "length"),
     );
 }

@@ -1,9 +1,11 @@
 //! Streams whose budget is spent get an ending of their API's own, and their upstream is reset.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tollgate_rig::client::sse::Transcript;
 use tollgate_rig::client::{Client, ClientError, Request, Response};
-use tollgate_rig::mock_llm::Ending;
+use tollgate_rig::mock_llm::{Ending, eventstream};
 
 use crate::bench::Bench;
 
@@ -28,9 +30,12 @@ pub(crate) fn endless(path: &str, body: &Value) -> Request {
 }
 
 /// The answers of the mock that are asked for here, and the last of what their clients get.
-pub(crate) fn calls() -> [(Request, &'static [&'static str]); 6] {
+pub(crate) fn calls() -> [(Request, &'static [&'static str]); 9] {
     let messages = json!([{ "role": "user", "content": "Say something." }]);
     let contents = json!({ "contents": [{ "role": "user", "parts": [{ "text": "Say something." }] }] });
+    let converse = json!({ "messages": [{ "role": "user", "content": [{ "text": "Say something." }] }] });
+    let native =
+        json!({ "anthropic_version": "bedrock-2023-05-31", "messages": messages, "max_tokens": 100_000 });
     [
         (
             endless(
@@ -68,13 +73,46 @@ pub(crate) fn calls() -> [(Request, &'static [&'static str]); 6] {
             endless("/api/chat", &json!({ "model": "llama3.2", "messages": messages })),
             &["\"done_reason\":\"length\""],
         ),
+        (
+            endless("/model/amazon.nova-lite-v1%3A0/converse-stream", &converse),
+            &["\"stopReason\":\"max_tokens\"", "\"outputTokens\""],
+        ),
+        (
+            endless("/model/anthropic.claude-sonnet-4/invoke-with-response-stream", &native),
+            &["\"stop_reason\":\"max_tokens\"", "\"amazon-bedrock-invocationMetrics\""],
+        ),
+        (
+            endless(
+                "/model/meta.llama3-8b-instruct-v1%3A0/invoke-with-response-stream",
+                &json!({ "prompt": "Say something." }),
+            ),
+            &["\"stop_reason\":\"length\""],
+        ),
     ]
 }
 
+/// The documents of a stream: its events, its lines, or the payloads of its frames, which must be whole.
+fn documents(response: &Response, body: &[u8]) -> Vec<String> {
+    let content_type = response.header("content-type").unwrap();
+    if content_type == eventstream::CONTENT_TYPE {
+        return eventstream::frames(body).unwrap().iter().map(payload).collect();
+    }
+    let end = if content_type.contains("ndjson") { "\n" } else { "\n\n" };
+    str::from_utf8(body).unwrap().split_terminator(end).map(str::to_owned).collect()
+}
+
+/// What a frame carries, in a chunk as base64.
+fn payload(frame: &eventstream::Frame) -> String {
+    let bytes = match frame.header(":event-type") {
+        Some("chunk") => STANDARD.decode(frame.json()["bytes"].as_str().unwrap()).unwrap(),
+        _ => frame.payload.clone(),
+    };
+    String::from_utf8(bytes).unwrap()
+}
+
 /// Checks that the last of what a client got is the ending.
-pub(crate) fn assert_ends(response: &Response, body: &str, ending: &[&str]) {
-    let is_lines = response.header("content-type").is_some_and(|of| of.contains("ndjson"));
-    let documents: Vec<_> = body.split_terminator(if is_lines { "\n" } else { "\n\n" }).collect();
+pub(crate) fn assert_ends(response: &Response, body: &[u8], ending: &[&str]) {
+    let documents = documents(response, body);
     let last = &documents[documents.len() - ending.len()..];
     for (document, expected) in last.iter().zip(ending) {
         assert!(document.contains(expected), "{expected} in {last:?}");
@@ -102,7 +140,7 @@ async fn every_api_gets_its_ending_and_the_upstream_stops() {
             let request = request.header("x-tenant-id", &tenant);
             let mut response = client.unwrap().send(request).await.unwrap();
             assert_eq!(response.status(), 200);
-            let body = String::from_utf8(cut_body(&mut response).await).unwrap();
+            let body = cut_body(&mut response).await;
 
             assert_ends(&response, &body, ending);
             let received = &bench.mock.wait_for(count).await[count - 1];
@@ -112,8 +150,8 @@ async fn every_api_gets_its_ending_and_the_upstream_stops() {
             bench.envoy.wait_for_log(&format!(r#""per":{{"tenant":"{tenant}"}}"#)).await;
         }
     }
-    bench.wait_for_calls("stopped", 12).await;
-    bench.wait_for_count("tollgate_streams_stopped_total", &[("limit", "tpm")], 12).await;
+    bench.wait_for_calls("stopped", 18).await;
+    bench.wait_for_count("tollgate_streams_stopped_total", &[("limit", "tpm")], 18).await;
 }
 
 #[tokio::test]
@@ -141,11 +179,14 @@ async fn a_drained_stream_ends_properly_when_its_upstream_does() {
     for (count, (request, ending)) in (1..).zip(calls()) {
         let request = request.header("x-tenant-id", format!("tenant-{count}"));
         let request = request.header("x-mock-output-tokens", "600");
-        let body = bench.send(request).await.body().await.unwrap();
-        let body = String::from_utf8(body.to_vec()).unwrap();
-        assert_eq!(body.matches(ending[0]).count(), 1, "{body}");
+        let mut response = bench.send(request).await;
+        let body = response.body().await.unwrap();
+        assert_ends(&response, &body, ending);
+        let documents = documents(&response, &body);
+        let ends = documents.iter().filter(|document| document.contains(ending[0]));
+        assert_eq!(ends.count(), 1, "{documents:?}");
         let received = &bench.mock.wait_for(count).await[count - 1];
         assert_eq!(received.ended().await, Ending::Finished);
     }
-    bench.wait_for_calls("stopped", 6).await;
+    bench.wait_for_calls("stopped", 9).await;
 }

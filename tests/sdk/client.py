@@ -1,4 +1,4 @@
-"""What both clients have in common: the command line, and what is told of an error.
+"""What the clients have in common: the command line, and what is told of an error.
 
 In: a scenario by name and a table of calls. Out: one line of JSON on standard output. Not here: anything
 that an SDK does; the point is to see what it makes of the answers by itself.

@@ -1,7 +1,7 @@
 //! The end of a stream of Bedrock's Converse: the open block is closed, `messageStop` tells `max_tokens`, `metadata` the usage.
 //!
 //! In: the payloads of frames, whose kind shows in their members. Out: payloads and the types of their events. Not here: streams of
-//! InvokeModel, which are each model's own.
+//! InvokeModel, which are each model's own (`invoke`).
 //!
 //! Source: Amazon Bedrock's API reference, "ConverseStreamOutput".
 
@@ -10,6 +10,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::{Cut, Document, Ending};
+use crate::api::Usage;
 
 /// The state of a message.
 #[derive(Debug, Default)]
@@ -48,15 +49,13 @@ impl Ending for Converse {
         }
         documents.push(Document::new("messageStop", &json!({ "stopReason": "max_tokens" })));
         let output = cut.used.all_output();
-        let (read, written) =
-            (cut.used.cached_input, cut.used.cache_write.saturating_add(cut.used.cache_write_1h));
-        let input = cut.used.all_input().saturating_sub(read).saturating_sub(written);
+        let written = cut.used.cache_write.saturating_add(cut.used.cache_write_1h);
         let metadata = json!({
             "usage": {
-                "inputTokens": input,
+                "inputTokens": input_beside_caches(&cut.used),
                 "outputTokens": output,
                 "totalTokens": cut.used.all_input().saturating_add(output),
-                "cacheReadInputTokens": read,
+                "cacheReadInputTokens": cut.used.cached_input,
                 "cacheWriteInputTokens": written,
             },
             "metrics": { "latencyMs": 0 },
@@ -64,6 +63,12 @@ impl Ending for Converse {
         documents.push(Document::new("metadata", &metadata));
         Some(documents)
     }
+}
+
+/// The input as Amazon tells it, without what was read from caches and written to them.
+pub(super) fn input_beside_caches(used: &Usage) -> u64 {
+    let caches = [used.cached_input, used.cache_write, used.cache_write_1h];
+    caches.into_iter().fold(used.all_input(), u64::saturating_sub)
 }
 
 #[derive(Deserialize)]

@@ -10,6 +10,7 @@ pub(super) mod anthropic;
 pub(super) mod bedrock;
 pub(super) mod cohere;
 pub(super) mod gemini;
+pub(super) mod invoke;
 pub(super) mod ollama;
 pub(super) mod openai;
 pub(super) mod responses;
@@ -29,6 +30,11 @@ const LONGEST_REPEATED: usize = 1024;
 pub trait Ending: fmt::Debug {
     /// Takes in the next document.
     fn read(&mut self, json: &[u8]);
+
+    /// Whether such a stream can be ended, as far as it has shown itself.
+    fn is_possible(&self) -> bool {
+        true
+    }
 
     /// What ends the stream here; none if it has ended already, or cannot be ended yet.
     fn write(&self, cut: &Cut<'_>) -> Option<Vec<Document>>;

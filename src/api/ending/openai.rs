@@ -14,8 +14,7 @@ use super::{Choices, Cut, Document, Ending, kept, repeated, totals};
 /// The state of a stream of chunks.
 #[derive(Debug)]
 pub(in crate::api) struct Chunks {
-    /// The delta of a last chunk: a member and its value.
-    empty: (&'static str, fn() -> Value),
+    form: Form,
     id: Option<Box<RawValue>>,
     object: Option<Box<RawValue>>,
     created: Option<Box<RawValue>>,
@@ -26,18 +25,46 @@ pub(in crate::api) struct Chunks {
     ended: bool,
 }
 
+/// What the last chunk of a choice has.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    /// In place of output: a member and its value.
+    empty: (&'static str, fn() -> Value),
+    /// The member that tells why it ended.
+    reason: &'static str,
+}
+
+const DELTA: (&str, fn() -> Value) = ("delta", || json!({}));
+const MESSAGE: (&str, fn() -> Value) = ("message", || json!({ "role": "assistant", "content": "" }));
+const TEXT: (&str, fn() -> Value) = ("text", || json!(""));
+
+const FINISH_REASON: &str = "finish_reason";
+const STOP_REASON: &str = "stop_reason";
+
 impl Chunks {
     pub(in crate::api) fn chat() -> Box<dyn Ending> {
-        Self::boxed(("delta", || json!({})))
+        Self::boxed(Form { empty: DELTA, reason: FINISH_REASON })
     }
 
     pub(in crate::api) fn completions() -> Box<dyn Ending> {
-        Self::boxed(("text", || json!("")))
+        Self::boxed(Form { empty: TEXT, reason: FINISH_REASON })
     }
 
-    fn boxed(empty: (&'static str, fn() -> Value)) -> Box<dyn Ending> {
+    /// For chunks like this one, which are not of OpenAI's own API; none if their form is not known. Some models on Bedrock have whole
+    /// messages in place of deltas, or text, and call the reason otherwise.
+    pub(in crate::api) fn like(chunk: &[u8]) -> Option<Box<dyn Ending>> {
+        let Chunk { choices, .. } = serde_json::from_slice(chunk).ok()?;
+        let first = choices?.into_iter().next()?;
+        let there = [(first.delta, DELTA), (first.message, MESSAGE), (first.text, TEXT)];
+        let (_, empty) = there.into_iter().find(|(member, _)| member.is_some())?;
+        // Of servers with both, the other one tells which words have stopped the model.
+        let is_other = first.stop_reason.is_some() && first.finish_reason.is_none();
+        Some(Self::boxed(Form { empty, reason: if is_other { STOP_REASON } else { FINISH_REASON } }))
+    }
+
+    fn boxed(form: Form) -> Box<dyn Ending> {
         Box::new(Self {
-            empty,
+            form,
             id: None,
             object: None,
             created: None,
@@ -72,9 +99,9 @@ impl Ending for Chunks {
             self.created = kept(chunk.created);
             self.model = kept(chunk.model);
         }
-        for Choice { index, finish_reason } in choices {
-            let has_ended = finish_reason.is_some_and(|reason| reason.get() != "null");
-            self.choices.see(index, has_ended);
+        for Choice { index, finish_reason, stop_reason, .. } in choices {
+            let reason = if self.form.reason == STOP_REASON { stop_reason } else { finish_reason };
+            self.choices.see(index, reason.is_some_and(|reason| reason.get() != "null"));
         }
     }
 
@@ -82,9 +109,9 @@ impl Ending for Chunks {
         if self.ended || self.choices.open().next().is_none() {
             return None;
         }
-        let (member, empty) = self.empty;
+        let Form { empty: (member, empty), reason } = self.form;
         let last = |index| {
-            let mut choice = json!({ "index": index, "logprobs": null, "finish_reason": "length" });
+            let mut choice = json!({ "index": index, "logprobs": null, reason: "length" });
             if let Some(choice) = choice.as_object_mut() {
                 choice.insert(member.to_owned(), empty());
             }
@@ -128,6 +155,14 @@ struct Chunk<'a> {
 struct Choice<'a> {
     #[serde(default)]
     index: u64,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "super::there")]
     finish_reason: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "super::there")]
+    stop_reason: Option<&'a RawValue>,
+    #[serde(borrow)]
+    delta: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
 }

@@ -1,5 +1,7 @@
 //! What no whole stream of an exchange shows: streams that cannot be ended, and odd documents.
 
+mod invoke_model;
+
 use super::*;
 use crate::api::FORMATS;
 use proptest::prelude::*;

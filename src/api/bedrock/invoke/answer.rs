@@ -73,7 +73,7 @@ fn own(json: &[u8]) -> Answer<'_> {
     let Ok(form) = serde_json::from_slice::<Form<'_>>(json) else { return Answer::default() };
     let mut answer = if form.choices.is_some() {
         Answer { only_usage: false, ..(openai::chat::FORMAT.answer)(json) }
-    } else if form.kind.is_some() {
+    } else if form.kind.is_some() && form.completion.is_none() {
         anthropic::answer::read(json)
     } else if form.is_nova() {
         converse::answer::read(json)
@@ -95,6 +95,9 @@ struct Form<'a> {
     choices: Option<&'a RawValue>,
     #[serde(borrow, rename = "type")]
     kind: Option<&'a RawValue>,
+    /// Of Claude before its messages, whose chunks have a type as well.
+    #[serde(borrow)]
+    completion: Option<&'a RawValue>,
     #[serde(borrow)]
     output: Option<&'a RawValue>,
     #[serde(borrow)]

@@ -86,6 +86,7 @@ fn every_form_of_answer_gives_its_text_and_the_usage_that_it_tells() {
         ),
         (r#"{"completions":[{"data":{"text":"x"},"finishReason":{"reason":"endoftext"}}]}"#, None, None, "x"),
         (r#"{"completion":"x","stop_reason":"stop_sequence"}"#, None, None, "x"),
+        (r#"{"type":"completion","completion":"x","stop_reason":null,"stop":null}"#, None, None, "x"),
         (r#"{"embedding":[0.1,0.2],"inputTextTokenCount":3}"#, Some(3), None, ""),
     ] {
         assert_eq!(told_and_text(json), (input, output, text.to_owned()), "{json}");

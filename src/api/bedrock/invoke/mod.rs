@@ -13,7 +13,7 @@ mod offered;
 mod request;
 mod softer;
 
-use crate::api::{Dialect, Format, Told, model, post};
+use crate::api::{Dialect, Format, Told, ending, model, post};
 use crate::identity::Head;
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
@@ -29,6 +29,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     with_max_output: softer::with_max_output,
     offered_tools: Some(offered::offered),
     without_tools: offered::without,
+    ending: Some(ending::invoke::Invoke::ending),
     ..Format::DEFAULT
 };
 

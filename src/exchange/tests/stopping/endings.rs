@@ -1,8 +1,13 @@
 //! What the clients of each API get in place of the rest of a stream, however it is cut into pieces.
 
+mod invoke;
+
 use super::*;
-use crate::api::FORMATS;
+use crate::api::{FORMATS, Routes};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use tollgate_rig::mock_llm::eventstream;
 
 /// A stream of an API: what begins it, and a piece with one more word.
@@ -21,6 +26,8 @@ struct Dialect {
 enum Framing {
     Events,
     Frames,
+    /// Frames with documents in base64.
+    Chunks,
     Lines,
     List,
 }
@@ -30,6 +37,10 @@ impl Framing {
         match self {
             Self::Events => format!("data: {json}\n\n").into_bytes(),
             Self::Frames => eventstream::frame(&[(":message-type", "event")], json.as_bytes()),
+            Self::Chunks => {
+                let payload = json!({ "bytes": STANDARD.encode(json), "p": "abc" });
+                eventstream::event("chunk", &payload.to_string())
+            }
             Self::Lines => format!("{json}\n").into_bytes(),
             Self::List if first => format!("[{json}").into_bytes(),
             Self::List => format!("\n,\r\n{json}").into_bytes(),
@@ -52,6 +63,15 @@ impl Framing {
                 let frames = eventstream::frames(bytes).unwrap();
                 frames.into_iter().map(|frame| String::from_utf8(frame.payload).unwrap()).collect()
             }
+            Self::Chunks => {
+                let frames = eventstream::frames(bytes).unwrap();
+                assert!(frames.iter().all(|frame| frame.header(":event-type") == Some("chunk")));
+                let document = |frame: eventstream::Frame| {
+                    let document = STANDARD.decode(frame.json()["bytes"].as_str().unwrap()).unwrap();
+                    String::from_utf8(document).unwrap()
+                };
+                frames.into_iter().map(document).collect()
+            }
             Self::Lines => {
                 assert!(text().ends_with('\n'));
                 text().lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
@@ -65,7 +85,7 @@ impl Framing {
     }
 }
 
-const DIALECTS: [Dialect; 10] = [
+static DIALECTS: [Dialect; 10] = [
     Dialect {
         path: b"/v1/chat/completions",
         request: HI_STREAM,
@@ -199,6 +219,11 @@ impl Dialect {
 
     /// What a client gets of a stream in these pieces, and whether it was stopped.
     fn passed<'p>(&self, pieces: impl IntoIterator<Item = &'p [u8]>) -> (Vec<u8>, bool) {
+        let (passed, bench) = self.run(pieces);
+        (passed, bench.stops() == 1)
+    }
+
+    fn run<'p>(&self, pieces: impl IntoIterator<Item = &'p [u8]>) -> (Vec<u8>, Bench) {
         let mut bench = bench(STOPPING);
         let mut exchange = bench.exchange();
         let head = Request::chat().with(":path", self.path);
@@ -214,7 +239,7 @@ impl Dialect {
             let effects = bench.handle(&mut exchange, Event::ResponsePiece { bytes: piece, last: false });
             passed.extend(effects.piece.unwrap_or_else(|| piece.to_vec()));
         }
-        (passed, bench.stops() == 1)
+        (passed, bench)
     }
 
     /// Checks that a client got the stream's own documents, some at least, and behind them the ending.
@@ -242,9 +267,13 @@ impl Dialect {
     }
 }
 
+fn dialects() -> impl Iterator<Item = &'static Dialect> {
+    DIALECTS.iter().chain(&invoke::DIALECTS)
+}
+
 #[test]
 fn every_api_gets_an_ending_of_its_own() {
-    for dialect in &DIALECTS {
+    for dialect in dialects() {
         let stream = dialect.stream(1500);
         for size in [100, 333, 5000] {
             let (passed, stopped) = dialect.passed(stream.chunks(size));
@@ -256,17 +285,18 @@ fn every_api_gets_an_ending_of_its_own() {
 
 #[test]
 fn every_api_that_has_an_ending_is_tested() {
-    let endings = FORMATS.iter().filter(|format| format.ending.is_some()).count();
-    // Gemini has two framings.
-    assert_eq!(endings + 1, DIALECTS.len());
+    let with_ending = FORMATS.iter().filter(|format| format.ending.is_some()).map(|format| format.name);
+    let routes = Routes::default();
+    let tested = dialects().map(|dialect| routes.recognise(b"POST", dialect.path).unwrap().format.name);
+    assert_eq!(tested.collect::<BTreeSet<_>>(), with_ending.collect());
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn wherever_a_stream_is_split_its_client_gets_whole_documents(which in 0..DIALECTS.len(), cuts in prop::collection::vec(0..200_000_usize, 1..60)) {
-        let dialect = &DIALECTS[which];
+    fn wherever_a_stream_is_split_its_client_gets_whole_documents(which in 0..dialects().count(), cuts in prop::collection::vec(0..200_000_usize, 1..60)) {
+        let dialect = dialects().nth(which).unwrap();
         let stream = dialect.stream(1500);
         let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut % stream.len()).chain([0, stream.len()]).collect();
         cuts.sort_unstable();

@@ -1,0 +1,45 @@
+"""Calls an LLM with Ollama's own client and prints, as one line of JSON, what that client saw.
+
+    ollama_client.py http://127.0.0.1:10000 SCENARIO [--header NAME=VALUE]
+
+Scenarios: `ask` (an answer at once), `stream` (in pieces). Told are `succeeded` and `seconds`; of an answer its `text`, `usage` and the
+`reason` why it ended, and, if streamed, its `pieces` and whether a `usage_seen`; of an error `error` and `message`.
+"""
+
+import ollama
+
+from client import MAX_TOKENS, QUESTION, TIMEOUT_SECONDS, main
+
+
+def connect(base_url, headers, max_retries):
+    return ollama.Client(host=base_url, headers=headers, timeout=TIMEOUT_SECONDS)
+
+
+def chat(client, model, _):
+    answer = client.chat(**request(model))
+    return {"text": answer.message.content, "usage": used(answer), "reason": answer.done_reason}
+
+
+def chat_stream(client, model, _):
+    pieces, usage, reason = [], None, None
+    for line in client.chat(**request(model), stream=True):
+        if line.done:
+            usage, reason = used(line), line.done_reason
+        elif line.message.content:
+            pieces.append(line.message.content)
+    text, usage_seen = "".join(pieces), usage is not None
+    return {"text": text, "pieces": pieces, "usage_seen": usage_seen, "usage": usage, "reason": reason}
+
+
+def used(line):
+    return {"input_tokens": line.prompt_eval_count, "output_tokens": line.eval_count}
+
+
+def request(model):
+    messages = [{"role": "user", "content": QUESTION}]
+    return {"model": model or "llama3.2", "messages": messages, "options": {"num_predict": MAX_TOKENS}}
+
+
+if __name__ == "__main__":
+    # What the client raises is of many types: its own, and those of the libraries that it uses.
+    main(__doc__, Exception, connect, {"ollama": (chat, chat_stream)})
