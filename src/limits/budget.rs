@@ -199,7 +199,7 @@ impl Budget {
             Algorithm::TokenBucket => wait != Wait::Never,
             Algorithm::FixedWindow => room == amount && wait != Wait::Never,
             // A whole sliding window is free only after one in which nobody called.
-            Algorithm::SlidingWindow => room == amount && amount < self.shape.max,
+            Algorithm::SlidingWindow => room == amount && window::fits_behind_another(&self.shape, amount.0),
             Algorithm::InFlight => false,
         };
         if !can_wait {

@@ -72,16 +72,15 @@ impl Windows {
         }
     }
 
-    /// What is left of the last window that is charged to, if an amount does not fit into that.
-    ///
-    /// All that is left never fits where anything counts of a window before.
+    /// What is left of the last window that is charged to, if an amount does not fit into that before it ends.
     pub(super) fn rest_before(&self, shape: &Shape, amount: u64) -> u64 {
         let used = self.counted().checked_rem(shape.max.0).unwrap_or(0);
         let rest = shape.max.0.saturating_sub(used);
-        let slides = self.counted() >= shape.max.0 || self.sliding(shape) > 0;
-        let slides = slides && shape.algorithm == Algorithm::SlidingWindow;
-        let fits = amount < rest || (amount == rest && !slides);
-        if fits { 0 } else { rest }
+        let before = match shape.algorithm {
+            Algorithm::SlidingWindow if self.counted() >= shape.max.0 => shape.max.0,
+            _ => self.sliding(shape),
+        };
+        if amount <= rest.saturating_sub(last_share(shape, before)) { 0 } else { rest }
     }
 
     /// Gives back such a rest, if its window is not over: then it has been lost with it.
@@ -140,6 +139,16 @@ impl Windows {
     fn sliding(&self, shape: &Shape) -> u64 {
         if shape.algorithm == Algorithm::SlidingWindow { self.previous } else { 0 }
     }
+}
+
+/// Whether an amount fits into a sliding window behind a full one, before it ends.
+pub(super) fn fits_behind_another(shape: &Shape, amount: u64) -> bool {
+    amount <= shape.max.0.saturating_sub(last_share(shape, shape.max.0))
+}
+
+/// What a window before counts in the last nanosecond of the present one.
+fn last_share(shape: &Shape, before: u64) -> u64 {
+    before.div_ceil(shape.window_nanos())
 }
 
 /// What is left of the window at `at`, in nanoseconds: all of it at its start, one at its last.
