@@ -7,7 +7,7 @@ use super::response::{Outcome, Sent};
 use super::{Abort, Effects, Fact, Means};
 use crate::api::answer::{Found, ToolsCalled};
 use crate::api::{CLASSES, Side, Usage};
-use crate::limits::Used;
+use crate::limits::{Estimate, Used};
 use crate::metrics::{self, Labels};
 use crate::reply::usd;
 use crate::settings::{Config, Counting, OnAbort};
@@ -184,13 +184,7 @@ impl Sent {
             let written = means.counter.written(&found.text, more, &self.model, exactness);
             calibration.factor(&self.model, means.ledger).of(written.0)
         };
-        self.with_written(found, written)
-    }
-
-    /// The input as it was told or else as counted before the call, and an output of so many tokens, or more if more was told.
-    pub(super) fn with_written(&self, found: &Found, written: u64) -> Usage {
-        let told = found.told.or(self.estimate.known);
-        Usage { output: told.output.saturating_add(written.saturating_sub(told.all_output())), ..told }
+        with_written(&self.estimate, found, written)
     }
 
     /// Reports by how much the count before the call was off.
@@ -234,4 +228,10 @@ impl Sent {
     pub(super) fn labels(&self, kind: &'static str) -> Labels {
         Labels { tier: Some(self.tier.name.clone()), limit: None, model: Some(self.label.clone()), kind }
     }
+}
+
+/// The input as it was told or else as counted before the call, and an output of so many tokens, or more if more was told.
+pub(super) fn with_written(estimate: &Estimate, found: &Found, written: u64) -> Usage {
+    let told = found.told.or(estimate.known);
+    Usage { output: told.output.saturating_add(written.saturating_sub(told.all_output())), ..told }
 }

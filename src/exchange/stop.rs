@@ -14,12 +14,13 @@ use serde_json::json;
 
 use super::request::dimensions;
 use super::response::{Outcome, Sent};
+use super::settle::with_written;
 use super::{Effects, Fact, Means, State};
 use crate::api::Usage;
 use crate::api::answer::{Found, Reader};
 use crate::api::ending::Cut;
 use crate::config::Ratio;
-use crate::identity::Head;
+use crate::identity::{Caller, Head};
 use crate::limits::{Limit, Subject};
 use crate::metrics::{self, Labels};
 use crate::settings::{Config, Upstream};
@@ -34,6 +35,8 @@ const COUNT_EVERY: usize = 32;
 /// What is known of a stream that may have to be stopped.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
+    /// Whom the call is counted for.
+    caller: Caller,
     state: Watching,
     /// How much of the text is counted, and its tokens.
     counted: usize,
@@ -57,6 +60,11 @@ enum Watching {
 }
 
 impl Watch {
+    /// Of a call of this caller, whose answer has yet to come.
+    pub(super) fn of(caller: &Caller) -> Self {
+        Self { caller: caller.clone(), ..Self::default() }
+    }
+
     /// Begins to watch an answer; whether it may be ended before its time.
     pub(super) fn begin(&mut self, reader: &mut Reader, head: &dyn Head) -> bool {
         let is_stream = reader.found().is_stream;
@@ -106,9 +114,9 @@ impl Sent {
         let cut = Cut { model: &self.model, used, hides_usage: self.hide_usage };
         let Outcome::Answered { reader, .. } = &self.outcome else { return State::Sent(self) };
         let ended = reader.end(effects.piece.as_deref().unwrap_or(piece), &cut);
-        if self.watch.state == Watching::Unstoppable {
+        if let Some(watch) = self.watch.as_mut().filter(|watch| watch.state == Watching::Unstoppable) {
             effects.count(&metrics::STREAMS_UNSTOPPABLE, &labels, 1);
-            self.watch.state = Watching::Not;
+            watch.state = Watching::Not;
         }
         let Some(ended) = ended else { return State::Sent(self) };
         effects.piece = Some(ended);
@@ -122,19 +130,20 @@ impl Sent {
     /// The limit whose budget is spent, and what was used so far; none if the stream may go on.
     fn overspent(&mut self, config: &Config, means: &mut Means<'_>) -> Option<(Rc<Limit>, Usage)> {
         let Outcome::Answered { reader, .. } = &self.outcome else { return None };
-        if self.watch.state == Watching::Not || self.estimate.output_is_known {
+        let watch = self.watch.as_mut().filter(|watch| watch.state != Watching::Not)?;
+        if self.estimate.output_is_known {
             return None;
         }
-        let written = self.watch.count(reader.found(), &self.model, config, means);
-        let used = self.with_written(reader.found(), written);
-        let (rates, seen) = (&self.estimate.rates, &self.watch.seen);
+        let written = watch.count(reader.found(), &self.model, config, means);
+        let (rates, seen) = (&self.estimate.rates, &watch.seen);
+        let used = with_written(&self.estimate, reader.found(), written);
         let grown = used.all_output().saturating_sub(seen.all_output());
         let is_worth_it = (grown >= LOOK_EVERY && self.reservation.is_mostly_used(&used, rates))
             || self.reservation.is_worth_a_look(seen, &used, rates);
         if !is_worth_it {
             return None;
         }
-        self.watch.seen = used;
+        watch.seen = used;
         let grace = config.streams.grace;
         self.reservation.overspent(&used, &self.estimate.rates, grace, means.ledger)?;
         // What was counted in parts may be off by a few tokens; no stream is stopped for that.
@@ -146,7 +155,7 @@ impl Sent {
 
     /// What an operator needs to understand why a stream was stopped: no text, and of secrets only their hashes.
     fn log_line(&self, limit: &Limit, used: &Usage) -> String {
-        let caller = self.caller.clone().unwrap_or_default();
+        let caller = self.watch.as_ref().map(|watch| watch.caller.clone()).unwrap_or_default();
         let subject = Subject { caller: &caller, model: &self.model, api: self.format.name };
         json!({
             "event": "stopped",

@@ -3,6 +3,7 @@
 //! In: limits, a [`Subject`], an [`Estimate`]; later the usage. Out: [`Granted`] or [`Refusal`]. Not here: the arithmetic of one
 //! budget.
 
+use core::borrow::Borrow;
 use std::rc::Rc;
 
 use super::adaptive;
@@ -30,7 +31,7 @@ pub struct Granted {
     /// Budgets that the call has brought beyond their warning, which is news.
     pub crossed: Vec<Standing>,
     /// What it would have been refused by, if it may wait instead: the limit that has to be waited for longest.
-    pub waits_for: Option<Refusal>,
+    pub waits_for: Option<Box<Refusal>>,
     /// The workflow whose pools it draws from.
     pub workflow: Option<Workflow>,
 }
@@ -266,10 +267,9 @@ impl Reservation {
 
     /// The upstream has refused the call: limits that adapt allow less from now on. Which ones.
     pub fn slow_down(&self, ledger: &Ledger<'_>) -> Vec<Rc<Limit>> {
-        let slower = self
-            .held
-            .iter()
-            .filter(|held| held.rate.is_some_and(|rate| adaptive::decrease(&rate, held.counted_at, ledger)));
+        let slower = self.held.iter().filter(|held| {
+            held.rate.as_deref().is_some_and(|rate| adaptive::decrease(rate, held.counted_at, ledger))
+        });
         slower.map(|held| held.limit.clone()).collect()
     }
 
@@ -305,8 +305,8 @@ impl Refusal {
 
 /// The refusal that has to be waited for longest.
 #[must_use]
-pub fn longest(refusals: impl Iterator<Item = Refusal>) -> Option<Refusal> {
-    refusals.max_by_key(|refusal| match refusal.wait {
+pub fn longest<R: Borrow<Refusal>>(refusals: impl Iterator<Item = R>) -> Option<R> {
+    refusals.max_by_key(|refusal| match refusal.borrow().wait {
         Wait::For(span) => span,
         Wait::Never => Span::MAX,
     })
