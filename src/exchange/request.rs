@@ -39,8 +39,6 @@ pub(super) struct Reading {
     pub(super) form: Option<Peek>,
     /// What the call holds already: its places among the calls in flight.
     pub(super) granted: Granted,
-    /// The path as it came.
-    pub(super) path: Vec<u8>,
 }
 
 /// The headers of a call have come.
@@ -95,7 +93,6 @@ pub(super) fn read_head(
         passes: false,
         form: None,
         granted: Granted::default(),
-        path: path.into_owned(),
     };
     if reading.is_rpc() && !reading.tier.limits_tools() {
         return State::Done;

@@ -3,6 +3,8 @@
 //! In: how the call ended and what its response told. Out: settled budgets, metrics, facts. Not here: the arithmetic of
 //! budgets (`limits`).
 
+use core::mem;
+
 use super::response::{Outcome, Sent};
 use super::{Abort, Effects, Fact, Means};
 use crate::api::answer::{Found, ToolsCalled};
@@ -73,7 +75,7 @@ impl Sent {
     }
 
     fn charge(
-        self: Box<Self>,
+        mut self: Box<Self>,
         kind: &'static str,
         charge: &Charge,
         config: &Config,
@@ -95,32 +97,31 @@ impl Sent {
             Charge::Reserved => self.estimate.usage(),
         };
         self.report(&usage, config, effects);
-        let tools = self.tools(effects);
-        let Self { reservation, holding, estimate, .. } = *self;
+        let (reservation, holding) = (mem::take(&mut self.reservation), mem::take(&mut self.holding));
+        let (rates, none) = (&self.estimate.rates, ToolsCalled::default());
+        let tools = self.tools().unwrap_or(&none);
+        effects.count(&metrics::TOOL_CALLS, &self.labels(""), tools.total());
         let keeps = matches!(charge, Charge::Reserved);
         if keeps {
             reservation.keep(means.ledger);
         } else {
-            let used = Used { usage: &usage, rates: &estimate.rates, tools: &tools };
-            reservation.settle(&used, means.ledger);
+            reservation.settle(&Used { usage: &usage, rates, tools }, means.ledger);
         }
         let Some(service) = &config.global else { return };
         if keeps {
             holding.keep(service, means.ledger, &mut effects.errands);
         } else {
-            holding.settle(&usage, &estimate.rates, service, means.ledger, &mut effects.errands);
+            holding.settle(&usage, rates, service, means.ledger, &mut effects.errands);
         }
     }
 
     /// The tools that were called, by the request itself or by the model in its answer.
-    fn tools(&self, effects: &mut Effects) -> ToolsCalled {
-        let tools = match (&self.called, &self.outcome) {
-            (_, Outcome::Failed) => ToolsCalled::default(),
-            (Some(called), _) => called.clone(),
-            (None, _) => self.found().map(|found| found.tools.clone()).unwrap_or_default(),
-        };
-        effects.count(&metrics::TOOL_CALLS, &self.labels(""), tools.total());
-        tools
+    fn tools(&self) -> Option<&ToolsCalled> {
+        match (&self.called, &self.outcome) {
+            (_, Outcome::Failed) => None,
+            (Some(called), _) => Some(called),
+            (None, _) => self.found().map(|found| &found.tools),
+        }
     }
 
     /// A whole answer: by its usage, or else by what follows from the request, or else by its text.
