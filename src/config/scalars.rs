@@ -38,10 +38,6 @@ impl Ratio {
     /// So much of `whole`, rounded up, saturating.
     #[must_use]
     pub fn of(self, whole: u64) -> u64 {
-        // Numbers of 128 bits are software in wasm, and few products need them.
-        if let Some(product) = whole.checked_mul(self.ppm) {
-            return product.div_ceil(MILLION);
-        }
         let product = u128::from(whole).saturating_mul(u128::from(self.ppm));
         u64::try_from(product.div_ceil(u128::from(MILLION))).unwrap_or(u64::MAX)
     }
