@@ -64,7 +64,7 @@ reference: ## Write docs/configuration.md and docs/metrics.md anew
 wasm: ## Build the filter to target/tollgate.wasm
 	@rustc --print target-libdir --target $(WASM_TARGET) | xargs test -d || rustup target add $(WASM_TARGET)
 	@test -e target/tollgate.wasm || echo "Building the filter for the first time takes a few minutes"
-	cargo build --profile wasm --lib --target $(WASM_TARGET) --target-dir target
+	cargo rustc --profile wasm --lib --crate-type cdylib --target $(WASM_TARGET) --target-dir target
 	@cp target/$(WASM_TARGET)/wasm/tollgate.wasm target/tollgate.wasm
 	@ls -l target/tollgate.wasm | awk '{ printf "target/tollgate.wasm: %d KiB\n", $$5 / 1024 }'
 

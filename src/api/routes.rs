@@ -48,16 +48,17 @@ pub struct Call {
     pub may_ask_for_usage: bool,
     /// Whether the upstream takes a bound on the output, where the format has one.
     pub may_bound_output: bool,
-    /// How the path ends, if the model is in it.
-    path_end: Option<&'static PathEnd>,
+    /// The path as it came and how it ends, if the model is in it and can be another.
+    path: Option<(Vec<u8>, &'static PathEnd)>,
 }
 
 impl Call {
     /// The call's raw path with another model in the place of its own and all else as it is; none if the path names no model, or that
     /// one already, or if it is written so oddly that it is not certain to mean the same.
     #[must_use]
-    pub fn path_with_model(&self, path: &[u8], model: &str) -> Option<Vec<u8>> {
-        with_model(path, self.path_end?, model)
+    pub fn path_with_model(&self, model: &str) -> Option<Vec<u8>> {
+        let (path, end) = self.path.as_ref()?;
+        with_model(path, end, model)
     }
 }
 
@@ -102,22 +103,19 @@ impl Routes {
         let method = core::str::from_utf8(method).ok()?;
         let may_ask_for_usage = !is_older_azure(raw) && !TELL_UNASKED.iter().any(|end| path.ends_with(end));
         let may_bound_output = !path.ends_with(UNBOUNDED);
-        let call = |format, model: Option<&str>, path_end| Call {
+        let call = |format, model: Option<&str>, end: Option<&'static PathEnd>| Call {
             format,
             model: model.map(model_name),
             may_ask_for_usage,
             may_bound_output,
-            path_end,
+            path: end.map(|end| (raw.to_vec(), end)),
         };
         let found = |format: &'static Format| {
             let mut endpoints = format.endpoints.iter().filter(|endpoint| endpoint.method == method);
             endpoints.find_map(|Endpoint { path_end, .. }| {
                 let model = path.ends_like(path_end)?;
-                Some(call(
-                    format,
-                    model,
-                    Some(path_end).filter(|_| model.is_some() && !path.ends_with(MODEL_REPEATED)),
-                ))
+                let can_be_another = model.is_some() && !path.ends_with(MODEL_REPEATED);
+                Some(call(format, model, Some(path_end).filter(|_| can_be_another)))
             })
         };
         if let Some((_, format)) = self.0.iter().find(|(prefix, _)| path.is_below(prefix)) {
@@ -273,7 +271,7 @@ mod tests {
     fn a_model_in_the_path_can_be_another() {
         let other = |path: &str, model| {
             let call = Routes::default().recognise(b"POST", path.as_bytes()).unwrap();
-            call.path_with_model(path.as_bytes(), model).map(|path| String::from_utf8(path).unwrap())
+            call.path_with_model(model).map(|path| String::from_utf8(path).unwrap())
         };
         let arn = "/model/arn:aws:bedrock:eu:1:inference-profile%2Feu.anthropic.claude-opus/invoke?a";
         let profile = "eu.anthropic.claude-haiku-v1:0";

@@ -11,6 +11,7 @@ use super::asking;
 use super::request::Reading;
 use super::response::Sent;
 use super::softening::Softened;
+use super::stop::Watch;
 use super::{Editable, Effects, Fact, Means, State};
 use crate::api::{Body, Request, Usage};
 use crate::limits::{self, Estimate};
@@ -84,13 +85,13 @@ impl Reading {
             Err(state) => return state,
         };
         sent.hide_usage = asking.is_some();
-        sent.upstream = upstream;
-        sent.caller = config.streams.stop_at_limit.then(|| self.caller.clone());
+        sent.upstream = upstream.map(Box::new);
+        sent.watch = config.streams.stop_at_limit.then(|| Box::new(Watch::of(&self.caller, &config.streams)));
         sent.uncorrected = is_whole.then_some(counted);
         sent.form = self.form.take();
         sent.added_headers.extend(softened.header());
         let (label, tier) = (sent.label.clone(), self.tier.name.clone());
-        let state = asking::begin(Box::new(self), Box::new(sent), config, means, effects);
+        let state = asking::begin(Box::new(self), sent, config, means, effects);
         if matches!(state, State::Sent(_) | State::Asking(_) | State::Waiting(_)) {
             effects.body.extend(asking);
             softened.carry_out(&tier, &label, effects);
@@ -137,7 +138,7 @@ impl Reading {
         estimate: Estimate,
         means: &mut Means<'_>,
         effects: &mut Effects,
-    ) -> Result<Sent, State> {
+    ) -> Result<Box<Sent>, State> {
         let model = softened.model.as_str();
         let label = means.models.label(model, means.ledger);
         effects.facts.push((Fact::CountedInput, estimate.known.all_input().to_string()));
@@ -148,7 +149,7 @@ impl Reading {
             Ok(granted) => {
                 self.report_standings(&granted.shadowed, &granted.standings, &label, effects);
                 self.log_crossings(&granted.crossed, model, effects);
-                Ok(Sent::new(self, model, label, estimate, granted, means.ledger.now()))
+                Ok(Box::new(Sent::new(self, model, label, estimate, granted, means.ledger.now())))
             }
         }
     }

@@ -189,7 +189,7 @@ impl Exchange {
             }
             (State::Asking(asking), Event::ResponseHead { status, head, ended }) => {
                 let mut sent = asking.go_on(&self.config, means, &mut effects);
-                sent.read_head(status, head, &self.config, means.ledger.now(), &mut effects);
+                sent.read_head(status, head, means.ledger.now(), &mut effects);
                 sent.heed(status, head, means, &mut effects);
                 sent.settled_if(ended, &self.config, means, &mut effects)
             }
@@ -202,7 +202,7 @@ impl Exchange {
                 State::Sent(sent)
             }
             (State::Sent(mut sent), Event::ResponseHead { status, head, ended }) => {
-                sent.read_head(status, head, &self.config, means.ledger.now(), &mut effects);
+                sent.read_head(status, head, means.ledger.now(), &mut effects);
                 sent.heed(status, head, means, &mut effects);
                 sent.settled_if(ended, &self.config, means, &mut effects)
             }

@@ -39,8 +39,6 @@ pub(super) struct Reading {
     pub(super) form: Option<Peek>,
     /// What the call holds already: its places among the calls in flight.
     pub(super) granted: Granted,
-    /// The path as it came, if the tier may have another model asked for.
-    pub(super) path: Vec<u8>,
 }
 
 /// The headers of a call have come.
@@ -88,8 +86,6 @@ pub(super) fn read_head(
         Ok(workflow) => workflow,
         Err(reply) => return bad_request(reply, effects),
     };
-    // Only a softened call has its path changed.
-    let path = if tier.graded.soften.is_empty() { Vec::new() } else { path.into_owned() };
     let mut reading = Reading {
         call,
         caller,
@@ -100,7 +96,6 @@ pub(super) fn read_head(
         passes: false,
         form: None,
         granted: Granted::default(),
-        path,
     };
     let model = reading.call.model.clone().unwrap_or_default();
     let at_once =

@@ -12,7 +12,7 @@ use super::{Effects, HeaderEdit, Means, State};
 use crate::api::Format;
 use crate::api::Peek;
 use crate::api::answer::{Reader, ToolsCalled};
-use crate::identity::{Caller, Head};
+use crate::identity::Head;
 use crate::limits::{Estimate, Granted, Refusal, Reservation, Standing};
 use crate::reply;
 use crate::rls::Holding;
@@ -31,7 +31,7 @@ pub(super) struct Sent {
     /// What it holds of global limits.
     pub(super) holding: Holding,
     /// What the call would have been refused by, if it did not wait.
-    pub(super) waits_for: Option<Refusal>,
+    pub(super) waits_for: Option<Box<Refusal>>,
     pub(super) reserved_at: Timestamp,
     /// Headers that the response is to have besides.
     pub(super) added_headers: Vec<HeaderEdit>,
@@ -43,16 +43,14 @@ pub(super) struct Sent {
     /// What was counted of the input, before any correction, if that was all of it.
     pub(super) uncorrected: Option<Counted>,
     /// What is known of its upstream, if anything is remembered of upstreams.
-    pub(super) upstream: Option<Upstream>,
+    pub(super) upstream: Option<Box<Upstream>>,
     pub(super) format: &'static Format,
     /// Where its budgets stood when it was let through.
     pub(super) standings: Vec<Standing>,
     /// Whether usage was asked for that the client has not.
     pub(super) hide_usage: bool,
-    /// Whom it is counted for, if streams are stopped.
-    pub(super) caller: Option<Caller>,
-    /// Whether its budgets are looked at while its answer passes.
-    pub(super) watch: Watch,
+    /// Looks at its budgets while its answer passes, if that may be stopped.
+    pub(super) watch: Option<Box<Watch>>,
 }
 
 /// How far the response has come.
@@ -94,8 +92,7 @@ impl Sent {
             format: reading.call.format,
             standings,
             hide_usage: false,
-            caller: None,
-            watch: Watch::default(),
+            watch: None,
         }
     }
 
@@ -117,14 +114,7 @@ impl Sent {
         }
     }
 
-    pub(super) fn read_head(
-        &mut self,
-        status: u16,
-        head: &dyn Head,
-        config: &Config,
-        now: Timestamp,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn read_head(&mut self, status: u16, head: &dyn Head, now: Timestamp, effects: &mut Effects) {
         let dialect = self.format.dialect;
         let fields = reply::standing_fields(dialect, &self.standings, now);
         let mut theirs = Vec::new();
@@ -142,7 +132,7 @@ impl Sent {
             return;
         }
         let mut reader = Reader::new(self.format, head, self.hide_usage);
-        let may_end = config.streams.stop_at_limit && self.watch.begin(&mut reader, head, config);
+        let may_end = self.watch(&mut reader, head);
         if reader.is_hiding() || may_end {
             // The length told by the upstream counts the chunk that will be taken out, or what comes behind an ending.
             effects.headers.push(HeaderEdit::Remove("content-length".into()));

@@ -3,11 +3,13 @@
 //! In: how the call ended and what its response told. Out: settled budgets, metrics, facts. Not here: the arithmetic of
 //! budgets (`limits`).
 
+use core::mem;
+
 use super::response::{Outcome, Sent};
 use super::{Abort, Effects, Fact, Means};
 use crate::api::answer::{Found, ToolsCalled};
 use crate::api::{CLASSES, Side, Usage};
-use crate::limits::Used;
+use crate::limits::{Estimate, Used};
 use crate::metrics::{self, Labels};
 use crate::reply::usd;
 use crate::settings::{Config, Counting, OnAbort};
@@ -73,7 +75,7 @@ impl Sent {
     }
 
     fn charge(
-        self: Box<Self>,
+        mut self: Box<Self>,
         kind: &'static str,
         charge: &Charge,
         config: &Config,
@@ -95,32 +97,31 @@ impl Sent {
             Charge::Reserved => self.estimate.usage(),
         };
         self.report(&usage, config, effects);
-        let tools = self.tools(effects);
-        let Self { reservation, holding, estimate, .. } = *self;
+        let (reservation, holding) = (mem::take(&mut self.reservation), mem::take(&mut self.holding));
+        let (rates, none) = (&self.estimate.rates, ToolsCalled::default());
+        let tools = self.tools().unwrap_or(&none);
+        effects.count(&metrics::TOOL_CALLS, &self.labels(""), tools.total());
         let keeps = matches!(charge, Charge::Reserved);
         if keeps {
             reservation.keep(means.ledger);
         } else {
-            let used = Used { usage: &usage, rates: &estimate.rates, tools: &tools };
-            reservation.settle(&used, means.ledger);
+            reservation.settle(&Used { usage: &usage, rates, tools }, means.ledger);
         }
         let Some(service) = &config.global else { return };
         if keeps {
             holding.keep(service, means.ledger, &mut effects.errands);
         } else {
-            holding.settle(&usage, &estimate.rates, service, means.ledger, &mut effects.errands);
+            holding.settle(&usage, rates, service, means.ledger, &mut effects.errands);
         }
     }
 
     /// The tools that were called, by the request itself or by the model in its answer.
-    fn tools(&self, effects: &mut Effects) -> ToolsCalled {
-        let tools = match (&self.called, &self.outcome) {
-            (_, Outcome::Failed) => ToolsCalled::default(),
-            (Some(called), _) => called.clone(),
-            (None, _) => self.found().map(|found| found.tools.clone()).unwrap_or_default(),
-        };
-        effects.count(&metrics::TOOL_CALLS, &self.labels(""), tools.total());
-        tools
+    fn tools(&self) -> Option<&ToolsCalled> {
+        match (&self.called, &self.outcome) {
+            (_, Outcome::Failed) => None,
+            (Some(called), _) => Some(called),
+            (None, _) => self.found().map(|found| &found.tools),
+        }
     }
 
     /// A whole answer: by its usage, or else by what follows from the request, or else by its text.
@@ -184,13 +185,7 @@ impl Sent {
             let written = means.counter.written(&found.text, more, &self.model, exactness);
             calibration.factor(&self.model, means.ledger).of(written.0)
         };
-        self.with_written(found, written)
-    }
-
-    /// The input as it was told or else as counted before the call, and an output of so many tokens, or more if more was told.
-    pub(super) fn with_written(&self, found: &Found, written: u64) -> Usage {
-        let told = found.told.or(self.estimate.known);
-        Usage { output: told.output.saturating_add(written.saturating_sub(told.all_output())), ..told }
+        with_written(&self.estimate, found, written)
     }
 
     /// Reports by how much the count before the call was off.
@@ -234,4 +229,10 @@ impl Sent {
     pub(super) fn labels(&self, kind: &'static str) -> Labels {
         Labels { tier: Some(self.tier.name.clone()), limit: None, model: Some(self.label.clone()), kind }
     }
+}
+
+/// The input as it was told or else as counted before the call, and an output of so many tokens, or more if more was told.
+pub(super) fn with_written(estimate: &Estimate, found: &Found, written: u64) -> Usage {
+    let told = found.told.or(estimate.known);
+    Usage { output: told.output.saturating_add(written.saturating_sub(told.all_output())), ..told }
 }

@@ -62,6 +62,9 @@ impl Softened {
     }
 
     fn told(&self) -> Option<String> {
+        if !self.replaced && self.bound.is_none() && self.hidden_tools == 0 {
+            return None;
+        }
         // A structured field's string has no other letters; names of models have no others either.
         let plain = |letter: &char| matches!(letter, ' '..='~') && !matches!(letter, '"' | '\\');
         let model = self
@@ -70,7 +73,7 @@ impl Softened {
         let bound = self.bound.as_ref().map(|(each, _)| format!("max_output_tokens={each}"));
         let hidden = (self.hidden_tools > 0).then(|| format!("hidden_tools={}", self.hidden_tools));
         let told: Vec<_> = [model, bound, hidden].into_iter().flatten().collect();
-        (!told.is_empty()).then(|| told.join(", "))
+        Some(told.join(", "))
     }
 
     /// Has the request changed, and tells operators.
@@ -123,7 +126,7 @@ impl Reading {
 
     fn replace_model(&self, cheaper: &String, editable: Editable, body: &[u8], softened: &mut Softened) {
         let edit = (self.call.format.with_model)(body, cheaper);
-        let path = self.call.path_with_model(&self.path, cheaper).filter(|_| editable == Editable::All);
+        let path = self.call.path_with_model(cheaper).filter(|_| editable == Editable::All);
         // The path counts for more than the body. A path that names a model and cannot be changed leaves the call as it is.
         let is_replaced = if self.call.model.is_some() { path.is_some() } else { edit.is_some() };
         if is_replaced {

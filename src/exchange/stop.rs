@@ -14,15 +14,16 @@ use serde_json::json;
 
 use super::request::dimensions;
 use super::response::{Outcome, Sent};
+use super::settle::with_written;
 use super::{Effects, Fact, Means, State};
 use crate::api::Usage;
 use crate::api::answer::{Found, Reader};
 use crate::api::ending::Cut;
 use crate::config::Ratio;
-use crate::identity::Head;
+use crate::identity::{Caller, Head};
 use crate::limits::{Limit, Subject};
 use crate::metrics::{self, Labels};
-use crate::settings::{Config, Upstream};
+use crate::settings::{Config, Streams, Upstream};
 use crate::tokens::by_length;
 
 /// By how many tokens an output grows at most before budgets are looked at again. A look costs about as much as counting these tokens.
@@ -47,8 +48,8 @@ pub(super) enum Rest {
 /// What is known of a stream that may have to be stopped.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// Whether it is watched: not if nobody wants it stopped, it is no stream, or it could not be stopped when it should have been.
-    on: bool,
+    /// Whom the call is counted for.
+    caller: Caller,
     /// What becomes of what comes behind the ending, if it is stopped.
     rest: Rest,
     /// How much of the text is counted, and its tokens.
@@ -61,18 +62,13 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch an answer; whether it may be ended before its time.
-    pub(super) fn begin(&mut self, reader: &mut Reader, head: &dyn Head, config: &Config) -> bool {
-        let is_stream = reader.found().is_stream;
-        // A list is told from a whole answer by its first byte only, but nobody knows its length in advance.
-        if !is_stream && head.header("content-length").is_some() {
-            return false;
-        }
-        let can_end = reader.prepare_ending();
-        self.on = can_end || is_stream;
-        let resets = config.streams.upstream == Upstream::Reset;
-        self.rest = if resets && head.property(&FINISHER).is_none() { Rest::Reset } else { Rest::Dropped };
-        can_end
+    /// Of a call of this caller, whose answer has yet to come.
+    pub(super) fn of(caller: &Caller, streams: &Streams) -> Self {
+        let rest = match streams.upstream {
+            Upstream::Reset => Rest::Reset,
+            Upstream::Drain => Rest::Dropped,
+        };
+        Self { caller: caller.clone(), rest, ..Self::default() }
     }
 
     /// Counts what has come of the text, but for its last words.
@@ -94,6 +90,22 @@ impl Watch {
 }
 
 impl Sent {
+    /// Begins to watch an answer, or sees that it is nothing that could be stopped; whether it may be ended before its time.
+    pub(super) fn watch(&mut self, reader: &mut Reader, head: &dyn Head) -> bool {
+        let Some(mut watch) = self.watch.take() else { return false };
+        let is_stream = reader.found().is_stream;
+        // A list is told from a whole answer by its first byte only, but nobody knows its length in advance.
+        if !is_stream && head.header("content-length").is_some() {
+            return false;
+        }
+        let can_end = reader.prepare_ending();
+        if head.property(&FINISHER).is_some() {
+            watch.rest = Rest::Dropped;
+        }
+        self.watch = (can_end || is_stream).then_some(watch);
+        can_end
+    }
+
     /// Goes on with a stream, or stops it, if a budget is spent. `piece` is the last piece that came; what is to pass of it is among the
     /// effects.
     pub(super) fn stopped_at_limit(
@@ -110,14 +122,14 @@ impl Sent {
         let ended = reader.end(effects.piece.as_deref().unwrap_or(piece), &cut);
         if !reader.has_ending() {
             effects.count(&metrics::STREAMS_UNSTOPPABLE, &labels, 1);
-            self.watch.on = false;
+            self.watch = None;
         }
         let Some(ended) = ended else { return State::Sent(self) };
         effects.piece = Some(ended);
         effects.count(&metrics::STREAMS_STOPPED, &labels, 1);
         effects.facts.push((Fact::StoppedBy, limit.name.to_string()));
         effects.log.push(self.log_line(&limit, &used));
-        let rest = self.watch.rest;
+        let rest = self.watch.as_ref().map(|watch| watch.rest).unwrap_or_default();
         self.settle_stopped(config, means, effects);
         State::Stopped(rest)
     }
@@ -125,19 +137,20 @@ impl Sent {
     /// The limit whose budget is spent, and what was used so far; none if the stream may go on.
     fn overspent(&mut self, config: &Config, means: &mut Means<'_>) -> Option<(Rc<Limit>, Usage)> {
         let Outcome::Answered { reader, .. } = &self.outcome else { return None };
-        if !self.watch.on || self.estimate.output_is_known {
+        let watch = self.watch.as_mut()?;
+        if self.estimate.output_is_known {
             return None;
         }
-        let written = self.watch.count(reader.found(), &self.model, config, means);
-        let used = self.with_written(reader.found(), written);
-        let (rates, seen) = (&self.estimate.rates, &self.watch.seen);
+        let written = watch.count(reader.found(), &self.model, config, means);
+        let (rates, seen) = (&self.estimate.rates, &watch.seen);
+        let used = with_written(&self.estimate, reader.found(), written);
         let grown = used.all_output().saturating_sub(seen.all_output());
         let is_worth_it = (grown >= LOOK_EVERY && self.reservation.is_mostly_used(&used, rates))
             || self.reservation.is_worth_a_look(seen, &used, rates);
         if !is_worth_it {
             return None;
         }
-        self.watch.seen = used;
+        watch.seen = used;
         let grace = config.streams.grace;
         self.reservation.overspent(&used, &self.estimate.rates, grace, means.ledger)?;
         // What was counted in parts may be off by a few tokens; no stream is stopped for that.
@@ -149,7 +162,7 @@ impl Sent {
 
     /// What an operator needs to understand why a stream was stopped: no text, and of secrets only their hashes.
     fn log_line(&self, limit: &Limit, used: &Usage) -> String {
-        let caller = self.caller.clone().unwrap_or_default();
+        let caller = self.watch.as_ref().map(|watch| watch.caller.clone()).unwrap_or_default();
         let subject = Subject { caller: &caller, model: &self.model, api: self.format.name };
         json!({
             "event": "stopped",

@@ -34,12 +34,12 @@ pub(super) fn present(
     limit: &Rc<Limit>,
     subject: &Subject<'_>,
     ledger: &Ledger<'_>,
-) -> (Rc<Limit>, Option<Key>) {
+) -> (Rc<Limit>, Option<Box<Key>>) {
     let Some(key) = limit.rate_key(ledger.keys, subject) else { return (limit.clone(), None) };
     let shape = shape(limit, Some(&key), ledger);
     let present =
         if shape == limit.shape { limit.clone() } else { Rc::new(Limit { shape, ..(**limit).clone() }) };
-    (present, Some(key))
+    (present, Some(Box::new(key)))
 }
 
 /// What the limit allows now, whose rate is kept there.

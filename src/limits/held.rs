@@ -18,7 +18,7 @@ use crate::units::{Amount, Span, Timestamp};
 /// How long a caller is told to wait when its budget cannot be read: long enough for contention to pass.
 const WAIT_FOR_STORE: Span = Span::from_secs(1);
 
-/// What is charged to one budget for a call.
+/// What is charged to one budget for a call. A call has one of these for each of its limits, so what most of them lack is boxed.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) limit: Rc<Limit>,
@@ -31,9 +31,9 @@ pub(super) struct Held {
     /// How much of the budget had to be left for it to be let pass.
     pub(super) room: Amount,
     /// Where the limit's rate is kept, if it adapts.
-    pub(super) rate: Option<Key>,
+    pub(super) rate: Option<Box<Key>>,
     /// What it holds besides, together with others of its workflow.
-    pub(super) share: Option<Share>,
+    pub(super) share: Option<Box<Share>>,
 }
 
 /// What is held of one limit, and what that means for the call.
@@ -43,7 +43,7 @@ pub(super) struct Taken {
     pub(super) standing: Standing,
     /// Whether the budget has come beyond its warning by it.
     pub(super) crossed: bool,
-    pub(super) waits_for: Option<Refusal>,
+    pub(super) waits_for: Option<Box<Refusal>>,
 }
 
 /// Charges an amount to the budget of a limit, for this call alone.
@@ -64,7 +64,9 @@ pub(super) fn charge(
         let refusal =
             |wait| Refusal { standing: standing(&before), needed: amount, wait, reason: Reason::Spent };
         let (rest, waits_for) = match budget.reserve_with_room(amount, room, patience) {
-            Ok(Booked { rest, wait }) => (rest, (!wait.is_zero()).then(|| refusal(Wait::For(wait)))),
+            Ok(Booked { rest, wait }) => {
+                (rest, (!wait.is_zero()).then(|| Box::new(refusal(Wait::For(wait)))))
+            }
             Err(refused) => return (Err(refusal(refused.wait)), false),
         };
         let crossed = budget.note(present.warning());
@@ -111,7 +113,7 @@ impl Held {
         if self.limit.shape.algorithm == Algorithm::TokenBucket {
             return;
         }
-        let shape = adaptive::shape(&self.limit, self.rate.as_ref(), ledger);
+        let shape = adaptive::shape(&self.limit, self.rate.as_deref(), ledger);
         let gone_on = ledger.change(shape, &self.key, Some(self.place), |budget| {
             budget.go_on(self.amount, self.rest, self.counted_at);
             (budget.counted_at(), true)
@@ -124,14 +126,14 @@ impl Held {
 
     /// How long until it would have had the room that it needs, whatever was charged after it.
     pub(super) fn until_paid(&self, ledger: &Ledger<'_>) -> Span {
-        let shape = adaptive::shape(&self.limit, self.rate.as_ref(), ledger);
+        let shape = adaptive::shape(&self.limit, self.rate.as_deref(), ledger);
         let until = ledger.look(shape, &self.key, |budget| budget.until_paid(self.amount, self.room));
         until.unwrap_or(Span::MAX)
     }
 
     /// What it holds of what its workflow has declared.
-    const fn drawn(&self) -> Amount {
-        match &self.share {
+    fn drawn(&self) -> Amount {
+        match self.share.as_deref() {
             Some(Share::Drawn(draw)) => draw.amount,
             Some(Share::Counted(_)) | None => Amount::ZERO,
         }
@@ -146,13 +148,13 @@ impl Held {
     /// budget that cannot be read or written stops nobody.
     pub(super) fn overspent(&mut self, used: Amount, grace: Ratio, ledger: &Ledger<'_>) -> Option<Rc<Limit>> {
         let mut used = used - self.drawn();
-        match &mut self.share {
+        match self.share.as_deref_mut() {
             // A request that all calls of a workflow count as.
             Some(Share::Counted(_)) => return None,
             Some(Share::Drawn(draw)) => used = used - draw.draw_more(used - self.amount, ledger),
             None => {}
         }
-        let shape = adaptive::shape(&self.limit, self.rate.as_ref(), ledger);
+        let shape = adaptive::shape(&self.limit, self.rate.as_deref(), ledger);
         let capacity = shape.capacity().0;
         let most = capacity.saturating_add(grace.of(capacity));
         let (held, held_at) = (self.amount, self.counted_at);
@@ -178,7 +180,7 @@ impl Held {
         if used == amount && rest.is_zero() {
             return;
         }
-        let shape = adaptive::shape(&limit, rate.as_ref(), ledger);
+        let shape = adaptive::shape(&limit, rate.as_deref(), ledger);
         let corrected = ledger.change(shape, &key, Some(place), |budget| {
             if used > amount {
                 budget.charge(used - amount);

@@ -3,6 +3,7 @@
 //! In: limits, a [`Subject`], an [`Estimate`]; later the usage. Out: [`Granted`] or [`Refusal`]. Not here: the arithmetic of one
 //! budget.
 
+use core::borrow::Borrow;
 use std::rc::Rc;
 
 use super::adaptive;
@@ -30,7 +31,7 @@ pub struct Granted {
     /// Budgets that the call has brought beyond their warning, which is news.
     pub crossed: Vec<Standing>,
     /// What it would have been refused by, if it may wait instead: the limit that has to be waited for longest.
-    pub waits_for: Option<Refusal>,
+    pub waits_for: Option<Box<Refusal>>,
     /// The workflow whose pools it draws from.
     pub workflow: Option<Workflow>,
 }
@@ -97,8 +98,8 @@ pub fn take_off(
     ledger: &Ledger<'_>,
 ) -> Result<Granted, Refusal> {
     let at_once = limits.iter().filter(|limit| limit.is_in_flight_at_once());
-    let one = |_: &Rc<Limit>| Amount(1);
-    Granted::default().add(at_once, subject, one, Span::ZERO, ledger)
+    let wanted: Vec<_> = at_once.map(|limit| (limit, Amount(1))).collect();
+    Granted::default().add(&wanted, subject, Span::ZERO, ledger)
 }
 
 /// Holds what a call is expected to cost in every limit that applies to it, or in none, besides what it has been `granted` before. If
@@ -116,7 +117,8 @@ pub fn reserve(
 ) -> Result<Granted, Refusal> {
     let applying =
         limits.iter().filter(|limit| limit.applies_to(subject.model) && !limit.is_in_flight_at_once());
-    granted.add(applying, subject, |limit| limit.hold(estimate), patience, ledger)
+    let wanted: Vec<_> = applying.map(|limit| (limit, limit.hold(estimate))).collect();
+    granted.add(&wanted, subject, patience, ledger)
 }
 
 /// Holds the calls of tools that a request makes by itself, in every limit that counts them, or in none.
@@ -129,26 +131,28 @@ pub fn reserve_tools(
     tools: &ToolsCalled,
     ledger: &Ledger<'_>,
 ) -> Result<Granted, Refusal> {
-    let counting = limits.iter().filter(|limit| limit.is_of_tools() && !limit.calls_of(tools).is_zero());
-    Granted::default().add(counting, subject, |limit| limit.calls_of(tools), Span::ZERO, ledger)
+    let counting = limits.iter().filter(|limit| limit.is_of_tools());
+    let calls = counting.map(|limit| (limit, limit.calls_of(tools)));
+    let wanted: Vec<_> = calls.filter(|(_, calls)| !calls.is_zero()).collect();
+    Granted::default().add(&wanted, subject, Span::ZERO, ledger)
 }
 
 impl Granted {
-    /// Holds an amount in each of these limits too, or else nothing at all.
-    fn add<'l>(
+    /// Holds these amounts of these limits too, or else nothing at all.
+    fn add(
         mut self,
-        limits: impl Iterator<Item = &'l Rc<Limit>>,
+        wanted: &[(&Rc<Limit>, Amount)],
         subject: &Subject<'_>,
-        amount: impl Fn(&Rc<Limit>) -> Amount,
         patience: Span,
         ledger: &Ledger<'_>,
     ) -> Result<Self, Refusal> {
         let draws_from = self.workflow.clone();
         let workflow = draws_from.as_ref();
         // Limits that only watch come last, so that they never see a call that is refused.
-        let (watching, enforced): (Vec<&Rc<Limit>>, Vec<_>) = limits.partition(|limit| limit.shadow);
-        for (at, limit) in enforced.iter().enumerate() {
-            match workflow::hold(limit, subject, amount(limit), workflow, patience, ledger) {
+        let watching = wanted.iter().filter(|(limit, _)| limit.shadow);
+        let mut enforced = wanted.iter().filter(|(limit, _)| !limit.shadow);
+        while let Some(&(limit, amount)) = enforced.next() {
+            match workflow::hold(limit, subject, amount, workflow, patience, ledger) {
                 Ok(held) => {
                     self.waits_for = longest(self.waits_for.into_iter().chain(held.waits_for));
                     self.crossed.extend(held.crossed.then(|| held.standing.clone()));
@@ -157,15 +161,14 @@ impl Granted {
                 }
                 Err(refusal) => {
                     self.reservation.release(ledger);
-                    let rest = enforced.iter().skip(at.saturating_add(1));
-                    let further =
-                        rest.filter_map(|limit| look(limit, subject, amount(limit), workflow, ledger));
+                    let further = enforced
+                        .filter_map(|(limit, amount)| look(limit, subject, *amount, workflow, ledger));
                     return Err(longest(further.chain([refusal.clone()])).unwrap_or(refusal));
                 }
             }
         }
-        for limit in watching {
-            match workflow::hold(limit, subject, amount(limit), workflow, Span::ZERO, ledger) {
+        for (limit, amount) in watching {
+            match workflow::hold(limit, subject, *amount, workflow, Span::ZERO, ledger) {
                 Ok(held) => self.reservation.take(held.held, ledger),
                 Err(refusal) => self.shadowed.push(refusal),
             }
@@ -266,10 +269,9 @@ impl Reservation {
 
     /// The upstream has refused the call: limits that adapt allow less from now on. Which ones.
     pub fn slow_down(&self, ledger: &Ledger<'_>) -> Vec<Rc<Limit>> {
-        let slower = self
-            .held
-            .iter()
-            .filter(|held| held.rate.is_some_and(|rate| adaptive::decrease(&rate, held.counted_at, ledger)));
+        let slower = self.held.iter().filter(|held| {
+            held.rate.as_deref().is_some_and(|rate| adaptive::decrease(rate, held.counted_at, ledger))
+        });
         slower.map(|held| held.limit.clone()).collect()
     }
 
@@ -305,8 +307,8 @@ impl Refusal {
 
 /// The refusal that has to be waited for longest.
 #[must_use]
-pub fn longest(refusals: impl Iterator<Item = Refusal>) -> Option<Refusal> {
-    refusals.max_by_key(|refusal| match refusal.wait {
+pub fn longest<R: Borrow<Refusal>>(refusals: impl Iterator<Item = R>) -> Option<R> {
+    refusals.max_by_key(|refusal| match refusal.borrow().wait {
         Wait::For(span) => span,
         Wait::Never => Span::MAX,
     })

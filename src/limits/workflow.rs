@@ -89,7 +89,7 @@ fn pool_of<'w>(
 
 /// Replaces what is held by what was used. What was drawn is used first; what is not used goes back to where it came from.
 pub(super) fn settle(mut held: Held, used: Amount, ledger: &Ledger<'_>) {
-    match held.share.take() {
+    match held.share.take().map(|share| *share) {
         None => held.correct_to(used, ledger),
         Some(Share::Counted(claim)) => claim.settle(ledger),
         Some(Share::Drawn(draw)) => {
@@ -106,14 +106,14 @@ pub(super) fn settle(mut held: Held, used: Amount, ledger: &Ledger<'_>) {
 
 /// Leaves charged what is held.
 pub(super) fn keep(mut held: Held, ledger: &Ledger<'_>) {
-    if let Some(Share::Counted(claim)) = held.share.take() {
+    if let Some(Share::Counted(claim)) = held.share.take().map(|share| *share) {
         claim.settle(ledger);
     }
 }
 
 /// Gives back what is held, and what the call has charged for others: they go on without it.
 pub(super) fn release(mut held: Held, ledger: &Ledger<'_>) {
-    let shared = match held.share.take() {
+    let shared = match held.share.take().map(|share| *share) {
         None => None,
         Some(Share::Counted(claim)) => claim.leave(ledger).map(|charge| held.part(&charge, Amount(1))),
         Some(Share::Drawn(draw)) if draw.has_opened => {
@@ -134,14 +134,14 @@ impl Held {
     fn part(&self, charge: &Charge, amount: Amount) -> Self {
         let Charge { place, counted_at, .. } = *charge;
         let (limit, key, rest) = (self.limit.clone(), self.key, Amount::ZERO);
-        let (room, rate, share) = (amount, self.rate, None);
+        let (room, rate, share) = (amount, self.rate.clone(), None);
         Self { limit, key, place, counted_at, amount, rest, room, rate, share }
     }
 }
 
 impl Taken {
     fn with(self, share: Share) -> Self {
-        Self { held: Held { share: Some(share), ..self.held }, ..self }
+        Self { held: Held { share: Some(Box::new(share)), ..self.held }, ..self }
     }
 }
 
@@ -256,7 +256,7 @@ impl Call<'_> {
             release(taken.held, self.ledger);
             return Err(refusal);
         }
-        taken.waits_for = longest(taken.waits_for.into_iter().chain([refusal]));
+        taken.waits_for = longest(taken.waits_for.into_iter().chain([Box::new(refusal)]));
         Ok(taken)
     }
 
@@ -271,7 +271,7 @@ impl Call<'_> {
             rest: Amount::ZERO,
             room: Amount::ZERO,
             rate: None,
-            share: Some(share),
+            share: Some(Box::new(share)),
         }
     }
 }

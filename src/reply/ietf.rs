@@ -3,6 +3,8 @@
 //! In: standings and refusals. Out: header fields for the most constrained limit. Source: draft-ietf-httpapi-ratelimit-headers-10,
 //! sections 3 and 4: structured fields (RFC 9651); `q` and `r` are in the quota unit `qu`, which is `requests` unless told.
 
+use core::fmt::Write as _;
+
 use super::Fields;
 use crate::limits::{Refusal, Standing, Unit};
 use crate::units::{Amount, Span};
@@ -31,15 +33,14 @@ fn both(standing: &Standing, until: Span) -> Fields {
     let unit = words.quota_unit.map_or_else(String::new, |unit| format!(";qu=\"{unit}\""));
     let whole = |amount: Amount| amount.0.checked_div(words.per_quota_unit).unwrap_or(0).min(LARGEST_INTEGER);
     let name = &limit.name;
-    let (mut policy, mut state) = (String::new(), String::new());
+    let mut policy = format!("\"{name}\";q={}{unit}", whole(limit.shape.max));
+    let mut state = format!("\"{name}\";r={}", whole(standing.available));
     if words.per_window {
-        policy = format!(";w={}", limit.shape.window.as_secs_ceil().max(1));
-        state = format!(";t={}", until.as_secs_ceil());
+        // A String takes whatever is written.
+        let _ = write!(policy, ";w={}", limit.shape.window.as_secs_ceil().max(1));
+        let _ = write!(state, ";t={}", until.as_secs_ceil());
     }
-    vec![
-        (POLICY, format!("\"{name}\";q={}{unit}{policy}", whole(limit.shape.max))),
-        (LIMIT, format!("\"{name}\";r={}{state}", whole(standing.available))),
-    ]
+    vec![(POLICY, policy), (LIMIT, state)]
 }
 
 /// RFC 9651 section 3.3.1: integers have up to 15 digits.
