@@ -128,8 +128,7 @@ impl Sources {
         if dimension.secret {
             return self.hashed(&value);
         }
-        // Without the salt, so that all processes agree on it where a rate limit service is told of it.
-        if value.len() > LONGEST_VALUE { named_by(&Sha256::digest(&value)) } else { value }
+        shortened(value)
     }
 
     /// HMAC-SHA-256 under the salt.
@@ -139,6 +138,11 @@ impl Sources {
         mac.update(value);
         named_by(&mac.finalize().into_bytes())
     }
+}
+
+/// Without the salt, so that all processes agree on it where a rate limit service is told of it.
+fn shortened(value: Vec<u8>) -> Vec<u8> {
+    if value.len() > LONGEST_VALUE { named_by(&Sha256::digest(&value)) } else { value }
 }
 
 /// A hash, cut to 128 bits, as `hash:` and hex digits.
@@ -194,6 +198,11 @@ impl Caller {
     #[must_use]
     pub const fn new(values: Vec<(Rc<str>, Vec<u8>)>) -> Self {
         Self { values }
+    }
+
+    /// Adds a dimension that is no secret.
+    pub fn add(&mut self, dimension: &str, value: Vec<u8>) {
+        self.values.push((dimension.into(), shortened(value)));
     }
 
     /// The value of a dimension; none if the call lacks it.

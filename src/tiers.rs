@@ -23,6 +23,8 @@ pub struct Tier {
     pub global: Vec<GlobalLimit>,
     /// How its callers are treated before they are refused.
     pub graded: Graded,
+    /// Whether one of its limits depends on the upstream.
+    pub names_upstream: bool,
 }
 
 /// Softer answers than a refusal.
@@ -129,6 +131,7 @@ mod tests {
             limits: vec![],
             global: vec![],
             graded: Graded::default(),
+            names_upstream: false,
         };
         Tiers::new(vec![tier("free"), tier("pro")], tier("free"))
     }

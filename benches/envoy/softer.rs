@@ -1,8 +1,8 @@
 //! What the graded answers and the other things counted cost a call, each beside an Envoy that differs in it alone.
 //!
 //! In: an upstream. Out, to standard output: a row of Envoy's CPU time per call for each, and the rows of streams for stopping them. Each
-//! pair is measured in turns. Not here: what they cost where they are not configured, which is measured with `$BASELINE_WASM`; how long
-//! calls wait.
+//! pair is measured in turns. One row has them all, for callers of another tier: what they
+//! cost those for whom they are not configured. Not here: what a build without them costs (`$BASELINE_WASM`); how long calls wait.
 
 use std::time::Instant;
 
@@ -20,19 +20,21 @@ pub(crate) const NAME: &str = "softer answers";
 /// A pair of configurations.
 struct Pair {
     name: &'static str,
-    /// What only the second has beside the tiers, and in its tier.
+    /// What only the second has beside the tiers, in its callers' tier, and in another one.
     top: &'static str,
     tier: &'static str,
+    other: &'static str,
     /// A fifth limit of the first, and of the second.
     limits: [&'static str; 2],
     calls: fn() -> Vec<Call>,
 }
 
 /// Nothing of all this.
-const PLAIN: Pair = Pair { name: "", top: "", tier: "", limits: [""; 2], calls: alone };
+const PLAIN: Pair = Pair { name: "", top: "", tier: "", other: "", limits: [""; 2], calls: alone };
 
 const PAIRS: &[Pair] = &[
     Pair { name: "nothing: how far two alike are apart", ..PLAIN },
+    Pair { name: "all that a tier can have, for other callers", other: EVERYTHING, ..PLAIN },
     Pair {
         name: "calls in flight",
         limits: ["", "{ name: flight, count: concurrent_requests, per: tenant, max: 1000 }"],
@@ -85,6 +87,17 @@ const PAIRS: &[Pair] = &[
     },
 ];
 
+const EVERYTHING: &str = "
+    soften: [ { at: 0.5, model: { gpt-4o: gpt-4o-mini }, max_output_tokens: 100 } ]
+    clamp_output: true
+    wait: { up_to: 5s }
+    limits:
+    - { name: flight,  count: concurrent_requests, per: tenant, max: 10 }
+    - { name: prompts, count: requests, per: tenant, max: 100, window: 1h, once_per: workflow }
+    - { name: theirs,  count: tokens, per: [upstream, model], max: 1_000_000, window: 1m, adaptive: true }
+    - { name: mails,   count: tool_calls, tools: send_mail, per: tenant, max: 1, window: 1h }
+    - { name: speech,  count: characters, per: tenant, max: 1_000_000, window: 1h }";
+
 const TOOL: &str = "{ name: mails, count: tool_calls, tools: send_mail_0, max: 1_000_000, window: 1h }";
 const TOOL_SPENT: &str = "{ name: mails, count: tool_calls, tools: send_mail_0, max: 1, window: 1d }";
 
@@ -124,7 +137,11 @@ impl Pair {
     fn configuration(&self, second: bool) -> String {
         let [limit, other] = self.limits;
         let (limit, top, tier) = if second { (other, self.top, self.tier) } else { (limit, "", "") };
-        let mut text = FILTER.replace("{ tenant:", "{ workflow: { header: x-workflow-id }, tenant:");
+        let dimensions =
+            "{ workflow: { header: x-workflow-id }, tier: { header: x-tier, default: free }, tenant:";
+        let mut text = FILTER.replace("{ tenant:", dimensions);
+        let others = if second && !self.other.is_empty() { self.other } else { " { limits: [] }" };
+        text = text.replace("tiers:\n", &format!("tiers:\n  others:{others}\n"));
         if !tier.is_empty() {
             text = text.replace("  free:\n", &format!("  free:\n    {tier}\n"));
         }

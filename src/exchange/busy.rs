@@ -157,6 +157,11 @@ impl Sent {
     }
 }
 
+/// The upstream of a call: the cluster of the route that Envoy has chosen for it.
+pub(super) fn upstream(head: &dyn Head) -> Option<Vec<u8>> {
+    head.property(&["xds", "cluster_name"])
+}
+
 /// Whether an answer is the upstream's own: Envoy's page "Response code details" has the word.
 fn is_of_upstream(head: &dyn Head) -> bool {
     head.property(&["response", "code_details"]).is_some_and(|details| details == b"via_upstream")

@@ -8,11 +8,11 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::deciding::Draft;
-use super::{Editable, Effects, Fact, HeaderEdit, Means, Next, State, workflows};
+use super::{Editable, Effects, Fact, HeaderEdit, Means, Next, State, busy, workflows};
 use crate::api::{Body, Call, Dialect, Peek, Piece, Prompt, Request, Unread, Usage};
 use crate::coding::{self, Encoding, Failure};
 use crate::identity::{Caller, Head};
-use crate::limits::{self, Granted, Limit, Reason, Refusal, Standing, Subject, Wait};
+use crate::limits::{self, Granted, Limit, Reason, Refusal, Standing, Subject, UPSTREAM_DIMENSION, Wait};
 use crate::metrics::{self, Labels};
 use crate::reply::{self, Reply};
 use crate::settings::Config;
@@ -59,7 +59,7 @@ pub(super) fn read_head(
     if head.header("upgrade").is_some() {
         return bad_request(reply::upgrade(dialect), effects);
     }
-    let caller = match config.identity.read(head) {
+    let mut caller = match config.identity.read(head) {
         Ok(caller) => caller,
         Err(missing) => {
             effects.count(&metrics::CALLS, &kind("unidentified"), 1);
@@ -71,6 +71,11 @@ pub(super) fn read_head(
     let (tier, known) = config.tiers.of(&caller);
     if dialect == Dialect::Mcp && !tier.limits_tools() {
         return State::Done;
+    }
+    // Only now: calls for which it does not matter should not pay for it.
+    let names_upstream = config.upstreams.is_some() || tier.names_upstream;
+    if let Some(upstream) = names_upstream.then(|| busy::upstream(head)).flatten() {
+        caller.add(UPSTREAM_DIMENSION, upstream);
     }
     effects.count(&metrics::UNKNOWN_TIER, &Labels::default(), u64::from(!known));
     effects.facts.push((Fact::Tier, tier.name.to_string()));

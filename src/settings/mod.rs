@@ -246,11 +246,8 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
         priority: priority.as_ref(),
     };
     let tiers = fields.read("tiers", |node| tiers::tiers(node, &context));
-    let mut dimensions = identity::with_missing(&fields, &declared, dimensions?, &missing?);
+    let dimensions = identity::with_missing(&fields, &declared, dimensions?, &missing?);
     let tiers = tiers::with_default_tier(&fields, tiers?, &dimensions);
-    if upstreams.is_some() || tiers.as_ref().is_some_and(upstreams::are_named) {
-        dimensions.push(upstreams::upstream_dimension());
-    }
     if fields.has("priority") {
         priority?;
     }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::graded::{self, SOFTEN, WAIT};
 use super::limits::{Context, LIMIT, WrittenLimit};
+use super::upstreams;
 use crate::config::{Fields, Kind, Node, Ratio, Section, kind, optional, with_default};
 use crate::identity::Dimension;
 use crate::limits::GlobalLimit;
@@ -114,6 +115,7 @@ impl<'a> WrittenTier<'a> {
         let (global, local): (Vec<_>, Vec<_>) = limits.into_iter().partition(|(is_global, _)| *is_global);
         let share = context.service.ok().flatten().map_or(Ratio::ONE, |service| service.local_share);
         Some(Tier {
+            names_upstream: local.iter().chain(&global).any(|(_, limit)| upstreams::is_named_by(limit)),
             limits: local.into_iter().map(|(_, limit)| Rc::new(limit)).collect(),
             global: global.into_iter().map(|(_, limit)| GlobalLimit::new(limit, share)).collect(),
             graded: graded.resolved(&tier, context.warn_at),

@@ -7,9 +7,7 @@ use std::rc::Rc;
 
 use super::limits::declared_dimension;
 use crate::config::{Kind, Node, Section, kind, required, with_default};
-use crate::identity::{Dimension, Missing, Source};
 use crate::limits::{Limit, Reserved, UPSTREAM_DIMENSION};
-use crate::tiers::{Tier, Tiers};
 use crate::units::Span;
 
 /// How upstreams that want to be left alone are treated.
@@ -78,27 +76,10 @@ pub(super) fn priority(node: &Node<'_>, dimensions: &[Rc<str>]) -> Option<Reserv
     Some(Reserved { dimension: dimension?, batch: batch?, share: share? })
 }
 
-/// The dimension that is the upstream: the cluster of the route that Envoy has chosen for the request.
-pub(super) fn upstream_dimension() -> Dimension {
-    let attribute = ["xds", "cluster_name"].map(str::to_owned).to_vec();
-    Dimension {
-        name: UPSTREAM_DIMENSION.into(),
-        sources: vec![Source::Property(attribute)],
-        secret: false,
-        default: None,
-        missing: Missing::Share,
-    }
-}
-
 /// Whether a limit depends on the upstream.
-pub(super) fn are_named(tiers: &Tiers) -> bool {
-    let names = |limit: &Limit| {
-        let reserved = limit.reserved.as_ref().map(|reserved| &reserved.dimension);
-        limit.per.iter().chain(&limit.once_per).chain(reserved).any(|name| **name == *UPSTREAM_DIMENSION)
-    };
-    let local = |tier: &Rc<Tier>| tier.limits.iter().any(|limit| names(limit));
-    let global = |tier: &Rc<Tier>| tier.global.iter().any(|global| names(&global.limit));
-    tiers.all().iter().any(|tier| local(tier) || global(tier))
+pub(super) fn is_named_by(limit: &Limit) -> bool {
+    let reserved = limit.reserved.as_ref().map(|reserved| &reserved.dimension);
+    limit.per.iter().chain(&limit.once_per).chain(reserved).any(|name| **name == *UPSTREAM_DIMENSION)
 }
 
 #[cfg(test)]

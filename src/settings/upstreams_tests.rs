@@ -36,18 +36,14 @@ fn the_sections_have_defaults() {
 }
 
 #[test]
-fn what_is_not_configured_is_not_read() {
-    let names = |config: Config| -> Vec<String> {
-        config.identity.dimensions.iter().map(|dimension| dimension.name.to_string()).collect()
-    };
+fn the_upstream_is_looked_up_for_tiers_with_a_limit_that_names_it() {
+    let names_it = |sections, limit: &str| read(sections, limit).unwrap().tiers.all()[0].names_upstream;
     let plain = LIMIT.replace("upstream", "class");
-    assert_eq!(names(read("", &plain).unwrap()), ["class"]);
-    assert_eq!(names(read("", LIMIT).unwrap()), ["class", "upstream"]);
-    assert_eq!(names(read(r#", "upstreams": {}"#, &plain).unwrap()), ["class", "upstream"]);
-    assert_eq!(
-        names(read("", &LIMIT.replace("]", r#"], "once_per": "upstream""#)).unwrap()),
-        ["class", "upstream"]
-    );
+    assert!(!names_it("", &plain));
+    assert!(names_it("", LIMIT));
+    assert!(names_it("", &plain.replace("]", r#"], "once_per": "upstream""#)));
+    let priority = r#", "priority": { "dimension": "class" }, "global": { "cluster": "rls" }"#;
+    assert!(names_it(priority, &LIMIT.replace('}', r#", "scope": "global" }"#)));
 }
 
 #[test]
