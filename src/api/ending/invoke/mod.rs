@@ -144,13 +144,13 @@ impl Form<'_> {
             return openai::Chunks::like(document);
         }
         let plain = [
-            (self.completion, &plain::CLAUDE),
-            (self.generation, &plain::LLAMA),
-            (self.output_text, &plain::TITAN),
-            (self.outputs, &plain::MISTRAL),
+            (self.completion, plain::CLAUDE),
+            (self.generation, plain::LLAMA),
+            (self.output_text, plain::TITAN),
+            (self.outputs, plain::MISTRAL),
         ];
-        if let Some((_, form)) = plain.into_iter().find(|(member, _)| member.is_some()) {
-            return Some(Plain::ending(form));
+        if let Some((_, last)) = plain.into_iter().find(|(member, _)| member.is_some()) {
+            return Some(Plain::ending(last));
         }
         if self.is_finished.is_some() {
             return Some(Command::ending());

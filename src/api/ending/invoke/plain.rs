@@ -11,54 +11,44 @@ use serde_json::{Value, json};
 
 use crate::api::ending::{Cut, Document, Ending};
 
-/// A family's form.
-#[derive(Debug)]
-pub(super) struct Form {
-    /// The last document.
-    last: fn(&Cut<'_>) -> Value,
-}
+/// The last document of a family's streams.
+pub(super) type Last = fn(&Cut<'_>) -> Value;
 
-pub(super) static LLAMA: Form = Form {
-    last: |cut| {
-        json!({
-            "generation": "",
-            "prompt_token_count": null,
-            "generation_token_count": cut.used.all_output(),
-            "stop_reason": "length",
-        })
-    },
+pub(super) const LLAMA: Last = |cut| {
+    json!({
+        "generation": "",
+        "prompt_token_count": null,
+        "generation_token_count": cut.used.all_output(),
+        "stop_reason": "length",
+    })
 };
 
-pub(super) static TITAN: Form = Form {
-    last: |cut| {
-        json!({
-            "outputText": "",
-            "index": 0,
-            "totalOutputTextTokenCount": cut.used.all_output(),
-            "completionReason": "LENGTH",
-            "inputTextTokenCount": null,
-        })
-    },
+pub(super) const TITAN: Last = |cut| {
+    json!({
+        "outputText": "",
+        "index": 0,
+        "totalOutputTextTokenCount": cut.used.all_output(),
+        "completionReason": "LENGTH",
+        "inputTextTokenCount": null,
+    })
 };
 
-pub(super) static MISTRAL: Form =
-    Form { last: |_| json!({ "outputs": [{ "text": "", "stop_reason": "length" }] }) };
+pub(super) const MISTRAL: Last = |_| json!({ "outputs": [{ "text": "", "stop_reason": "length" }] });
 
 /// Claude before its messages.
-pub(super) static CLAUDE: Form = Form {
-    last: |_| json!({ "type": "completion", "completion": "", "stop_reason": "max_tokens", "stop": null }),
-};
+pub(super) const CLAUDE: Last =
+    |_| json!({ "type": "completion", "completion": "", "stop_reason": "max_tokens", "stop": null });
 
 /// The state of a stream.
 #[derive(Debug)]
 pub(super) struct Plain {
-    form: &'static Form,
+    last: Last,
     ended: bool,
 }
 
 impl Plain {
-    pub(super) fn ending(form: &'static Form) -> Box<dyn Ending> {
-        Box::new(Self { form, ended: false })
+    pub(super) fn ending(last: Last) -> Box<dyn Ending> {
+        Box::new(Self { last, ended: false })
     }
 }
 
@@ -71,7 +61,7 @@ impl Ending for Plain {
     }
 
     fn write(&self, cut: &Cut<'_>) -> Option<Vec<Document>> {
-        (!self.ended).then(|| vec![Document::new("", &(self.form.last)(cut))])
+        (!self.ended).then(|| vec![Document::new("", &(self.last)(cut))])
     }
 }
 
