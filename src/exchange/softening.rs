@@ -62,9 +62,6 @@ impl Softened {
     }
 
     fn told(&self) -> Option<String> {
-        if !self.replaced && self.bound.is_none() && self.hidden_tools == 0 {
-            return None;
-        }
         // A structured field's string has no other letters; names of models have no others either.
         let plain = |letter: &char| matches!(letter, ' '..='~') && !matches!(letter, '"' | '\\');
         let model = self
@@ -73,7 +70,7 @@ impl Softened {
         let bound = self.bound.as_ref().map(|(each, _)| format!("max_output_tokens={each}"));
         let hidden = (self.hidden_tools > 0).then(|| format!("hidden_tools={}", self.hidden_tools));
         let told: Vec<_> = [model, bound, hidden].into_iter().flatten().collect();
-        Some(told.join(", "))
+        (!told.is_empty()).then(|| told.join(", "))
     }
 
     /// Has the request changed, and tells operators.

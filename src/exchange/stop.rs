@@ -99,7 +99,7 @@ impl Sent {
             return false;
         }
         let can_end = reader.prepare_ending();
-        if head.property(&FINISHER).is_some() {
+        if can_end && watch.rest == Rest::Reset && head.property(&FINISHER).is_some() {
             watch.rest = Rest::Dropped;
         }
         self.watch = (can_end || is_stream).then_some(watch);
@@ -128,8 +128,8 @@ impl Sent {
         effects.piece = Some(ended);
         effects.count(&metrics::STREAMS_STOPPED, &labels, 1);
         effects.facts.push((Fact::StoppedBy, limit.name.to_string()));
-        effects.log.push(self.log_line(&limit, &used));
-        let rest = self.watch.as_ref().map(|watch| watch.rest).unwrap_or_default();
+        let Watch { caller, rest, .. } = self.watch.take().map(|watch| *watch).unwrap_or_default();
+        effects.log.push(self.log_line(&caller, &limit, &used));
         self.settle_stopped(config, means, effects);
         State::Stopped(rest)
     }
@@ -161,9 +161,8 @@ impl Sent {
     }
 
     /// What an operator needs to understand why a stream was stopped: no text, and of secrets only their hashes.
-    fn log_line(&self, limit: &Limit, used: &Usage) -> String {
-        let caller = self.watch.as_ref().map(|watch| watch.caller.clone()).unwrap_or_default();
-        let subject = Subject { caller: &caller, model: &self.model, api: self.format.name };
+    fn log_line(&self, caller: &Caller, limit: &Limit, used: &Usage) -> String {
+        let subject = Subject { caller, model: &self.model, api: self.format.name };
         json!({
             "event": "stopped",
             "tier": &*self.tier.name,

@@ -18,8 +18,7 @@ pub fn newly_crossed(standings: &[Standing], subject: &Subject<'_>, ledger: &Led
 /// Whether nobody has told of it; then the others are told that it is. It may make way for a budget: then it is told of once more.
 fn is_news(standing: &Standing, subject: &Subject<'_>, ledger: &Ledger<'_>) -> bool {
     let limit = &standing.limit;
-    // No limit has this id: names have no slashes.
-    let key = limit.key_under(&format!("{}//crossed", limit.id), ledger.keys, subject);
+    let key = limit.key_beside("crossed", None, ledger.keys, subject);
     let told_until = |stored: &Payload| numbers_in(stored).next().unwrap_or(0);
     let told = ledger.table.update(&key, ledger.now, |stored| {
         if stored.is_some_and(|stored| told_until(stored) > ledger.now.0) {

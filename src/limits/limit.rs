@@ -223,17 +223,35 @@ impl Limit {
 
     /// The key of its budget for a subject.
     pub(super) fn key(&self, keys: &KeyHasher, subject: &Subject<'_>) -> Key {
-        self.key_under(&self.id, keys, subject)
+        self.key_under(&self.id, None, keys, subject)
     }
 
     /// The key of the rate of its budget for a subject, if it adapts.
     pub(super) fn rate_key(&self, keys: &KeyHasher, subject: &Subject<'_>) -> Option<Key> {
-        Some(self.key_under(self.rate_id.as_deref()?, keys, subject))
+        Some(self.key_under(self.rate_id.as_deref()?, None, keys, subject))
     }
 
-    /// The key of something else of a subject's budget than what is spent of it.
-    pub(super) fn key_under(&self, id: &str, keys: &KeyHasher, subject: &Subject<'_>) -> Key {
-        keys.key(id, self.per.iter().map(|dimension| (&**dimension, subject.value(dimension))))
+    /// The key of what else is noted of its budget for a subject, and for a value of one more dimension.
+    pub(super) fn key_beside(
+        &self,
+        what: &str,
+        more: Option<(&str, &[u8])>,
+        keys: &KeyHasher,
+        subject: &Subject<'_>,
+    ) -> Key {
+        // No limit has this id: names have no slashes.
+        self.key_under(&format!("{}//{what}", self.id), more, keys, subject)
+    }
+
+    fn key_under(
+        &self,
+        id: &str,
+        more: Option<(&str, &[u8])>,
+        keys: &KeyHasher,
+        subject: &Subject<'_>,
+    ) -> Key {
+        let per = self.per.iter().map(|dimension| (&**dimension, subject.value(dimension)));
+        keys.key(id, per.chain(more))
     }
 
     /// How much must be left of its budget for an amount to be let pass, while it allows as much as `present` does.

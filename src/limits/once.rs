@@ -56,9 +56,7 @@ impl Once {
     pub(super) fn of(limit: &Limit, subject: &Subject<'_>, ledger: &Ledger<'_>) -> Option<Self> {
         let dimension = limit.once_per.as_deref()?;
         let value = Some(subject.value(dimension)).filter(|value| !value.is_empty())?;
-        let per = limit.per.iter().map(|dimension| (&**dimension, subject.value(dimension)));
-        // No limit has this id: names have no slashes.
-        let key = ledger.keys.key(&format!("{}//once", limit.id), per.chain([(dimension, value)]));
+        let key = limit.key_beside("once", Some((dimension, value)), ledger.keys, subject);
         Some(Self { key, remembered_for: limit.shape.window.max(REMEMBERED_FOR) })
     }
 

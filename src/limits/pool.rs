@@ -50,9 +50,7 @@ impl Pool {
         if limit.counts.name != "tokens" || value.is_empty() {
             return None;
         }
-        let per = limit.per.iter().map(|dimension| (&**dimension, subject.value(dimension)));
-        // No limit has this id: names have no slashes.
-        let key = ledger.keys.key(&format!("{}//pool", limit.id), per.chain([(dimension, value)]));
+        let key = limit.key_beside("pool", Some((dimension, value)), ledger.keys, subject);
         Some(Self { key, capacity: limit.shape.capacity() })
     }
 
