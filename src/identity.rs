@@ -205,6 +205,11 @@ impl Caller {
         self.values.push((dimension.into(), shortened(value)));
     }
 
+    /// All dimensions that the call has, with their values.
+    pub fn values(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.values.iter().map(|(name, value)| (&**name, value.as_slice()))
+    }
+
     /// The value of a dimension; none if the call lacks it.
     #[must_use]
     pub fn value(&self, dimension: &str) -> Option<&[u8]> {

@@ -14,7 +14,7 @@ use super::softening::Softened;
 use super::stop::Watch;
 use super::{Editable, Effects, Fact, Means, State};
 use crate::api::{Body, Request, Usage};
-use crate::limits::{self, Estimate};
+use crate::limits::{self, Estimate, Subject};
 use crate::settings::Config;
 use crate::tokens::Counted;
 use crate::units::Span;
@@ -80,7 +80,7 @@ impl Reading {
             Ok(upstream) => upstream,
             Err(state) => return state,
         };
-        let mut sent = match self.reserve(&softened, estimate, means, effects) {
+        let mut sent = match self.reserve(draft, &softened, estimate, means, effects) {
             Ok(sent) => sent,
             Err(state) => return state,
         };
@@ -134,6 +134,7 @@ impl Reading {
     /// Reserves the local budgets; or the state of a call that is refused.
     fn reserve(
         &mut self,
+        draft: &Draft<'_>,
         softened: &Softened,
         estimate: Estimate,
         means: &mut Means<'_>,
@@ -143,7 +144,8 @@ impl Reading {
         let label = means.models.label(model, means.ledger);
         effects.facts.push((Fact::CountedInput, estimate.known.all_input().to_string()));
         let granted = core::mem::take(&mut self.granted);
-        let (limits, subject) = (&self.tier.limits, self.subject(model));
+        let limits = &self.tier.limits;
+        let subject = Subject { body: draft.body.unwrap_or_default(), ..self.subject(model) };
         match limits::reserve(granted, limits, &subject, &estimate, self.patience(), means.ledger) {
             Err(refusal) => Err(self.refuse(&refusal, model, label, means, effects)),
             Ok(granted) => {

@@ -299,7 +299,7 @@ impl Reading {
             "api": self.call.format.name,
             "model": logged(model),
             "max": limit.shape.max.0,
-            "available": (*reason == Reason::Spent).then_some(standing.available.0),
+            "available": (*reason != Reason::Unknown).then_some(standing.available.0),
             "needed": needed.0,
             "wait_ms": match wait {
                 Wait::Never => None,
@@ -310,7 +310,7 @@ impl Reading {
     }
 
     pub(super) fn subject<'s>(&'s self, model: &'s str) -> Subject<'s> {
-        Subject { caller: &self.caller, model, api: self.call.format.name }
+        Subject { caller: &self.caller, model, api: self.call.format.name, body: b"" }
     }
 
     pub(super) fn labels(&self, limit: &Rc<str>, model: Rc<str>) -> Labels {

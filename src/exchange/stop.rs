@@ -162,7 +162,7 @@ impl Sent {
 
     /// What an operator needs to understand why a stream was stopped: no text, and of secrets only their hashes.
     fn log_line(&self, caller: &Caller, limit: &Limit, used: &Usage) -> String {
-        let subject = Subject { caller, model: &self.model, api: self.format.name };
+        let subject = Subject { caller, model: &self.model, api: self.format.name, body: b"" };
         json!({
             "event": "stopped",
             "tier": &*self.tier.name,

@@ -42,7 +42,7 @@ impl Bench {
     ) -> Result<Granted, Refusal> {
         let values = [("upstream", "a"), ("class", class)];
         let caller = Caller::new(values.map(|(name, value)| (name.into(), value.into())).to_vec());
-        let subject = Subject { caller: &caller, model: "m", api: "openai_chat" };
+        let subject = Subject { caller: &caller, model: "m", api: "openai_chat", body: b"" };
         let limits = std::slice::from_ref(limit);
         self.run(|ledger| reserve(Granted::default(), limits, &subject, &estimate(tokens), patience, ledger))
     }

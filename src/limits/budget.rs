@@ -109,6 +109,8 @@ pub struct Budget {
     ledger: Ledger,
     /// That it is used beyond a warning has been noted.
     noted: bool,
+    /// Refused callers have been promised a moment: the queue must be looked at.
+    queued: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,12 +126,14 @@ impl Budget {
     /// What was stored under another shape of the same limit keeps what was spent, as near as it can be said.
     #[must_use]
     pub fn open(shape: Shape, stored: Option<&Payload>, now: Timestamp) -> Self {
-        let Some((stored_at, ledger, noted)) = stored.and_then(decode) else {
-            return Self { shape, now, at: now, ledger: Ledger::untouched(&shape, now), noted: false };
+        let Some((stored_at, ledger, flags)) = stored.and_then(decode) else {
+            let ledger = Ledger::untouched(&shape, now);
+            return Self { shape, now, at: now, ledger, noted: false, queued: false };
         };
+        let (noted, queued) = (flags & NOTED > 0, flags & QUEUED > 0);
         let disordered = stored_at > now && stored_at.since(now) <= CLOCK_DISORDER;
         let at = if disordered { stored_at } else { now };
-        Self { shape, now, at, ledger: ledger.under(&shape).advanced(&shape, stored_at, at), noted }
+        Self { shape, now, at, ledger: ledger.under(&shape).advanced(&shape, stored_at, at), noted, queued }
     }
 
     /// The moment at which charges count; a later refund needs it.
@@ -269,6 +273,19 @@ impl Budget {
         self.noted && !was_noted
     }
 
+    /// Whether refused callers wait for it, so that newcomers must look at the queue.
+    #[must_use]
+    pub const fn is_queued(&self) -> bool {
+        self.queued
+    }
+
+    /// Notes whether refused callers wait for it: whether that is news.
+    pub(super) const fn set_queued(&mut self, queued: bool) -> bool {
+        let is_news = self.queued != queued;
+        self.queued = queued;
+        is_news
+    }
+
     /// Gives back a charge of `reserved_at` (see [`Budget::counted_at`]) and says how much of it counted.
     ///
     /// It counts where it was charged and not where it has expired: in a bucket nothing if it has been full since, in a
@@ -344,6 +361,7 @@ impl Budget {
             Ledger::InFlight(InFlight { present, last }) => (IN_FLIGHT, [present, last, 0]),
         };
         let kind = if self.noted { kind | NOTED } else { kind };
+        let kind = if self.queued { kind | QUEUED } else { kind };
         payload_of([kind, self.at.0].into_iter().chain(fields))
     }
 
@@ -405,21 +423,23 @@ impl Ledger {
 const BUCKET: u64 = 1;
 const WINDOWS: u64 = 2;
 const IN_FLIGHT: u64 = 3;
-/// Beside the kind.
+// Beside the kind.
 const NOTED: u64 = 1 << 8;
+const QUEUED: u64 = 1 << 9;
 
-fn decode(payload: &Payload) -> Option<(Timestamp, Ledger, bool)> {
+/// The moment, the state, and what is beside the kind.
+fn decode(payload: &Payload) -> Option<(Timestamp, Ledger, u64)> {
     let mut fields = numbers_in(payload);
     let mut next = || fields.next();
     let (kind, at) = (next()?, Timestamp(next()?));
     let (first, second, third) = (next()?, next()?, next()?);
-    let ledger = match kind & !NOTED {
+    let ledger = match kind & !(NOTED | QUEUED) {
         BUCKET => Ledger::Bucket(TokenBucket { spent: first, fraction: second, full_at: Timestamp(third) }),
         WINDOWS => Ledger::Windows(Windows { own: first, carried: second, previous: third }),
         IN_FLIGHT => Ledger::InFlight(InFlight { present: first, last: second }),
         _ => return None,
     };
-    Some((at, ledger, kind & NOTED > 0))
+    Some((at, ledger, kind))
 }
 
 #[cfg(test)]

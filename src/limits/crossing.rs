@@ -49,7 +49,7 @@ mod tests {
         let told = |user: &str, seconds: u64, spent: u64| {
             let ledger = Ledger::new(&table, &keys, Timestamp(1) + Span::from_secs(seconds));
             let caller = Caller::new(vec![("user".into(), user.into())]);
-            let subject = Subject { caller: &caller, model: "gpt-4o", api: "openai_chat" };
+            let subject = Subject { caller: &caller, model: "gpt-4o", api: "openai_chat", body: b"" };
             let (available, reset) = (Amount(100 - spent), Span::from_secs(60 - seconds % 60));
             let standing = Standing { limit: limit.clone(), available, spent: Amount(spent), reset };
             !newly_crossed(&[standing], &subject, &ledger).is_empty()

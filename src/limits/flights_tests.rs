@@ -36,7 +36,7 @@ impl World {
     }
 
     fn begin(&self, worker: &Worker, seconds: u64, limit: &Rc<Limit>) -> Result<Granted, Refusal> {
-        let subject = Subject { caller: &self.caller, model: "", api: "openai_chat" };
+        let subject = Subject { caller: &self.caller, model: "", api: "openai_chat", body: b"" };
         self.at(worker, seconds, |ledger| take_off(std::slice::from_ref(limit), &subject, ledger))
     }
 
@@ -45,7 +45,7 @@ impl World {
     }
 
     fn count(&self, seconds: u64, limit: &Rc<Limit>) -> u64 {
-        let subject = Subject { caller: &self.caller, model: "", api: "openai_chat" };
+        let subject = Subject { caller: &self.caller, model: "", api: "openai_chat", body: b"" };
         self.at(&Worker::default(), seconds, |ledger| {
             let key = limit.key(ledger.keys, &subject);
             ledger.look(limit.shape, &key, |budget| budget.spent().0).unwrap()

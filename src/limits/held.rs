@@ -6,9 +6,10 @@
 use std::rc::Rc;
 
 use super::adaptive;
-use super::budget::{Algorithm, Booked, Wait};
+use super::budget::{Algorithm, Booked, Budget, Wait};
 use super::ledger::Ledger;
 use super::limit::{Limit, Standing, Subject};
+use super::queue::{self, Turn};
 use super::reservation::{Reason, Refusal};
 use super::workflow::{self, Share, Workflow};
 use crate::config::Ratio;
@@ -54,29 +55,22 @@ pub(super) fn charge(
     patience: Span,
     ledger: &Ledger<'_>,
 ) -> Result<Taken, Refusal> {
-    let key = limit.key(ledger.keys, subject);
-    let (present, rate) = adaptive::present(limit, subject, ledger);
-    let room = limit.room(amount, &present, subject);
-    let kept = room - amount;
-    let updated = ledger.change(present.shape, &key, None, |budget| {
-        let before = *budget;
-        let standing = |budget: &_| present.standing(budget).without(kept);
-        let refusal =
-            |wait| Refusal { standing: standing(&before), needed: amount, wait, reason: Reason::Spent };
-        let (rest, waits_for) = match budget.reserve_with_room(amount, room, patience) {
-            Ok(Booked { rest, wait }) => {
-                (rest, (!wait.is_zero()).then(|| Box::new(refusal(Wait::For(wait)))))
+    let attempt = Attempt::of(limit, subject, amount, ledger);
+    match attempt.charge(patience, None) {
+        Tried::Taken(taken) => Ok(*taken),
+        Tried::Refused(refusal) => Err(*refusal),
+        Tried::Queued => {
+            let turn = attempt.turn();
+            match attempt.charge(patience, Some(&turn)) {
+                Tried::Taken(taken) => {
+                    attempt.place().take_up(&turn);
+                    Ok(*taken)
+                }
+                Tried::Refused(refusal) => Err(*refusal),
+                Tried::Queued => Err(unavailable(limit, amount, ledger)),
             }
-            Err(refused) => return (Err(refusal(refused.wait)), false),
-        };
-        let crossed = budget.note(present.warning());
-        (Ok((budget.counted_at(), rest, standing(budget), crossed, waits_for)), true)
-    });
-    let Ok(updated) = updated else { return Err(unavailable(limit, amount, ledger)) };
-    let (counted_at, rest, standing, crossed, waits_for) = updated.value?;
-    let (limit, place) = (limit.clone(), updated.place);
-    let held = Held { limit, key, place, counted_at, amount, rest, room, rate, share: None };
-    Ok(Taken { held, standing, crossed, waits_for })
+        }
+    }
 }
 
 /// Whether a limit refuses an amount, without charging it.
@@ -88,17 +82,102 @@ pub(super) fn look(
     ledger: &Ledger<'_>,
 ) -> Option<Refusal> {
     let amount = workflow::needed(limit, subject, amount, workflow, ledger);
-    let key = limit.key(ledger.keys, subject);
-    let (present, _) = adaptive::present(limit, subject, ledger);
-    let room = limit.room(amount, &present, subject);
-    let refusal = ledger.look(present.shape, &key, |budget| match budget.wait_for(room) {
+    let attempt = Attempt::of(limit, subject, amount, ledger);
+    let budget = ledger.look(attempt.present.shape, &attempt.key, |budget| *budget);
+    let Ok(budget) = budget else { return Some(unavailable(limit, amount, ledger)) };
+    let turn = if budget.is_queued() { attempt.turn() } else { Turn::default() };
+    let room = attempt.room(&turn);
+    match budget.wait_for(room) {
         Wait::For(Span::ZERO) => None,
-        wait => {
-            let standing = present.standing(budget).without(room - amount);
-            Some(Refusal { standing, needed: amount, wait, reason: Reason::Spent })
+        wait => Some(attempt.refusal(&budget, room, wait)),
+    }
+}
+
+/// A call before the budget of one limit.
+struct Attempt<'a> {
+    limit: &'a Rc<Limit>,
+    subject: &'a Subject<'a>,
+    amount: Amount,
+    ledger: &'a Ledger<'a>,
+    key: Key,
+    /// The limit as it is now.
+    present: Rc<Limit>,
+    rate: Option<Box<Key>>,
+}
+
+/// What came of charging a budget.
+enum Tried {
+    Taken(Box<Taken>),
+    Refused(Box<Refusal>),
+    /// Others were promised some of it: nothing is charged before the queue is looked at.
+    Queued,
+}
+
+impl<'a> Attempt<'a> {
+    fn of(limit: &'a Rc<Limit>, subject: &'a Subject<'a>, amount: Amount, ledger: &'a Ledger<'a>) -> Self {
+        let key = limit.key(ledger.keys, subject);
+        let (present, rate) = adaptive::present(limit, subject, ledger);
+        Self { limit, subject, amount, ledger, key, present, rate }
+    }
+
+    fn place(&self) -> queue::Place<'_> {
+        queue::Place {
+            limit: self.limit,
+            shape: self.present.shape,
+            subject: self.subject,
+            ledger: self.ledger,
         }
-    });
-    refusal.unwrap_or_else(|_| Some(unavailable(limit, amount, ledger)))
+    }
+
+    fn turn(&self) -> Turn {
+        self.place().turn(self.amount)
+    }
+
+    /// How much of the budget must be left.
+    fn room(&self, turn: &Turn) -> Amount {
+        let room = self.limit.room(self.amount, &self.present, self.subject);
+        // What fits an unused budget is never refused for ever.
+        (room + turn.kept).min(self.present.shape.capacity()).max(room)
+    }
+
+    /// The refusal of a call that needs so much room.
+    fn refusal(&self, budget: &Budget, room: Amount, wait: Wait) -> Refusal {
+        let standing = self.present.standing(budget).without(room - self.amount);
+        Refusal { standing, needed: self.amount, wait, reason: Reason::Spent }
+    }
+
+    fn charge(&self, patience: Span, turn: Option<&Turn>) -> Tried {
+        let no_turn = Turn::default();
+        let (room, is_open) = (self.room(turn.unwrap_or(&no_turn)), turn.is_some_and(|turn| turn.is_open));
+        let updated = self.ledger.change(self.present.shape, &self.key, None, |budget| {
+            if budget.is_queued() && turn.is_none() {
+                return (None, false);
+            }
+            let before = *budget;
+            let (rest, wait) = match budget.reserve_with_room(self.amount, room, patience) {
+                Ok(Booked { rest, wait }) => (rest, wait),
+                Err(refused) => return (Some(Err(self.refusal(&before, room, refused.wait))), false),
+            };
+            let waits_for = (!wait.is_zero()).then(|| self.refusal(&before, room, Wait::For(wait)));
+            let crossed = budget.note(self.present.warning());
+            budget.set_queued(is_open);
+            let standing = self.present.standing(budget).without(room - self.amount);
+            (Some(Ok((budget.counted_at(), rest, standing, crossed, waits_for.map(Box::new)))), true)
+        });
+        let Ok(updated) = updated else {
+            return Tried::Refused(Box::new(unavailable(self.limit, self.amount, self.ledger)));
+        };
+        match updated.value {
+            None => Tried::Queued,
+            Some(Err(refusal)) => Tried::Refused(Box::new(refusal)),
+            Some(Ok((counted_at, rest, standing, crossed, waits_for))) => {
+                let (limit, key, place, amount) = (self.limit.clone(), self.key, updated.place, self.amount);
+                let rate = self.rate.clone();
+                let held = Held { limit, key, place, counted_at, amount, rest, room, rate, share: None };
+                Tried::Taken(Box::new(Taken { held, standing, crossed, waits_for }))
+            }
+        }
+    }
 }
 
 /// A budget that cannot be read refuses.

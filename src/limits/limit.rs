@@ -100,6 +100,8 @@ pub struct Subject<'a> {
     pub model: &'a str,
     /// The API format's name.
     pub api: &'static str,
+    /// The request's body, by which a call is known again that is refused and comes back; empty if it is not read.
+    pub body: &'a [u8],
 }
 
 /// The dimension that is the upstream a call is routed to, read with those of the caller where it is needed.
@@ -243,12 +245,24 @@ impl Limit {
         self.key_under(&format!("{}//{what}", self.id), more, keys, subject)
     }
 
-    fn key_under(
+    /// The key of what is noted of one call: of all that is known of its caller, and of its body.
+    pub(super) fn key_of_call(
         &self,
-        id: &str,
-        more: Option<(&str, &[u8])>,
+        what: &str,
+        body: &[u8],
         keys: &KeyHasher,
         subject: &Subject<'_>,
+    ) -> Key {
+        let more = subject.caller.values().chain([("body", body)]);
+        self.key_under(&format!("{}//{what}", self.id), more, keys, subject)
+    }
+
+    fn key_under<'k>(
+        &'k self,
+        id: &str,
+        more: impl IntoIterator<Item = (&'k str, &'k [u8])>,
+        keys: &KeyHasher,
+        subject: &Subject<'k>,
     ) -> Key {
         let per = self.per.iter().map(|dimension| (&**dimension, subject.value(dimension)));
         keys.key(id, per.chain(more))
@@ -291,6 +305,12 @@ impl Limit {
             None => expected,
         };
         if input <= capacity || !estimate.exact { (input + output).min(capacity) } else { input + output }
+    }
+
+    /// How much of it a call is expected to have used in the end; at most what is held for it.
+    #[must_use]
+    pub fn expected(&self, estimate: &Estimate) -> Amount {
+        (self.counts.amount)(&estimate.usage(), &estimate.rates).min(self.hold(estimate))
     }
 
     /// From which amount on it warns.

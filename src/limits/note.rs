@@ -10,7 +10,8 @@
 //!   table with nothing that stays. A note that is lost costs its workflow a charge more, never one less.
 
 use super::ledger::Ledger;
-use crate::store::{Change, Entry, Failure, Key, Payload, Place, Updated, numbers_in, payload_of};
+use super::record::{self, Unstored};
+use crate::store::{Change, Entry, Key, Payload, Place, numbers_in, payload_of};
 use crate::units::{Span, Timestamp};
 
 /// What a note is about. Marks its payload, so that no budget is taken for one.
@@ -64,10 +65,6 @@ pub(super) enum Write {
     Remove,
 }
 
-/// Nothing has been written: there was no place, or the table could not be read or written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unstored;
-
 /// Runs `change` on the living note at `key` and stores what it says; it is run again whenever another worker came first.
 pub(super) fn change<T>(
     ledger: &Ledger<'_>,
@@ -75,7 +72,7 @@ pub(super) fn change<T>(
     key: &Key,
     change: impl Fn(Option<Note>) -> (T, Write),
 ) -> Result<T, Unstored> {
-    let updated = ledger.table.settle(key, Place::Own, ledger.now, |stored| {
+    record::store(ledger, key, |stored| {
         let (answer, write) = change(living(kind, stored, ledger.now));
         let change = match write {
             Write::Keep => Change::Keep,
@@ -87,19 +84,7 @@ pub(super) fn change<T>(
             }
         };
         (answer, change)
-    });
-    ledger.count(|tally| match &updated {
-        Ok(Updated { retries, evicted, lost, .. }) => {
-            tally.retries = tally.retries.saturating_add(u64::from(*retries));
-            tally.evictions = tally.evictions.saturating_add(if *lost { 0 } else { u64::from(*evicted) });
-        }
-        Err(Failure::Contended { tries }) => tally.retries = tally.retries.saturating_add(u64::from(*tries)),
-        Err(Failure::Unavailable) => {}
-    });
-    match updated {
-        Ok(Updated { value, lost: false, .. }) => Ok(value),
-        Ok(Updated { lost: true, .. }) | Err(_) => Err(Unstored),
-    }
+    })
 }
 
 /// The same, on the note that still holds the charge made at `made_at`; none if it does not.

@@ -15,7 +15,8 @@
 
 use super::ledger::Ledger;
 use super::limit::{Limit, Subject};
-use super::note::{self, Charge, Kind, Note, Unstored, Write};
+use super::note::{self, Charge, Kind, Note, Write};
+use super::record::Unstored;
 use crate::store::Key;
 use crate::units::Span;
 

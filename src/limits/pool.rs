@@ -14,7 +14,8 @@
 use super::budget::Algorithm;
 use super::ledger::Ledger;
 use super::limit::{Limit, Standing, Subject};
-use super::note::{self, Charge, Kind, Note, Unstored, Write};
+use super::note::{self, Charge, Kind, Note, Write};
+use super::record::Unstored;
 use crate::store::Key;
 use crate::units::{Amount, Timestamp};
 

@@ -12,6 +12,7 @@ use super::flights::Flight;
 use super::held::{Held, look};
 use super::ledger::Ledger;
 use super::limit::{Estimate, Limit, Standing, Subject, Used};
+use super::queue;
 use super::rates::Rates;
 use super::workflow::{self, Workflow};
 use crate::api::Usage;
@@ -54,6 +55,8 @@ pub struct Refusal {
 pub enum Reason {
     /// The budget is known, and the call does not fit.
     Spent,
+    /// The same, and the budget is kept for the call at the moment that it is told.
+    Promised,
     /// Where the budget stands cannot be found out: what is not known to fit must not pass for free.
     Unknown,
 }
@@ -85,7 +88,8 @@ pub fn would_refuse_at_once(
     let counts = |limit: &&Rc<Limit>| limit.is_known_at_once() && !limit.counts.is_in_flight();
     let at_once = limits.iter().filter(|limit| counts(limit) && !limit.shadow);
     let refusals = at_once.filter_map(|limit| look(limit, subject, Amount(1), None, ledger));
-    longest(refusals.filter(|refusal| !refusal.is_within(patience))).map_or(Ok(()), Err)
+    let refused = Refused::of(refusals.filter(|refusal| !refusal.is_within(patience)));
+    refused.map_or(Ok(()), |refused| Err(refused.promised(limits, subject, |_| Amount(1), ledger)))
 }
 
 /// Takes a place among the calls in flight in every limit that counts them and applies whatever the body says, or in none.
@@ -99,7 +103,7 @@ pub fn take_off(
 ) -> Result<Granted, Refusal> {
     let at_once = limits.iter().filter(|limit| limit.is_in_flight_at_once());
     let wanted: Vec<_> = at_once.map(|limit| (limit, Amount(1))).collect();
-    Granted::default().add(&wanted, subject, Span::ZERO, ledger)
+    Granted::default().add(&wanted, subject, Span::ZERO, ledger).map_err(Refused::longest)
 }
 
 /// Holds what a call is expected to cost in every limit that applies to it, or in none, besides what it has been `granted` before. If
@@ -118,7 +122,9 @@ pub fn reserve(
     let applying =
         limits.iter().filter(|limit| limit.applies_to(subject.model) && !limit.is_in_flight_at_once());
     let wanted: Vec<_> = applying.map(|limit| (limit, limit.hold(estimate))).collect();
-    granted.add(&wanted, subject, patience, ledger)
+    let expected = |limit: &Limit| limit.expected(estimate);
+    let granted = granted.add(&wanted, subject, patience, ledger);
+    granted.map_err(|refused| refused.promised(limits, subject, expected, ledger))
 }
 
 /// Holds the calls of tools that a request makes by itself, in every limit that counts them, or in none.
@@ -134,7 +140,58 @@ pub fn reserve_tools(
     let counting = limits.iter().filter(|limit| limit.is_of_tools());
     let calls = counting.map(|limit| (limit, limit.calls_of(tools)));
     let wanted: Vec<_> = calls.filter(|(_, calls)| !calls.is_zero()).collect();
-    Granted::default().add(&wanted, subject, Span::ZERO, ledger)
+    Granted::default().add(&wanted, subject, Span::ZERO, ledger).map_err(Refused::longest)
+}
+
+/// The limits that refuse a call: the first one, and what others say of the same call.
+struct Refused {
+    first: Box<Refusal>,
+    further: Vec<Refusal>,
+}
+
+impl Refused {
+    fn of(mut refusals: impl Iterator<Item = Refusal>) -> Option<Self> {
+        let first = Box::new(refusals.next()?);
+        Some(Self { first, further: refusals.collect() })
+    }
+
+    /// The refusal that has to be waited for longest.
+    fn longest(self) -> Refusal {
+        let later =
+            |longest: Refusal, other: Refusal| if other.span() > longest.span() { other } else { longest };
+        self.further.into_iter().fold(*self.first, later)
+    }
+
+    /// The refusal that has to be waited for longest, at a moment that all of these `limits` promise the call, if they can.
+    fn promised(
+        mut self,
+        limits: &[Rc<Limit>],
+        subject: &Subject<'_>,
+        expected: impl Fn(&Limit) -> Amount,
+        ledger: &Ledger<'_>,
+    ) -> Refusal {
+        let mut refusals: Vec<_> = self.further.iter_mut().chain([&mut *self.first]).collect();
+        if refusals.iter().any(|refusal| refusal.wait == Wait::Never || refusal.reason == Reason::Unknown) {
+            return self.longest();
+        }
+        refusals.sort_by_key(|refusal| core::cmp::Reverse(refusal.span()));
+        let mut due = ledger.now;
+        for refusal in refusals {
+            let Some(limit) = limits.iter().find(|limit| limit.id == refusal.standing.limit.id) else {
+                continue;
+            };
+            let expected = expected(limit).min(refusal.needed);
+            let Some(wait) = queue::promise(limit, subject, refusal.needed, expected, due, ledger) else {
+                continue;
+            };
+            // Limits that would not have to be waited for so long are not those to be named.
+            if ledger.now + wait > due {
+                due = ledger.now + wait;
+                (refusal.wait, refusal.reason) = (Wait::For(wait), Reason::Promised);
+            }
+        }
+        self.longest()
+    }
 }
 
 impl Granted {
@@ -145,7 +202,7 @@ impl Granted {
         subject: &Subject<'_>,
         patience: Span,
         ledger: &Ledger<'_>,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, Refused> {
         let draws_from = self.workflow.clone();
         let workflow = draws_from.as_ref();
         // Limits that only watch come last, so that they never see a call that is refused.
@@ -163,7 +220,7 @@ impl Granted {
                     self.reservation.release(ledger);
                     let further = enforced
                         .filter_map(|(limit, amount)| look(limit, subject, *amount, workflow, ledger));
-                    return Err(longest(further.chain([refusal.clone()])).unwrap_or(refusal));
+                    return Err(Refused { first: Box::new(refusal), further: further.collect() });
                 }
             }
         }
@@ -296,6 +353,14 @@ impl Refusal {
         matches!(self.wait, Wait::For(span) if span <= patience) && self.reason == Reason::Spent
     }
 
+    /// How long it has to be waited for.
+    const fn span(&self) -> Span {
+        match self.wait {
+            Wait::For(span) => span,
+            Wait::Never => Span::MAX,
+        }
+    }
+
     /// Nobody knows where the budget stands; it is worth asking again after `wait`.
     #[must_use]
     pub fn unknown(limit: &Rc<Limit>, needed: Amount, wait: Span) -> Self {
@@ -308,10 +373,7 @@ impl Refusal {
 /// The refusal that has to be waited for longest.
 #[must_use]
 pub fn longest<R: Borrow<Refusal>>(refusals: impl Iterator<Item = R>) -> Option<R> {
-    refusals.max_by_key(|refusal| match refusal.borrow().wait {
-        Wait::For(span) => span,
-        Wait::Never => Span::MAX,
-    })
+    refusals.max_by_key(|refusal| refusal.borrow().span())
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ fn caller(user: &str) -> Caller {
 }
 
 fn subject(caller: &Caller) -> Subject<'_> {
-    Subject { caller, model: "gpt-4o", api: "openai_chat" }
+    Subject { caller, model: "gpt-4o", api: "openai_chat", body: b"" }
 }
 
 fn rates() -> Rates {

@@ -157,7 +157,8 @@ pub(super) fn remaining(shape: &Shape, at: Timestamp) -> u64 {
     window.saturating_sub(at.0.checked_rem(window).unwrap_or(0))
 }
 
-fn index(shape: &Shape, at: Timestamp) -> u64 {
+/// The number of the window that a moment is in.
+pub(super) fn index(shape: &Shape, at: Timestamp) -> u64 {
     at.0.checked_div(shape.window_nanos()).unwrap_or(0)
 }
 

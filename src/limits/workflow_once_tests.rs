@@ -2,7 +2,7 @@ use super::*;
 
 fn is_refused_at_once(limit: &Rc<Limit>, workflow: &str, ledger: &Ledger<'_>) -> bool {
     let caller = caller("ada", workflow);
-    let subject = Subject { caller: &caller, model: "gpt-4o", api: "openai_chat" };
+    let subject = Subject { caller: &caller, model: "gpt-4o", api: "openai_chat", body: b"" };
     would_refuse_at_once(std::slice::from_ref(limit), &subject, Span::ZERO, ledger).is_err()
 }
 

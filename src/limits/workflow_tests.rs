@@ -55,7 +55,7 @@ const PLAIN: Asked<'_> = Asked { workflow: "w", tokens: 100, declared: 0, patien
 
 fn ask(limits: &[&Rc<Limit>], asked: Asked<'_>, ledger: &Ledger<'_>) -> Result<Granted, Refusal> {
     let caller = caller("ada", asked.workflow);
-    let subject = Subject { caller: &caller, model: "gpt-4o", api: "openai_chat" };
+    let subject = Subject { caller: &caller, model: "gpt-4o", api: "openai_chat", body: b"" };
     let estimate = Estimate {
         known: usage(asked.tokens),
         output_is_known: true,
@@ -78,14 +78,14 @@ fn settle(reservation: Reservation, tokens: u64, ledger: &Ledger<'_>) {
 
 fn spent(limit: &Rc<Limit>, ledger: &Ledger<'_>) -> u64 {
     let caller = caller("ada", "");
-    let subject = Subject { caller: &caller, model: "gpt-4o", api: "openai_chat" };
+    let subject = Subject { caller: &caller, model: "gpt-4o", api: "openai_chat", body: b"" };
     let key = limit.key(ledger.keys, &subject);
     ledger.look(limit.shape, &key, |budget| budget.spent().0).unwrap()
 }
 
 fn left_in_pool(limit: &Rc<Limit>, ledger: &Ledger<'_>) -> Option<u64> {
     let caller = caller("ada", "w");
-    let subject = Subject { caller: &caller, model: "gpt-4o", api: "openai_chat" };
+    let subject = Subject { caller: &caller, model: "gpt-4o", api: "openai_chat", body: b"" };
     Some(Pool::of(limit, &subject, "workflow", ledger)?.left(ledger)?.0)
 }
 

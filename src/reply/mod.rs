@@ -52,12 +52,12 @@ const MOST_JITTER: Span = Span::from_secs(1);
 
 /// A limit refuses: 429 with the wait until this call would fit, rounded up to a whole second in `retry-after`.
 ///
-/// `jitter` is a random number; up to a tenth of the wait is added by it, never subtracted.
+/// `jitter` is a random number; it adds up to a tenth of the wait, unless the moment is promised to this caller alone.
 #[must_use]
 pub fn refused(dialect: Dialect, refusal: &Refusal, model: &str, now: Timestamp, jitter: u32) -> Reply {
     let wait = told_wait(refusal, jitter);
     let mut fields = Fields::new();
-    if refusal.reason == Reason::Spent {
+    if refusal.reason != Reason::Unknown {
         fields.extend(ietf::refused(refusal, wait));
         fields.extend((dialect.words().standing_fields)(std::slice::from_ref(&refusal.standing), now));
     }
@@ -168,6 +168,8 @@ fn warning(standings: &[Standing]) -> Option<(&'static str, String)> {
 fn told_wait(refusal: &Refusal, jitter: u32) -> Option<Span> {
     match refusal.wait {
         Wait::Never => None,
+        // Nobody else has been told this moment.
+        Wait::For(span) if refusal.reason == Reason::Promised => Some(span),
         Wait::For(span) => Some(span + jittered(span, jitter)),
     }
 }

@@ -14,7 +14,7 @@ fn limit(tier: &str, name: &str, per: &[&str]) -> Limit {
 }
 
 fn descriptor(limit: &Limit, caller: &Caller) -> Descriptor {
-    Descriptor::of(limit, &Subject { caller, model: "gpt-4o", api: "openai_chat" })
+    Descriptor::of(limit, &Subject { caller, model: "gpt-4o", api: "openai_chat", body: b"" })
 }
 
 /// The key under which envoyproxy/ratelimit counts, without the time of the window: `domain_key_value_key_value_`.

@@ -75,7 +75,7 @@ pub(super) fn caller(user: &str) -> Caller {
 }
 
 pub(super) fn subject(caller: &Caller) -> Subject<'_> {
-    Subject { caller, model: "gpt-4o", api: "openai_chat" }
+    Subject { caller, model: "gpt-4o", api: "openai_chat", body: b"" }
 }
 
 pub(super) fn descriptor(global: &GlobalLimit, user: &str) -> descriptor::Descriptor {

@@ -12,6 +12,7 @@ mod workflows;
 mod in_flight;
 mod waiting;
 mod refusals;
+mod crowds;
 mod identity;
 mod streams;
 mod upstreams;

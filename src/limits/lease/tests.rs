@@ -50,7 +50,11 @@ fn tokens() -> Rc<Limit> {
 pub(super) fn account(limit: &Rc<Limit>, user: &str) -> Account {
     Process::new().at(0, |ledger| {
         let caller = Caller::new(vec![("user".into(), user.as_bytes().to_vec())]);
-        Account::of(limit, &Subject { caller: &caller, model: "gpt-4o", api: "openai_chat" }, ledger)
+        Account::of(
+            limit,
+            &Subject { caller: &caller, model: "gpt-4o", api: "openai_chat", body: b"" },
+            ledger,
+        )
     })
 }
 

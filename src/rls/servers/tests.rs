@@ -19,7 +19,7 @@ pub(super) fn per(limit: Limit, dimensions: &[&str]) -> Limit {
 pub(super) fn entries(limit: &Limit, caller: &str) -> Vec<(String, String)> {
     let values = limit.per.iter().map(|dimension| (dimension.clone(), caller.as_bytes().to_vec()));
     let caller = crate::identity::Caller::new(values.collect());
-    let subject = crate::limits::Subject { caller: &caller, model: "gpt-4o", api: "openai_chat" };
+    let subject = crate::limits::Subject { caller: &caller, model: "gpt-4o", api: "openai_chat", body: b"" };
     let descriptor = Descriptor::of(limit, &subject);
     descriptor.entries().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }

@@ -7,7 +7,7 @@ use crate::store::{Entry, MAX_TRIES, WAYS, payload_of};
 fn a_lease_is_never_found_by_the_key_of_a_budget() {
     let limit = tokens();
     let caller = Caller::new(vec![("user".into(), b"ada".to_vec())]);
-    let subject = Subject { caller: &caller, model: "gpt-4o", api: "openai_chat" };
+    let subject = Subject { caller: &caller, model: "gpt-4o", api: "openai_chat", body: b"" };
     let process = Process::new();
 
     assert_ne!(account(&limit, "ada").key, limit.key(&process.keys, &subject));

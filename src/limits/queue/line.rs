@@ -1,0 +1,270 @@
+//! Moments promised one behind the other: the arithmetic of a queue.
+//!
+//! In: a budget, amounts, the time; what is promised for each term. Out: the next moment to promise, and what newcomers
+//! must leave. Not here: where queues are stored (`queue`).
+//!
+//! Promises follow one another by as much time as the limit takes to give back what each call is expected to be charged.
+//! In a calendar window they come in one moment, its start, as many as fit. Nobody says that it will not come back, so a
+//! promise counts until its term is over: the queue knows its totals, and each term what is promised in it.
+
+use crate::config::Ratio;
+use crate::limits::budget::{Algorithm, Budget, Shape, Wait};
+use crate::limits::window;
+use crate::units::{Amount, Span, Timestamp};
+
+/// How late a caller may come for its promise: `retry-after` is in whole seconds, and calls take a while to arrive.
+const GRACE: Span = Span::from_secs(2);
+
+/// How far ahead moments are promised: an hour, or two windows of the limit if that is longer.
+///
+/// Callers beyond are told the end of the queue and are not kept a place. Few wait so long, and the length of a queue is
+/// what clients that never come back can do to others of the same budget.
+const FARTHEST: Span = Span::from_secs(3600);
+
+/// How many calls are kept a place at most, so that refused calls fill only a little of the table.
+const LONGEST: u32 = 1_000;
+
+/// How many terms there are at most between now and the farthest moment: each may have to be read.
+const TERMS: u64 = 1_800;
+
+/// By how much one caller who comes, or does not, moves the share of those who do: an eighth of the difference.
+const STEP: u64 = 8;
+
+/// At least so many of the promises are expected to be taken up, so that a crowd that obeys is soon believed.
+const LEAST_TAKEN_UP: Ratio = Ratio { ppm: 1_000_000 / 64 };
+
+/// What is spared behind what is promised, of it: an eighth, and of a bucket's capacity a sixteenth at most. It makes up for
+/// calls that use more than expected or end later, so that not every promise behind them is broken.
+const SPARE: u64 = 8;
+
+/// All promises of one budget together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Queue {
+    /// What the promised calls are expected to be charged.
+    pub(super) owed: Amount,
+    /// What will be held for them.
+    pub(super) held: Amount,
+    /// The last promised moment.
+    pub(super) end: Timestamp,
+    /// The first term whose promises still count.
+    pub(super) from: u64,
+    pub(super) count: u32,
+    /// How much of what is promised is taken up, by what the queue has seen.
+    pub(super) taken_up: Ratio,
+}
+
+/// What is expected of one promised call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Expected {
+    /// What it will be charged.
+    pub(super) owed: Amount,
+    /// What is held for it meanwhile: it passes only where that fits.
+    pub(super) held: Amount,
+}
+
+/// The promises of one term: they are forgotten together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Term {
+    pub(super) owed: Amount,
+    pub(super) held: Amount,
+    pub(super) count: u64,
+    /// When it need not be read any more.
+    pub(super) until: Timestamp,
+}
+
+/// A moment, and what else becomes unusable for others by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Promise {
+    pub(super) due: Timestamp,
+    /// The rest of a calendar window that the call does not fit into.
+    pub(super) rest: Amount,
+}
+
+impl Term {
+    pub(super) fn add(&mut self, call: &Expected) {
+        self.add_amounts(call);
+        self.count = self.count.saturating_add(1);
+    }
+
+    pub(super) fn add_amounts(&mut self, call: &Expected) {
+        self.owed = self.owed + call.owed;
+        self.held = self.held + call.held;
+    }
+
+    pub(super) fn remove(&mut self, call: &Expected) {
+        self.owed = self.owed - call.owed;
+        self.held = self.held - call.held;
+        self.count = self.count.saturating_sub(1);
+    }
+}
+
+impl Expected {
+    /// A call that holds an amount and is expected to be charged another.
+    pub(super) fn of(shape: &Shape, held: Amount, charged: Amount) -> Self {
+        // Calls that come together at the start of a calendar window cannot rely on what others will give back.
+        Self { owed: if is_by_window(shape) { held } else { charged.max(Amount(1)) }, held }
+    }
+}
+
+impl Queue {
+    pub(super) const EMPTY: Self = Self {
+        owed: Amount::ZERO,
+        held: Amount::ZERO,
+        end: Timestamp(0),
+        from: 0,
+        count: 0,
+        taken_up: Ratio::ONE,
+    };
+
+    /// The queue as it is `now`: without the promises that nobody came for, of which `term` tells.
+    pub(super) fn seen(mut self, shape: &Shape, now: Timestamp, term: impl Fn(u64) -> Option<Term>) -> Self {
+        let first = first_term(shape, now);
+        // A queue beyond what is ever promised is from a clock that has been set back, or of another shape.
+        let is_credible = self.end <= now + farthest(shape) && first.saturating_sub(self.from) <= 2 * TERMS;
+        if self.count == 0 || !is_credible {
+            return Self { taken_up: self.taken_up, from: first, ..Self::EMPTY };
+        }
+        for forgotten in (self.from..first).filter_map(term) {
+            self.owed = self.owed - forgotten.owed;
+            self.held = self.held - forgotten.held;
+            self.count = self.count.saturating_sub(u32::try_from(forgotten.count).unwrap_or(u32::MAX));
+            (0..forgotten.count.min(64)).for_each(|_| {
+                let less = self.taken_up.ppm.saturating_sub(self.taken_up.ppm / STEP);
+                self.taken_up = Ratio { ppm: less }.max(LEAST_TAKEN_UP);
+            });
+        }
+        self.from = self.from.max(first);
+        self
+    }
+
+    /// What newcomers must leave of the budget: what is promised, and not given back before it is due.
+    pub(super) fn keeps(&self, shape: &Shape, now: Timestamp) -> Amount {
+        if self.count == 0 {
+            return Amount::ZERO;
+        }
+        let due = self.expected(shape) - given_back(shape, now, self.end);
+        // A call passes only where all that is held for it fits.
+        let held = u128::from(due.0).saturating_mul(u128::from(self.held.0));
+        let held = held.div_ceil(u128::from(self.owed.0).max(1));
+        Amount(u64::try_from(held).unwrap_or(u64::MAX)).max(due)
+    }
+
+    /// When to promise a call that it passes that needs so much room, behind all others; none if it never does.
+    pub(super) fn next(
+        &self,
+        budget: &Budget,
+        shape: &Shape,
+        room: Amount,
+        now: Timestamp,
+    ) -> Option<Promise> {
+        let Wait::For(wait) = budget.wait_for(room) else { return None };
+        if self.count == 0 {
+            return Some(Promise { due: now + wait, rest: Amount::ZERO });
+        }
+        if is_by_window(shape) {
+            let mut later = *budget;
+            later.charge(self.expected(shape));
+            let booked = later.reserve_within(room, Span::MAX).ok()?;
+            return Some(Promise { due: now + booked.wait, rest: booked.rest });
+        }
+        let left = budget.available() - room;
+        Some(Promise { due: now + wait + time_for(shape, self.expected(shape) - left), rest: Amount::ZERO })
+    }
+
+    /// Whether there is a place for one more promise.
+    pub(super) fn has_place(&self, shape: &Shape, promise: &Promise, now: Timestamp) -> bool {
+        self.count < LONGEST && promise.due <= now + farthest(shape)
+    }
+
+    /// Adds a promise.
+    pub(super) fn add(&mut self, promise: &Promise, call: &Expected) {
+        self.owed = self.owed + call.owed + promise.rest;
+        self.held = self.held + call.held + promise.rest;
+        self.count = self.count.saturating_add(1);
+        self.end = self.end.max(promise.due);
+    }
+
+    /// A promise has been taken up.
+    pub(super) fn take_up(&mut self, call: &Expected) {
+        self.owed = self.owed - call.owed;
+        self.held = self.held - call.held;
+        self.count = self.count.saturating_sub(1);
+        let missing = Ratio::ONE.ppm.saturating_sub(self.taken_up.ppm);
+        self.taken_up.ppm = self.taken_up.ppm.saturating_add(missing.div_ceil(STEP));
+    }
+
+    /// What will be charged of what is promised, and what is spared for what nobody can foresee.
+    fn expected(&self, shape: &Shape) -> Amount {
+        let (expected, count) = (self.taken_up.of(self.owed.0), u64::from(self.count).max(1));
+        let mean = |amount: u64| amount.checked_div(count).unwrap_or(0);
+        // Behind the first call: it is told exactly when it fits.
+        let behind = expected.saturating_sub(mean(expected));
+        let spared = match shape.algorithm {
+            // An eighth, as long as the bucket can keep it, and little more.
+            Algorithm::TokenBucket => {
+                (behind / SPARE).min(shape.capacity().0 / SPARE / 2).saturating_add(behind / SPARE / 4)
+            }
+            // A window cannot keep anything for the next: what is to be left always makes it smaller.
+            Algorithm::SlidingWindow => {
+                let unused = mean(self.held.0.saturating_sub(self.owed.0)).saturating_mul(2);
+                let whole = mean(self.held.0).saturating_mul(5) / 4;
+                let left = (shape.max.0 / SPARE / 2).saturating_add(unused).saturating_add(whole);
+                let left = left.min(shape.max.0 / 2);
+                let spared = u128::from(behind).saturating_mul(u128::from(left));
+                let spared = spared.checked_div(u128::from(shape.max.0.saturating_sub(left))).unwrap_or(0);
+                u64::try_from(spared).unwrap_or(u64::MAX)
+            }
+            Algorithm::FixedWindow | Algorithm::InFlight => 0,
+        };
+        Amount(expected.saturating_add(spared))
+    }
+}
+
+/// The term that a moment is in. A calendar window is one; else terms are two seconds
+/// long, or more where promises reach further than an hour.
+pub(super) fn term_of(shape: &Shape, at: Timestamp) -> u64 {
+    if is_by_window(shape) {
+        return window::index(shape, at);
+    }
+    at.0.checked_div(term_length(shape).0).unwrap_or(0)
+}
+
+/// How long a promise of such a limit can still count behind its moment.
+pub(super) fn counts_for(shape: &Shape) -> Span {
+    GRACE + if is_by_window(shape) { shape.window } else { term_length(shape) }
+}
+
+fn term_length(shape: &Shape) -> Span {
+    Span(farthest(shape).0 / TERMS).max(GRACE)
+}
+
+/// Whether the limit gives back all of a window at once.
+fn is_by_window(shape: &Shape) -> bool {
+    shape.algorithm == Algorithm::FixedWindow
+}
+
+/// What the limit gives back between two moments.
+fn given_back(shape: &Shape, from: Timestamp, to: Timestamp) -> Amount {
+    if is_by_window(shape) {
+        return shape.max.times(window::index(shape, to).saturating_sub(window::index(shape, from)));
+    }
+    let flow = u128::from(to.since(from).0).saturating_mul(u128::from(shape.max.0));
+    let whole = flow.checked_div(u128::from(shape.window_nanos())).unwrap_or(0);
+    Amount(u64::try_from(whole).unwrap_or(u64::MAX))
+}
+
+/// How long the limit takes to give an amount back.
+fn time_for(shape: &Shape, amount: Amount) -> Span {
+    let flow = u128::from(amount.0).saturating_mul(u128::from(shape.window_nanos()));
+    let nanos = flow.div_ceil(u128::from(shape.max.0).max(1));
+    Span(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// The first term that still counts.
+pub(super) fn first_term(shape: &Shape, now: Timestamp) -> u64 {
+    term_of(shape, Timestamp(now.0.saturating_sub(GRACE.0)))
+}
+
+fn farthest(shape: &Shape) -> Span {
+    FARTHEST.max(shape.window.times(2))
+}

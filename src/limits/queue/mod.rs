@@ -1,0 +1,365 @@
+//! The queue before a budget: the moments that refused callers were promised.
+//!
+//! In: a call that its budget refuses, and when it comes back. Out: the moment that its caller is told, and how much of
+//! the budget a newcomer must leave to those who were told one before. Not here: the budget (`budget`), which decides
+//! alone what passes; several limits of one call (`reservation`).
+//!
+//! Callers who are all told the moment when the next call fits come back together, and all but one are refused again.
+//! So every refusal promises a moment of its own, behind those promised before. A newcomer passes only if it leaves what
+//! is promised. A caller who comes when it was told has the budget to itself. A promise that cannot be kept all the same,
+//! because calls before it have used more than expected, is renewed for the moment when the call fits.
+//!
+//! All of this is advice: what the table loses costs a caller another try, and lets nothing pass that does not fit.
+//! A budget without a queue costs no look at all. These records hold the queue:
+//!
+//! ```text
+//! Queue           one per budget     totals, the last promised moment
+//! Term            one per 2 s        what is promised in it, to be forgotten together
+//! Group, Ticket   one per call       calls with equal bodies share a group, each has a ticket
+//! ```
+
+mod line;
+
+use std::rc::Rc;
+
+use self::line::{Expected, Promise, Queue, Term, counts_for, first_term, term_of};
+use super::adaptive;
+use super::budget::{Algorithm, Budget, Shape, Wait};
+use super::ledger::Ledger;
+use super::limit::{Limit, Subject};
+use super::record::{self, Record, Unstored};
+use crate::config::Ratio;
+use crate::store::Key;
+use crate::units::{Amount, Span, Timestamp};
+
+/// How long a queue is remembered behind its end: another crowd of the same callers comes back as often.
+const REMEMBERED: Span = Span::from_secs(600);
+
+/// How many tickets of equal calls are looked at for one that is due.
+const LOOKED_AT: usize = 8;
+
+/// How many forgotten tickets of equal calls are skipped at once.
+const SKIPPED: usize = 256;
+
+impl Record for Queue {
+    const KIND: u64 = 0x7175_6575_6521_2121;
+
+    fn numbers(&self) -> [u64; 4] {
+        // Terms of two seconds fit 32 bits for centuries, the count 12 bits, and a share of a million 20.
+        let packed = (self.from << 32) | (u64::from(self.count & 0xfff) << 20) | self.taken_up.ppm;
+        [self.owed.0, self.held.0, self.end.0, packed]
+    }
+
+    fn from_numbers([owed, held, end, packed]: [u64; 4]) -> Self {
+        Self {
+            owed: Amount(owed),
+            held: Amount(held),
+            end: Timestamp(end),
+            from: packed >> 32,
+            count: u32::try_from((packed >> 20) & 0xfff).unwrap_or(0),
+            taken_up: Ratio { ppm: packed & 0xf_ffff },
+        }
+    }
+
+    fn until(&self) -> Timestamp {
+        self.end + REMEMBERED
+    }
+}
+
+impl Record for Term {
+    const KIND: u64 = 0x7465_726d_2121_2121;
+
+    fn numbers(&self) -> [u64; 4] {
+        [self.owed.0, self.held.0, self.count, self.until.0]
+    }
+
+    fn from_numbers([owed, held, count, until]: [u64; 4]) -> Self {
+        Self { owed: Amount(owed), held: Amount(held), count, until: Timestamp(until) }
+    }
+
+    fn until(&self) -> Timestamp {
+        self.until
+    }
+}
+
+/// Calls of one caller with equal bodies: which of their tickets may still count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Group {
+    first: u64,
+    next: u64,
+    until: Timestamp,
+}
+
+impl Record for Group {
+    const KIND: u64 = 0x6772_6f75_7021_2121;
+
+    fn numbers(&self) -> [u64; 4] {
+        [self.first, self.next, self.until.0, 0]
+    }
+
+    fn from_numbers([first, next, until, _]: [u64; 4]) -> Self {
+        Self { first, next, until: Timestamp(until) }
+    }
+
+    fn until(&self) -> Timestamp {
+        self.until
+    }
+}
+
+/// A promise to one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ticket {
+    due: Timestamp,
+    call: Expected,
+    until: Timestamp,
+}
+
+impl Record for Ticket {
+    const KIND: u64 = 0x7469_636b_6574_2121;
+
+    fn numbers(&self) -> [u64; 4] {
+        [self.due.0, self.call.owed.0, self.call.held.0, self.until.0]
+    }
+
+    fn from_numbers([due, owed, held, until]: [u64; 4]) -> Self {
+        let call = Expected { owed: Amount(owed), held: Amount(held) };
+        Self { due: Timestamp(due), call, until: Timestamp(until) }
+    }
+
+    fn until(&self) -> Timestamp {
+        self.until
+    }
+}
+
+/// What the queue before a budget means for a call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Turn {
+    /// How much it must leave to others.
+    pub(super) kept: Amount,
+    /// Whether there is a queue.
+    pub(super) is_open: bool,
+    /// The promise that the call comes for, and its number in its group.
+    ticket: Option<(u64, Ticket)>,
+}
+
+/// The queue before the budget of one limit, for one call.
+pub(super) struct Place<'a> {
+    pub(super) limit: &'a Limit,
+    /// The limit's shape as it is now.
+    pub(super) shape: Shape,
+    pub(super) subject: &'a Subject<'a>,
+    pub(super) ledger: &'a Ledger<'a>,
+}
+
+impl Place<'_> {
+    /// What the queue means for a call of so much.
+    pub(super) fn turn(&self, amount: Amount) -> Turn {
+        let now = self.ledger.now;
+        let Some(queue) = self.look() else { return Turn::default() };
+        let ticket = self.due_ticket();
+        let most = self.shape.capacity() - amount;
+        let kept = if ticket.is_some() { Amount::ZERO } else { queue.keeps(&self.shape, now).min(most) };
+        Turn { kept, is_open: true, ticket }
+    }
+
+    /// A call has passed that came for its promise.
+    pub(super) fn take_up(&self, turn: &Turn) {
+        let Some((number, ticket)) = turn.ticket else { return };
+        if self.tear(number, &ticket) {
+            self.change_queue(|queue| queue.take_up(&ticket.call));
+        }
+    }
+
+    /// Promises a moment to a call that a budget refuses, not before `at_least`: when; none if it never fits.
+    fn promise(
+        &self,
+        budget: &Budget,
+        room: Amount,
+        call: Expected,
+        at_least: Timestamp,
+    ) -> Option<Timestamp> {
+        let now = self.ledger.now;
+        let turn = if budget.is_queued() { self.turn(call.held) } else { Turn::default() };
+        let not_before = |promise: Promise| Promise { due: promise.due.max(at_least), ..promise };
+        if let Some((number, ticket)) = turn.ticket {
+            // It came as it was told and does not fit: it comes next.
+            let kept =
+                self.look().map_or(Amount::ZERO, |queue| queue.keeps(&self.shape, now)) - ticket.call.held;
+            let Wait::For(wait) = budget.wait_for(room + kept.min(self.shape.capacity() - room)) else {
+                return None;
+            };
+            let due = (now + wait).max(at_least);
+            self.renew(number, &ticket, due);
+            return Some(due);
+        }
+        let (promise, is_kept) = self.change_queue(|queue| {
+            let promise = queue.next(budget, &self.shape, room, now).map(not_before);
+            let fits = promise.filter(|promise| queue.has_place(&self.shape, promise, now));
+            if let Some(promise) = &fits {
+                queue.add(promise, &call);
+            }
+            (promise, fits.is_some())
+        })?;
+        let promise = promise?;
+        if is_kept {
+            self.hand_out(&promise, call);
+        }
+        Some(promise.due)
+    }
+
+    fn look(&self) -> Option<Queue> {
+        let queue = record::look::<Queue>(self.ledger, &self.key("queue"))?;
+        Some(self.seen(queue)).filter(|queue| queue.count > 0)
+    }
+
+    fn seen(&self, queue: Queue) -> Queue {
+        queue.seen(&self.shape, self.ledger.now, |term| record::look(self.ledger, &self.term_key(term)))
+    }
+
+    fn change_queue<T>(&self, change: impl Fn(&mut Queue) -> T) -> Option<T> {
+        record::change(self.ledger, &self.key("queue"), |queue: Option<Queue>| {
+            let mut queue = self.seen(queue.unwrap_or(Queue::EMPTY));
+            (change(&mut queue), queue)
+        })
+        .ok()
+    }
+
+    /// The first ticket of the call, or of one with an equal body, whose moment has come.
+    fn due_ticket(&self) -> Option<(u64, Ticket)> {
+        let group = record::look::<Group>(self.ledger, &self.call_key("group"))?;
+        let tickets = (group.first..group.next).take(SKIPPED);
+        let living = tickets.filter_map(|number| Some((number, self.ticket(number)?)));
+        living.take(LOOKED_AT).find(|(_, ticket)| ticket.due <= self.ledger.now)
+    }
+
+    fn ticket(&self, number: u64) -> Option<Ticket> {
+        let ticket = record::look::<Ticket>(self.ledger, &self.ticket_key(number))?;
+        let first = first_term(&self.shape, self.ledger.now);
+        (term_of(&self.shape, ticket.due) >= first).then_some(ticket)
+    }
+
+    /// Gives a call its ticket.
+    fn hand_out(&self, promise: &Promise, call: Expected) {
+        let until = promise.due + counts_for(&self.shape);
+        let Ok(number) = self.change_group(|group| {
+            let number = group.next;
+            group.next = group.next.saturating_add(1);
+            group.until = group.until.max(until);
+            number
+        }) else {
+            // What cannot be written is not kept: its caller is a newcomer when it comes back.
+            return;
+        };
+        let ticket = Ticket { due: promise.due, call, until };
+        let _ = record::change(self.ledger, &self.ticket_key(number), |_: Option<Ticket>| ((), ticket));
+        self.change_term(promise.due, |term| term.add(&call));
+        if !promise.rest.is_zero() {
+            let before = Timestamp(promise.due.0.saturating_sub(self.shape.window.0));
+            let rest = Expected { owed: promise.rest, held: promise.rest };
+            self.change_term(before, |term| term.add_amounts(&rest));
+        }
+    }
+
+    /// Moves a ticket to another moment.
+    fn renew(&self, number: u64, ticket: &Ticket, due: Timestamp) {
+        let renewed = Ticket { due, until: due + counts_for(&self.shape), ..*ticket };
+        let moved = record::change(self.ledger, &self.ticket_key(number), |living: Option<Ticket>| {
+            (living.is_some(), renewed)
+        });
+        if moved != Ok(true) {
+            return;
+        }
+        let _ = self.change_group(|group| group.until = group.until.max(renewed.until));
+        self.change_term(ticket.due, |term| term.remove(&ticket.call));
+        self.change_term(due, |term| term.add(&ticket.call));
+        self.change_queue(|queue| queue.end = queue.end.max(due));
+    }
+
+    /// Takes a ticket back: whether nobody else has.
+    fn tear(&self, number: u64, ticket: &Ticket) -> bool {
+        let torn = record::change(self.ledger, &self.ticket_key(number), |living: Option<Ticket>| {
+            (living.is_some(), Ticket { until: Timestamp(0), ..*ticket })
+        });
+        if torn != Ok(true) {
+            return false;
+        }
+        let _ = self.change_group(|group| {
+            let gone =
+                (group.first..group.next).take(SKIPPED).take_while(|number| self.ticket(*number).is_none());
+            group.first = gone.last().map_or(group.first, |last| last.saturating_add(1));
+        });
+        self.change_term(ticket.due, |term| term.remove(&ticket.call));
+        true
+    }
+
+    fn change_group<T>(&self, change: impl Fn(&mut Group) -> T) -> Result<T, Unstored> {
+        record::change(self.ledger, &self.call_key("group"), |group: Option<Group>| {
+            let mut group = group.unwrap_or_default();
+            (change(&mut group), group)
+        })
+    }
+
+    fn change_term(&self, due: Timestamp, change: impl Fn(&mut Term)) {
+        let key = self.term_key(term_of(&self.shape, due));
+        let _ = record::change(self.ledger, &key, |term: Option<Term>| {
+            let mut term = term.unwrap_or_default();
+            // It is read once more when it is over.
+            term.until = term.until.max(due + counts_for(&self.shape) + REMEMBERED);
+            change(&mut term);
+            ((), term)
+        });
+    }
+
+    fn key(&self, what: &str) -> Key {
+        self.limit.key_beside(what, None, self.ledger.keys, self.subject)
+    }
+
+    fn term_key(&self, term: u64) -> Key {
+        self.limit.key_beside("term", Some(("term", &term.to_le_bytes())), self.ledger.keys, self.subject)
+    }
+
+    fn ticket_key(&self, number: u64) -> Key {
+        self.call_key(&format!("ticket {number}"))
+    }
+
+    /// A call is known again by its caller and its body, which clients send again as it was; by its caller alone where
+    /// the limit decides before the body has come.
+    fn call_key(&self, what: &str) -> Key {
+        let body = if self.limit.is_known_at_once() { b"" } else { self.subject.body };
+        self.limit.key_of_call(what, body, self.ledger.keys, self.subject)
+    }
+}
+
+/// Promises a moment to a call that a limit refuses, not before `at_least`: how long until then; none if there is no use
+/// in it.
+pub(super) fn promise(
+    limit: &Rc<Limit>,
+    subject: &Subject<'_>,
+    amount: Amount,
+    expected: Amount,
+    at_least: Timestamp,
+    ledger: &Ledger<'_>,
+) -> Option<Span> {
+    let (present, _) = adaptive::present(limit, subject, ledger);
+    let (shape, key) = (present.shape, limit.key(ledger.keys, subject));
+    // Nobody knows when a call in flight ends.
+    if shape.algorithm == Algorithm::InFlight {
+        return None;
+    }
+    let budget = ledger.look(shape, &key, |budget| *budget).ok()?;
+    let room = limit.room(amount, &present, subject);
+    // Callers for whom others are kept a share do not get ahead of them by a promise.
+    if room > amount {
+        return None;
+    }
+    let place = Place { limit, shape, subject, ledger };
+    let due = place.promise(&budget, room, Expected::of(&shape, amount, expected), at_least)?;
+    if !budget.is_queued() {
+        // If it cannot be written, newcomers do not find the queue before the next refusal.
+        let _ = ledger.change(shape, &key, None, |budget| ((), budget.set_queued(true)));
+    }
+    Some(due.since(ledger.now))
+}
+
+#[cfg(test)]
+mod tests;
