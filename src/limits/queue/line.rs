@@ -167,7 +167,11 @@ impl Queue {
             let booked = later.reserve_within(room, Span::MAX).ok()?;
             return Some(Promise { due: now + booked.wait, rest: booked.rest });
         }
-        let left = budget.available() - room;
+        // What a bucket has left shortens its queue. A window cannot keep it: it is for newcomers.
+        let left = match shape.algorithm {
+            Algorithm::TokenBucket => budget.available() - room,
+            _ => Amount::ZERO,
+        };
         Some(Promise { due: now + wait + time_for(shape, self.expected(shape) - left), rest: Amount::ZERO })
     }
 
@@ -207,7 +211,7 @@ impl Queue {
             // A window cannot keep anything for the next: what is to be left always makes it smaller.
             Algorithm::SlidingWindow => {
                 let unused = mean(self.held.0.saturating_sub(self.owed.0)).saturating_mul(2);
-                let whole = mean(self.held.0).saturating_mul(5) / 4;
+                let whole = mean(self.held.0).saturating_mul(3) / 4;
                 let left = (shape.max.0 / SPARE / 2).saturating_add(unused).saturating_add(whole);
                 let left = left.min(shape.max.0 / 2);
                 let spared = u128::from(behind).saturating_mul(u128::from(left));
