@@ -1,7 +1,8 @@
 //! Lists in which each item must mean something of its own.
 //!
-//! In: the items of a list and, for rows, the option that tells them apart. Out: the list, or an error at each item that an earlier
-//! one covers, with the paths of both. Not here: the keys of maps, which no document may repeat (`tree`).
+//! In: the items of a list and, for rows, the option that tells them apart. Out: the list, or an
+//! error at each item that an earlier one covers, with the paths of both. Not here: the keys of
+//! maps, which no document may repeat (`tree`).
 
 use super::reader::Node;
 
@@ -14,7 +15,8 @@ pub fn set<T: PartialEq>(item: impl Fn(&Node<'_>) -> Option<T>) -> impl Fn(&Node
     }
 }
 
-/// A list of rows that are told apart by their option `name`. No row may be covered by an earlier one.
+/// A list of rows that are told apart by their option `name`. No row may be covered by an earlier
+/// one.
 pub fn rows<T>(
     name: &'static str,
     row: impl Fn(&Node<'_>) -> Option<T>,

@@ -31,7 +31,8 @@ impl Glob {
         true
     }
 
-    /// Whether it matches every text that `other` matches: for the `*` of another pattern stands only one's own.
+    /// Whether it matches every text that `other` matches. Only a `*` of its own matches a `*` of the other, so it then matches the other
+    /// as a text.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         self.matches(&other.0)

@@ -28,8 +28,8 @@ pub fn field_name(node: &Node<'_>) -> Option<String> {
     if is_token(&name) { Some(name.to_ascii_lowercase()) } else { node.unexpected(HEADER) }
 }
 
-/// The name of a header that a request can be read by: a field's, or a pseudo header such as `:path`. Envoy has the value of `host` as
-/// `:authority`.
+/// The name of a header that a request can be read by: a field's, or a pseudo header such as
+/// `:path`. Envoy has the value of `host` as `:authority`.
 #[must_use]
 pub fn request_header(node: &Node<'_>) -> Option<String> {
     let name = kind::text(node)?.to_ascii_lowercase();

@@ -423,6 +423,8 @@ fn decode(payload: &Payload) -> Option<(Timestamp, Ledger, bool)> {
 }
 
 #[cfg(test)]
+mod changed_tests;
+#[cfg(test)]
 mod in_flight_tests;
 #[cfg(test)]
 mod properties;

@@ -18,7 +18,6 @@ pub mod message;
 mod outbox;
 mod part;
 mod protocol;
-pub mod servers;
 mod service;
 
 pub use breaker::{Breaker, BreakerPolicy, Change};

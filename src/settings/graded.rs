@@ -24,7 +24,7 @@ pub(super) static SOFTEN: Section = Section::new(
             "model",
             Kind::Map(&Kind::Name),
             "{}",
-            "Models by the models they are to be replaced by, such as `gpt-4o: gpt-4o-mini`; a name may be a pattern, and the longest that matches counts, of those that are as long the first in the alphabet. The answer says so in `x-tollgate-softened`.",
+            "Models by the models they are to be replaced by, such as `gpt-4o: gpt-4o-mini`; a name may be a pattern, and the longest that matches counts; of two that are equally long, the first in the alphabet. The answer says so in `x-tollgate-softened`.",
         ),
         optional(
             "max_output_tokens",
@@ -130,7 +130,8 @@ fn step(node: &Node<'_>) -> Option<Step> {
     if models.is_empty() && max_output.is_none() {
         return node.rule("needs `model` or `max_output_tokens`");
     }
-    // A map has no order: the longest pattern is the most particular one, and of those that are as long the alphabet decides.
+    // A map has no order, so the longest pattern decides, as the most particular one; the
+    // alphabet decides between two of one length.
     models.sort_by(|(one, _), (other, _)| {
         let (one, other) = (one.as_str(), other.as_str());
         other.len().cmp(&one.len()).then_with(|| one.cmp(other))
