@@ -237,7 +237,7 @@ async fn a_reload_of_burst_or_window_keeps_what_was_spent_and_one_of_whom_it_is_
 /// files.
 #[tokio::test]
 async fn envoy_makes_of_scalars_what_the_check_of_configurations_takes_them_for() {
-    let written = include_str!("../../cli/tests/carriers/envoy.yaml").replace('\n', "\n      ");
+    let written = include_str!("../../cli/tests/carriers/envoy.yaml").replace('\n', "\n        ");
     let expected: Value = serde_json::from_str(include_str!("../../cli/tests/carriers/envoy.json")).unwrap();
     let cluster = format!(
         "- name: scalars
@@ -246,7 +246,7 @@ async fn envoy_makes_of_scalars_what_the_check_of_configurations_takes_them_for(
   metadata:
     filter_metadata:
       scalars:
-      {written}
+        {written}
 "
     );
     let nowhere = "127.0.0.1:1".parse().unwrap();

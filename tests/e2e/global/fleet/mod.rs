@@ -133,7 +133,7 @@ fn setup(configuration: &str, mock: &MockLlm, service: &RateLimitService) -> Boo
 }
 
 #[path = "../../../../cli/src/servers/mod.rs"]
-#[expect(dead_code, reason = "only what is written for Limitador is needed here")]
+#[expect(dead_code, unused_imports, reason = "only what is written for Limitador is needed here")]
 mod servers;
 
 /// What `make ratelimit-config` writes for the service.
