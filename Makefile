@@ -1,14 +1,14 @@
 # Everything that is done with this repository. `make help` lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-global run mock ratelimit-config rate-limit-service test check bench fuzz reference wasm wasm-trap finisher envoy sdks redis
+.PHONY: help demo demo-global run mock config-check ratelimit-config rate-limit-service test check bench fuzz reference wasm wasm-trap finisher envoy sdks redis
 
 WASM_TARGET := wasm32-unknown-unknown
 DEMO := --package tollgate-rig --example demo
 DEMO_GLOBAL := --package tollgate-rig --example demo_global
+TOOL := cargo run --quiet --package tollgate-cli --
 MOCK_LISTEN ?= 127.0.0.1:8000
 FUZZ_SECONDS ?= 60
-CONFIG ?= envoy/envoy-global.yaml
 LIMITS ?= envoy/ratelimit/limitador.yaml
 
 help: ## List what can be made
@@ -29,8 +29,11 @@ demo-global: envoy wasm demo-global-build ## See two Envoys share one budget, he
 mock: ## Run the mock LLM by itself (MOCK_LISTEN=127.0.0.1:8000)
 	cargo run --release --example mock_llm -- --listen $(MOCK_LISTEN)
 
+config-check: ## Find the errors of a configuration without an Envoy, or say what it allows (CONFIG=your-envoy.yaml)
+	@$(TOOL) check $(or $(CONFIG),envoy/envoy.yaml)
+
 ratelimit-config: ## Write rate limit servers' limits from the filter's (CONFIG=envoy/envoy-global.yaml OUT=folder)
-	@cargo run --quiet --example ratelimit_config -- '$(CONFIG)' $(if $(OUT),--out '$(OUT)')
+	@$(TOOL) ratelimit-config $(or $(CONFIG),envoy/envoy-global.yaml) $(if $(OUT),--out '$(OUT)')
 
 rate-limit-service: ## Run the example rate limit service by itself (LIMITS=envoy/ratelimit/limitador.yaml)
 	cargo run --example rate_limit_service -- --limits $(LIMITS)

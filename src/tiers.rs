@@ -114,6 +114,12 @@ impl Tiers {
         self.all.iter().any(|tier| tier.limits_tools())
     }
 
+    /// The tier of calls that name none, or one that does not exist.
+    #[must_use]
+    pub fn default(&self) -> &Rc<Tier> {
+        &self.default
+    }
+
     /// Every tier.
     #[must_use]
     pub fn all(&self) -> &[Rc<Tier>] {

@@ -44,10 +44,11 @@ fn every_path_that_the_documents_name_exists() {
     for document in ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"] {
         let text = fs::read_to_string(document).unwrap();
         for word in text.split(|letter: char| letter.is_whitespace() || "`()[],;".contains(letter)) {
-            let is_path = ["src/", "tests/", "rig/", "docs/", "envoy/", "examples/", "benches/", "scripts/"]
-                .iter()
-                .any(|root| word.starts_with(root));
-            let path = word.trim_end_matches(['.', ':']);
+            let is_path =
+                ["src/", "cli/", "tests/", "rig/", "docs/", "envoy/", "examples/", "benches/", "scripts/"]
+                    .iter()
+                    .any(|root| word.starts_with(root));
+            let path = word.split('#').next().unwrap_or_default().trim_end_matches(['.', ':']);
             assert!(!is_path || Path::new(path).exists(), "{document} names {path}, which does not exist");
         }
     }
@@ -55,8 +56,14 @@ fn every_path_that_the_documents_name_exists() {
 
 #[test]
 fn every_source_file_opens_with_what_it_is_for() {
-    let mut folders =
-        vec!["src".into(), "rig/src".into(), "tests".into(), "benches".into(), "examples".into()];
+    let mut folders = vec![
+        "src".into(),
+        "cli/src".into(),
+        "rig/src".into(),
+        "tests".into(),
+        "benches".into(),
+        "examples".into(),
+    ];
     while let Some(folder) = folders.pop() {
         let folder: std::path::PathBuf = folder;
         for entry in fs::read_dir(folder).unwrap() {

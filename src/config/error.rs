@@ -22,6 +22,9 @@ pub struct ConfigErrors {
 pub struct ConfigError {
     /// Where, as in `tiers.free.limits[2].window`; empty for the configuration as a whole.
     pub path: String,
+    /// The same place by positions from the root, in the order of the document. An option that is
+    /// absent has the place of the map that it is missing from.
+    pub place: Vec<usize>,
     /// What is wrong there.
     pub problem: Problem,
 }
@@ -57,6 +60,15 @@ pub enum Problem {
     },
     /// The same name is given more than once.
     Repeated,
+    /// An earlier item of a list leaves nothing to this one.
+    Covered {
+        /// The value as it would be shown.
+        found: String,
+        /// Where the earlier one is.
+        by: String,
+        /// What that one is, if it is not the same.
+        with: Option<String>,
+    },
     /// A rule between several options does not hold.
     Rule {
         /// The rule, so that it reads well after the path.
@@ -76,7 +88,7 @@ impl ConfigErrors {
     /// The configuration as a whole cannot be read.
     pub(super) fn unreadable(reason: impl Into<String>) -> Self {
         let problem = Problem::Unreadable { reason: reason.into() };
-        Self::listing(vec![ConfigError { path: String::new(), problem }])
+        Self::listing(vec![ConfigError { path: String::new(), place: Vec::new(), problem }])
     }
 }
 
@@ -122,6 +134,10 @@ impl fmt::Display for Problem {
                 write!(f, " (known here: {})", known.join(", "))
             }
             Self::Repeated => f.write_str("is given more than once"),
+            Self::Covered { found, by, with: None } => write!(f, "{found} repeats {by}"),
+            Self::Covered { found, by, with: Some(with) } => {
+                write!(f, "{found} never counts, because {by} is {with}")
+            }
             Self::Rule { rule } => f.write_str(rule),
         }
     }
@@ -133,7 +149,8 @@ mod tests {
 
     #[test]
     fn errors_beyond_the_limit_are_counted_instead_of_listed() {
-        let error = |n: usize| ConfigError { path: format!("o{n}"), problem: Problem::Repeated };
+        let error =
+            |n: usize| ConfigError { path: format!("o{n}"), place: vec![n], problem: Problem::Repeated };
         let errors = ConfigErrors::listing((0..MAX_LISTED + 12).map(error).collect());
         let text = errors.to_string();
         assert_eq!(text.lines().count(), MAX_LISTED + 1);

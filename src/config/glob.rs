@@ -31,6 +31,13 @@ impl Glob {
         true
     }
 
+    /// Whether it matches every text that `other` matches. Only a `*` of its own matches a `*` of the other, so it then matches the other
+    /// as a text.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self.matches(&other.0)
+    }
+
     /// The pattern as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -74,6 +81,13 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_covers_those_that_are_more_particular() {
+        let covers = |one: &str, other: &str| Glob::new(one).covers(&Glob::new(other));
+        assert!(covers("*", "gpt-4o") && covers("gpt-*", "gpt-4*-mini") && covers("a*", "a*"));
+        assert!(!covers("gpt-4o", "gpt-*") && !covers("a*b", "a*") && !covers("*a", "a*"));
+    }
+
+    #[test]
     fn the_pattern_is_given_back_as_written() {
         assert_eq!(Glob::new("a**b").to_string(), "a**b");
     }
@@ -96,6 +110,12 @@ mod tests {
         fn matching_agrees_with_the_definition(pattern in "[ab*]{0,8}", text in "[ab]{0,10}") {
             let expected = matches_by_definition(pattern.as_bytes(), text.as_bytes());
             prop_assert_eq!(Glob::new(&pattern).matches(&text), expected);
+        }
+
+        #[test]
+        fn what_a_covered_pattern_matches_is_matched(one in "[ab*]{0,5}", other in "[ab*]{0,5}", text in "[ab]{0,6}") {
+            let (one, other) = (Glob::new(&one), Glob::new(&other));
+            prop_assert!(!one.covers(&other) || !other.matches(&text) || one.matches(&text));
         }
     }
 }

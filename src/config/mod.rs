@@ -13,8 +13,10 @@
 //! Each part of Tollgate owns its sections, its defaults and its types, and reads them with this; `reader` shows
 //! how. Not here: any option of Tollgate's, nor what a tier or a limit is.
 
+pub mod distinct;
 mod error;
 mod glob;
+pub mod http;
 pub mod kind;
 mod path;
 mod protobuf;

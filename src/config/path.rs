@@ -3,6 +3,7 @@
 //! In: steps from the root, by name or by index. Out: [`Path`], shown as `tiers.free.limits[2].window`, and its
 //! [place](Path::place) in the order of the document. Not here: what is found there.
 
+use super::error::{ConfigError, Problem};
 use core::fmt;
 use std::rc::Rc;
 
@@ -38,10 +39,15 @@ impl Path {
     }
 
     /// What document order compares: the positions from the root. Something absent is where its map begins.
-    pub(super) fn place(&self) -> Vec<usize> {
+    fn place(&self) -> Vec<usize> {
         let mut place: Vec<usize> = self.steps().filter_map(|step| step.position).collect();
         place.reverse();
         place
+    }
+
+    /// A mistake that is here.
+    pub(super) fn error(&self, problem: Problem) -> ConfigError {
+        ConfigError { path: self.to_string(), place: self.place(), problem }
     }
 
     fn step(&self, position: Option<usize>, name: Option<String>) -> Self {

@@ -108,6 +108,12 @@ impl<'a> Node<'a> {
         Some(entries.iter().enumerate().map(entry))
     }
 
+    /// The entry of the map that is here, by its name.
+    #[must_use]
+    pub fn entry(&self, name: &str) -> Option<Node<'a>> {
+        self.entries()?.find(|(key, _)| *key == name).map(|(_, node)| node)
+    }
+
     /// Another value in this one's place.
     #[must_use]
     pub fn with_value<'b>(&self, value: &'b Value) -> Node<'b>
@@ -140,6 +146,15 @@ impl<'a> Node<'a> {
     /// Records that a rule does not hold, in words that read well after the path. Always `None`.
     pub fn rule<T>(&self, rule: impl Into<String>) -> Option<T> {
         self.log.record(&self.path, Problem::Rule { rule: rule.into() });
+        None
+    }
+
+    /// Records that an earlier item of a list leaves nothing to this one. Always `None`.
+    pub fn covered_by<T>(&self, earlier: &Self) -> Option<T> {
+        let (found, with) = (self.shown(), earlier.shown());
+        let with = (with != found).then_some(with);
+        let problem = Problem::Covered { found, by: earlier.path.to_string(), with };
+        self.log.record(&self.path, problem);
         None
     }
 
@@ -264,11 +279,11 @@ fn default_value(text: &str) -> Value {
 
 /// The errors so far, each with its place in the document.
 #[derive(Default)]
-struct Log(RefCell<Vec<(Vec<usize>, ConfigError)>>);
+struct Log(RefCell<Vec<ConfigError>>);
 
 impl Log {
     fn record(&self, path: &Path, problem: Problem) {
-        self.0.borrow_mut().push((path.place(), ConfigError { path: path.to_string(), problem }));
+        self.0.borrow_mut().push(path.error(problem));
     }
 
     fn len(&self) -> usize {
@@ -277,9 +292,9 @@ impl Log {
 
     fn into_sorted(self) -> Vec<ConfigError> {
         let mut errors = self.0.into_inner();
-        errors.sort_by(|(one, _), (other, _)| one.cmp(other));
+        errors.sort_by(|one, other| one.place.cmp(&other.place));
         // What several others build on may be read, and refused, several times.
         errors.dedup();
-        errors.into_iter().map(|(_, error)| error).collect()
+        errors
     }
 }

@@ -32,10 +32,19 @@ pub enum Value {
 
 /// Reads `bytes` in whichever carrier they are; none at all, or only blanks, make an empty map.
 pub fn parse(bytes: &[u8]) -> Result<Value, ConfigErrors> {
-    let tree = carried(bytes)?;
-    let mut repeated = Vec::new();
-    find_repeated(&tree, &Path::default(), &mut repeated);
-    if repeated.is_empty() { Ok(tree) } else { Err(ConfigErrors::listing(repeated)) }
+    carried(bytes)?.without_repetitions()
+}
+
+impl Value {
+    /// The same tree.
+    ///
+    /// # Errors
+    /// Every key that a map has more than once.
+    pub fn without_repetitions(self) -> Result<Self, ConfigErrors> {
+        let mut repeated = Vec::new();
+        find_repeated(&self, &Path::default(), &mut repeated);
+        if repeated.is_empty() { Ok(self) } else { Err(ConfigErrors::listing(repeated)) }
+    }
 }
 
 /// Tells the carriers apart.
@@ -82,7 +91,7 @@ fn find_repeated(value: &Value, path: &Path, errors: &mut Vec<ConfigError>) {
             for (position, (name, entry)) in entries.iter().enumerate() {
                 let path = path.entry(position, name);
                 if !seen.insert(name) {
-                    errors.push(ConfigError { path: path.to_string(), problem: Problem::Repeated });
+                    errors.push(path.error(Problem::Repeated));
                 }
                 find_repeated(entry, &path, errors);
             }

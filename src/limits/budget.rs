@@ -443,6 +443,8 @@ fn decode(payload: &Payload) -> Option<(Timestamp, Ledger, u64)> {
 }
 
 #[cfg(test)]
+mod changed_tests;
+#[cfg(test)]
 mod in_flight_tests;
 #[cfg(test)]
 mod properties;

@@ -17,7 +17,7 @@ mod problem;
 mod unit;
 mod x_ratelimit;
 
-pub use numbers::usd;
+pub use numbers::{usd, window};
 
 use problem::Problem;
 

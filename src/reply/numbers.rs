@@ -35,7 +35,8 @@ pub(super) fn go_duration(span: Span) -> String {
 }
 
 /// A window as the configuration writes it: `1m`, `1h`, `30d`.
-pub(super) fn window(span: Span) -> String {
+#[must_use]
+pub fn window(span: Span) -> String {
     const UNITS: [(&str, u64); 4] =
         [("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000)];
     for (unit, length) in UNITS {

@@ -1,7 +1,7 @@
 //! By which entries the service knows a budget.
 //!
 //! In: a [`Limit`] and the [`Subject`] it is counted for. Out: a [`Descriptor`]. Not here: how it is sent (`rls::message`), and
-//! the configuration of servers that matches it (`rls::servers`).
+//! the configuration of servers that matches it (`cli/src/servers/`).
 //!
 //! The first entry is [`LIMIT_KEY`] with [`limit_value`]; then one for each dimension of the limit's `per`, in that order: its name,
 //! and the caller's value. Values are escaped, because servers join keys and values to one key of their store:

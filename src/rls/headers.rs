@@ -6,6 +6,7 @@
 //! corrupt a connection that others use.
 
 use super::message::HeaderValue;
+use crate::config::http::is_token;
 
 /// Headers by which HTTP itself works: RFC 9110 section 7.6.1, RFC 9112 section 6.
 const FRAMING: [&str; 9] = [
@@ -28,15 +29,8 @@ pub(super) fn passable(headers: Vec<HeaderValue>) -> Vec<HeaderValue> {
 
 fn may_pass(header: &HeaderValue) -> bool {
     let HeaderValue { key, value } = header;
-    let is_name = !key.is_empty() && key.bytes().all(is_token);
     let is_line = value.iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control());
-    is_name && is_line && !FRAMING.contains(&key.as_str())
-}
-
-/// RFC 9110 section 5.6.2.
-const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+    is_token(key) && is_line && !FRAMING.contains(&key.as_str())
 }
 
 #[cfg(test)]

@@ -18,7 +18,6 @@ pub mod message;
 mod outbox;
 mod part;
 mod protocol;
-pub mod servers;
 mod service;
 
 pub use breaker::{Breaker, BreakerPolicy, Change};
@@ -27,7 +26,7 @@ pub use holding::{Begun, Decided, Holding, begin};
 pub use message::HeaderValue;
 pub use outbox::{ERRAND_TIMEOUT, Health, Outbox, Parcel, SOON};
 pub use protocol::{Answer, Failure, Method, Question};
-pub use service::{HitsAddend, LONGEST_CLUSTER, OnFailure, Protocol, Service};
+pub use service::{HitsAddend, LONGEST_CLUSTER, OnFailure, Protocol, Service, UNITS, Windows};
 
 #[cfg(test)]
 mod tests;

@@ -52,6 +52,62 @@ pub enum HitsAddend {
     Request,
 }
 
+/// The units that Envoy's API counts in, and their seconds, as envoyproxy/ratelimit has them
+/// (`src/utils/utilities.go`). A month has 30 days there, unless the server is told to count
+/// calendar months, and a year 365. Older servers do not know `week`.
+pub const UNITS: [(u64, &str); 7] = [
+    (1, "second"),
+    (60, "minute"),
+    (60 * 60, "hour"),
+    (DAY, "day"),
+    (7 * DAY, "week"),
+    (30 * DAY, "month"),
+    (365 * DAY, "year"),
+];
+
+const DAY: u64 = 24 * 60 * 60;
+
+/// The windows that limits of a service can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Windows {
+    /// One of [`UNITS`].
+    Units,
+    /// Any number of whole seconds.
+    Seconds,
+}
+
+impl HitsAddend {
+    /// The windows of servers that read amounts there. Limitador, which reads them in the request,
+    /// counts any number of seconds.
+    #[must_use]
+    pub const fn windows(self) -> Windows {
+        match self {
+            Self::Descriptor => Windows::Units,
+            Self::Request => Windows::Seconds,
+        }
+    }
+}
+
+impl Windows {
+    /// Whether a limit can have this window.
+    #[must_use]
+    pub fn have(self, window: Span) -> bool {
+        match self {
+            Self::Units => UNITS.iter().any(|(seconds, _)| Span::from_secs(*seconds) == window),
+            Self::Seconds => Span::from_secs(window.as_secs_ceil()) == window,
+        }
+    }
+}
+
+impl core::fmt::Display for Windows {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Units => "1s, 1m, 1h, 1d, 7d, 30d or 365d",
+            Self::Seconds => "whole seconds",
+        })
+    }
+}
+
 /// What becomes of calls that the service does not decide on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFailure {

@@ -2,8 +2,10 @@
 //!
 //! In: a node of the configuration. Out: a row of [`Routes`](crate::api::Routes). Not here: how paths are recognised (`api::routes`).
 
-use crate::api::{FORMATS, Format};
-use crate::config::{Kind, Node, Section, kind, required};
+use crate::api::{FORMATS, Format, Routes};
+use crate::config::{Kind, Node, Section, distinct, kind, required};
+
+const PATH: Kind = Kind::Other("a path that begins with `/`");
 
 pub(super) static API: Section = Section::new(
     "apis[]",
@@ -11,7 +13,7 @@ pub(super) static API: Section = Section::new(
     &[
         required(
             "path_prefix",
-            Kind::Name,
+            PATH,
             "The path and everything below it, such as `/my/route`, in any case of letters; the first row that fits decides.",
         ),
         required(
@@ -40,9 +42,25 @@ const fn choices() -> [(&'static str, Option<&'static Format>); FORMATS.len() + 
     choices
 }
 
-pub(super) fn api(node: &Node<'_>) -> Option<(String, Option<&'static Format>)> {
+/// What the operator says of paths, in the order in which it decides.
+pub(super) fn apis(node: &Node<'_>) -> Option<Routes> {
+    distinct::rows("path_prefix", api, |(earlier, _), (prefix, _)| covers(earlier, prefix))(node).map(Routes)
+}
+
+/// Whether everything below `prefix` is below an earlier one.
+fn covers(earlier: &str, prefix: &str) -> bool {
+    let rest = prefix.trim_end_matches('/').strip_prefix(earlier.trim_end_matches('/'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn api(node: &Node<'_>) -> Option<(String, Option<&'static Format>)> {
     let fields = node.section(&API);
-    let prefix = fields.read("path_prefix", kind::name);
+    let prefix = fields.read("path_prefix", path);
     let format = fields.read("format", kind::choice(&CHOICES));
     Some((prefix?.to_ascii_lowercase(), format?))
+}
+
+fn path(node: &Node<'_>) -> Option<String> {
+    let path = kind::text(node)?;
+    if path.starts_with('/') { Some(path) } else { node.unexpected(PATH) }
 }

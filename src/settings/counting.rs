@@ -3,7 +3,7 @@
 //! In: nodes of the configuration. Out: [`Counting`]. Not here: the counting itself (`tokens`, `limits`).
 
 use crate::api::Classes;
-use crate::config::{Glob, Kind, Node, Ratio, Section, kind, optional, required, with_default};
+use crate::config::{Glob, Kind, Node, Ratio, Section, distinct, kind, optional, required, with_default};
 use crate::limits::{Calibration, OutputReserve, Weights};
 use crate::tokens::Exactness;
 use crate::units::Tokens;
@@ -180,7 +180,8 @@ pub(super) fn counting(node: &Node<'_>) -> Option<Counting> {
     let hold_up_to = fields.read("hold_up_to", kind::size);
     let decode_up_to = fields.read("decode_up_to", kind::size);
     let weights = fields.read("weights", weights);
-    let models = fields.read("models", kind::list(model));
+    let covers = |earlier: &Model, row: &Model| earlier.models.covers(&row.models);
+    let models = fields.read("models", distinct::rows("match", model, covers));
     let calibrate = fields.read("calibrate", kind::flag);
     let output_reserve = fields.read("output_reserve", output_reserve);
     let on_abort = fields.read("on_abort", kind::choice(&ON_ABORT));

@@ -254,11 +254,51 @@ fn an_error_in_the_section_is_not_told_again_at_every_limit() {
 }
 
 #[test]
-fn windows_are_those_of_local_limits() {
-    for (window, seconds) in [("1s", 1), ("7s", 7), ("1h", 3_600), ("1d", 86_400), ("30d", 2_592_000)] {
+fn a_global_limit_has_a_window_that_the_service_has() {
+    let limited = |service: &str, window: &str| {
         let text = with_limit(r#""scope": "global""#).replace("1m", window);
-        assert_eq!(only_tier(&text).global[0].limit.shape.window, Span::from_secs(seconds));
+        let config = read(&text.replace(r#""cluster": "rls""#, &format!(r#""cluster": "rls", {service}"#)))?;
+        Ok::<_, String>(config.tiers.all()[0].global[0].limit.shape.window)
+    };
+    const UNITS: [&str; 2] = [r#""protocol": "envoy""#, r#""protocol": "check_then_report""#];
+    const SECONDS: [&str; 2] =
+        [r#""protocol": "kuadrant""#, r#""protocol": "envoy", "hits_addend": "request""#];
+    for service in UNITS {
+        for (window, seconds) in [
+            ("1s", 1),
+            ("60s", 60),
+            ("1h", 3_600),
+            ("24h", 86_400),
+            ("7d", 604_800),
+            ("30d", 2_592_000),
+            ("365d", 31_536_000),
+        ] {
+            assert_eq!(limited(service, window), Ok(Span::from_secs(seconds)), "{service}");
+        }
+        for window in ["90s", "2h", "31d", "500ms"] {
+            assert_eq!(
+                limited(service, window),
+                Err("tiers.free.limits[0].window: must be 1s, 1m, 1h, 1d, 7d, 30d or 365d with `scope: global`: so the service counts".to_owned())
+            );
+        }
     }
+    for service in SECONDS {
+        assert_eq!(limited(service, "90s"), Ok(Span::from_secs(90)));
+        assert_eq!(
+            limited(service, "1500ms"),
+            Err("tiers.free.limits[0].window: must be whole seconds with `scope: global`: so the service counts".to_owned())
+        );
+    }
+    assert!(read(&with_limit(r#""scope": "local""#).replace("1m", "90s")).is_ok());
+}
+
+#[test]
+fn a_window_is_checked_where_the_scope_is_changed() {
+    let text = extended("", r#""scope": "global""#).replace(r#""1m", "#, r#""90s""#);
+    assert_eq!(
+        errors(&text),
+        "tiers.pro.limits[0].window: must be 1s, 1m, 1h, 1d, 7d, 30d or 365d with `scope: global`: so the service counts"
+    );
 }
 
 /// Two tiers, of which `pro` extends `free` and changes its limit so.

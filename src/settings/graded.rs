@@ -5,7 +5,9 @@
 
 use std::rc::Rc;
 
-use crate::config::{Fields, Glob, Kind, Node, Ratio, Section, kind, optional, required, with_default};
+use crate::config::{
+    Fields, Glob, Kind, Node, Ratio, Section, distinct, kind, optional, required, with_default,
+};
 use crate::limits::{Limit, Shape, Then, counted};
 use crate::tiers::{Graded, Step, Waiting};
 use crate::units::{Amount, Span};
@@ -22,7 +24,7 @@ pub(super) static SOFTEN: Section = Section::new(
             "model",
             Kind::Map(&Kind::Name),
             "{}",
-            "Models by the models they are to be replaced by, such as `gpt-4o: gpt-4o-mini`; a name may be a pattern, and the longest that matches counts. The answer says so in `x-tollgate-softened`.",
+            "Models by the models they are to be replaced by, such as `gpt-4o: gpt-4o-mini`; a name may be a pattern, and the longest that matches counts; of two that are equally long, the first in the alphabet. The answer says so in `x-tollgate-softened`.",
         ),
         optional(
             "max_output_tokens",
@@ -57,7 +59,8 @@ pub(super) struct Written {
 
 impl Written {
     pub(super) fn read(fields: &Fields<'_>) -> Option<Self> {
-        let soften = given(fields, "soften", kind::list(step));
+        let steps = distinct::rows("at", step, |earlier, step| earlier.at == step.at);
+        let soften = given(fields, "soften", steps);
         let clamp_output = given(fields, "clamp_output", kind::flag);
         let wait = given(fields, "wait", wait);
         Some(Self { soften: soften?, clamp_output: clamp_output?, wait: wait? })
@@ -127,8 +130,12 @@ fn step(node: &Node<'_>) -> Option<Step> {
     if models.is_empty() && max_output.is_none() {
         return node.rule("needs `model` or `max_output_tokens`");
     }
-    // A map has no order: the longest pattern is the most particular one.
-    models.sort_by_key(|(from, _)| core::cmp::Reverse(from.as_str().len()));
+    // A map has no order, so the longest pattern decides, as the most particular one; the
+    // alphabet decides between two of one length.
+    models.sort_by(|(one, _), (other, _)| {
+        let (one, other) = (one.as_str(), other.as_str());
+        other.len().cmp(&one.len()).then_with(|| one.cmp(other))
+    });
     Some(Step { at: at?, models, max_output })
 }
 

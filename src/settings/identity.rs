@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use crate::config::{Fields, Kind, Node, Section, kind, optional, with_default};
+use crate::config::{Fields, Kind, Node, Section, http, kind, optional, with_default};
 use crate::identity::{Dimension, Missing, Source};
 use crate::limits::BUILT_IN_DIMENSIONS;
 
@@ -14,10 +14,15 @@ pub(super) static DIMENSION: Section = Section::new(
     "identity.<name>",
     "Where one dimension is read: one of `header`, `metadata`, `property`, `source_ip` or `any`; or only a `default`. A header is only as good as whoever sets it: have Envoy remove it from clients' requests and set it from a verified key or token.",
     &[
-        optional("header", Kind::Name, "not read from a header", "A request header."),
+        optional(
+            "header",
+            http::HEADER,
+            "not read from a header",
+            "A request header, or a pseudo header: `:authority` (which `host` means, too), `:path`, `:method` or `:scheme`.",
+        ),
         optional(
             "scheme",
-            Kind::Name,
+            http::WORD,
             "the whole value",
             "With `header`: the word before the value, such as `Bearer`; a value without it does not count.",
         ),
@@ -66,8 +71,8 @@ pub(super) fn dimension(node: &Node<'_>) -> Option<Dimension> {
 
 fn sources(fields: &Fields<'_>) -> Option<Vec<Source>> {
     const WAYS: [&str; 5] = ["header", "metadata", "property", "source_ip", "any"];
-    let header = fields.read("header", kind::name);
-    let scheme = fields.read("scheme", kind::name);
+    let header = fields.read("header", http::request_header);
+    let scheme = fields.read("scheme", http::word);
     let metadata = fields.read("metadata", path);
     let property = fields.read("property", path);
     let source_ip = fields.read("source_ip", kind::flag)?;
@@ -79,7 +84,7 @@ fn sources(fields: &Fields<'_>) -> Option<Vec<Source>> {
         return Some(Vec::new());
     }
     Some(match fields.exactly_one(&WAYS)? {
-        "header" => vec![Source::Header { name: header?.to_ascii_lowercase(), scheme }],
+        "header" => vec![Source::Header { name: header?, scheme }],
         "metadata" => vec![Source::Metadata(metadata?)],
         "property" => vec![Source::Property(property?)],
         "any" => any?.into_iter().flatten().collect(),
@@ -127,6 +132,14 @@ pub(super) fn with_missing(
     for (name, _) in &dimensions {
         if BUILT_IN_DIMENSIONS.contains(&name.as_str()) {
             fields.rule::<()>("identity", format!("declares `{name}`, which is built in"));
+        }
+    }
+    for (name, _) in missing.iter().filter(|(_, missing)| *missing == Missing::Refuse) {
+        if dimensions.iter().any(|(of, dimension)| of == name && dimension.default.is_some()) {
+            fields.rule::<()>(
+                "missing",
+                format!("refuses calls without `{name}`, but no call is without it: `identity.{name}` has a `default`"),
+            );
         }
     }
     let named = |(name, dimension): (String, Dimension)| {

@@ -5,7 +5,9 @@
 
 use std::rc::Rc;
 
-use crate::config::{Fields, Glob, Kind, Node, Ratio, Section, kind, optional, required, with_default};
+use crate::config::{
+    Fields, Glob, Kind, Node, Ratio, Section, distinct, kind, optional, required, with_default,
+};
 use crate::limits::{
     Algorithm, BUILT_IN_DIMENSIONS, COUNTED, Counted, Limit, Reserved, Shape, Then, UPSTREAM_DIMENSION, Unit,
     counted,
@@ -65,7 +67,7 @@ pub(super) static LIMIT: Section = Section::new(
             "window",
             Kind::Duration,
             "an error, but for `concurrent_requests`, which have none",
-            "Over which time.",
+            "Over which time. With `scope: global` it is one that the service has: `1s`, `1m`, `1h`, `1d`, `7d`, `30d` or `365d`; with `hits_addend: request`, as Limitador needs it, whole seconds.",
         ),
         with_default(
             "scope",
@@ -177,12 +179,12 @@ impl<'a> WrittenLimit<'a> {
         let mut is_broken = false;
         let per_dimension = |node: &Node<'_>| dimension(node, context);
         let count = own(&fields, "count", &mut is_broken, counted_thing);
-        let per = own(&fields, "per", &mut is_broken, kind::several(per_dimension));
+        let per = own(&fields, "per", &mut is_broken, distinct::set(per_dimension));
         let window = own(&fields, "window", &mut is_broken, kind::duration);
         let global = own(&fields, "scope", &mut is_broken, kind::choice(&SCOPES));
         let algorithm = own(&fields, "algorithm", &mut is_broken, kind::choice(&ALGORITHMS));
-        let models = own(&fields, "models", &mut is_broken, kind::several(kind::glob));
-        let tools = own(&fields, "tools", &mut is_broken, kind::several(kind::glob));
+        let models = own(&fields, "models", &mut is_broken, distinct::set(kind::glob));
+        let tools = own(&fields, "tools", &mut is_broken, distinct::set(kind::glob));
         let then = own(&fields, "then", &mut is_broken, kind::choice(&THEN));
         let once_per = own(&fields, "once_per", &mut is_broken, per_dimension);
         let adaptive = own(&fields, "adaptive", &mut is_broken, kind::flag);
@@ -322,6 +324,14 @@ impl WrittenLimit<'_> {
         if self.once_per.is_some() && counts.unit != Unit::Requests {
             fields.rule::<()>("once_per", "means something only with `count: requests`");
         }
+        if let Some(once) =
+            self.once_per.as_ref().filter(|once| self.per.iter().flatten().any(|per| per == *once))
+        {
+            fields.rule::<()>(
+                "once_per",
+                format!("must not be a dimension of `per`: each budget would count `{once}` once and never be spent"),
+            );
+        }
         if self.is_adaptive() && (self.is_global() || counts.is_in_flight()) {
             fields.rule::<()>("adaptive", "needs `scope: local` and a `window`");
         }
@@ -342,6 +352,15 @@ impl WrittenLimit<'_> {
             fields.rule::<()>(
                 "algorithm",
                 "must be `fixed_window` with `scope: global`: so the service counts",
+            );
+        }
+        let windows = context.service.ok().flatten().map(|service| service.hits_addend.windows());
+        if let (Some(windows), Some(window)) = (windows, self.window)
+            && !windows.have(window)
+        {
+            fields.rule::<()>(
+                "window",
+                format!("must be {windows} with `scope: global`: so the service counts"),
             );
         }
         let per = self.per.iter().flatten();

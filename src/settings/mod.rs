@@ -18,7 +18,9 @@ mod workflows;
 use std::rc::Rc;
 
 use crate::api::Routes;
-use crate::config::{self, ConfigErrors, Kind, Node, Ratio, Section, kind, optional, required, with_default};
+use crate::config::{
+    self, ConfigErrors, Kind, Node, Ratio, Section, Value, kind, optional, required, with_default,
+};
 use crate::identity::{Salt, Sources};
 use crate::limits::{Prices, Rates};
 use crate::rls::Service;
@@ -187,7 +189,15 @@ impl Config {
     /// # Errors
     /// All of them at once, each with its path, what was found and what was expected.
     pub fn read(bytes: &[u8], random: &[u8]) -> Result<Self, ConfigErrors> {
-        config::read(bytes, |node| root(node, random))
+        Self::of(&config::parse(bytes)?, random)
+    }
+
+    /// Reads a configuration whose tree is known already.
+    ///
+    /// # Errors
+    /// As [`Config::read`].
+    pub fn of(tree: &Value, random: &[u8]) -> Result<Self, ConfigErrors> {
+        config::read_tree(tree, |node| root(node, random))
     }
 
     /// What the tokens of a model are worth.
@@ -220,9 +230,9 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
     let salt = fields.read("salt", kind::name).map_or_else(|| random.to_vec(), String::into_bytes);
     let missing = fields.read("missing", kind::map(kind::choice(&identity::MISSING)));
     let warn_at = fields.read("warn_at", kind::fraction);
-    let routes = fields.read("apis", kind::list(apis::api)).map(Routes);
+    let routes = fields.read("apis", apis::apis);
     let counting = fields.read("counting", counting::counting);
-    let prices = fields.read("prices", kind::list(prices::price)).map(Prices);
+    let prices = fields.read("prices", prices::prices).map(Prices);
     let hold = fields.read("hold", kind::choice(&HOLDS));
     let budgets = fields.read("budgets", kind::integer_in(64..=1 << 24));
     let global = fields.read("global", global::service);

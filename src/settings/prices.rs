@@ -3,7 +3,7 @@
 //! In: a node of the configuration. Out: a row of the price list. Not here: what a call costs (`limits`).
 
 use crate::api::Classes;
-use crate::config::{Glob, Kind, Node, Section, kind, optional, required};
+use crate::config::{Glob, Kind, Node, Section, distinct, kind, optional, required};
 use crate::limits::Price;
 
 pub(super) static PRICE: Section = Section::new(
@@ -29,7 +29,12 @@ pub(super) static PRICE: Section = Section::new(
     ],
 );
 
-pub(super) fn price(node: &Node<'_>) -> Option<(Glob, Price)> {
+/// The price list.
+pub(super) fn prices(node: &Node<'_>) -> Option<Vec<(Glob, Price)>> {
+    distinct::rows("match", price, |(earlier, _), (models, _)| earlier.covers(models))(node)
+}
+
+fn price(node: &Node<'_>) -> Option<(Glob, Price)> {
     let fields = node.section(&PRICE);
     let models = fields.read("match", kind::glob);
     // Dollars per million in nano-dollars: the unit of `Price`.

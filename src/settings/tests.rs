@@ -177,6 +177,116 @@ fn limits_are_checked_one_by_one() {
 }
 
 #[test]
+fn what_an_earlier_item_of_a_list_leaves_nothing_to_is_refused_with_both_paths() {
+    let tpm = r#"{ "name": "tpm", "count": "tokens", "max": 1, "window": "1m" }"#;
+    let with = |option: &str| format!(r#"{{ "tiers": {{ "a": {{}} }}, {option} }}"#);
+    for (text, expected) in [
+        (
+            with_limits(&format!(
+                r#"{tpm}, {{ "name": "rpm", "count": "requests", "max": 1, "window": "1m" }}, {tpm}"#
+            )),
+            "tiers.free.limits[2].name: \"tpm\" repeats tiers.free.limits[0].name",
+        ),
+        (
+            with_limits(&tpm.replace("}", r#", "per": ["api", "model", "api"] }"#)),
+            "tiers.free.limits[0].per[2]: \"api\" repeats tiers.free.limits[0].per[0]",
+        ),
+        (
+            with_limits(&tpm.replace("}", r#", "models": ["gpt-4o", "gpt-4o"] }"#)),
+            "tiers.free.limits[0].models[1]: \"gpt-4o\" repeats tiers.free.limits[0].models[0]",
+        ),
+        (
+            with_limits(&tpm.replace("tokens", "tool_calls").replace("}", r#", "tools": ["a", "a"] }"#)),
+            "tiers.free.limits[0].tools[1]: \"a\" repeats tiers.free.limits[0].tools[0]",
+        ),
+        (
+            with_tier(
+                r#""soften": [ { "at": 0.5, "max_output_tokens": 9 }, { "at": "0.50", "max_output_tokens": 8 } ]"#,
+            ),
+            "tiers.free.soften[1].at: \"0.50\" never counts, because tiers.free.soften[0].at is 0.5",
+        ),
+        (
+            with(
+                r#""prices": [ { "match": "gpt-*", "input": 1, "output": 1 }, { "match": "gpt-4o", "input": 2, "output": 2 } ]"#,
+            ),
+            "prices[1].match: \"gpt-4o\" never counts, because prices[0].match is \"gpt-*\"",
+        ),
+        (
+            with(
+                r#""counting": { "models": [ { "match": "c-*", "scale": 1 }, { "match": "c-*", "scale": 2 } ] }"#,
+            ),
+            "counting.models[1].match: \"c-*\" repeats counting.models[0].match",
+        ),
+        (
+            with(
+                r#""apis": [ { "path_prefix": "/a/", "format": "none" }, { "path_prefix": "/A/b", "format": "openai_chat" } ]"#,
+            ),
+            "apis[1].path_prefix: \"/A/b\" never counts, because apis[0].path_prefix is \"/a/\"",
+        ),
+        (
+            with(r#""priority": { "dimension": "api", "batch": ["x", "x"] }"#),
+            "priority.batch[1]: \"x\" repeats priority.batch[0]",
+        ),
+    ] {
+        assert_eq!(errors(&text), expected);
+    }
+}
+
+#[test]
+fn a_row_that_leaves_something_to_later_ones_may_come_first() {
+    let text = r#"{ "tiers": { "a": {} },
+        "apis": [ { "path_prefix": "/a/b", "format": "none" }, { "path_prefix": "/a", "format": "openai_chat" },
+                  { "path_prefix": "/ab", "format": "openai_chat" } ],
+        "prices": [ { "match": "gpt-4o", "input": 1, "output": 1 }, { "match": "gpt-4*", "input": 1, "output": 1 },
+                    { "match": "*", "input": 1, "output": 1 } ] }"#;
+    assert_eq!(read(text).map(|config| (config.routes.0.len(), config.prices.0.len())), Ok((3, 3)));
+}
+
+#[test]
+fn one_name_in_two_tiers_is_no_repetition() {
+    assert!(read(WHOLE).is_ok());
+    let twice = WHOLE.replace(r#"{ "name": "out", "#, r#"{ "name": "tpm", "#);
+    assert_eq!(errors(&twice), "tiers.pro.limits[1].name: \"tpm\" repeats tiers.pro.limits[0].name");
+}
+
+#[test]
+fn what_can_never_happen_is_not_asked_for() {
+    let identity =
+        |identity: &str| format!(r#"{{ "tiers": {{ "a": {{}} }}, "identity": {{ {identity} }} }}"#);
+    let not_a_header =
+        |path: &str| format!("{path}: \"X Tenant:\" is not a header's name such as x-tenant-id");
+    for (text, expected) in [
+        (identity(r#""tenant": { "header": "X Tenant:" }"#), not_a_header("identity.tenant.header")),
+        (
+            identity(r#""tenant": { "any": [ { "header": "x-a" }, { "header": "X Tenant:" } ] }"#),
+            not_a_header("identity.tenant.any[1].header"),
+        ),
+        (
+            with_workflows(r#"{ "dimension": "flow", "reserve_up_to": 1, "reserve_header": "X Tenant:" }"#),
+            not_a_header("workflows.reserve_header"),
+        ),
+        (
+            identity(r#""tenant": { "header": "authorization", "scheme": "Bearer " }"#),
+            "identity.tenant.scheme: \"Bearer \" is not one word such as Bearer".to_owned(),
+        ),
+        (
+            r#"{ "tiers": { "a": {} }, "apis": [ { "path_prefix": "my/route", "format": "none" } ] }"#.to_owned(),
+            "apis[0].path_prefix: \"my/route\" is not a path that begins with `/`".to_owned(),
+        ),
+        (
+            identity(r#""tenant": { "header": "x-tenant", "default": "acme" } }, "missing": { "tenant": "refuse""#),
+            "missing: refuses calls without `tenant`, but no call is without it: `identity.tenant` has a `default`".to_owned(),
+        ),
+        (
+            with_limits(r#"{ "name": "y", "count": "requests", "per": ["api", "model"], "once_per": "model", "max": 1, "window": "1m" }"#),
+            "tiers.free.limits[0].once_per: must not be a dimension of `per`: each budget would count `model` once and never be spent".to_owned(),
+        ),
+    ] {
+        assert_eq!(errors(&text), expected);
+    }
+}
+
+#[test]
 fn an_empty_price_list_is_none() {
     let limit = r#"{ "name": "y", "count": "cost_usd", "max": 1, "window": "1m" }"#;
     let text = with_limits(limit).replacen('{', r#"{ "prices": [], "#, 1);
@@ -204,6 +314,16 @@ fn tiers_that_cannot_be_resolved_are_refused() {
     ] {
         let errors = errors(text);
         assert!(errors.lines().any(|line| line == expected), "{expected}\n is not in\n{errors}");
+    }
+}
+
+#[test]
+fn a_tier_that_cannot_be_read_is_not_taken_for_missing() {
+    for tiers in
+        [r#"{ "free": { "limits": 7 } }"#, r#"{ "free": { "limits": 7 }, "pro": { "extends": "free" } }"#]
+    {
+        let text = format!(r#"{{ "identity": {{ "tier": {{ "default": "free" }} }}, "tiers": {tiers} }}"#);
+        assert_eq!(errors(&text), "tiers.free.limits: 7 is not a list");
     }
 }
 

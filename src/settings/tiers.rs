@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::graded::{self, SOFTEN, WAIT};
 use super::limits::{Context, LIMIT, WrittenLimit};
 use super::upstreams;
-use crate::config::{Fields, Kind, Node, Ratio, Section, kind, optional, with_default};
+use crate::config::{Fields, Kind, Node, Ratio, Section, distinct, kind, optional, with_default};
 use crate::identity::Dimension;
 use crate::limits::GlobalLimit;
 use crate::tiers::{TIER_DIMENSION, Tier, Tiers};
@@ -22,7 +22,7 @@ pub(super) static TIER: Section = Section::new(
             "limits",
             Kind::List(&Kind::Section(&LIMIT)),
             "[]",
-            "Its limits; all of them must let a call pass.",
+            "Its limits, each with a name of its own; all of them must let a call pass.",
         ),
         with_default(
             "soften",
@@ -49,11 +49,13 @@ pub(super) static TIER: Section = Section::new(
 pub(super) fn tiers(node: &Node<'_>, context: &Context<'_>) -> Option<Vec<Tier>> {
     let Some(entries) = node.entries() else { return node.unexpected("a map") };
     let written: Vec<_> =
-        entries.filter_map(|(name, node)| Some((name.clone(), WrittenTier::read(&node, context)?))).collect();
+        entries.map(|(name, node)| (name.clone(), WrittenTier::read(&node, context))).collect();
     if written.is_empty() {
         return node.rule("needs at least one tier");
     }
-    let tiers: Vec<_> = written.iter().map(|(name, tier)| tier.resolved(name, &written, context)).collect();
+    let resolved =
+        |(name, tier): &(String, Option<WrittenTier<'_>>)| tier.as_ref()?.resolved(name, &written, context);
+    let tiers: Vec<_> = written.iter().map(resolved).collect();
     tiers.into_iter().collect()
 }
 
@@ -98,7 +100,13 @@ impl<'a> WrittenTier<'a> {
         let limits = match fields.given("limits") {
             None => Some(Vec::new()),
             Some(node) => match node.items() {
-                Some(items) => Some(items.filter_map(|node| WrittenLimit::read(&node, context)).collect()),
+                Some(items) => {
+                    let limits = items.filter_map(|node| {
+                        let limit = WrittenLimit::read(&node, context)?;
+                        Some((limit, node.entry("name")?))
+                    });
+                    Some(distinct::uncovered(limits.collect(), |earlier, limit| earlier.name == limit.name))
+                }
                 None => node.unexpected("a list"),
             },
         };
@@ -106,7 +114,7 @@ impl<'a> WrittenTier<'a> {
         Some(Self { extends, limits: limits?, graded: graded?, fields })
     }
 
-    fn resolved(&self, name: &str, all: &[(String, Self)], context: &Context<'_>) -> Option<Tier> {
+    fn resolved(&self, name: &str, all: &[(String, Option<Self>)], context: &Context<'_>) -> Option<Tier> {
         let tier: Rc<str> = name.into();
         let (merged, graded) = self.merged(all, &mut vec![name])?;
         let limits: Vec<_> =
@@ -126,7 +134,7 @@ impl<'a> WrittenTier<'a> {
     /// What the tiers that it extends have, changed and added to by its own.
     fn merged<'t>(
         &'t self,
-        all: &'t [(String, Self)],
+        all: &'t [(String, Option<Self>)],
         seen: &mut Vec<&'t str>,
     ) -> Option<(Vec<WrittenLimit<'a>>, graded::Written)> {
         let (mut limits, mut graded) = (Vec::new(), graded::Written::default());
@@ -141,7 +149,7 @@ impl<'a> WrittenTier<'a> {
                 return self.fields.rule("extends", format!("names `{base}`, which is not a tier"));
             };
             seen.push(name);
-            (limits, graded) = tier.merged(all, seen)?;
+            (limits, graded) = tier.as_ref()?.merged(all, seen)?;
         }
         for limit in &self.limits {
             match limits.iter_mut().find(|base| base.name == limit.name) {

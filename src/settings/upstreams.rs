@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use super::limits::declared_dimension;
-use crate::config::{Kind, Node, Section, kind, required, with_default};
+use crate::config::{Kind, Node, Section, distinct, kind, required, with_default};
 use crate::limits::{Limit, Reserved, UPSTREAM_DIMENSION};
 use crate::units::Span;
 
@@ -71,7 +71,7 @@ pub(super) fn upstreams(node: &Node<'_>) -> Option<Upstreams> {
 pub(super) fn priority(node: &Node<'_>, dimensions: &[Rc<str>]) -> Option<Reserved> {
     let fields = node.section(&PRIORITY);
     let dimension = fields.read("dimension", |node| declared_dimension(node, dimensions));
-    let batch = fields.read("batch", kind::several(kind::name));
+    let batch = fields.read("batch", distinct::set(kind::name));
     let share = fields.read("reserved", kind::fraction);
     Some(Reserved { dimension: dimension?, batch: batch?, share: share? })
 }

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use crate::config::{Kind, Node, Section, kind, required, with_default};
+use crate::config::{Kind, Node, Section, http, kind, required, with_default};
 use crate::units::Amount;
 
 /// How workflows declare what they may use.
@@ -25,7 +25,7 @@ pub(super) static WORKFLOWS: Section = Section::new(
         required("dimension", Kind::Name, "The dimension of `identity` that tells workflows apart."),
         with_default(
             "reserve_header",
-            Kind::Name,
+            http::HEADER,
             "x-tollgate-reserve-tokens",
             "The header. It is removed before the call goes upstream, unless a signature covers the request. One that is no whole number, or on a call of no workflow, is refused with 400.",
         ),
@@ -46,18 +46,7 @@ pub(super) fn workflows(node: &Node<'_>, declared: &[Rc<str>]) -> Option<Workflo
             .cloned()
             .or_else(|| node.unexpected(format!("a dimension of `identity`: {}", declared.join(", "))))
     });
-    let reserve_header = fields.read("reserve_header", header);
+    let reserve_header = fields.read("reserve_header", http::field_name);
     let up_to = fields.read("reserve_up_to", kind::integer_in(1..=u64::MAX));
     Some(Workflows { dimension: dimension?, reserve_header: reserve_header?, reserve_up_to: Amount(up_to?) })
-}
-
-/// A field name, RFC 9110 section 5.1.
-fn header(node: &Node<'_>) -> Option<String> {
-    let name = kind::name(node)?;
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.bytes().all(is_token) {
-        Some(name.to_ascii_lowercase())
-    } else {
-        node.unexpected("a header's name")
-    }
 }

@@ -189,19 +189,74 @@ async fn a_wrong_reload_is_refused_and_the_configuration_before_keeps_serving() 
     assert_eq!(remaining(&envoy, 10).await, Ok(940));
 }
 
+/// The same with more options of the limit.
+fn tokens_with(max: u64, options: &str) -> String {
+    tokens(max).replace("window: 30d", &format!("window: 30d, {options}"))
+}
+
 #[tokio::test]
 async fn a_reload_changes_limits_and_keeps_what_was_spent() {
+    const ALGORITHMS: [&str; 3] = ["token_bucket", "sliding_window", "fixed_window"];
+    for (position, algorithm) in ALGORITHMS.into_iter().enumerate() {
+        let mock = MockLlm::start().await;
+        let of = |max| reloadable(&mock, &tokens_with(max, &format!("algorithm: {algorithm}")));
+        let envoy = Envoy::start(of(1_000)).await;
+        assert_eq!(remaining(&envoy, 190).await, Ok(800), "{algorithm}");
+
+        // What was used stays used, whatever the new size: 200 tokens, then 20 more.
+        assert!(envoy.reload(&of(5_000)).await);
+        assert_eq!(remaining(&envoy, 10).await, Ok(4_780), "{algorithm}, raised");
+        assert!(envoy.reload(&of(100)).await);
+        assert_eq!(remaining(&envoy, 10).await, Err(429), "{algorithm}, lowered");
+
+        // Nor does another algorithm forget it.
+        let other = ALGORITHMS[(position + 1) % ALGORITHMS.len()];
+        let changed = tokens_with(1_000, &format!("algorithm: {other}"));
+        assert!(envoy.reload(&reloadable(&mock, &changed)).await);
+        assert_eq!(remaining(&envoy, 10).await, Ok(760), "{algorithm}, then {other}");
+    }
+}
+
+#[tokio::test]
+async fn a_reload_of_burst_or_window_keeps_what_was_spent_and_one_of_whom_it_is_per_does_not() {
     let mock = MockLlm::start().await;
     let envoy = Envoy::start(reloadable(&mock, &tokens(1_000))).await;
     assert_eq!(remaining(&envoy, 190).await, Ok(800));
 
-    assert!(envoy.reload(&reloadable(&mock, &tokens(5_000))).await);
-    let raised = remaining(&envoy, 10).await;
-    assert!(envoy.reload(&reloadable(&mock, &tokens(100))).await);
-    let lowered = remaining(&envoy, 10).await;
+    assert!(envoy.reload(&reloadable(&mock, &tokens_with(1_000, "burst: 3_000"))).await);
+    assert_eq!(remaining(&envoy, 10).await, Ok(2_780));
+    assert!(envoy.reload(&reloadable(&mock, &tokens(1_000).replace("30d", "60d"))).await);
+    assert_eq!(remaining(&envoy, 10).await, Ok(760));
+    assert!(
+        envoy.reload(&reloadable(&mock, &tokens(1_000).replace("per: tenant", "per: [tenant, api]"))).await
+    );
+    assert_eq!(remaining(&envoy, 10).await, Ok(980), "other budgets");
+}
 
-    // What was used stays used, whatever the new size: 200 tokens and then 20 more.
-    assert_eq!((raised, lowered), (Ok(4_780), Err(429)));
+/// `tollgate check` must read YAML as Envoy does: `cli/src/carrier.rs` tests it with the same
+/// files.
+#[tokio::test]
+async fn envoy_makes_of_scalars_what_the_check_of_configurations_takes_them_for() {
+    let written = include_str!("../../cli/tests/carriers/envoy.yaml").replace('\n', "\n        ");
+    let expected: Value = serde_json::from_str(include_str!("../../cli/tests/carriers/envoy.json")).unwrap();
+    let cluster = format!(
+        "- name: scalars
+  type: STATIC
+  load_assignment: {{ cluster_name: scalars }}
+  metadata:
+    filter_metadata:
+      scalars:
+        {written}
+"
+    );
+    let nowhere = "127.0.0.1:1".parse().unwrap();
+    let envoy = Envoy::start(Bootstrap::to(nowhere).clusters(&cluster)).await;
+
+    let dump = envoy.admin_json("/config_dump?resource=static_clusters").await;
+
+    let mut clusters = dump["configs"].as_array().unwrap().iter().map(|config| &config["cluster"]);
+    let scalars = clusters.find(|cluster| cluster["name"] == "scalars").unwrap();
+    assert_eq!(scalars["metadata"]["filter_metadata"]["scalars"], expected);
 }
 
 #[tokio::test]

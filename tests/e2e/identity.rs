@@ -53,6 +53,16 @@ async fn a_header_tells_callers_apart_by_its_bytes() {
 }
 
 #[tokio::test]
+async fn a_pseudo_header_tells_callers_apart_and_host_means_the_authority() {
+    for (who, header) in [("host", "host"), (":authority", "host")] {
+        let bench = start(&format!("{{ header: \"{who}\" }}")).await;
+        let by = |host: &str| calls(&bench, call().header(header, host));
+        assert_eq!((by("a.example.com").await, by("b.example.com").await), (1, 1), "{who}");
+        assert_eq!(by("a.example.com").await, 2, "{who}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_of_a_secret_leaves_the_filter() {
     let secret = "sk-7f3a-not-to-be-seen";
     let bench = start("{ header: authorization, scheme: Bearer, secret: true }").await;

@@ -303,6 +303,16 @@ impl Envoy {
     }
 
     /// What the admin interface answers to a GET with 200.
+    /// What the admin interface answers to a path, as JSON.
+    ///
+    /// # Panics
+    ///
+    /// If the admin interface does not answer with JSON.
+    pub async fn admin_json(&self, path: &str) -> Value {
+        let text = self.ask_admin(path).await.expect("Envoy's admin interface answers");
+        serde_json::from_str(&text).expect("an answer in JSON")
+    }
+
     async fn ask_admin(&self, path: &str) -> Option<String> {
         let mut response = client::send(self.admin, Request::get(path)).await.ok()?;
         let body = response.body().await.ok()?;

@@ -161,7 +161,8 @@ async fn what_a_call_did_not_need_goes_back_to_the_lease() {
 #[tokio::test]
 async fn a_lease_that_is_not_spent_ends_with_its_window() {
     let service = ScriptedService::start([Limit::new("free/tps", 1_000_000, Duration::from_secs(2))]);
-    let tps = "{ name: tps, count: tokens, per: tenant, max: 1_000_000, window: 2s, scope: global }";
+    // The service says when its windows end, sooner than the limit does.
+    let tps = "{ name: tps, count: tokens, per: tenant, max: 1_000_000, window: 1m, scope: global }";
     // Half of the budget: far more than is spent here, so that more is not asked for before a window ends.
     let half = leased("envoy").replace("share: 0.02", "share: 0.5");
     let bench = Bench::with_service(&limits(tps, &half), &service).await;

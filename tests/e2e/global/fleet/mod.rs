@@ -15,7 +15,6 @@ use redis::Commands as _;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
-use tollgate::rls::servers::limitador;
 use tollgate::settings::Config;
 use tollgate_rig::client::{PATIENCE, Request};
 use tollgate_rig::envoy::{Bootstrap, Envoy, Filter};
@@ -133,13 +132,17 @@ fn setup(configuration: &str, mock: &MockLlm, service: &RateLimitService) -> Boo
     bootstrap.grpc_cluster("ratelimit", service.address()).reloadable()
 }
 
+#[path = "../../../../cli/src/servers/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "only what is written for Limitador is needed here")]
+mod servers;
+
 /// What `make ratelimit-config` writes for the service.
 fn known_to_service(configuration: &str) -> String {
     let json: Value = serde_saphyr::from_str(configuration).unwrap();
     let config = Config::read(json.to_string().as_bytes(), b"").unwrap();
     let limits: Vec<_> =
         config.tiers.all().iter().flat_map(|tier| &tier.global).map(|global| global.limit.clone()).collect();
-    limitador(&config.global.unwrap().domain, &limits).unwrap()
+    servers::limitador(&config.global.unwrap().domain, &limits).unwrap()
 }
 
 /// A configuration with a budget of tokens and one of requests a day for each tenant, and these options of `global`, in flow

@@ -10,11 +10,13 @@
 use core::fmt::Write as _;
 use std::rc::Rc;
 
+use tollgate::limits::Limit;
+use tollgate::reply;
+use tollgate::rls::Windows;
+use tollgate::rls::descriptor::LIMIT_KEY;
+
 use super::yaml::scalar;
 use super::{Hits, Unfit, each, header, limit_value};
-use crate::limits::Limit;
-use crate::rls::descriptor::LIMIT_KEY;
-use crate::units::Span;
 
 /// Limitador counts in 64 bits, Redis in 63.
 const LARGEST: u64 = i64::MAX.cast_unsigned();
@@ -29,7 +31,7 @@ const NOTES: &str = "\
 ///
 /// # Errors
 /// All limits that it cannot have.
-pub fn limitador(domain: &str, limits: &[Rc<Limit>]) -> Result<String, Vec<Unfit>> {
+pub(crate) fn limitador(domain: &str, limits: &[Rc<Limit>]) -> Result<String, Vec<Unfit>> {
     let entries = each(limits, |limit| entry(domain, limit))?;
     let none = if limits.is_empty() { "[]\n" } else { "" };
     Ok(header("Limitador", NOTES) + none + &entries)
@@ -58,13 +60,11 @@ fn entry(domain: &str, limit: &Limit) -> Result<String, Vec<Unfit>> {
 
 fn seconds(limit: &Limit) -> Result<u64, Unfit> {
     let window = limit.shape.window;
-    let seconds = window.as_secs_ceil();
-    if window.is_zero() || Span::from_secs(seconds) != window {
-        let window = humantime::format_duration(core::time::Duration::from_nanos(window.0));
-        let found = format!("its `window` is {window}");
-        return Err(Unfit::new(limit, found, "Limitador has windows of whole seconds"));
+    if Windows::Seconds.have(window) {
+        return Ok(window.as_secs_ceil());
     }
-    Ok(seconds)
+    let found = format!("its `window` is {}", reply::window(window));
+    Err(Unfit::new(limit, found, "Limitador has windows of whole seconds"))
 }
 
 /// A dimension must not hide the limit's own entry.
@@ -100,7 +100,3 @@ fn literal(text: &str) -> String {
     literal.push('\'');
     literal
 }
-
-#[cfg(test)]
-#[path = "limitador_tests.rs"]
-mod tests;

@@ -1,12 +1,31 @@
-use super::*;
-use crate::rls::descriptor::Descriptor;
-use crate::units::{Amount, Span};
+//! What is written for rate limit servers, and what the servers make of it.
+
+mod limitador;
+mod ratelimit;
+mod yaml;
+
+use std::rc::Rc;
+
+use tollgate::identity::Caller;
+use tollgate::limits::{Limit, Subject};
+use tollgate::rls::descriptor::Descriptor;
+use tollgate::settings::Config;
+use tollgate::units::{Amount, Span};
+
+use crate::servers::{Hits, Unfit, limitador, ratelimit};
 
 const DAY: u64 = 24 * 60 * 60;
 
 /// A limit of the tier `free` without dimensions.
 pub(super) fn limit(name: &str, counts: &str, max: u64, seconds: u64) -> Limit {
-    let mut limit = Limit { per: vec![], ..Limit::example(name, counts, max) };
+    let text = format!(
+        r#"{{ "global": {{ "cluster": "rls" }}, "prices": [ {{ "match": "*", "input": 1, "output": 1 }} ],
+              "tiers": {{ "free": {{ "limits": [
+                {{ "name": "{name}", "count": "{counts}", "max": 1, "window": "1m", "scope": "global" }} ] }} }} }}"#
+    );
+    let config = Config::read(text.as_bytes(), b"").unwrap();
+    let mut limit = (*config.tiers.all()[0].global[0].limit).clone();
+    limit.shape.max = Amount(max);
     limit.shape.window = Span::from_secs(seconds);
     limit
 }
@@ -18,8 +37,8 @@ pub(super) fn per(limit: Limit, dimensions: &[&str]) -> Limit {
 /// Entries as a service gets them: of a caller who is `ada` by every dimension but the model.
 pub(super) fn entries(limit: &Limit, caller: &str) -> Vec<(String, String)> {
     let values = limit.per.iter().map(|dimension| (dimension.clone(), caller.as_bytes().to_vec()));
-    let caller = crate::identity::Caller::new(values.collect());
-    let subject = crate::limits::Subject { caller: &caller, model: "gpt-4o", api: "openai_chat", body: b"" };
+    let caller = Caller::new(values.collect());
+    let subject = Subject { caller: &caller, model: "gpt-4o", api: "openai_chat", body: b"" };
     let descriptor = Descriptor::of(limit, &subject);
     descriptor.entries().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
@@ -75,10 +94,10 @@ fn everything_that_does_not_fit_is_told_at_once() {
         told(ratelimit("tollgate", &limits)),
         [
             "limit `long` of tier `free`: its `max` is 5000000000 tokens; envoyproxy/ratelimit counts to 4294967295 at most: take a shorter window, or another server",
-            "limit `odd` of tier `free`: its `window` is 1m 30s; envoyproxy/ratelimit has windows of 1s, 1m, 1h, 1d, 7d, 30d and 365d",
+            "limit `odd` of tier `free`: its `window` is 90s; envoyproxy/ratelimit has windows of 1s, 1m, 1h, 1d, 7d, 30d and 365d",
             "limit `cheap` of tier `free`: its `max` is less than a micro-dollar; a service counts whole micro-dollars (0.000001 US dollars)",
             "limit `broken` of tier `free`: its `max` is 18446744073709551615 requests; envoyproxy/ratelimit counts to 4294967295 at most: take a shorter window, or another server",
-            "limit `broken` of tier `free`: its `window` is 1s 500ms; envoyproxy/ratelimit has windows of 1s, 1m, 1h, 1d, 7d, 30d and 365d",
+            "limit `broken` of tier `free`: its `window` is 1500ms; envoyproxy/ratelimit has windows of 1s, 1m, 1h, 1d, 7d, 30d and 365d",
         ]
     );
     assert_eq!(
@@ -86,7 +105,7 @@ fn everything_that_does_not_fit_is_told_at_once() {
         [
             "limit `cheap` of tier `free`: its `max` is less than a micro-dollar; a service counts whole micro-dollars (0.000001 US dollars)",
             "limit `broken` of tier `free`: its `max` is 18446744073709551615 requests; Redis counts to 9223372036854775807 at most",
-            "limit `broken` of tier `free`: its `window` is 1s 500ms; Limitador has windows of whole seconds",
+            "limit `broken` of tier `free`: its `window` is 1500ms; Limitador has windows of whole seconds",
         ]
     );
 }

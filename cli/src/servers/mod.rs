@@ -1,7 +1,9 @@
-//! The configuration of rate limit servers that matches the filter's own, so that every limit is written in one place.
+//! The configuration of rate limit servers that matches the filter's own, so that every limit is
+//! written in one place.
 //!
-//! In: the domain and the limits that have `scope: global`. Out: YAML text for one kind of server, or all limits that it cannot
-//! have, each with the reason. Not here: the descriptors themselves (`rls::descriptor`), files (`examples/ratelimit_config.rs`).
+//! In: the domain and the limits that have `scope: global`. Out: YAML text for one kind of server,
+//! or all limits that it cannot have, each with the reason. Not here: the descriptors themselves
+//! (`tollgate::rls::descriptor`), files (`ratelimit_config`).
 //!
 //! - Money is written in micro-dollars, as the filter reports it, rounded down: a server's limit is never higher than the filter's.
 //! - `enforce: shadow` makes no difference here. The filter lets such calls pass itself, and has to be told what the limit would
@@ -11,27 +13,27 @@
 use core::fmt;
 use std::rc::Rc;
 
-use super::descriptor::limit_value;
-use crate::limits::{Limit, Unit};
+use tollgate::limits::{Limit, Unit};
+use tollgate::rls::descriptor::limit_value;
 
 mod limitador;
 mod ratelimit;
-mod yaml;
+pub(crate) mod yaml;
 
-pub use limitador::limitador;
-pub use ratelimit::ratelimit;
+pub(crate) use limitador::limitador;
+pub(crate) use ratelimit::ratelimit;
 
 /// A limit that a server cannot have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unfit {
+pub(crate) struct Unfit {
     /// The limit's tier.
-    pub tier: Rc<str>,
+    pub(crate) tier: Rc<str>,
     /// Its name.
-    pub limit: Rc<str>,
+    pub(crate) limit: Rc<str>,
     /// What the server cannot have.
-    pub found: String,
+    pub(crate) found: String,
     /// What it could.
-    pub fits: &'static str,
+    pub(crate) fits: &'static str,
 }
 
 impl fmt::Display for Unfit {
@@ -48,14 +50,15 @@ impl Unfit {
 }
 
 /// How much a limit allows, as the filter counts at a service.
-struct Hits {
-    amount: u64,
+pub(crate) struct Hits {
+    pub(crate) amount: u64,
     unit: &'static str,
 }
 
 impl Hits {
-    /// What a limit allows per window, if that is something and no more than the server can count to.
-    fn of(limit: &Limit, at_most: u64, fits: &'static str) -> Result<Self, Unfit> {
+    /// What a limit allows per window, if that is something and no more than the server can count
+    /// to.
+    pub(crate) fn of(limit: &Limit, at_most: u64, fits: &'static str) -> Result<Self, Unfit> {
         let max = limit.shape.max.0;
         let (amount, unit) = match limit.counts.unit {
             Unit::Requests | Unit::InFlight => (max, "requests"),
@@ -112,6 +115,3 @@ fn header(server: &str, notes: &str) -> String {
 {notes}"
     )
 }
-
-#[cfg(test)]
-mod tests;

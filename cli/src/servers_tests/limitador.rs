@@ -1,11 +1,16 @@
+//! What Limitador makes of its configuration: the real one checks and counts by it.
+
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use ::limitador::RateLimiter;
 use ::limitador::limit::{Context, Limit as Entry};
 use proptest::prelude::*;
 
-use super::super::tests::{all_kinds, entries, limit, per};
-use super::*;
+use tollgate::limits::Limit;
+
+use super::{all_kinds, entries, limit, per};
+use crate::servers::limitador;
 
 /// Limitador itself with this configuration.
 fn server(limits: &[Rc<Limit>]) -> RateLimiter {

@@ -1,8 +1,15 @@
+//! What envoyproxy/ratelimit makes of its configuration, by the rules of its README.
+
+use std::rc::Rc;
+
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use super::super::tests::{all_kinds, entries, limit, per};
-use super::*;
+use tollgate::limits::Limit;
+use tollgate::rls::UNITS;
+
+use super::{all_kinds, entries, limit, per};
+use crate::servers::ratelimit;
 
 /// The file as the server's own types have it; what they do not have is an error there too.
 #[derive(Deserialize, Debug)]

@@ -1,0 +1,105 @@
+//! `tollgate check`, as somebody sees it who calls it.
+//!
+//! In: the files of `tests/check/`. Out: what is printed and the exit status, which are in a file
+//! of the same name that ends in `.txt`. `UPDATE=1` writes these; look at the difference before you
+//! believe it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+fn tollgate(arguments: &[&OsStr]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tollgate")).args(arguments).output().unwrap()
+}
+
+/// Exit status, standard output and standard error.
+fn told(arguments: &[&str]) -> (i32, String, String) {
+    let arguments: Vec<_> = arguments.iter().map(OsStr::new).collect();
+    let Output { status, stdout, stderr } = tollgate(&arguments);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+#[test]
+fn every_file_is_reported_as_its_text_says() {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir("tests/check").unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension != "txt"));
+    files.sort();
+    assert!(files.len() > 8, "{files:?}");
+    for file in files {
+        let Output { status, stdout, stderr } = tollgate(&["check".as_ref(), file.as_ref()]);
+        assert_eq!(String::from_utf8_lossy(&stderr), "");
+        let text = format!("{}exit status {}\n", String::from_utf8(stdout).unwrap(), status.code().unwrap());
+        let kept = PathBuf::from(format!("{}.txt", file.display()));
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&kept, &text).unwrap();
+        }
+        assert_eq!(text, fs::read_to_string(&kept).unwrap(), "{}", file.display());
+    }
+}
+
+#[test]
+fn the_examples_have_nothing_to_look_at() {
+    for example in ["../envoy/envoy.yaml", "../envoy/envoy-global.yaml"] {
+        let (status, stdout, _) = told(&["check", example]);
+        assert_eq!(status, 0, "{stdout}");
+        assert!(!stdout.contains("Worth a look"), "{stdout}");
+    }
+}
+
+#[test]
+fn the_worst_of_several_files_decides() {
+    let check = |files: &[&str]| told(&[&["check", "--quiet"], files].concat());
+    assert_eq!(check(&["tests/check/own.yaml", "tests/check/own.json"]), (0, String::new(), String::new()));
+    assert_eq!(check(&["tests/check/own.yaml", "tests/check/errors.yaml"]).0, 1);
+    assert_eq!(check(&["tests/check/errors.yaml", "tests/check/none.yaml"]).0, 2);
+    assert_eq!(check(&["tests/check/nowhere.yaml"]).0, 2);
+}
+
+#[test]
+fn a_secret_is_in_no_report() {
+    for file in ["own.yaml", "errors.yaml"] {
+        let (_, stdout, stderr) = told(&["check", &format!("tests/check/{file}")]);
+        for secret in ["fleet-wide-secret", "hunter2"] {
+            assert!(!stdout.contains(secret) && !stderr.contains(secret), "{file}: {stdout}{stderr}");
+        }
+    }
+}
+
+#[test]
+fn wrong_arguments_are_told_and_help_is_given() {
+    for (arguments, why) in [
+        (&["check"][..], "a FILE is missing"),
+        (&["chekc", "x"], "there is no command `chekc`"),
+        (&["check", "--domain", "x", "y"], "invalid option '--domain'"),
+        (&["ratelimit-config", "a", "b"], "one FILE at a time"),
+    ] {
+        let (status, stdout, stderr) = told(arguments);
+        assert_eq!((status, stdout.as_str()), (2, ""), "{arguments:?}");
+        assert!(stderr.starts_with(&format!("tollgate: {why}")), "{stderr}");
+    }
+    for arguments in [&["--help"][..], &["check", "-h"], &[]] {
+        let (status, stdout, _) = told(arguments);
+        assert_eq!(status, 0);
+        assert!(stdout.contains("Exit status"), "{stdout}");
+    }
+}
+
+#[test]
+fn limits_of_rate_limit_servers_are_written_to_a_folder_or_shown() {
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().join("limits");
+    let (status, stdout, stderr) =
+        told(&["ratelimit-config", "tests/servers/envoy.yaml", "--out", folder.to_str().unwrap()]);
+    assert_eq!((status, stderr.as_str(), stdout.lines().count()), (0, "", 2));
+    for name in ["ratelimit.yaml", "limitador.yaml"] {
+        let (written, expected) = (folder.join(name), format!("tests/servers/{name}"));
+        assert_eq!(fs::read_to_string(written).unwrap(), fs::read_to_string(expected).unwrap());
+    }
+    let (status, stdout, _) = told(&["ratelimit-config", "tests/servers/envoy.yaml"]);
+    assert_eq!((status, stdout.matches("# Limits for").count()), (0, 2));
+    let (status, _, stderr) = told(&["ratelimit-config", "tests/check/none.yaml"]);
+    assert_eq!((status, stderr.as_str()), (2, "tollgate: tests/check/none.yaml: has no Tollgate in it\n"));
+}
