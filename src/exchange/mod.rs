@@ -8,7 +8,7 @@
 //! ```
 //!
 //! `Asking` waits for the rate limit service, with the local budgets reserved; `Waiting` for what was reserved to flow back. `Stopped` throws
-//! away what comes behind the ending that the client got in place of the rest of a stream.
+//! away what comes behind the ending that the client got in place of the rest of a stream, and in the end resets it.
 //!
 //! # Contract
 //!
