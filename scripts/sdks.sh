@@ -1,12 +1,14 @@
 #!/bin/sh
-# Installs the official Python and Node clients that Tollgate is tested with into .venv/, unless they
-# are there already. tests/sdk/requirements.txt and tests/sdk/package-lock.json hold their versions.
+# Installs the official Python and Node clients that Tollgate is tested with into .venv/, unless
+# they are there already. tests/sdk/requirements.txt and tests/sdk/package-lock.json hold their
+# versions.
 set -eu
 cd "$(dirname "$0")/.."
 
 say() { echo "sdks.sh: $*" >&2; }
 
-# A copy of what was installed: comparing it takes no Python, so that this costs nothing when it is done.
+# A copy of what was installed: comparing it takes no Python, so that this costs nothing when it is
+# done.
 wanted=tests/sdk/requirements.txt
 installed=.venv/sdks.txt
 if ! cmp -s "$wanted" "$installed" || ! [ -x .venv/bin/python ]; then

@@ -2,9 +2,9 @@
 //
 //     node openai_client.mjs http://127.0.0.1:10000/v1 SCENARIO [--api NAME] [--header NAME=VALUE]
 //
-// In: a scenario by name and a table of calls. Out: one line of JSON on standard output for each place
-// where the API is, with the members that the Python scripts print (`client.py`). Not here: anything that
-// an SDK does.
+// In: a scenario by name and a table of calls. Out: one line of JSON on standard output for each
+// place where the API is, with the members that the Python scripts print (`client.py`). Not here:
+// anything that an SDK does.
 
 import { parseArgs } from "node:util";
 
@@ -18,8 +18,8 @@ const SCENARIOS = ["ask", "stream", "over_budget", "retry"];
 
 // Runs the scenario that the command line names and prints what the client saw.
 //
-// `connect(baseUrl, headers, maxRetries)` makes a client; `apis` maps a name to `[ask, stream]`, two
-// functions of that client.
+// `connect(baseUrl, headers, maxRetries)` makes a client; `apis` maps a name to `[ask, stream]`,
+// two functions of that client.
 export async function main(connect, apis) {
   const { baseUrl, scenario, api, headers } = parsed(apis);
   const [ask, stream] = apis[api];

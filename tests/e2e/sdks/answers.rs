@@ -1,4 +1,5 @@
-//! Calls that fit: the clients get their answers whole, also where the filter has changed the request.
+//! Calls that fit: the clients get their answers whole, also where the filter has changed the
+//! request.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -84,7 +85,8 @@ async fn a_call_whose_tool_is_taken_out_is_answered() {
     bench.wait_for_count("tollgate_softened_total", &[("kind", "hide_tool")], 3).await;
 }
 
-/// Whether `part` says nothing that `whole` does not say; clients leave members out that they do not know.
+/// Whether `part` says nothing that `whole` does not say; clients leave members out that they do
+/// not know.
 fn is_part_of(part: &Value, whole: &Value) -> bool {
     match (part, whole) {
         (Value::Object(part), Value::Object(whole)) => part

@@ -1,7 +1,7 @@
 //! The clients, one row each, and how their scripts are run.
 //!
-//! In: a client, a scenario, and addresses. Out: what the client saw, as its script prints it. Not here: what
-//! it ought to see.
+//! In: a client, a scenario, and addresses. Out: what the client saw, as its script prints it. Not
+//! here: what it ought to see.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,10 @@
-//! The providers' own Python and Node clients before the filter: they get their answers, over budget their
-//! own error and the wait, and the end of a stream that is stopped as that of any other.
+//! The providers' own Python and Node clients before the filter: they get their answers, over
+//! budget their own error and the wait, and the end of a stream that is stopped as that of any
+//! other.
 //!
-//! In: the scripts of `tests/sdk`, run with the packages that `make sdks` installs (`clients`). Out:
-//! nothing. Not here: the bytes (`refusals`, `apis`); these tests only ask what the clients make of them.
+//! In: the scripts of `tests/sdk`, run with the packages that `make sdks` installs (`clients`).
+//! Out: nothing. Not here: the bytes (`refusals`, `apis`); these tests only ask what the clients
+//! make of them.
 
 mod answers;
 mod clients;

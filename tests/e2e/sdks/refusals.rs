@@ -78,8 +78,8 @@ async fn over_budget_the_clients_raise_their_own_error_with_the_wait() {
     assert_eq!(bench.mock.received().len(), 10, "no refused call reaches the upstream");
 }
 
-/// A way to Envoy on which the first connection has to wait until its tenant has got into debt: starting an interpreter takes longer than a
-/// small budget takes to recover.
+/// A way to Envoy on which the first connection has to wait until its tenant has got into debt:
+/// starting an interpreter takes longer than a small budget takes to recover.
 async fn gate(bench: &Bench, listener: &TcpListener, tenant: &str) {
     let mut connections = tokio::task::JoinSet::new();
     for number in 0.. {
