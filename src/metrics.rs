@@ -102,6 +102,10 @@ metrics! {
         "How long calls that passed in the end had waited for their budgets.";
     STREAMS_STOPPED "tollgate_streams_stopped_total" [Tier Limit Model]
         "Streams ended because the budget of a limit was spent.";
+    STREAMS_CUT "tollgate_streams_cut_total" []
+        "Stopped streams that were reset behind their ending, because their upstream had not ended within `streams.drain_for`: most clients report a broken connection.";
+    DRAINED_BYTES "tollgate_drained_bytes_total" []
+        "Bytes that upstreams sent behind the endings of stopped streams. They were discarded, and no caller was charged for them.";
     STREAMS_UNSTOPPABLE "tollgate_streams_unstoppable_total" [Tier Limit Model]
         "Streams that should have been ended and went on: compressed, or of an API or model that has no ending for them.";
     UPSTREAM_BUSY "tollgate_upstream_busy_total" [Kind]

@@ -195,6 +195,15 @@ pub fn duration(node: &Node<'_>) -> Option<Span> {
     number(node, Kind::Duration, scalars::duration)
 }
 
+/// A length of time, which may be zero.
+#[must_use]
+pub fn duration_or_zero(node: &Node<'_>) -> Option<Span> {
+    number(node, Kind::Duration, |text| match scalars::duration(text) {
+        Err(NotANumber::Zero) => Ok(Span::ZERO),
+        read => read,
+    })
+}
+
 /// A number of bytes.
 #[must_use]
 pub fn size(node: &Node<'_>) -> Option<u64> {
@@ -330,6 +339,9 @@ mod tests {
             read("30", duration),
             refused("30 is not a duration such as 30s, 1m, 1h, 1d: the unit is missing")
         );
+        assert!(read("\"0s\"", duration).is_err());
+        assert_eq!(read("\"0s\"", duration_or_zero), Ok(Span::ZERO));
+        assert_eq!(read("\"1m\"", duration_or_zero), read("\"1m\"", duration));
         assert_eq!(read("1.01", fraction), refused("1.01 is not a fraction from 0 to 1"));
         assert_eq!(read("0", integer_in(1..=9)), refused("0 is not a whole number from 1 to 9"));
         assert_eq!(read("0", integer_in(1..=u64::MAX)), refused("0 is not a whole number of at least 1"));

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! `Asking` waits for the rate limit service, with the local budgets reserved; `Waiting` for what was reserved to flow back. `Stopped` throws
-//! away what comes behind the ending that the client got in place of the rest of a stream.
+//! away what comes behind the ending that the client got in place of the rest of a stream, and in the end resets it.
 //!
 //! # Contract
 //!
@@ -40,7 +40,7 @@ mod workflows;
 use std::rc::Rc;
 
 pub use effects::{Effects, Fact, HeaderEdit, Next};
-use stop::Rest;
+use stop::Drain;
 
 use crate::identity::Head;
 use crate::limits::Ledger;
@@ -149,7 +149,7 @@ enum State {
     Waiting(Box<waiting::Waiting>),
     Sent(Box<response::Sent>),
     /// Settled, and its answer ended; the upstream may not know yet.
-    Stopped(Rest),
+    Stopped(Drain),
     Done,
 }
 
@@ -214,9 +214,9 @@ impl Exchange {
                     sent.stopped_at_limit(bytes, &self.config, means, &mut effects)
                 }
             }
-            (State::Stopped(rest), Event::ResponsePiece { last, .. }) => {
-                rest.take(last, &mut effects);
-                State::Stopped(rest)
+            (State::Stopped(drain), Event::ResponsePiece { bytes, last }) => {
+                drain.take(bytes, last, means.ledger.now(), &mut effects);
+                State::Stopped(drain)
             }
             (State::Sent(sent), Event::End { abort }) => {
                 sent.settle(abort, &self.config, means, &mut effects);

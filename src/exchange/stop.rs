@@ -7,6 +7,10 @@
 //! when that has grown by a step, and not before most of what is held for the call is used. They refill meanwhile, and other calls are
 //! charged to them: what counts is where they would stand if the call were settled at that moment. What it has used beyond what is held for
 //! it is charged at each look.
+//!
+//! A wasm filter cannot end a response. Behind the ending it therefore discards what the upstream
+//! still sends, for a while, so that the client's response can end when the upstream's does
+//! ([`Drain`]). A finisher, if one is loaded, ends it at once.
 
 use std::rc::Rc;
 
@@ -23,8 +27,9 @@ use crate::config::Ratio;
 use crate::identity::{Caller, Head};
 use crate::limits::{Limit, Subject};
 use crate::metrics::{self, Labels};
-use crate::settings::{Config, Streams, Upstream};
+use crate::settings::{Config, Streams};
 use crate::tokens::by_length;
+use crate::units::{Span, Timestamp};
 
 /// By how many tokens an output grows at most before budgets are looked at again. A look costs about as much as counting these tokens.
 const LOOK_EVERY: u64 = 64;
@@ -35,14 +40,11 @@ const COUNT_EVERY: usize = 32;
 /// Where the module that ends responses says that it is there (`finisher`).
 const FINISHER: [&str; 2] = ["filter_state", "tollgate.finisher"];
 
-/// What becomes of a stream behind its ending.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Rest {
-    /// With the next piece it is reset on both sides.
-    #[default]
-    Reset,
-    /// It is read and thrown away, until the upstream ends it, or somebody else does.
-    Dropped,
+/// A stopped stream behind its ending: nothing of what its upstream sends reaches the client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drain {
+    /// From when on the next piece resets both sides.
+    until: Timestamp,
 }
 
 /// What is known of a stream that may have to be stopped.
@@ -50,8 +52,8 @@ pub(super) enum Rest {
 pub(super) struct Watch {
     /// Whom the call is counted for.
     caller: Caller,
-    /// What becomes of what comes behind the ending, if it is stopped.
-    rest: Rest,
+    /// How long its upstream may go on behind the ending, if it is stopped.
+    drain_for: Span,
     /// How much of the text is counted, and its tokens.
     counted: usize,
     tokens: u64,
@@ -64,11 +66,7 @@ pub(super) struct Watch {
 impl Watch {
     /// Of a call of this caller, whose answer has yet to come.
     pub(super) fn of(caller: &Caller, streams: &Streams) -> Self {
-        let rest = match streams.upstream {
-            Upstream::Reset => Rest::Reset,
-            Upstream::Drain => Rest::Dropped,
-        };
-        Self { caller: caller.clone(), rest, ..Self::default() }
+        Self { caller: caller.clone(), drain_for: streams.drain_for, ..Self::default() }
     }
 
     /// Counts what has come of the text, but for its last words.
@@ -99,8 +97,9 @@ impl Sent {
             return false;
         }
         let can_end = reader.prepare_ending();
-        if can_end && watch.rest == Rest::Reset && head.property(&FINISHER).is_some() {
-            watch.rest = Rest::Dropped;
+        if can_end && head.property(&FINISHER).is_some() {
+            // The finisher ends the response before that matters.
+            watch.drain_for = Span::MAX;
         }
         self.watch = (can_end || is_stream).then_some(watch);
         can_end
@@ -128,10 +127,10 @@ impl Sent {
         effects.piece = Some(ended);
         effects.count(&metrics::STREAMS_STOPPED, &labels, 1);
         effects.facts.push((Fact::StoppedBy, limit.name.to_string()));
-        let Watch { caller, rest, .. } = self.watch.take().map(|watch| *watch).unwrap_or_default();
+        let Watch { caller, drain_for, .. } = self.watch.take().map(|watch| *watch).unwrap_or_default();
         effects.log.push(self.log_line(&caller, &limit, &used));
         self.settle_stopped(config, means, effects);
-        State::Stopped(rest)
+        State::Stopped(Drain { until: means.ledger.now() + drain_for })
     }
 
     /// The limit whose budget is spent, and what was used so far; none if the stream may go on.
@@ -178,10 +177,15 @@ impl Sent {
     }
 }
 
-impl Rest {
-    /// A piece has come, which is not passed on.
-    pub(super) fn take(self, last: bool, effects: &mut Effects) {
+impl Drain {
+    /// Discards a piece, and resets the stream when its time is over, unless the piece ends it.
+    pub(super) fn take(self, piece: &[u8], last: bool, now: Timestamp, effects: &mut Effects) {
         effects.piece = Some(Vec::new());
-        effects.reset = !last && self == Self::Reset;
+        effects.reset = !last && now >= self.until;
+        let bytes = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        effects.count(&metrics::DRAINED_BYTES, &Labels::default(), bytes);
+        if effects.reset {
+            effects.count(&metrics::STREAMS_CUT, &Labels::default(), 1);
+        }
     }
 }

@@ -28,7 +28,7 @@ use crate::store::WAYS;
 use crate::tiers::Tiers;
 
 pub use counting::{Counting, OnAbort};
-pub use streams::{Streams, Upstream};
+pub use streams::Streams;
 pub use upstreams::Upstreams;
 pub use workflows::Workflows;
 

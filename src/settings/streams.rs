@@ -3,6 +3,7 @@
 //! In: a node of the configuration. Out: [`Streams`]. Not here: when that is (`exchange`), and how a stream ends (`api::ending`).
 
 use crate::config::{Kind, Node, Ratio, Section, kind, with_default};
+use crate::units::Span;
 
 /// What becomes of streams whose budget comes to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,20 +12,9 @@ pub struct Streams {
     pub stop_at_limit: bool,
     /// By which share of its capacity a budget may be overspent before.
     pub grace: Ratio,
-    /// What becomes of the upstream's half of a stopped stream.
-    pub upstream: Upstream,
+    /// How long the upstream of a stopped stream may go on, where no finisher ends the response.
+    pub drain_for: Span,
 }
-
-/// What becomes of the upstream's half of a stopped stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Upstream {
-    /// It is reset, so that the provider stops generating.
-    Reset,
-    /// It is read to its end and thrown away.
-    Drain,
-}
-
-const UPSTREAMS: [(&str, Upstream); 2] = [("reset", Upstream::Reset), ("drain", Upstream::Drain)];
 
 pub(super) static STREAMS: Section = Section::new(
     "streams",
@@ -42,11 +32,13 @@ pub(super) static STREAMS: Section = Section::new(
             "0.05",
             "By which share of its capacity a budget may be overspent before a stream is stopped.",
         ),
+        // Half of the minute after which Amazon's Python client and common load balancers give up on
+        // a connection without data.
         with_default(
-            "upstream",
-            Kind::Choice(&kind::names(&UPSTREAMS)),
-            "reset",
-            "What becomes of the upstream's half of a stopped stream, where no finisher ends it (docs/streams.md). `reset`: it is reset, so that the provider stops generating; the client's half is cut behind its ending, which clients that read on to the end of the body report as an error. `drain`: it is read to its end and thrown away; the client's half ends properly when the upstream's does.",
+            "drain_for",
+            Kind::Duration,
+            "30s",
+            "How long Tollgate reads on and discards what the upstream sends behind a stopped stream, where no finisher ends the response (docs/streams.md). The client's response ends properly if the upstream ends within that time. After it, Tollgate resets both sides at the upstream's next piece: the provider stops generating, and most clients report a broken connection. `0s` resets at once.",
         ),
     ],
 );
@@ -55,6 +47,6 @@ pub(super) fn streams(node: &Node<'_>) -> Option<Streams> {
     let fields = node.section(&STREAMS);
     let stop_at_limit = fields.read("stop_at_limit", kind::flag);
     let grace = fields.read("grace", kind::fraction);
-    let upstream = fields.read("upstream", kind::choice(&UPSTREAMS));
-    Some(Streams { stop_at_limit: stop_at_limit?, grace: grace?, upstream: upstream? })
+    let drain_for = fields.read("drain_for", kind::duration_or_zero);
+    Some(Streams { stop_at_limit: stop_at_limit?, grace: grace?, drain_for: drain_for? })
 }

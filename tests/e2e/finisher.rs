@@ -10,8 +10,7 @@ use crate::bench::{Bench, chat, chat_with};
 use crate::stopping::{assert_ends, calls, configuration};
 
 async fn bench() -> Bench {
-    Bench::with(Filter::yaml(&configuration("reset")), |bootstrap| bootstrap.filters_before(&finisher()))
-        .await
+    Bench::with(Filter::yaml(&configuration("0s")), |bootstrap| bootstrap.filters_before(&finisher())).await
 }
 
 /// The call of chat completions that outgrows its tenant's budget.
@@ -52,7 +51,7 @@ async fn a_stopped_stream_ends_as_any_other_and_its_upstream_is_reset() {
 
 #[tokio::test]
 async fn it_may_stand_behind_the_filter_as_well() {
-    let filter = Filter::yaml(&configuration("reset"));
+    let filter = Filter::yaml(&configuration("0s"));
     let bench = Bench::with(filter, |bootstrap| bootstrap.filters_after(&finisher())).await;
     bench.send(endless_chat("ada")).await.body().await.unwrap();
     assert_eq!(bench.mock.wait_for(1).await[0].ended().await, Ending::Aborted);

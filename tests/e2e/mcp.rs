@@ -20,7 +20,7 @@ pub(crate) async fn called(bench: &Bench, tenant: &str, tool: &str, calls: &[Val
     let mut arguments = vec![format!("http://{}/mcp", bench.envoy.address()), tool.to_owned()];
     arguments.extend(calls.iter().map(Value::to_string));
     arguments.extend(["--header".to_owned(), format!("x-tenant-id={tenant}")]);
-    output("mcp_client.py", arguments).await
+    output("mcp_client.py", arguments).await.remove(0)
 }
 
 fn post(body: impl Into<Bytes>) -> Request {

@@ -1,4 +1,4 @@
-//! Streams whose budget is spent get an ending of their API's own, and their upstream is reset.
+//! Streams whose budget is spent get an ending of their API's own, and their upstream ends or is reset.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,11 +12,11 @@ use crate::bench::Bench;
 /// What a tenant may spend; none of it comes back within a test.
 const BUDGET: u64 = 300;
 
-pub(crate) fn configuration(upstream: &str) -> String {
+pub(crate) fn configuration(drain_for: &str) -> String {
     format!(
         "
 identity: {{ tenant: {{ header: x-tenant-id }} }}
-streams: {{ stop_at_limit: true, upstream: {upstream} }}
+streams: {{ stop_at_limit: true, drain_for: {drain_for} }}
 counting: {{ output_reserve: {{ at_most: 0.1 }} }}
 tiers: {{ free: {{ limits: [ {{ name: tpm, count: tokens, per: tenant, max: {BUDGET}, window: 30d }} ] }} }}
 "
@@ -129,7 +129,7 @@ async fn cut_body(response: &mut Response) -> Vec<u8> {
 
 #[tokio::test]
 async fn every_api_gets_its_ending_and_the_upstream_stops() {
-    let bench = Bench::start(&configuration("reset")).await;
+    let bench = Bench::start(&configuration("0s")).await;
     let address = bench.envoy.address();
     let mut count = 0;
     for http2 in [false, true] {
@@ -156,7 +156,7 @@ async fn every_api_gets_its_ending_and_the_upstream_stops() {
 
 #[tokio::test]
 async fn what_was_streamed_is_charged_and_the_debt_is_the_grace() {
-    let bench = Bench::start(&configuration("reset")).await;
+    let bench = Bench::start(&configuration("0s")).await;
     let [(request, _), ..] = calls();
     let body = cut_body(&mut bench.send(request.header("x-tenant-id", "ada")).await).await;
     let words = Transcript::parse(&body)
@@ -175,7 +175,7 @@ async fn what_was_streamed_is_charged_and_the_debt_is_the_grace() {
 
 #[tokio::test]
 async fn a_drained_stream_ends_properly_when_its_upstream_does() {
-    let bench = Bench::start(&configuration("drain")).await;
+    let bench = Bench::start(&configuration("30s")).await;
     for (count, (request, ending)) in (1..).zip(calls()) {
         let request = request.header("x-tenant-id", format!("tenant-{count}"));
         let request = request.header("x-mock-output-tokens", "600");
@@ -189,4 +189,40 @@ async fn a_drained_stream_ends_properly_when_its_upstream_does() {
         assert_eq!(received.ended().await, Ending::Finished);
     }
     bench.wait_for_calls("stopped", 9).await;
+    assert_eq!(bench.envoy.metrics().await.sum("tollgate_streams_cut_total", &[]), 0.0);
+}
+
+#[tokio::test]
+async fn a_stream_whose_upstream_goes_on_for_longer_is_reset() {
+    let bench = Bench::start(&configuration("100ms")).await;
+    let [(request, ending), ..] = calls();
+    let mut response = bench.send(request.header("x-tenant-id", "ada")).await;
+    let body = cut_body(&mut response).await;
+    assert_ends(&response, &body, ending);
+    let received = &bench.mock.wait_for(1).await[0];
+    assert_eq!(received.ended().await, Ending::Aborted);
+    bench.wait_for_count("tollgate_streams_cut_total", &[], 1).await;
+    let drained = bench.envoy.metrics().await.sum("tollgate_drained_bytes_total", &[]);
+    // A chunk every two milliseconds or so.
+    assert!(drained > 1000.0, "{drained} bytes");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_behind_the_ending_stops_its_upstream_and_is_charged_as_told() {
+    let bench = Bench::start(&configuration("30s")).await;
+    for (count, http2) in [(1, false), (2, true)] {
+        let [(request, _), ..] = calls();
+        let request = request.header("x-tenant-id", format!("tenant-{count}"));
+        let mut response = if http2 { bench.send_http2(request).await } else { bench.send(request).await };
+        let mut body = Vec::new();
+        while !body.ends_with(b"[DONE]\n\n") {
+            body.extend_from_slice(&response.chunk().await.unwrap().unwrap().data);
+        }
+        response.abort();
+        let received = &bench.mock.wait_for(count).await[count - 1];
+        assert_eq!(received.ended().await, Ending::Aborted);
+    }
+    bench.wait_for_calls("stopped", 2).await;
+    bench.envoy.wait_for_access_log(2).await;
+    assert_eq!(bench.envoy.metrics().await.sum("tollgate_calls_total", &[]), 2.0);
 }

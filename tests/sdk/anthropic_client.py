@@ -63,4 +63,4 @@ def request(model, tools):
 
 
 if __name__ == "__main__":
-    main(__doc__, anthropic.APIError, connect, {"messages": (messages, messages_stream)})
+    main(__doc__, connect, {"messages": (messages, messages_stream)})

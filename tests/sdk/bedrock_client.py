@@ -103,6 +103,5 @@ def streamed(pieces, usage, reason):
 
 
 if __name__ == "__main__":
-    # What the client raises is of many types: its own, and those of the libraries that it uses.
     apis = {"converse": (converse, converse_stream), "invoke": (invoke, invoke_stream)}
-    main(__doc__, Exception, connect, apis)
+    main(__doc__, connect, apis)

@@ -1,7 +1,7 @@
 """What the clients have in common: the command line, and what is told of an error.
 
-In: a scenario by name and a table of calls. Out: one line of JSON on standard output. Not here: anything
-that an SDK does; the point is to see what it makes of the answers by itself.
+In: a scenario by name and a table of calls. Out: one line of JSON on standard output for each place where
+the API is. Not here: anything that an SDK does; the point is to see what it makes of the answers by itself.
 """
 
 import argparse
@@ -15,7 +15,7 @@ MAX_TOKENS = 50
 TIMEOUT_SECONDS = 30
 
 
-def main(description, error_type, connect, apis):
+def main(description, connect, apis):
     """Runs the scenario that the command line names and prints what was seen.
 
     `connect(base_url, headers, max_retries)` makes a client; `apis` maps a name to `(ask, stream)`, which
@@ -25,23 +25,24 @@ def main(description, error_type, connect, apis):
     ask, stream = apis[arguments.api]
     # One try unless the scenario is about trying again.
     max_retries = 2 if arguments.scenario == "retry" else 0
-    client = connect(arguments.base_url, dict(arguments.header), max_retries)
     call = stream if arguments.scenario == "stream" else ask
     if call is None:
         raise SystemExit(f"{arguments.api} cannot be streamed")
 
-    started = time.monotonic()
-    try:
-        seen = {"succeeded": True, **call(client, arguments.model, arguments.tool)}
-    except error_type as error:
-        seen = {"succeeded": False, **evidence(error)}
-    print(json.dumps({"seconds": round(time.monotonic() - started, 3), **seen}))
+    for base_url in arguments.base_url.split(","):
+        client = connect(base_url, dict(arguments.header), max_retries)
+        started = time.monotonic()
+        try:
+            seen = {"succeeded": True, **call(client, arguments.model, arguments.tool)}
+        # What a client raises is of many types: its own, and those of the libraries that it uses.
+        except Exception as error:
+            seen = {"succeeded": False, **evidence(error)}
+        print(json.dumps({"seconds": round(time.monotonic() - started, 3), **seen}))
 
 
 def evidence(error):
     """An SDK's error: its class, and what it kept of the response, if there was one."""
-    response = getattr(error, "response", None)
-    headers = response.headers if response is not None else {}
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
     return {
         "error": type(error).__name__,
         "message": str(error),
@@ -58,7 +59,7 @@ def dumped(usage):
 
 def parsed(description, apis):
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("base_url", help="where the API is, as the SDK wants it")
+    parser.add_argument("base_url", help="where the API is, as the SDK wants it; several with commas between")
     parser.add_argument("scenario", choices=["ask", "stream", "over_budget", "retry"])
     parser.add_argument("--api", choices=list(apis), default=next(iter(apis)))
     parser.add_argument("--model", help="instead of the API's usual one")

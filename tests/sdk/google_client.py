@@ -43,5 +43,4 @@ def request(model):
 
 
 if __name__ == "__main__":
-    # What the client raises is of many types: its own, and those of the libraries that it uses.
-    main(__doc__, Exception, connect, {"gemini": (generate, generate_stream)})
+    main(__doc__, connect, {"gemini": (generate, generate_stream)})

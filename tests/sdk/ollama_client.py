@@ -41,5 +41,4 @@ def request(model):
 
 
 if __name__ == "__main__":
-    # What the client raises is of many types: its own, and those of the libraries that it uses.
-    main(__doc__, Exception, connect, {"ollama": (chat, chat_stream)})
+    main(__doc__, connect, {"ollama": (chat, chat_stream)})

@@ -97,4 +97,4 @@ APIS = {
 }
 
 if __name__ == "__main__":
-    main(__doc__, openai.APIError, connect, APIS)
+    main(__doc__, connect, APIS)

@@ -178,25 +178,50 @@ fn the_ending_of_a_chat_has_what_its_chunks_had_and_usage_for_who_asked() {
 }
 
 #[test]
-fn what_comes_behind_the_ending_is_dropped_and_the_response_reset_unless_it_is_ended_by_a_finisher() {
+fn a_stopped_stream_drains_its_upstream_for_a_while_and_is_reset_after_it() {
     let finisher = &[("filter_state/tollgate.finisher", "1")][..];
-    for (upstream, state, resets) in
-        [("reset", &[][..], true), ("drain", &[], false), ("reset", finisher, false)]
-    {
-        let mut bench = bench(&format!(r#"{{ "stop_at_limit": true, "upstream": "{upstream}" }}"#));
+    for (drain_for, state, kept_at, reset_at) in [
+        ("", &[][..], Some(29), Some(30)),
+        (r#", "drain_for": "2m""#, &[], Some(119), Some(120)),
+        (r#", "drain_for": "0s""#, &[], None, Some(0)),
+        (r#", "drain_for": "0s""#, finisher, Some(3600), None),
+    ] {
+        let mut bench = bench(&format!(r#"{{ "stop_at_limit": true{drain_for} }}"#));
         let mut exchange = bench.stream_with(HI_STREAM, state);
         let (_, effects) = bench.words(&mut exchange, 5000).unwrap();
         assert!(!effects.reset, "the ending has yet to be passed on");
-        for _ in 0..2 {
+        let stopped = bench.now;
+        for (after, resets) in [(kept_at, false), (reset_at, true)] {
+            let Some(after) = after else { continue };
+            bench.now = stopped + Span::from_secs(after);
             assert!(exchange.is_answering());
             let effects = bench.piece(&mut exchange, &word("c"), false);
-            assert_eq!((effects.piece.as_deref(), effects.reset), (Some(&b""[..]), resets));
+            let seen = (effects.piece.as_deref(), effects.reset);
+            assert_eq!(seen, (Some(&b""[..]), resets), "{drain_for} {after} s");
         }
         let effects = bench.piece(&mut exchange, "", true);
         assert!(!effects.reset, "it has ended by itself");
         bench.handle(&mut exchange, Event::End { abort: None });
         assert!(!exchange.is_answering());
     }
+}
+
+#[test]
+fn a_drained_piece_is_charged_to_nobody_and_counted() {
+    let mut bench = bench(STOPPING);
+    let mut exchange = bench.stream(HI_STREAM);
+    bench.words(&mut exchange, 5000).unwrap();
+    let charged = bench.count_of(&metrics::TOKENS, "output");
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":8,\"completion_tokens\":9000}}\n\n";
+    bench.piece(&mut exchange, usage, false);
+    assert_eq!(bench.count_of(&metrics::STREAMS_CUT, ""), 0);
+    bench.now = bench.now + Span::from_secs(30);
+    bench.piece(&mut exchange, "data: [DONE]\n\n", false);
+    bench.handle(&mut exchange, Event::End { abort: Some(Abort::Upstream) });
+    assert_eq!(bench.count_of(&metrics::TOKENS, "output"), charged);
+    let drained = u64::try_from(usage.len() + 14).unwrap();
+    assert_eq!(bench.count_of(&metrics::DRAINED_BYTES, ""), drained);
+    assert_eq!(bench.count_of(&metrics::STREAMS_CUT, ""), 1);
 }
 
 #[test]
