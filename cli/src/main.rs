@@ -118,8 +118,7 @@ fn command(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
         }
     }
     match name.as_deref() {
-        None => Ok(Command::Help),
-        Some("help") => Ok(Command::Help),
+        None | Some("help") => Ok(Command::Help),
         Some("check" | "ratelimit-config") if files.is_empty() => Err("a FILE is missing".into()),
         Some("check") => Ok(Command::Check { files, is_quiet }),
         Some("ratelimit-config") if files.len() > 1 => Err("one FILE at a time".into()),

@@ -110,7 +110,7 @@ impl<'a> Node<'a> {
 
     /// The entry of the map that is here, by its name.
     #[must_use]
-    pub fn entry(&self, name: &str) -> Option<Node<'a>> {
+    pub fn entry(&self, name: &str) -> Option<Self> {
         self.entries()?.find(|(key, _)| *key == name).map(|(_, node)| node)
     }
 

@@ -133,7 +133,6 @@ fn setup(configuration: &str, mock: &MockLlm, service: &RateLimitService) -> Boo
 }
 
 #[path = "../../../../cli/src/servers/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "only what is written for Limitador is needed here")]
 mod servers;
 
 /// What `make ratelimit-config` writes for the service.
@@ -142,7 +141,9 @@ fn known_to_service(configuration: &str) -> String {
     let config = Config::read(json.to_string().as_bytes(), b"").unwrap();
     let limits: Vec<_> =
         config.tiers.all().iter().flat_map(|tier| &tier.global).map(|global| global.limit.clone()).collect();
-    servers::limitador(&config.global.unwrap().domain, &limits).unwrap()
+    let domain = &config.global.unwrap().domain;
+    servers::ratelimit(domain, &limits).expect("limits that the other server can have, too");
+    servers::limitador(domain, &limits).unwrap()
 }
 
 /// A configuration with a budget of tokens and one of requests a day for each tenant, and these options of `global`, in flow
