@@ -81,7 +81,7 @@ macro_rules! metrics {
 
 metrics! {
     CALLS "tollgate_calls_total" [Tier Model Kind]
-        "LLM calls by how they ended: `ok`, `error` (the upstream's status is not 2xx), `client_abort`, `upstream_reset`, `stopped` (a stream ended at the end of a budget), `refused` (429), `unidentified` (401), `bad_request` (400).";
+        "LLM calls by how they ended: `ok`, `error` (the upstream's status is not 2xx), `client_abort`, `upstream_reset`, `stopped` (a stream ended at the end of a budget), `refused` (429), `unidentified` (401), `bad_request` (400), `upgrade` (426: a WebSocket or another protocol was asked for).";
     TOKENS "tollgate_tokens_total" [Tier Model Kind]
         "Tokens charged by class: `input`, `cached_input`, `cache_write`, `cache_write_1h`, `audio_input`, `output`, `reasoning`, `audio_output`.";
     CHARACTERS "tollgate_characters_total" [Tier Model]

@@ -87,7 +87,7 @@ pub enum Fact {
     UsedOutput,
     /// US dollars charged, where the model has a price.
     Cost,
-    /// The limit that refused the call.
+    /// The limit that refused the call, or that it asked for an upgrade.
     RefusedBy,
     /// The limits whose budgets are used beyond their warning.
     Warning,
@@ -120,7 +120,7 @@ impl Fact {
             Self::UsedInput => "input tokens charged",
             Self::UsedOutput => "output tokens charged, reasoning among them",
             Self::Cost => "US dollars charged, if there is a price list",
-            Self::RefusedBy => "the limit that refused the call",
+            Self::RefusedBy => "the limit that refused the call, or `protocol upgrade`",
             Self::Warning => "the limits whose budgets are used beyond `warn_at`, separated by commas",
             Self::Softened => "what was changed of the request, as in `x-tollgate-softened`",
             Self::StoppedBy => "the limit at whose end the stream was stopped",

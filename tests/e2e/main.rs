@@ -29,6 +29,7 @@ mod mcp;
 mod golden;
 mod holding;
 mod host;
+mod upgrades;
 mod bad_answers;
 mod bad_input;
 mod configuration;
