@@ -296,7 +296,8 @@ impl Reading {
         effects.count(&metrics::REFUSALS, &labels, 1);
         effects.count(&metrics::CALLS, &Labels { kind: "refused", ..labels }, 1);
         effects.facts.push((Fact::RefusedBy, refusal.standing.limit.name.to_string()));
-        effects.log.push(self.log_line(refusal, model));
+        let shared = means.ledger.overflows(&refusal.standing.limit, &self.subject(model));
+        effects.log.push(self.log_line(refusal, model, shared));
         effects.headers.clear();
         let (dialect, now) = (self.call.format.dialect, means.ledger.now());
         effects.next = Next::Reply(reply::refused(dialect, refusal, model, now, means.jitter));
@@ -304,9 +305,10 @@ impl Reading {
     }
 
     /// What an operator needs to understand a refusal: no prompt, and of secrets only their hashes.
-    fn log_line(&self, Refusal { standing, needed, wait, reason }: &Refusal, model: &str) -> String {
+    fn log_line(&self, refusal: &Refusal, model: &str, shared: bool) -> String {
+        let Refusal { standing, needed, wait, reason } = refusal;
         let limit = &standing.limit;
-        json!({
+        let mut line = json!({
             "event": "refused",
             "tier": &*self.tier.name,
             "limit": &*limit.name,
@@ -321,8 +323,11 @@ impl Reading {
                 Wait::Never => None,
                 Wait::For(span) => Some(span.as_millis_ceil()),
             },
-        })
-        .to_string()
+        });
+        if let Some(line) = line.as_object_mut().filter(|_| shared) {
+            line.insert("shared".to_owned(), true.into());
+        }
+        line.to_string()
     }
 
     pub(super) fn subject<'s>(&'s self, model: &'s str) -> Subject<'s> {

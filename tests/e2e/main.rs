@@ -30,6 +30,8 @@ mod golden;
 mod holding;
 mod host;
 mod upgrades;
+mod small_buffer;
+mod full_table;
 mod bad_answers;
 mod bad_input;
 mod configuration;
