@@ -1,8 +1,8 @@
 //! What operators can see in numbers: one row per metric, from which the reference is generated.
 //!
 //! In: nothing. Out: [`Metric`]s and [`Count`]s, the reports that the exchange makes. Not here: how the host
-//! keeps them. All but one are counters that only grow, because gauges of several workers overwrite each other: a gauge
-//! may only show what all workers share, so that whoever writes last is right.
+//! keeps them. Most are counters that only grow, because gauges of several workers overwrite each other: a gauge may
+//! only show what all workers share, so that whoever writes last is right.
 
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -81,7 +81,7 @@ macro_rules! metrics {
 
 metrics! {
     CALLS "tollgate_calls_total" [Tier Model Kind]
-        "LLM calls by how they ended: `ok`, `error` (the upstream's status is not 2xx), `client_abort`, `upstream_reset`, `stopped` (a stream ended at the end of a budget), `refused` (429), `unidentified` (401), `bad_request` (400).";
+        "LLM calls by how they ended: `ok`, `error` (the upstream's status is not 2xx), `client_abort`, `upstream_reset`, `stopped` (a stream ended at the end of a budget), `refused` (429), `unidentified` (401), `bad_request` (400), `upgrade` (426: a WebSocket or another protocol was asked for).";
     TOKENS "tollgate_tokens_total" [Tier Model Kind]
         "Tokens charged by class: `input`, `cached_input`, `cache_write`, `cache_write_1h`, `audio_input`, `output`, `reasoning`, `audio_output`.";
     CHARACTERS "tollgate_characters_total" [Tier Model]
@@ -122,6 +122,8 @@ metrics! {
         "Successful answers without usage: `absent` and `unreadable` are charged by their text, or by their length if there is none that can be read; `encoded` (in a coding that is not known, broken, or suspiciously dense; in broken frames) and `pending` (to be asked for by another call) by the reservation.";
     UNREAD "tollgate_unread_bodies_total" [Kind]
         "Request bodies counted by a fallback: `malformed` as plain text, `encoded` (in a coding that is not known, or broken) and `oversize` by their length.";
+    BODIES_OVER_BUFFER "tollgate_bodies_over_buffer_total" []
+        "Calls that Envoy answered with 413 while they were held to be counted, because its buffer is smaller than their bodies: the listener's `per_connection_buffer_limit_bytes`, or the route's `request_body_buffer_limit` (over HTTP/2, `initial_stream_window_size`). Raise it, or set `counting.hold_up_to` to it, so that longer bodies pass on a guess; Envoy's log tells the size of the first.";
     UNKNOWN_TIER "tollgate_unknown_tier_total" []
         "Calls whose tier no configuration has; they are limited by the default tier.";
     EDITS_SKIPPED "tollgate_edits_skipped_total" [Kind]
@@ -140,10 +142,12 @@ metrics! {
         "Calls for which the rate limit service had no such limit, so that nothing limited them: its configuration does not fit this one.";
     CAS_RETRIES "tollgate_cas_retries_total" []
         "Writes to shared data that were done again because another worker came first.";
+    TABLE_PLACES "tollgate_table_places" [Kind] Gauge
+        "A gauge: the places for budgets in the bounded table, `all` of them (the option `budgets`) and those that are `taken`, by budgets in use and by those that nobody has cleared away since they were. It is shown once a place has been taken. From three quarters on Envoy's log warns, once.";
     EVICTIONS "tollgate_evictions_total" []
         "Budgets in use that made room for others in the bounded table.";
     OVERFLOWS "tollgate_overflows_total" []
-        "Charges to a budget shared by callers that found no room in the bounded table.";
+        "Charges to a budget shared by callers that found no room in the bounded table, and calls refused by one: such a caller can be refused for what others have spent, which the log line of the refusal tells by `\"shared\":true`. Set `budgets` higher.";
     STORE_FAILURES "tollgate_store_failures_total" [Kind]
         "Budgets that could not be read or written: on `reserve` the call is refused, on `settle` the reservation stays charged.";
 }

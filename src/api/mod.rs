@@ -39,6 +39,7 @@ mod prompt;
 mod raw;
 mod routes;
 mod schema;
+mod sockets;
 mod sse;
 mod tool_list;
 mod tools;
@@ -50,7 +51,7 @@ pub use mcp::{Message, Messages};
 pub use multipart::Peek;
 pub use path::PathEnd;
 pub use prompt::{Function, Piece, Prompt, Property};
-pub use routes::{Call, Endpoint, Routes};
+pub use routes::{Call, Endpoint, Routes, Upgrade};
 use routes::{get, post};
 pub use usage::{CLASSES, Classes, Side, Told, Usage};
 

@@ -4,7 +4,7 @@
 //! call. Not here: bodies.
 
 use super::path::{PathEnd, Plain, with_model};
-use super::{FORMATS, Format};
+use super::{Dialect, FORMATS, Format, sockets};
 
 /// What a format's calls look like from outside.
 #[derive(Debug)]
@@ -60,6 +60,16 @@ impl Call {
         let (path, end) = self.path.as_ref()?;
         with_model(path, end, model)
     }
+}
+
+/// A request for an upgrade on the path of an LLM API, whatever its method: clients ask for WebSockets by `GET`, also
+/// where the API's calls come by `POST`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upgrade {
+    /// The API's name: that of a format, or of an API that is only spoken over sockets.
+    pub api: &'static str,
+    /// Whose error bodies its clients understand.
+    pub dialect: Dialect,
 }
 
 /// What the configuration says of paths: the format of all calls below a prefix, or none if they are not to
@@ -123,6 +133,24 @@ impl Routes {
             return found(format).or_else(|| (method == "POST").then(|| call(format, None, None)));
         }
         FORMATS.iter().find_map(|format| found(format))
+    }
+
+    /// The API that a request for an upgrade would speak, or none if this is not the path of an LLM API.
+    #[must_use]
+    pub fn recognise_upgrade(&self, path: &[u8]) -> Option<Upgrade> {
+        let path = Plain::of(path);
+        if FREE.iter().any(|end| path.ends_with(end)) {
+            return None;
+        }
+        let of = |format: &Format| Upgrade { api: format.name, dialect: format.dialect };
+        if let Some((_, format)) = self.0.iter().find(|(prefix, _)| path.is_below(prefix)) {
+            return format.map(of);
+        }
+        if let Some(socket) = sockets::at(&path) {
+            return Some(Upgrade { api: socket.name, dialect: socket.dialect });
+        }
+        let ends_like = |Endpoint { path_end, .. }: &Endpoint| path.ends_like(path_end).is_some();
+        FORMATS.iter().find(|format| format.endpoints.iter().any(ends_like)).map(|format| of(format))
     }
 }
 
@@ -193,6 +221,55 @@ mod tests {
     fn a_deployment_in_the_path_is_the_model() {
         let path = b"/openai/deployments/My-GPT/chat/completions?api-version=2024-10-21";
         assert_eq!(Routes::default().recognise(b"POST", path).unwrap().model.as_deref(), Some("My-GPT"));
+    }
+
+    #[test]
+    fn an_upgrade_is_recognised_on_the_path_of_every_api_in_any_spelling() {
+        let api =
+            |path: &str| Routes::default().recognise_upgrade(path.as_bytes()).map(|upgrade| upgrade.api);
+        for (path, expected) in [
+            ("/v1/responses", "openai_responses"),
+            ("/V1/Responses/?x=1", "openai_responses"),
+            ("/v1//resp%6Fnses", "openai_responses"),
+            ("/v1/chat/completions", "openai_chat"),
+            ("/v1/messages", "anthropic_messages"),
+            ("/v1beta/models/gemini-2.5-flash:streamGenerateContent", "gemini"),
+            ("/model/amazon.nova-lite-v1%3A0/converse-stream", "bedrock_converse"),
+            ("/v1/realtime?model=gpt-realtime", "openai_realtime"),
+            ("/openai/realtime?api-version=1&deployment=x", "openai_realtime"),
+            ("/openai/v1/Realtime", "openai_realtime"),
+            ("/v1/realtime/translations?model=x", "openai_realtime"),
+            ("/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent", "gemini_live"),
+            (
+                "/ws/google.ai.generativelanguage.v1alpha.GenerativeService.BidiGenerateContentConstrained",
+                "gemini_live",
+            ),
+            ("/ws/google.cloud.aiplatform.v1.LlmBidiService/BidiGenerateContent", "gemini_live"),
+            ("/ws/google.ai.generativelanguage.v1alpha.GenerativeService.BidiGenerateMusic", "gemini_live"),
+        ] {
+            assert_eq!(api(path), Some(expected), "{path}");
+        }
+        for other in
+            ["/", "", "/ws", "/v1/realtime/x/y", "/realtime/v1/websocket", "/v1/messages/count_tokens"]
+        {
+            assert_eq!(api(other), None, "{other}");
+        }
+        // Whatever is a call by some method is one where an upgrade is asked for.
+        for format in FORMATS {
+            for endpoint in format.endpoints {
+                let Some(end) = endpoint.path_end().without_model() else { continue };
+                assert!(api(&format!("/any{end}")).is_some(), "{end}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_configuration_says_which_upgrades_are_none_of_ours() {
+        let chat = FORMATS.iter().copied().find(|format| format.name == "openai_chat");
+        let routes = Routes(vec![("/mine".to_owned(), chat), ("/talk".to_owned(), None)]);
+        let api = |path: &str| routes.recognise_upgrade(path.as_bytes()).map(|upgrade| upgrade.api);
+        assert_eq!(api("/mine/socket"), Some("openai_chat"));
+        assert_eq!((api("/talk/api/chat"), api("/talk/v1/realtime")), (None, None));
     }
 
     #[test]

@@ -65,6 +65,11 @@ pub(super) fn begin(
 }
 
 impl Asking {
+    /// Whether the request waits for the answers, rather than goes on meanwhile.
+    pub(super) const fn holds_request(&self) -> bool {
+        !self.reading.passes
+    }
+
     /// An answer has come, or none will.
     pub(super) fn hear(
         mut self: Box<Self>,

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use super::warning::Warning;
 use crate::api::Edit;
 use crate::limits::{Ledger, Tally};
 use crate::metrics::{self, Count, Labels, Metric};
@@ -28,6 +29,8 @@ pub struct Effects {
     pub counts: Vec<Count>,
     /// Lines for Envoy's log.
     pub log: Vec<String>,
+    /// Warnings for Envoy's log, of which one of each topic is told in a process.
+    pub warnings: Vec<Warning>,
     /// What is to be done at the rate limit service, soon and without waiting for it.
     pub errands: Vec<Errand>,
     /// How the exchange goes on.
@@ -87,7 +90,7 @@ pub enum Fact {
     UsedOutput,
     /// US dollars charged, where the model has a price.
     Cost,
-    /// The limit that refused the call.
+    /// The limit that refused the call, or that it asked for an upgrade.
     RefusedBy,
     /// The limits whose budgets are used beyond their warning.
     Warning,
@@ -120,7 +123,7 @@ impl Fact {
             Self::UsedInput => "input tokens charged",
             Self::UsedOutput => "output tokens charged, reasoning among them",
             Self::Cost => "US dollars charged, if there is a price list",
-            Self::RefusedBy => "the limit that refused the call",
+            Self::RefusedBy => "the limit that refused the call, or `protocol upgrade`",
             Self::Warning => "the limits whose budgets are used beyond `warn_at`, separated by commas",
             Self::Softened => "what was changed of the request, as in `x-tollgate-softened`",
             Self::StoppedBy => "the limit at whose end the stream was stopped",
@@ -176,6 +179,11 @@ impl Effects {
         self.count(&metrics::CAS_RETRIES, &Labels::default(), tally.retries);
         self.count(&metrics::EVICTIONS, &Labels::default(), tally.evictions);
         self.count(&metrics::OVERFLOWS, &Labels::default(), tally.overflows);
+        if let Some(occupancy) = tally.occupancy {
+            self.count(&metrics::TABLE_PLACES, &of_kind("taken"), occupancy.taken.into());
+            self.count(&metrics::TABLE_PLACES, &of_kind("all"), occupancy.places.into());
+            self.warnings.extend(occupancy.is_filling().then_some(Warning::TableFilling(occupancy)));
+        }
         self.count(&metrics::STORE_FAILURES, &of_kind("reserve"), tally.failed_reservations);
         self.count(&metrics::STORE_FAILURES, &of_kind("settle"), tally.failed_settlements);
     }

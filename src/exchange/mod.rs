@@ -35,11 +35,13 @@ mod softening;
 mod stop;
 mod tools;
 mod waiting;
+mod warning;
 mod workflows;
 
 use std::rc::Rc;
 
 pub use effects::{Effects, Fact, HeaderEdit, Next};
+pub use warning::Warning;
 use stop::Drain;
 
 use crate::identity::Head;
@@ -163,6 +165,7 @@ impl Exchange {
     /// Takes the next event; see the module's contract.
     pub fn handle(&mut self, event: Event<'_>, means: &mut Means<'_>) -> Effects {
         let mut effects = Effects::default();
+        self.state.notice_small_buffer(&event, self.config.counting.hold_up_to, &mut effects);
         let state = core::mem::replace(&mut self.state, State::Done);
         self.state = match (state, event) {
             (State::New, Event::RequestHead { head, ended }) => {

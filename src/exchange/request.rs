@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::deciding::Draft;
 use super::{Editable, Effects, Fact, HeaderEdit, Means, Next, State, busy, workflows};
-use crate::api::{Body, Call, Dialect, Peek, Piece, Prompt, Request, Unread, Usage};
+use crate::api::{Body, Call, Dialect, Peek, Piece, Prompt, Request, Unread, Upgrade, Usage};
 use crate::coding::{self, Encoding, Failure};
 use crate::identity::{Caller, Head};
 use crate::limits::{self, Granted, Limit, Reason, Refusal, Standing, Subject, UPSTREAM_DIMENSION, Wait};
@@ -51,13 +51,13 @@ pub(super) fn read_head(
 ) -> State {
     let method = head.header(":method").unwrap_or_default();
     let path = head.header(":path").unwrap_or_default();
+    if let Some(protocol) = head.header("upgrade") {
+        return refuse_upgrade(config, &path, &protocol, effects);
+    }
     let Some(call) = config.routes.recognise(&method, &path) else { return State::Done };
     let dialect = call.format.dialect;
     if dialect == Dialect::Mcp && !config.tiers.limit_tools() {
         return State::Done;
-    }
-    if head.header("upgrade").is_some() {
-        return bad_request(reply::upgrade(dialect), effects);
     }
     let mut caller = match config.identity.read(head) {
         Ok(caller) => caller,
@@ -137,6 +137,22 @@ pub(super) fn read_head(
             }
         },
     }
+}
+
+/// A request asks for another protocol, which passes if it is not on the path of an LLM API. There it is refused: what
+/// is said over a socket is not counted, and clients that can do without come back over HTTP.
+fn refuse_upgrade(config: &Config, path: &[u8], protocol: &[u8], effects: &mut Effects) -> State {
+    let upgrade = config.routes.recognise_upgrade(path);
+    let is_limited = |dialect| dialect != Dialect::Mcp || config.tiers.limit_tools();
+    let Some(Upgrade { api, dialect }) = upgrade.filter(|upgrade| is_limited(upgrade.dialect)) else {
+        return State::Done;
+    };
+    effects.count(&metrics::CALLS, &kind("upgrade"), 1);
+    effects.facts.push((Fact::RefusedBy, "protocol upgrade".to_owned()));
+    let protocol = logged(&String::from_utf8_lossy(protocol));
+    effects.log.push(json!({ "event": "upgrade_refused", "api": api, "protocol": protocol }).to_string());
+    effects.next = Next::Reply(reply::upgrade(dialect));
+    State::Done
 }
 
 impl Reading {
@@ -280,7 +296,8 @@ impl Reading {
         effects.count(&metrics::REFUSALS, &labels, 1);
         effects.count(&metrics::CALLS, &Labels { kind: "refused", ..labels }, 1);
         effects.facts.push((Fact::RefusedBy, refusal.standing.limit.name.to_string()));
-        effects.log.push(self.log_line(refusal, model));
+        let shared = means.ledger.overflows(&refusal.standing.limit, &self.subject(model));
+        effects.log.push(self.log_line(refusal, model, shared));
         effects.headers.clear();
         let (dialect, now) = (self.call.format.dialect, means.ledger.now());
         effects.next = Next::Reply(reply::refused(dialect, refusal, model, now, means.jitter));
@@ -288,9 +305,10 @@ impl Reading {
     }
 
     /// What an operator needs to understand a refusal: no prompt, and of secrets only their hashes.
-    fn log_line(&self, Refusal { standing, needed, wait, reason }: &Refusal, model: &str) -> String {
+    fn log_line(&self, refusal: &Refusal, model: &str, shared: bool) -> String {
+        let Refusal { standing, needed, wait, reason } = refusal;
         let limit = &standing.limit;
-        json!({
+        let mut line = json!({
             "event": "refused",
             "tier": &*self.tier.name,
             "limit": &*limit.name,
@@ -305,8 +323,11 @@ impl Reading {
                 Wait::Never => None,
                 Wait::For(span) => Some(span.as_millis_ceil()),
             },
-        })
-        .to_string()
+        });
+        if let Some(line) = line.as_object_mut().filter(|_| shared) {
+            line.insert("shared".to_owned(), true.into());
+        }
+        line.to_string()
     }
 
     pub(super) fn subject<'s>(&'s self, model: &'s str) -> Subject<'s> {

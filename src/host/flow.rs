@@ -72,6 +72,9 @@ impl Flow {
         for line in &effects.log {
             calls::log(Level::Info, line);
         }
+        for warning in &effects.warnings {
+            self.vm.warn(warning);
+        }
         let errands = core::mem::take(&mut effects.errands);
         if let Some(due) = remote.filter(|_| !errands.is_empty()).and_then(|remote| remote.push(errands)) {
             self.configured.ticker.wake_within(due);

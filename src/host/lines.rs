@@ -41,6 +41,11 @@ fn key(line: u32) -> String {
     key
 }
 
+/// Whether this worker is the first of the process to claim a name; it stays claimed.
+pub(super) fn claim(name: &str) -> bool {
+    calls::set_shared_data(&format!("{PREFIX}{name}"), b"claimed", Cas::ABSENT.0).is_ok()
+}
+
 /// Shared data under a fixed name, made by `make` if nobody has; whoever comes first wins.
 pub(super) fn shared_once<const N: usize>(
     name: &str,

@@ -186,7 +186,9 @@ impl HttpContext for Stream {
     fn on_http_response_headers(&mut self, _: usize, ended: bool) -> Action {
         #[cfg(feature = "trap")]
         self.trap.at_response();
-        if self.flow.replied.get() || !self.flow.is(Exchange::is_held) {
+        // An answer to a request whose body is awaited comes from Envoy itself, and may say why.
+        let matters = |exchange: &Exchange| exchange.is_held() || exchange.is_reading();
+        if self.flow.replied.get() || !self.flow.is(matters) {
             return Action::Continue;
         }
         let head = HostHead(calls::headers(Map::ResponseHeaders).unwrap_or_default());

@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::calls::{self, Level, MetricType};
-use super::lines::shared_once;
+use super::lines::{claim, shared_once};
 use super::remote::Remote;
+use crate::exchange::Warning;
 use crate::limits::{Flights, Ledger, RENEW_EVERY};
 use crate::metrics::{Count, Kind, ModelLabels};
 use crate::rls::{SOON, Service};
@@ -30,6 +31,8 @@ pub(super) struct Vm {
     /// Calls in flight that count as long as this VM speaks for them.
     pub(super) flights: RefCell<Flights>,
     renewed_at: Cell<Timestamp>,
+    /// Topics that some worker has warned of.
+    warned: RefCell<Vec<String>>,
 }
 
 /// The host's numbers for metrics by name.
@@ -71,6 +74,7 @@ impl Vm {
             remotes: RefCell::default(),
             flights: RefCell::default(),
             renewed_at: Cell::default(),
+            warned: RefCell::default(),
         }
     }
 
@@ -127,6 +131,19 @@ impl Vm {
     /// All services, also those of earlier configurations that still have something to send.
     pub(super) fn remotes(&self) -> Vec<Rc<Remote>> {
         self.remotes.try_borrow().map(|remotes| remotes.clone()).unwrap_or_default()
+    }
+
+    /// Writes a warning to Envoy's log, unless a worker of this process has written one of its topic.
+    pub(super) fn warn(&self, warning: &Warning) {
+        let Ok(mut warned) = self.warned.try_borrow_mut() else { return };
+        let topic = warning.topic();
+        if warned.contains(&topic) {
+            return;
+        }
+        if claim(&format!("warned/{topic}")) {
+            calls::log(Level::Warn, &format!("tollgate: {warning}"));
+        }
+        warned.push(topic);
     }
 
     /// Adds to a counter, or sets a gauge.

@@ -7,7 +7,10 @@ use std::rc::Rc;
 
 use super::budget::{Budget, Shape};
 use super::flights::{Flight, Flights};
-use crate::store::{Change, Entry, Failure, Key, KeyHasher, Lines, Place, Table, Updated, payload_of};
+use super::limit::{Limit, Subject};
+use crate::store::{
+    Change, Entry, Failure, Key, KeyHasher, Lines, Occupancy, Place, Table, Updated, payload_of,
+};
 use crate::units::{Span, Timestamp};
 
 /// How long workers remember what one of them has told.
@@ -35,6 +38,8 @@ pub struct Tally {
     pub failed_reservations: u64,
     /// Budgets that could not be settled after one.
     pub failed_settlements: u64,
+    /// How full the table is, if a place has been taken or freed.
+    pub occupancy: Option<Occupancy>,
 }
 
 impl<'a> Ledger<'a> {
@@ -65,7 +70,7 @@ impl<'a> Ledger<'a> {
     /// What the table had to do since this was asked last.
     #[must_use]
     pub fn take_tally(&self) -> Tally {
-        self.tally.take()
+        Tally { occupancy: self.table.take_occupancy(), ..self.tally.take() }
     }
 
     /// Changes a budget; `change` is run again whenever another worker came first, and its change is stored if it says so.
@@ -107,6 +112,17 @@ impl<'a> Ledger<'a> {
         look: impl FnOnce(&Budget) -> T,
     ) -> Result<T, Failure> {
         self.table.peek(key, self.now, |stored| look(&Budget::open(shape, stored, self.now)))
+    }
+
+    /// Whether a limit's budget for this subject is one that callers share because the table has no place for them; if it
+    /// is, this event has an overflow.
+    #[must_use]
+    pub fn overflows(&self, limit: &Limit, subject: &Subject<'_>) -> bool {
+        let is_shared = self.table.is_shared(&limit.key(self.keys, subject), self.now).unwrap_or(false);
+        if is_shared {
+            self.count(|tally| tally.overflows = tally.overflows.max(1));
+        }
+        is_shared
     }
 
     /// Whether a worker has lately told the others that there is a `kind` called `name`.

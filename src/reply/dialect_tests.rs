@@ -189,22 +189,31 @@ fn an_upgrade_is_worded_by_each_dialect() {
     for (dialect, body) in [
         (
             Dialect::OpenAi,
-            r#"{"error":{"code":"upgrade_not_allowed","message":"An LLM call cannot ask for a protocol upgrade.","param":null,"type":"invalid_request_error"}}"#,
+            r#"{"error":{"code":"upgrade_not_allowed","message":"LLM calls are taken over plain HTTP only, not over an upgraded connection such as a WebSocket.","param":null,"type":"invalid_request_error"}}"#,
         ),
         (
             Dialect::Anthropic,
-            r#"{"error":{"message":"An LLM call cannot ask for a protocol upgrade.","type":"invalid_request_error"},"type":"error"}"#,
+            r#"{"error":{"message":"LLM calls are taken over plain HTTP only, not over an upgraded connection such as a WebSocket.","type":"invalid_request_error"},"type":"error"}"#,
         ),
         (
             Dialect::Gemini,
-            r#"{"error":{"code":400,"message":"An LLM call cannot ask for a protocol upgrade.","status":"INVALID_ARGUMENT"}}"#,
+            r#"{"error":{"code":426,"message":"LLM calls are taken over plain HTTP only, not over an upgraded connection such as a WebSocket.","status":"FAILED_PRECONDITION"}}"#,
         ),
-        (Dialect::Bedrock, r#"{"message":"An LLM call cannot ask for a protocol upgrade."}"#),
-        (Dialect::Cohere, r#"{"message":"An LLM call cannot ask for a protocol upgrade."}"#),
-        (Dialect::Ollama, r#"{"error":"An LLM call cannot ask for a protocol upgrade."}"#),
+        (
+            Dialect::Bedrock,
+            r#"{"message":"LLM calls are taken over plain HTTP only, not over an upgraded connection such as a WebSocket."}"#,
+        ),
+        (
+            Dialect::Cohere,
+            r#"{"message":"LLM calls are taken over plain HTTP only, not over an upgraded connection such as a WebSocket."}"#,
+        ),
+        (
+            Dialect::Ollama,
+            r#"{"error":"LLM calls are taken over plain HTTP only, not over an upgraded connection such as a WebSocket."}"#,
+        ),
     ] {
         let reply = upgrade(dialect);
-        assert_eq!((reply.status, reply.details), (400, "tollgate_bad_request"));
+        assert_eq!((reply.status, reply.details), (426, "tollgate_upgrade_refused"));
         assert_eq!(reply.body, body, "{dialect:?}");
     }
 }

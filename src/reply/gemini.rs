@@ -28,9 +28,10 @@ fn body(Problem { message, cause }: &Problem<'_>) -> String {
             json!({ "code": code, "message": message, "status": "RESOURCE_EXHAUSTED", "details": details })
         }
         Cause::Unidentified => json!({ "code": code, "message": message, "status": "UNAUTHENTICATED" }),
-        Cause::DuplicateMember(_) | Cause::Upgrade | Cause::Header => {
+        Cause::DuplicateMember(_) | Cause::Header => {
             json!({ "code": code, "message": message, "status": "INVALID_ARGUMENT" })
         }
+        Cause::Upgrade => json!({ "code": code, "message": message, "status": "FAILED_PRECONDITION" }),
     };
     json!({ "error": error }).to_string()
 }

@@ -124,8 +124,8 @@ fn other_refusals_are_json_rpc_errors_to_nobody_with_a_status_of_their_own() {
         ),
         (
             upgrade(Dialect::Mcp),
-            400,
-            r#"{"code":-32600,"message":"An LLM call cannot ask for a protocol upgrade."}"#,
+            426,
+            r#"{"code":-32600,"message":"LLM calls are taken over plain HTTP only, not over an upgraded connection such as a WebSocket."}"#,
         ),
         (
             refused(Dialect::Mcp, &refusal(Wait::For(Span::from_secs(3))), "", NOW, 0),

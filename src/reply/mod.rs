@@ -108,7 +108,9 @@ pub fn ambiguous(dialect: Dialect, member: &'static str) -> Reply {
     reply(dialect, Vec::new(), &Problem::duplicate_member(member))
 }
 
-/// An LLM call asks for another protocol, behind which it could not be counted: 400.
+/// An LLM call asks for another protocol, behind which it could not be counted: 426, because that is the status after
+/// which Codex goes on over HTTP at once (tried with Codex 0.171). It carries no `upgrade` header, since plain HTTP is
+/// what the client is to speak, and HTTP/2 has no such header.
 #[must_use]
 pub fn upgrade(dialect: Dialect) -> Reply {
     reply(dialect, Vec::new(), &Problem::upgrade())

@@ -121,7 +121,9 @@ impl<'a> Problem<'a> {
 
     /// Nobody could count what comes after an upgrade.
     pub(super) fn upgrade() -> Self {
-        let message = "An LLM call cannot ask for a protocol upgrade.".to_owned();
+        let message =
+            "LLM calls are taken over plain HTTP only, not over an upgraded connection such as a WebSocket."
+                .to_owned();
         Self { message, cause: Cause::Upgrade }
     }
 }
@@ -132,7 +134,8 @@ impl Cause<'_> {
         match self {
             Self::OverBudget { .. } | Self::UpstreamBusy { .. } => 429,
             Self::Unidentified => 401,
-            Self::DuplicateMember(_) | Self::Upgrade | Self::Header => 400,
+            Self::DuplicateMember(_) | Self::Header => 400,
+            Self::Upgrade => 426,
         }
     }
 
@@ -142,7 +145,8 @@ impl Cause<'_> {
             Self::OverBudget { .. } => "tollgate_refused",
             Self::UpstreamBusy { .. } => "tollgate_upstream_busy",
             Self::Unidentified => "tollgate_unidentified",
-            Self::DuplicateMember(_) | Self::Upgrade | Self::Header => "tollgate_bad_request",
+            Self::DuplicateMember(_) | Self::Header => "tollgate_bad_request",
+            Self::Upgrade => "tollgate_upgrade_refused",
         }
     }
 }

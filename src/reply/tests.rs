@@ -129,7 +129,7 @@ fn other_refusals_have_their_own_status_and_code() {
     let twice = ambiguous(Dialect::OpenAi, "model");
     assert_eq!(twice.status, 400);
     assert!(twice.body.contains(r#""param":"model""#));
-    assert_eq!(upgrade(Dialect::OpenAi).status, 400);
+    assert_eq!(upgrade(Dialect::OpenAi).status, 426);
 }
 
 #[test]

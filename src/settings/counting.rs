@@ -68,7 +68,7 @@ pub(super) static COUNTING: Section = Section::new(
             "hold_up_to",
             Kind::Size,
             "1MiB",
-            "The largest body that is held to be counted; a larger one, by its `content-length`, is let through on a guess at its tokens (4 bytes each) and settled by usage. The default is Envoy's own bound: where `request_body_buffer_limit` or `per_connection_buffer_limit_bytes` raise it, raise this too.",
+            "The largest body that is held to be counted; a larger one, by its `content-length`, is let through on a guess at its tokens (4 bytes each) and settled by usage. The default is what Envoy buffers over HTTP/1.1: where the route's `request_body_buffer_limit` or the listener's `per_connection_buffer_limit_bytes` say otherwise, set this alike (32KiB for Envoy Gateway's default). Over HTTP/2 Envoy buffers as much as `initial_stream_window_size`, 16 MiB by default. Envoy answers 413 to a body that is held and larger than its buffer; its log says so once, and `tollgate_bodies_over_buffer_total` counts each.",
         ),
         with_default(
             "decode_up_to",

@@ -68,7 +68,7 @@ fn a_whole_configuration_is_resolved() {
     assert!(free.limits[5].shadow && free.limits[5].models.len() == 2);
     assert_eq!(config.prices.of("gpt-4o-mini").0.cached_input, 75_000_000);
     assert_eq!(config.counting.exactness.exact_up_to, 65_536);
-    assert_eq!((config.hold, config.sets()), (Hold::Never, 8_192));
+    assert_eq!((config.hold, config.sets()), (Hold::Never, 131_072));
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn a_salt_is_never_shown() {
 #[test]
 fn the_smallest_configuration_is_one_empty_tier() {
     let config = read(r#"{ "tiers": { "all": null } }"#).unwrap();
-    assert_eq!((config.hold, config.budgets, config.has_prices()), (Hold::Auto, 65_536, false));
+    assert_eq!((config.hold, config.budgets, config.has_prices()), (Hold::Auto, 1_048_576, false));
     assert_eq!(config.identity.salt.0, b"random");
 }
 

@@ -12,11 +12,13 @@
 mod key;
 mod lines;
 mod memory;
+mod occupancy;
 mod set;
 mod table;
 
 pub use key::{Key, KeyHasher};
 pub use lines::{Cas, Lines, NotStored, Unavailable};
 pub use memory::MemoryLines;
+pub use occupancy::Occupancy;
 pub use set::{Entry, PAYLOAD_BYTES, Payload, Place, SHARED_WAYS, WAYS, numbers_in, payload_of};
-pub use table::{Change, DEFAULT_SETS, Failure, MAX_TRIES, Table, Updated};
+pub use table::{Change, Failure, MAX_TRIES, MOST_PLACES, Table, Updated};

@@ -155,6 +155,12 @@ impl Set {
         bytes
     }
 
+    /// How many own entries there are.
+    pub(super) fn places_taken(&self) -> i32 {
+        // Never cut off: there are at most WAYS.
+        i32::try_from(self.own.len()).unwrap_or(i32::MAX)
+    }
+
     /// Where the caller's budget is or can be: shared only if every own entry is another's and in use.
     pub(super) fn place_for(&self, key: &Key, now: Timestamp) -> Place {
         let fits = self.own.len() < WAYS

@@ -6,29 +6,29 @@
 //! # What is promised
 //!
 //! - **Memory.** At most `sets` lines are ever written, each with at most [`WAYS`](super::WAYS) own and
-//!   [`SHARED_WAYS`](super::SHARED_WAYS) shared entries, however many callers there are. Shared entries exist only for
-//!   limits that overflow.
+//!   [`SHARED_WAYS`](super::SHARED_WAYS) shared entries, however many callers there are, and one line that counts the
+//!   places taken ([`Occupancy`]). A line is written when a caller first comes to it, so that places which nobody takes
+//!   use no memory. Shared entries exist only for limits that overflow.
 //! - **A budget in use is never evicted.** A newcomer to a full set takes the place of an idle entry (which equals
 //!   a fresh one: nothing is lost), else of the least recently written one that has been touched only once and was
 //!   less than a quarter full. Anything touched twice, or a quarter full, stays until it is idle, whatever floods in.
 //!   What a flood can undo is one call that used less than a quarter, and only if it comes before the second.
 //! - **No place is no free ride.** A newcomer for whom nothing makes way shares one entry of its set with all others
 //!   of the same limit in that position. Unlike limits never share. That holds for 32 limits overflowing in one set
-//!   at the same time; with more, the emptiest shared entry starts anew (and is counted as evicted).
+//!   at the same time; with more, the emptiest shared entry starts anew (and is counted as evicted). So callers of one
+//!   limit can spend at most `sets` × ([`WAYS`](super::WAYS) + 1) budgets at any time, whatever names they make up. The
+//!   price is that a newcomer can be refused for what the others in its position have spent: a table is to be large
+//!   enough that this does not happen, and says so before it does ([`Occupancy::is_filling`]).
 //! - **No update is lost** between workers, the first write of a line included.
 
+use core::cell::Cell;
 use core::fmt;
 
 use super::key::Key;
 use super::lines::{Lines, NotStored, Unavailable};
-use super::set::{Entry, Payload, Place, Set};
+use super::occupancy::{self, Occupancy};
+use super::set::{Entry, Payload, Place, Set, WAYS};
 use crate::units::Timestamp;
-
-/// Sets of a table if nothing else is configured: 65,536 budgets in 4.3 MB.
-///
-/// Eight busy limits for each of four thousand callers fit with half of the places free. Every set overflowing for
-/// 32 limits at once, the most there can be, would take 21.6 MB.
-pub const DEFAULT_SETS: u32 = 8_192;
 
 /// How often an update is tried before it is given up.
 ///
@@ -37,6 +37,9 @@ pub const DEFAULT_SETS: u32 = 8_192;
 /// a row would fail once in 5,000 times; real calls have work to do in between. 64 tries take about 0.1 ms, which
 /// a worker can spare.
 pub const MAX_TRIES: u32 = 64;
+
+/// How many places a table can have: 2^24, which all in use take more than a gigabyte.
+pub const MOST_PLACES: u32 = 1 << 24;
 
 /// What the closure wants done with the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,16 +101,20 @@ impl From<Unavailable> for Failure {
 pub struct Table<L> {
     lines: L,
     sets: u32,
+    /// How full it was when an update last took or freed a place, if that has not been asked for yet.
+    occupancy: Cell<Option<Occupancy>>,
 }
 
 impl<L: Lines> Table<L> {
-    /// A table over `lines` 0 up to `sets`, which is rounded up to a power of two (2^31 at most).
+    /// A table over `lines` 0 up to `sets`, which is rounded up to a power of two (2^31 at most), with its count of
+    /// places in the line behind them.
     ///
     /// All workers, and all versions that are to keep their balances, must use the same number: the entries of
     /// a table of another size are looked for in the wrong places.
     #[must_use]
     pub fn new(lines: L, sets: u32) -> Self {
-        Self { lines, sets: sets.checked_next_power_of_two().unwrap_or(1 << 31) }
+        let sets = sets.checked_next_power_of_two().unwrap_or(1 << 31);
+        Self { lines, sets, occupancy: Cell::default() }
     }
 
     /// How many lines can be written at most.
@@ -164,6 +171,23 @@ impl<L: Lines> Table<L> {
         Ok(f(set.payload(set.place_for(key, now), key)))
     }
 
+    /// Whether the state at `key` is in an entry that callers share for want of room.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn is_shared(&self, key: &Key, now: Timestamp) -> Result<bool, Failure> {
+        let (bytes, _) = self.lines.load(self.line(key))?;
+        let set = Set::decode(&bytes);
+        let place = set.place_for(key, now);
+        Ok(place == Place::Shared && set.payload(place, key).is_some())
+    }
+
+    /// How full the table is, if an update has taken or freed a place since this was asked last.
+    #[must_use]
+    pub fn take_occupancy(&self) -> Option<Occupancy> {
+        self.occupancy.take()
+    }
+
     fn run<T>(
         &self,
         key: &Key,
@@ -175,6 +199,7 @@ impl<L: Lines> Table<L> {
         for retries in 0..MAX_TRIES {
             let (bytes, cas) = self.lines.load(line)?;
             let mut set = Set::decode(&bytes);
+            let taken = set.places_taken();
             let place = settled.unwrap_or_else(|| set.place_for(key, now));
 
             let (value, change) = f(set.payload(place, key));
@@ -185,12 +210,30 @@ impl<L: Lines> Table<L> {
                 return Ok(Updated { value, place, retries, evicted: 1, lost: true });
             };
             match self.lines.store(line, &set.encode(), cas) {
-                Ok(()) => return Ok(Updated { value, place, retries, evicted, lost: false }),
+                Ok(()) => {
+                    self.count_places(set.places_taken().saturating_sub(taken));
+                    return Ok(Updated { value, place, retries, evicted, lost: false });
+                }
                 Err(NotStored::Lost) => {}
                 Err(NotStored::Unavailable) => return Err(Failure::Unavailable),
             }
         }
         Err(Failure::Contended { tries: MAX_TRIES })
+    }
+
+    /// An update has taken so many places, or freed them if it is less than none.
+    fn count_places(&self, by: i32) {
+        if by == 0 {
+            return;
+        }
+        if let Some(taken) = occupancy::add(&self.lines, self.sets, by) {
+            self.occupancy.set(Some(Occupancy { taken, places: self.places() }));
+        }
+    }
+
+    /// How many places there are for callers' own entries.
+    fn places(&self) -> u32 {
+        u32::try_from(WAYS).map_or(u32::MAX, |ways| self.sets.saturating_mul(ways))
     }
 
     fn line(&self, key: &Key) -> u32 {
@@ -200,6 +243,8 @@ impl<L: Lines> Table<L> {
     }
 }
 
+#[cfg(test)]
+mod filling;
 #[cfg(test)]
 mod flood;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the host does that the filter has to live with: limits on bodies, odd headers, upgrades, local replies, dead VMs.
+//! What the host does that the filter has to live with: limits on bodies, odd headers, local replies, dead VMs.
 
 use core::time::Duration;
 
@@ -6,10 +6,9 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tollgate_rig::client::raw::{self, RawConnection};
 use tollgate_rig::client::{Client, PATIENCE, Request, Response};
-use tollgate_rig::envoy::{Envoy, Filter, Metrics};
-use tollgate_rig::upstream::{Script, ScriptedUpstream};
+use tollgate_rig::envoy::{Filter, Metrics};
 
-use crate::bench::{Bench, bootstrap, chat, chat_with, trap_module};
+use crate::bench::{Bench, chat, chat_with, trap_module};
 
 const MAX: u64 = 2_000_000;
 
@@ -145,59 +144,6 @@ async fn headers_that_are_not_text_are_read_as_bytes() {
         assert!(status.starts_with('4') || remaining.is_some(), "{status} {}", String::from_utf8_lossy(head));
     }
     assert_eq!(bench.envoy.metrics().await.sum("envoy_wasm_tollgate_vm_reload_success", &[]), 0.0);
-}
-
-#[tokio::test]
-async fn a_call_that_asks_for_an_upgrade_is_refused() {
-    let bench = Bench::with(Filter::yaml(TIERS), |bootstrap| bootstrap.upgrade("websocket")).await;
-    let upgrade = |protocol: &str| chat("ada").header("connection", "upgrade").header("upgrade", protocol);
-    let (response, body) = bench.json(upgrade("websocket")).await;
-    assert_eq!(response.status(), 400);
-    assert_eq!(
-        body,
-        json!({ "error": {
-            "message": "An LLM call cannot ask for a protocol upgrade.",
-            "type": "invalid_request_error", "param": null, "code": "upgrade_not_allowed",
-        } })
-    );
-    // Some clients offer HTTP/2 in this way with every first call; Envoy takes the offer out.
-    assert_eq!(
-        bench.send(upgrade("h2c").header("http2-settings", "AAMAAABkAARAAAAAAAIAAAAA")).await.status(),
-        200
-    );
-    assert_eq!(bench.mock.received().len(), 1);
-}
-
-#[tokio::test]
-async fn upgrades_and_tunnels_that_are_not_calls_pass_untouched() {
-    let echo = |answer: &'static str| Script::new().read_headers().write(answer).read_until_closed();
-    let upstream = ScriptedUpstream::start([
-        echo("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello"),
-        echo("HTTP/1.1 200 OK\r\n\r\nhello"),
-    ])
-    .await;
-    let tunnel = "- match: { connect_matcher: {} }\n  route: { cluster: upstream, upgrade_configs: [ { upgrade_type: CONNECT } ] }";
-    let bootstrap = bootstrap(upstream.address(), Filter::yaml(TIERS))
-        .upgrade("websocket")
-        .upgrade("CONNECT")
-        .routes_before(tunnel);
-    let envoy = Envoy::start(bootstrap).await;
-    for (head, answer) in [
-        (
-            "GET /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
-            "HTTP/1.1 101",
-        ),
-        ("CONNECT api:443 HTTP/1.1\r\nhost: api:443\r\n\r\n", "HTTP/1.1 200"),
-    ] {
-        let mut connection = RawConnection::open(envoy.address()).await.unwrap();
-        connection.write(head.as_bytes()).await.unwrap();
-        connection.read_until(answer).await;
-        connection.read_until("hello").await;
-        connection.write(b"not HTTP").await.unwrap();
-        drop(connection);
-    }
-    envoy.wait_for_access_log(2).await;
-    assert_eq!(envoy.metrics().await.sum("tollgate_calls_total", &[]), 0.0);
 }
 
 fn fault(header: &str) -> String {

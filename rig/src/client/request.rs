@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
 use http_body_util::{BodyExt, Full};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use hyper::ext::Protocol;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, UPGRADE};
 use hyper::{HeaderMap, Method, Uri};
 use serde_json::Value;
 
@@ -21,6 +22,7 @@ pub struct Request {
     path: String,
     headers: HeaderMap,
     body: Body,
+    upgrade: Option<&'static str>,
 }
 
 impl Request {
@@ -32,7 +34,13 @@ impl Request {
     #[must_use]
     pub fn new(method: &str, path: &str) -> Self {
         let method = method.parse().unwrap_or_else(|_| panic!("{method:?} is not a method"));
-        Self { method, path: path.to_owned(), headers: HeaderMap::new(), body: whole(Bytes::new()) }
+        Self {
+            method,
+            path: path.to_owned(),
+            headers: HeaderMap::new(),
+            body: whole(Bytes::new()),
+            upgrade: None,
+        }
     }
 
     /// A `GET` request.
@@ -63,6 +71,14 @@ impl Request {
         let key: HeaderName = name.parse().unwrap_or_else(|_| panic!("{name:?} is not a header name"));
         let value = HeaderValue::from_bytes(value.as_ref());
         self.headers.append(key, value.unwrap_or_else(|_| panic!("the value of {name} has control bytes")));
+        self
+    }
+
+    /// Asks for another protocol, such as `websocket`: by `Connection: Upgrade` over HTTP/1.1, by an extended CONNECT
+    /// (RFC 8441) over HTTP/2, where the server must have offered that before.
+    #[must_use]
+    pub const fn upgrade(mut self, protocol: &'static str) -> Self {
+        self.upgrade = Some(protocol);
         self
     }
 
@@ -97,6 +113,17 @@ impl Request {
         *request.headers_mut() = self.headers;
         // HTTP/2 makes its :authority out of the address, HTTP/1.1 has the host header.
         let target = if http2 { format!("http://{address}{}", self.path) } else { self.path };
+        match self.upgrade {
+            Some(protocol) if http2 => {
+                *request.method_mut() = Method::CONNECT;
+                request.extensions_mut().insert(Protocol::from_static(protocol));
+            }
+            Some(protocol) => {
+                request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+                request.headers_mut().insert(UPGRADE, HeaderValue::from_static(protocol));
+            }
+            None => {}
+        }
         *request.uri_mut() = target.parse::<Uri>().unwrap_or_else(|error| panic!("{target}: {error}"));
         if !http2 {
             let host = HeaderValue::from_str(&address.to_string()).expect("an address is text");

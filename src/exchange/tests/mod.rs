@@ -6,6 +6,7 @@ mod calibration;
 mod compressed;
 mod global;
 mod in_flight;
+mod noticed;
 mod properties;
 mod request;
 mod response;

@@ -156,7 +156,7 @@ fn headers_alone_can_refuse_before_the_body_is_read() {
     assert_eq!(reply(&effects).0.status, 429);
     for (head, status) in [
         (Request::chat().with("x-tenant-id", b""), 401),
-        (Request::chat().with("upgrade", b"websocket"), 400),
+        (Request::chat().with("upgrade", b"websocket"), 426),
     ] {
         let mut exchange = bench.exchange();
         let effects = bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false });

@@ -36,7 +36,8 @@ fn a_budget_touched_twice_survives_a_flood_of_made_up_callers() {
 
     assert!(victims.iter().all(|victim| value(&table, victim) == 2));
     assert_eq!(early, late);
-    assert_eq!(lines.count(), SETS as usize);
+    // And one that counts the places taken.
+    assert_eq!(lines.count(), SETS as usize + 1);
 }
 
 #[test]
@@ -160,6 +161,6 @@ proptest! {
                 prop_assert!(own.get(&caller).is_none_or(|known| *known < 2));
             }
         }
-        prop_assert!(lines.count() <= table.sets() as usize);
+        prop_assert!(lines.count() <= table.sets() as usize + 1);
     }
 }

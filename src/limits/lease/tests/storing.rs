@@ -22,6 +22,7 @@ fn where_the_table_has_no_room_nothing_is_kept_and_nobody_shares() {
             account(&tokens(), &format!("before {user}")).granted(Amount(9), NOTHING, ledger);
         }
         let before = (process.lines.bytes(), process.lines.writes());
+        let _ = ledger.take_tally();
 
         assert_eq!(ada.learn(told(50_000, 40_000), &POLICY, ledger), None);
         ada.granted(Amount(1_000), told(50_000, 40_000), ledger);
@@ -48,6 +49,7 @@ fn a_lease_that_takes_the_place_of_a_hardly_used_entry_is_kept() {
             let entry = Entry { payload: payload_of([]), idle_at: START + WINDOW, fill: 0 };
             ledger.table.update(&key, ledger.now, |_| ((), Change::Put(entry))).unwrap();
         }
+        let _ = ledger.take_tally();
 
         assert_eq!(ada.learn(told(50_000, 40_000), &POLICY, ledger), Some(Amount(1_000)));
 

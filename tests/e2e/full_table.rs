@@ -1,0 +1,63 @@
+//! A table of budgets that fills up: operators are warned before, once, and a refusal for want of room says so.
+
+use serde_json::{Value, json};
+use tollgate_rig::client::{Client, Request};
+
+use crate::bench::Bench;
+
+/// A first call holds a third of its budget, so that it keeps its place for the day.
+const SMALL: &str = "
+budgets: 256
+identity: { tenant: { header: x-tenant-id } }
+tiers: { free: { limits: [ { name: daily, count: requests, per: tenant, max: 3, window: 1d, algorithm: fixed_window } ] } }
+";
+
+const TOLD: &str = "places for budgets are taken";
+
+#[tokio::test]
+async fn a_flood_that_fills_the_table_is_told_once_and_refusals_by_shared_budgets_say_so() {
+    let bench = Bench::start(SMALL).await;
+    // Each on a connection of its own, several of them on every worker.
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        clients.push(Client::http2(bench.envoy.address()).await.unwrap());
+    }
+    let mut status_of = async |tenant: usize| {
+        let request = Request::get("/v1/models").header("x-tenant-id", format!("tenant-{tenant}"));
+        clients[tenant % 8].send(request).await.unwrap().status()
+    };
+    let mut statuses = Vec::new();
+    for tenant in 0..100 {
+        statuses.push(status_of(tenant).await);
+    }
+    let few = bench.envoy.metrics().await;
+    let places = |kind| [("kind", kind)];
+    assert_eq!(few.sum("tollgate_table_places", &places("taken")), 100.0);
+    assert_eq!(few.sum("tollgate_table_places", &places("all")), 256.0);
+    assert!(!bench.envoy.log().contains(TOLD), "told too early");
+    for tenant in 100..1_200 {
+        statuses.push(status_of(tenant).await);
+    }
+
+    bench.envoy.wait_for_log(TOLD).await;
+    let log = bench.envoy.log();
+    let told: Vec<_> = log.lines().filter(|line| line.contains(TOLD)).collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(told[0].contains("[warning]") && told[0].contains("192 of 256 places"), "{}", told[0]);
+    assert!(told[0].contains("Set `budgets: 512`."), "{}", told[0]);
+    // Who finds no place shares a budget with others and is refused when they have spent it; the log says that.
+    let refused = statuses.iter().filter(|status| **status == 429).count();
+    let refusals = log
+        .lines()
+        .filter_map(|line| line.split_once("{\"").map(|(_, json)| format!("{{\"{json}")))
+        .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
+        .filter(|line| line["event"] == "refused");
+    assert!(refused > 500, "{refused}");
+    let shared = refusals.filter(|line| line["shared"] == json!(true)).count();
+    assert_eq!(shared, refused);
+    let metrics = bench.envoy.metrics().await;
+    assert!(metrics.sum("tollgate_overflows_total", &[]) >= refused as f64);
+    assert_eq!(metrics.sum("tollgate_evictions_total", &[]), 0.0);
+    let taken = metrics.sum("tollgate_table_places", &places("taken"));
+    assert!((250.0..=256.0).contains(&taken), "{taken}");
+}
