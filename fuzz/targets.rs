@@ -137,7 +137,12 @@ pub(crate) fn answer(input: &[u8]) {
         assert_eq!(reader.finish(), None, "bytes are added");
         let found = reader.found();
         let tools = found.tools.clone();
-        let said = (found.told, found.unreadable, found.text.clone(), tools, found.more_text, found.unread);
+        let text = (
+            found.text.clone(),
+            found.more_text,
+            found.strays().map(|it| (it.text.clone(), it.more)).collect::<Vec<_>>(),
+        );
+        let said = (found.told, found.unreadable, text, tools, found.is_unrecognised());
         (found.readable, said)
     };
     let (readable, said) = read(usize::from(*size).max(1));

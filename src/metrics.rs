@@ -119,7 +119,7 @@ metrics! {
     INPUT_SCALE "tollgate_input_scale_percent" [Model] Gauge
         "A gauge: as how many of a model's tokens one token of `o200k_base` is counted, in percent, for models without a public tokenizer: the `scale` of `counting.models`, or what is known of the family, times what was learned from answers. All workers share what was learned; it is shown as of the last call that taught something.";
     USAGE_MISSING "tollgate_usage_missing_total" [Model Kind]
-        "Successful answers without usage: `absent` and `unreadable` are charged by their text, or by their length if there is none that can be read; `encoded` (in a coding that is not known, broken, or suspiciously dense; in broken frames) and `pending` (to be asked for by another call) by the reservation.";
+        "Successful answers without usage: `absent` and `unreadable` are charged by the tokens of their text; `unrecognised` (nothing in it, or in a part that is too long to be kept, is known to be text), `encoded` (in a coding that is not known, broken, or suspiciously dense; in broken frames) and `pending` (to be asked for by another call) by the reservation.";
     UNREAD "tollgate_unread_bodies_total" [Kind]
         "Request bodies counted by a fallback: `malformed` as plain text, `encoded` (in a coding that is not known, or broken) and `oversize` by their length.";
     BODIES_OVER_BUFFER "tollgate_bodies_over_buffer_total" []

@@ -7,82 +7,22 @@
 //! not ended are held back, which delays nothing, because a client sees an event only at its end.
 
 pub(super) mod called;
+mod found;
 mod hiding;
 
 use super::capture::Capture;
 use super::ending::{Cut, Ending, Shape};
-use super::{Answer, Format, Told, frames, sse};
+use super::strays::{LONGEST_TEXT, Strays};
+use super::{Format, frames, sse};
 use crate::coding::{Decoder, Encoding};
 use crate::identity::Head;
 pub use called::{Called, ToolsCalled};
+pub use found::Found;
 use hiding::Hiding;
-
-/// How much text is kept to be counted where usage is missing; beyond it only its length is.
-const LONGEST_TEXT: usize = 256 * 1024;
 
 /// How much of a compressed answer is decoded: more than any model writes, pictures in base64 among it. A small answer that stands for so
 /// much is not decoded to its end.
 const LONGEST_DECODED: usize = 64 * 1024 * 1024;
-
-/// What an answer has told so far.
-#[derive(Debug, Default)]
-pub struct Found {
-    /// The usage told so far.
-    pub told: Told,
-    /// Whether a usage was told that could not be read.
-    pub unreadable: bool,
-    /// Whether the model has yet to answer, and its answer will be asked for by another call.
-    pub pending: bool,
-    /// The text that the model wrote, up to a bound.
-    pub text: String,
-    /// The tools that the model called, as far as is known.
-    pub tools: ToolsCalled,
-    /// Bytes of text beyond the bound.
-    pub more_text: u64,
-    /// Bytes of documents or members that were too long to be read, usage and text alike.
-    pub unread: u64,
-    /// Bytes of the answer, decoded.
-    pub bytes: u64,
-    /// Whether all of the answer so far could be read; not if its coding is not known, or if it or its frames are broken.
-    pub readable: bool,
-    /// Whether it came in parts, whose text is there as far as it has come.
-    pub is_stream: bool,
-}
-
-impl Found {
-    /// Takes in one document; whether it tells usage and nothing else.
-    fn add(&mut self, format: &Format, json: &[u8]) -> bool {
-        let mut answer = (format.answer)(json);
-        let plain;
-        if answer == Answer::default() {
-            // A member named twice makes a document unreadable to some readers of formats. To clients its last value counts.
-            plain = last_of_each(format.answer_members, json);
-            answer = (format.answer)(&plain);
-        }
-        self.told = answer.otherwise.then(self.told).then(answer.told);
-        self.unreadable |= answer.unreadable;
-        self.pending = answer.pending;
-        answer.tools.iter().for_each(|called| self.tools.add(called));
-        for piece in answer.text {
-            if self.text.len().saturating_add(piece.len()) <= LONGEST_TEXT {
-                self.text.push_str(&piece);
-            } else {
-                self.more_text = self.more_text.saturating_add(piece.len() as u64);
-            }
-        }
-        answer.only_usage
-    }
-}
-
-/// The document with only the members that are looked at, each with its last value.
-fn last_of_each(chosen: &'static [&'static str], json: &[u8]) -> Vec<u8> {
-    let mut last = Vec::new();
-    Capture::new(chosen).feed(json, |object, _| {
-        last.clear();
-        last.extend_from_slice(object);
-    });
-    last
-}
 
 /// The reader of one answer.
 #[derive(Debug)]
@@ -91,6 +31,8 @@ pub struct Reader {
     coding: Coding,
     framing: Framing,
     found: Found,
+    /// The bytes of an answer that is said to be text, in case it is no JSON.
+    plain: Option<Vec<u8>>,
     /// What would end the stream before its time, if it may have to be.
     ending: Option<Box<dyn Ending>>,
     /// How much of what passed last is whole documents; none if none of them ended in the last piece.
@@ -146,6 +88,8 @@ impl Reader {
         } else {
             Expected::Objects
         };
+        let is_text = media_type.to_ascii_lowercase().starts_with(b"text/") && !is("text/html");
+        let plain = (expected == Expected::Objects && is_text).then(Vec::new);
         let told = (format.told_by_head)(head);
         let found = Found {
             told,
@@ -153,7 +97,7 @@ impl Reader {
             is_stream: expected != Expected::Objects,
             ..Found::default()
         };
-        Self { format, coding, framing: Framing::Expected(expected), found, ending: None, whole: None }
+        Self { format, coding, framing: Framing::Expected(expected), found, plain, ending: None, whole: None }
     }
 
     /// From now on keeps what is needed to end the stream before its time; whether that is possible. Nothing can be put into compressed
@@ -191,12 +135,13 @@ impl Reader {
 
     /// Takes the next bytes; gives the bytes to pass on instead, if they differ.
     pub fn feed(&mut self, piece: &[u8]) -> Option<Vec<u8>> {
-        let Self { format, coding, framing, found, ending, whole } = self;
+        let Self { format, coding, framing, found, plain, ending, whole } = self;
         let chosen = format.answer_members;
         *whole = None;
         let passed = match coding {
             Coding::Plain => {
                 found.bytes = found.bytes.saturating_add(piece.len() as u64);
+                keep_plain(plain, piece);
                 framing.feed(piece, chosen, whole, &mut |json| {
                     if let Some(ending) = ending {
                         ending.read(json);
@@ -207,6 +152,7 @@ impl Reader {
             Coding::Coded(decoder) => {
                 decoder.feed(piece, &mut |decoded| {
                     found.bytes = found.bytes.saturating_add(decoded.len() as u64);
+                    keep_plain(plain, decoded);
                     framing.feed(decoded, chosen, whole, &mut |json| found.add(format, json));
                 });
                 None
@@ -225,7 +171,23 @@ impl Reader {
         }
         let passed = framing.finish(&mut |json| found.add(format, json));
         self.look_for_damage();
+        self.end_strays();
         passed
+    }
+
+    /// Ends an answer that breaks off: what has come of a document that is no part of a stream counts as far as it has
+    /// come.
+    pub fn cut(&mut self) {
+        let Self { format, framing, found, .. } = self;
+        if !found.is_stream {
+            framing.finish(&mut |json| found.add(format, json));
+        }
+        self.look_for_damage();
+        self.end_strays();
+    }
+
+    fn end_strays(&mut self) {
+        self.found.end(self.framing.take_strays(), self.plain.take());
     }
 
     fn look_for_damage(&mut self) {
@@ -239,6 +201,14 @@ impl Reader {
     #[must_use]
     pub const fn found(&self) -> &Found {
         &self.found
+    }
+}
+
+/// Keeps the bytes of an answer that may be plain text, as many as are counted.
+fn keep_plain(plain: &mut Option<Vec<u8>>, bytes: &[u8]) {
+    if let Some(plain) = plain {
+        let room = LONGEST_TEXT.saturating_sub(plain.len());
+        plain.extend(bytes.iter().take(room));
     }
 }
 
@@ -284,6 +254,16 @@ impl Framing {
                 *whole = hiding.whole();
                 passed
             }
+        }
+    }
+
+    /// The text that was found in bytes of which no document was made.
+    fn take_strays(&mut self) -> Strays {
+        match self {
+            Self::Expected(_) => Strays::default(),
+            Self::Events(splitter, _) => splitter.take_strays(),
+            Self::Frames(splitter) => splitter.take_strays(),
+            Self::Objects(capture, _) => capture.take_strays(),
         }
     }
 

@@ -112,6 +112,28 @@ fn text_is_kept_up_to_a_bound_and_measured_beyond() {
 }
 
 #[test]
+fn the_usage_of_several_prompts_is_their_sum_and_of_each_the_last_word_counts() {
+    let llama = FORMATS.into_iter().find(|format| format.name == "llama_completion").unwrap();
+    let usage_of = |prompts: u64| {
+        let mut reader = Reader::new(llama, &Answered("text/event-stream", ""), false);
+        for predicted in 1..=3 {
+            for index in 0..prompts {
+                let event = format!(
+                    "data: {{\"index\":{index},\"content\":\"\",\"tokens_evaluated\":10,\"tokens_predicted\":{predicted}}}\n\n"
+                );
+                reader.feed(event.as_bytes());
+            }
+        }
+        usage(&reader).unwrap()
+    };
+    assert_eq!(usage_of(1), (10, 3));
+    assert_eq!(usage_of(100), (1000, 300));
+    // Beyond those that are told apart it is overstated rather than forgiven.
+    let (input, output) = usage_of(1100);
+    assert!(input >= 11_000 && output >= 3_300, "{input} {output}");
+}
+
+#[test]
 fn an_answer_in_an_unknown_coding_is_not_readable() {
     let mut reader = Reader::new(FORMATS[0], &Answered("application/json", "unheard-of"), true);
     assert_eq!(reader.feed(b"\x1f\x8b\x08"), None);

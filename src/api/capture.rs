@@ -2,10 +2,12 @@
 //!
 //! In: bytes in any pieces: one object, a list of objects, or objects one after the other, with anything between them. Out: for each a
 //! small JSON object with only those members. Bounded: an answer of any length needs no more memory than
-//! [`LARGEST_MEMBER`] for each member kept. Not here: what the members mean. What is not JSON gives whatever it gives, never a
+//! [`LARGEST_MEMBER`] for each member kept. Of the text in all other bytes it keeps [`Strays`]. Not here: what the members mean. What is not JSON gives whatever it gives, never a
 //! failure; the reader of the result judges it.
 
 use memchr::{memchr, memchr3};
+
+use super::strays::{Search, Strays};
 
 /// How much of one member is kept. Usage needs a few hundred bytes; the text of an answer is only looked at where
 /// usage is missing, and may then be estimated beyond this.
@@ -24,6 +26,8 @@ pub(super) struct Capture {
     place: Place,
     key: Vec<u8>,
     passed_over: u64,
+    /// Looks through all that is not kept.
+    search: Search,
 }
 
 /// Inside a string: whether the last byte was a backslash that escapes the next.
@@ -55,12 +59,18 @@ impl Capture {
             place: Place::Key,
             key: Vec::new(),
             passed_over: 0,
+            search: Search::default(),
         }
     }
 
     /// How many bytes were in chosen members that were too long to be kept.
     pub(super) const fn passed_over(&self) -> u64 {
         self.passed_over
+    }
+
+    /// Hands over the text that was found outside of the kept members.
+    pub(super) fn take_strays(&mut self) -> Strays {
+        self.search.take()
     }
 
     /// Takes the next bytes. `object` is called for each object that ends in them, with its kept members and the number of bytes up
@@ -89,6 +99,7 @@ impl Capture {
 
     /// Ends the bytes. `object` is called for an object that has not ended; the member in which it was cut off is left out.
     pub(super) fn finish(&mut self, mut object: impl FnMut(&[u8])) {
+        self.cut();
         if self.depth > 0 {
             object(&self.document());
             self.forget();
@@ -96,7 +107,17 @@ impl Capture {
     }
 
     fn forget(&mut self) {
-        *self = Self { passed_over: self.passed_over, ..Self::new(self.chosen) };
+        let search = core::mem::take(&mut self.search);
+        *self = Self { passed_over: self.passed_over, search, ..Self::new(self.chosen) };
+    }
+
+    /// The object ends where it must not: the text in the member that was to be kept is a stray.
+    fn cut(&mut self) {
+        if let (Place::Kept, Some((_, value))) = (self.place, self.kept.last()) {
+            self.search.feed(value);
+            self.search.is_of_format();
+        }
+        self.search.cut();
     }
 
     /// The kept members as a JSON object.
@@ -121,6 +142,7 @@ impl Capture {
         if let Some(Inside { escaped }) = self.string {
             if byte == b'\n' {
                 // No JSON string has one: the object was cut off, and the next line may begin another.
+                self.cut();
                 self.depth = 0;
                 return;
             }
@@ -141,7 +163,10 @@ impl Capture {
                 self.keep(&[byte], false);
             }
             b':' if self.depth == 1 && self.place == Place::Key => self.begin_value(),
-            b',' if self.depth == 1 => self.place = Place::Key,
+            b',' if self.depth == 1 => {
+                self.place = Place::Key;
+                self.search.feed(b",");
+            }
             b'{' | b'[' => {
                 self.depth = self.depth.saturating_add(1);
                 self.keep(&[byte], false);
@@ -153,16 +178,22 @@ impl Capture {
                 }
                 self.keep(&[byte], false);
             }
+            b':' | b',' => self.keep(&[byte], false),
+            // Numbers and white space say nothing about text.
+            _ if self.place == Place::Skipped => {}
             _ => self.keep(&[byte], false),
         }
     }
 
-    /// Keeps bytes of a value, or of a key's text.
+    /// Keeps bytes of a value, or of a key's text, and looks through all others.
     fn keep(&mut self, bytes: &[u8], of_text: bool) {
         match self.place {
-            Place::Key if of_text && self.depth == 1 => {
-                let room = LONGEST_KEY.saturating_sub(self.key.len());
-                self.key.extend(bytes.iter().take(room));
+            Place::Key => {
+                if of_text && self.depth == 1 {
+                    let room = LONGEST_KEY.saturating_sub(self.key.len());
+                    self.key.extend(bytes.iter().take(room));
+                }
+                self.search.feed(bytes);
             }
             Place::Kept => {
                 let Some((_, value)) = self.kept.last_mut() else { return };
@@ -170,21 +201,25 @@ impl Capture {
                     value.extend_from_slice(bytes);
                     return;
                 }
-                let length = value.len();
+                let begun = core::mem::take(value);
                 self.kept.pop();
                 self.place = Place::Overlong;
-                self.pass_over(length.saturating_add(bytes.len()));
+                self.search.is_of_format();
+                self.pass_over(&begun);
+                self.pass_over(bytes);
             }
-            Place::Overlong => self.pass_over(bytes.len()),
-            Place::Key | Place::Skipped => {}
+            Place::Overlong => self.pass_over(bytes),
+            Place::Skipped => self.search.feed(bytes),
         }
     }
 
-    fn pass_over(&mut self, bytes: usize) {
-        self.passed_over = self.passed_over.saturating_add(bytes as u64);
+    fn pass_over(&mut self, bytes: &[u8]) {
+        self.passed_over = self.passed_over.saturating_add(bytes.len() as u64);
+        self.search.feed(bytes);
     }
 
     fn begin_value(&mut self) {
+        self.search.feed(b":");
         let chosen = self.chosen.iter().find(|name| name.as_bytes() == self.key);
         let Some(name) = chosen else {
             self.place = Place::Skipped;
@@ -211,6 +246,35 @@ mod tests {
         }
         capture.finish(&mut object);
         found
+    }
+
+    /// The text outside of the kept members, and whether it was in a member that was to be kept.
+    fn strays(pieces: &[&[u8]]) -> (String, bool) {
+        let mut capture = Capture::new(&["usage", "choices"]);
+        pieces.iter().for_each(|piece| capture.feed(piece, |_, _| ()));
+        capture.finish(|_| ());
+        let strays = capture.take_strays();
+        assert_eq!(strays.more, 0);
+        (strays.text, strays.of_format)
+    }
+
+    #[test]
+    fn text_in_members_that_are_not_kept_is_found() {
+        let other = r#"{"content":"a\n","n":[1,{"text":"b"}],"choices":[{"text":"no"}],"text":"c"}"#;
+        assert_eq!(strays(&[other.as_bytes()]), ("a\nbc".to_owned(), false));
+        assert_eq!(strays(&[b"[{\"text\":\"a\"},{\"text\":\"b\"}]"]), ("ab".to_owned(), false));
+    }
+
+    #[test]
+    fn text_in_members_that_are_too_long_or_cut_off_is_found() {
+        let long =
+            format!(r#"{{"choices":[{{"text":"ab"}},"{}",{{"text":"c"}}]}}"#, "x".repeat(LARGEST_MEMBER));
+        for size in [1000, LARGEST_MEMBER * 2] {
+            let pieces: Vec<&[u8]> = long.as_bytes().chunks(size).collect();
+            assert_eq!(strays(&pieces), ("abc".to_owned(), true), "{size}");
+        }
+        let cut = [r#"{"choices":[{"text":"ab"#, "\n{\"usage\":{},\"choices\":[{\"text\":\"c"].concat();
+        assert_eq!(strays(&[cut.as_bytes()]), ("abc".to_owned(), true));
     }
 
     const ANSWER: &str = r#" { "id":"a \"usage\": {", "choices" : [{"x":"}],\\"},{"usage":1}] ,"n":{"usage":2}, "usage":{"prompt_tokens":3} }"#;

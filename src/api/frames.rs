@@ -8,6 +8,8 @@
 //!
 //! Source: AWS SDKs, "Event stream encoding" (prelude, limits of 128 KiB for headers and 24 MiB for payload).
 
+use super::strays::{Search, Strays};
+
 /// The longest frame whose payload is kept. A longer one is passed over; usage needs a few hundred bytes.
 const LARGEST_KEPT: usize = 256 * 1024;
 
@@ -31,6 +33,8 @@ pub(super) struct Splitter {
     held: Vec<u8>,
     /// Bytes of frames that were too long to be kept.
     passed_over: u64,
+    /// Looks through those.
+    search: Search,
 }
 
 /// In which part of a frame the next byte lies, and how much of it is to come.
@@ -91,11 +95,18 @@ impl Splitter {
                     left => At::Checksum { left },
                 },
                 At::Passing { left } => {
-                    let before = rest.len();
+                    let before = rest;
                     let left = pass(&mut rest, left);
-                    let passed = before.saturating_sub(rest.len());
-                    self.passed_over = self.passed_over.saturating_add(passed as u64);
-                    if left == 0 { At::Prelude } else { At::Passing { left } }
+                    let passed = before.get(..before.len().saturating_sub(rest.len())).unwrap_or_default();
+                    self.passed_over = self.passed_over.saturating_add(passed.len() as u64);
+                    self.search.is_of_format();
+                    self.search.feed(passed);
+                    if left > 0 {
+                        At::Passing { left }
+                    } else {
+                        self.search.cut();
+                        At::Prelude
+                    }
                 }
             };
             if rest.is_empty() {
@@ -112,6 +123,11 @@ impl Splitter {
     /// How many bytes were in frames that were too long to be kept.
     pub(super) const fn passed_over(&self) -> u64 {
         self.passed_over
+    }
+
+    /// Hands over the text that was found in frames that were too long to be kept.
+    pub(super) fn take_strays(&mut self) -> Strays {
+        self.search.take()
     }
 
     /// Moves bytes from `rest` to what is held until that is `whole` bytes long; true if it is.
@@ -189,6 +205,16 @@ mod tests {
             });
         }
         payloads
+    }
+
+    #[test]
+    fn text_in_a_frame_that_is_too_long_to_be_kept_is_found() {
+        let payload = format!(r#"{{"x":"{}","text":"Hi"}}"#, "x".repeat(LARGEST_KEPT));
+        let frame = encode(&[(":event-type", "any")], payload.as_bytes());
+        let mut splitter = Splitter::default();
+        frame.chunks(1000).for_each(|piece| splitter.feed(piece, |_, _| panic!("it is kept")));
+        let strays = splitter.take_strays();
+        assert_eq!((strays.text.as_str(), strays.of_format), ("Hi", true));
     }
 
     fn prelude_of(total: u32, headers: u32) -> Vec<u8> {

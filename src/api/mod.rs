@@ -26,6 +26,7 @@ mod frames;
 mod free;
 mod gemini;
 mod image;
+mod llama;
 mod mcp;
 mod media;
 mod members;
@@ -41,6 +42,7 @@ mod routes;
 mod schema;
 mod sockets;
 mod sse;
+mod strays;
 mod tool_list;
 mod tools;
 mod usage;
@@ -53,15 +55,17 @@ pub use path::PathEnd;
 pub use prompt::{Function, Piece, Prompt, Property};
 pub use routes::{Call, Endpoint, Routes, Upgrade};
 use routes::{get, post};
+pub use strays::Strays;
 pub use usage::{CLASSES, Classes, Side, Told, Usage};
 
 use crate::identity::Head;
 use ending::Ending;
 
 /// Every API format that is understood, in the order in which paths are tried.
-pub const FORMATS: [&Format; 21] = [
+pub const FORMATS: [&Format; 22] = [
     &openai::chat::FORMAT,
     &openai::completions::FORMAT,
+    &llama::FORMAT,
     &openai::responses::FORMAT,
     // Before OpenAI's, whose path is the end of its older one.
     &ollama::EMBED,
@@ -299,6 +303,9 @@ pub struct Answer<'a> {
     pub text: Vec<Cow<'a, str>>,
     /// The calls of tools that it names; the reader of the answer knows a call that several documents name.
     pub tools: Vec<answer::Called<'a>>,
+    /// The prompt whose usage it tells, if the answer tells one for each of the prompts of a call; the call used the
+    /// sum of them.
+    pub part: Option<u64>,
     /// Whether it carries usage and nothing else, as the chunk does that `include_usage` adds.
     pub only_usage: bool,
     /// Whether the model has yet to answer, and its answer will be asked for by another call.

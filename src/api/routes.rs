@@ -323,6 +323,24 @@ mod tests {
     }
 
     #[test]
+    fn the_paths_of_llama_cpp_are_its_own_or_those_of_the_apis_that_it_shares() {
+        for (path, expected) in [
+            ("/completion", Some("llama_completion")),
+            ("/llama/infill", Some("llama_completion")),
+            ("/completions", Some("openai_completions")),
+            ("/v1/completions", Some("openai_completions")),
+            ("/embedding", Some("openai_embeddings")),
+            ("/tokenize", None),
+            ("/detokenize", None),
+            ("/apply-template", None),
+            ("/v1/chat/completions/input_tokens", None),
+            ("/props", None),
+        ] {
+            assert_eq!(name("POST", path), expected, "{path}");
+        }
+    }
+
+    #[test]
     fn stored_responses_are_fetched_and_counted_for_free() {
         for (method, path) in [
             ("GET", "/v1/responses/resp_1"),

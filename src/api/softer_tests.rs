@@ -6,9 +6,10 @@ use serde_json::Value;
 use super::*;
 
 /// Requests without any bound that can be read, by format.
-const BODIES: [(&str, &str); 12] = [
+const BODIES: [(&str, &str); 13] = [
     ("openai_chat", r#""messages":[{"role":"user","content":"Hi"}]"#),
     ("openai_completions", r#""prompt":["a","b"]"#),
+    ("llama_completion", r#""prompt":["a",[1,"b"]]"#),
     ("openai_responses", r#""input":"Hi""#),
     ("anthropic_messages", r#""messages":[{"role":"user","content":"Hi"}]"#),
     ("bedrock_converse", r#""messages":[{"role":"user","content":[{"text":"Hi"}]}]"#),
@@ -22,14 +23,16 @@ const BODIES: [(&str, &str); 12] = [
 ];
 
 /// Further members, among them all that say how much is written.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 24] = [
     "max_tokens",
     "max_completion_tokens",
     "max_output_tokens",
     "max_gen_len",
     "maxTokens",
     "max_tokens_to_sample",
+    "n_predict",
     "n",
+    "n_cmpl",
     "best_of",
     "num_generations",
     "model",
@@ -81,7 +84,7 @@ fn unbounded(mut value: Value) -> Value {
         ["textGenerationConfig", "inferenceConfig", "generationConfig", "generation_config", "options"];
     let without_bounds = |members: &mut serde_json::Map<String, Value>| {
         members.retain(|name, _| {
-            let is_bound = NAMES[..6].contains(&name.as_str()) || INNER[..5].contains(&name.as_str());
+            let is_bound = NAMES[..7].contains(&name.as_str()) || INNER[..5].contains(&name.as_str());
             !is_bound && name != "num_predict"
         });
     };

@@ -8,6 +8,8 @@
 
 use memchr::memchr2;
 
+use super::strays::{Search, Strays};
+
 /// The longest event whose data is kept. A longer one is passed over, so that a stream without line ends needs no more
 /// memory than this. Usage needs a few hundred bytes, but the last event of a response repeats all of it, pictures too.
 const LARGEST_EVENT: usize = 4 * 1024 * 1024;
@@ -23,6 +25,8 @@ pub(super) struct Splitter {
     overlong: bool,
     /// Bytes of events that were too long to be kept.
     passed_over: u64,
+    /// Looks through those.
+    search: Search,
     /// The last piece ended in a carriage return, whose line feed may follow.
     after_return: bool,
     /// The first line may begin with a byte order mark.
@@ -70,11 +74,18 @@ impl Splitter {
         self.passed_over
     }
 
+    /// Hands over the text that was found in events that were too long to be kept.
+    pub(super) fn take_strays(&mut self) -> Strays {
+        self.search.take()
+    }
+
     fn extend_line(&mut self, bytes: &[u8]) {
         let length = self.line.len().saturating_add(self.data.len()).saturating_add(bytes.len());
         if self.overlong || length > LARGEST_EVENT {
             self.overlong = true;
             self.passed_over = self.passed_over.saturating_add(length as u64);
+            self.search.is_of_format();
+            [&*self.data, &*self.line, bytes].into_iter().for_each(|bytes| self.search.feed(bytes));
             // Their memory is given back, too: a stream may go on for long.
             (self.line, self.data) = (Vec::new(), Vec::new());
             return;
@@ -90,6 +101,7 @@ impl Splitter {
         if self.overlong {
             // Only an empty line ends the event, and what an overlong line held is unknown: it ends with its line.
             self.overlong = false;
+            self.search.cut();
             return false;
         }
         if line.is_empty() {

@@ -130,6 +130,15 @@ impl Told {
         later.zip(self).map(|(later, earlier)| later.or(earlier))
     }
 
+    /// What both together tell, class by class.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        self.zip(other).map(|both| match both {
+            (Some(one), Some(other)) => Some(one.saturating_add(other)),
+            (one, other) => one.or(other),
+        })
+    }
+
     /// Whether nothing is told.
     #[must_use]
     pub fn is_nothing(&self) -> bool {

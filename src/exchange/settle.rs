@@ -4,6 +4,7 @@
 //! budgets (`limits`).
 
 use core::mem;
+use std::borrow::Cow;
 
 use super::response::{Outcome, Sent};
 use super::{Abort, Effects, Fact, Means};
@@ -13,7 +14,6 @@ use crate::limits::{Estimate, Used};
 use crate::metrics::{self, Labels};
 use crate::reply::usd;
 use crate::settings::{Config, Counting, OnAbort};
-use crate::tokens::by_length;
 
 const PPM_PER_PERCENT: u64 = 10_000;
 
@@ -44,6 +44,9 @@ impl Sent {
         effects: &mut Effects,
     ) {
         self.learn_label(means);
+        if let Outcome::Answered { reader, .. } = &mut self.outcome {
+            reader.cut();
+        }
         let (kind, charge) = match &self.outcome {
             Outcome::Failed => ("error", Charge::Request),
             Outcome::Answered { complete: true, .. } => ("ok", self.answered(config, means, effects)),
@@ -62,7 +65,10 @@ impl Sent {
         effects: &mut Effects,
     ) {
         self.learn_label(means);
-        let streamed = self.found().map(|found| self.counted(found, false, config, means));
+        if let Outcome::Answered { reader, .. } = &mut self.outcome {
+            reader.cut();
+        }
+        let streamed = self.found().map(|found| self.counted(found, config, means));
         let charge = streamed.map_or(Charge::Reserved, Charge::Counted);
         self.charge("stopped", &charge, config, means, effects);
     }
@@ -135,9 +141,11 @@ impl Sent {
             ("pending", Charge::Reserved)
         } else if !found.readable {
             ("encoded", Charge::Reserved)
+        } else if found.is_unrecognised() {
+            ("unrecognised", self.at_least_reserved(found, config, means))
         } else {
             let kind = if found.unreadable { "unreadable" } else { "absent" };
-            (kind, Charge::Counted(self.counted(found, true, config, means)))
+            (kind, Charge::Counted(self.counted(found, config, means)))
         };
         effects.count(&metrics::USAGE_MISSING, &self.labels(kind), 1);
         charge
@@ -150,11 +158,22 @@ impl Sent {
             (OnAbort::ChargeReserved, _) | (OnAbort::ChargeStreamed, Some(Found { readable: false, .. })) => {
                 Charge::Reserved
             }
-            (OnAbort::ChargeStreamed, Some(found)) => {
-                Charge::Counted(self.counted(found, false, config, means))
+            // A stream that was cut may not have begun to say anything.
+            (OnAbort::ChargeStreamed, Some(found))
+                if found.is_unrecognised() && (found.unread > 0 || !found.is_stream) =>
+            {
+                self.at_least_reserved(found, config, means)
             }
+            (OnAbort::ChargeStreamed, Some(found)) => Charge::Counted(self.counted(found, config, means)),
             (OnAbort::ChargeStreamed, None) => Charge::Counted(self.estimate.known),
         }
+    }
+
+    /// An answer of which a part is not known to be text: its text, but no less than was reserved.
+    fn at_least_reserved(&self, found: &Found, config: &Config, means: &mut Means<'_>) -> Charge {
+        let counted = self.counted(found, config, means);
+        let is_more = counted.all_output() > self.estimate.usage().all_output();
+        if is_more { Charge::Counted(counted) } else { Charge::Reserved }
     }
 
     fn found(&self) -> Option<&Found> {
@@ -164,28 +183,23 @@ impl Sent {
         }
     }
 
-    /// The input as it was told or else as counted before the call, the output by the text that has come, or more if more was told.
-    pub(super) fn counted(
-        &self,
-        found: &Found,
-        whole: bool,
-        config: &Config,
-        means: &mut Means<'_>,
-    ) -> Usage {
+    /// The input as it was told or else as counted before the call, the output by the text that has come, or more if
+    /// more was told. Only text counts, never the JSON around it.
+    pub(super) fn counted(&self, found: &Found, config: &Config, means: &mut Means<'_>) -> Usage {
         if self.estimate.output_is_known {
             return found.told.or(self.estimate.known);
         }
-        let says_nothing = found.text.is_empty() && found.told.is_nothing();
-        let written = if says_nothing && (whole || !found.is_stream) {
-            // By its length, which overstates rather than forgives. A stream that was cut may not have begun to say anything.
-            by_length(found.bytes)
+        let Counting { exactness, calibration, .. } = &config.counting;
+        let strays: String = found.strays().map(|strays| strays.text.as_str()).collect();
+        let more = found.strays().map(|strays| strays.more).fold(found.more_text, u64::saturating_add);
+        let text = if strays.is_empty() {
+            Cow::Borrowed(&found.text)
         } else {
-            let Counting { exactness, calibration, .. } = &config.counting;
-            let more = found.more_text.saturating_add(found.unread);
-            let written = means.counter.written(&found.text, more, &self.model, exactness);
-            calibration.factor(&self.model, means.ledger).of(written.0)
+            Cow::Owned(found.text.clone() + &strays)
         };
-        with_written(&self.estimate, found, written)
+        let written = means.counter.written(&text, more, &self.model, exactness);
+        let factor = calibration.factor(&self.model, means.ledger);
+        with_written(&self.estimate, found, factor.of(written.0))
     }
 
     /// Reports by how much the count before the call was off.

@@ -20,9 +20,9 @@ use super::request::dimensions;
 use super::response::{Outcome, Sent};
 use super::settle::with_written;
 use super::{Effects, Fact, Means, State};
-use crate::api::Usage;
 use crate::api::answer::{Found, Reader};
 use crate::api::ending::Cut;
+use crate::api::{Strays, Usage};
 use crate::config::Ratio;
 use crate::identity::{Caller, Head};
 use crate::limits::{Limit, Subject};
@@ -80,7 +80,7 @@ impl Watch {
             self.tokens = self.tokens.saturating_add(means.counter.written(text, 0, model, exactness).0);
             self.counted = self.counted.saturating_add(text.len());
         }
-        let uncounted = found.more_text.saturating_add(found.unread);
+        let uncounted = found.strays().map(Strays::len).fold(found.more_text, u64::saturating_add);
         let factor =
             *self.factor.get_or_insert_with(|| config.counting.calibration.factor(model, means.ledger));
         factor.of(self.tokens.saturating_add(by_length(uncounted)))
@@ -154,7 +154,7 @@ impl Sent {
         self.reservation.overspent(&used, &self.estimate.rates, grace, means.ledger)?;
         // What was counted in parts may be off by a few tokens; no stream is stopped for that.
         let Outcome::Answered { reader, .. } = &self.outcome else { return None };
-        let exact = self.counted(reader.found(), false, config, means);
+        let exact = self.counted(reader.found(), config, means);
         let limit = self.reservation.overspent(&exact, &self.estimate.rates, grace, means.ledger)?;
         Some((limit, exact))
     }

@@ -81,6 +81,7 @@ const ANTHROPIC: &[(&str, u64)] = &[
 const GEMINI: &[(&str, u64)] =
     &[("promptTokenCount", 1), ("candidatesTokenCount", 1), ("thoughtsTokenCount", 1)];
 const BEDROCK: &[(&str, u64)] = &[("inputTokens", 1), ("outputTokens", 1)];
+const LLAMA: &[(&str, u64)] = &[("tokens_evaluated", 1), ("tokens_predicted", 1)];
 const OLLAMA: &[(&str, u64)] = &[("prompt_eval_count", 1), ("eval_count", 1)];
 
 /// What the model is asked.
@@ -166,6 +167,7 @@ pub(crate) fn of_others() -> Vec<Call> {
     let prompt_and_generation: &[_] = &[("prompt_token_count", 1), ("generation_token_count", 1)];
     let cohere = json!({ "model": "command-r", "messages": messages });
     let ollama = json!({ "model": "llama3.2", "messages": messages });
+    let native_prompt = json!({ "prompt": QUESTION, "n_predict": 120 });
     vec![
         Call::json("/v1/messages", &claude, ANTHROPIC),
         Call::json("/stream/v1/messages", &stream(claude.clone()), ANTHROPIC),
@@ -184,6 +186,11 @@ pub(crate) fn of_others() -> Vec<Call> {
         // The last that it tells are the model's tokens, those that are billed come before.
         Call::json("/v2/chat", &cohere, IN_AND_OUT),
         Call::json("/stream/v2/chat", &stream(cohere.clone()), IN_AND_OUT),
+        Call::json("/completion", &native_prompt, LLAMA),
+        Call::json("/stream/completion", &stream(native_prompt.clone()), LLAMA),
+        Call::json("/completions", &native_prompt, LLAMA),
+        Call::json("/stream/completions", &stream(native_prompt), LLAMA),
+        Call::json("/infill", &json!({ "input_prefix": QUESTION, "input_suffix": "Why?" }), LLAMA),
         Call::json("/api/chat", &ollama, OLLAMA),
         Call::json("/whole/api/chat", &with(ollama, json!({ "stream": false })), OLLAMA),
         Call::json("/api/generate", &json!({ "model": "llama3.2", "prompt": QUESTION }), OLLAMA),

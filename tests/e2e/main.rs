@@ -25,6 +25,7 @@ mod tools;
 mod global;
 
 mod apis;
+mod untold;
 mod sdks;
 mod mcp;
 mod golden;

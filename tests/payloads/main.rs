@@ -7,6 +7,7 @@ mod cases;
 mod core;
 #[path = "../../fuzz/targets.rs"]
 mod targets;
+mod text;
 
 use std::fs;
 use std::path::Path;
@@ -171,7 +172,7 @@ fn money_agrees_with_bills_made_by_hand() {
         assert_eq!(cost.as_deref(), bill["usd"].as_str(), "{}: {}", case.name(), bill["because"]);
         billed.push(case.format.name);
     }
-    for family in ["openai", "anthropic", "gemini", "bedrock", "cohere", "ollama"] {
+    for family in ["openai", "anthropic", "gemini", "bedrock", "cohere", "ollama", "llama"] {
         let has_formats = FORMATS.iter().any(|format| format.name.starts_with(family));
         let has_bill = billed.iter().any(|name| name.starts_with(family));
         assert_eq!(has_formats, has_bill, "{family}");

@@ -12,7 +12,7 @@ use super::usage::Usage;
 use super::words::Text;
 use super::{Answer, Behaviour, Format, Received, azure, openai};
 
-/// `POST */completions`; chat has been served before.
+/// `POST */completions`; chat has been served before, and so has llama.cpp.
 pub(super) const FORMAT: Format = Format {
     serves: |method, path| method == Method::POST && path.ends_with("/completions"),
     answer,

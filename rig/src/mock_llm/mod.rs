@@ -19,6 +19,7 @@ mod embeddings;
 pub mod eventstream;
 mod gemini;
 mod images;
+mod llama;
 mod mcp;
 mod moderations;
 mod ollama;
@@ -125,6 +126,7 @@ impl Drop for MockLlm {
 const FORMATS: &[Format] = &[
     azure::CHAT,
     chat_completions::FORMAT,
+    llama::FORMAT,
     completions::FORMAT,
     responses::CREATE,
     responses::RETRIEVE,

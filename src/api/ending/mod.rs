@@ -11,6 +11,7 @@ pub(super) mod bedrock;
 pub(super) mod cohere;
 pub(super) mod gemini;
 pub(super) mod invoke;
+pub(super) mod llama;
 pub(super) mod ollama;
 pub(super) mod openai;
 pub(super) mod responses;

@@ -1,38 +1,75 @@
 //! OpenAI completions, the older API: `POST …/completions`, also as Azure and vLLM speak it, and Mistral for
-//! code (`fim`).
+//! code (`fim`). llama.cpp speaks an API of its own on the same path, so both are read here.
 //!
 //! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not here:
-//! answers, which are read as those of chat (`chat`).
+//! answers, which are read as those of chat (`chat`) or as llama.cpp's (`llama`).
 //!
-//! Source: OpenAI's API reference, "Create completion"; Mistral's, "Fim".
+//! Source: OpenAI's API reference, "Create completion"; Mistral's, "Fim". For llama.cpp see `llama`.
 
+use super::n_predict::{self, N_PREDICT};
 use super::parts::Reading;
 use super::stream_options::ask_for_usage;
 use super::{chat, prompts};
-use crate::api::bound::{Bound, Object, allowed};
+use crate::api::bound::{Object, allowed};
 use crate::api::members::Members;
-use crate::api::{Bounded, Format, Piece, Prompt, Request, Unread, ending, model, post};
+use crate::api::{Answer, Bounded, Format, Piece, Prompt, Request, Unread, ending, llama, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
     name: "openai_completions",
     endpoints: &[post("/openai/deployments/{model}/completions"), post("/completions")],
     read,
-    answer_members: &chat::ANSWER_MEMBERS,
-    answer: chat::read_answer,
+    answer_members: &ANSWER_MEMBERS,
+    answer,
     with_model: model::with_model,
-    with_max_output,
-    ending: Some(ending::openai::Chunks::completions),
+    with_max_output: |body, _, each| bounded(body, MAX_TOKENS, each),
+    ending: Some(ending::llama::Completions::ending),
     ..Format::DEFAULT
 };
 
+/// The members that [`answer`] looks at, of both APIs.
+pub(in crate::api) const ANSWER_MEMBERS: [&str; 7] = {
+    let [choices, usage] = chat::ANSWER_MEMBERS;
+    let [index, content, evaluated, predicted, timings] = llama::ANSWER_MEMBERS;
+    [choices, usage, index, content, evaluated, predicted, timings]
+};
+
 /// The members looked at. A body that names one of them twice is ambiguous.
-const NAMES: [&str; 8] =
-    ["model", "prompt", "suffix", "max_tokens", "n", "best_of", "stream", "stream_options"];
+const NAMES: [&str; 14] = [
+    "model",
+    "prompt",
+    "suffix",
+    MAX_TOKENS,
+    N_PREDICT,
+    "n",
+    "n_cmpl",
+    "best_of",
+    "stream",
+    "stream_options",
+    llama::INFILL[0],
+    llama::INFILL[1],
+    llama::INFILL[2],
+    llama::RESPONSE_FIELDS,
+];
+
+const MAX_TOKENS: &str = "max_tokens";
 
 fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     let members = Members::read(body, &NAMES)?;
-    let mut reading = Reading::default();
+    let mut request = request(&members)?;
+    if members.is_true("stream") {
+        request.ask_for_usage = ask_for_usage(&members, request.model.as_deref());
+    }
+    Ok(request)
+}
+
+/// Reads a request on a path of llama.cpp's own, where streams tell their usage unasked.
+pub(in crate::api) fn read_native(body: &[u8]) -> Result<Request<'_>, Unread> {
+    request(&Members::read(body, &NAMES)?)
+}
+
+fn request<'a>(members: &Members<'a>) -> Result<Request<'a>, Unread> {
+    let mut reading = Reading { pieces: llama::infill(members), more: false };
     let prompts = match members.raw("prompt") {
         Some(prompt) => prompts::read(prompt, &mut reading)?,
         None => {
@@ -42,30 +79,39 @@ fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
         }
     };
     reading.texts(members.typed("suffix")?);
-    let choices = tries(&members).saturating_mul(prompts.max(1));
-    let stream = members.is_true("stream");
-    let model = members.text("model")?;
+    let choices = tries(members).saturating_mul(prompts.max(1));
     Ok(Request {
         prompt: Prompt(reading.pieces),
         more_input: reading.more,
-        max_output: members.whole("max_tokens").map(|bound| bound.saturating_mul(choices)),
+        max_output: n_predict::bound(members, &[MAX_TOKENS]).map(|bound| bound.saturating_mul(choices)),
         choices: Some(choices),
-        ask_for_usage: if stream { ask_for_usage(&members, model.as_deref()) } else { None },
-        model,
+        ask_for_usage: llama::ask_for_counts(members),
+        model: members.text("model")?,
         ..Request::default()
     })
 }
 
-/// How often each prompt is completed: `best_of` times, of which `n` are returned.
+/// How often each prompt is completed: `best_of` times, of which `n` are returned. llama.cpp's `n_cmpl` is `n`.
 fn tries(members: &Members<'_>) -> u64 {
-    ["n", "best_of"].iter().filter_map(|name| members.whole(name)).fold(1, u64::max)
+    ["n", "n_cmpl", "best_of"].iter().filter_map(|name| members.whole(name)).fold(1, u64::max)
+}
+
+/// Reads a document of an answer in whichever of the two forms it has.
+pub(in crate::api) fn answer(json: &[u8]) -> Answer<'_> {
+    let answer = chat::read_answer(json);
+    if answer == Answer::default() { llama::answer(json) } else { answer }
+}
+
+/// The edits that bound the output of each completion on a path of llama.cpp's own.
+pub(in crate::api) fn with_n_predict(body: &[u8], _: Option<&str>, each: u64) -> Bounded {
+    bounded(body, N_PREDICT, each)
 }
 
 /// The edits that bound the output of each completion. Where it has no bound, servers differ in what they take for it (16 tokens, or all
 /// that the model can write), so that the one set may be higher.
-fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Bounded {
-    let object = Object::outermost(body, &["max_tokens"])?;
-    allowed(Bound::named(&["max_tokens"]).lowered(&object, "max_tokens", each), each, 1, None)
+fn bounded(body: &[u8], absent: &str, each: u64) -> Bounded {
+    let object = Object::outermost(body, &[MAX_TOKENS, N_PREDICT])?;
+    allowed(n_predict::lowered(&object, &[MAX_TOKENS], absent, each), each, 1, None)
 }
 
 #[cfg(test)]
@@ -114,7 +160,7 @@ mod tests {
             "",
             "[]",
             r#"{"prompt":7}"#,
-            r#"{"prompt":[1,"a"]}"#,
+            r#"{"prompt":[1,"a",null]}"#,
             r#"{"prompt":"a","suffix":7}"#,
             r#"{"model":[]}"#,
         ] {

@@ -1,9 +1,10 @@
-//! OpenAI embeddings: `POST …/embeddings`, also as Azure, vLLM and other servers speak it.
+//! OpenAI embeddings: `POST …/embeddings`, also as Azure, vLLM and other servers speak it, and llama.cpp's
+//! `…/embedding`, which calls its input `content`.
 //!
 //! In: request bodies, and answers. Out: what the shared types of `api` say. There is no output to pay for.
 //! Not here: Gemini's, Cohere's and Ollama's own.
 //!
-//! Source: OpenAI's API reference, "Create embeddings".
+//! Source: OpenAI's API reference, "Create embeddings"; llama.cpp, `tools/server/README.md`, "POST `/embedding`".
 
 use super::parts::Reading;
 use super::prompts;
@@ -14,7 +15,7 @@ use crate::api::{Answer, Format, Prompt, Request, Unread, Usage, model, post};
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
     name: "openai_embeddings",
-    endpoints: &[post("/openai/deployments/{model}/embeddings"), post("/embeddings")],
+    endpoints: &[post("/openai/deployments/{model}/embeddings"), post("/embeddings"), post("/embedding")],
     read,
     answer_members: &["usage"],
     answer,
@@ -23,12 +24,13 @@ pub(in crate::api) static FORMAT: Format = Format {
 };
 
 /// The members looked at. A body that names one of them twice is ambiguous.
-const NAMES: [&str; 2] = ["model", "input"];
+const NAMES: [&str; 3] = ["model", "input", "content"];
 
 fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     let members = Members::read(body, &NAMES)?;
     let mut reading = Reading::default();
-    prompts::read(members.raw("input").ok_or(Unread::Malformed)?, &mut reading)?;
+    let input = members.raw("input").or_else(|| members.raw("content"));
+    prompts::read(input.ok_or(Unread::Malformed)?, &mut reading)?;
     Ok(Request {
         model: members.text("model")?,
         prompt: Prompt(reading.pieces),
@@ -55,6 +57,8 @@ mod tests {
         assert_eq!(request.prompt.0, [Piece::Text("a".into()), Piece::Tokens(2)]);
         assert_eq!(request.known, Some(Usage::default()));
         assert_eq!(request.max_output, None);
+        let llama = read(br#"{"content":"a"}"#).unwrap();
+        assert_eq!((llama.prompt.0, llama.known), (vec![Piece::Text("a".into())], Some(Usage::default())));
     }
 
     #[test]

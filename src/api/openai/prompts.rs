@@ -3,7 +3,8 @@
 //! In: raw JSON. Out: pieces, and how many prompts they are. Not here: content of messages (`parts`).
 //!
 //! Source: OpenAI's API reference, "Create completion" and "Create embeddings". Objects in the list are
-//! content parts, as servers of multimodal embeddings take them.
+//! content parts, as servers of multimodal embeddings take them, or llama.cpp's prompts with pictures or sound; its
+//! prompts may also mix texts with token ids (llama.cpp, `tools/server/README.md`).
 
 use core::fmt;
 
@@ -12,8 +13,8 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::parts::Reading;
-use crate::api::raw::Text;
-use crate::api::{Piece, Unread};
+use crate::api::raw::{Text, string};
+use crate::api::{Piece, Unread, llama};
 
 /// Reads a prompt or a list of them into `reading`; how many there are.
 ///
@@ -30,6 +31,9 @@ pub(super) fn read<'a>(raw: &'a str, reading: &mut Reading<'a>) -> Result<u64, U
         return Ok(1);
     }
     let items: Vec<&RawValue> = serde_json::from_str(raw).map_err(|_| Unread::Malformed)?;
+    if is_mixed(&items) {
+        return mixed(&items, reading).map(|()| 1);
+    }
     for raw in &items {
         item(raw.get(), reading)?;
     }
@@ -38,12 +42,37 @@ pub(super) fn read<'a>(raw: &'a str, reading: &mut Reading<'a>) -> Result<u64, U
 
 fn item<'a>(raw: &'a str, reading: &mut Reading<'a>) -> Result<(), Unread> {
     match raw.as_bytes().first() {
-        Some(b'{') => reading.part(raw),
-        Some(b'[') => {
-            let TokenIds(count) = serde_json::from_str(raw).map_err(|_| Unread::Malformed)?;
-            reading.pieces.push(Piece::Tokens(count));
-        }
+        Some(b'{') => match llama::prompt(raw) {
+            Some(pieces) => reading.pieces.extend(pieces),
+            None => reading.part(raw),
+        },
+        Some(b'[') => match serde_json::from_str(raw) {
+            Ok(TokenIds(count)) => reading.pieces.push(Piece::Tokens(count)),
+            Err(_) => {
+                let items: Vec<&RawValue> = serde_json::from_str(raw).map_err(|_| Unread::Malformed)?;
+                return if is_mixed(&items) { mixed(&items, reading) } else { Err(Unread::Malformed) };
+            }
+        },
         _ => reading.texts([serde_json::from_str::<Text<'_>>(raw).map_err(|_| Unread::Malformed)?]),
+    }
+    Ok(())
+}
+
+/// Whether a list is one prompt of texts and token ids.
+fn is_mixed(items: &[&RawValue]) -> bool {
+    let begins_with = |is: fn(u8) -> bool| items.iter().any(|raw| raw.get().bytes().next().is_some_and(is));
+    begins_with(|byte| byte.is_ascii_digit()) && begins_with(|byte| byte == b'"')
+}
+
+fn mixed<'a>(items: &[&'a RawValue], reading: &mut Reading<'a>) -> Result<(), Unread> {
+    for raw in items.iter().map(|raw| raw.get()) {
+        match string(raw) {
+            Some(text) => reading.pieces.push(Piece::Text(text)),
+            None => {
+                serde_json::from_str::<u32>(raw).map_err(|_| Unread::Malformed)?;
+                reading.pieces.push(Piece::Tokens(1));
+            }
+        }
     }
     Ok(())
 }
@@ -96,6 +125,23 @@ mod tests {
     }
 
     #[test]
+    fn texts_mixed_with_token_ids_are_one_prompt() {
+        let mixed = vec![Piece::Tokens(1), Piece::Text("a".into()), Piece::Tokens(1)];
+        assert_eq!(prompts(r#"[12, "a", 34]"#), Some((mixed, 1)));
+        let nested = vec![Piece::Text("a".into()), Piece::Tokens(1), Piece::Text("b".into())];
+        assert_eq!(prompts(r#"["a", [1, "b"]]"#), Some((nested, 2)));
+    }
+
+    #[test]
+    fn a_prompt_with_pictures_or_sound_is_an_object() {
+        let prompt = r#"{"prompt_string":"see <__media__>","multimodal_data":["AAAAAAAA"]}"#;
+        let pieces = || vec![Piece::Text("see <__media__>".into()), Piece::Audio { bytes: 6, raw: false }];
+        assert_eq!(prompts(prompt), Some((pieces(), 1)));
+        assert_eq!(prompts(&format!("[{prompt}]")), Some((pieces(), 1)));
+        assert_eq!(prompts(r#"{"prompt_string":"a"}"#), Some((vec![Piece::Text("a".into())], 1)));
+    }
+
+    #[test]
     fn a_picture_in_the_list_is_no_text() {
         let (pieces, _) =
             prompts(r#"["a",{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]"#)
@@ -111,8 +157,10 @@ mod tests {
             "true",
             "[1,-2]",
             "[1.5]",
-            "[1,\"a\"]",
+            "[1,\"a\",null]",
+            "[1,\"a\",-1]",
             "[[\"a\"]]",
+            "[[1,\"a\",[2]]]",
             "[[[1]]]",
             "[null]",
             "[4294967296]",

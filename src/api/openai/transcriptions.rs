@@ -26,7 +26,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     ],
     body: Body::Passed,
     guess: |bytes| Request { prompt: Prompt(vec![Piece::Audio { bytes, raw: false }]), ..Request::default() },
-    answer_members: &["text", "usage", "duration"],
+    answer_members: &["type", "delta", "text", "usage", "duration"],
     answer,
     ..Format::DEFAULT
 };

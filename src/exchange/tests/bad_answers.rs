@@ -47,7 +47,7 @@ fn answer(api: &Api, headers: &[(&str, &str)], body: &[u8], size: usize, ending:
         assert_eq!(bench.count_of(&metrics::CALLS, "ok"), 1, "{}", api.path);
     }
     let used = |of| fact(&last, of).unwrap().parse().unwrap();
-    let mut kinds = ["absent", "unreadable", "encoded", "pending"].into_iter();
+    let mut kinds = ["absent", "unreadable", "encoded", "pending", "unrecognised"].into_iter();
     let missing = kinds.find(|kind| bench.count_of(&metrics::USAGE_MISSING, kind) == 1);
     Settled { input: used(Fact::UsedInput), output: used(Fact::UsedOutput), missing }
 }
@@ -99,11 +99,15 @@ fn a_stream_that_ends_early_as_if_it_were_whole_pays_the_same_and_is_counted() {
     for api in &APIS {
         let stream = [api.framed_part(PART), api.framed_part(PART), api.framed_usage("70", "90")].concat();
         let behind = api.framed_part(PART).len();
-        let one = by_text(api, 1);
+        let (one, two) = (by_text(api, 1), by_text(api, 2));
         // In the second event, and in a character of it.
         let at_character = behind + stream[behind..].iter().position(|byte| *byte == 0xc3).unwrap() + 1;
         for cut in [behind + 4, at_character] {
-            assert_eq!(streamed(api, &stream[..cut], Ending::Whole), one, "{} at {cut}", api.path);
+            let settled = streamed(api, &stream[..cut], Ending::Whole);
+            // Of objects without frames around them the last one counts as far as it has come.
+            let written = one.output..=two.output;
+            assert!(written.contains(&settled.output), "{} at {cut}: {settled:?}", api.path);
+            assert_eq!((settled.input, settled.missing), (one.input, one.missing), "{} at {cut}", api.path);
         }
     }
 }
@@ -168,33 +172,46 @@ fn an_event_that_names_its_usage_twice_tells_the_last() {
 }
 
 #[test]
-fn documents_cut_off_or_of_wrong_types_are_charged_at_least_what_can_be_read_of_them() {
+fn documents_cut_off_are_charged_the_text_that_has_come_and_others_the_reservation() {
     for api in &APIS {
         let json = &[("content-type", "application/json")];
         let whole = (api.whole)(PART, "");
         let text = answer(api, json, whole.as_bytes(), 1000, Ending::Whole);
         assert_eq!((text.missing, text.output), (Some("absent"), by_text(api, 1).output), "{}", api.path);
-        for cut in 1..whole.len() {
-            let settled = answer(api, json, &whole.as_bytes()[..cut], 7, Ending::Whole);
-            assert_eq!(settled.missing, Some("absent"), "{} at {cut}", api.path);
-            assert!(settled.output >= text.output.min(cut as u64 / 4), "{} at {cut}: {settled:?}", api.path);
+        let reserved = Settled { output: 100, missing: Some("unrecognised"), ..text };
+        let begins = whole.find(PART).unwrap();
+        for (cut, ending) in
+            (1..whole.len()).flat_map(|cut| [Ending::Whole, Ending::Cut].map(|ending| (cut, ending)))
+        {
+            let settled = answer(api, json, &whole.as_bytes()[..cut], 7, ending);
+            let what = format!("{} at {cut}, {ending:?}: {settled:?}", api.path);
+            assert_eq!(settled.input, text.input, "{what}");
+            if ending == Ending::Whole {
+                let expected = if cut < begins { reserved.missing } else { text.missing };
+                assert_eq!(settled.missing, expected, "{what}");
+            }
+            if cut < begins {
+                assert_eq!(settled.output, reserved.output, "{what}");
+            } else {
+                // Parts of a character and of a word may be tokens of their own.
+                let most = if cut > begins + PART.len() { text.output } else { text.output + 2 };
+                assert!(settled.output <= most, "{what}");
+            }
+            if cut > begins + PART.len() {
+                assert_eq!(settled.output, text.output, "{what}");
+            }
         }
         for wrong in
             ["null", "7", "true", "\"text\"", "[]", "[[{}]]", "{}", r#"{"":null}"#, "NaN", "<html>", "\u{0}"]
         {
             let settled = answer(api, json, wrong.as_bytes(), 3, Ending::Whole);
-            let expected = Settled {
-                input: text.input,
-                output: wrong.len().div_ceil(4) as u64,
-                missing: Some("absent"),
-            };
-            assert_eq!(settled, expected, "{} {wrong}", api.path);
+            assert_eq!(settled, reserved, "{} {wrong}", api.path);
         }
     }
 }
 
 #[test]
-fn a_stream_of_which_nothing_can_be_read_is_charged_by_its_length() {
+fn a_stream_of_which_nothing_is_known_to_be_text_is_charged_the_reservation() {
     for api in &APIS {
         for nonsense in [
             "<html>busy</html>",
@@ -204,13 +221,8 @@ fn a_stream_of_which_nothing_can_be_read_is_charged_by_its_length() {
         ] {
             let headers = &[("content-type", EVENTS)];
             let settled = answer(api, headers, nonsense.as_bytes(), 5, Ending::Whole);
-            let output = nonsense.len().div_ceil(4) as u64;
-            assert_eq!(
-                (settled.output, settled.missing),
-                (output, Some("absent")),
-                "{} {nonsense}",
-                api.path
-            );
+            let reserved = (100, Some("unrecognised"));
+            assert_eq!((settled.output, settled.missing), reserved, "{} {nonsense}", api.path);
         }
     }
 }
@@ -282,9 +294,10 @@ fn frames_that_lie_about_their_length_are_charged_the_reservation() {
     // Longer than the stream: the frame never ends, and what came before it is charged.
     let stream = [part.clone(), relabelled(100_000, headers)].concat();
     assert_eq!(streamed(api, &stream, Ending::Whole), by_text(api, 1));
-    // Too long to be kept: charged by its length, as far as it has come.
+    // Too long to be kept, and without anything that is known to be text.
     let stream = [part.clone(), relabelled(1_000_000, headers), vec![0; 40_000]].concat();
-    assert!(streamed(api, &stream, Ending::Whole).output > 10_000);
+    let unrecognised = Settled { missing: Some("unrecognised"), ..by_text(api, 1) };
+    assert_eq!(streamed(api, &stream, Ending::Whole), Settled { output: 100, ..unrecognised });
     // Told before the lie: that is what counts.
     let stream = [part, usage.clone(), relabelled(3, 0)].concat();
     assert_eq!(streamed(api, &stream, Ending::Whole), Settled { input: 70, output: 90, missing: None });
@@ -309,18 +322,15 @@ fn nesting_thousands_deep_hides_no_usage() {
                 let ends = !close.is_empty() || !api.content_type.ends_with("ndjson");
                 assert!(settled == told || !ends && settled.output > 0, "{} {open}: {settled:?}", api.path);
                 let settled = streamed(api, &deep, Ending::Whole);
-                assert!(
-                    settled.output > 0 && settled.missing == Some("absent"),
-                    "{} {open}: {settled:?}",
-                    api.path
-                );
+                let is_counted = [Some("absent"), Some("unrecognised")].contains(&settled.missing);
+                assert!(settled.output > 0 && is_counted, "{} {open}: {settled:?}", api.path);
             }
         }
     }
 }
 
 #[test]
-fn an_event_of_many_megabytes_hides_no_usage_and_is_charged_by_its_length_without() {
+fn an_event_of_many_megabytes_hides_no_usage_and_is_charged_by_its_text_without() {
     for api in &APIS {
         let long = api.framed_part(&"x".repeat(5 << 20));
         let stream = [api.framed_part(PART), long.clone(), api.framed_usage("70", "90")].concat();
@@ -330,7 +340,9 @@ fn an_event_of_many_megabytes_hides_no_usage_and_is_charged_by_its_length_withou
         let stream = [api.framed_part(PART), long].concat();
         for ending in [Ending::Whole, Ending::Cut] {
             let settled = answer(api, headers, &stream, 16 << 10, ending);
-            assert!(settled.output >= (5 << 20) / 4, "{} {ending:?}: {settled:?}", api.path);
+            // What is kept of the text is counted, and a token has eight letters; the rest is measured.
+            let expected = (5 << 20) / 4 - (256 << 10) / 8..(5 << 20) / 2;
+            assert!(expected.contains(&settled.output), "{} {ending:?}: {settled:?}", api.path);
         }
     }
 }

@@ -76,12 +76,67 @@ fn an_answer_without_usage_is_charged_by_its_text() {
 }
 
 #[test]
-fn a_document_that_says_nothing_is_charged_by_its_length() {
+fn a_document_that_says_nothing_is_charged_the_reservation() {
     let mut bench = Bench::new(TOKENS);
     let (mut exchange, _) = bench.send(HI);
     bench.head(&mut exchange, 200, "text/html");
     let last = bench.piece(&mut exchange, &"x".repeat(40), true);
-    assert_eq!(fact(&last, Fact::UsedOutput), Some("10"));
+    assert_eq!(fact(&last, Fact::UsedOutput), Some("100"));
+    assert_eq!(bench.count_of(&metrics::USAGE_MISSING, "unrecognised"), 1);
+}
+
+/// The output that a whole answer of this content type and body is charged, and the kind of its missing usage.
+fn charged(content_type: &str, body: &str) -> (u64, Option<&'static str>) {
+    let mut bench = Bench::new(TOKENS);
+    let (mut exchange, _) = bench.send(HI);
+    bench.head(&mut exchange, 200, content_type);
+    let last = bench.piece(&mut exchange, body, true);
+    let missing = ["absent", "unrecognised"].into_iter();
+    let missing = missing.filter(|kind| bench.count_of(&metrics::USAGE_MISSING, kind) == 1).next();
+    (fact(&last, Fact::UsedOutput).unwrap().parse().unwrap(), missing)
+}
+
+#[test]
+fn of_an_answer_in_another_shape_its_text_is_charged_and_never_the_json_around_it() {
+    const TEXT: (u64, Option<&str>) = (2, Some("absent"));
+    const NONE: (u64, Option<&str>) = (100, Some("unrecognised"));
+    let events = "text/event-stream";
+    let ids = format!("[{}]", ["123456"; 500].join(","));
+    for (content_type, body, expected) in [
+        ("application/json", r#"[{"generated_text":"Hello there"}]"#, TEXT),
+        ("application/json", r#"{"result":{"response":"Hello there"},"success":true,"errors":[]}"#, TEXT),
+        ("application/json", r#"{"object":"x","choices":{"0":{"text":"Hello there"}}}"#, TEXT),
+        ("application/json", r#"{"error":{"message":"Hello there","type":"server_error","code":500}}"#, TEXT),
+        (
+            events,
+            "data: {\"token\":{\"id\":7,\"text\":\"Hello\"}}\n\ndata: {\"token\":{\"text\":\" there\"}}\n\n",
+            TEXT,
+        ),
+        (events, "event: error\ndata: {\"error\":{\"message\":\"Hello there\"}}\n\n", TEXT),
+        ("application/x-ndjson", "{\"text\":\"Hello\"}\n{\"text\":\" there\"}\n", TEXT),
+        ("text/plain; charset=utf-8", "Hello there", TEXT),
+        ("text/vtt", "Hello there", TEXT),
+        ("application/json", r#"{"choices":[{"message":{"content":""}}]}"#, (0, Some("absent"))),
+        ("application/json", &format!(r#"{{"tokens":{ids}}}"#), NONE),
+        ("application/json", "\"Hello there\"", NONE),
+        ("text/html", "<p>Hello there</p>", NONE),
+        ("text/plain", "<p>Hello there</p>", NONE),
+        ("application/octet-stream", "\u{1}\u{2}\u{3}", NONE),
+        (events, "data: [DONE]\n\n", NONE),
+        ("application/json", "", (0, Some("absent"))),
+    ] {
+        assert_eq!(charged(content_type, body), expected, "{content_type} {body}");
+    }
+}
+
+#[test]
+fn what_a_format_reads_is_charged_once_though_other_documents_repeat_it() {
+    let chunk = r#"data: {"choices":[{"delta":{"content":"Hello there"}}]}"#;
+    let repeated = r#"data: {"message":{"content":"Hello there"},"text":"Hello there"}"#;
+    let begun = r#"data: {"choices":[{"delta":{"role":"assistant"}}],"message":"wait"}"#;
+    for events in [[begun, chunk, repeated], [repeated, begun, chunk], [chunk, repeated, repeated]] {
+        assert_eq!(charged("text/event-stream", &(events.join("\n\n") + "\n\n")), (2, Some("absent")));
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::calls::{Called, ToolCall};
 use crate::api::members::Members;
+use crate::api::openai::n_predict::{self, N_PREDICT};
 use crate::api::openai::parts::Reading;
 use crate::api::openai::stream_options::ask_for_usage;
 use crate::api::raw::{Text, written};
@@ -17,13 +18,14 @@ use crate::api::schema::FunctionDefinition;
 use crate::api::{Piece, Prompt, Request, Unread, tools};
 
 /// The members looked at. A body that names one of them twice is ambiguous.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "model",
     "messages",
     "stream",
     "stream_options",
     "max_tokens",
     "max_completion_tokens",
+    N_PREDICT,
     "n",
     "tools",
     "functions",
@@ -65,7 +67,7 @@ pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
 /// The bound on the whole call's output: the newer member wins, times the number of choices.
 fn max_output(members: &Members<'_>) -> Option<u64> {
     let choices = members.whole("n").unwrap_or(1).max(1);
-    let bound = members.whole("max_completion_tokens").or_else(|| members.whole("max_tokens"))?;
+    let bound = n_predict::bound(members, &["max_completion_tokens", "max_tokens"])?;
     Some(bound.saturating_mul(choices))
 }
 

@@ -79,6 +79,9 @@ fn the_output_bound_covers_all_choices_and_survives_nonsense() {
     let bound = |members: &str| read(format!("{{\"messages\":[],{members}}}").as_bytes()).unwrap().max_output;
     assert_eq!(bound(r#""max_tokens":10"#), Some(10));
     assert_eq!(bound(r#""max_tokens":10,"max_completion_tokens":7,"n":3"#), Some(21));
+    assert_eq!(bound(r#""max_tokens":10,"n_predict":70"#), Some(70), "llama.cpp goes by its own name");
+    assert_eq!(bound(r#""max_tokens":10,"n_predict":7"#), Some(10), "and others by theirs");
+    assert_eq!(bound(r#""max_tokens":10,"n_predict":-1"#), None);
     assert_eq!(bound(r#""max_tokens":18446744073709551615,"n":5"#), Some(u64::MAX));
     assert_eq!(bound(r#""max_tokens":1e300"#), Some(u64::MAX));
     for nonsense in [r#""max_tokens":-5"#, r#""max_tokens":"many""#, r#""max_tokens":null"#, r#""n":4"#] {

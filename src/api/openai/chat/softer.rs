@@ -1,6 +1,6 @@
 //! Less output of a chat.
 //!
-//! In: a body, the model. Out: edits of `max_completion_tokens` and its older name. Not here: how little.
+//! In: a body, the model. Out: edits of `max_completion_tokens`, its older name and llama.cpp's `n_predict`. Not here: how little.
 //!
 //! Source: OpenAI's API reference, "Create chat completion": `max_tokens` is deprecated, and refused by
 //! reasoning models. Other servers know only that one, or both (Mistral's API reference, "Chat"; vLLM's and
@@ -8,10 +8,11 @@
 //! "OpenAI SDK compatibility" (`thinking`), OpenRouter's "Reasoning Tokens" (`reasoning.max_tokens`).
 
 use crate::api::Bounded;
-use crate::api::bound::{Bound, Object, allowed, thinking};
+use crate::api::bound::{Object, allowed, thinking};
+use crate::api::openai::n_predict::{self, N_PREDICT};
 use crate::api::raw::string;
 
-const NAMES: [&str; 5] = ["model", NEWER, OLDER, "thinking", "reasoning"];
+const NAMES: [&str; 6] = ["model", NEWER, OLDER, N_PREDICT, "thinking", "reasoning"];
 const NEWER: &str = "max_completion_tokens";
 const OLDER: &str = "max_tokens";
 
@@ -23,7 +24,7 @@ pub(in crate::api) fn with_max_output(body: &[u8], model: Option<&str>, each: u6
     let object = Object::outermost(body, &NAMES)?;
     let in_body = object.raw("model").and_then(string);
     let absent = if needs_newer(model.or(in_body.as_deref()).unwrap_or_default()) { NEWER } else { OLDER };
-    let edits = Bound::named(&[NEWER, OLDER]).lowered(&object, absent, each);
+    let edits = n_predict::lowered(&object, &[NEWER, OLDER], absent, each);
     let budgets =
         [thinking(object.raw("thinking"), "budget_tokens"), thinking(object.raw("reasoning"), OLDER)];
     allowed(edits, each, 1, budgets.into_iter().flatten().max())

@@ -19,6 +19,10 @@ fn whichever_name_is_there_is_lowered() {
             r#"{"max_tokens":null,"messages":[],"max_completion_tokens":4}"#,
             r#"{"max_tokens":null,"messages":[],"max_completion_tokens":4}"#,
         ),
+        (
+            r#"{"max_tokens":5,"messages":[],"n_predict":-1}"#,
+            r#"{"max_tokens":5,"messages":[],"n_predict":9}"#,
+        ),
     ] {
         assert_eq!(bounded(body, Some("o3")).as_deref(), Ok(expected), "{body}");
         assert_eq!(bounded(body, None).as_deref(), Ok(expected), "{body}");

@@ -85,7 +85,7 @@ impl Framing {
     }
 }
 
-static DIALECTS: [Dialect; 10] = [
+static DIALECTS: [Dialect; 12] = [
     Dialect {
         path: b"/v1/chat/completions",
         request: HI_STREAM,
@@ -110,6 +110,24 @@ static DIALECTS: [Dialect; 10] = [
         part: r#"{"id":"c","object":"text_completion","choices":[{"index":0,"text":" word","finish_reason":null}]}"#,
         framing: Framing::Events,
         ending: &[("/choices/0/finish_reason", "length"), ("", "[DONE]")],
+    },
+    Dialect {
+        path: b"/completions",
+        request: r#"{"prompt":["Hi","Ho"],"n_predict":-1,"stream":true}"#,
+        content_type: "text/event-stream",
+        begin: &[r#"{"index":1,"content":"","tokens":[],"stop":false}"#],
+        part: r#"{"index":0,"content":" word","tokens":[2],"stop":false}"#,
+        framing: Framing::Events,
+        ending: &[("/stop_type", "limit"), ("/index", "0")],
+    },
+    Dialect {
+        path: b"/completion",
+        request: r#"{"prompt":"Hi","n_predict":100,"stream":true}"#,
+        content_type: "text/event-stream",
+        begin: &[r#"{"index":1,"content":" a","stop":true,"stop_type":"eos"}"#],
+        part: r#"{"index":0,"content":" word","tokens":[2],"stop":false,"id_slot":-1}"#,
+        framing: Framing::Events,
+        ending: &[("/stop", "true")],
     },
     Dialect {
         path: b"/v1/responses",
