@@ -41,8 +41,8 @@ mod workflows;
 use std::rc::Rc;
 
 pub use effects::{Effects, Fact, HeaderEdit, Next};
-pub use warning::Warning;
 use stop::Drain;
+pub use warning::Warning;
 
 use crate::identity::Head;
 use crate::limits::Ledger;

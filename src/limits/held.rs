@@ -56,21 +56,13 @@ pub(super) fn charge(
     ledger: &Ledger<'_>,
 ) -> Result<Taken, Refusal> {
     let attempt = Attempt::of(limit, subject, amount, ledger);
-    match attempt.charge(patience, None) {
-        Tried::Taken(taken) => Ok(*taken),
-        Tried::Refused(refusal) => Err(*refusal),
-        Tried::Queued => {
-            let turn = attempt.turn();
-            match attempt.charge(patience, Some(&turn)) {
-                Tried::Taken(taken) => {
-                    attempt.place().take_up(&turn);
-                    Ok(*taken)
-                }
-                Tried::Refused(refusal) => Err(*refusal),
-                Tried::Queued => Err(unavailable(limit, amount, ledger)),
-            }
-        }
+    if let Some(taken) = attempt.charge(patience, None)? {
+        return Ok(taken);
     }
+    let turn = attempt.turn();
+    let taken = attempt.charge(patience, Some(&turn))?;
+    attempt.place().take_up(&turn);
+    taken.ok_or_else(|| unavailable(limit, amount, ledger))
 }
 
 /// Whether a limit refuses an amount, without charging it.
@@ -105,14 +97,6 @@ struct Attempt<'a> {
     rate: Option<Box<Key>>,
 }
 
-/// What came of charging a budget.
-enum Tried {
-    Taken(Box<Taken>),
-    Refused(Box<Refusal>),
-    /// Others were promised some of it: nothing is charged before the queue is looked at.
-    Queued,
-}
-
 impl<'a> Attempt<'a> {
     fn of(limit: &'a Rc<Limit>, subject: &'a Subject<'a>, amount: Amount, ledger: &'a Ledger<'a>) -> Self {
         let key = limit.key(ledger.keys, subject);
@@ -136,6 +120,9 @@ impl<'a> Attempt<'a> {
     /// How much of the budget must be left.
     fn room(&self, turn: &Turn) -> Amount {
         let room = self.limit.room(self.amount, &self.present, self.subject);
+        if self.amount.is_zero() {
+            return room;
+        }
         // What fits an unused budget is never refused for ever.
         (room + turn.kept).min(self.present.shape.capacity()).max(room)
     }
@@ -146,37 +133,31 @@ impl<'a> Attempt<'a> {
         Refusal { standing, needed: self.amount, wait, reason: Reason::Spent }
     }
 
-    fn charge(&self, patience: Span, turn: Option<&Turn>) -> Tried {
+    /// Charges the budget; nothing if others were promised some of it and the call's `turn` is not known.
+    fn charge(&self, patience: Span, turn: Option<&Turn>) -> Result<Option<Taken>, Refusal> {
         let no_turn = Turn::default();
         let (room, is_open) = (self.room(turn.unwrap_or(&no_turn)), turn.is_some_and(|turn| turn.is_open));
         let updated = self.ledger.change(self.present.shape, &self.key, None, |budget| {
             if budget.is_queued() && turn.is_none() {
-                return (None, false);
+                return (Ok(None), false);
             }
             let before = *budget;
             let (rest, wait) = match budget.reserve_with_room(self.amount, room, patience) {
                 Ok(Booked { rest, wait }) => (rest, wait),
-                Err(refused) => return (Some(Err(self.refusal(&before, room, refused.wait))), false),
+                Err(refused) => return (Err(self.refusal(&before, room, refused.wait)), false),
             };
-            let waits_for = (!wait.is_zero()).then(|| self.refusal(&before, room, Wait::For(wait)));
+            let waits_for = (!wait.is_zero()).then(|| Box::new(self.refusal(&before, room, Wait::For(wait))));
             let crossed = budget.note(self.present.warning());
             budget.set_queued(is_open);
             let standing = self.present.standing(budget).without(room - self.amount);
-            (Some(Ok((budget.counted_at(), rest, standing, crossed, waits_for.map(Box::new)))), true)
+            (Ok(Some((budget.counted_at(), rest, standing, crossed, waits_for))), true)
         });
-        let Ok(updated) = updated else {
-            return Tried::Refused(Box::new(unavailable(self.limit, self.amount, self.ledger)));
-        };
-        match updated.value {
-            None => Tried::Queued,
-            Some(Err(refusal)) => Tried::Refused(Box::new(refusal)),
-            Some(Ok((counted_at, rest, standing, crossed, waits_for))) => {
-                let (limit, key, place, amount) = (self.limit.clone(), self.key, updated.place, self.amount);
-                let rate = self.rate.clone();
-                let held = Held { limit, key, place, counted_at, amount, rest, room, rate, share: None };
-                Tried::Taken(Box::new(Taken { held, standing, crossed, waits_for }))
-            }
-        }
+        let Ok(updated) = updated else { return Err(unavailable(self.limit, self.amount, self.ledger)) };
+        let Some((counted_at, rest, standing, crossed, waits_for)) = updated.value? else { return Ok(None) };
+        let (limit, key, place, amount) = (self.limit.clone(), self.key, updated.place, self.amount);
+        let held =
+            Held { limit, key, place, counted_at, amount, rest, room, rate: self.rate.clone(), share: None };
+        Ok(Some(Taken { held, standing, crossed, waits_for }))
     }
 }
 

@@ -102,6 +102,15 @@ fn a_newcomer_leaves_what_is_promised_and_passes_beyond_it() {
 }
 
 #[test]
+fn a_call_that_needs_nothing_of_a_budget_passes_its_queue() {
+    let bench = Bench::new();
+    bench.call(0, "first", 600);
+    bench.call(0, "promised", 100);
+    bench.call(5_000, "promised, too", 100);
+    assert_eq!(bench.call(5_000, "free of charge", 0), None);
+}
+
+#[test]
 fn calls_with_equal_bodies_have_a_promise_each() {
     let bench = Bench::new();
     bench.call(0, "first", 600);
