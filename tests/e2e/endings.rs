@@ -6,8 +6,9 @@
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 use tollgate_rig::client::raw::RawConnection;
-use tollgate_rig::client::{Client, ClientError, Request, Response};
+use tollgate_rig::client::{self, Client, ClientError, Request, Response};
 use tollgate_rig::envoy::{Filter, Metrics};
+use tollgate_rig::mock_llm::tokens::Counter;
 use tollgate_rig::upstream::{Script, ScriptedUpstream, Signal};
 
 use crate::bench::{Bench, Detour, chat, chat_by, chat_with, with_detours};
@@ -154,12 +155,17 @@ async fn an_upstream_that_resets_mid_stream_is_paid_for_what_it_sent() {
 }
 
 #[tokio::test]
-async fn a_whole_answer_that_is_cut_is_charged_by_the_length_that_came() {
+async fn a_whole_answer_that_is_cut_is_charged_by_the_text_that_came() {
     let bench = start().await;
+    let mut whole = client::send(bench.mock.address(), chat("ada")).await.unwrap();
+    let came = whole.body().await.unwrap().slice(..150);
+    let (_, text) = core::str::from_utf8(&came).unwrap().split_once("\"content\":\"").unwrap();
+    let written = Counter::for_model("gpt-4o").text(text) as u64;
+    assert!(written > 0, "{text}");
     let request = chat("ada").header("x-mock-split-bytes", "50").header("x-mock-cut-after", "3");
     assert!(bench.send(request).await.body().await.is_err());
     bench.wait_for_calls("upstream_reset", 1).await;
-    assert_eq!(bench.left("ada").await, BUDGET - INPUT - 150_u64.div_ceil(4));
+    assert_eq!(bench.left("ada").await, BUDGET - INPUT - written);
 }
 
 #[tokio::test]
