@@ -9,12 +9,12 @@
 use super::request::{Reading, kind};
 use super::response::Sent;
 use super::settle::how_cut_short;
-use super::{Abort, Effects, HeaderEdit, Means, Next, State, waiting};
+use super::{Abort, Ask, Effects, HeaderEdit, Means, Next, State, waiting};
 use crate::limits::{self, GlobalLimit, Granted, Refusal, Wait};
 use crate::metrics::{self, Labels};
-use crate::rls::{self, Answer, Begun, Change, Failure, HeaderValue, OnFailure, Question, Service};
+use crate::rls::{self, Answer, Begun, Change, Decided, Failure, HeaderValue, OnFailure, Question, Service};
 use crate::settings::Config;
-use crate::units::Span;
+use crate::units::{Span, Timestamp};
 
 /// A call that waits for the rate limit service.
 pub(super) struct Asking {
@@ -22,8 +22,22 @@ pub(super) struct Asking {
     pub(super) sent: Box<Sent>,
     reading: Box<Reading>,
     begun: Begun,
-    asked: Vec<(Question, Option<Result<Answer, Failure>>)>,
+    /// All questions in the order of asking, with the answers so far.
+    questions: Vec<(Question, Option<Heard>)>,
+    /// The number of questions asked, and the time of the first.
+    asked: usize,
+    since: Timestamp,
 }
+
+/// An answer or a failure, and the time it came.
+struct Heard {
+    answer: Result<Answer, Failure>,
+    at: Timestamp,
+}
+
+/// The shortest timeout that the host can express. With less time left, no further question is
+/// asked.
+const LEAST_TIMEOUT: Span = Span::from_millis(1);
 
 /// The local budgets of a call are reserved: its global limits come next.
 pub(super) fn begin(
@@ -43,25 +57,25 @@ pub(super) fn begin(
         Ok(begun) => begun,
         Err(refusal) => {
             effects.count(&metrics::GLOBAL_DECISIONS, &kind("leased"), 1);
+            let refusal = rls::promised(refusal, limits, &subject, service, means.ledger);
             return refuse(&reading, sent, &refusal, vec![], means, effects);
         }
     };
-    if !begun.is_open() {
-        if !begun.is_empty() {
+    let since = means.ledger.now();
+    let mut asking = Asking { sent, reading, begun, questions: vec![], asked: 0, since };
+    if !asking.begun.is_open() {
+        if !asking.begun.is_empty() {
             effects.count(&metrics::GLOBAL_DECISIONS, &kind("leased"), 1);
         }
-        return Asking { sent, reading, begun, asked: vec![] }.conclude(config, service, means, effects);
+        return asking.conclude(config, service, means, effects);
     }
-    let now = means.ledger.now();
-    if !means.breaker.as_mut().is_some_and(|breaker| breaker.may_ask(now)) {
+    if !means.breaker.as_mut().is_some_and(|breaker| breaker.may_ask(since)) {
         effects.count(&metrics::GLOBAL_FAILURES, &kind("not_asked"), 1);
-        return Asking { sent, reading, begun, asked: vec![] }.conclude(config, service, means, effects);
+        return asking.conclude(config, service, means, effects);
     }
-    let questions = begun.questions(service);
-    effects.count(&metrics::GLOBAL_REQUESTS, &kind("ask"), questions.len() as u64);
-    effects.next = Next::Ask { questions: questions.clone(), hold: !reading.passes };
-    let asked = questions.into_iter().map(|question| (question, None)).collect();
-    State::Asking(Box::new(Asking { sent, reading, begun, asked }))
+    let questions = asking.begun.questions(service);
+    asking.questions = questions.into_iter().map(|question| (question, None)).collect();
+    Box::new(asking).ask_next(service, service.timeout, effects)
 }
 
 impl Asking {
@@ -79,7 +93,9 @@ impl Asking {
         means: &mut Means<'_>,
         effects: &mut Effects,
     ) -> State {
-        let Some((question, heard)) = self.asked.get_mut(place).filter(|(_, heard)| heard.is_none()) else {
+        let Some(service) = config.global.as_deref() else { return State::Sent(self.sent) };
+        let asked = self.questions.iter_mut().take(self.asked);
+        let Some((question, heard)) = asked.skip(place).next().filter(|(_, heard)| heard.is_none()) else {
             return self.wait_on(effects);
         };
         let answer = answer.and_then(|bytes| question.read(bytes));
@@ -87,12 +103,45 @@ impl Asking {
             effects.count(&metrics::GLOBAL_FAILURES, &kind(failure.name()), 1);
         }
         effects.tell_breaker(answer.is_ok(), means);
-        *heard = Some(answer);
-        if self.asked.iter().any(|(_, heard)| heard.is_none()) {
+        *heard = Some(Heard { answer, at: means.ledger.now() });
+        if self.questions.iter().take(self.asked).any(|(_, heard)| heard.is_none()) {
             return self.wait_on(effects);
         }
-        let Some(service) = config.global.as_deref() else { return State::Sent(self.sent) };
-        self.conclude(config, service, means, effects)
+        if !self.may_ask_on() {
+            return self.conclude(config, service, means, effects);
+        }
+        // The timeout bounds all questions of a call together.
+        let timeout = service.timeout - means.ledger.now().since(self.since);
+        if timeout < LEAST_TIMEOUT {
+            effects.count(&metrics::GLOBAL_FAILURES, &kind("not_asked"), 1);
+            return self.conclude(config, service, means, effects);
+        }
+        self.ask_next(service, timeout, effects)
+    }
+
+    /// Asks all questions at once, or only the next one where limits are asked in turn.
+    fn ask_next(mut self: Box<Self>, service: &Service, timeout: Span, effects: &mut Effects) -> State {
+        let together = if service.asks_in_turn() { 1 } else { usize::MAX };
+        let next = self.questions.iter().enumerate().skip(self.asked).take(together);
+        let ask = |(place, (question, _)): (usize, &(Question, _))| Ask {
+            place,
+            question: question.clone(),
+            timeout,
+        };
+        let questions: Vec<_> = next.map(ask).collect();
+        self.asked = self.asked.saturating_add(questions.len());
+        effects.count(&metrics::GLOBAL_REQUESTS, &kind("ask"), questions.len() as u64);
+        effects.next = Next::Ask { questions, hold: !self.reading.passes };
+        State::Asking(self)
+    }
+
+    /// Whether a question is left and no answer so far refuses the call or failed.
+    fn may_ask_on(&self) -> bool {
+        let lets_pass = |(question, heard): &(Question, Option<Heard>)| {
+            let answer = heard.as_ref().and_then(|heard| heard.answer.as_ref().ok());
+            answer.is_some_and(|answer| !self.begun.is_refused_by(question, answer))
+        };
+        self.asked < self.questions.len() && self.questions.iter().take(self.asked).all(lets_pass)
     }
 
     /// Not all answers are there.
@@ -109,22 +158,26 @@ impl Asking {
         means: &mut Means<'_>,
         effects: &mut Effects,
     ) -> State {
-        let Self { mut sent, reading, begun, asked } = self;
-        let has_asked = !asked.is_empty();
-        let answers = heard(asked);
+        let Self { mut sent, reading, begun, questions, asked, .. } = self;
+        let answers = heard(questions, means.ledger.now());
         let decided = match begun.decide(answers, service, means.ledger, &mut effects.errands) {
             Ok(decided) => decided,
-            Err((refusal, headers)) => {
-                effects.count(&metrics::GLOBAL_DECISIONS, &kind("asked"), 1);
-                return refuse(&reading, sent, &refusal, headers, means, effects);
-            }
+            Err((refusal, headers)) => match leased_meanwhile(&reading, &sent, service, means, effects) {
+                Some(decided) => decided,
+                None => {
+                    effects.count(&metrics::GLOBAL_DECISIONS, &kind("asked"), 1);
+                    let (limits, subject) = (&reading.tier.global, reading.subject(&sent.model));
+                    let refusal = rls::promised(refusal, limits, &subject, service, means.ledger);
+                    return refuse(&reading, sent, &refusal, headers, means, effects);
+                }
+            },
         };
         for unknown in &decided.unknown {
             let limit = Some(unknown.limit.name.clone());
             effects.count(&metrics::GLOBAL_UNKNOWN, &Labels { limit, ..Labels::default() }, 1);
         }
         if decided.undecided.is_empty() {
-            effects.count(&metrics::GLOBAL_DECISIONS, &kind("asked"), u64::from(has_asked));
+            effects.count(&metrics::GLOBAL_DECISIONS, &kind("asked"), u64::from(asked > 0));
         } else if let Err(refusal) =
             go_without(service, &decided.undecided, &reading, &mut sent, means, effects)
         {
@@ -146,11 +199,11 @@ impl Asking {
     /// The response has begun before the answers: the call goes on as if there were none to come, nor one that refuses. What it
     /// uses is told to the service all the same.
     pub(super) fn go_on(self, config: &Config, means: &Means<'_>, effects: &mut Effects) -> Box<Sent> {
-        let Self { mut sent, begun, asked, .. } = self;
+        let Self { mut sent, begun, questions, .. } = self;
         let Some(service) = &config.global else { return sent };
         effects.count(&metrics::GLOBAL_DECISIONS, &kind("allow"), 1);
         let refuses = |answer: &Answer| answer.decisions.iter().any(|decision| !decision.allowed);
-        let mut answers = heard(asked);
+        let mut answers = heard(questions, means.ledger.now());
         for (_, answer) in &mut answers {
             if answer.as_ref().is_ok_and(refuses) {
                 *answer = Err(Failure::Undecided);
@@ -173,11 +226,13 @@ impl Asking {
         if self.reading.passes {
             return self.go_on(config, means, effects).settle(abort, config, means, effects);
         }
-        let Self { sent, begun, asked, .. } = self;
+        let Self { sent, begun, questions, .. } = self;
         effects.count(&metrics::CALLS, &sent.labels(how_cut_short(abort)), 1);
         sent.reservation.release(means.ledger);
         let Some(service) = &config.global else { return };
-        if let Ok(decided) = begun.decide(heard(asked), service, means.ledger, &mut effects.errands) {
+        if let Ok(decided) =
+            begun.decide(heard(questions, means.ledger.now()), service, means.ledger, &mut effects.errands)
+        {
             decided.holding.release(service, means.ledger, &mut effects.errands);
         }
     }
@@ -190,6 +245,22 @@ impl Effects {
         let change = means.breaker.as_mut().and_then(|breaker| breaker.answered(ok, now));
         self.counts.extend(change.map(Change::count));
     }
+}
+
+/// Takes a refused call from the leases, if they cover all of it by now. When a window begins, a
+/// lease can take from the service what calls under way are asking for.
+fn leased_meanwhile(
+    reading: &Reading,
+    sent: &Sent,
+    service: &Service,
+    means: &Means<'_>,
+    effects: &mut Effects,
+) -> Option<Decided> {
+    service.lease?;
+    let (limits, subject) = (&reading.tier.global, reading.subject(&sent.model));
+    let errands = &mut effects.errands;
+    let begun = rls::begin_leased(limits, &subject, &sent.estimate, service, means.ledger, errands)?;
+    begun.decide(vec![], service, means.ledger, errands).ok()
 }
 
 /// The service has not decided: what the operator wants then.
@@ -258,10 +329,13 @@ fn refuse(
     state
 }
 
+/// The answers so far, with their window ends as seen from `now`.
 fn heard(
-    asked: Vec<(Question, Option<Result<Answer, Failure>>)>,
+    questions: Vec<(Question, Option<Heard>)>,
+    now: Timestamp,
 ) -> Vec<(Question, Result<Answer, Failure>)> {
-    asked.into_iter().filter_map(|(question, heard)| Some((question, heard?))).collect()
+    let heard = |Heard { answer, at }: Heard| answer.map(|answer| answer.after(now.since(at)));
+    questions.into_iter().filter_map(|(question, answer)| Some((question, heard(answer?)))).collect()
 }
 
 fn edits(headers: Vec<HeaderValue>) -> impl Iterator<Item = HeaderEdit> {

@@ -10,7 +10,7 @@ use crate::limits::{Ledger, Tally};
 use crate::metrics::{self, Count, Labels, Metric};
 use crate::reply::{Fields, Reply};
 use crate::rls::{Errand, Question};
-use crate::units::Timestamp;
+use crate::units::{Span, Timestamp};
 
 /// What to do after an event, in the order of the fields.
 #[derive(Debug, Default)]
@@ -63,8 +63,8 @@ pub enum Next {
     ReadBody,
     /// The rate limit service is to be asked these; each answer is an event of its own.
     Ask {
-        /// What to ask.
-        questions: Vec<Question>,
+        /// The questions to send now; none while answers are outstanding.
+        questions: Vec<Ask>,
         /// Whether the request waits for the answers; else it goes on meanwhile, and can still be refused until a response comes.
         hold: bool,
     },
@@ -75,6 +75,17 @@ pub enum Next {
     },
     /// It is answered from here.
     Reply(Reply),
+}
+
+/// A question to send to the rate limit service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Its number within the exchange, which [`super::Event::Answered`] repeats.
+    pub place: usize,
+    /// The question.
+    pub question: Question,
+    /// How long to wait for its answer.
+    pub timeout: Span,
 }
 
 /// What access logs can show; kept as filter state.

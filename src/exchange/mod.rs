@@ -20,7 +20,8 @@
 //!   place among the calls in flight also in `Reading`. A VM that dies runs no `End`: what its calls held stays charged until it has
 //!   flowed back with their windows.
 //! - After [`Next::Wait`] there is an [`Event::Due`] at that time, or later, or earlier now and then.
-//! - After [`Next::Ask`] there is one [`Event::Answered`] for each question, in any order, unless the exchange ends first.
+//! - After [`Next::Ask`] there is one [`Event::Answered`] for each question, in any order, unless
+//!   the exchange ends first. The last of them may lead to more questions.
 //!
 //! Not here: the host, how bytes are read (`api`), how budgets work (`limits`), what refusals look like (`reply`).
 
@@ -40,7 +41,7 @@ mod workflows;
 
 use std::rc::Rc;
 
-pub use effects::{Effects, Fact, HeaderEdit, Next};
+pub use effects::{Ask, Effects, Fact, HeaderEdit, Next};
 use stop::Drain;
 pub use warning::Warning;
 
@@ -69,7 +70,7 @@ pub enum Event<'a> {
     },
     /// The rate limit service has answered, or will not.
     Answered {
-        /// Which of the questions.
+        /// Which of the questions, by its [`Ask::place`].
         question: usize,
         /// The message, or why there is none.
         answer: Result<&'a [u8], Failure>,

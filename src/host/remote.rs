@@ -30,13 +30,8 @@ impl Remote {
         Self { upstream: service.upstream(), breaker, outbox: RefCell::default(), service }
     }
 
-    /// Asks a question that a call waits for; the answer will come under the number.
-    pub(super) fn ask(&self, question: &Question) -> Result<u32, Failure> {
-        self.send(question, self.service.timeout)
-    }
-
-    /// Sends for the context at hand.
-    fn send(&self, question: &Question, timeout: Span) -> Result<u32, Failure> {
+    /// Sends for the context at hand; the answer will come under the number.
+    pub(super) fn send(&self, question: &Question, timeout: Span) -> Result<u32, Failure> {
         let Question { method, message, .. } = question;
         let timeout = Duration::from_nanos(timeout.0);
         calls::grpc_call(&self.upstream, method.service, method.name, message, timeout)
@@ -46,7 +41,7 @@ impl Remote {
     /// Takes errands; the first is due after the time that is returned.
     pub(super) fn push(&self, errands: Vec<Errand>) -> Option<Span> {
         let (mut outbox, now) = (self.outbox.try_borrow_mut().ok()?, Vm::now());
-        errands.into_iter().map(|errand| outbox.push(errand, &self.service, now)).min()
+        errands.into_iter().map(|errand| outbox.push(errand, now)).min()
     }
 
     /// Sends what is due. Only the root may call this.

@@ -14,7 +14,7 @@ use super::flow::{Flow, change_headers};
 use super::hold::Headers;
 use super::vm::Vm;
 use crate::api::Edit;
-use crate::exchange::{Abort, Editable, Event, Exchange, Next};
+use crate::exchange::{Abort, Ask, Editable, Effects, Event, Exchange, Next};
 use crate::identity::Head;
 use crate::rls::Failure;
 
@@ -45,7 +45,9 @@ impl Stream {
 
     /// Carries out how the exchange goes on, once everything else has been.
     fn go(&mut self, next: Next) -> Action {
-        match self.ask(next) {
+        let Effects { next, headers, .. } = self.ask(Effects { next, ..Effects::default() });
+        change_headers(Map::RequestHeaders, &headers);
+        match next {
             Next::Reply(reply) => self.flow.reply(&reply),
             Next::Ask { hold: true, .. } => {
                 self.flow.waits.set(true);
@@ -64,19 +66,25 @@ impl Stream {
 
     /// Asks the rate limit service, if that comes next. A question that cannot be sent is as good as one without an answer, and may
     /// lead further.
-    fn ask(&mut self, mut next: Next) -> Next {
-        let Next::Ask { questions, .. } = &mut next else { return next };
+    fn ask(&mut self, mut effects: Effects) -> Effects {
         let remote = self.flow.configured.remote.clone();
-        for (place, question) in core::mem::take(questions).iter().enumerate() {
-            let sent = remote.as_ref().map_or(Err(Failure::Unavailable), |remote| remote.ask(question));
-            match sent {
-                Ok(token) => self.asked.push((token, place)),
-                Err(failure) => {
-                    next = self.flow.handle(Event::Answered { question: place, answer: Err(failure) }).next;
+        loop {
+            let Next::Ask { questions, .. } = &mut effects.next else { return effects };
+            let questions = core::mem::take(questions);
+            if questions.is_empty() {
+                return effects;
+            }
+            for Ask { place, question, timeout } in questions {
+                let sent = remote.as_ref().ok_or(Failure::Unavailable);
+                match sent.and_then(|remote| remote.send(&question, timeout)) {
+                    Ok(token) => self.asked.push((token, place)),
+                    Err(failure) => {
+                        let answered = Event::Answered { question: place, answer: Err(failure) };
+                        effects = self.flow.handle(answered);
+                    }
                 }
             }
         }
-        next
     }
 
     /// The request's body is there, whole.
@@ -236,6 +244,7 @@ impl Context for Stream {
         let message = calls::grpc_answer(status, size);
         let answer = message.as_deref().map_err(|failure| *failure);
         let effects = self.flow.handle(Event::Answered { question, answer });
+        let effects = self.ask(effects);
         match effects.next {
             Next::Ask { .. } | Next::ReadBody => {}
             Next::Reply(reply) => {

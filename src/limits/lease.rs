@@ -18,6 +18,7 @@
 //! - A lease that finds no room in the table, or that the host cannot read or write, is nothing: calls ask for themselves.
 //!   What was granted is lost in that case, never given out twice.
 
+mod promises;
 mod state;
 
 use std::rc::Rc;
@@ -37,6 +38,11 @@ pub struct LeasePolicy {
     pub share: Ratio,
     /// But so many tokens at least, of limits that count tokens.
     pub at_least: Amount,
+}
+
+impl LeasePolicy {
+    /// Never asks for a lease; keeps only amounts that calls of this process left over.
+    pub const NOTHING: Self = Self { share: Ratio { ppm: 0 }, at_least: Amount::MAX };
 }
 
 /// What the service has told of a budget with an answer.
@@ -116,37 +122,69 @@ impl Account {
         (taken, more)
     }
 
-    /// The service has allowed a call that asked for itself, and told where the budget stands. How much lease to ask for
-    /// now, if this call is the one that should.
+    /// The service has allowed an amount to a call that asked for itself, and told where the budget
+    /// stands. How much lease to ask for now, if this call is the one that should.
     #[must_use = "whoever is told to ask for a lease must ask"]
-    pub fn learn(&self, told: Told, policy: &LeasePolicy, ledger: &Ledger<'_>) -> Option<Amount> {
+    pub fn learn(
+        &self,
+        amount: Amount,
+        told: Told,
+        policy: &LeasePolicy,
+        ledger: &Ledger<'_>,
+    ) -> Option<Amount> {
         let (limit, now) = (&*self.limit, ledger.now);
-        let more = self.change(ledger, |lease| {
+        let learned = self.change(ledger, |lease| {
             let mut lease = lease.unwrap_or_else(|| Lease::begun(limit, now));
             lease.hear(told, limit, now);
-            (lease.more(policy, limit, now), Some(lease))
+            lease.charge(amount, limit);
+            ((lease.more(policy, limit, now), lease.ends_in(now)), Some(lease))
         });
-        more.flatten()
+        let (more, ends_in) = learned?;
+        self.charged(amount, ends_in, ledger);
+        more
     }
 
-    /// The service has refused an amount, to a call or as a lease. Who asked for a lease says [`Account::not_granted`] too.
-    pub fn refused(&self, amount: Amount, told: Told, ledger: &Ledger<'_>) {
+    /// Records that the service refused an amount, to a call or as a lease, and returns the longest
+    /// time until its window ends. After a refused lease, call [`Account::not_granted`] too.
+    pub fn refused(&self, amount: Amount, told: Told, ledger: &Ledger<'_>) -> Span {
         let (limit, now) = (&*self.limit, ledger.now);
-        self.change(ledger, |lease| {
+        let ends_in = self.change(ledger, |lease| {
             let mut lease = lease.unwrap_or_else(|| Lease::begun(limit, now));
             lease.refuse(amount, told, limit, now);
-            ((), Some(lease))
+            (lease.ends_in(now), Some(lease))
         });
+        ends_in.or(told.reset).unwrap_or(limit.shape.window)
     }
 
     /// The service has granted a lease of so much.
     pub fn granted(&self, amount: Amount, told: Told, ledger: &Ledger<'_>) {
         let (limit, now) = (&*self.limit, ledger.now);
-        self.change(ledger, |lease| {
+        let ends_in = self.change(ledger, |lease| {
             let mut lease = lease.unwrap_or_else(|| Lease::begun(limit, now));
             lease.grant(amount, told, limit, now);
-            ((), Some(lease))
+            (lease.ends_in(now), Some(lease))
         });
+        if let Some(ends_in) = ends_in {
+            self.charged(amount, ends_in, ledger);
+        }
+    }
+
+    /// Promises a refused amount to its caller and returns the wait: until the window ends (in
+    /// `ends_in`), or longer behind callers who were refused before. `least` is the part of a
+    /// window that this process may expect.
+    #[must_use = "what is promised must be told"]
+    pub fn promise(&self, amount: Amount, ends_in: Span, least: Amount, ledger: &Ledger<'_>) -> Span {
+        let room = self.known(ledger).map_or(Amount::ZERO, |lease| lease.charged(&self.limit)).max(least);
+        promises::promise(&self.promises(ledger), &self.limit, amount, ends_in, room, ledger)
+    }
+
+    fn charged(&self, amount: Amount, ends_in: Span, ledger: &Ledger<'_>) {
+        promises::charged(&self.promises(ledger), &self.limit, amount, ends_in, ledger);
+    }
+
+    /// The key of the queue of refused callers.
+    fn promises(&self, ledger: &Ledger<'_>) -> Key {
+        ledger.keys.key("promises", [("lease", &self.key.to_bytes()[..])])
     }
 
     /// No lease was granted, or no answer came: somebody else may ask.
@@ -160,27 +198,38 @@ impl Account {
         });
     }
 
-    /// Leaves to others what a call that asked for itself did not need: it is charged at the service since then. Nothing, if
-    /// that was in an earlier window, or nothing is known of the present one.
-    pub fn put_back(&self, amount: Amount, charged_at: Timestamp, ledger: &Ledger<'_>) {
-        if amount.is_zero() {
-            return;
+    /// Replaces an amount that was charged at `charged_at` by the amount used. A surplus goes to
+    /// the lease, unless the window has ended. A lack comes from the lease as far as that goes; the
+    /// rest is returned and must be reported to the service.
+    #[must_use = "what the lease could not cover is not charged anywhere yet"]
+    pub fn correct(
+        &self,
+        charged: Amount,
+        used: Amount,
+        charged_at: Timestamp,
+        ledger: &Ledger<'_>,
+    ) -> Amount {
+        let (surplus, lacking) = (charged - used, used - charged);
+        if surplus.is_zero() && lacking.is_zero() {
+            return Amount::ZERO;
         }
-        self.change(ledger, |lease| {
-            let mut lease = lease;
-            if let Some(lease) = &mut lease {
-                lease.put_back(amount, charged_at, &self.limit);
-            }
-            ((), lease)
+        let uncovered = self.change(ledger, |lease| {
+            let Some(mut lease) = lease else { return (lacking, None) };
+            lease.put_back(surplus, charged_at, &self.limit);
+            (lease.take_more(lacking, charged_at, &self.limit), Some(lease))
         });
+        uncovered.unwrap_or(lacking)
     }
 
     /// Where the budget stands as far as is known here; none if the service has told nothing of this window.
     #[must_use]
     pub fn standing(&self, ledger: &Ledger<'_>) -> Option<Standing> {
+        self.known(ledger)?.standing(&self.limit, ledger.now)
+    }
+
+    fn known(&self, ledger: &Ledger<'_>) -> Option<Lease> {
         let now = ledger.now;
-        let lease = ledger.table.peek(&self.key, now, |stored| Lease::open(stored?, &self.limit, now));
-        lease.ok().flatten()?.standing(&self.limit, now)
+        ledger.table.peek(&self.key, now, |stored| Lease::open(stored?, &self.limit, now)).ok().flatten()
     }
 
     /// Changes the lease (none: untouched) to what `change` gives besides its answer. No answer if that could not be kept.
@@ -230,23 +279,10 @@ impl Ticket {
         self.amount
     }
 
-    /// Replaces what was taken by what was used: too much goes back, if the window has not ended; for too little the lease is
-    /// asked, and what it cannot cover is returned, to be told to the service.
+    /// Replaces the amount taken by the amount used, as [`Account::correct`] does.
     #[must_use = "what the lease could not cover is not charged anywhere yet"]
     pub fn correct_to(self, used: Amount, ledger: &Ledger<'_>) -> Amount {
-        let Self { account, amount, taken_at } = self;
-        if used <= amount {
-            account.put_back(amount - used, taken_at, ledger);
-            return Amount::ZERO;
-        }
-        let lacking = used - amount;
-        let uncovered = account.change(ledger, |lease| {
-            let mut lease = lease;
-            let uncovered =
-                lease.as_mut().map_or(lacking, |lease| lease.take_more(lacking, taken_at, &account.limit));
-            (uncovered, lease)
-        });
-        uncovered.unwrap_or(lacking)
+        self.account.correct(self.amount, used, self.taken_at, ledger)
     }
 }
 

@@ -9,6 +9,8 @@
 //! [`Refusal`], and [`Errand`]s. Not here: one limit by itself (`part`), what becomes of calls without an answer (`exchange`), messages
 //! (`protocol`).
 
+use std::rc::Rc;
+
 use super::errand::Errand;
 use super::message::HeaderValue;
 use super::outbox::LAST_MOMENT;
@@ -16,7 +18,9 @@ use super::part::{Part, Took};
 use super::protocol::{Answer, Failure, Question};
 use super::service::Service;
 use crate::api::Usage;
-use crate::limits::{Estimate, GlobalLimit, Ledger, Rates, Refusal, Standing, Subject, Ticket, longest};
+use crate::limits::{
+    Account, Estimate, GlobalLimit, Ledger, Rates, Refusal, Standing, Subject, Ticket, Wait, longest,
+};
 use crate::units::{Amount, Timestamp};
 
 /// What one call holds of global limits. It must be settled or released.
@@ -75,6 +79,42 @@ pub struct Decided {
     pub request_headers: Vec<HeaderValue>,
 }
 
+/// Turns a refusal into a promise: its wait becomes the wait for a window that has room for the
+/// call behind the callers who were refused before it.
+#[must_use]
+pub fn promised(
+    refusal: Refusal,
+    limits: &[GlobalLimit],
+    subject: &Subject<'_>,
+    service: &Service,
+    ledger: &Ledger<'_>,
+) -> Refusal {
+    let by = limits.iter().find(|global| Rc::ptr_eq(&global.limit, &refusal.standing.limit));
+    let (Some(global), Wait::For(ends_in), Some(_)) = (by, refusal.wait, service.kept_here()) else {
+        return refusal;
+    };
+    let account = Account::of(&global.limit, subject, ledger);
+    let wait = account.promise(refusal.needed, ends_in, global.stand_in.shape.max, ledger);
+    Refusal { wait: Wait::For(wait), ..refusal }
+}
+
+/// Takes all that a call needs from the leases, or nothing if they do not cover all of it.
+pub fn begin_leased(
+    limits: &[GlobalLimit],
+    subject: &Subject<'_>,
+    estimate: &Estimate,
+    service: &Service,
+    ledger: &Ledger<'_>,
+    errands: &mut Vec<Errand>,
+) -> Option<Begun> {
+    let begun = begin(limits, subject, estimate, service, ledger, errands).ok()?;
+    if begun.is_open() {
+        begun.holding.release(service, ledger, errands);
+        return None;
+    }
+    Some(begun)
+}
+
 /// Takes what the leases have of what a call needs.
 ///
 /// # Errors
@@ -125,12 +165,16 @@ impl Begun {
         self.open.is_empty() && self.holding.held.is_empty()
     }
 
-    /// What to ask it. Limits that only watch are asked for by themselves, so that they neither refuse nor hide a refusal.
+    /// The questions for it, in the order of asking. Shadow limits are asked for last and by
+    /// themselves, so that they neither refuse nor hide a refusal.
     #[must_use]
     pub fn questions(&self, service: &Service) -> Vec<Question> {
         let asked = |shadow: bool| {
             let parts = self.open.iter().enumerate();
-            let parts: Vec<_> = parts.filter(|(_, part)| part.global.limit.shadow == shadow).collect();
+            let mut parts: Vec<_> = parts.filter(|(_, part)| part.global.limit.shadow == shadow).collect();
+            if service.asks_in_turn() {
+                parts.sort_by_key(|(_, part)| part.turn());
+            }
             let hits: Vec<_> = parts.iter().map(|(_, part)| part.hits()).collect();
             let mut questions = service.ask(&hits);
             for question in &mut questions {
@@ -143,6 +187,14 @@ impl Begun {
         let mut questions = asked(false);
         questions.extend(asked(true));
         questions
+    }
+
+    /// Whether an answer refuses the call. A shadow limit does not.
+    #[must_use]
+    pub fn is_refused_by(&self, question: &Question, answer: &Answer) -> bool {
+        let is_enforced = |place: &usize| self.open.get(*place).is_some_and(|part| !part.global.limit.shadow);
+        let mut decisions = question.covers.iter().zip(&answer.decisions);
+        decisions.any(|(place, decision)| !decision.allowed && is_enforced(place))
     }
 
     /// Decides by the answers; those that failed leave their limits undecided.
@@ -281,24 +333,19 @@ impl Held {
         // Each rounded by itself, so that in the end the service has what was used, rounded once.
         let (asked, needed) = (part.hits_of(part.amount), part.hits_of(used));
         let lacking = match paid {
-            Paid::Service => {
-                match &part.account {
-                    Some(account) => account.put_back(part.amount - used, charged_at, ledger),
-                    None if service.refunds => {
+            Paid::Service => match &part.account {
+                Some(account) => part.hits_of(account.correct(part.amount, used, charged_at, ledger)),
+                None => {
+                    if service.refunds {
                         // Given back later, it would enlarge the budget of the next window.
                         let until = until.unwrap_or(charged_at + window);
                         errands.extend(part.report(asked.saturating_sub(needed), true, until));
                     }
-                    None => {}
+                    needed.saturating_sub(asked)
                 }
-                needed.saturating_sub(asked)
-            }
+            },
             Paid::Nobody => needed,
-            Paid::Lease(ticket) => {
-                let uncovered = ticket.correct_to(used, ledger);
-                // Where asking charges nothing, neither did the lease.
-                if service.charges_when_asked() { part.hits_of(uncovered) } else { needed }
-            }
+            Paid::Lease(ticket) => part.hits_of(ticket.correct_to(used, ledger)),
         };
         // What comes to be known after the window, or when there is no time left to tell it, is owed in the next. A window
         // that the service does not tell has ended after its own length.

@@ -338,19 +338,28 @@ fn paid_by_lease(tokens: u64, service: &Service) -> (Vec<(String, u64, bool)>, u
 }
 
 #[test]
-fn of_a_call_paid_by_a_lease_envoy_is_told_only_what_the_lease_cannot_cover() {
-    let service = leasing(Protocol::Envoy);
-    assert_eq!(paid_by_lease(200, &service), (vec![], 800));
-    assert_eq!(paid_by_lease(900, &service), (vec![], 100));
-    assert_eq!(paid_by_lease(1_200, &service), (told(200), 0));
+fn of_a_call_paid_by_a_lease_only_what_the_lease_cannot_cover_is_told() {
+    for protocol in PROTOCOLS {
+        let service = leasing(protocol);
+        assert_eq!(paid_by_lease(200, &service), (vec![], 800), "{protocol:?}");
+        assert_eq!(paid_by_lease(900, &service), (vec![], 100), "{protocol:?}");
+        assert_eq!(paid_by_lease(1_200, &service), (told(200), 0), "{protocol:?}");
+    }
 }
 
 #[test]
-fn of_a_call_paid_by_a_lease_the_other_protocols_are_told_all_that_was_used() {
-    for protocol in [Protocol::CheckThenReport, Protocol::Kuadrant] {
-        let service = leasing(protocol);
-        assert_eq!(paid_by_lease(200, &service), (told(200), 800), "{protocol:?}");
-        assert_eq!(paid_by_lease(1_200, &service), (told(1_200), 0), "{protocol:?}");
+fn what_a_call_that_asked_for_itself_used_more_comes_from_the_lease_as_far_as_it_goes() {
+    for (leased, expected) in [(0, told(50)), (20, told(30)), (70, vec![])] {
+        let (tpm, mut errands) = (global("tpm", "tokens", 100_000), vec![]);
+        let service = leasing(Protocol::Kuadrant);
+        Process::new().at(0, |ledger| {
+            let begun = begun(std::slice::from_ref(&tpm), 300, &service, ledger, &mut errands).unwrap();
+            let holding = asked(begun, &mut Server::of(100_000), &service, ledger, &mut errands).holding;
+            let account = Account::of(&tpm.limit, &subject(&caller("ada")), ledger);
+            account.granted(Amount(leased), Told { remaining: None, reset: Some(WINDOW) }, ledger);
+            holding.settle(&used(350), &rates(), &service, ledger, &mut errands);
+        });
+        assert_eq!(reports(&errands), expected, "of {leased}");
     }
 }
 

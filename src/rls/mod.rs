@@ -22,11 +22,14 @@ mod service;
 
 pub use breaker::{Breaker, BreakerPolicy, Change};
 pub use errand::Errand;
-pub use holding::{Begun, Decided, Holding, begin};
+pub use holding::{Begun, Decided, Holding, begin, begin_leased, promised};
 pub use message::HeaderValue;
 pub use outbox::{ERRAND_TIMEOUT, Health, Outbox, Parcel, SOON};
 pub use protocol::{Answer, Failure, Method, Question};
 pub use service::{HitsAddend, LONGEST_CLUSTER, OnFailure, Protocol, Service, UNITS, Windows};
+
+#[cfg(test)]
+pub(crate) use protocol::Hits;
 
 #[cfg(test)]
 mod tests;

@@ -43,10 +43,6 @@ const LEASES_ONE_OF: usize = 3;
 /// How soon errands are done: so long they are gathered.
 pub const SOON: Span = Span::from_millis(5);
 
-/// How long reports are gathered where most calls are decided by leases: with a report for each call the service would have no less to do
-/// than without leases.
-const GATHERED_FOR: Span = Span::from_millis(1_000);
-
 /// So long before its window ends a report is sent at the latest.
 pub(super) const LAST_MOMENT: Span = Span::from_millis(100);
 
@@ -110,22 +106,19 @@ enum Contents {
 
 impl Outbox {
     /// Takes an errand; it is due after the time that is returned.
-    pub fn push(&mut self, errand: Errand, service: &Service, now: Timestamp) -> Span {
+    pub fn push(&mut self, errand: Errand, now: Timestamp) -> Span {
         match errand {
             Errand::Lease(request) => {
                 // For one that does not fit somebody else asks after a while.
                 if self.leases.len() < MOST_WAITING {
                     self.leases.push(request);
                 }
-                SOON
             }
             Errand::Report(Report { of, hits, given_back, until }) => {
-                let gathered_for = if service.lease.is_some() { GATHERED_FOR } else { Span::ZERO };
-                let due = (now + gathered_for).min(last_moment(until)).max(now);
-                self.wait((of, given_back), Waiting { hits, until, due, tries: 0 }, now);
-                due.since(now).max(SOON)
+                self.wait((of, given_back), Waiting { hits, until, due: now, tries: 0 }, now);
             }
         }
+        SOON
     }
 
     /// What is to be sent now. Every parcel must be told as [`Outbox::sent`] or [`Outbox::not_sent`].
@@ -184,7 +177,7 @@ impl Outbox {
             (Ok(_), Contents::Reports(_)) => return Some(health),
             (Ok(bytes), Contents::Leases(requests)) => match question.read(bytes) {
                 Ok(answer) => {
-                    credit(requests, &answer, service, ledger);
+                    credit(requests, &answer, ledger);
                     return Some(health);
                 }
                 Err(failure) => failure,
@@ -362,23 +355,15 @@ fn ask(service: &Service, leases: &[LeaseRequest]) -> Vec<Parcel> {
 }
 
 /// Writes granted leases to their accounts.
-fn credit(requests: &[LeaseRequest], answer: &Answer, service: &Service, ledger: &Ledger<'_>) {
+fn credit(requests: &[LeaseRequest], answer: &Answer, ledger: &Ledger<'_>) {
     for (request, decision) in requests.iter().zip(&answer.decisions) {
         let LeaseRequest { unit, account, amount, .. } = request;
         let remaining = decision.remaining.map(|hits| amount_of(*unit, hits));
-        // Where asking charges nothing, what is leased is still among what remains, and may be more than that.
-        let (granted, remaining) = match remaining {
-            Some(remaining) if !service.charges_when_asked() => {
-                let granted = (*amount).min(remaining);
-                (granted, Some(remaining - granted))
-            }
-            remaining => (*amount, remaining),
-        };
         let told = Told { remaining, reset: decision.reset };
         if decision.allowed {
-            account.granted(granted, told, ledger);
+            account.granted(*amount, told, ledger);
         } else {
-            account.refused(*amount, told, ledger);
+            let _ = account.refused(*amount, told, ledger);
             account.not_granted(ledger);
         }
     }

@@ -24,7 +24,7 @@ fn left(bench: &Bench, millis: u64) -> u64 {
 /// Ada has learned of so much, and is told how much to ask for.
 fn learned(bench: &Bench, remaining: u64) -> Option<Amount> {
     let told = Told { remaining: Some(Amount(remaining)), reset: Some(Span::from_secs(60)) };
-    bench.process.at(0, |ledger| account("ada").learn(told, &POLICY, ledger))
+    bench.process.at(0, |ledger| account("ada").learn(Amount(1), told, &POLICY, ledger))
 }
 
 #[test]
@@ -42,16 +42,15 @@ fn a_lease_is_asked_for_on_the_next_tick_and_granted_with_the_answer() {
 }
 
 #[test]
-fn where_asking_charges_nothing_no_more_is_leased_than_remains() {
-    for (remaining, granted) in [(80_000, 1_800), (1_800, 1_800), (300, 300), (0, 0)] {
-        let mut bench = Bench::of(Service { lease: Some(POLICY), ..speaking(Protocol::CheckThenReport) });
+fn a_lease_is_charged_by_every_protocol() {
+    for protocol in [Protocol::Envoy, Protocol::CheckThenReport, Protocol::Kuadrant] {
+        let mut bench = Bench::of(Service { lease: Some(POLICY), ..speaking(protocol) });
         bench.push(0, request("ada", 1_800));
-        assert_eq!(bench.send(5), [(1, vec![(about("ada"), 0)])]);
 
-        let answer = response(PbCode::Ok, vec![status(PbCode::Ok, 100_000, remaining, 30)]);
-        bench.answered(6, 1, Ok(&answer));
+        let parcels = bench.due(5);
 
-        assert_eq!(left(&bench, 6), granted, "of {remaining}");
+        assert_eq!(parcels[0].question.method.name, "ShouldRateLimit", "{protocol:?}");
+        assert_eq!(said(&parcels[0].question), [(about("ada"), 1_800)], "{protocol:?}");
     }
 }
 
@@ -128,7 +127,7 @@ fn what_was_used_of_a_budget_is_told_before_more_of_it_is_asked_for() {
 
     let sent = bench.send(10);
 
-    assert_eq!(sent, [(1, vec![(about("ada"), 7)]), (2, vec![(about("ada"), 1_000)])]);
+    assert_eq!(sent, [(1, vec![(about("ada"), 7), (about("bob"), 5)]), (2, vec![(about("ada"), 1_000)])]);
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Part {
         ledger: &Ledger<'_>,
     ) -> Self {
         let limit = &global.limit;
-        let account = service.lease.map(|_| Account::of(limit, subject, ledger));
+        let account = service.kept_here().map(|_| Account::of(limit, subject, ledger));
         let amount = limit.hold(estimate);
         Self { global: global.clone(), of: Descriptor::of(limit, subject), account, amount }
     }
@@ -60,17 +60,27 @@ impl Part {
             let standing = known.unwrap_or_else(|| self.stands_at(full, window));
             return Took::Refused(self.refusal(standing, Wait::Never));
         }
-        let (Some(account), Some(policy)) = (&self.account, &service.lease) else { return Took::Open };
-        let (taken, more) = account.take(self.amount, policy, ledger);
+        let (Some(account), Some(policy)) = (&self.account, service.kept_here()) else { return Took::Open };
+        let (taken, more) = account.take(self.amount, &policy, ledger);
         errands.extend(more.map(|amount| self.lease_request(account, amount)));
         match taken {
             Taken::Taken(ticket, standing) => Took::Lease(ticket, standing),
             Taken::Short => Took::Open,
-            Taken::Spent(wait, standing) => {
-                let standing = standing.unwrap_or_else(|| self.stands_at(Amount::ZERO, wait));
-                Took::Refused(self.refusal(standing, Wait::For(wait)))
+            Taken::Spent(ends_in, standing) => {
+                let standing = standing.unwrap_or_else(|| self.stands_at(Amount::ZERO, ends_in));
+                Took::Refused(self.refusal(standing, Wait::For(ends_in)))
             }
         }
+    }
+
+    /// Sorts limits into the order in which they are asked in turn.
+    ///
+    /// When a limit refuses, the limits before it have been charged for nothing. Limits with short
+    /// windows come first, because they get that back soonest. Of equal windows, the limit with
+    /// room for the fewest calls of this size comes first, because it is the likeliest to refuse.
+    pub(super) fn turn(&self) -> (Span, u64) {
+        let shape = self.global.limit.shape;
+        (shape.window, shape.capacity().0.checked_div(self.amount.0).unwrap_or(u64::MAX))
     }
 
     pub(super) fn hits(&self) -> Hits<'_> {
@@ -98,17 +108,17 @@ impl Part {
         ledger: &Ledger<'_>,
         errands: &mut Vec<Errand>,
     ) {
-        let (Some(account), Some(policy)) = (&self.account, &service.lease) else { return };
-        let more = account.learn(self.told(decision), policy, ledger);
+        let (Some(account), Some(policy)) = (&self.account, service.kept_here()) else { return };
+        let more = account.learn(self.amount, self.told(decision), &policy, ledger);
         errands.extend(more.map(|amount| self.lease_request(account, amount)));
     }
 
     pub(super) fn refused_by(&self, decision: &Decision, ledger: &Ledger<'_>) -> Refusal {
         let told = self.told(decision);
-        if let Some(account) = &self.account {
-            account.refused(self.amount, told, ledger);
-        }
-        let wait = told.reset.unwrap_or(self.global.limit.shape.window);
+        let wait = match &self.account {
+            Some(account) => account.refused(self.amount, told, ledger),
+            None => told.reset.unwrap_or(self.global.limit.shape.window),
+        };
         let standing = self.stands_at(told.remaining.unwrap_or_default(), wait);
         self.refusal(standing, Wait::For(wait))
     }

@@ -8,9 +8,13 @@
 //! | `envoy` | ShouldRateLimit with what is held | ShouldRateLimit with what was used beyond that |
 //! | `check_then_report` | ShouldRateLimit with 0 hits | ShouldRateLimit with what was used |
 //! | `kuadrant` | CheckRateLimit | Report with what was used |
+//! | any, with leases | ShouldRateLimit with what is held or leased | as above, what was used beyond that |
 //!
-//! Sources: the messages of `envoy.service.ratelimit.v3`; envoyproxy/ratelimit (`GetHitsAddends`: a descriptor's addend of 0 looks,
-//! a request's of 0 counts as 1) and Limitador (reads the request's addend only; its conditions name `descriptors[0]`).
+//! Sources: the messages of `envoy.service.ratelimit.v3`; envoyproxy/ratelimit (`GetHitsAddends`: a
+//! descriptor's addend of 0 looks, a request's of 0 counts as 1) and Limitador (reads the request's
+//! addend only; its conditions name `descriptors[0]`; it answers CheckRateLimit, which looks
+//! whether one hit fits, and Report, which charges always, by a code alone; to ShouldRateLimit it
+//! adds the headers of draft-polli-ratelimit-headers-03 if started with `--rate-limit-headers`).
 
 use super::descriptor::Descriptor;
 use super::headers::passable;
@@ -116,8 +120,8 @@ impl Service {
     #[must_use]
     pub fn ask(&self, asked: &[Hits<'_>]) -> Vec<Question> {
         match self.protocol {
-            Protocol::Envoy => self.say(&SHOULD_RATE_LIMIT, asked),
-            Protocol::CheckThenReport => {
+            _ if self.charges_when_asked() => self.say(&SHOULD_RATE_LIMIT, asked),
+            Protocol::Envoy | Protocol::CheckThenReport => {
                 let looks: Vec<_> = asked.iter().map(|hits| Hits { hits: 0, ..*hits }).collect();
                 self.say(&SHOULD_RATE_LIMIT, &looks)
             }
@@ -168,6 +172,17 @@ impl Service {
     }
 }
 
+impl Answer {
+    /// The answer as seen `span` after it came: its windows end that much sooner.
+    #[must_use]
+    pub fn after(mut self, span: Span) -> Self {
+        for decision in &mut self.decisions {
+            decision.reset = decision.reset.map(|reset| reset - span);
+        }
+        self
+    }
+}
+
 impl Question {
     /// Reads the answer.
     ///
@@ -192,12 +207,13 @@ impl Question {
             None if is_explained => false,
             _ => true,
         };
-        let decisions = statuses.map(|status| Decision::read(status, !refused(status))).collect();
-        Ok(Answer {
-            decisions,
-            response_headers: passable(response.response_headers_to_add),
-            request_headers: passable(response.request_headers_to_add),
-        })
+        let mut decisions: Vec<_> = statuses.map(|status| Decision::read(status, !refused(status))).collect();
+        let response_headers = passable(response.response_headers_to_add);
+        // For several limits, the headers describe the one with least left, without naming it.
+        if let ([decision], true) = (&mut *decisions, response.statuses.is_empty()) {
+            decision.read_headers(&response_headers);
+        }
+        Ok(Answer { decisions, response_headers, request_headers: passable(response.request_headers_to_add) })
     }
 }
 
@@ -216,6 +232,17 @@ impl Decision {
             reset: status.duration_until_reset,
             is_known,
         }
+    }
+
+    /// Reads where the one limit stands from the headers that Limitador can be configured to send.
+    fn read_headers(&mut self, headers: &[HeaderValue]) {
+        let number = |name: &str| {
+            let header = headers.iter().find(|header| header.key == name)?;
+            core::str::from_utf8(&header.value).ok()?.trim().parse::<u64>().ok()
+        };
+        self.remaining = number("x-ratelimit-remaining");
+        // Limitador rounds down to whole seconds.
+        self.reset = number("x-ratelimit-reset").map(|seconds| Span::from_secs(seconds.saturating_add(1)));
     }
 }
 

@@ -5,7 +5,10 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
+use crate::config::Ratio;
+use crate::limits::LeasePolicy;
 use crate::rls::tests::{decoded, descriptor, global, response, service, speaking, status};
+use crate::units::Amount;
 
 /// What a request says: its method, the request's addend, and for each descriptor the limit, the user, its addend and whether
 /// it is negative.
@@ -98,6 +101,84 @@ fn kuadrant_checks_and_reports_each_limit_by_itself() {
             assert_eq!(question.method.service, "kuadrant.service.ratelimit.v1.RateLimitService");
         }
     }
+}
+
+#[test]
+fn with_leases_asking_charges_by_every_protocol_and_differences_are_told_by_its_own() {
+    let tpm = of("tpm");
+    let lease = Some(LeasePolicy { share: Ratio { ppm: 20_000 }, at_least: Amount(1_000) });
+    for (protocol, told) in [
+        (Protocol::Envoy, "ShouldRateLimit"),
+        (Protocol::CheckThenReport, "ShouldRateLimit"),
+        (Protocol::Kuadrant, "Report"),
+    ] {
+        let service = Service { lease, ..speaking(protocol) };
+        let amount = |question: &Question| {
+            let Said { addend, descriptors, .. } = said(question);
+            descriptors[0].2.unwrap_or(addend.into())
+        };
+        for (questions, method, hits) in [
+            (service.ask(&[hits(&tpm, 310)]), "ShouldRateLimit", 310),
+            (service.tell(&[hits(&tpm, 12)]), told, 12),
+        ] {
+            assert_eq!((questions[0].method.name, amount(&questions[0])), (method, hits), "{protocol:?}");
+        }
+    }
+}
+
+/// An answer of Limitador's: a code, and headers if it is configured to send them.
+fn of_limitador(headers: &[(&str, &str)]) -> Vec<u8> {
+    let header = |(key, value): &(&str, &str)| core_pb::HeaderValue {
+        key: (*key).to_owned(),
+        value: (*value).to_owned(),
+        ..core_pb::HeaderValue::default()
+    };
+    let response_headers_to_add = headers.iter().map(header).collect();
+    pb::RateLimitResponse {
+        overall_code: PbCode::Ok.into(),
+        response_headers_to_add,
+        ..pb::RateLimitResponse::default()
+    }
+    .encode_to_vec()
+}
+
+#[test]
+fn headers_tell_where_one_limit_stands_if_there_are_no_statuses() {
+    let (tpm, day) = (of("tpm"), of("day"));
+    let headers =
+        [("X-RateLimit-Limit", "10, 10;w=60"), ("X-RateLimit-Remaining", "7"), ("X-RateLimit-Reset", "12")];
+    let stands = |service: Service, asked: &[Hits<'_>], answer: &[u8]| {
+        let decision = service.ask(asked)[0].read(answer).unwrap().decisions[0];
+        (decision.remaining, decision.reset)
+    };
+    let one = Service { hits_addend: HitsAddend::Request, ..service() };
+
+    // The seconds are rounded down.
+    let expected = (Some(7), Some(Span::from_secs(13)));
+    assert_eq!(stands(one.clone(), &[hits(&tpm, 3)], &of_limitador(&headers)), expected);
+    assert_eq!(stands(one.clone(), &[hits(&tpm, 3)], &of_limitador(&headers[..2])), (Some(7), None));
+    for nothing in [&headers[..1], &[("x-ratelimit-remaining", "-1"), ("x-ratelimit-reset", "soon")]] {
+        assert_eq!(stands(one.clone(), &[hits(&tpm, 3)], &of_limitador(nothing)), (None, None));
+    }
+    // Of which of two limits is not said.
+    assert_eq!(stands(service(), &[hits(&tpm, 3), hits(&day, 3)], &of_limitador(&headers)), (None, None));
+}
+
+#[test]
+fn statuses_count_for_more_than_headers() {
+    let question = &service().ask(&[hits(&of("tpm"), 3)])[0];
+    let header = core_pb::HeaderValue {
+        key: "x-ratelimit-remaining".to_owned(),
+        value: "7".to_owned(),
+        ..core_pb::HeaderValue::default()
+    };
+    let answer = pb::RateLimitResponse {
+        overall_code: PbCode::Ok.into(),
+        statuses: vec![status(PbCode::Ok, 1_000, 900, 30)],
+        response_headers_to_add: vec![header],
+        ..pb::RateLimitResponse::default()
+    };
+    assert_eq!(question.read(&answer.encode_to_vec()).unwrap().decisions[0].remaining, Some(900));
 }
 
 #[test]

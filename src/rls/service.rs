@@ -37,9 +37,10 @@ pub struct Service {
 pub enum Protocol {
     /// Asking charges what is asked for; a difference is told afterwards.
     Envoy,
-    /// Asking for nothing looks; what was used is told afterwards.
+    /// Asking for 0 hits looks; usage is reported afterwards. With leases like [`Protocol::Envoy`].
     CheckThenReport,
-    /// As [`Protocol::CheckThenReport`], by methods of Kuadrant's own.
+    /// Like [`Protocol::CheckThenReport`], by Kuadrant's own methods. With leases, asking charges
+    /// by ShouldRateLimit, and Report charges differences whether they fit or not.
     Kuadrant,
 }
 
@@ -123,10 +124,28 @@ pub enum OnFailure {
 pub const LONGEST_CLUSTER: usize = 125;
 
 impl Service {
-    /// Whether asking charges what is asked for.
+    /// Whether asking charges the amount asked for. With leases it does, whatever the protocol:
+    /// other processes would spend again what this one has leased or holds without the service's
+    /// knowledge.
     #[must_use]
     pub fn charges_when_asked(&self) -> bool {
-        self.protocol == Protocol::Envoy
+        self.protocol == Protocol::Envoy || self.lease.is_some()
+    }
+
+    /// Whether the limits of a call are asked one after the other. A server that reads one amount
+    /// per request cannot refuse a call as a whole, so a refusal would leave limits asked at the
+    /// same time charged.
+    #[must_use]
+    pub fn asks_in_turn(&self) -> bool {
+        self.charges_when_asked() && self.hits_addend == HitsAddend::Request
+    }
+
+    /// The lease policy, if this process keeps charged amounts that a call did not need for its
+    /// later calls. It does so with leases, and where limits are asked in turn, unless the service
+    /// takes hits back.
+    #[must_use]
+    pub fn kept_here(&self) -> Option<LeasePolicy> {
+        self.lease.or_else(|| (self.asks_in_turn() && !self.refunds).then_some(LeasePolicy::NOTHING))
     }
 
     /// The cluster as the host wants it: `envoy.config.core.v3.GrpcService{envoy_grpc{cluster_name}}`, serialized.

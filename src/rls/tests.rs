@@ -244,6 +244,6 @@ fn the_server_of_these_tests_charges_once_what_is_said_once() {
     assert_eq!(server.charged(&tpm, "ada"), 140);
 }
 
-fn protocol_hits(of: &descriptor::Descriptor, hits: u64) -> protocol::Hits<'_> {
-    protocol::Hits { of, hits, given_back: false }
+fn protocol_hits(of: &descriptor::Descriptor, hits: u64) -> Hits<'_> {
+    Hits { of, hits, given_back: false }
 }

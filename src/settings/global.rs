@@ -38,25 +38,25 @@ pub(super) static GLOBAL: Section = Section::new(
             "protocol",
             Kind::Choice(&kind::names(&PROTOCOLS)),
             "envoy",
-            "How budgets are charged. `envoy`: what a call holds is charged by asking, and a positive difference is told afterwards. `check_then_report`: asking only looks (0 hits, which envoyproxy/ratelimit understands), and what was used is told afterwards. `kuadrant`: the same by Limitador's own methods CheckRateLimit and Report. The last two charge exactly what was used, and let calls pass that come at the same time.",
+            "How budgets are charged. `envoy`: what a call holds is charged by asking, and a positive difference is told afterwards. `check_then_report`: asking only looks (0 hits, which envoyproxy/ratelimit understands), and what was used is told afterwards. `kuadrant`: the same by Limitador's own methods CheckRateLimit and Report. The last two charge exactly what was used, and let calls pass that come at the same time. With `lease`, all charge in advance, and `kuadrant` tells differences by Report.",
         ),
         with_default(
             "refunds",
             Kind::Flag,
             "false",
-            "With `protocol: envoy`: whether what a call held too much is given back by negative hits. Only for services that know them; envoyproxy/ratelimit and Limitador would charge them.",
+            "With `protocol: envoy`: whether what a call held too much is given back by negative hits. Only for services that know them, such as envoyproxy/ratelimit since the middle of 2026; others would charge them.",
         ),
         optional(
             "hits_addend",
             Kind::Choice(&kind::names(&HITS_ADDEND)),
             "descriptor, with `protocol: kuadrant` request",
-            "Where the service reads amounts: in each descriptor, so that one request asks for all limits of a call (envoyproxy/ratelimit), or in the request, so that there is one for each limit (Limitador).",
+            "Where the service reads amounts: in each descriptor, so that one request asks for all limits of a call (envoyproxy/ratelimit), or in the request, so that there is one for each limit (Limitador), one after the other where asking charges.",
         ),
         with_default(
             "timeout",
             Kind::Duration,
             "50ms",
-            "How long a call waits for the service, from 1ms to 10s.",
+            "How long a call waits for the service, for all its limits together, from 1ms to 10s.",
         ),
         with_default(
             "on_failure",
@@ -87,7 +87,7 @@ pub(super) static GLOBAL: Section = Section::new(
 
 pub(super) static LEASE: Section = Section::new(
     "global.lease",
-    "Leases of global budgets. A process takes a share of what remains, and asks for more in the background before it runs out. At most this share of a budget for each process is unspent when its window ends (`protocol: envoy`), or overspent (the others).",
+    "Leases of global budgets. A process takes a share of what remains, and asks for more in the background before it runs out. What is leased is charged in advance, with every protocol. At most this share of a budget for each process is unspent when its window ends.",
     &[
         with_default(
             "share",
@@ -99,7 +99,7 @@ pub(super) static LEASE: Section = Section::new(
             "at_least",
             Kind::Integer,
             "1000",
-            "The least number of tokens that is worth a lease, for limits that count tokens. What remains of a budget when it is less than that is not leased.",
+            "The least number of tokens that is worth a lease, for limits that count tokens. What remains of a budget when it is less than four times that is not leased.",
         ),
     ],
 );

@@ -21,6 +21,14 @@ pub struct Key {
     pub(super) shared: u128,
 }
 
+impl Key {
+    /// Tells it from others, to make keys of what is noted beside its budget.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.own.to_le_bytes()
+    }
+}
+
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Key({:032x})", self.own)

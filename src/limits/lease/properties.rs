@@ -110,7 +110,7 @@ impl World {
                 self.processes[process].when(now, |ledger| match answer {
                     Ok(told) => self.account.granted(amount, told, ledger),
                     Err(told) => {
-                        self.account.refused(amount, told, ledger);
+                        let _ = self.account.refused(amount, told, ledger);
                         self.account.not_granted(ledger);
                     }
                 });
@@ -129,9 +129,9 @@ impl World {
             Taken::Short => {
                 let answer = self.service.ask(amount, now);
                 let more = self.processes[process].when(now, |ledger| match answer {
-                    Ok(told) => Some(self.account.learn(told, &POLICY, ledger)),
+                    Ok(told) => Some(self.account.learn(amount, told, &POLICY, ledger)),
                     Err(told) => {
-                        self.account.refused(amount, told, ledger);
+                        let _ = self.account.refused(amount, told, ledger);
                         None
                     }
                 });
@@ -161,9 +161,11 @@ impl World {
                 self.uncovered += uncovered.0;
             }
             Call::Asked { amount, at } => {
-                let used = Amount(amount.0 * percent.min(100) / 100);
-                self.account.put_back(amount - used, at, ledger);
-                *spent -= (amount - used).0;
+                let used = Amount(amount.0 * percent / 100);
+                let uncovered = self.account.correct(amount, used, at, ledger);
+                assert!(uncovered <= used - amount);
+                *spent = *spent + used.0 - amount.0 - uncovered.0;
+                self.uncovered += uncovered.0;
             }
         });
     }

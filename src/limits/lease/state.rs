@@ -21,6 +21,14 @@ const ASKED_FOR: Span = Span::from_secs(2);
 /// How long a refusal is believed at most: others may have given back, or the operator may have raised the limit.
 const REFUSED_FOR: Span = Span::from_secs(10);
 
+/// If the service does not tell when its windows end, a refusal is believed for a 32nd of a window
+/// at most (this power of two): the window may end unseen, and then everything fits again.
+const REFUSED_FOR_PART: u32 = 5;
+
+/// No lease is asked for if less than this many of them remain: a few processes would divide the
+/// rest among them, and each refuse calls for which another has room.
+const LEAST_LEASES: u64 = 4;
+
 /// Ends farther apart are those of two windows: a second because services tell whole ones, and half of one for the way
 /// of the answer.
 const SAME_END: Span = Span::from_millis(1_500);
@@ -39,7 +47,17 @@ pub(super) struct Lease {
     /// The smallest amount that was refused lately.
     refused: Amount,
     refused_until: Soon,
+    /// The amount charged to this process in the window, as a part of the budget: [`WHOLE`] is all.
+    charged: u32,
 }
+
+/// The resolution of `charged`, which only decides how much of a window this process promises.
+const WHOLE: u32 = (1 << CHARGED_BITS) - 1;
+const CHARGED_BITS: u32 = 20;
+
+/// Stands for "nothing was refused" in a payload. Servers count 32 bits of micro-dollars, which is
+/// less.
+const REFUSED_NONE: u64 = (1 << (u64::BITS - CHARGED_BITS)) - 1;
 
 impl Lease {
     /// What is stored, unless its window has ended, or ends so late that the clock must have been set back since.
@@ -48,11 +66,11 @@ impl Lease {
         let left = Amount(fields.next()?);
         let remaining = Some(fields.next()?).filter(|remaining| *remaining != NONE).map(Amount);
         let until = Timestamp(fields.next()?);
-        let refused = Amount(fields.next()?);
+        let (refused, charged) = unpack(fields.next()?);
         let (asking, refused_until) = Soon::unpack(fields.next()?);
         let ahead = until.since(now);
         let is_open = !ahead.is_zero() && ahead <= limit.shape.window + CLOCK_DISORDER;
-        is_open.then_some(Self { left, remaining, until, asking, refused, refused_until })
+        is_open.then_some(Self { left, remaining, until, asking, refused, refused_until, charged })
     }
 
     /// Nothing is leased, in a window of which nothing is known.
@@ -64,6 +82,7 @@ impl Lease {
             asking: Soon::NEVER,
             refused: Amount::MAX,
             refused_until: Soon::NEVER,
+            charged: 0,
         }
     }
 
@@ -71,7 +90,13 @@ impl Lease {
         let remaining = self.remaining.map_or(NONE, |remaining| remaining.0.min(NONE.saturating_sub(1)));
         let soon = Soon::pack(self.asking, self.refused_until);
         Entry {
-            payload: payload_of([self.left.0, remaining, self.until.0, self.refused.0, soon]),
+            payload: payload_of([
+                self.left.0,
+                remaining,
+                self.until.0,
+                pack(self.refused, self.charged),
+                soon,
+            ]),
             idle_at: self.until,
             fill: u8::MAX,
         }
@@ -127,11 +152,29 @@ impl Lease {
     /// The service has granted so much.
     pub(super) fn grant(&mut self, amount: Amount, told: Told, limit: &Limit, now: Timestamp) {
         self.hear(told, limit, now);
+        self.charge(amount, limit);
         self.left += amount;
         if told.remaining.is_none() {
             self.remaining = self.remaining.map(|remaining| remaining - amount);
         }
         self.asked_no_more();
+    }
+
+    /// Records an amount that the service charged to this process, for a lease or for a call.
+    pub(super) fn charge(&mut self, amount: Amount, limit: &Limit) {
+        let whole = u128::from(WHOLE);
+        let parts =
+            u128::from(amount.0).saturating_mul(whole).div_ceil(u128::from(limit.shape.capacity().0).max(1));
+        let charged = u128::from(self.charged).saturating_add(parts).min(whole);
+        self.charged = u32::try_from(charged).unwrap_or(WHOLE);
+    }
+
+    /// The amount charged to this process in the window, rounded.
+    pub(super) fn charged(&self, limit: &Limit) -> Amount {
+        let charged = u128::from(limit.shape.capacity().0).saturating_mul(u128::from(self.charged));
+        Amount(
+            charged.checked_div(u128::from(WHOLE)).and_then(|amount| u64::try_from(amount).ok()).unwrap_or(0),
+        )
     }
 
     /// The service has refused so much: less remains.
@@ -141,8 +184,12 @@ impl Lease {
             self.remaining = self.remaining.map(|remaining| remaining.min(amount - Amount(1)));
         }
         if amount <= self.refused || !self.refused_until.is_ahead(REFUSED_FOR, now) {
+            let believed = match told.reset {
+                Some(_) => REFUSED_FOR,
+                None => REFUSED_FOR.min(Span(limit.shape.window.0 >> REFUSED_FOR_PART)),
+            };
             self.refused = amount;
-            self.refused_until = Soon::in_(REFUSED_FOR, now);
+            self.refused_until = Soon::in_(believed, now);
         }
     }
 
@@ -169,7 +216,7 @@ impl Lease {
         self.asking = Soon::NEVER;
     }
 
-    /// How much to hold in a lease, if what remains allows it; of an empty budget nothing, of which there is always enough.
+    /// How much to hold in a lease; none if too few leases remain.
     fn want(&self, policy: &LeasePolicy, limit: &Limit) -> Option<Amount> {
         let remaining = self.remaining.unwrap_or(limit.shape.max);
         let share = Amount(policy.share.of(remaining.0));
@@ -177,7 +224,7 @@ impl Lease {
             Unit::Tokens => share.max(policy.at_least),
             Unit::Requests | Unit::NanoUsd | Unit::Characters | Unit::InFlight | Unit::ToolCalls => share,
         };
-        (want <= remaining).then_some(want)
+        (want.times(LEAST_LEASES) <= remaining).then_some(want)
     }
 
     /// How long until the window ends.
@@ -200,6 +247,16 @@ impl Lease {
 
 /// Written where an amount is not known.
 const NONE: u64 = u64::MAX;
+
+/// Packs two numbers into one of a payload.
+fn pack(refused: Amount, charged: u32) -> u64 {
+    (refused.0.min(REFUSED_NONE) << CHARGED_BITS) | u64::from(charged.min(WHOLE))
+}
+
+fn unpack(both: u64) -> (Amount, u32) {
+    let refused = Some(both >> CHARGED_BITS).filter(|refused| *refused != REFUSED_NONE);
+    (refused.map_or(Amount::MAX, Amount), low(both & u64::from(WHOLE)))
+}
 
 /// A moment that was at most some seconds ahead when it was written, in units of 2^20 ns (1.05 ms), of which the lower 32
 /// bits are kept, so that two fit into one number of a payload.
@@ -285,6 +342,25 @@ mod tests {
 
         assert_eq!(Lease::open(&lease.entry().payload, &limit, NOW), Some(lease));
         assert_eq!(lease.entry().idle_at, NOW + SECOND);
+    }
+
+    #[test]
+    fn what_was_charged_is_kept_to_a_millionth_of_the_budget_and_rounded_up() {
+        for (max, amounts, charged) in [
+            (1_000, &[300, 150][..], 450..=451),
+            (1_000, &[1_000, 1_000], 1_000..=1_000),
+            (u64::MAX, &[u64::MAX / 2], u64::MAX / 2..=u64::MAX / 2 + (u64::MAX >> 19)),
+            (100_000_000, &[27; 10], 270..=1_000),
+        ] {
+            let limit = Limit::example("tpm", "tokens", max);
+            let mut lease = Lease::begun(&limit, NOW);
+            for amount in amounts {
+                lease.charge(Amount(*amount), &limit);
+            }
+            lease.refuse(Amount(max), Told::default(), &limit, NOW);
+            let read = Lease::open(&lease.entry().payload, &limit, NOW).unwrap();
+            assert!(charged.contains(&read.charged(&limit).0), "{} of {max}", read.charged(&limit));
+        }
     }
 
     #[test]

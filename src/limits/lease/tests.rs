@@ -100,7 +100,7 @@ fn left(account: &Account, ledger: &Ledger<'_>) -> u64 {
 fn leased(account: &Account) -> Process {
     let process = Process::new();
     process.at(0, |ledger| {
-        assert_eq!(account.learn(told(50_000, 40_000), &POLICY, ledger), Some(Amount(1_000)));
+        assert_eq!(account.learn(Amount(1), told(50_000, 40_000), &POLICY, ledger), Some(Amount(1_000)));
         account.granted(Amount(1_000), told(49_000, 40_000), ledger);
     });
     process
@@ -115,12 +115,13 @@ fn the_first_call_asks_for_itself_and_nobody_asks_for_more() {
 
 #[test]
 fn what_the_first_call_learns_says_how_much_to_lease() {
-    for (remaining, want) in [(90_000, Some(1_800)), (50_000, Some(1_000)), (1_000, Some(1_000)), (999, None)]
+    for (remaining, want) in
+        [(90_000, Some(1_800)), (50_000, Some(1_000)), (4_000, Some(1_000)), (3_999, None)]
     {
         Process::new().at(0, |ledger| {
             let account = account(&tokens(), "ada");
             assert_eq!(
-                account.learn(told(remaining, 40_000), &POLICY, ledger),
+                account.learn(Amount(1), told(remaining, 40_000), &POLICY, ledger),
                 want.map(Amount),
                 "{remaining}"
             );
@@ -131,11 +132,15 @@ fn what_the_first_call_learns_says_how_much_to_lease() {
 #[test]
 fn the_least_lease_is_of_tokens_only() {
     for (counts, remaining, want) in
-        [("requests", 1_000, Some(20)), ("cost_usd", 1_000, Some(20)), ("input_tokens", 2_000, Some(1_000))]
+        [("requests", 1_000, Some(20)), ("cost_usd", 1_000, Some(20)), ("input_tokens", 4_000, Some(1_000))]
     {
         Process::new().at(0, |ledger| {
             let account = account(&limit(counts, 5_000), "ada");
-            assert_eq!(account.learn(told(remaining, 40_000), &POLICY, ledger), want.map(Amount), "{counts}");
+            assert_eq!(
+                account.learn(Amount(1), told(remaining, 40_000), &POLICY, ledger),
+                want.map(Amount),
+                "{counts}"
+            );
         });
     }
 }
@@ -144,7 +149,7 @@ fn the_least_lease_is_of_tokens_only() {
 fn of_an_empty_budget_nothing_is_asked_for() {
     Process::new().at(0, |ledger| {
         let account = account(&limit("requests", 100), "ada");
-        assert_eq!(account.learn(told(0, 40_000), &POLICY, ledger), None);
+        assert_eq!(account.learn(Amount(1), told(0, 40_000), &POLICY, ledger), None);
     });
 }
 
@@ -152,8 +157,11 @@ fn of_an_empty_budget_nothing_is_asked_for() {
 fn a_service_that_never_tells_what_remains_is_asked_for_a_share_of_the_whole() {
     Process::new().at(0, |ledger| {
         let account = account(&tokens(), "ada");
-        assert_eq!(account.learn(NOTHING, &POLICY, ledger), Some(Amount(2_000)));
-        assert_eq!(self::account(&limit("tokens", 900), "ada").learn(NOTHING, &POLICY, ledger), None);
+        assert_eq!(account.learn(Amount(1), NOTHING, &POLICY, ledger), Some(Amount(2_000)));
+        assert_eq!(
+            self::account(&limit("tokens", 900), "ada").learn(Amount(1), NOTHING, &POLICY, ledger),
+            None
+        );
     });
 }
 
@@ -214,7 +222,7 @@ fn a_call_that_finds_too_little_left_asks_for_more_too() {
 fn a_lease_of_one_request_is_asked_for_when_none_is_left() {
     let account = account(&limit("requests", 50), "ada");
     Process::new().at(0, |ledger| {
-        assert_eq!(account.learn(told(50, 40_000), &POLICY, ledger), Some(Amount(1)));
+        assert_eq!(account.learn(Amount(1), told(50, 40_000), &POLICY, ledger), Some(Amount(1)));
         account.granted(Amount(1), told(49, 40_000), ledger);
         assert_eq!(take(&account, 1, ledger), (Got::Taken, Some(Amount(1))));
     });
@@ -229,7 +237,7 @@ fn of_all_workers_one_asks() {
     for millis in [1_000, 1_500, 2_990] {
         process.at(millis, |ledger| {
             assert_eq!(take(&account, 1, ledger), (Got::Taken, None));
-            assert_eq!(account.learn(told(48_000, 40_000 - millis), &POLICY, ledger), None);
+            assert_eq!(account.learn(Amount(1), told(48_000, 40_000 - millis), &POLICY, ledger), None);
         });
     }
 }
@@ -337,10 +345,11 @@ fn what_a_call_used_more_comes_from_the_lease_as_far_as_it_goes() {
 fn what_a_call_that_asked_for_itself_did_not_need_is_left_to_others() {
     let account = account(&tokens(), "ada");
     let process = Process::new();
-    process.at(0, |ledger| assert!(account.learn(told(50_000, 40_000), &POLICY, ledger).is_some()));
+    process
+        .at(0, |ledger| assert!(account.learn(Amount(1), told(50_000, 40_000), &POLICY, ledger).is_some()));
 
     process.at(9_000, |ledger| {
-        account.put_back(Amount(70), START, ledger);
+        assert_eq!(account.correct(Amount(70), Amount::ZERO, START, ledger), Amount::ZERO);
         assert_eq!(left(&account, ledger), 70);
     });
 }

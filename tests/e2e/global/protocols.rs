@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use tollgate_rig::client::Client;
+use tollgate_rig::load::Load;
 use tollgate_rig::rate_limits::{Limit, Method, ScriptedService};
 
 use super::{DAY, PATIENT, call, limits, of, said, say_everything, tokens, tpd};
@@ -180,6 +181,48 @@ async fn with_amounts_in_the_request_each_limit_is_asked_for_by_itself() {
             "ShouldRateLimit tollgate 70: tollgate_limit=free/tpd tenant=ada",
         ]
     );
+}
+
+#[tokio::test]
+async fn with_amounts_in_the_request_a_refused_call_charges_no_limit_behind_the_one_that_refuses() {
+    let service = ScriptedService::start([tpd(100), Limit::new("free/rpd", 1_000, DAY)]).like_limitador();
+    let rpd = "{ name: rpd, count: requests, per: tenant, max: 1000, window: 1d, scope: global },";
+    let tpd = "{ name: tpd, count: tokens, per: tenant, max: 100, window: 1d, scope: global }";
+    let options = format!(", hits_addend: request{PATIENT}");
+    let bench = Bench::with_service(&limits(&format!("{rpd} {tpd}"), &options), &service).await;
+    let mut statuses = Vec::new();
+    for _ in 0..8 {
+        statuses.push(bench.json(call("ada", 30, 30)).await.0.status());
+    }
+
+    assert_eq!(statuses, [200, 200, 200, 429, 429, 429, 429, 429]);
+    let of_rpd = [("tollgate_limit", "free/rpd"), ("tenant", "ada")];
+    assert_eq!((service.count(&of("ada")), service.count(&of_rpd)), (90, 3));
+    let said = said(&service.requests());
+    let first = [
+        "ShouldRateLimit tollgate 30: tollgate_limit=free/tpd tenant=ada",
+        "ShouldRateLimit tollgate 1: tollgate_limit=free/rpd tenant=ada",
+    ];
+    assert_eq!(said[..2], first);
+}
+
+#[tokio::test]
+async fn what_a_limit_was_charged_for_a_call_that_another_refused_is_the_next_calls() {
+    // Of tokens there are enough for fewer calls, but there are fewer requests left than the filter
+    // can know.
+    let service = ScriptedService::start([tpd(1_000), Limit::new("free/rpd", 3, DAY)]).like_limitador();
+    let rpd = "{ name: rpd, count: requests, per: tenant, max: 1000, window: 1d, scope: global },";
+    let tpd = "{ name: tpd, count: tokens, per: tenant, max: 1000, window: 1d, scope: global }";
+    let options = format!(", hits_addend: request{PATIENT}");
+    let bench = Bench::with_service(&limits(&format!("{rpd} {tpd}"), &options), &service).await;
+
+    let outcomes =
+        Load::on([bench.envoy.address()]).clients(4).calls(10).run(|_, _| call("ada", 30, 30)).await;
+
+    assert_eq!(outcomes.count(200), 3);
+    // At most as much as four calls at once hold, however many are refused.
+    let charged = service.count(&of("ada"));
+    assert!((90..=90 + 4 * 30).contains(&charged), "{charged}");
 }
 
 #[tokio::test]

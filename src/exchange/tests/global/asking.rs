@@ -100,7 +100,7 @@ fn money_is_asked_for_in_micro_dollars() {
 fn three_questions() -> (World, Exchange, Vec<Question>) {
     let rpm = TPM.replace("tpm", "rpm").replace("tokens", "requests");
     let out = TPM.replace("tpm", "out").replace("tokens", "output_tokens");
-    let mut world = World::new(r#", "hits_addend": "request""#, &[LOCAL, TPM, &rpm, &out]);
+    let mut world = World::new(r#", "protocol": "kuadrant""#, &[LOCAL, TPM, &rpm, &out]);
     let (exchange, effects) = world.bench.send(HI);
     let questions = questions(&effects);
     assert_eq!(questions.len(), 3);

@@ -132,7 +132,7 @@ fn one_question_without_an_answer_leaves_only_its_own_limits_undecided() {
 fn a_refusal_by_one_answer_counts_more_than_a_failure_of_another() {
     for on_failure in ["local", "allow", "deny"] {
         let rpm = TPM.replace("tpm", "rpm").replace("tokens", "requests");
-        let global = format!(r#", "hits_addend": "request", "on_failure": "{on_failure}""#);
+        let global = format!(r#", "protocol": "kuadrant", "on_failure": "{on_failure}""#);
         let mut world = World::new(&global, &[TPM, &rpm]);
         let (mut exchange, _) = world.bench.send(HI);
         world.hear(&mut exchange, 0, Err(Failure::Unavailable));

@@ -74,18 +74,22 @@ fn what_a_lease_cannot_pay_is_told_and_what_a_call_did_not_need_is_the_next_ones
 }
 
 #[test]
-fn where_asking_charges_nothing_all_that_was_used_is_told() {
-    for protocol in ["check_then_report", "kuadrant"] {
-        let mut world = World::new(&format!(r#"{LEASE}, "protocol": "{protocol}""#), &[&large()]);
-        world.use_up(8, 5);
-        // The service has 100,000 left: it was only looked at.
-        assert_eq!(world.errands().last().map(String::as_str), Some("free/tpm ada +13"), "{protocol}");
-        assert_eq!(world.charged("tpm"), 0);
+fn every_protocol_charges_in_advance_what_it_leases_and_what_calls_hold() {
+    for (protocol, says) in [("check_then_report", "ShouldRateLimit"), ("kuadrant", "Report")] {
+        let mut world = leased(&format!(r#", "protocol": "{protocol}""#));
+        let asked = ["ShouldRateLimit, free/tpm ada +108", "ShouldRateLimit, free/tpm ada +1998"];
+        assert_eq!(world.service.asked, asked, "{protocol}");
+
+        // 2,093 are leased, with what the first call left of its 108.
+        world.use_up(8, 2_000);
+        assert_eq!(world.errands(), [""; 0], "the lease pays");
+        world.use_up(8, 5_000);
+        world.do_errands();
+
+        // It held 108, and 85 were left.
+        let told = format!("{says}, free/tpm ada +4815");
+        assert!(world.service.asked.contains(&told), "{:?}", world.service.asked);
     }
-    let mut world = leased(r#", "protocol": "check_then_report""#);
-    world.use_up(8, 5);
-    assert_eq!(world.decided("leased"), 1);
-    assert_eq!(world.errands(), ["free/tpm ada +13"]);
 }
 
 #[test]
@@ -129,7 +133,10 @@ fn a_budget_that_is_known_to_be_spent_refuses_here_without_asking() {
 
     let (_, effects) = world.bench.send(HI);
 
-    assert_eq!((reply(&effects).0.status, field(&effects, "retry-after")), (429, Some("40")));
+    // The next window, in 40 seconds, has room for one such call as far as this process can tell,
+    // which was refused before.
+    assert_eq!(field(&refused, "retry-after"), Some("40"));
+    assert_eq!((reply(&effects).0.status, field(&effects, "retry-after")), (429, Some("100")));
     assert_eq!(fact(&effects, Fact::RefusedBy), Some("tpm"));
     assert_eq!(world.bench.count_of(&metrics::GLOBAL_REQUESTS, "ask"), 2, "the third is not asked for");
     let (mut smaller, effects) = world.bench.send(&HI.replace("100", "1"));

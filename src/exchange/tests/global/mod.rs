@@ -1,6 +1,7 @@
 //! Calls with global limits, and a rate limit service in the tests: `service`.
 
 mod asking;
+mod crowds;
 mod decisions;
 mod failures;
 mod held;
@@ -8,6 +9,7 @@ mod leases;
 mod properties;
 mod service;
 mod settlement;
+mod turns;
 
 use super::*;
 use crate::rls::{Failure, Health, Outbox, Question};
@@ -55,10 +57,15 @@ impl World {
     }
 
     fn answer_all(&mut self, exchange: &mut Exchange, mut effects: Effects) -> Effects {
-        for (place, question) in questions(&effects).into_iter().enumerate() {
-            effects = self.answer(exchange, place, &question);
+        loop {
+            let questions = asks(&effects);
+            if questions.is_empty() {
+                return effects;
+            }
+            for Ask { place, question, .. } in questions {
+                effects = self.answer(exchange, place, &question);
+            }
         }
-        effects
     }
 
     fn answer(&mut self, exchange: &mut Exchange, place: usize, question: &Question) -> Effects {
@@ -93,7 +100,7 @@ impl World {
     fn do_errands_if(&mut self, reachable: bool) {
         let service = self.bench.config.global.clone().unwrap();
         for errand in core::mem::take(&mut self.bench.errands) {
-            self.outbox.push(errand, &service, self.bench.now);
+            self.outbox.push(errand, self.bench.now);
         }
         let table = Table::new(&self.bench.lines as &dyn Lines, self.bench.config.sets());
         let ledger = Ledger::new(&table, &self.bench.keys, self.bench.now);
@@ -132,12 +139,17 @@ fn local_left(world: &mut World) -> u64 {
     left.split(';').next().unwrap().parse().unwrap()
 }
 
-/// What is asked.
-fn questions(effects: &Effects) -> Vec<Question> {
+/// What is asked, in which place and for how long.
+fn asks(effects: &Effects) -> Vec<Ask> {
     match &effects.next {
         Next::Ask { questions, .. } => questions.clone(),
         _ => vec![],
     }
+}
+
+/// What is asked.
+fn questions(effects: &Effects) -> Vec<Question> {
+    asks(effects).into_iter().map(|ask| ask.question).collect()
 }
 
 /// The call waits for answers that are to come, to questions that have been asked.

@@ -1,6 +1,9 @@
 //! What holds for calls in any order of events.
 
 use super::*;
+use crate::identity::Caller;
+use crate::limits::{Account, LeasePolicy, Subject, Taken};
+use crate::units::Amount;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -35,7 +38,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// A call, and the questions that it waits for.
 struct Open {
     exchange: Exchange,
-    questions: Vec<(usize, Question)>,
+    questions: Vec<Ask>,
 }
 
 /// Takes a step with the calls that are open.
@@ -43,19 +46,19 @@ fn take(step: &Step, world: &mut World, open: &mut Vec<Open>) {
     match *step {
         Step::Send => {
             let (exchange, effects) = world.bench.send(HI);
-            let questions = questions(&effects).into_iter().enumerate().collect();
-            open.push(Open { exchange, questions });
+            open.push(Open { exchange, questions: asks(&effects) });
         }
         Step::Answer(call, question, how) => {
             let Some(Open { exchange, questions }) = open.get_mut(call) else { return };
             if !exchange.is_asking() || question >= questions.len() {
                 return;
             }
-            let (place, question) = questions.remove(question);
-            match how {
-                None => drop(world.answer(exchange, place, &question)),
-                Some(how) => drop(world.hear(exchange, place, NO_ANSWERS[how].1)),
-            }
+            let Ask { place, question, .. } = questions.remove(question);
+            let effects = match how {
+                None => world.answer(exchange, place, &question),
+                Some(how) => world.hear(exchange, place, NO_ANSWERS[how].1),
+            };
+            questions.extend(asks(&effects));
         }
         Step::Respond(call, output) => {
             let Some(Open { exchange, .. }) = open.get_mut(call) else { return };
@@ -81,11 +84,27 @@ fn take(step: &Step, world: &mut World, open: &mut Vec<Open>) {
     }
 }
 
+/// What ada's lease of the limit `tpm` holds.
+fn left_of_lease(world: &World) -> u64 {
+    let tiers = world.bench.config.tiers.all();
+    let mut limits = tiers.iter().flat_map(|tier| &tier.global).map(|global| &global.limit);
+    let limit = limits.find(|limit| &*limit.name == "tpm").unwrap();
+    let caller = Caller::new(vec![("tenant".into(), b"ada".to_vec())]);
+    let subject = Subject { caller: &caller, model: "gpt-4o", api: "openai_chat" };
+    let table = Table::new(&world.bench.lines as &dyn Lines, world.bench.config.sets());
+    let ledger = Ledger::new(&table, &world.bench.keys, world.bench.now);
+    let account = Account::of(limit, &subject, &ledger);
+    let takes = |amount: &u64| {
+        matches!(account.take(Amount(*amount), &LeasePolicy::NOTHING, &ledger).0, Taken::Taken(..))
+    };
+    (0..40).rev().map(|bit| 1 << bit).filter(takes).sum()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// However calls go, and whatever the service answers: it has been told what they used, the local budget is charged what
-    /// they used, and nothing stays held.
+    /// However calls go, and whatever the service answers: it has charged what they used and what
+    /// is left of leases, the local budget is charged what they used, and nothing stays held.
     #[test]
     fn the_service_and_the_local_budget_know_what_was_used_and_nothing_else(
         steps in steps(),
@@ -97,6 +116,7 @@ proptest! {
             (r#", "protocol": "kuadrant", "lease": { "share": 0.2, "at_least": 200 }"#, 2_000),
             (r#", "refunds": true"#, 1_000_000),
             (r#", "refunds": true, "hits_addend": "request""#, 1_000_000),
+            (r#", "hits_addend": "request""#, 2_000),
         ]),
     ) {
         let hourly = |limit: &str| limit.replace("1m", "1h");
@@ -106,7 +126,9 @@ proptest! {
         let own = hourly(&LOCAL.replace("1000", "1000000"));
         let global = format!(r#", "on_failure": "{on_failure}" {protocol}"#);
         let mut world = World::new(&global, &[&own, &tpm, &rpm]);
-        world.service.charges_refused = true;
+        // What is refused and charged all the same is lost.
+        let keeps = protocol.contains("lease") || !protocol.contains("protocol") && !protocol.contains("refunds");
+        world.service.charges_refused = !keeps;
 
         // What is given back is told at most once.
         let loses = |step: &Step| matches!(step, Step::Errands(false));
@@ -128,8 +150,10 @@ proptest! {
 
         let used = world.bench.counted.iter().filter(|(name, ..)| *name == metrics::TOKENS.name);
         let used = used.map(|(.., by)| by).sum::<u64>();
-        let (charged, told) = (world.charged("tpm"), i64::try_from(used).unwrap());
-        prop_assert!(charged == told || (may_lose && charged > told), "charged {charged}, used {told}");
+        // What is charged and not used is kept for later calls.
+        let kept = if keeps { left_of_lease(&world) } else { 0 };
+        let (charged, told) = (world.charged("tpm"), i64::try_from(used + kept).unwrap());
+        prop_assert!(charged == told || (may_lose && charged > told), "charged {charged}, used {used}, kept {kept}: {:?}", world.service.asked);
 
         let ends = ["ok", "error", "client_abort", "upstream_reset", "refused"].map(|kind| world.bench.count_of(&metrics::CALLS, kind));
         prop_assert_eq!(ends.iter().sum::<u64>(), open.len() as u64, "every call ends once");

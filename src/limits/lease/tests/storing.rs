@@ -24,11 +24,11 @@ fn where_the_table_has_no_room_nothing_is_kept_and_nobody_shares() {
         let before = (process.lines.bytes(), process.lines.writes());
         let _ = ledger.take_tally();
 
-        assert_eq!(ada.learn(told(50_000, 40_000), &POLICY, ledger), None);
+        assert_eq!(ada.learn(Amount(1), told(50_000, 40_000), &POLICY, ledger), None);
         ada.granted(Amount(1_000), told(50_000, 40_000), ledger);
         ada.refused(Amount(1), NOTHING, ledger);
         ada.not_granted(ledger);
-        ada.put_back(Amount(1), START, ledger);
+        assert_eq!(ada.correct(Amount(1), Amount::ZERO, START, ledger), Amount::ZERO);
 
         for account in [&ada, &bob] {
             assert_eq!(take(account, 1, ledger), (Got::Short, None));
@@ -51,7 +51,7 @@ fn a_lease_that_takes_the_place_of_a_hardly_used_entry_is_kept() {
         }
         let _ = ledger.take_tally();
 
-        assert_eq!(ada.learn(told(50_000, 40_000), &POLICY, ledger), Some(Amount(1_000)));
+        assert_eq!(ada.learn(Amount(1), told(50_000, 40_000), &POLICY, ledger), Some(Amount(1_000)));
 
         assert!(ada.standing(ledger).is_some());
         assert_eq!(ledger.take_tally(), Tally { evictions: 1, ..Tally::default() });
@@ -87,7 +87,7 @@ fn a_store_that_fails_holds_nothing_and_gives_nothing_out() {
         process.lines.fail(true);
 
         assert_eq!(take(&account, 1, ledger), (Got::Short, None));
-        assert_eq!(account.learn(told(50_000, 40_000), &POLICY, ledger), None);
+        assert_eq!(account.learn(Amount(1), told(50_000, 40_000), &POLICY, ledger), None);
         account.granted(Amount(1), NOTHING, ledger);
         account.refused(Amount(1), NOTHING, ledger);
         assert!(account.standing(ledger).is_none());

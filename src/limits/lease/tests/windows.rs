@@ -19,7 +19,7 @@ fn with_the_window_everything_ends() {
 fn a_lease_whose_end_is_never_told_ends_a_window_after_it_began() {
     let account = account(&tokens(), "ada");
     let process = Process::new();
-    process.at(0, |ledger| assert!(account.learn(NOTHING, &POLICY, ledger).is_some()));
+    process.at(0, |ledger| assert!(account.learn(Amount(1), NOTHING, &POLICY, ledger).is_some()));
     process.at(30_000, |ledger| account.granted(Amount(2_000), NOTHING, ledger));
 
     process.at(59_999, |ledger| assert_eq!(take(&account, 1, ledger).0, Got::Taken));
@@ -32,7 +32,7 @@ fn in_a_new_window_nothing_is_left_of_the_old_one() {
     let process = leased(&account);
     // The end was told too late: the service is in its next window already.
     process.at(39_500, |ledger| {
-        assert_eq!(account.learn(told(99_000, 59_900), &POLICY, ledger), Some(Amount(1_980)));
+        assert_eq!(account.learn(Amount(1), told(99_000, 59_900), &POLICY, ledger), Some(Amount(1_980)));
         assert_eq!(left(&account, ledger), 0);
         account.granted(Amount(1_980), told(97_020, 59_900), ledger);
         assert_eq!(left(&account, ledger), 1_980);
@@ -105,13 +105,19 @@ fn what_was_charged_in_an_earlier_window_is_not_put_back_into_this_one() {
     let account = account(&tokens(), "ada");
     let process = leased(&account);
     process.at(40_000, |ledger| {
-        account.put_back(Amount(70), START, ledger);
+        assert_eq!(account.correct(Amount(70), Amount::ZERO, START, ledger), Amount::ZERO);
         assert_eq!(left(&account, ledger), 0);
-        assert!(account.learn(told(99_000, 60_000), &POLICY, ledger).is_some());
+        assert!(account.learn(Amount(1), told(99_000, 60_000), &POLICY, ledger).is_some());
 
-        account.put_back(Amount(70), START + Span::from_millis(39_999), ledger);
+        assert_eq!(
+            account.correct(Amount(70), Amount::ZERO, START + Span::from_millis(39_999), ledger),
+            Amount::ZERO
+        );
         assert_eq!(left(&account, ledger), 0);
-        account.put_back(Amount(70), START + Span::from_millis(40_000), ledger);
+        assert_eq!(
+            account.correct(Amount(70), Amount::ZERO, START + Span::from_millis(40_000), ledger),
+            Amount::ZERO
+        );
         assert_eq!(left(&account, ledger), 70);
     });
 }
@@ -124,7 +130,7 @@ fn a_clock_set_back_does_not_keep_a_lease_beyond_its_window() {
 
     process.when(back, |ledger| {
         assert_eq!(take(&account, 1, ledger), (Got::Short, None));
-        assert_eq!(account.learn(told(9_000, 30_000), &POLICY, ledger), Some(Amount(1_000)));
+        assert_eq!(account.learn(Amount(1), told(9_000, 30_000), &POLICY, ledger), Some(Amount(1_000)));
         assert_eq!(account.standing(ledger).unwrap().reset, Span::from_secs(30));
     });
 }

@@ -1,10 +1,8 @@
 //! Leases of two Envoys: how few requests they need, and how far from the budget they end.
 
-use core::time::Duration;
+use tollgate_rig::load::Load;
 
-use tollgate_rig::load::{Load, Outcomes};
-
-use super::{CLIENTS, DECISIONS, Fleet, PLENTY, REQUESTS, admitted, budgets, call_of};
+use super::{DECISIONS, Fleet, PLENTY, REQUESTS, admitted, budgets, call_of};
 
 /// A process takes 2 % of what remains at once.
 const LEASE: &str = ", lease: { share: 0.02, at_least: 500 }";
@@ -97,29 +95,53 @@ async fn at_steady_load_the_service_sees_less_than_a_fiftieth_of_the_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn looking_protocols_overspend_by_leases_and_by_what_has_not_been_told() {
-    let options = [LEASE, ", protocol: check_then_report"].concat();
-    let fleet = Fleet::start(&budgets(TOKENS, PLENTY, &options), &["--charge-over"]).await;
+async fn protocols_that_look_spend_one_budget_and_no_more_from_leases() {
+    for protocol in ["check_then_report", "kuadrant"] {
+        let options = [LEASE, ", protocol: ", protocol].concat();
+        let fleet = Fleet::start(&budgets(TOKENS, PLENTY, &options), &[]).await;
 
-    // Slower than they could be, so that what is used in a second is not the whole budget.
-    let call = |_, _| call_of("ada", OF_CALL).header("x-mock-delay-ms", "100");
-    let outcomes = fleet.load().calls(40).run(call).await;
+        let outcomes = fleet.load().calls(40).run(|_, _| call_of("ada", OF_CALL)).await;
 
-    let used = admitted(&outcomes) * OF_CALL;
-    fleet.wait_for_spent("tpd", "ada", used).await;
-    let untold = busiest(&outcomes, Duration::from_secs(1)) * OF_CALL;
-    let most = TOKENS + 2 * LARGEST_LEASE + untold + CLIENTS as u64 * OF_CALL;
-    assert!((TOKENS..=most).contains(&used), "{used} used, {untold} in the busiest second");
+        let used = admitted(&outcomes) * OF_CALL;
+        assert!((TOKENS - 2 * LARGEST_LEASE..=TOKENS).contains(&used), "{protocol}: {used}");
+        let spent = fleet.spent("tpd", "ada");
+        assert!((used..=TOKENS).contains(&spent), "{protocol}: {used} used of {spent}");
+        let leased = fleet.sum(DECISIONS, &[("kind", "leased")]).await;
+        assert!(leased > admitted(&outcomes) / 4, "{protocol}: {leased} calls asked nothing");
+    }
 }
 
-/// The most calls that were let in within so long.
-fn busiest(outcomes: &Outcomes, span: Duration) -> u64 {
-    let ends: Vec<_> = outcomes
-        .0
-        .iter()
-        .filter(|outcome| outcome.status == 200)
-        .map(|outcome| outcome.started + outcome.to_end)
-        .collect();
-    let within = |from| ends.iter().filter(move |end| (from..from + span).contains(*end)).count();
-    ends.iter().map(|from| within(*from) as u64).max().unwrap_or(0)
+/// Waves of calls, each when the one before it has ended: what they used.
+async fn in_waves(fleet: &Fleet, clients: usize, waves: usize, of_call: u64) -> u64 {
+    let mut used = 0;
+    for _ in 0..waves {
+        let load = fleet.load().clients(clients).calls(1);
+        used += admitted(&load.run(move |_, _| call_of("ada", of_call)).await) * of_call;
+    }
+    used
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_in_waves_spend_exactly_one_small_budget() {
+    for (clients, waves) in [(64, 3), (16, 12)] {
+        let options = ", protocol: kuadrant, lease: {}";
+        let fleet = Fleet::start(&budgets(2_700, PLENTY, options), &[]).await;
+
+        assert_eq!(in_waves(&fleet, clients, waves, 27).await, 2_700, "waves of {clients}");
+
+        assert_eq!(fleet.spent("tpd", "ada"), 2_700);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_in_waves_spend_a_budget_with_leases_and_no_more() {
+    const BUDGET: u64 = 27_000;
+    const OF_WAVE: u64 = 270;
+    let fleet = Fleet::start(&budgets(BUDGET, PLENTY, ", protocol: kuadrant, lease: {}"), &[]).await;
+
+    let used = in_waves(&fleet, 64, 4, OF_WAVE).await;
+
+    // Less than a call needs may be left at the service and in either lease.
+    assert!((BUDGET - 3 * OF_WAVE..=BUDGET).contains(&used), "{used}");
+    assert!(fleet.sum(DECISIONS, &[("kind", "leased")]).await > 0, "no call was decided by a lease");
 }
