@@ -90,7 +90,7 @@ fn left_of_lease(world: &World) -> u64 {
     let mut limits = tiers.iter().flat_map(|tier| &tier.global).map(|global| &global.limit);
     let limit = limits.find(|limit| &*limit.name == "tpm").unwrap();
     let caller = Caller::new(vec![("tenant".into(), b"ada".to_vec())]);
-    let subject = Subject { caller: &caller, model: "gpt-4o", api: "openai_chat" };
+    let subject = Subject { caller: &caller, model: "gpt-4o", api: "openai_chat", body: b"" };
     let table = Table::new(&world.bench.lines as &dyn Lines, world.bench.config.sets());
     let ledger = Ledger::new(&table, &world.bench.keys, world.bench.now);
     let account = Account::of(limit, &subject, &ledger);
