@@ -268,7 +268,7 @@ fn the_service_of_these_tests_checks_reports_and_charges_as_limitador_does() {
     let bench = Bench::new(&config("", &[TPM]));
     let limit = &bench.config.tiers.all()[0].global[0].limit;
     let caller = crate::identity::Caller::new(vec![]);
-    let subject = crate::limits::Subject { caller: &caller, model: "", api: "" };
+    let subject = crate::limits::Subject { caller: &caller, model: "", api: "", body: b"" };
     let of = crate::rls::descriptor::Descriptor::of(limit, &subject);
     let hits = |hits| [crate::rls::Hits { of: &of, hits, given_back: false }];
     let (kuadrant, envoy) = (service(KUADRANT), service(ENVOY));
