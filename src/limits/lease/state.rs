@@ -25,8 +25,8 @@ const REFUSED_FOR: Span = Span::from_secs(10);
 /// at most (this power of two): the window may end unseen, and then everything fits again.
 const REFUSED_FOR_PART: u32 = 5;
 
-/// No lease is asked for if less than this many of them remain: a few processes would divide the
-/// rest among them, and each refuse calls for which another has room.
+/// If less than this many of the least leases remain, none is asked for: a few processes would
+/// divide the rest among them, and each refuse calls for which another has room.
 const LEAST_LEASES: u64 = 4;
 
 /// Ends farther apart are those of two windows: a second because services tell whole ones, and half of one for the way
@@ -216,15 +216,18 @@ impl Lease {
         self.asking = Soon::NEVER;
     }
 
-    /// How much to hold in a lease; none if too few leases remain.
+    /// How much to hold in a lease; none if too few of the least leases remain.
     fn want(&self, policy: &LeasePolicy, limit: &Limit) -> Option<Amount> {
         let remaining = self.remaining.unwrap_or(limit.shape.max);
         let share = Amount(policy.share.of(remaining.0));
-        let want = match limit.counts.unit {
-            Unit::Tokens => share.max(policy.at_least),
-            Unit::Requests | Unit::NanoUsd | Unit::Characters | Unit::InFlight | Unit::ToolCalls => share,
+        let least = match limit.counts.unit {
+            Unit::Tokens => policy.at_least,
+            Unit::Requests | Unit::NanoUsd | Unit::Characters | Unit::InFlight | Unit::ToolCalls => {
+                Amount::ZERO
+            }
         };
-        (want.times(LEAST_LEASES) <= remaining).then_some(want)
+        let is_shared = share >= least || least.times(LEAST_LEASES) <= remaining;
+        is_shared.then_some(share.max(least))
     }
 
     /// How long until the window ends.

@@ -130,6 +130,20 @@ fn what_the_first_call_learns_says_how_much_to_lease() {
 }
 
 #[test]
+fn a_share_of_half_is_leased_as_long_as_it_is_no_less_than_the_least_lease() {
+    let half = LeasePolicy { share: Ratio { ppm: 500_000 }, ..POLICY };
+    for (remaining, want) in
+        [(90_000, Some(45_000)), (2_000, Some(1_000)), (1_999, Some(1_000)), (1_998, None)]
+    {
+        Process::new().at(0, |ledger| {
+            let told = told(remaining, 40_000);
+            let more = account(&tokens(), "ada").learn(Amount(1), told, &half, ledger);
+            assert_eq!(more, want.map(Amount), "{remaining}");
+        });
+    }
+}
+
+#[test]
 fn the_least_lease_is_of_tokens_only() {
     for (counts, remaining, want) in
         [("requests", 1_000, Some(20)), ("cost_usd", 1_000, Some(20)), ("input_tokens", 4_000, Some(1_000))]
