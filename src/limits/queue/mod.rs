@@ -346,6 +346,10 @@ pub(super) fn promise(
     if shape.algorithm == Algorithm::InFlight {
         return None;
     }
+    // A budget that callers share for want of room says nothing of this caller, and its promises would take more room.
+    if ledger.table.is_shared(&key, ledger.now).unwrap_or(true) {
+        return None;
+    }
     let budget = ledger.look(shape, &key, |budget| *budget).ok()?;
     let room = limit.room(amount, &present, subject);
     // Callers for whom others are kept a share do not get ahead of them by a promise.

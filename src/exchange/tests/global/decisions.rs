@@ -33,12 +33,12 @@ fn a_remote_refusal_is_a_429_that_names_the_limit_and_gives_the_local_budget_bac
 
 #[test]
 fn a_refusal_of_which_the_service_tells_nothing_takes_the_limits_own_window() {
-    let mut world = World::new("", &[&TPM.replace("1m", "7m")]);
+    let mut world = World::new("", &[&TPM.replace("1m", "1h")]);
     let (mut exchange, _) = world.bench.send(HI);
 
     let effects = world.hear(&mut exchange, 0, Ok(b"\x08\x02"));
 
-    assert_eq!((reply(&effects).0.status, field(&effects, "retry-after")), (429, Some("420")));
+    assert_eq!((reply(&effects).0.status, field(&effects, "retry-after")), (429, Some("3600")));
 }
 
 #[test]
