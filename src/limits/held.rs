@@ -127,9 +127,19 @@ impl<'a> Attempt<'a> {
         (room + turn.kept).min(self.present.shape.capacity()).max(room)
     }
 
+    /// Where the budget stands for the caller: without what is kept for others who cannot wait.
+    fn standing(&self, budget: &Budget) -> Standing {
+        let room = self.limit.room(self.amount, &self.present, self.subject);
+        self.present.standing(budget).without(room - self.amount)
+    }
+
     /// The refusal of a call that needs so much room.
     fn refusal(&self, budget: &Budget, room: Amount, wait: Wait) -> Refusal {
-        let standing = self.present.standing(budget).without(room - self.amount);
+        let mut standing = self.standing(budget);
+        if standing.available >= self.amount {
+            // It would fit, were it not for what others were promised.
+            standing = self.present.standing(budget).without(room - self.amount);
+        }
         Refusal { standing, needed: self.amount, wait, reason: Reason::Spent }
     }
 
@@ -149,7 +159,7 @@ impl<'a> Attempt<'a> {
             let waits_for = (!wait.is_zero()).then(|| Box::new(self.refusal(&before, room, Wait::For(wait))));
             let crossed = budget.note(self.present.warning());
             budget.set_queued(is_open);
-            let standing = self.present.standing(budget).without(room - self.amount);
+            let standing = self.standing(budget);
             (Ok(Some((budget.counted_at(), rest, standing, crossed, waits_for))), true)
         });
         let Ok(updated) = updated else { return Err(unavailable(self.limit, self.amount, self.ledger)) };
