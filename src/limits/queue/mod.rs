@@ -35,6 +35,9 @@ use crate::units::{Amount, Span, Timestamp};
 /// How long a queue is remembered behind its end: another crowd of the same callers comes back as often.
 const REMEMBERED: Span = Span::from_secs(600);
 
+/// How soon behind a refusal an equal call is another caller's: nobody who was told to wait comes back within that time.
+const ANOTHER_WITHIN: Span = Span::from_millis(100);
+
 /// How many tickets of equal calls are looked at for one that is due.
 const LOOKED_AT: usize = 8;
 
@@ -88,17 +91,19 @@ struct Group {
     first: u64,
     next: u64,
     until: Timestamp,
+    /// When the last ticket was handed out.
+    handed_out: Timestamp,
 }
 
 impl Record for Group {
     const KIND: u64 = 0x6772_6f75_7021_2121;
 
     fn numbers(&self) -> [u64; 4] {
-        [self.first, self.next, self.until.0, 0]
+        [self.first, self.next, self.until.0, self.handed_out.0]
     }
 
-    fn from_numbers([first, next, until, _]: [u64; 4]) -> Self {
-        Self { first, next, until: Timestamp(until) }
+    fn from_numbers([first, next, until, handed_out]: [u64; 4]) -> Self {
+        Self { first, next, until: Timestamp(until), handed_out: Timestamp(handed_out) }
     }
 
     fn until(&self) -> Timestamp {
@@ -192,6 +197,9 @@ impl Place<'_> {
             self.renew(number, &ticket, due);
             return Some(due);
         }
+        if let Some(due) = self.kept_ticket() {
+            return Some(due.max(at_least));
+        }
         let (promise, is_kept) = self.change_queue(|queue| {
             let promise = queue.next(budget, &self.shape, room, now).map(not_before);
             let fits = promise.filter(|promise| queue.has_place(&self.shape, promise, now));
@@ -232,6 +240,18 @@ impl Place<'_> {
         living.take(LOOKED_AT).find(|(_, ticket)| ticket.due <= self.ledger.now)
     }
 
+    /// When the only ticket of the call is due, if its caller seems to have come back too early: it keeps its promise.
+    fn kept_ticket(&self) -> Option<Timestamp> {
+        // In a calendar window as many as fit are told its start, so that another promise changes little.
+        if self.shape.algorithm == Algorithm::FixedWindow {
+            return None;
+        }
+        let group = record::look::<Group>(self.ledger, &self.call_key("group"))?;
+        let is_only = group.next.saturating_sub(group.first) == 1;
+        let is_another = self.ledger.now.since(group.handed_out) < ANOTHER_WITHIN;
+        (is_only && !is_another).then(|| self.ticket(group.first)).flatten().map(|ticket| ticket.due)
+    }
+
     fn ticket(&self, number: u64) -> Option<Ticket> {
         let ticket = record::look::<Ticket>(self.ledger, &self.ticket_key(number))?;
         let first = first_term(&self.shape, self.ledger.now);
@@ -245,6 +265,7 @@ impl Place<'_> {
             let number = group.next;
             group.next = group.next.saturating_add(1);
             group.until = group.until.max(until);
+            group.handed_out = self.ledger.now;
             number
         }) else {
             // What cannot be written is not kept: its caller is a newcomer when it comes back.

@@ -122,6 +122,15 @@ fn calls_with_equal_bodies_have_a_promise_each() {
 }
 
 #[test]
+fn a_caller_who_comes_back_too_early_keeps_its_promise() {
+    let bench = Bench::new();
+    bench.call(0, "first", 600);
+    assert_eq!(bench.call(0, "impatient", 100), Some(10_000));
+    assert_eq!([2_000, 9_999].map(|millis| bench.call(millis, "impatient", 100)), [Some(8_000), Some(1)]);
+    assert_eq!(bench.call(10_000, "impatient", 100), None);
+}
+
+#[test]
 fn promises_that_nobody_comes_for_are_forgotten() {
     let bench = Bench::new();
     bench.call(0, "first", 600);
