@@ -59,7 +59,7 @@ pub(super) fn charge(
     if let Some(taken) = attempt.charge(patience, None)? {
         return Ok(taken);
     }
-    let turn = attempt.turn();
+    let turn = attempt.place().turn();
     let taken = attempt.charge(patience, Some(&turn))?;
     attempt.place().take_up(&turn);
     taken.ok_or_else(|| unavailable(limit, amount, ledger))
@@ -77,12 +77,43 @@ pub(super) fn look(
     let attempt = Attempt::of(limit, subject, amount, ledger);
     let budget = ledger.look(attempt.present.shape, &attempt.key, |budget| *budget);
     let Ok(budget) = budget else { return Some(unavailable(limit, amount, ledger)) };
-    let turn = if budget.is_queued() { attempt.turn() } else { Turn::default() };
+    let turn = if budget.is_queued() { attempt.place().turn() } else { Turn::default() };
     let room = attempt.room(&turn);
     match budget.wait_for(room) {
         Wait::For(Span::ZERO) => None,
         wait => Some(attempt.refusal(&budget, room, wait)),
     }
+}
+
+/// Promises a moment to a call that a limit refuses, not before `at_least`: how long until then;
+/// none if there is no use in it.
+pub(super) fn promise(
+    limit: &Rc<Limit>,
+    subject: &Subject<'_>,
+    amount: Amount,
+    expected: Amount,
+    at_least: Timestamp,
+    ledger: &Ledger<'_>,
+) -> Option<Span> {
+    let attempt = Attempt::of(limit, subject, amount, ledger);
+    let (shape, room) = (attempt.present.shape, attempt.room);
+    // Nobody knows when a call in flight ends. And callers for whom others are kept a share do not
+    // get ahead of them by a promise.
+    if shape.algorithm == Algorithm::InFlight || room > amount {
+        return None;
+    }
+    // A budget that callers share for want of room says nothing of this caller, and its promises
+    // would take more room.
+    if ledger.table.is_shared(&attempt.key, ledger.now).unwrap_or(true) {
+        return None;
+    }
+    let budget = ledger.look(shape, &attempt.key, |budget| *budget).ok()?;
+    let due = attempt.place().promise(&budget, room, amount, expected, at_least)?;
+    if !budget.is_queued() {
+        // If it cannot be written, newcomers do not find the queue before the next refusal.
+        let _ = ledger.change(shape, &attempt.key, None, |budget| ((), budget.set_queued(true)));
+    }
+    Some(due.since(ledger.now))
 }
 
 /// A call before the budget of one limit.
@@ -95,13 +126,16 @@ struct Attempt<'a> {
     /// The limit as it is now.
     present: Rc<Limit>,
     rate: Option<Box<Key>>,
+    /// How much of the budget must be left for the call, whatever is promised to others.
+    room: Amount,
 }
 
 impl<'a> Attempt<'a> {
     fn of(limit: &'a Rc<Limit>, subject: &'a Subject<'a>, amount: Amount, ledger: &'a Ledger<'a>) -> Self {
         let key = limit.key(ledger.keys, subject);
         let (present, rate) = adaptive::present(limit, subject, ledger);
-        Self { limit, subject, amount, ledger, key, present, rate }
+        let room = limit.room(amount, &present, subject);
+        Self { limit, subject, amount, ledger, key, present, rate, room }
     }
 
     fn place(&self) -> queue::Place<'_> {
@@ -113,24 +147,18 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn turn(&self) -> Turn {
-        self.place().turn(self.amount)
-    }
-
-    /// How much of the budget must be left.
+    /// How much of the budget must be left, with what the queue keeps for others.
     fn room(&self, turn: &Turn) -> Amount {
-        let room = self.limit.room(self.amount, &self.present, self.subject);
         if self.amount.is_zero() {
-            return room;
+            return self.room;
         }
         // What fits an unused budget is never refused for ever.
-        (room + turn.kept).min(self.present.shape.capacity()).max(room)
+        (self.room + turn.kept()).min(self.present.shape.capacity()).max(self.room)
     }
 
     /// Where the budget stands for the caller: without what is kept for others who cannot wait.
     fn standing(&self, budget: &Budget) -> Standing {
-        let room = self.limit.room(self.amount, &self.present, self.subject);
-        self.present.standing(budget).without(room - self.amount)
+        self.present.standing(budget).without(self.room - self.amount)
     }
 
     /// The refusal of a call that needs so much room.

@@ -27,8 +27,9 @@ use state::Lease;
 
 use super::ledger::Ledger;
 use super::limit::{Limit, Standing, Subject};
+use super::record;
 use crate::config::Ratio;
-use crate::store::{Change, Failure, Key, Place};
+use crate::store::{Change, Key};
 use crate::units::{Amount, Span, Timestamp};
 
 /// How much a lease holds; what is left of it is filled up.
@@ -239,28 +240,13 @@ impl Account {
         change: impl Fn(Option<Lease>) -> (T, Option<Lease>),
     ) -> Option<T> {
         // Never in the shared entry, where callers would spend each other's leases.
-        let updated = ledger.table.settle(&self.key, Place::Own, ledger.now, |stored| {
+        let changed = record::store(ledger, &self.key, |stored| {
             let before = stored.and_then(|stored| Lease::open(stored, &self.limit, ledger.now));
             let (answer, after) = change(before);
             let put = after.filter(|after| Some(after) != before.as_ref());
             (answer, put.map_or(Change::Keep, |after| Change::Put(after.entry())))
         });
-        let (retries, evicted) = match &updated {
-            Ok(updated) => (updated.retries, updated.evicted),
-            Err(Failure::Contended { tries }) => (*tries, 0),
-            Err(Failure::Unavailable) => (0, 0),
-        };
-        // Counted as evicted is either another that made way, or this one, for which none did.
-        let is_kept = evicted == 0 || self.is_stored(ledger);
-        ledger.count(|tally| {
-            tally.retries = tally.retries.saturating_add(u64::from(retries));
-            tally.evictions = tally.evictions.saturating_add(if is_kept { u64::from(evicted) } else { 0 });
-        });
-        updated.ok().filter(|_| is_kept).map(|updated| updated.value)
-    }
-
-    fn is_stored(&self, ledger: &Ledger<'_>) -> bool {
-        ledger.table.peek(&self.key, ledger.now, |stored| stored.is_some()).unwrap_or(false)
+        changed.ok()
     }
 }
 

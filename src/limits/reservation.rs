@@ -9,10 +9,9 @@ use std::rc::Rc;
 use super::adaptive;
 use super::budget::Wait;
 use super::flights::Flight;
-use super::held::{Held, look};
+use super::held::{Held, look, promise};
 use super::ledger::Ledger;
 use super::limit::{Estimate, Limit, Standing, Subject, Used};
-use super::queue;
 use super::rates::Rates;
 use super::workflow::{self, Workflow};
 use crate::api::Usage;
@@ -181,7 +180,7 @@ impl Refused {
                 continue;
             };
             let expected = expected(limit).min(refusal.needed);
-            let Some(wait) = queue::promise(limit, subject, refusal.needed, expected, due, ledger) else {
+            let Some(wait) = promise(limit, subject, refusal.needed, expected, due, ledger) else {
                 continue;
             };
             // Limits that would not have to be waited for so long are not those to be named.

@@ -21,7 +21,8 @@
 
 use crate::limits::ledger::Ledger;
 use crate::limits::limit::Limit;
-use crate::store::{Change, Entry, Key, Payload, Place, numbers_in, payload_of};
+use crate::limits::record;
+use crate::store::{Change, Entry, Key, Payload, numbers_in, payload_of};
 use crate::units::{Amount, Span, Timestamp};
 
 /// The longest wait behind others, beyond the end of the present window. A client that retries at
@@ -153,12 +154,12 @@ fn change<T>(
     ledger: &Ledger<'_>,
     change: impl Fn(Option<Promises>) -> (T, Option<Promises>),
 ) -> Option<T> {
-    let updated = ledger.table.settle(key, Place::Own, ledger.now, |stored| {
+    let changed = record::store(ledger, key, |stored| {
         let (answer, after) = change(stored.and_then(|stored| Promises::open(stored, limit, ledger.now)));
         let put = after.map(|promises| promises.entry(limit.shape.window));
         (answer, put.map_or(Change::Keep, Change::Put))
     });
-    updated.ok().filter(|updated| !updated.lost).map(|updated| updated.value)
+    changed.ok()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 
 use crate::config::Ratio;
 use crate::limits::budget::{Algorithm, Budget, Shape, Wait};
+use crate::limits::token_bucket::TokenBucket;
 use crate::limits::window;
 use crate::units::{Amount, Span, Timestamp};
 
@@ -214,9 +215,7 @@ impl Queue {
                 let whole = mean(self.held.0).saturating_mul(3) / 4;
                 let left = (shape.max.0 / SPARE / 2).saturating_add(unused).saturating_add(whole);
                 let left = left.min(shape.max.0 / 2);
-                let spared = u128::from(behind).saturating_mul(u128::from(left));
-                let spared = spared.checked_div(u128::from(shape.max.0.saturating_sub(left))).unwrap_or(0);
-                u64::try_from(spared).unwrap_or(u64::MAX)
+                times(behind, left, shape.max.0.saturating_sub(left))
             }
             Algorithm::FixedWindow | Algorithm::InFlight => 0,
         };
@@ -252,16 +251,20 @@ fn given_back(shape: &Shape, from: Timestamp, to: Timestamp) -> Amount {
     if is_by_window(shape) {
         return shape.max.times(window::index(shape, to).saturating_sub(window::index(shape, from)));
     }
-    let flow = u128::from(to.since(from).0).saturating_mul(u128::from(shape.max.0));
-    let whole = flow.checked_div(u128::from(shape.window_nanos())).unwrap_or(0);
-    Amount(u64::try_from(whole).unwrap_or(u64::MAX))
+    Amount(times(to.since(from).0, shape.max.0, shape.window_nanos()))
 }
 
-/// How long the limit takes to give an amount back.
+/// How long the limit takes to give an amount back: as long as a bucket that lacks it.
 fn time_for(shape: &Shape, amount: Amount) -> Span {
-    let flow = u128::from(amount.0).saturating_mul(u128::from(shape.window_nanos()));
-    let nanos = flow.div_ceil(u128::from(shape.max.0).max(1));
-    Span(u64::try_from(nanos).unwrap_or(u64::MAX))
+    let bucket = TokenBucket { spent: amount.0, ..TokenBucket::full(Timestamp(0)) };
+    bucket.until_spent(shape, 0).unwrap_or(Span::MAX)
+}
+
+/// A number times a fraction, rounded down.
+fn times(number: u64, numerator: u64, denominator: u64) -> u64 {
+    let product = u128::from(number).saturating_mul(u128::from(numerator));
+    let quotient = product.checked_div(u128::from(denominator)).unwrap_or(0);
+    u64::try_from(quotient).unwrap_or(u64::MAX)
 }
 
 /// The first term that still counts.

@@ -20,10 +20,7 @@
 
 mod line;
 
-use std::rc::Rc;
-
 use self::line::{Expected, Promise, Queue, Term, counts_for, first_term, term_of};
-use super::adaptive;
 use super::budget::{Algorithm, Budget, Shape, Wait};
 use super::ledger::Ledger;
 use super::limit::{Limit, Subject};
@@ -139,12 +136,19 @@ impl Record for Ticket {
 /// What the queue before a budget means for a call.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Turn {
-    /// How much it must leave to others.
-    pub(super) kept: Amount,
+    /// How much of the budget is promised now.
+    promised: Amount,
     /// Whether there is a queue.
     pub(super) is_open: bool,
     /// The promise that the call comes for, and its number in its group.
     ticket: Option<(u64, Ticket)>,
+}
+
+impl Turn {
+    /// How much the call must leave to others: nothing, if it comes for a promise.
+    pub(super) fn kept(&self) -> Amount {
+        if self.ticket.is_some() { Amount::ZERO } else { self.promised }
+    }
 }
 
 /// The queue before the budget of one limit, for one call.
@@ -157,14 +161,12 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// What the queue means for a call of so much.
-    pub(super) fn turn(&self, amount: Amount) -> Turn {
-        let now = self.ledger.now;
-        let Some(queue) = self.look() else { return Turn::default() };
-        let ticket = self.due_ticket();
-        let most = self.shape.capacity() - amount;
-        let kept = if ticket.is_some() { Amount::ZERO } else { queue.keeps(&self.shape, now).min(most) };
-        Turn { kept, is_open: true, ticket }
+    /// What the queue means for the call.
+    pub(super) fn turn(&self) -> Turn {
+        let queue = record::look::<Queue>(self.ledger, &self.key("queue")).map(|queue| self.seen(queue));
+        let Some(queue) = queue.filter(|queue| queue.count > 0) else { return Turn::default() };
+        let promised = queue.keeps(&self.shape, self.ledger.now);
+        Turn { promised, is_open: true, ticket: self.due_ticket() }
     }
 
     /// A call has passed that came for its promise.
@@ -175,21 +177,22 @@ impl Place<'_> {
         }
     }
 
-    /// Promises a moment to a call that a budget refuses, not before `at_least`: when; none if it never fits.
-    fn promise(
+    /// Promises a moment to a call that a budget refuses, not before `at_least`: when; none if it
+    /// never fits. The call needs `room`, holds `amount`, and will be charged what is `expected`.
+    pub(super) fn promise(
         &self,
         budget: &Budget,
         room: Amount,
-        call: Expected,
+        amount: Amount,
+        expected: Amount,
         at_least: Timestamp,
     ) -> Option<Timestamp> {
-        let now = self.ledger.now;
-        let turn = if budget.is_queued() { self.turn(call.held) } else { Turn::default() };
+        let (now, call) = (self.ledger.now, Expected::of(&self.shape, amount, expected));
+        let turn = if budget.is_queued() { self.turn() } else { Turn::default() };
         let not_before = |promise: Promise| Promise { due: promise.due.max(at_least), ..promise };
         if let Some((number, ticket)) = turn.ticket {
             // It came as it was told and does not fit: it comes next.
-            let kept =
-                self.look().map_or(Amount::ZERO, |queue| queue.keeps(&self.shape, now)) - ticket.call.held;
+            let kept = turn.promised - ticket.call.held;
             let Wait::For(wait) = budget.wait_for(room + kept.min(self.shape.capacity() - room)) else {
                 return None;
             };
@@ -213,11 +216,6 @@ impl Place<'_> {
             self.hand_out(&promise, call);
         }
         Some(promise.due)
-    }
-
-    fn look(&self) -> Option<Queue> {
-        let queue = record::look::<Queue>(self.ledger, &self.key("queue"))?;
-        Some(self.seen(queue)).filter(|queue| queue.count > 0)
     }
 
     fn seen(&self, queue: Queue) -> Queue {
@@ -349,41 +347,6 @@ impl Place<'_> {
         let body = if self.limit.is_known_at_once() { b"" } else { self.subject.body };
         self.limit.key_of_call(what, body, self.ledger.keys, self.subject)
     }
-}
-
-/// Promises a moment to a call that a limit refuses, not before `at_least`: how long until then; none if there is no use
-/// in it.
-pub(super) fn promise(
-    limit: &Rc<Limit>,
-    subject: &Subject<'_>,
-    amount: Amount,
-    expected: Amount,
-    at_least: Timestamp,
-    ledger: &Ledger<'_>,
-) -> Option<Span> {
-    let (present, _) = adaptive::present(limit, subject, ledger);
-    let (shape, key) = (present.shape, limit.key(ledger.keys, subject));
-    // Nobody knows when a call in flight ends.
-    if shape.algorithm == Algorithm::InFlight {
-        return None;
-    }
-    // A budget that callers share for want of room says nothing of this caller, and its promises would take more room.
-    if ledger.table.is_shared(&key, ledger.now).unwrap_or(true) {
-        return None;
-    }
-    let budget = ledger.look(shape, &key, |budget| *budget).ok()?;
-    let room = limit.room(amount, &present, subject);
-    // Callers for whom others are kept a share do not get ahead of them by a promise.
-    if room > amount {
-        return None;
-    }
-    let place = Place { limit, shape, subject, ledger };
-    let due = place.promise(&budget, room, Expected::of(&shape, amount, expected), at_least)?;
-    if !budget.is_queued() {
-        // If it cannot be written, newcomers do not find the queue before the next refusal.
-        let _ = ledger.change(shape, &key, None, |budget| ((), budget.set_queued(true)));
-    }
-    Some(due.since(ledger.now))
 }
 
 #[cfg(test)]
