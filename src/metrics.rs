@@ -1,8 +1,9 @@
 //! What operators can see in numbers: one row per metric, from which the reference is generated.
 //!
-//! In: nothing. Out: [`Metric`]s and [`Count`]s, the reports that the exchange makes. Not here: how the host
-//! keeps them. Most are counters that only grow, because gauges of several workers overwrite each other: a gauge may
-//! only show what all workers share, so that whoever writes last is right.
+//! In: nothing. Out: [`Metric`]s and [`Count`]s, the reports that the exchange makes. Not here: how
+//! the host keeps them. Most are counters that only grow, because gauges of several workers
+//! overwrite each other: a gauge may only show what all workers share, so that whoever writes last
+//! is right.
 
 use std::fmt::Write as _;
 use std::rc::Rc;

@@ -12,7 +12,8 @@
 //! - The module sets the filter state `tollgate.finisher` for each request. Where Tollgate finds it, it leaves the end to the module.
 //! - Tollgate sets the filter state `tollgate.stopped_by`, to which Envoy adds the prefix `wasm.`, when it has stopped a stream.
 //!
-//! Without the module Tollgate goes by `streams.drain_for`; without Tollgate the module does nothing. They may stand in either order.
+//! Without the module Tollgate goes by `streams.drain_for`; without Tollgate the module does
+//! nothing. They may stand in either order.
 //!
 //! # Safety
 //!

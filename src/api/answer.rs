@@ -175,8 +175,8 @@ impl Reader {
         passed
     }
 
-    /// Ends an answer that breaks off: what has come of a document that is no part of a stream counts as far as it has
-    /// come.
+    /// Ends an answer that breaks off: what has come of a document that is no part of a stream
+    /// counts as far as it has come.
     pub fn cut(&mut self) {
         let Self { format, framing, found, .. } = self;
         if !found.is_stream {

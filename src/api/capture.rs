@@ -1,9 +1,10 @@
 //! Keeps chosen top-level members of JSON objects that arrive in pieces, and nothing else of them.
 //!
-//! In: bytes in any pieces: one object, a list of objects, or objects one after the other, with anything between them. Out: for each a
-//! small JSON object with only those members. Bounded: an answer of any length needs no more memory than
-//! [`LARGEST_MEMBER`] for each member kept. Of the text in all other bytes it keeps [`Strays`]. Not here: what the members mean. What is not JSON gives whatever it gives, never a
-//! failure; the reader of the result judges it.
+//! In: bytes in any pieces: one object, a list of objects, or objects one after the other, with
+//! anything between them. Out: for each a small JSON object with only those members. Bounded: an
+//! answer of any length needs no more memory than [`LARGEST_MEMBER`] for each member kept. Of the
+//! text in all other bytes it keeps [`Strays`]. Not here: what the members mean. What is not JSON
+//! gives whatever it gives, never a failure; the reader of the result judges it.
 
 use memchr::{memchr, memchr3};
 

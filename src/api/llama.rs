@@ -1,13 +1,15 @@
-//! llama.cpp's own completions: `POST …/completion` and `…/infill`; on `…/completions` it speaks them, too, unless the
-//! path begins with `/v1`.
+//! llama.cpp's own completions: `POST …/completion` and `…/infill`; on `…/completions` it speaks
+//! them, too, unless the path begins with `/v1`.
 //!
-//! In: JSON documents of answers, and members of requests. Out: what the shared types of `api` say. Not here: requests
-//! as a whole, which are read as those of OpenAI's completions are, because the two share a path; llama.cpp's chat,
-//! messages and embeddings, which are those of other APIs; reranking.
+//! In: JSON documents of answers, and members of requests. Out: what the shared types of `api` say.
+//! Not here: requests as a whole, which are read as those of OpenAI's completions are, because the
+//! two share a path; llama.cpp's chat, messages and embeddings, which are those of other APIs;
+//! reranking.
 //!
-//! Source: llama.cpp, `tools/server/README.md` ("POST `/completion`", "POST `/infill`"), `server-task.cpp` and
-//! `server-context.cpp`. `tokens_cached` is all that a slot holds after the call, so that what was read from the cache
-//! is taken from `timings.cache_n`. Of several prompts each answer has its `index` and its own counts.
+//! Source: llama.cpp, `tools/server/README.md` ("POST `/completion`", "POST `/infill`"),
+//! `server-task.cpp` and `server-context.cpp`. `tokens_cached` is all that a slot holds after the
+//! call, so that what was read from the cache is taken from `timings.cache_n`. Of several prompts
+//! each answer has its `index` and its own counts.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

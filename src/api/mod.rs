@@ -303,8 +303,8 @@ pub struct Answer<'a> {
     pub text: Vec<Cow<'a, str>>,
     /// The calls of tools that it names; the reader of the answer knows a call that several documents name.
     pub tools: Vec<answer::Called<'a>>,
-    /// The prompt whose usage it tells, if the answer tells one for each of the prompts of a call; the call used the
-    /// sum of them.
+    /// The prompt whose usage it tells, if the answer tells one for each of the prompts of a call;
+    /// the call used the sum of them.
     pub part: Option<u64>,
     /// Whether it carries usage and nothing else, as the chunk does that `include_usage` adds.
     pub only_usage: bool,

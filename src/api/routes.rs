@@ -62,8 +62,8 @@ impl Call {
     }
 }
 
-/// A request for an upgrade on the path of an LLM API, whatever its method: clients ask for WebSockets by `GET`, also
-/// where the API's calls come by `POST`.
+/// A request for an upgrade on the path of an LLM API, whatever its method: clients ask for
+/// WebSockets by `GET`, also where the API's calls come by `POST`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upgrade {
     /// The API's name: that of a format, or of an API that is only spoken over sockets.
@@ -135,7 +135,8 @@ impl Routes {
         FORMATS.iter().find_map(|format| found(format))
     }
 
-    /// The API that a request for an upgrade would speak, or none if this is not the path of an LLM API.
+    /// The API that a request for an upgrade would speak, or none if this is not the path of an LLM
+    /// API.
     #[must_use]
     pub fn recognise_upgrade(&self, path: &[u8]) -> Option<Upgrade> {
         let path = Plain::of(path);

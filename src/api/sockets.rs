@@ -1,10 +1,12 @@
-//! APIs that are spoken over an upgraded connection, such as a WebSocket, and have no form over plain HTTP.
+//! APIs that are spoken over an upgraded connection, such as a WebSocket, and have no form over
+//! plain HTTP.
 //!
-//! In: a path. Out: a row of [`SOCKETS`]. Not here: formats whose calls can come over a socket as well (`routes` knows
-//! their paths), what passes over a socket.
+//! In: a path. Out: a row of [`SOCKETS`]. Not here: formats whose calls can come over a socket as
+//! well (`routes` knows their paths), what passes over a socket.
 //!
-//! Sources: OpenAI's guides "Realtime API with WebSocket" and "Realtime translation", Azure's "Realtime API reference";
-//! Google's "Live API - WebSockets API reference", and "Lyria RealTime" for music.
+//! Sources: OpenAI's guides "Realtime API with WebSocket" and "Realtime translation", Azure's
+//! "Realtime API reference"; Google's "Live API - WebSockets API reference", and "Lyria RealTime"
+//! for music.
 
 use super::Dialect;
 use super::path::Plain;

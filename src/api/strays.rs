@@ -1,16 +1,19 @@
-//! Text of an answer that its format does not read: of another shape, too long to be kept, or cut off.
+//! Text of an answer that its format does not read: of another shape, too long to be kept, or cut
+//! off.
 //!
-//! In: JSON, or anything else, in any pieces. Out: [`Strays`], the strings under the names by which APIs hand over
-//! what a model wrote, never the JSON around them. Not here: the text that a format reads, and when strays are
-//! charged (`exchange::settle`).
+//! In: JSON, or anything else, in any pieces. Out: [`Strays`], the strings under the names by which
+//! APIs hand over what a model wrote, never the JSON around them. Not here: the text that a format
+//! reads, and when strays are charged (`exchange::settle`).
 
 use memchr::{memchr, memchr3, memrchr_iter};
 
-/// How much text of an answer is kept to be counted where usage is missing; beyond it only its length is.
+/// How much text of an answer is kept to be counted where usage is missing; beyond it only its
+/// length is.
 pub(super) const LONGEST_TEXT: usize = 256 * 1024;
 
-/// The names under which APIs put text that a model wrote, arguments of tools among it, and the text of their
-/// errors. The strings directly under these names count; objects and lists under them have names of their own.
+/// The names under which APIs put text that a model wrote, arguments of tools among it, and the
+/// text of their errors. The strings directly under these names count; objects and lists under them
+/// have names of their own.
 const NAMES: [&str; 22] = [
     "answer",
     "arguments",
@@ -51,7 +54,8 @@ pub struct Strays {
     pub more: u64,
     /// Whether a name of text was there with a string, even an empty one.
     pub seen: bool,
-    /// Whether they belong to documents that the format would have read, had these been shorter or whole.
+    /// Whether they belong to documents that the format would have read, had these been shorter or
+    /// whole.
     pub of_format: bool,
 }
 
@@ -173,7 +177,8 @@ impl Search {
                 }
                 _ => self.named = Named::Nothing,
             },
-            // No JSON string has a line end: the document was cut off, and the next line may begin another.
+            // No JSON string has a line end: the document was cut off, and the next line may begin
+            // another.
             At::Name { .. } | At::Text { .. } if byte == b'\n' => self.cut(),
             At::Name { escaped: false } if byte == b'"' => {
                 let is_name = NAMES.iter().any(|name| name.as_bytes() == self.written);
@@ -216,8 +221,8 @@ impl Search {
     }
 }
 
-/// The text of a JSON string without its quotes. Of one that is cut off, a character or an escape at its end may not be
-/// whole.
+/// The text of a JSON string without its quotes. Of one that is cut off, a character or an escape
+/// at its end may not be whole.
 fn unescaped(written: &[u8], is_cut: bool) -> String {
     let parse = |written: &[u8]| serde_json::from_slice(&[b"\"", written, b"\""].concat()).ok();
     let written = match core::str::from_utf8(written) {

@@ -31,8 +31,8 @@ impl Glob {
         true
     }
 
-    /// Whether it matches every text that `other` matches. Only a `*` of its own matches a `*` of the other, so it then matches the other
-    /// as a text.
+    /// Whether it matches every text that `other` matches. Only a `*` of its own matches a `*` of
+    /// the other, so it then matches the other as a text.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         self.matches(&other.0)

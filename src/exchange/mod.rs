@@ -7,8 +7,9 @@
 //!    └── not an LLM call, ──┴── refused ──▶ Done ◀── refused ──┘
 //! ```
 //!
-//! `Asking` waits for the rate limit service, with the local budgets reserved; `Waiting` for what was reserved to flow back. `Stopped` throws
-//! away what comes behind the ending that the client got in place of the rest of a stream, and in the end resets it.
+//! `Asking` waits for the rate limit service, with the local budgets reserved; `Waiting` for what
+//! was reserved to flow back. `Stopped` throws away what comes behind the ending that the client
+//! got in place of the rest of a stream, and in the end resets it.
 //!
 //! # Contract
 //!

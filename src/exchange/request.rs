@@ -139,8 +139,9 @@ pub(super) fn read_head(
     }
 }
 
-/// A request asks for another protocol, which passes if it is not on the path of an LLM API. There it is refused: what
-/// is said over a socket is not counted, and clients that can do without come back over HTTP.
+/// A request asks for another protocol, which passes if it is not on the path of an LLM API. There
+/// it is refused: what is said over a socket is not counted, and clients that can do without come
+/// back over HTTP.
 fn refuse_upgrade(config: &Config, path: &[u8], protocol: &[u8], effects: &mut Effects) -> State {
     let upgrade = config.routes.recognise_upgrade(path);
     let is_limited = |dialect| dialect != Dialect::Mcp || config.tiers.limit_tools();

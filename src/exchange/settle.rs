@@ -183,8 +183,8 @@ impl Sent {
         }
     }
 
-    /// The input as it was told or else as counted before the call, the output by the text that has come, or more if
-    /// more was told. Only text counts, never the JSON around it.
+    /// The input as it was told or else as counted before the call, the output by the text that has
+    /// come, or more if more was told. Only text counts, never the JSON around it.
     pub(super) fn counted(&self, found: &Found, config: &Config, means: &mut Means<'_>) -> Usage {
         if self.estimate.output_is_known {
             return found.told.or(self.estimate.known);

@@ -1,7 +1,7 @@
 //! What operators have to change, told in Envoy's log once in a process.
 //!
-//! In: what was noticed. Out: a [`Warning`]: its topic, and a sentence with the present number and the one to set. Not
-//! here: whether another worker has told it already (`host`).
+//! In: what was noticed. Out: a [`Warning`]: its topic, and a sentence with the present number and
+//! the one to set. Not here: whether another worker has told it already (`host`).
 
 use core::fmt;
 
@@ -15,9 +15,11 @@ use crate::store::{MOST_PLACES, Occupancy};
 pub enum Warning {
     /// Three quarters of the places for budgets are taken.
     TableFilling(Occupancy),
-    /// Envoy has answered 413 to a call whose body was to be held, because its buffer is smaller than the body.
+    /// Envoy has answered 413 to a call whose body was to be held, because its buffer is smaller
+    /// than the body.
     BufferTooSmall {
-        /// The body's length as far as the host knows it: the `content-length`, or what had come of it.
+        /// The body's length as far as the host knows it: the `content-length`, or what had come of
+        /// it.
         size: Option<u64>,
         /// The largest body that is to be held.
         hold_up_to: u64,
@@ -25,7 +27,8 @@ pub enum Warning {
 }
 
 impl Warning {
-    /// What it is about. One process warns of a topic once; a table that has been made larger is another one.
+    /// What it is about. One process warns of a topic once; a table that has been made larger is
+    /// another one.
     #[must_use]
     pub fn topic(&self) -> String {
         match self {
@@ -69,7 +72,8 @@ impl fmt::Display for Warning {
     }
 }
 
-/// What Envoy calls its own answer to a body that is larger than its buffer (`%RESPONSE_CODE_DETAILS%`).
+/// What Envoy calls its own answer to a body that is larger than its buffer
+/// (`%RESPONSE_CODE_DETAILS%`).
 const TOO_LARGE: &[u8] = b"request_payload_too_large";
 
 impl State {

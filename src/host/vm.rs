@@ -133,7 +133,8 @@ impl Vm {
         self.remotes.try_borrow().map(|remotes| remotes.clone()).unwrap_or_default()
     }
 
-    /// Writes a warning to Envoy's log, unless a worker of this process has written one of its topic.
+    /// Writes a warning to Envoy's log, unless a worker of this process has written one of its
+    /// topic.
     pub(super) fn warn(&self, warning: &Warning) {
         let Ok(mut warned) = self.warned.try_borrow_mut() else { return };
         let topic = warning.topic();

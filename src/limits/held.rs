@@ -171,7 +171,8 @@ impl<'a> Attempt<'a> {
         Refusal { standing, needed: self.amount, wait, reason: Reason::Spent }
     }
 
-    /// Charges the budget; nothing if others were promised some of it and the call's `turn` is not known.
+    /// Charges the budget; nothing if others were promised some of it and the call's `turn` is not
+    /// known.
     fn charge(&self, patience: Span, turn: Option<&Turn>) -> Result<Option<Taken>, Refusal> {
         let no_turn = Turn::default();
         let (room, is_open) = (self.room(turn.unwrap_or(&no_turn)), turn.is_some_and(|turn| turn.is_open));

@@ -114,8 +114,8 @@ impl<'a> Ledger<'a> {
         self.table.peek(key, self.now, |stored| look(&Budget::open(shape, stored, self.now)))
     }
 
-    /// Whether a limit's budget for this subject is one that callers share because the table has no place for them; if it
-    /// is, this event has an overflow.
+    /// Whether a limit's budget for this subject is one that callers share because the table has no
+    /// place for them; if it is, this event has an overflow.
     #[must_use]
     pub fn overflows(&self, limit: &Limit, subject: &Subject<'_>) -> bool {
         let is_shared = self.table.is_shared(&limit.key(self.keys, subject), self.now).unwrap_or(false);

@@ -100,7 +100,8 @@ pub struct Subject<'a> {
     pub model: &'a str,
     /// The API format's name.
     pub api: &'static str,
-    /// The request's body, by which a call is known again that is refused and comes back; empty if it is not read.
+    /// The request's body, by which a call is known again that is refused and comes back; empty if
+    /// it is not read.
     pub body: &'a [u8],
 }
 

@@ -1,10 +1,11 @@
 //! What the table remembers beside budgets: small typed records, each with a kind of its own.
 //!
-//! In: a key, and a pure closure on the record that lives there. Out: the closure's answer, once what it wants is
-//! stored. Not here: what a record means, budgets.
+//! In: a key, and a pure closure on the record that lives there. Out: the closure's answer, once
+//! what it wants is stored. Not here: what a record means, budgets.
 //!
-//! A record has a place of its own or none: the table never shares it between callers, however full it is. Writing
-//! one does not count as use when the table chooses what to evict, so records make way for budgets.
+//! A record has a place of its own or none: the table never shares it between callers, however full
+//! it is. Writing one does not count as use when the table chooses what to evict, so records make
+//! way for budgets.
 
 use super::ledger::Ledger;
 use crate::store::{Change, Entry, Failure, Key, Payload, Place, Updated, numbers_in, payload_of};
@@ -32,8 +33,8 @@ pub(super) fn look<R: Record>(ledger: &Ledger<'_>, key: &Key) -> Option<R> {
     ledger.table.peek(key, ledger.now, |stored| decode(stored, ledger.now)).ok()?
 }
 
-/// Runs `change` on the living record at `key` and stores what it gives. It runs again whenever another worker
-/// wrote first.
+/// Runs `change` on the living record at `key` and stores what it gives. It runs again whenever
+/// another worker wrote first.
 pub(super) fn change<R: Record, T>(
     ledger: &Ledger<'_>,
     key: &Key,
@@ -47,7 +48,8 @@ pub(super) fn change<R: Record, T>(
     })
 }
 
-/// Stores what `run` makes of the payload at `key`, in an entry of its own, and counts what that took.
+/// Stores what `run` makes of the payload at `key`, in an entry of its own, and counts what that
+/// took.
 pub(super) fn store<T>(
     ledger: &Ledger<'_>,
     key: &Key,

@@ -161,7 +161,8 @@ impl Refused {
         self.further.into_iter().fold(*self.first, later)
     }
 
-    /// The refusal that has to be waited for longest, at a moment that all of these `limits` promise the call, if they can.
+    /// The refusal that has to be waited for longest, at a moment that all of these `limits`
+    /// promise the call, if they can.
     fn promised(
         mut self,
         limits: &[Rc<Limit>],

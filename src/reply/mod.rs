@@ -52,7 +52,8 @@ const MOST_JITTER: Span = Span::from_secs(1);
 
 /// A limit refuses: 429 with the wait until this call would fit, rounded up to a whole second in `retry-after`.
 ///
-/// `jitter` is a random number; it adds up to a tenth of the wait, unless the moment is promised to this caller alone.
+/// `jitter` is a random number; it adds up to a tenth of the wait, unless the moment is promised to
+/// this caller alone.
 #[must_use]
 pub fn refused(dialect: Dialect, refusal: &Refusal, model: &str, now: Timestamp, jitter: u32) -> Reply {
     let wait = told_wait(refusal, jitter);
@@ -108,9 +109,10 @@ pub fn ambiguous(dialect: Dialect, member: &'static str) -> Reply {
     reply(dialect, Vec::new(), &Problem::duplicate_member(member))
 }
 
-/// An LLM call asks for another protocol, behind which it could not be counted: 426, because that is the status after
-/// which Codex goes on over HTTP at once (tried with Codex 0.171). It carries no `upgrade` header, since plain HTTP is
-/// what the client is to speak, and HTTP/2 has no such header.
+/// An LLM call asks for another protocol, behind which it could not be counted: 426, because that
+/// is the status after which Codex goes on over HTTP at once (tried with Codex 0.171). It carries
+/// no `upgrade` header, since plain HTTP is what the client is to speak, and HTTP/2 has no such
+/// header.
 #[must_use]
 pub fn upgrade(dialect: Dialect) -> Reply {
     reply(dialect, Vec::new(), &Problem::upgrade())

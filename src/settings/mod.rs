@@ -124,8 +124,9 @@ static ROOT: Section = Section::new(
         with_default(
             "budgets",
             Kind::Integer,
-            // Four limits for each of 130,000 callers at the same time, with half of the places free. Those who have fewer do
-            // not pay for it: a place uses memory when it is taken. With 891,730 places taken Envoy was larger by 87 MB.
+            // Four limits for each of 130,000 callers at the same time, with half of the places
+            // free. Those who have fewer do not pay for it: a place uses memory when it is taken.
+            // With 891,730 places taken Envoy was larger by 87 MB.
             "1_048_576",
             "How many places there are for budgets (from 64 to 16,777,216, rounded up to a power of two). A budget is one limit for one caller. It takes a place with its first call, and frees it when its window has passed unused. Set twice as many places as there are budgets in use at the same time: then 1 in 100 of them has no place of its own; of three quarters as many as there are places, 1 in 20. Callers without a place share a budget, and can be refused for what others have spent. From three quarters on Envoy's log warns, once; `tollgate_table_places` shows how many are taken. Only places that are taken use memory, about 100 bytes each. A change starts all budgets anew.",
         ),

@@ -32,8 +32,8 @@ pub(super) static STREAMS: Section = Section::new(
             "0.05",
             "By which share of its capacity a budget may be overspent before a stream is stopped.",
         ),
-        // Half of the minute after which Amazon's Python client and common load balancers give up on
-        // a connection without data.
+        // Half of the minute after which Amazon's Python client and common load balancers give up
+        // on a connection without data.
         with_default(
             "drain_for",
             Kind::Duration,

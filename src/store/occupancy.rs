@@ -1,12 +1,13 @@
 //! How many of a table's places are taken, counted without looking at them all.
 //!
-//! In: by how many places an update has changed a line. Out: [`Occupancy`], kept in one line behind the table's own, so
-//! that all workers count together. Only updates that take or free a place write it: a caller that has its place pays
-//! nothing. Not here: who is told of it (`exchange`).
+//! In: by how many places an update has changed a line. Out: [`Occupancy`], kept in one line behind
+//! the table's own, so that all workers count together. Only updates that take or free a place
+//! write it: a caller that has its place pays nothing. Not here: who is told of it (`exchange`).
 //!
-//! Bytes: a mark (1), then the number of places that are taken (4, little-endian). The mark is no version of a set, so
-//! that this line is never read as one, nor a set as this, when the table's size changes. The count then begins at
-//! nothing, and is too low by what the table still holds from before.
+//! Bytes: a mark (1), then the number of places that are taken (4, little-endian). The mark is no
+//! version of a set, so that this line is never read as one, nor a set as this, when the table's
+//! size changes. The count then begins at nothing, and is too low by what the table still holds
+//! from before.
 
 use super::lines::{Lines, NotStored};
 
@@ -19,7 +20,8 @@ const MAX_TRIES: u32 = 16;
 /// How full a table is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occupancy {
-    /// How many places are taken. Budgets that are idle count until a newcomer to their set has them cleared away.
+    /// How many places are taken. Budgets that are idle count until a newcomer to their set has
+    /// them cleared away.
     pub taken: u32,
     /// How many places there are.
     pub places: u32,

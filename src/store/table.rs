@@ -5,20 +5,23 @@
 //!
 //! # What is promised
 //!
-//! - **Memory.** At most `sets` lines are ever written, each with at most [`WAYS`](super::WAYS) own and
-//!   [`SHARED_WAYS`](super::SHARED_WAYS) shared entries, however many callers there are, and one line that counts the
-//!   places taken ([`Occupancy`]). A line is written when a caller first comes to it, so that places which nobody takes
-//!   use no memory. Shared entries exist only for limits that overflow.
+//! - **Memory.** At most `sets` lines are ever written, each with at most [`WAYS`](super::WAYS) own
+//!   and [`SHARED_WAYS`](super::SHARED_WAYS) shared entries, however many callers there are, and
+//!   one line that counts the places taken ([`Occupancy`]). A line is written when a caller first
+//!   comes to it, so that places which nobody takes use no memory. Shared entries exist only for
+//!   limits that overflow.
 //! - **A budget in use is never evicted.** A newcomer to a full set takes the place of an idle entry (which equals
 //!   a fresh one: nothing is lost), else of the least recently written one that has been touched only once and was
 //!   less than a quarter full. Anything touched twice, or a quarter full, stays until it is idle, whatever floods in.
 //!   What a flood can undo is one call that used less than a quarter, and only if it comes before the second.
-//! - **No place is no free ride.** A newcomer for whom nothing makes way shares one entry of its set with all others
-//!   of the same limit in that position. Unlike limits never share. That holds for 32 limits overflowing in one set
-//!   at the same time; with more, the emptiest shared entry starts anew (and is counted as evicted). So callers of one
-//!   limit can spend at most `sets` × ([`WAYS`](super::WAYS) + 1) budgets at any time, whatever names they make up. The
-//!   price is that a newcomer can be refused for what the others in its position have spent: a table is to be large
-//!   enough that this does not happen, and says so before it does ([`Occupancy::is_filling`]).
+//! - **No place is no free ride.** A newcomer for whom nothing makes way shares one entry of its
+//!   set with all others of the same limit in that position. Unlike limits never share. That holds
+//!   for 32 limits overflowing in one set at the same time; with more, the emptiest shared entry
+//!   starts anew (and is counted as evicted). So callers of one limit can spend at most `sets` ×
+//!   ([`WAYS`](super::WAYS) + 1) budgets at any time, whatever names they make up. The price is
+//!   that a newcomer can be refused for what the others in its position have spent: a table is to
+//!   be large enough that this does not happen, and says so before it does
+//!   ([`Occupancy::is_filling`]).
 //! - **No update is lost** between workers, the first write of a line included.
 
 use core::cell::Cell;
@@ -101,13 +104,14 @@ impl From<Unavailable> for Failure {
 pub struct Table<L> {
     lines: L,
     sets: u32,
-    /// How full it was when an update last took or freed a place, if that has not been asked for yet.
+    /// How full it was when an update last took or freed a place, if that has not been asked for
+    /// yet.
     occupancy: Cell<Option<Occupancy>>,
 }
 
 impl<L: Lines> Table<L> {
-    /// A table over `lines` 0 up to `sets`, which is rounded up to a power of two (2^31 at most), with its count of
-    /// places in the line behind them.
+    /// A table over `lines` 0 up to `sets`, which is rounded up to a power of two (2^31 at most),
+    /// with its count of places in the line behind them.
     ///
     /// All workers, and all versions that are to keep their balances, must use the same number: the entries of
     /// a table of another size are looked for in the wrong places.

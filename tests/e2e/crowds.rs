@@ -1,4 +1,5 @@
-//! Crowds: many clients of one budget, refused together, each come back at the moment that it was told, and pass.
+//! Crowds: many clients of one budget, refused together, each come back at the moment that it was
+//! told, and pass.
 
 use core::time::Duration;
 

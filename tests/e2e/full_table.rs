@@ -1,4 +1,5 @@
-//! A table of budgets that fills up: operators are warned before, once, and a refusal for want of room says so.
+//! A table of budgets that fills up: operators are warned before, once, and a refusal for want of
+//! room says so.
 
 use serde_json::{Value, json};
 use tollgate_rig::client::{Client, Request};
@@ -45,7 +46,8 @@ async fn a_flood_that_fills_the_table_is_told_once_and_refusals_by_shared_budget
     assert_eq!(told.len(), 1, "{told:#?}");
     assert!(told[0].contains("[warning]") && told[0].contains("192 of 256 places"), "{}", told[0]);
     assert!(told[0].contains("Set `budgets: 512`."), "{}", told[0]);
-    // Who finds no place shares a budget with others and is refused when they have spent it; the log says that.
+    // Who finds no place shares a budget with others and is refused when they have spent it; the
+    // log says that.
     let refused = statuses.iter().filter(|status| **status == 429).count();
     let refusals = log
         .lines()

@@ -1,4 +1,5 @@
-//! What the host does that the filter has to live with: limits on bodies, odd headers, local replies, dead VMs.
+//! What the host does that the filter has to live with: limits on bodies, odd headers, local
+//! replies, dead VMs.
 
 use core::time::Duration;
 

@@ -1,5 +1,5 @@
-//! An Envoy whose buffer is smaller than the bodies that are to be held, as Envoy Gateway's is by default. Over HTTP/2 the
-//! buffer is the stream's window instead, 16 MiB by default.
+//! An Envoy whose buffer is smaller than the bodies that are to be held, as Envoy Gateway's is by
+//! default. Over HTTP/2 the buffer is the stream's window instead, 16 MiB by default.
 
 use serde_json::json;
 use tollgate_rig::client::{Client, Request};

@@ -1,4 +1,5 @@
-//! Streams whose budget is spent get an ending of their API's own, and their upstream ends or is reset.
+//! Streams whose budget is spent get an ending of their API's own, and their upstream ends or is
+//! reset.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,7 +1,8 @@
-//! Calls whose answers tell their usage in no usual way: llama.cpp's own counts, and answers of which only the text is charged.
+//! Calls whose answers tell their usage in no usual way: llama.cpp's own counts, and answers of
+//! which only the text is charged.
 //!
-//! In: calls of llama.cpp's completions, to the mock and to a scripted upstream. Out: nothing. Not here: what each format calls text (the
-//! golden payloads), and broken answers (`bad_answers`).
+//! In: calls of llama.cpp's completions, to the mock and to a scripted upstream. Out: nothing. Not
+//! here: what each format calls text (the golden payloads), and broken answers (`bad_answers`).
 
 use serde_json::{Value, json};
 use tollgate_rig::client::Request;

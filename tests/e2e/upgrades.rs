@@ -1,4 +1,5 @@
-//! Requests for another protocol: refused on the paths of LLM APIs, in their dialects, and left alone elsewhere.
+//! Requests for another protocol: refused on the paths of LLM APIs, in their dialects, and left
+//! alone elsewhere.
 
 use serde_json::{Value, json};
 use tollgate_rig::client::raw::RawConnection;

@@ -1,8 +1,8 @@
-//! Answers that tell no usage: the call is charged the tokens of all that the model wrote, and nothing of the JSON
-//! around it, in every format, whole and streamed.
+//! Answers that tell no usage: the call is charged the tokens of all that the model wrote, and
+//! nothing of the JSON around it, in every format, whole and streamed.
 //!
-//! In: answers as each API words them, and their text. Out: nothing. The oracle is tiktoken-rs. Not here: answers that
-//! no format knows (`exchange::tests::response`).
+//! In: answers as each API words them, and their text. Out: nothing. The oracle is tiktoken-rs. Not
+//! here: answers that no format knows (`exchange::tests::response`).
 
 use std::path::PathBuf;
 

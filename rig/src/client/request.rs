@@ -74,8 +74,8 @@ impl Request {
         self
     }
 
-    /// Asks for another protocol, such as `websocket`: by `Connection: Upgrade` over HTTP/1.1, by an extended CONNECT
-    /// (RFC 8441) over HTTP/2, where the server must have offered that before.
+    /// Asks for another protocol, such as `websocket`: by `Connection: Upgrade` over HTTP/1.1, by
+    /// an extended CONNECT (RFC 8441) over HTTP/2, where the server must have offered that before.
     #[must_use]
     pub const fn upgrade(mut self, protocol: &'static str) -> Self {
         self.upgrade = Some(protocol);

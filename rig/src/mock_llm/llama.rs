@@ -1,10 +1,12 @@
-//! llama.cpp's own completions: `POST */completion`, `*/infill`, and `*/completions` unless that is below `/v1`.
+//! llama.cpp's own completions: `POST */completion`, `*/infill`, and `*/completions` unless that is
+//! below `/v1`.
 //!
-//! In: a prompt, or a list of prompts, and the wished [`Behaviour`]. Out: one answer for a single prompt, a list for
-//! several, or events without a last `[DONE]`; each tells its counts as members of its own, beside all settings of the
-//! call. So `x-mock-usage` replaces these as it does Ollama's. Of a prompt of which the client wants only some members
-//! (`response_fields`) there are only those. Wire format: llama.cpp, `tools/server/README.md`. Not here: grammars,
-//! probabilities, slots.
+//! In: a prompt, or a list of prompts, and the wished [`Behaviour`]. Out: one answer for a single
+//! prompt, a list for several, or events without a last `[DONE]`; each tells its counts as members
+//! of its own, beside all settings of the call. So `x-mock-usage` replaces these as it does
+//! Ollama's. Of a prompt of which the client wants only some members (`response_fields`) there are
+//! only those. Wire format: llama.cpp, `tools/server/README.md`. Not here: grammars, probabilities,
+//! slots.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -15,7 +17,8 @@ use super::usage::Usage;
 use super::words::Text;
 use super::{Answer, Behaviour, Format, Received, openai};
 
-/// `POST */completion`, `*/infill`, and `*/completions` unless that is below `/v1` or a deployment of Azure's.
+/// `POST */completion`, `*/infill`, and `*/completions` unless that is below `/v1` or a deployment
+/// of Azure's.
 pub(super) const FORMAT: Format = Format { serves, answer, error: openai::error };
 
 fn serves(method: &Method, path: &str) -> bool {

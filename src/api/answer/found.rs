@@ -1,7 +1,7 @@
 //! What the documents of an answer have told together.
 //!
-//! In: documents, one after the other. Out: [`Found`]: usage, text, calls of tools. Not here: how documents stand in the
-//! bytes (`answer`), and what the tokens cost.
+//! In: documents, one after the other. Out: [`Found`]: usage, text, calls of tools. Not here: how
+//! documents stand in the bytes (`answer`), and what the tokens cost.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use crate::api::capture::Capture;
 use crate::api::strays::{LONGEST_TEXT, Search, Strays};
 use crate::api::{Answer, Format, Told};
 
-/// How many prompts of a call are told apart, more than servers answer at once; the usage of further ones is added
-/// up as often as it is told.
+/// How many prompts of a call are told apart, more than servers answer at once; the usage of
+/// further ones is added up as often as it is told.
 const MOST_PARTS: usize = 1024;
 
 /// What an answer has told so far.
@@ -29,7 +29,8 @@ pub struct Found {
     pub tools: ToolsCalled,
     /// Bytes of text beyond the bound.
     pub more_text: u64,
-    /// Whether the format has read anything in any document: usage, text, even empty text, or a call of a tool.
+    /// Whether the format has read anything in any document: usage, text, even empty text, or a
+    /// call of a tool.
     pub(super) understood: bool,
     /// Text in documents in which the format reads nothing, as long as that is so of all of them.
     pub(super) odd: Search,
@@ -41,7 +42,8 @@ pub struct Found {
     pub unread: u64,
     /// Bytes of the answer, decoded.
     pub bytes: u64,
-    /// Whether all of the answer so far could be read; not if its coding is not known, or if it or its frames are broken.
+    /// Whether all of the answer so far could be read; not if its coding is not known, or if it or
+    /// its frames are broken.
     pub readable: bool,
     /// Whether it came in parts, whose text is there as far as it has come.
     pub is_stream: bool,
@@ -53,7 +55,8 @@ impl Found {
         let mut answer = (format.answer)(json);
         let plain;
         if answer == Answer::default() {
-            // A member named twice makes a document unreadable to some readers of formats. To clients its last value counts.
+            // A member named twice makes a document unreadable to some readers of formats. To
+            // clients its last value counts.
             plain = last_of_each(format.answer_members, json);
             answer = (format.answer)(&plain);
         }
@@ -76,9 +79,9 @@ impl Found {
         answer.only_usage
     }
 
-    /// The text that is to be counted beside [`text`](Self::text), where usage is missing. Of documents in which the
-    /// format reads nothing it counts only if that is so of all of them: others repeat what has been read. What was
-    /// skipped is complete once the answer has ended.
+    /// The text that is to be counted beside [`text`](Self::text), where usage is missing. Of
+    /// documents in which the format reads nothing it counts only if that is so of all of them:
+    /// others repeat what has been read. What was skipped is complete once the answer has ended.
     pub fn strays(&self) -> impl Iterator<Item = &Strays> {
         let all = [self.odd.found(), &self.skipped].into_iter();
         all.filter(|strays| strays.seen && (strays.of_format || !self.understood))
@@ -108,8 +111,9 @@ impl Found {
         self.told = self.parts.values().fold(Told::default(), |sum, part| sum.plus(*part));
     }
 
-    /// Nothing more will come. `skipped` is text in bytes of which no document was made, `plain` the bytes of an answer
-    /// that is said to be text, which it is unless it has turned out to be something else.
+    /// Nothing more will come. `skipped` is text in bytes of which no document was made, `plain`
+    /// the bytes of an answer that is said to be text, which it is unless it has turned out to be
+    /// something else.
     pub(super) fn end(&mut self, skipped: Strays, plain: Option<Vec<u8>>) {
         if !self.skipped.seen {
             self.skipped = skipped;

@@ -1,5 +1,5 @@
-//! The end of a stream of completions, of OpenAI's API or of llama.cpp's own, which share a path: a last event for each
-//! prompt with `stop`, `stop_type: "limit"` and the counts.
+//! The end of a stream of completions, of OpenAI's API or of llama.cpp's own, which share a path: a
+//! last event for each prompt with `stop`, `stop_type: "limit"` and the counts.
 //!
 //! In: events. Out: events. Not here: the end of OpenAI's (`openai`).
 //!

@@ -4,7 +4,8 @@
 //! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not here:
 //! answers, which are read as those of chat (`chat`) or as llama.cpp's (`llama`).
 //!
-//! Source: OpenAI's API reference, "Create completion"; Mistral's, "Fim". For llama.cpp see `llama`.
+//! Source: OpenAI's API reference, "Create completion"; Mistral's, "Fim". For llama.cpp see
+//! `llama`.
 
 use super::n_predict::{self, N_PREDICT};
 use super::parts::Reading;
@@ -91,7 +92,8 @@ fn request<'a>(members: &Members<'a>) -> Result<Request<'a>, Unread> {
     })
 }
 
-/// How often each prompt is completed: `best_of` times, of which `n` are returned. llama.cpp's `n_cmpl` is `n`.
+/// How often each prompt is completed: `best_of` times, of which `n` are returned. llama.cpp's
+/// `n_cmpl` is `n`.
 fn tries(members: &Members<'_>) -> u64 {
     ["n", "n_cmpl", "best_of"].iter().filter_map(|name| members.whole(name)).fold(1, u64::max)
 }

@@ -1,9 +1,10 @@
 //! OpenAI's APIs, also as Azure, vLLM and other servers speak them: one file or folder each.
 //!
-//! In: request bodies, and JSON documents of answers. Out: rows of [`FORMATS`](super::FORMATS); beside them
-//! what they share: content parts (`parts`), prompts of text or token ids (`prompts`), `usage`, how usage
-//! is asked for (`stream_options`), and llama.cpp's bound on output (`n_predict`). Not here: the framing of event streams (`sse`), tokens and money.
-//! `usage.cost`, which OpenRouter adds, is not read: money is by the operator's prices.
+//! In: request bodies, and JSON documents of answers. Out: rows of [`FORMATS`](super::FORMATS);
+//! beside them what they share: content parts (`parts`), prompts of text or token ids (`prompts`),
+//! `usage`, how usage is asked for (`stream_options`), and llama.cpp's bound on output
+//! (`n_predict`). Not here: the framing of event streams (`sse`), tokens and money. `usage.cost`,
+//! which OpenRouter adds, is not read: money is by the operator's prices.
 
 pub(super) mod chat;
 pub(super) mod completions;

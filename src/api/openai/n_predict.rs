@@ -1,11 +1,12 @@
 //! The bound on the output of each choice, by OpenAI's names and by llama.cpp's.
 //!
-//! In: a request, and OpenAI's names for the bound. Out: the bound, or the edits that lower it. Not here: which of
-//! OpenAI's names a format has.
+//! In: a request, and OpenAI's names for the bound. Out: the bound, or the edits that lower it. Not
+//! here: which of OpenAI's names a format has.
 //!
-//! Source: llama.cpp, `tools/server/server-task.cpp`: on all of its paths, also those of OpenAI's API, `n_predict`
-//! goes before `max_completion_tokens`, and that before `max_tokens`; a negative number is no bound. Other servers
-//! ignore it, so that a call with both may write as much as the higher one allows.
+//! Source: llama.cpp, `tools/server/server-task.cpp`: on all of its paths, also those of OpenAI's
+//! API, `n_predict` goes before `max_completion_tokens`, and that before `max_tokens`; a negative
+//! number is no bound. Other servers ignore it, so that a call with both may write as much as the
+//! higher one allows.
 
 use crate::api::Edit;
 use crate::api::bound::{Bound, Object};
@@ -23,8 +24,8 @@ pub(super) fn bound(members: &Members<'_>, names: &[&str]) -> Option<u64> {
     Some(members.whole(N_PREDICT)?.max(theirs.unwrap_or_default()))
 }
 
-/// The edits that lower the bound to `each` wherever it is set. If it is not, it is set by the name `absent`. All of
-/// these names were looked for in the object.
+/// The edits that lower the bound to `each` wherever it is set. If it is not, it is set by the name
+/// `absent`. All of these names were looked for in the object.
 pub(super) fn lowered(
     object: &Object<'_>,
     names: &'static [&'static str],

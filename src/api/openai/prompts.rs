@@ -2,9 +2,10 @@
 //!
 //! In: raw JSON. Out: pieces, and how many prompts they are. Not here: content of messages (`parts`).
 //!
-//! Source: OpenAI's API reference, "Create completion" and "Create embeddings". Objects in the list are
-//! content parts, as servers of multimodal embeddings take them, or llama.cpp's prompts with pictures or sound; its
-//! prompts may also mix texts with token ids (llama.cpp, `tools/server/README.md`).
+//! Source: OpenAI's API reference, "Create completion" and "Create embeddings". Objects in the list
+//! are content parts, as servers of multimodal embeddings take them, or llama.cpp's prompts with
+//! pictures or sound; its prompts may also mix texts with token ids (llama.cpp,
+//! `tools/server/README.md`).
 
 use core::fmt;
 

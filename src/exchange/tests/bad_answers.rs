@@ -340,7 +340,8 @@ fn an_event_of_many_megabytes_hides_no_usage_and_is_charged_by_its_text_without(
         let stream = [api.framed_part(PART), long].concat();
         for ending in [Ending::Whole, Ending::Cut] {
             let settled = answer(api, headers, &stream, 16 << 10, ending);
-            // What is kept of the text is counted, and a token has eight letters; the rest is measured.
+            // What is kept of the text is counted, and a token has eight letters; the rest is
+            // measured.
             let expected = (5 << 20) / 4 - (256 << 10) / 8..(5 << 20) / 2;
             assert!(expected.contains(&settled.output), "{} {ending:?}: {settled:?}", api.path);
         }

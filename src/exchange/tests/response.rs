@@ -85,7 +85,8 @@ fn a_document_that_says_nothing_is_charged_the_reservation() {
     assert_eq!(bench.count_of(&metrics::USAGE_MISSING, "unrecognised"), 1);
 }
 
-/// The output that a whole answer of this content type and body is charged, and the kind of its missing usage.
+/// The output that a whole answer of this content type and body is charged, and the kind of its
+/// missing usage.
 fn charged(content_type: &str, body: &str) -> (u64, Option<&'static str>) {
     let mut bench = Bench::new(TOKENS);
     let (mut exchange, _) = bench.send(HI);

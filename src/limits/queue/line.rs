@@ -1,11 +1,12 @@
 //! Moments promised one behind the other: the arithmetic of a queue.
 //!
-//! In: a budget, amounts, the time; what is promised for each term. Out: the next moment to promise, and what newcomers
-//! must leave. Not here: where queues are stored (`queue`).
+//! In: a budget, amounts, the time; what is promised for each term. Out: the next moment to
+//! promise, and what newcomers must leave. Not here: where queues are stored (`queue`).
 //!
-//! Promises follow one another by as much time as the limit takes to give back what each call is expected to be charged.
-//! In a calendar window they come in one moment, its start, as many as fit. Nobody says that it will not come back, so a
-//! promise counts until its term is over: the queue knows its totals, and each term what is promised in it.
+//! Promises follow one another by as much time as the limit takes to give back what each call is
+//! expected to be charged. In a calendar window they come in one moment, its start, as many as fit.
+//! Nobody says that it will not come back, so a promise counts until its term is over: the queue
+//! knows its totals, and each term what is promised in it.
 
 use crate::config::Ratio;
 use crate::limits::budget::{Algorithm, Budget, Shape, Wait};
@@ -13,13 +14,14 @@ use crate::limits::token_bucket::TokenBucket;
 use crate::limits::window;
 use crate::units::{Amount, Span, Timestamp};
 
-/// How late a caller may come for its promise: `retry-after` is in whole seconds, and calls take a while to arrive.
+/// How late a caller may come for its promise: `retry-after` is in whole seconds, and calls take a
+/// while to arrive.
 const GRACE: Span = Span::from_secs(2);
 
 /// How far ahead moments are promised: an hour, or two windows of the limit if that is longer.
 ///
-/// Callers beyond are told the end of the queue and are not kept a place. Few wait so long, and the length of a queue is
-/// what clients that never come back can do to others of the same budget.
+/// Callers beyond are told the end of the queue and are not kept a place. Few wait so long, and the
+/// length of a queue is what clients that never come back can do to others of the same budget.
 const FARTHEST: Span = Span::from_secs(3600);
 
 /// How many calls are kept a place at most, so that refused calls fill only a little of the table.
@@ -28,14 +30,17 @@ const LONGEST: u32 = 1_000;
 /// How many terms there are at most between now and the farthest moment: each may have to be read.
 const TERMS: u64 = 1_800;
 
-/// By how much one caller who comes, or does not, moves the share of those who do: an eighth of the difference.
+/// By how much one caller who comes, or does not, moves the share of those who do: an eighth of the
+/// difference.
 const STEP: u64 = 8;
 
-/// At least so many of the promises are expected to be taken up, so that a crowd that obeys is soon believed.
+/// At least so many of the promises are expected to be taken up, so that a crowd that obeys is soon
+/// believed.
 const LEAST_TAKEN_UP: Ratio = Ratio { ppm: 1_000_000 / 64 };
 
-/// What is spared behind what is promised, of it: an eighth, and of a bucket's capacity a sixteenth at most. It makes up for
-/// calls that use more than expected or end later, so that not every promise behind them is broken.
+/// What is spared behind what is promised, of it: an eighth, and of a bucket's capacity a sixteenth
+/// at most. It makes up for calls that use more than expected or end later, so that not every
+/// promise behind them is broken.
 const SPARE: u64 = 8;
 
 /// All promises of one budget together.
@@ -102,7 +107,8 @@ impl Term {
 impl Expected {
     /// A call that holds an amount and is expected to be charged another.
     pub(super) fn of(shape: &Shape, held: Amount, charged: Amount) -> Self {
-        // Calls that come together at the start of a calendar window cannot rely on what others will give back.
+        // Calls that come together at the start of a calendar window cannot rely on what others
+        // will give back.
         Self { owed: if is_by_window(shape) { held } else { charged.max(Amount(1)) }, held }
     }
 }
@@ -120,7 +126,8 @@ impl Queue {
     /// The queue as it is `now`: without the promises that nobody came for, of which `term` tells.
     pub(super) fn seen(mut self, shape: &Shape, now: Timestamp, term: impl Fn(u64) -> Option<Term>) -> Self {
         let first = first_term(shape, now);
-        // A queue beyond what is ever promised is from a clock that has been set back, or of another shape.
+        // A queue beyond what is ever promised is from a clock that has been set back, or of
+        // another shape.
         let is_credible = self.end <= now + farthest(shape) && first.saturating_sub(self.from) <= 2 * TERMS;
         if self.count == 0 || !is_credible {
             return Self { taken_up: self.taken_up, from: first, ..Self::EMPTY };
@@ -138,7 +145,8 @@ impl Queue {
         self
     }
 
-    /// What newcomers must leave of the budget: what is promised, and not given back before it is due.
+    /// What newcomers must leave of the budget: what is promised, and not given back before it is
+    /// due.
     pub(super) fn keeps(&self, shape: &Shape, now: Timestamp) -> Amount {
         if self.count == 0 {
             return Amount::ZERO;
@@ -150,7 +158,8 @@ impl Queue {
         Amount(u64::try_from(held).unwrap_or(u64::MAX)).max(due)
     }
 
-    /// When to promise a call that it passes that needs so much room, behind all others; none if it never does.
+    /// When to promise a call that it passes that needs so much room, behind all others; none if it
+    /// never does.
     pub(super) fn next(
         &self,
         budget: &Budget,
@@ -209,7 +218,8 @@ impl Queue {
             Algorithm::TokenBucket => {
                 (behind / SPARE).min(shape.capacity().0 / SPARE / 2).saturating_add(behind / SPARE / 4)
             }
-            // A window cannot keep anything for the next: what is to be left always makes it smaller.
+            // A window cannot keep anything for the next: what is to be left always makes it
+            // smaller.
             Algorithm::SlidingWindow => {
                 let unused = mean(self.held.0.saturating_sub(self.owed.0)).saturating_mul(2);
                 let whole = mean(self.held.0).saturating_mul(3) / 4;

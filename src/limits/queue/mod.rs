@@ -1,16 +1,18 @@
 //! The queue before a budget: the moments that refused callers were promised.
 //!
-//! In: a call that its budget refuses, and when it comes back. Out: the moment that its caller is told, and how much of
-//! the budget a newcomer must leave to those who were told one before. Not here: the budget (`budget`), which decides
-//! alone what passes; several limits of one call (`reservation`).
+//! In: a call that its budget refuses, and when it comes back. Out: the moment that its caller is
+//! told, and how much of the budget a newcomer must leave to those who were told one before. Not
+//! here: the budget (`budget`), which decides alone what passes; several limits of one call
+//! (`reservation`).
 //!
-//! Callers who are all told the moment when the next call fits come back together, and all but one are refused again.
-//! So every refusal promises a moment of its own, behind those promised before. A newcomer passes only if it leaves what
-//! is promised. A caller who comes when it was told has the budget to itself. A promise that cannot be kept all the same,
-//! because calls before it have used more than expected, is renewed for the moment when the call fits.
+//! Callers who are all told the moment when the next call fits come back together, and all but one
+//! are refused again. So every refusal promises a moment of its own, behind those promised before.
+//! A newcomer passes only if it leaves what is promised. A caller who comes when it was told has
+//! the budget to itself. A promise that cannot be kept all the same, because calls before it have
+//! used more than expected, is renewed for the moment when the call fits.
 //!
-//! All of this is advice: what the table loses costs a caller another try, and lets nothing pass that does not fit.
-//! A budget without a queue costs no look at all. These records hold the queue:
+//! All of this is advice: what the table loses costs a caller another try, and lets nothing pass
+//! that does not fit. A budget without a queue costs no look at all. These records hold the queue:
 //!
 //! ```text
 //! Queue           one per budget     totals, the last promised moment
@@ -29,10 +31,12 @@ use crate::config::Ratio;
 use crate::store::Key;
 use crate::units::{Amount, Span, Timestamp};
 
-/// How long a queue is remembered behind its end: another crowd of the same callers comes back as often.
+/// How long a queue is remembered behind its end: another crowd of the same callers comes back as
+/// often.
 const REMEMBERED: Span = Span::from_secs(600);
 
-/// How soon behind a refusal an equal call is another caller's: nobody who was told to wait comes back within that time.
+/// How soon behind a refusal an equal call is another caller's: nobody who was told to wait comes
+/// back within that time.
 const ANOTHER_WITHIN: Span = Span::from_millis(100);
 
 /// How many tickets of equal calls are looked at for one that is due.
@@ -45,7 +49,8 @@ impl Record for Queue {
     const KIND: u64 = 0x7175_6575_6521_2121;
 
     fn numbers(&self) -> [u64; 4] {
-        // Terms of two seconds fit 32 bits for centuries, the count 12 bits, and a share of a million 20.
+        // Terms of two seconds fit 32 bits for centuries, the count 12 bits, and a share of a
+        // million 20.
         let packed = (self.from << 32) | (u64::from(self.count & 0xfff) << 20) | self.taken_up.ppm;
         [self.owed.0, self.held.0, self.end.0, packed]
     }
@@ -238,9 +243,11 @@ impl Place<'_> {
         living.take(LOOKED_AT).find(|(_, ticket)| ticket.due <= self.ledger.now)
     }
 
-    /// When the only ticket of the call is due, if its caller seems to have come back too early: it keeps its promise.
+    /// When the only ticket of the call is due, if its caller seems to have come back too early: it
+    /// keeps its promise.
     fn kept_ticket(&self) -> Option<Timestamp> {
-        // In a calendar window as many as fit are told its start, so that another promise changes little.
+        // In a calendar window as many as fit are told its start, so that another promise changes
+        // little.
         if self.shape.algorithm == Algorithm::FixedWindow {
             return None;
         }
@@ -341,8 +348,8 @@ impl Place<'_> {
         self.call_key(&format!("ticket {number}"))
     }
 
-    /// A call is known again by its caller and its body, which clients send again as it was; by its caller alone where
-    /// the limit decides before the body has come.
+    /// A call is known again by its caller and its body, which clients send again as it was; by its
+    /// caller alone where the limit decides before the body has come.
     fn call_key(&self, what: &str) -> Key {
         let body = if self.limit.is_known_at_once() { b"" } else { self.subject.body };
         self.limit.key_of_call(what, body, self.ledger.keys, self.subject)

@@ -1,4 +1,5 @@
-//! Crowds of clients that come back when they were told, on a clock that jumps; and single callers step by step.
+//! Crowds of clients that come back when they were told, on a clock that jumps; and single callers
+//! step by step.
 
 mod crowd;
 

@@ -1,6 +1,7 @@
 //! Less output of a chat.
 //!
-//! In: a body, the model. Out: edits of `max_completion_tokens`, its older name and llama.cpp's `n_predict`. Not here: how little.
+//! In: a body, the model. Out: edits of `max_completion_tokens`, its older name and llama.cpp's
+//! `n_predict`. Not here: how little.
 //!
 //! Source: OpenAI's API reference, "Create chat completion": `max_tokens` is deprecated, and refused by
 //! reasoning models. Other servers know only that one, or both (Mistral's API reference, "Chat"; vLLM's and

@@ -155,8 +155,8 @@ fn crowds(clients: usize, sizes: (u64, u64), algorithm: Algorithm) -> impl Itera
     })
 }
 
-/// A client that comes when it was told succeeds: 1.3 returns at most for each call that was refused at first. Nobody
-/// starves, and the budget is used up as it flows back.
+/// A client that comes when it was told succeeds: 1.3 returns at most for each call that was
+/// refused at first. Nobody starves, and the budget is used up as it flows back.
 fn assert_served(algorithm: Algorithm) {
     for (clients, sizes) in [(20, (500, 500)), (20, (100, 2_000)), (200, (500, 500)), (200, (100, 2_000))] {
         let (mut refused, mut returns) = (0, 0);
@@ -165,7 +165,8 @@ fn assert_served(algorithm: Algorithm) {
             assert_eq!(outcome.successes, 3 * crowd.clients as u64, "{crowd:?} {outcome:?}");
             assert!(outcome.most_tries <= 15, "{crowd:?} {outcome:?}");
             assert!(outcome.returns * 2 <= outcome.refused * 3, "{crowd:?} {outcome:?}");
-            // In a calendar window all come together, so what a call does not use comes back too late for others.
+            // In a calendar window all come together, so what a call does not use comes back too
+            // late for others.
             let counts = if algorithm == Algorithm::FixedWindow { outcome.held } else { outcome.used };
             assert!(outcome.seconds <= 120 + counts * 60 / 10_000 * 6 / 5, "{crowd:?} {outcome:?}");
             refused += outcome.refused;
