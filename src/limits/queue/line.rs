@@ -3,10 +3,10 @@
 //! In: a budget, amounts, the time; what is promised for each term. Out: the next moment to
 //! promise, and what newcomers must leave. Not here: where queues are stored (`queue`).
 //!
-//! Promises follow one another by as much time as the limit takes to give back what each call is
-//! expected to be charged. In a calendar window they come in one moment, its start, as many as fit.
-//! Nobody says that it will not come back, so a promise counts until its term is over: the queue
-//! knows its totals, and each term what is promised in it.
+//! Two promises lie apart by the time that the limit takes to give back what the later call is
+//! expected to be charged. In a calendar window all that fit are due at its start. A client does
+//! not say that it will stay away, so a promise counts until its term is over: the queue holds
+//! totals, and each term the promises in it.
 
 use crate::config::Ratio;
 use crate::limits::budget::{Algorithm, Budget, Shape, Wait};
@@ -14,33 +14,34 @@ use crate::limits::token_bucket::TokenBucket;
 use crate::limits::window;
 use crate::units::{Amount, Span, Timestamp};
 
-/// How late a caller may come for its promise: `retry-after` is in whole seconds, and calls take a
-/// while to arrive.
+/// The most that a caller may be late for its promise: `retry-after` is in whole seconds, and calls
+/// take a while to arrive.
 const GRACE: Span = Span::from_secs(2);
 
-/// How far ahead moments are promised: an hour, or two windows of the limit if that is longer.
+/// The farthest moment that is promised: an hour ahead, or two windows of the limit if that is
+/// longer.
 ///
-/// Callers beyond are told the end of the queue and are not kept a place. Few wait so long, and the
-/// length of a queue is what clients that never come back can do to others of the same budget.
+/// Callers behind it are told the end of the queue and get no place in it. Few wait so long, and
+/// this bounds the harm that clients who never come back do to others of the same budget.
 const FARTHEST: Span = Span::from_secs(3600);
 
-/// How many calls are kept a place at most, so that refused calls fill only a little of the table.
+/// The most calls in a queue, so that refused calls fill only a little of the table.
 const LONGEST: u32 = 1_000;
 
-/// How many terms there are at most between now and the farthest moment: each may have to be read.
+/// The most terms between now and the farthest moment: the queue may have to read each.
 const TERMS: u64 = 1_800;
 
-/// By how much one caller who comes, or does not, moves the share of those who do: an eighth of the
-/// difference.
+/// Each caller who comes, or stays away, moves the expected share of those who come by an eighth of
+/// the difference.
 const STEP: u64 = 8;
 
-/// At least so many of the promises are expected to be taken up, so that a crowd that obeys is soon
-/// believed.
+/// The least expected share of callers who come, so that the queue soon believes a crowd that
+/// obeys.
 const LEAST_TAKEN_UP: Ratio = Ratio { ppm: 1_000_000 / 64 };
 
-/// What is spared behind what is promised, of it: an eighth, and of a bucket's capacity a sixteenth
-/// at most. It makes up for calls that use more than expected or end later, so that not every
-/// promise behind them is broken.
+/// The part of what is promised that the queue spares: an eighth, and of a bucket's capacity a
+/// sixteenth at most. Without it, one call that uses more than expected, or ends later, would break
+/// every promise behind it.
 const SPARE: u64 = 8;
 
 /// All promises of one budget together.

@@ -1,22 +1,22 @@
 //! The queue before a budget: the moments that refused callers were promised.
 //!
-//! In: a call that its budget refuses, and when it comes back. Out: the moment that its caller is
-//! told, and how much of the budget a newcomer must leave to those who were told one before. Not
-//! here: the budget (`budget`), which decides alone what passes; several limits of one call
+//! In: a call that its budget refuses, and the same call when it comes back. Out: the moment that
+//! the caller is told, and how much of the budget newcomers must leave to promised calls. Not here:
+//! admission, which the budget alone decides (`budget`); several limits of one call
 //! (`reservation`).
 //!
-//! Callers who are all told the moment when the next call fits come back together, and all but one
-//! are refused again. So every refusal promises a moment of its own, behind those promised before.
-//! A newcomer passes only if it leaves what is promised. A caller who comes when it was told has
-//! the budget to itself. A promise that cannot be kept all the same, because calls before it have
-//! used more than expected, is renewed for the moment when the call fits.
+//! If every refused caller is told when the next call fits, all of them come back together, and all
+//! but one are refused again. So each refusal promises a moment of its own, behind those promised
+//! before. A newcomer passes only if it leaves enough for the promised calls. A caller who comes
+//! when it was told need leave nothing. If calls before it used more than expected and it does not
+//! fit, the queue renews its promise for the moment when it will.
 //!
-//! All of this is advice: what the table loses costs a caller another try, and lets nothing pass
-//! that does not fit. A budget without a queue costs no look at all. These records hold the queue:
+//! Promises are advice: a lost record costs a caller one more try and admits no call that does not
+//! fit. Callers of a budget without a queue pay nothing. The table holds the queue in four records:
 //!
 //! ```text
 //! Queue           one per budget     totals, the last promised moment
-//! Term            one per 2 s        what is promised in it, to be forgotten together
+//! Term            one per 2 s        the promises of that time, forgotten together
 //! Group, Ticket   one per call       calls with equal bodies share a group, each has a ticket
 //! ```
 
@@ -31,12 +31,12 @@ use crate::config::Ratio;
 use crate::store::Key;
 use crate::units::{Amount, Span, Timestamp};
 
-/// How long a queue is remembered behind its end: another crowd of the same callers comes back as
-/// often.
+/// How long the table keeps a queue after its end, because the next crowd of the same callers comes
+/// back as often.
 const REMEMBERED: Span = Span::from_secs(600);
 
-/// How soon behind a refusal an equal call is another caller's: nobody who was told to wait comes
-/// back within that time.
+/// An equal call that comes this soon after a refusal is another caller's: a client that was told
+/// to wait takes longer to come back.
 const ANOTHER_WITHIN: Span = Span::from_millis(100);
 
 /// How many tickets of equal calls are looked at for one that is due.
@@ -243,8 +243,8 @@ impl Place<'_> {
         living.take(LOOKED_AT).find(|(_, ticket)| ticket.due <= self.ledger.now)
     }
 
-    /// When the only ticket of the call is due, if its caller seems to have come back too early: it
-    /// keeps its promise.
+    /// The moment of the call's only ticket, if its caller seems to have come back too early. Such
+    /// a caller keeps its promise.
     fn kept_ticket(&self) -> Option<Timestamp> {
         // In a calendar window as many as fit are told its start, so that another promise changes
         // little.
