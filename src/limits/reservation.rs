@@ -181,9 +181,8 @@ impl Refused {
                 continue;
             };
             let expected = expected(limit).min(refusal.needed);
-            let Some(wait) = promise(limit, subject, refusal.needed, expected, due, ledger) else {
-                continue;
-            };
+            // Where one limit promises nothing, those with shorter waits need not either.
+            let Some(wait) = promise(limit, subject, refusal.needed, expected, due, ledger) else { break };
             // Limits that would not have to be waited for so long are not those to be named.
             if ledger.now + wait > due {
                 due = ledger.now + wait;

@@ -18,18 +18,26 @@ use crate::units::{Amount, Span, Timestamp};
 /// take a while to arrive.
 const GRACE: Span = Span::from_secs(2);
 
-/// The farthest moment that is promised: an hour ahead, or two windows of the limit if that is
-/// longer.
-///
-/// Callers behind it are told the end of the queue and get no place in it. Few wait so long, and
-/// this bounds the harm that clients who never come back do to others of the same budget.
+/// The farthest moment that is promised. Few clients wait for an hour, and this bounds the harm that
+/// clients who never come back do to others of the same budget.
 const FARTHEST: Span = Span::from_secs(3600);
 
 /// The most calls in a queue, so that refused calls fill only a little of the table.
 const LONGEST: u32 = 1_000;
 
-/// The most terms between now and the farthest moment: the queue may have to read each.
-const TERMS: u64 = 1_800;
+/// The queue forgets promises by terms of this length.
+const TERM: Span = Span::from_secs(2);
+
+/// The time that a promise still counts after its moment, at most.
+pub(super) const COUNTS_FOR: Span = Span::from_secs(4);
+const _: () = assert!(COUNTS_FOR.0 == GRACE.0 + TERM.0);
+
+/// The most terms that the queue reads at once: as many as promises can be in, twice.
+const MOST_TERMS: u64 = 3_600;
+
+/// Newcomers leave no more than what the limit gives back in this time. A client waits for a minute
+/// (`reply`), so a promise farther ahead must not keep a budget idle that others could use.
+const KEPT_FOR: Span = Span::from_secs(60);
 
 /// Each caller who comes, or stays away, moves the expected share of those who come by an eighth of
 /// the difference.
@@ -125,11 +133,11 @@ impl Queue {
     };
 
     /// The queue as it is `now`: without the promises that nobody came for, of which `term` tells.
-    pub(super) fn seen(mut self, shape: &Shape, now: Timestamp, term: impl Fn(u64) -> Option<Term>) -> Self {
-        let first = first_term(shape, now);
+    pub(super) fn seen(mut self, now: Timestamp, term: impl Fn(u64) -> Option<Term>) -> Self {
+        let first = first_term(now);
         // A queue beyond what is ever promised is from a clock that has been set back, or of
         // another shape.
-        let is_credible = self.end <= now + farthest(shape) && first.saturating_sub(self.from) <= 2 * TERMS;
+        let is_credible = self.end <= now + FARTHEST && first.saturating_sub(self.from) <= MOST_TERMS;
         if self.count == 0 || !is_credible {
             return Self { taken_up: self.taken_up, from: first, ..Self::EMPTY };
         }
@@ -156,7 +164,9 @@ impl Queue {
         // A call passes only where all that is held for it fits.
         let held = u128::from(due.0).saturating_mul(u128::from(self.held.0));
         let held = held.div_ceil(u128::from(self.owed.0).max(1));
-        Amount(u64::try_from(held).unwrap_or(u64::MAX)).max(due)
+        let kept = Amount(u64::try_from(held).unwrap_or(u64::MAX)).max(due);
+        // A calendar window gives back at its start what promises keep then.
+        if is_by_window(shape) { kept } else { kept.min(given_back(shape, now, now + KEPT_FOR)) }
     }
 
     /// When to promise a call that it passes that needs so much room, behind all others; none if it
@@ -186,9 +196,9 @@ impl Queue {
         Some(Promise { due: now + wait + time_for(shape, self.expected(shape) - left), rest: Amount::ZERO })
     }
 
-    /// Whether there is a place for one more promise.
-    pub(super) fn has_place(&self, shape: &Shape, promise: &Promise, now: Timestamp) -> bool {
-        self.count < LONGEST && promise.due <= now + farthest(shape)
+    /// Whether it has no place for one more promise.
+    pub(super) const fn is_full(&self) -> bool {
+        self.count >= LONGEST
     }
 
     /// Adds a promise.
@@ -234,22 +244,19 @@ impl Queue {
     }
 }
 
-/// The term that a moment is in. A calendar window is one; else terms are two seconds
-/// long, or more where promises reach further than an hour.
-pub(super) fn term_of(shape: &Shape, at: Timestamp) -> u64 {
-    if is_by_window(shape) {
-        return window::index(shape, at);
-    }
-    at.0.checked_div(term_length(shape).0).unwrap_or(0)
+/// The term that a moment is in.
+pub(super) fn term_of(at: Timestamp) -> u64 {
+    at.0.checked_div(TERM.0).unwrap_or(0)
 }
 
-/// How long a promise of such a limit can still count behind its moment.
-pub(super) fn counts_for(shape: &Shape) -> Span {
-    GRACE + if is_by_window(shape) { shape.window } else { term_length(shape) }
+/// The first term that still counts.
+pub(super) fn first_term(now: Timestamp) -> u64 {
+    term_of(Timestamp(now.0.saturating_sub(GRACE.0)))
 }
 
-fn term_length(shape: &Shape) -> Span {
-    Span(farthest(shape).0 / TERMS).max(GRACE)
+/// Whether a moment is too far ahead to be promised.
+pub(super) fn is_too_far(due: Timestamp, now: Timestamp) -> bool {
+    due > now + FARTHEST
 }
 
 /// Whether the limit gives back all of a window at once.
@@ -276,13 +283,4 @@ fn times(number: u64, numerator: u64, denominator: u64) -> u64 {
     let product = u128::from(number).saturating_mul(u128::from(numerator));
     let quotient = product.checked_div(u128::from(denominator)).unwrap_or(0);
     u64::try_from(quotient).unwrap_or(u64::MAX)
-}
-
-/// The first term that still counts.
-pub(super) fn first_term(shape: &Shape, now: Timestamp) -> u64 {
-    term_of(shape, Timestamp(now.0.saturating_sub(GRACE.0)))
-}
-
-fn farthest(shape: &Shape) -> Span {
-    FARTHEST.max(shape.window.times(2))
 }

@@ -22,7 +22,7 @@
 
 mod line;
 
-use self::line::{Expected, Promise, Queue, Term, counts_for, first_term, term_of};
+use self::line::{COUNTS_FOR, Expected, Promise, Queue, Term, first_term, is_too_far, term_of};
 use super::budget::{Algorithm, Budget, Shape, Wait};
 use super::ledger::Ledger;
 use super::limit::{Limit, Subject};
@@ -183,7 +183,7 @@ impl Place<'_> {
     }
 
     /// Promises a moment to a call that a budget refuses, not before `at_least`: when; none if it
-    /// never fits. The call needs `room`, holds `amount`, and will be charged what is `expected`.
+    /// never fits, or too late. The call needs `room`, holds `amount`, and will be charged what is `expected`.
     pub(super) fn promise(
         &self,
         budget: &Budget,
@@ -210,11 +210,12 @@ impl Place<'_> {
         }
         let (promise, is_kept) = self.change_queue(|queue| {
             let promise = queue.next(budget, &self.shape, room, now).map(not_before);
-            let fits = promise.filter(|promise| queue.has_place(&self.shape, promise, now));
-            if let Some(promise) = &fits {
+            let promise = promise.filter(|promise| !is_too_far(promise.due, now));
+            let is_kept = promise.is_some() && !queue.is_full();
+            if let Some(promise) = promise.as_ref().filter(|_| is_kept) {
                 queue.add(promise, &call);
             }
-            (promise, fits.is_some())
+            (promise, is_kept)
         })?;
         let promise = promise?;
         if is_kept {
@@ -224,7 +225,7 @@ impl Place<'_> {
     }
 
     fn seen(&self, queue: Queue) -> Queue {
-        queue.seen(&self.shape, self.ledger.now, |term| record::look(self.ledger, &self.term_key(term)))
+        queue.seen(self.ledger.now, |term| record::look(self.ledger, &self.term_key(term)))
     }
 
     fn change_queue<T>(&self, change: impl Fn(&mut Queue) -> T) -> Option<T> {
@@ -259,13 +260,12 @@ impl Place<'_> {
 
     fn ticket(&self, number: u64) -> Option<Ticket> {
         let ticket = record::look::<Ticket>(self.ledger, &self.ticket_key(number))?;
-        let first = first_term(&self.shape, self.ledger.now);
-        (term_of(&self.shape, ticket.due) >= first).then_some(ticket)
+        (term_of(ticket.due) >= first_term(self.ledger.now)).then_some(ticket)
     }
 
     /// Gives a call its ticket.
     fn hand_out(&self, promise: &Promise, call: Expected) {
-        let until = promise.due + counts_for(&self.shape);
+        let until = promise.due + COUNTS_FOR;
         let Ok(number) = self.change_group(|group| {
             let number = group.next;
             group.next = group.next.saturating_add(1);
@@ -288,7 +288,7 @@ impl Place<'_> {
 
     /// Moves a ticket to another moment.
     fn renew(&self, number: u64, ticket: &Ticket, due: Timestamp) {
-        let renewed = Ticket { due, until: due + counts_for(&self.shape), ..*ticket };
+        let renewed = Ticket { due, until: due + COUNTS_FOR, ..*ticket };
         let moved = record::change(self.ledger, &self.ticket_key(number), |living: Option<Ticket>| {
             (living.is_some(), renewed)
         });
@@ -326,11 +326,11 @@ impl Place<'_> {
     }
 
     fn change_term(&self, due: Timestamp, change: impl Fn(&mut Term)) {
-        let key = self.term_key(term_of(&self.shape, due));
+        let key = self.term_key(term_of(due));
         let _ = record::change(self.ledger, &key, |term: Option<Term>| {
             let mut term = term.unwrap_or_default();
             // It is read once more when it is over.
-            term.until = term.until.max(due + counts_for(&self.shape) + REMEMBERED);
+            term.until = term.until.max(due + COUNTS_FOR + REMEMBERED);
             change(&mut term);
             ((), term)
         });

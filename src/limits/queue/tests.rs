@@ -145,6 +145,37 @@ fn promises_that_nobody_comes_for_are_forgotten() {
 }
 
 #[test]
+fn a_promise_keeps_no_more_from_newcomers_than_a_minute_gives_back() {
+    let day = Shape { window: Span::from_secs(86_400), ..Limit::example("day", "tokens", 86_400).shape };
+    let bench = Bench::with(vec![Limit { shape: day, ..Limit::example("day", "tokens", 86_400) }]);
+    assert_eq!(bench.call(0, "first", 50_000), None);
+    assert_eq!(bench.call(0, "large", 38_000), Some(1_600_000));
+    assert_eq!(bench.call(0, "small", 500), None);
+}
+
+#[test]
+fn a_moment_more_than_an_hour_ahead_is_told_and_not_promised() {
+    let day = Shape { window: Span::from_secs(86_400), ..Limit::example("day", "tokens", 86_400).shape };
+    let bench = Bench::with(vec![Limit { shape: day, ..Limit::example("day", "tokens", 86_400) }]);
+    assert_eq!(bench.call(0, "first", 86_400), None);
+    let refusal = bench.refusal(0, "later", 3_601).unwrap();
+    assert_eq!((refusal.reason, refusal.wait), (Reason::Spent, Wait::For(Span::from_secs(3_601))));
+    assert_eq!(bench.refusal(0, "within the hour", 3_600).unwrap().reason, Reason::Promised);
+}
+
+#[test]
+fn promises_of_a_calendar_window_are_forgotten_soon_after_its_start() {
+    let shape = Shape { algorithm: Algorithm::FixedWindow, ..Limit::example("tpm", "tokens", 600).shape };
+    let bench = Bench::with(vec![Limit { shape, ..Limit::example("tpm", "tokens", 600) }]);
+    assert_eq!(bench.call(0, "first", 600), None);
+    assert_eq!(bench.call(0, "gone", 400), Some(60_000));
+    assert_eq!(bench.call(0, "comes", 100), Some(60_000));
+    assert_eq!(bench.call(60_000, "comes", 100), None);
+    assert!(bench.call(61_000, "newcomer", 200).is_some());
+    assert_eq!(bench.call(66_000, "another", 200), None);
+}
+
+#[test]
 fn a_caller_who_comes_late_by_less_than_the_grace_still_finds_its_promise() {
     let bench = Bench::new();
     bench.call(0, "first", 600);
