@@ -94,7 +94,8 @@ impl Sent {
             self.calibrate(usage, config, means, effects);
             if !self.estimate.output_is_known {
                 let (reserve, output) = (&config.counting.output_reserve, usage.all_output());
-                reserve.observe(&self.model, &self.tier.name, output, means.ledger);
+                let bound = self.estimate.max_output;
+                reserve.observe(&self.model, &self.tier.name, bound, output, means.ledger);
             }
         }
         let usage = match charge {

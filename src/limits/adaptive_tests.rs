@@ -66,7 +66,7 @@ fn estimate(tokens: u64) -> Estimate {
         output_is_known: true,
         exact: true,
         max_output: None,
-        expected_output: Tokens(0),
+        expected_output: Tokens(0).into(),
         at_most: Ratio::ONE,
         rates: Rates {
             weights: Weights::default(),

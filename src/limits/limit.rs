@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::budget::{Budget, Shape};
 use super::counted::{Counted, Unit};
+use super::output_reserve::ExpectedOutput;
 use super::priority::Reserved;
 use super::rates::Rates;
 use crate::api::Usage;
@@ -135,7 +136,7 @@ pub struct Estimate {
     /// The bound that the request sets on its output.
     pub max_output: Option<u64>,
     /// The output that such calls have lately had.
-    pub expected_output: Tokens,
+    pub expected_output: ExpectedOutput,
     /// The largest share of a budget that is held for output.
     pub at_most: Ratio,
     /// What the tokens are worth.
@@ -151,7 +152,7 @@ impl Estimate {
             output_is_known: true,
             exact: true,
             max_output: None,
-            expected_output: Tokens(0),
+            expected_output: ExpectedOutput { most: Tokens(0), of_bound: Ratio::ONE },
             at_most: Ratio::ONE,
             rates,
         }
@@ -160,12 +161,18 @@ impl Estimate {
     /// The usage to be reported where nothing better is known.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        if self.output_is_known {
-            return self.known;
-        }
-        let output =
-            self.max_output.map_or(self.expected_output.0, |bound| bound.min(self.expected_output.0));
-        Usage { output, ..self.known }
+        let most = self.expected_output.most.0;
+        self.with_output(self.max_output.map_or(most, |bound| bound.min(most)))
+    }
+
+    /// What it is expected to use in the mean.
+    fn mean(&self) -> Usage {
+        self.with_output(self.expected_output.within(self.max_output))
+    }
+
+    /// Its usage with so much output, unless its output is known.
+    fn with_output(&self, output: u64) -> Usage {
+        if self.output_is_known { self.known } else { Usage { output, ..self.known } }
     }
 }
 
@@ -299,7 +306,7 @@ impl Limit {
             return if estimate.exact { input } else { input.min(capacity) };
         }
         let share = Amount(estimate.at_most.of(capacity.0));
-        let expected = (amount(estimate.expected_output.0) - input).min(share);
+        let expected = (amount(estimate.expected_output.most.0) - input).min(share);
         let output = match estimate.max_output.map(|bound| amount(bound) - input) {
             Some(allowed) if allowed <= share => allowed,
             Some(allowed) => allowed.min(expected),
@@ -311,7 +318,7 @@ impl Limit {
     /// How much of it a call is expected to have used in the end; at most what is held for it.
     #[must_use]
     pub fn expected(&self, estimate: &Estimate) -> Amount {
-        (self.counts.amount)(&estimate.usage(), &estimate.rates).min(self.hold(estimate))
+        (self.counts.amount)(&estimate.mean(), &estimate.rates).min(self.hold(estimate))
     }
 
     /// From which amount on it warns.

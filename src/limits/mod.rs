@@ -46,7 +46,7 @@ pub use limit::{
     BUILT_IN_DIMENSIONS, Estimate, GlobalLimit, Limit, Standing, Subject, Then, UPSTREAM_DIMENSION, Used,
 };
 pub use outlook::{fullness, room_for_output, spent_tools};
-pub use output_reserve::OutputReserve;
+pub use output_reserve::{ExpectedOutput, OutputReserve};
 pub use priority::Reserved;
 pub use rates::{Price, Prices, Rates, Weights};
 pub use reservation::{

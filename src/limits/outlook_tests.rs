@@ -16,7 +16,7 @@ fn estimate(input: u64, max_output: u64, weight: u64) -> Estimate {
         output_is_known: false,
         exact: true,
         max_output: Some(max_output),
-        expected_output: Tokens(100),
+        expected_output: Tokens(100).into(),
         at_most: Ratio::ONE,
         rates: Rates { weights, multiplier: Ratio::ONE, price: Price::default() },
     }

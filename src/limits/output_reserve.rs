@@ -1,16 +1,19 @@
-//! How much output to expect of a call that does not say, learned from calls like it.
+//! How much output to expect of a call, learned from calls like it.
 //!
-//! In: the output that calls of a tier and model had. Out: what to hold for the next one. Not here: how much of a budget that may
-//! be (`limit`).
+//! In: the output that calls of a tier and model had, and the bounds that their requests set. Out:
+//! what to expect of the next one. Not here: how much of a budget is held for it (`limit`).
 //!
-//! What is learned is a running mean and mean deviation, as TCP estimates round trips (RFC 6298): mean plus one deviation
-//! covers most calls without holding what only the longest need. It lives in the table of budgets, so that all workers
-//! learn together and it needs no memory of its own.
+//! Of calls without a bound it learns a running mean and mean deviation, as TCP estimates round
+//! trips (RFC 6298): mean plus one deviation covers most calls without holding what only the
+//! longest need. Of calls with one it also learns which part of their bounds they use, all together:
+//! what is expected of many of them is then right in sum. It lives in the table of budgets, so that
+//! all workers learn together and it needs no memory of its own.
 
 use super::ledger::Ledger;
+use super::record::{self, Record};
 use crate::config::Ratio;
-use crate::store::{Change, Entry, Key, Payload, numbers_in, payload_of};
-use crate::units::{Span, Tokens};
+use crate::store::Key;
+use crate::units::{Span, Timestamp, Tokens};
 
 /// How output is reserved for where the request sets no bound, or a large one.
 #[derive(Clone, Debug)]
@@ -23,6 +26,29 @@ pub struct OutputReserve {
     pub at_most: Ratio,
 }
 
+/// The output to expect of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpectedOutput {
+    /// What most calls stay within, with a bound or without.
+    pub most: Tokens,
+    /// Which part of their bounds calls use: all, until something is learned.
+    pub of_bound: Ratio,
+}
+
+impl ExpectedOutput {
+    /// What a call with such a bound is expected to have in the mean; without a bound, what most
+    /// calls stay within.
+    pub(super) fn within(&self, bound: Option<u64>) -> u64 {
+        bound.map_or(self.most.0, |bound| self.of_bound.of(bound))
+    }
+}
+
+impl From<Tokens> for ExpectedOutput {
+    fn from(most: Tokens) -> Self {
+        Self { most, of_bound: Ratio::ONE }
+    }
+}
+
 /// What is learned counts as forgotten after so long without a call.
 const FORGOTTEN_AFTER: Span = Span::from_secs(24 * 3600);
 
@@ -33,34 +59,27 @@ const GAIN: u64 = 16;
 /// Means are kept in sixteenths of a token, or small differences would be lost.
 const PRECISION: u64 = 16;
 
-/// Beyond this no model writes, and sums stay far from overflow.
-const LARGEST: u64 = 1 << 40;
+/// Beyond this no model writes; in sixteenths it fits 32 bits.
+const LARGEST: u64 = (1 << 28) - 1;
 
 impl OutputReserve {
     /// The output to expect of a call.
-    pub fn expected(&self, model: &str, tier: &str, ledger: &Ledger<'_>) -> Tokens {
-        if !self.learn {
-            return self.start;
-        }
-        let learned = ledger
-            .table
-            .peek(&key(model, tier, ledger), ledger.now, |stored| stored.and_then(Learned::decode));
-        learned.ok().flatten().map_or(self.start, Learned::expected)
+    pub fn expected(&self, model: &str, tier: &str, ledger: &Ledger<'_>) -> ExpectedOutput {
+        let learned =
+            if self.learn { record::look::<Learned>(ledger, &key(model, tier, ledger)) } else { None };
+        learned.map_or(self.start.into(), |learned| learned.expected())
     }
 
-    /// Learns from a call that had so much output.
-    pub fn observe(&self, model: &str, tier: &str, output: u64, ledger: &Ledger<'_>) {
+    /// Learns from a call whose request set a bound on its output, or none, and that had so much.
+    pub fn observe(&self, model: &str, tier: &str, bound: Option<u64>, output: u64, ledger: &Ledger<'_>) {
         if !self.learn {
             return;
         }
         // What is not learned because of a lost race is learned from the next call.
-        let _ = ledger.table.update(&key(model, tier, ledger), ledger.now, |stored| {
-            let learned = stored
-                .and_then(Learned::decode)
-                .map_or_else(|| Learned::first(output), |before| before.with(output));
-            let entry =
-                Entry { payload: learned.encode(), idle_at: ledger.now + FORGOTTEN_AFTER, fill: u8::MAX };
-            ((), Change::Put(entry))
+        let _ = record::change(ledger, &key(model, tier, ledger), |before: Option<Learned>| {
+            let learned = before.map_or_else(|| Learned::first(output), |before| before.with(output));
+            let learned = bound.map_or(learned, |bound| learned.with_bound(bound, output));
+            ((), Learned { until: ledger.now + FORGOTTEN_AFTER, ..learned })
         });
     }
 }
@@ -70,43 +89,67 @@ fn key(model: &str, tier: &str, ledger: &Ledger<'_>) -> Key {
     ledger.keys.key("learned output", dimensions)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Running means, in sixteenths of a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Learned {
     mean: u64,
     deviation: u64,
+    /// The mean bound, of calls that have one; none yet, if zero.
+    bound: u64,
+    /// The mean output of calls that have a bound.
+    within_bound: u64,
+    until: Timestamp,
 }
 
-/// Marks a payload as one of these, so that a budget is never taken for one.
-const LEARNED: u64 = 0x6c65_6172_6e65_6421;
+impl Record for Learned {
+    const KIND: u64 = 0x6c65_6172_6e65_6421;
+
+    fn numbers(&self) -> [u64; 4] {
+        [self.mean, self.deviation, (self.bound << 32) | self.within_bound, self.until.0]
+    }
+
+    fn from_numbers([mean, deviation, bounded, until]: [u64; 4]) -> Self {
+        let (bound, within_bound) = (bounded >> 32, bounded & u64::from(u32::MAX));
+        Self { mean, deviation, bound, within_bound, until: Timestamp(until) }
+    }
+
+    fn until(&self) -> Timestamp {
+        self.until
+    }
+}
 
 impl Learned {
     /// RFC 6298 section 2.2: the first value is the mean, half of it the deviation.
     fn first(output: u64) -> Self {
-        let mean = output.min(LARGEST).saturating_mul(PRECISION);
-        Self { mean, deviation: mean / 2 }
+        let mean = in_parts(output);
+        Self { mean, deviation: mean / 2, ..Self::default() }
     }
 
     fn with(self, output: u64) -> Self {
-        let seen = output.min(LARGEST).saturating_mul(PRECISION);
+        let seen = in_parts(output);
         let difference = self.mean.abs_diff(seen);
-        Self { mean: toward(self.mean, seen), deviation: toward(self.deviation, difference) }
+        Self { mean: toward(self.mean, seen), deviation: toward(self.deviation, difference), ..self }
     }
 
-    const fn expected(self) -> Tokens {
-        Tokens(self.mean.saturating_add(self.deviation).div_ceil(PRECISION))
-    }
-
-    fn encode(self) -> Payload {
-        payload_of([LEARNED, self.mean, self.deviation])
-    }
-
-    fn decode(payload: &Payload) -> Option<Self> {
-        let mut fields = numbers_in(payload);
-        if fields.next()? != LEARNED {
-            return None;
+    fn with_bound(self, bound: u64, output: u64) -> Self {
+        let (bound, output) = (in_parts(bound), in_parts(output.min(bound)));
+        if self.bound == 0 {
+            return Self { bound, within_bound: output, ..self };
         }
-        Some(Self { mean: fields.next()?, deviation: fields.next()? })
+        Self { bound: toward(self.bound, bound), within_bound: toward(self.within_bound, output), ..self }
     }
+
+    fn expected(self) -> ExpectedOutput {
+        let part = self.within_bound.saturating_mul(Ratio::ONE.ppm).checked_div(self.bound);
+        ExpectedOutput {
+            most: Tokens(self.mean.saturating_add(self.deviation).div_ceil(PRECISION)),
+            of_bound: part.map_or(Ratio::ONE, |ppm| Ratio { ppm }.min(Ratio::ONE)),
+        }
+    }
+}
+
+fn in_parts(tokens: u64) -> u64 {
+    tokens.min(LARGEST).saturating_mul(PRECISION)
 }
 
 /// A step from `from` to `to`; at least 1, so that it arrives.
@@ -133,11 +176,11 @@ mod tests {
     #[test]
     fn the_start_is_expected_until_something_is_learned() {
         with_ledger(|ledger| {
-            assert_eq!(RESERVE.expected("gpt-4o", "free", ledger), Tokens(512));
-            RESERVE.observe("gpt-4o", "free", 100, ledger);
-            assert_eq!(RESERVE.expected("gpt-4o", "free", ledger), Tokens(150));
-            assert_eq!(RESERVE.expected("gpt-4o", "pro", ledger), Tokens(512));
-            assert_eq!(RESERVE.expected("o3", "free", ledger), Tokens(512));
+            assert_eq!(RESERVE.expected("gpt-4o", "free", ledger).most, Tokens(512));
+            RESERVE.observe("gpt-4o", "free", None, 100, ledger);
+            assert_eq!(RESERVE.expected("gpt-4o", "free", ledger).most, Tokens(150));
+            assert_eq!(RESERVE.expected("gpt-4o", "pro", ledger).most, Tokens(512));
+            assert_eq!(RESERVE.expected("o3", "free", ledger).most, Tokens(512));
         });
     }
 
@@ -145,9 +188,9 @@ mod tests {
     fn steady_output_is_expected_exactly_after_a_while() {
         with_ledger(|ledger| {
             for _ in 0..500 {
-                RESERVE.observe("gpt-4o", "free", 40, ledger);
+                RESERVE.observe("gpt-4o", "free", None, 40, ledger);
             }
-            assert_eq!(RESERVE.expected("gpt-4o", "free", ledger), Tokens(40));
+            assert_eq!(RESERVE.expected("gpt-4o", "free", ledger).most, Tokens(40));
         });
     }
 
@@ -155,9 +198,9 @@ mod tests {
     fn varying_output_is_covered_beyond_its_mean() {
         with_ledger(|ledger| {
             for call in 0..500 {
-                RESERVE.observe("gpt-4o", "free", if call % 2 == 0 { 100 } else { 300 }, ledger);
+                RESERVE.observe("gpt-4o", "free", None, if call % 2 == 0 { 100 } else { 300 }, ledger);
             }
-            let expected = RESERVE.expected("gpt-4o", "free", ledger).0;
+            let expected = RESERVE.expected("gpt-4o", "free", ledger).most.0;
             assert!((280..=330).contains(&expected), "{expected}");
         });
     }
@@ -165,17 +208,62 @@ mod tests {
     #[test]
     fn absurd_output_does_no_lasting_harm() {
         let learned = (0..10).fold(Learned::first(u64::MAX), |learned, _| learned.with(u64::MAX));
-        assert!(learned.expected().0 <= 2 * LARGEST);
+        assert!(learned.expected().most.0 <= 2 * LARGEST);
         let recovered = (0..2_000).fold(learned, |learned, _| learned.with(10));
-        assert_eq!(recovered.expected(), Tokens(10));
+        assert_eq!(recovered.expected().most, Tokens(10));
+    }
+
+    #[test]
+    fn what_is_expected_of_calls_with_bounds_is_right_in_sum() {
+        with_ledger(|ledger| {
+            // All that they may, and a tenth of it.
+            let calls = [(10, 10), (20, 20), (1_000, 100)];
+            for call in 0..1_500 {
+                let (bound, output) = calls[call % 3];
+                RESERVE.observe("gpt-4o", "free", Some(bound), output, ledger);
+            }
+            let expected = RESERVE.expected("gpt-4o", "free", ledger);
+            let sum: u64 = calls.iter().map(|(bound, _)| expected.within(Some(*bound))).sum();
+            assert!((110..=150).contains(&sum), "{sum} of 130");
+            assert_eq!(expected.within(None), expected.most.0);
+        });
+    }
+
+    #[test]
+    fn of_a_call_with_a_bound_all_of_it_is_expected_until_such_calls_are_known() {
+        with_ledger(|ledger| {
+            RESERVE.observe("gpt-4o", "free", None, 100, ledger);
+            assert_eq!(RESERVE.expected("gpt-4o", "free", ledger).within(Some(1_000)), 1_000);
+            RESERVE.observe("gpt-4o", "free", Some(1_000), 100, ledger);
+            assert_eq!(RESERVE.expected("gpt-4o", "free", ledger).within(Some(1_000)), 100);
+        });
+    }
+
+    #[test]
+    fn in_a_table_without_a_place_models_and_tiers_do_not_share_what_is_learned() {
+        let lines = MemoryLines::default();
+        let table = Table::new(&lines as &dyn Lines, 1);
+        let keys = KeyHasher::new(&[1; 16]);
+        let ledger = Ledger::new(&table, &keys, Timestamp(1));
+        let models: Vec<_> = (0..100_u64).map(|model| (format!("model {model}"), 10 * (model + 1))).collect();
+        for (model, output) in &models {
+            RESERVE.observe(model, "free", None, *output, &ledger);
+        }
+        for (model, output) in &models {
+            let expected = RESERVE.expected(model, "free", &ledger).most;
+            assert!(
+                [RESERVE.start, Tokens(output + output / 2)].contains(&expected),
+                "{model}: {expected:?}"
+            );
+        }
     }
 
     #[test]
     fn nothing_is_learned_if_it_is_switched_off() {
         with_ledger(|ledger| {
             let fixed = OutputReserve { learn: false, ..RESERVE };
-            fixed.observe("gpt-4o", "free", 9_999, ledger);
-            assert_eq!(fixed.expected("gpt-4o", "free", ledger), Tokens(512));
+            fixed.observe("gpt-4o", "free", None, 9_999, ledger);
+            assert_eq!(fixed.expected("gpt-4o", "free", ledger).most, Tokens(512));
         });
     }
 }

@@ -55,7 +55,7 @@ fn estimate(input: u64, max_output: Option<u64>) -> Estimate {
         output_is_known: false,
         exact: true,
         max_output,
-        expected_output: Tokens(100),
+        expected_output: Tokens(100).into(),
         at_most: Ratio { ppm: 250_000 },
         rates: rates(),
     }
@@ -162,7 +162,7 @@ fn output_that_is_not_bounded_or_too_large_holds_what_such_calls_use() {
     assert_eq!(tpm.hold(&estimate(100, Some(251))), Amount(200));
     assert_eq!(tpm.hold(&estimate(100, Some(u64::MAX))), Amount(200));
     assert_eq!(tpm.hold(&estimate(100, None)), Amount(200));
-    let talkative = Estimate { expected_output: Tokens(10_000), ..estimate(100, None) };
+    let talkative = Estimate { expected_output: Tokens(10_000).into(), ..estimate(100, None) };
     assert_eq!(tpm.hold(&talkative), Amount(350));
 }
 

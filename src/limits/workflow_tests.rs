@@ -61,7 +61,7 @@ fn ask(limits: &[&Rc<Limit>], asked: Asked<'_>, ledger: &Ledger<'_>) -> Result<G
         output_is_known: true,
         exact: true,
         max_output: None,
-        expected_output: Tokens(0),
+        expected_output: Tokens(0).into(),
         at_most: Ratio::ONE,
         rates: rates(),
     };

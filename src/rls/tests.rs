@@ -102,7 +102,7 @@ pub(super) fn estimate(tokens: u64) -> Estimate {
         output_is_known: true,
         exact: true,
         max_output: None,
-        expected_output: Tokens(0),
+        expected_output: Tokens(0).into(),
         at_most: Ratio::ONE,
         rates: rates(),
     }

@@ -14,8 +14,10 @@
 //! - If this process was charged less than half of a window's room, it forgets the promises for
 //!   later windows: their callers do not come.
 //! - No caller is told to wait more than [`MOST_AHEAD`] beyond the end of the present window.
-//! - A window's room is what this process was charged in the window that refuses, because other
-//!   processes promise the rest; or what it may expect, if that is more.
+//! - A window's room is what this process was charged in the window that refuses or in the one
+//!   before it, because other processes promise the rest; or what it may expect, if that is more.
+//!   As long as no whole window is known, it is half of the budget at least: answers that charge
+//!   this process are still under way when it hears the first refusals.
 //! - If the queue finds no place in the table, or a budget evicts it, it is empty: all callers are
 //!   told the end of the window.
 
@@ -41,17 +43,27 @@ struct Promises {
     /// The amount charged to this process in the present window; none if the window began before
     /// the queue.
     charged: Option<Amount>,
+    /// The same of the window before.
+    before: Option<Amount>,
 }
 
-/// Stands for an unknown `charged` in a payload.
+/// Stands for an unknown amount in a payload.
 const NONE: u64 = u64::MAX;
+
+fn known(stored: u64) -> Option<Amount> {
+    (stored != NONE).then_some(Amount(stored))
+}
+
+fn stored(known: Option<Amount>) -> u64 {
+    known.map_or(NONE, |amount| amount.0.min(NONE.saturating_sub(1)))
+}
 
 impl Promises {
     fn open(stored: &Payload, limit: &Limit, now: Timestamp) -> Option<Self> {
         let mut fields = numbers_in(stored);
         let (until, ahead) = (Timestamp(fields.next()?), Amount(fields.next()?));
-        let (room, charged) = (Amount(fields.next()?), fields.next()?);
-        let mut promises = Self { until, ahead, room, charged: (charged != NONE).then_some(Amount(charged)) };
+        let (room, charged, before) = (Amount(fields.next()?), known(fields.next()?), known(fields.next()?));
+        let mut promises = Self { until, ahead, room, charged, before };
         promises.roll(limit.shape.window, now);
         // An end farther away than any window was written before the clock was set back.
         let is_of_this_clock = promises.until.since(now) <= limit.shape.window.times(2);
@@ -60,7 +72,7 @@ impl Promises {
 
     /// An empty queue.
     const fn none(until: Timestamp) -> Self {
-        Self { until, ahead: Amount::ZERO, room: Amount::ZERO, charged: None }
+        Self { until, ahead: Amount::ZERO, room: Amount::ZERO, charged: None, before: None }
     }
 
     /// Moves on to the window of `now`.
@@ -86,13 +98,19 @@ impl Promises {
         let is_taken_up = windows == 1 && self.charged.is_none_or(|charged| charged.times(2) >= self.room);
         self.ahead = if is_taken_up { self.ahead - self.room } else { Amount::ZERO };
         self.until = self.until + window.times(windows);
+        self.before = self.charged.filter(|_| windows == 1);
         self.charged = Some(Amount::ZERO);
     }
 
-    /// Places an amount in the first window that has room for it. Returns the number of windows
-    /// between the next one and that.
-    fn place(&mut self, amount: Amount, room: Amount, window: Span) -> u64 {
-        self.room = room.max(amount).max(Amount(1));
+    /// Places an amount in the first window of the limit that has room for it: at least `room`.
+    /// Returns the number of windows between the next one and that.
+    fn place(&mut self, amount: Amount, room: Amount, limit: &Limit) -> u64 {
+        let (window, half) = (limit.shape.window, Amount(limit.shape.max.0 / 2));
+        let room = room.max(self.before.unwrap_or(half)).max(amount).max(Amount(1));
+        // What is promised keeps its windows when it turns out that they have more room, or less.
+        let ahead = u128::from(self.ahead.0).saturating_mul(u128::from(room.0));
+        let ahead = ahead.checked_div(u128::from(self.room.0)).unwrap_or(0);
+        (self.ahead, self.room) = (Amount(u64::try_from(ahead).unwrap_or(u64::MAX)), room);
         let used = Amount(self.ahead.0.checked_rem(self.room.0).unwrap_or(0));
         let begin = if used + amount > self.room { self.ahead + (self.room - used) } else { self.ahead };
         let windows = begin.0.checked_div(self.room.0).unwrap_or(0);
@@ -105,10 +123,15 @@ impl Promises {
     }
 
     fn entry(&self, window: Span) -> Entry {
-        let charged = self.charged.map_or(NONE, |charged| charged.0.min(NONE.saturating_sub(1)));
         let windows = self.ahead.0.checked_div(self.room.0).unwrap_or(0).saturating_add(1);
         Entry {
-            payload: payload_of([self.until.0, self.ahead.0, self.room.0, charged]),
+            payload: payload_of([
+                self.until.0,
+                self.ahead.0,
+                self.room.0,
+                stored(self.charged),
+                stored(self.before),
+            ]),
             idle_at: self.until + window.times(windows),
             fill: 0,
         }
@@ -116,7 +139,7 @@ impl Promises {
 }
 
 /// Promises a refused amount and returns the wait for the window in which it fits. The present
-/// window ends in `ends_in`, and each has `room`.
+/// window ends in `ends_in`, and this process was charged `room` in it or may expect so much.
 pub(super) fn promise(
     key: &Key,
     limit: &Limit,
@@ -129,7 +152,7 @@ pub(super) fn promise(
     let placed = change(key, limit, ledger, |promises| {
         let mut promises = promises.unwrap_or_else(|| Promises::none(until));
         promises.adopt(until, window);
-        (promises.place(amount, room, window), Some(promises))
+        (promises.place(amount, room, limit), Some(promises))
     });
     ends_in + window.times(placed.unwrap_or(0))
 }

@@ -108,19 +108,44 @@ fn a_process_promises_of_a_window_what_it_was_charged_in_one() {
     let process = Process::new();
     // Another process has the rest.
     charge(&process, 500, 4_000);
+    refused(&process, 1_000, 2_000);
+    charge(&process, 60_500, 4_000);
+    charge(&process, 120_500, 3_000);
 
-    let windows: Vec<_> = (0..6).map(|call| refused(&process, 1_000 + call, 2_000)).collect();
+    let windows: Vec<_> = (0..6).map(|call| refused(&process, 121_000 + call, 2_000)).collect();
 
-    assert_eq!(windows, [1, 1, 2, 2, 3, 3]);
+    assert_eq!(windows, [3, 3, 4, 4, 5, 5]);
+}
+
+#[test]
+fn refusals_that_come_before_the_answers_to_others_promise_half_of_the_budget_in_each_window() {
+    let process = Process::new();
+
+    let windows: Vec<_> = (0..5).map(|call| refused(&process, 1_000 + call, 2_500)).collect();
+
+    assert_eq!(windows, [1, 1, 2, 2, 3]);
+}
+
+#[test]
+fn promises_keep_their_windows_when_these_turn_out_to_have_more_room() {
+    let process = Process::new();
+    assert_eq!([2_500; 6].map(|amount| refused(&process, 1_000, amount)), [1, 1, 2, 2, 3, 3]);
+    charge(&process, 1_001, MAX);
+
+    assert_eq!([2_500; 5].map(|amount| refused(&process, 1_002, amount)), [4, 4, 4, 4, 5]);
 }
 
 #[test]
 fn a_process_that_had_nothing_promises_what_it_may_expect() {
     let process = Process::new();
+    refused(&process, 0, 500);
+    // It is charged too little for its share to be known by it.
+    charge(&process, 60_500, 10);
+    charge(&process, 120_500, 10);
 
-    let windows: Vec<_> = (0..5).map(|call| refused(&process, 1_000 + call, 500)).collect();
+    let windows: Vec<_> = (0..5).map(|call| refused(&process, 121_000 + call, 500)).collect();
 
-    assert_eq!(windows, [1, 1, 2, 2, 3]);
+    assert_eq!(windows, [3, 3, 4, 4, 5]);
 }
 
 #[test]

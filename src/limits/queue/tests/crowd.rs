@@ -5,8 +5,10 @@ use std::collections::BinaryHeap;
 
 use super::*;
 use crate::api::answer::ToolsCalled;
-use crate::limits::Reservation;
 use crate::limits::limit::Used;
+use crate::limits::{OutputReserve, Reservation};
+
+const RESERVE: OutputReserve = OutputReserve { start: Tokens(512), learn: true, at_most: Ratio::ONE };
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -74,7 +76,8 @@ impl Crowd {
             let client = &mut clients[number];
             let used = client.size * self.uses / 100;
             if event == Event::Answer {
-                let usage = Usage { input: used, ..Usage::default() };
+                let usage = Usage { output: used, ..Usage::default() };
+                RESERVE.observe("m", "free", Some(client.size), used, &ledger);
                 let tools = ToolsCalled::default();
                 let used = Used { usage: &usage, rates: &rates(), tools: &tools };
                 client.under_way.take().unwrap().settle(&used, &ledger);
@@ -90,11 +93,11 @@ impl Crowd {
                 false => format!("{number} {}", client.calls),
             };
             let estimate = Estimate {
-                known: Usage { input: used, ..Usage::default() },
+                known: Usage::default(),
                 output_is_known: false,
                 exact: true,
-                max_output: Some(client.size - used),
-                expected_output: Tokens(0),
+                max_output: Some(client.size),
+                expected_output: RESERVE.expected("m", "free", &ledger),
                 at_most: Ratio::ONE,
                 rates: rates(),
             };
