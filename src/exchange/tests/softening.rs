@@ -132,10 +132,10 @@ fn output_that_fits_is_not_bounded() {
 
 #[test]
 fn a_call_whose_thinking_would_not_fit_is_refused() {
-    let mut bench = Bench::new(&tier(r#""clamp_output": true"#).replace("1000", "10000"));
-    spend(&mut bench, 9_000);
     let body = r#"{"model":"claude-sonnet-4-5","max_tokens":2000,"thinking":{"type":"enabled","budget_tokens":1500},"messages":[{"role":"user","content":"Hi"}]}"#;
     for (body, passes) in [(body.to_owned(), false), (body.replace("1500", "100"), true)] {
+        let mut bench = Bench::new(&tier(r#""clamp_output": true"#).replace("1000", "10000"));
+        spend(&mut bench, 9_000);
         let mut exchange = bench.exchange();
         let head = Request::chat().with(":path", b"/v1/messages");
         bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false });
