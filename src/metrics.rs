@@ -98,7 +98,7 @@ metrics! {
     SOFTENED "tollgate_softened_total" [Tier Model Kind]
         "Calls whose request was changed: `model` (for a cheaper one, which is the label), `max_output_tokens` (lowered by a step of `soften`), `clamp_output` (lowered to what was left), `hide_tool` (tools were taken away whose budgets were spent).";
     WAITS "tollgate_waits_total" [Tier Kind]
-        "Calls that waited for their budgets, or for a busy upstream, by what became of that: `held` (they began to wait), `passed`, `left` (their clients went away), `refused` (their upstream had become busy again), and `full`: refused because as many as `wait.at_most` were waiting.";
+        "Calls that waited for their budgets, or for a busy upstream, by what became of that: `held` (they began to wait), `passed`, `left` (their clients went away), `refused` (their upstream had become busy again), and `full`: refused because as many as `wait.max_waiting` were waiting.";
     WAITED "tollgate_waited_milliseconds_total" [Tier]
         "How long calls that passed in the end had waited for their budgets.";
     STREAMS_STOPPED "tollgate_streams_stopped_total" [Tier Limit Model]
@@ -144,11 +144,11 @@ metrics! {
     CAS_RETRIES "tollgate_cas_retries_total" []
         "Writes to shared data that were done again because another worker came first.";
     TABLE_PLACES "tollgate_table_places" [Kind] Gauge
-        "A gauge: the places for budgets in the bounded table, `all` of them (the option `budgets`) and those that are `taken`, by budgets in use and by those that nobody has cleared away since they were. It is shown once a place has been taken. From three quarters on Envoy's log warns, once.";
+        "A gauge: the places for budgets in the bounded table, `all` of them (the option `table_size`) and those that are `taken`, by budgets in use and by those that nobody has cleared away since they were. It is shown once a place has been taken. From three quarters on Envoy's log warns, once.";
     EVICTIONS "tollgate_evictions_total" []
         "Budgets in use that made room for others in the bounded table.";
     OVERFLOWS "tollgate_overflows_total" []
-        "Charges to a budget shared by callers that found no room in the bounded table, and calls refused by one: such a caller can be refused for what others have spent, which the log line of the refusal tells by `\"shared\":true`. Set `budgets` higher.";
+        "Charges to a budget shared by callers that found no room in the bounded table, and calls refused by one: such a caller can be refused for what others have spent, which the log line of the refusal tells by `\"shared\":true`. Set `table_size` higher.";
     STORE_FAILURES "tollgate_store_failures_total" [Kind]
         "Budgets that could not be read or written: on `reserve` the call is refused, on `settle` the reservation stays charged.";
 }

@@ -62,7 +62,7 @@ impl Step {
 #[derive(Clone, Debug)]
 pub struct Waiting {
     /// How long at most.
-    pub up_to: Span,
+    pub max_wait: Span,
     /// How many at the same time, as a limit on calls in flight.
     pub places: Rc<Limit>,
 }
@@ -79,7 +79,7 @@ impl Graded {
     /// How long a call may be held.
     #[must_use]
     pub fn patience(&self) -> Span {
-        self.wait.as_ref().map_or(Span::ZERO, |wait| wait.up_to)
+        self.wait.as_ref().map_or(Span::ZERO, |wait| wait.max_wait)
     }
 }
 

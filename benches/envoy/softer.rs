@@ -58,7 +58,7 @@ const PAIRS: &[Pair] = &[
         calls: bounded,
         ..PLAIN
     },
-    Pair { name: "wait, not needed", tier: "wait: { up_to: 5s }", ..PLAIN },
+    Pair { name: "wait, not needed", tier: "wait: { max_wait: 5s }", ..PLAIN },
     Pair { name: "a tool's limit, ten tools offered", limits: ["", TOOL], calls: tools, ..PLAIN },
     Pair { name: "a tool's limit, that tool hidden", limits: ["", TOOL_SPENT], calls: tools, ..PLAIN },
     Pair {
@@ -90,7 +90,7 @@ const PAIRS: &[Pair] = &[
 const EVERYTHING: &str = "
     soften: [ { at: 0.5, model: { gpt-4o: gpt-4o-mini }, max_output_tokens: 100 } ]
     clamp_output: true
-    wait: { up_to: 5s }
+    wait: { max_wait: 5s }
     limits:
     - { name: flight,  count: concurrent_requests, per: tenant, max: 10 }
     - { name: prompts, count: requests, per: tenant, max: 100, window: 1h, once_per: workflow }

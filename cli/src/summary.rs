@@ -170,7 +170,7 @@ fn softer(tier: &Tier) -> Vec<String> {
     let clamp = tier.graded.clamp_output.then(|| "output is bounded to what is left".to_owned());
     let wait = tier.graded.wait.as_ref().map(|wait| {
         let places = grouped(wait.places.shape.max.0);
-        format!("calls wait up to {}, {places} of them at a time", window(wait.up_to))
+        format!("calls wait up to {}, {places} of them at a time", window(wait.max_wait))
     });
     steps.chain(clamp).chain(wait).collect()
 }

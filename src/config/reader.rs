@@ -9,26 +9,26 @@
 //! ```
 //! use tollgate::config::{self, Kind, Node, Section, kind, required, with_default};
 //!
-//! struct Wait { queue: String, at_most: u64 }
+//! struct Wait { queue: String, max_waiting: u64 }
 //!
 //! static WAIT: Section = Section::new("wait", "Holds calls instead of refusing them.", &[
 //!     required("queue", Kind::Name, "Names the queue."),
-//!     with_default("at_most", Kind::Integer, "100", "Calls that wait at a time."),
+//!     with_default("max_waiting", Kind::Integer, "100", "Calls that wait at a time."),
 //! ]);
 //!
 //! fn wait(node: &Node<'_>) -> Option<Wait> {
 //!     let fields = node.section(&WAIT);
 //!     let queue = fields.read("queue", kind::name);
-//!     let at_most = fields.read("at_most", kind::integer);
-//!     Some(Wait { queue: queue?, at_most: at_most? })
+//!     let max_waiting = fields.read("max_waiting", kind::integer);
+//!     Some(Wait { queue: queue?, max_waiting: max_waiting? })
 //! }
 //!
 //! let read = config::read(br#"{ "queue": "batch" }"#, wait).unwrap();
-//! assert_eq!((read.queue.as_str(), read.at_most), ("batch", 100));
-//! let errors = config::read(br#"{ "at_mots": 5 }"#, wait).err().unwrap();
+//! assert_eq!((read.queue.as_str(), read.max_waiting), ("batch", 100));
+//! let errors = config::read(br#"{ "max_watiing": 5 }"#, wait).err().unwrap();
 //! assert_eq!(errors.to_string(), "\
 //! queue: is missing, expected a text that is not empty
-//! at_mots: is not a known option, did you mean `at_most`? (known here: queue, at_most)");
+//! max_watiing: is not a known option, did you mean `max_waiting`? (known here: queue, max_waiting)");
 //! ```
 
 use super::error::{ConfigError, ConfigErrors, Problem};
@@ -86,7 +86,7 @@ impl<'a> Node<'a> {
                 self.log.record(&self.path.entry(position, name), Problem::Unknown { suggestion, known });
             }
         }
-        Fields { node: self.clone(), section, entries, is_map }
+        Fields { node: self.clone(), section, entries, is_map, errors_before: self.log.len() }
     }
 
     /// The items of the list that is here.
@@ -192,11 +192,15 @@ pub struct Fields<'a> {
     entries: &'a [(String, Value)],
     /// Otherwise the error is recorded, and nothing that depends on it is worth another.
     is_map: bool,
+    /// How many errors there were when the section was opened.
+    errors_before: usize,
 }
 
 impl<'a> Fields<'a> {
-    /// Reads the option `name` with `reader`, or its default. `None` if it failed and also if an option without
-    /// default is not given: only the former makes the whole configuration fail.
+    /// Reads the option `name` with `reader`, or its default. `None` if that failed, and also if an
+    /// option without a default is not given. A reader need not tell these apart: every recorded
+    /// error makes the whole configuration fail, whatever is made of the value. Where only what
+    /// follows from it would mislead, see [`Fields::has_failed`].
     pub fn read<T>(&self, name: &str, reader: impl FnOnce(&Node<'_>) -> Option<T>) -> Option<T> {
         let spec = self.spec(name)?;
         if let Some(node) = self.given(name) {
@@ -214,6 +218,17 @@ impl<'a> Fields<'a> {
             }
             Absent::Refused | Absent::Means(_) => None,
         }
+    }
+
+    /// Reads the option `name` with `reader` if it is given; else none, whatever its default is.
+    pub fn read_given<T>(&self, name: &str, reader: impl FnOnce(&Node<'_>) -> Option<T>) -> Option<T> {
+        self.given(name)?.read(reader)
+    }
+
+    /// Whether an error was recorded in this section since it was opened.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.node.log.len() > self.errors_before
     }
 
     /// Whether the option `name` is given and not `null`.

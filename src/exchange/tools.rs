@@ -12,7 +12,7 @@ use super::softening::Softened;
 use super::{Effects, Means, Next, State};
 use crate::api::answer::{Called, ToolsCalled};
 use crate::api::{Messages, Unread, Usage};
-use crate::limits::{self, Estimate, Granted, Refusal, Then};
+use crate::limits::{self, Estimate, Granted, OnExhausted, Refusal};
 use crate::metrics;
 use crate::reply;
 use crate::settings::Config;
@@ -51,7 +51,7 @@ impl Reading {
             effects.count(&metrics::SHADOW_REFUSALS, &self.labels(&limit.name, label), 1);
         }
         let body = text.filter(|_| draft.is_editable());
-        let refuses = |limit: &limits::Limit| limit.then == Then::Refuse || body.is_none();
+        let refuses = |limit: &limits::Limit| limit.on_exhausted == OnExhausted::Refuse || body.is_none();
         let refusals = spent.iter().filter(|(limit, _)| refuses(limit)).map(|(_, refusal)| refusal.clone());
         if let Some(refusal) = limits::longest(refusals) {
             return Err(refusal);

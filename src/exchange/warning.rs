@@ -48,7 +48,7 @@ impl fmt::Display for Warning {
                      with others, and can be refused for what they have spent. "
                 )?;
                 match places.saturating_mul(2) {
-                    larger if larger <= MOST_PLACES => write!(f, "Set `budgets: {larger}`."),
+                    larger if larger <= MOST_PLACES => write!(f, "Set `table_size: {larger}`."),
                     _ => f.write_str(
                         "There can be no more: count limits per fewer dimensions, or over shorter windows.",
                     ),
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(warning.topic(), "table/1048576");
         let text = warning.to_string();
         assert!(text.starts_with("800000 of 1048576 places for budgets are taken. "), "{text}");
-        assert!(text.ends_with("Set `budgets: 2097152`."), "{text}");
+        assert!(text.ends_with("Set `table_size: 2097152`."), "{text}");
         let largest = Occupancy { taken: MOST_PLACES, places: MOST_PLACES };
         assert!(Warning::TableFilling(largest).to_string().contains("There can be no more"));
     }

@@ -13,8 +13,9 @@ use std::rc::Rc;
 use super::budget::{CLOCK_DISORDER, Shape};
 use super::ledger::Ledger;
 use super::limit::{Limit, Subject};
+use super::record::{self, Record};
 use crate::config::Ratio;
-use crate::store::{Change, Entry, Key, Payload, numbers_in, payload_of};
+use crate::store::Key;
 use crate::units::{Amount, Span, Timestamp};
 
 /// What a limit allows at least, however often its upstream refuses: a sixteenth, so that it is tried again soon.
@@ -45,8 +46,8 @@ pub(super) fn present(
 /// What the limit allows now, whose rate is kept there.
 pub(super) fn shape(limit: &Limit, rate: Option<&Key>, ledger: &Ledger<'_>) -> Shape {
     let Some(key) = rate else { return limit.shape };
-    let stored = ledger.table.peek(key, ledger.now, |stored| Rate::read(stored, ledger.now).factor);
-    let factor = stored.unwrap_or(Ratio::ONE);
+    let decrease = record::look::<Decrease>(ledger, key);
+    let factor = decrease.map_or(Ratio::ONE, |decrease| decrease.factor(ledger.now));
     let part = |whole: Amount| Amount(factor.of(whole.0).max(1));
     Shape { max: part(limit.shape.max), burst: part(limit.shape.burst), ..limit.shape }
 }
@@ -54,49 +55,54 @@ pub(super) fn shape(limit: &Limit, rate: Option<&Key>, ledger: &Ledger<'_>) -> S
 /// The upstream has refused a call that this limit let pass at that moment. Whether it allows less now.
 pub(super) fn decrease(key: &Key, let_pass_at: Timestamp, ledger: &Ledger<'_>) -> bool {
     let now = ledger.now;
-    let updated = ledger.table.update(key, now, |stored| {
-        let before = Rate::read(stored, now);
-        let is_old = |last: Timestamp| let_pass_at <= last || now.since(last) < HALVED_AT_MOST_EVERY;
-        if before.decreased_at.is_some_and(is_old) {
-            return (false, Change::Keep);
+    let decreased = record::change(ledger, key, |before: Option<Decrease>| {
+        let before = before.filter(|before| before.at <= now + CLOCK_DISORDER);
+        let is_old = |last: &Decrease| let_pass_at <= last.at || now.since(last.at) < HALVED_AT_MOST_EVERY;
+        if before.as_ref().is_some_and(is_old) {
+            return (false, None);
         }
-        let factor = Ratio { ppm: before.factor.ppm / 2 }.max(LEAST);
-        (factor < before.factor, Change::Put(entry(factor, now)))
+        let factor = before.map_or(Ratio::ONE, |before| before.factor(now));
+        let halved = Ratio { ppm: factor.ppm / 2 }.max(LEAST);
+        (halved < factor, Some(Decrease { to: halved, at: now }))
     });
-    updated.is_ok_and(|updated| updated.value)
+    decreased == Ok(true)
 }
 
-/// How much of a limit is allowed at one moment.
-struct Rate {
-    factor: Ratio,
-    decreased_at: Option<Timestamp>,
+/// The last decrease of a limit, remembered until it has grown to the whole again. It makes way for
+/// a budget: then the upstream refuses once more.
+struct Decrease {
+    to: Ratio,
+    at: Timestamp,
 }
 
-impl Rate {
-    /// All of it, if nothing is stored, or from a clock that has been set back.
-    fn read(stored: Option<&Payload>, now: Timestamp) -> Self {
-        let read = |payload: &Payload| {
-            let mut fields = numbers_in(payload);
-            let (kind, ppm, at) = (fields.next()?, fields.next()?, Timestamp(fields.next()?));
-            (kind == RATE && at <= now + CLOCK_DISORDER).then_some((ppm, at))
-        };
-        let Some((ppm, at)) = stored.and_then(read) else {
-            return Self { factor: Ratio::ONE, decreased_at: None };
-        };
-        let steps = now.since(at).0.checked_div(STEP_EVERY.0).unwrap_or(0);
-        let grown = ppm.saturating_add(steps.saturating_mul(STEP));
-        Self { factor: Ratio { ppm: grown }.clamp(LEAST, Ratio::ONE), decreased_at: Some(at) }
+impl Decrease {
+    /// How much of the limit is allowed now; all of it, if the clock has been set back since.
+    fn factor(&self, now: Timestamp) -> Ratio {
+        if self.at > now + CLOCK_DISORDER {
+            return Ratio::ONE;
+        }
+        let steps = now.since(self.at).0.checked_div(STEP_EVERY.0).unwrap_or(0);
+        let grown = self.to.ppm.saturating_add(steps.saturating_mul(STEP));
+        Ratio { ppm: grown }.clamp(LEAST, Ratio::ONE)
     }
 }
 
-/// It is needed until it has grown to the whole again, and may make way for a budget meanwhile: then the upstream says so again.
-fn entry(factor: Ratio, at: Timestamp) -> Entry {
-    let steps = Ratio::ONE.ppm.saturating_sub(factor.ppm).div_ceil(STEP);
-    Entry { payload: payload_of([RATE, factor.ppm, at.0]), idle_at: at + STEP_EVERY.times(steps), fill: 0 }
-}
+impl Record for Decrease {
+    const KIND: u64 = 0x7261_7465_2121_2121;
 
-/// Marks a payload as one of these, so that a budget is never taken for one.
-const RATE: u64 = 0x7261_7465_2121_2121;
+    fn numbers(&self) -> [u64; 4] {
+        [self.to.ppm, self.at.0, 0, 0]
+    }
+
+    fn from_numbers([ppm, at, ..]: [u64; 4]) -> Self {
+        Self { to: Ratio { ppm }, at: Timestamp(at) }
+    }
+
+    fn until(&self) -> Timestamp {
+        let steps = Ratio::ONE.ppm.saturating_sub(self.to.ppm).div_ceil(STEP);
+        self.at + STEP_EVERY.times(steps)
+    }
+}
 
 #[cfg(test)]
 #[path = "adaptive_tests.rs"]

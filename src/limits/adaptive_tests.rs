@@ -4,7 +4,7 @@ use super::*;
 use crate::identity::Caller;
 use crate::limits::budget::Budget;
 use crate::limits::{Algorithm, Estimate, Granted, Rates, Refusal, Reserved, Used, Wait, Weights, reserve};
-use crate::store::{KeyHasher, Lines, MemoryLines, Table};
+use crate::store::{Change, Entry, KeyHasher, Lines, MemoryLines, Payload, Table};
 use crate::units::Tokens;
 use proptest::prelude::*;
 
@@ -303,7 +303,7 @@ proptest! {
         let limit = Rc::new(limit("requests", 1_600));
         let mut payload: Payload = bytes;
         if is_one {
-            payload[..8].copy_from_slice(&RATE.to_le_bytes());
+            payload[..8].copy_from_slice(&Decrease::KIND.to_le_bytes());
         }
         let max = bench.run(|ledger| {
             let key = KeyHasher::new(&[3; 16]).key("free/l/rate", [("upstream", b"a".as_slice())]);

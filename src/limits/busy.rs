@@ -8,10 +8,10 @@
 //! new; nor does an answer to one of those end it. Nothing is believed beyond the longest pause that is configured, also if the
 //! clock is set back.
 
-use super::calibration::tag;
 use super::ledger::Ledger;
+use super::record::{self, Record};
 use crate::api::Pause;
-use crate::store::{Change, Entry, Key, Payload, numbers_in, payload_of};
+use crate::store::Key;
 use crate::units::{Span, Timestamp};
 
 /// How long an upstream is left alone that does not say for how long, the first time.
@@ -21,7 +21,6 @@ const FIRST: Span = Span::from_secs(1);
 #[derive(Clone, Copy, Debug)]
 pub struct Busy {
     key: Key,
-    tag: u64,
 }
 
 /// Whether calls should be sent.
@@ -35,9 +34,9 @@ pub enum Busyness {
     Until(Timestamp),
 }
 
-/// What is stored of it.
+/// The last pause of an upstream.
 #[derive(Clone, Copy)]
-struct Stored {
+struct LastPause {
     until: Timestamp,
     /// How many pauses there were in a row.
     row: u64,
@@ -49,18 +48,16 @@ impl Busy {
     #[must_use]
     pub fn of(upstream: &[u8], model: &str, ledger: &Ledger<'_>) -> Self {
         let parts = [("upstream", upstream), ("model", model.as_bytes())];
-        let bytes = upstream.iter().copied().chain([0]).chain(model.bytes());
-        Self { key: ledger.keys.key("busy upstream", parts), tag: tag(bytes) }
+        Self { key: ledger.keys.key("busy upstream", parts) }
     }
 
     /// Whether calls should be sent. What cannot be read is no reason to refuse any.
     #[must_use]
     pub fn look(&self, longest: Span, ledger: &Ledger<'_>) -> Busyness {
-        let stored =
-            ledger.table.peek(&self.key, ledger.now, |stored| self.read(stored, longest, ledger.now));
-        match stored.ok().flatten() {
+        let last = record::look(ledger, &self.key).and_then(|last| credible(last, longest, ledger.now));
+        match last {
             None => Busyness::Free,
-            Some(Stored { until, .. }) if until > ledger.now => Busyness::Until(until),
+            Some(LastPause { until, .. }) if until > ledger.now => Busyness::Until(until),
             Some(_) => Busyness::Recovering,
         }
     }
@@ -68,8 +65,8 @@ impl Busy {
     /// The upstream has asked for a pause. Since when it is busy is known: whether this is news, and until when it is.
     pub fn tell(&self, pause: Pause, longest: Span, ledger: &Ledger<'_>) -> Option<(bool, Timestamp)> {
         let now = ledger.now;
-        let updated = ledger.table.update(&self.key, now, |stored| {
-            let before = self.read(stored, longest, now);
+        let told = record::change(ledger, &self.key, |last| {
+            let before = last.and_then(|last| credible(last, longest, now));
             let is_news = before.is_none_or(|before| before.until <= now);
             let row = match before {
                 Some(before) if !is_news => before.row,
@@ -82,44 +79,43 @@ impl Busy {
                 Pause::Untold => now,
             };
             let until = before.map_or(until, |before| before.until.max(until));
-            let stored = Stored { until, row, forgotten_at: until + longest };
-            ((is_news, until), Change::Put(self.entry(stored)))
+            ((is_news, until), Some(LastPause { until, row, forgotten_at: until + longest }))
         });
-        updated.ok().map(|updated| updated.value)
+        told.ok()
     }
 
     /// An answer has come to a call that was sent after the pause: the next one will be a first one.
     pub fn recover(&self, longest: Span, ledger: &Ledger<'_>) {
         let now = ledger.now;
         // What cannot be written now is forgotten by itself.
-        let _ = ledger.table.update(&self.key, now, |stored| match self.read(stored, longest, now) {
-            Some(before) if before.until <= now => {
-                ((), Change::Put(self.entry(Stored { row: 0, forgotten_at: now, ..before })))
-            }
-            _ => ((), Change::Keep),
+        let _ = record::change(ledger, &self.key, |last| {
+            let over = last.and_then(|last| credible(last, longest, now)).filter(|last| last.until <= now);
+            ((), over.map(|over| LastPause { row: 0, forgotten_at: now, ..over }))
         });
-    }
-
-    /// It may make way for a budget: then an upstream is tried once too often.
-    fn entry(&self, Stored { until, row, forgotten_at }: Stored) -> Entry {
-        let payload = payload_of([BUSY, self.tag, until.0, row, forgotten_at.0]);
-        Entry { payload, idle_at: forgotten_at, fill: 0 }
-    }
-
-    /// What is stored of this upstream and model, unless it is forgotten, or from a clock that has been set back.
-    fn read(&self, stored: Option<&Payload>, longest: Span, now: Timestamp) -> Option<Stored> {
-        let mut fields = numbers_in(stored?);
-        let mut next = || fields.next();
-        let (kind, tag) = (next()?, next()?);
-        let stored = Stored { until: Timestamp(next()?), row: next()?, forgotten_at: Timestamp(next()?) };
-        let is_its_own = kind == BUSY && tag == self.tag;
-        let is_credible = stored.until <= now + longest;
-        (is_its_own && is_credible && now < stored.forgotten_at).then_some(stored)
     }
 }
 
-/// Marks a payload as one of these, so that a budget is never taken for one.
-const BUSY: u64 = 0x6275_7379_2121_2121;
+/// It makes way for a budget: then an upstream is tried once too often.
+impl Record for LastPause {
+    const KIND: u64 = 0x6275_7379_2121_2121;
+
+    fn numbers(&self) -> [u64; 4] {
+        [self.until.0, self.row, self.forgotten_at.0, 0]
+    }
+
+    fn from_numbers([until, row, forgotten_at, _]: [u64; 4]) -> Self {
+        Self { until: Timestamp(until), row, forgotten_at: Timestamp(forgotten_at) }
+    }
+
+    fn until(&self) -> Timestamp {
+        self.forgotten_at
+    }
+}
+
+/// The last pause, unless it is from a clock that has been set back.
+fn credible(last: LastPause, longest: Span, now: Timestamp) -> Option<LastPause> {
+    (last.until <= now + longest).then_some(last)
+}
 
 fn doubled(row: u64) -> Span {
     // Two to the tenth is a quarter of an hour: more than any pause that can be configured, or soon after.

@@ -1,7 +1,7 @@
 //! What is remembered of upstreams, for how long, and what cannot be done to it.
 
 use super::*;
-use crate::store::{KeyHasher, Lines, MemoryLines, Table};
+use crate::store::{Change, Entry, KeyHasher, Lines, MemoryLines, Payload, Table};
 use proptest::prelude::*;
 
 const MINUTE: Span = Span::from_secs(60);
@@ -161,8 +161,7 @@ proptest! {
         bench.run(|ledger| {
             let busy = Busy::of(b"a", "m", ledger);
             if is_one {
-                payload[..8].copy_from_slice(&BUSY.to_le_bytes());
-                payload[8..16].copy_from_slice(&busy.tag.to_le_bytes());
+                payload[..8].copy_from_slice(&LastPause::KIND.to_le_bytes());
             }
             let entry = Entry { payload, idle_at: Timestamp(u64::MAX), fill: 0 };
             ledger.table.update(&busy.key, ledger.now, |_| ((), Change::Put(entry))).unwrap();

@@ -11,8 +11,9 @@
 //! the usage that was told.
 
 use super::ledger::Ledger;
+use super::record::{self, Record};
 use crate::config::Ratio;
-use crate::store::{Change, Entry, Key, Payload, numbers_in, payload_of};
+use crate::store::Key;
 use crate::tokens::{Counted, has_public_tokenizer};
 use crate::units::{Span, Timestamp};
 
@@ -42,10 +43,7 @@ impl Calibration {
         if !self.corrects(model) {
             return Ratio::ONE;
         }
-        let learned = ledger.table.peek(&key(model, ledger), ledger.now, |stored| {
-            stored.and_then(|stored| decode(stored, model, ledger.now))
-        });
-        learned.ok().flatten().unwrap_or(Ratio::ONE)
+        record::look::<Scale>(ledger, &key(model, ledger)).map_or(Ratio::ONE, |learned| learned.factor)
     }
 
     /// Learns from a call of which so much was counted before any correction, and so much input was used. The factor from
@@ -62,13 +60,12 @@ impl Calibration {
             return None;
         }
         let sample = sample(counted, used_input);
-        let updated = ledger.table.update(&key(model, ledger), ledger.now, |stored| {
-            let before = stored.and_then(|stored| decode(stored, model, ledger.now)).unwrap_or(Ratio::ONE);
-            let (learned, until) = (toward(before, sample), ledger.now + FORGOTTEN_AFTER);
-            let entry = Entry { payload: encode(learned, model, until), idle_at: until, fill: u8::MAX };
-            (learned, Change::Put(entry))
+        let learned = record::change(ledger, &key(model, ledger), |before: Option<Scale>| {
+            let before = before.map_or(Ratio::ONE, |before| before.factor);
+            let learned = Scale { factor: toward(before, sample), until: ledger.now + FORGOTTEN_AFTER };
+            (learned.factor, Some(learned))
         });
-        Some(updated.ok()?.value)
+        learned.ok()
     }
 
     fn corrects(self, model: &str) -> bool {
@@ -99,29 +96,31 @@ fn key(model: &str, ledger: &Ledger<'_>) -> Key {
     ledger.keys.key("learned scale", [("model", model.as_bytes())])
 }
 
-/// Marks a payload as one of these, so that a budget is never taken for one.
-const LEARNED: u64 = 0x7363_616c_6564_2121;
-
-fn encode(factor: Ratio, model: &str, until: Timestamp) -> Payload {
-    payload_of([LEARNED, factor.ppm, tag(model.bytes()), until.0])
+/// What is learned of one model.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    factor: Ratio,
+    until: Timestamp,
 }
 
-/// The factor that was learned for this model, unless it is forgotten.
-fn decode(payload: &Payload, model: &str, now: Timestamp) -> Option<Ratio> {
-    let mut fields = numbers_in(payload);
-    if fields.next()? != LEARNED {
-        return None;
+impl Record for Scale {
+    const KIND: u64 = 0x7363_616c_6564_2121;
+
+    fn numbers(&self) -> [u64; 4] {
+        [self.factor.ppm, self.until.0, 0, 0]
     }
-    let factor = bounded(fields.next()?);
-    let is_its_own = fields.next()? == tag(model.bytes());
-    (is_its_own && now < Timestamp(fields.next()?)).then_some(factor)
-}
 
-/// Tells names apart that share an entry because the table is full: FNV-1a. Nobody gains by two names with one tag, for
-/// entries are found by a keyed hash.
-pub(super) fn tag(name: impl Iterator<Item = u8>) -> u64 {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    name.fold(0xcbf2_9ce4_8422_2325, step)
+    fn from_numbers([ppm, until, ..]: [u64; 4]) -> Self {
+        Self { factor: bounded(ppm), until: Timestamp(until) }
+    }
+
+    fn until(&self) -> Timestamp {
+        self.until
+    }
+
+    fn fill(&self) -> u8 {
+        u8::MAX
+    }
 }
 
 #[cfg(test)]

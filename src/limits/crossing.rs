@@ -5,7 +5,8 @@
 
 use super::ledger::Ledger;
 use super::limit::{Standing, Subject};
-use crate::store::{Change, Entry, Payload, numbers_in, payload_of};
+use super::record::{self, Record};
+use crate::units::Timestamp;
 
 /// Those that are used beyond their warning and that no worker has told of. They are given back when their windows end, so that each can
 /// cross it once in a window.
@@ -15,19 +16,35 @@ pub fn newly_crossed(standings: &[Standing], subject: &Subject<'_>, ledger: &Led
     past.filter(|standing| is_news(standing, subject, ledger)).cloned().collect()
 }
 
-/// Whether nobody has told of it; then the others are told that it is. It may make way for a budget: then it is told of once more.
+/// Whether no worker has told of it in this window. If a budget evicts the record, one more does.
 fn is_news(standing: &Standing, subject: &Subject<'_>, ledger: &Ledger<'_>) -> bool {
-    let limit = &standing.limit;
-    let key = limit.key_beside("crossed", None, ledger.keys, subject);
-    let told_until = |stored: &Payload| numbers_in(stored).next().unwrap_or(0);
-    let told = ledger.table.update(&key, ledger.now, |stored| {
-        if stored.is_some_and(|stored| told_until(stored) > ledger.now.0) {
-            return (false, Change::Keep);
-        }
-        let until = ledger.now + standing.reset;
-        (true, Change::Put(Entry { payload: payload_of([until.0]), idle_at: until, fill: 0 }))
+    let key = standing.limit.key_beside("crossed", None, ledger.keys, subject);
+    let told = record::change(ledger, &key, |told: Option<Told>| match told {
+        Some(_) => (false, None),
+        None => (true, Some(Told { until: ledger.now + standing.reset })),
     });
-    told.is_ok_and(|told| told.value)
+    told == Ok(true)
+}
+
+/// A worker has told of it.
+struct Told {
+    until: Timestamp,
+}
+
+impl Record for Told {
+    const KIND: u64 = 0x6372_6f73_7365_6421;
+
+    fn numbers(&self) -> [u64; 4] {
+        [self.until.0, 0, 0, 0]
+    }
+
+    fn from_numbers([until, ..]: [u64; 4]) -> Self {
+        Self { until: Timestamp(until) }
+    }
+
+    fn until(&self) -> Timestamp {
+        self.until
+    }
 }
 
 #[cfg(test)]

@@ -8,9 +8,8 @@ use std::rc::Rc;
 use super::budget::{Budget, Shape};
 use super::flights::{Flight, Flights};
 use super::limit::{Limit, Subject};
-use crate::store::{
-    Change, Entry, Failure, Key, KeyHasher, Lines, Occupancy, Place, Table, Updated, payload_of,
-};
+use super::record::{self, Record};
+use crate::store::{Change, Failure, Key, KeyHasher, Lines, Occupancy, Place, Table, Updated};
 use crate::units::{Span, Timestamp};
 
 /// How long workers remember what one of them has told.
@@ -23,6 +22,31 @@ pub struct Ledger<'a> {
     pub(super) now: Timestamp,
     tally: Cell<Tally>,
     flights: Option<&'a RefCell<Flights>>,
+}
+
+/// A worker has told the others of a name.
+struct Known {
+    until: Timestamp,
+}
+
+impl Record for Known {
+    const KIND: u64 = 0x6b6e_6f77_6e21_2121;
+
+    fn numbers(&self) -> [u64; 4] {
+        [self.until.0, 0, 0, 0]
+    }
+
+    fn from_numbers([until, ..]: [u64; 4]) -> Self {
+        Self { until: Timestamp(until) }
+    }
+
+    fn until(&self) -> Timestamp {
+        self.until
+    }
+
+    fn fill(&self) -> u8 {
+        u8::MAX
+    }
 }
 
 /// What the table had to do, for metrics.
@@ -128,14 +152,14 @@ impl<'a> Ledger<'a> {
     /// Whether a worker has lately told the others that there is a `kind` called `name`.
     #[must_use]
     pub fn is_known(&self, kind: &str, name: &str) -> bool {
-        self.table.peek(&self.known_key(kind, name), self.now, |stored| stored.is_some()).unwrap_or(false)
+        record::look::<Known>(self, &self.known_key(kind, name)).is_some()
     }
 
     /// Tells all workers that there is a `kind` called `name`; forgotten after a day.
     pub fn make_known(&self, kind: &str, name: &str) {
-        let entry = Entry { payload: payload_of([]), idle_at: self.now + KNOWN_FOR, fill: u8::MAX };
+        let known = |_| ((), Some(Known { until: self.now + KNOWN_FOR }));
         // What is not told now is told by the next call.
-        let _ = self.table.update(&self.known_key(kind, name), self.now, |_| ((), Change::Put(entry)));
+        let _ = record::change(self, &self.known_key(kind, name), known);
     }
 
     fn known_key(&self, kind: &str, name: &str) -> Key {

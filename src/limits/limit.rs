@@ -36,7 +36,7 @@ pub struct Limit {
     /// The tools whose calls it counts, if it counts those.
     pub tools: Vec<Glob>,
     /// What becomes of calls that offer a tool whose budget is spent.
-    pub then: Then,
+    pub on_exhausted: OnExhausted,
     /// The dimension of which it counts each value once, if it does not count every call.
     pub once_per: Option<Rc<str>>,
     /// What the rates of its budgets are found by, if it adapts to what its upstream allows.
@@ -51,7 +51,7 @@ pub struct Limit {
 
 /// What becomes of an LLM call that offers a tool whose budget is spent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Then {
+pub enum OnExhausted {
     /// The tool is taken out of the request.
     #[default]
     HideTool,
@@ -400,7 +400,7 @@ impl Limit {
             shape: Shape { algorithm: Algorithm::TokenBucket, max, burst: max, window },
             models: vec![],
             tools: vec![],
-            then: Then::default(),
+            on_exhausted: OnExhausted::default(),
             once_per: None,
             rate_id: None,
             reserved: None,

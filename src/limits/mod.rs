@@ -43,7 +43,8 @@ pub use flights::{Flights, RENEW_EVERY};
 pub use lease::{Account, LeasePolicy, Taken, Ticket, Told};
 pub use ledger::{Ledger, Tally};
 pub use limit::{
-    BUILT_IN_DIMENSIONS, Estimate, GlobalLimit, Limit, Standing, Subject, Then, UPSTREAM_DIMENSION, Used,
+    BUILT_IN_DIMENSIONS, Estimate, GlobalLimit, Limit, OnExhausted, Standing, Subject, UPSTREAM_DIMENSION,
+    Used,
 };
 pub use outlook::{fullness, room_for_output, spent_tools};
 pub use output_reserve::{ExpectedOutput, OutputReserve};

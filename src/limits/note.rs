@@ -1,183 +1,113 @@
-//! What calls of one workflow note for each other: an entry of the table that tells of a charge that they have in common.
+//! Records that tell the calls of one workflow of a charge that they share.
 //!
-//! In: a key, and a pure closure on the note that lives there. Out: the closure's answer, if what it wanted is stored. Not here: what
-//! is noted (`once`, `pool`), budgets.
+//! In: a key, and a pure closure on the note that lives there. Out: the closure's answer, once what
+//! it wants is stored. Not here: what notes say (`once`, `pool`), how records are stored (`record`),
+//! budgets.
 //!
-//! # What is promised
-//!
-//! - A note has a place of its own or none: those of two workflows are never taken for one another, however full the table is.
-//! - Notes are never a touch. One that is little filled makes way for whatever comes, so that a flood of made-up workflows fills the
-//!   table with nothing that stays. A note that is lost costs its workflow a charge more, never one less.
+//! A note has a place of its own or none, so no workflow is taken for another, however full the
+//! table is. Writing one does not count as use when the table chooses what to evict: a flood of
+//! made-up workflows fills the table with nothing that stays. A lost note costs its workflow one
+//! charge more, never one less.
 
 use super::ledger::Ledger;
-use super::record::{self, Unstored};
-use crate::store::{Change, Entry, Key, Payload, Place, numbers_in, payload_of};
+use super::record::{self, Record, Unstored};
+use crate::store::{Key, Place};
 use crate::units::{Span, Timestamp};
 
-/// What a note is about. Marks its payload, so that no budget is taken for one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A request that a workflow is counted as.
-    Once = 0x6f6e_6365,
-    /// Tokens that are held for a workflow.
-    Pool = 0x706f_6f6c,
+/// A record of a charge that calls share.
+pub(super) trait Note: Record + Copy {
+    fn charge(&self) -> &Charge;
 }
 
-/// What is noted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Note {
-    /// From when on it says nothing any more.
-    pub(super) until: Timestamp,
-    /// What it tells of.
-    pub(super) charge: Charge,
-    /// Whatever else its kind has to say.
-    pub(super) word: u64,
-}
-
-/// A charge that calls have in common.
+/// A charge that calls share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Charge {
-    /// Whose entry of the budget it is in.
+    /// Which entry of the budget has it.
     pub(super) place: Place,
     /// When it counts in the budget.
     pub(super) counted_at: Timestamp,
-    /// When it was made, by the clock of the call that made it: tells it from an earlier one of the same workflow.
+    /// When the first call made it, by that call's clock: tells it from an earlier charge of the
+    /// same workflow.
     pub(super) made_at: Timestamp,
     /// How long after that it is paid, if it was made into a debt.
     pub(super) wait: Span,
 }
 
-impl Charge {
-    /// How long calls have to wait that rely on it.
-    pub(super) fn due_in(&self, now: Timestamp) -> Span {
-        (self.made_at + self.wait).since(now)
-    }
-}
-
-/// What becomes of a note.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Write {
-    /// It stays as it is.
-    Keep,
-    /// This is noted, and so much of a budget, of [`u8::MAX`], hangs on it.
-    Put(Note, u8),
-    /// It says nothing from now on.
-    Remove,
-}
-
-/// Runs `change` on the living note at `key` and stores what it says; it is run again whenever another worker came first.
-pub(super) fn change<T>(
+/// Runs `run` on the living note that still has the charge made at `made_at`, and stores the note
+/// that it returns, if any; none if there is no such note.
+pub(super) fn change_same<N: Note, T>(
     ledger: &Ledger<'_>,
-    kind: Kind,
-    key: &Key,
-    change: impl Fn(Option<Note>) -> (T, Write),
-) -> Result<T, Unstored> {
-    record::store(ledger, key, |stored| {
-        let (answer, write) = change(living(kind, stored, ledger.now));
-        let change = match write {
-            Write::Keep => Change::Keep,
-            Write::Put(note, fill) => {
-                Change::Put(Entry { payload: note.encode(kind), idle_at: note.until, fill })
-            }
-            Write::Remove => {
-                Change::Put(Entry { payload: payload_of([]), idle_at: Timestamp::default(), fill: 0 })
-            }
-        };
-        (answer, change)
-    })
-}
-
-/// The same, on the note that still holds the charge made at `made_at`; none if it does not.
-pub(super) fn change_same<T>(
-    ledger: &Ledger<'_>,
-    kind: Kind,
     key: &Key,
     made_at: Timestamp,
-    run: impl Fn(Note) -> (T, Write),
+    run: impl Fn(N) -> (T, Option<N>),
 ) -> Result<Option<T>, Unstored> {
-    change(ledger, kind, key, |note| match note.filter(|note| note.charge.made_at == made_at) {
-        Some(note) => {
-            let (answer, write) = run(note);
-            (Some(answer), write)
+    record::change(ledger, key, |note: Option<N>| {
+        match note.filter(|note| note.charge().made_at == made_at).map(&run) {
+            Some((answer, note)) => (Some(answer), note),
+            None => (None, None),
         }
-        None => (None, Write::Keep),
     })
 }
 
-/// The living note at `key`, as far as it can be read.
-pub(super) fn look(ledger: &Ledger<'_>, kind: Kind, key: &Key) -> Option<Note> {
-    ledger.table.peek(key, ledger.now, |stored| living(kind, stored, ledger.now)).ok()?
-}
-
-fn living(kind: Kind, stored: Option<&Payload>, now: Timestamp) -> Option<Note> {
-    Note::decode(kind, stored?).filter(|note| now < note.until)
-}
-
-/// Set in the first number of a note whose charge is in a shared entry.
-const SHARED: u64 = 1 << 31;
-
-/// A wait in milliseconds takes what is left of the first number: 24 days, of which a minute can occur.
+/// The first number of a packed note: a bit that says that the charge is in a shared entry, above it
+/// the end of the note in milliseconds, which fits until the year 2109, below it the wait in
+/// milliseconds: 35 minutes, of which one can occur.
+const SHARED: u64 = 1 << 21;
 const LONGEST_WAIT: u64 = SHARED - 1;
+const LAST_END: u64 = u64::MAX >> 22;
+const NANOS_PER_MILLI: u64 = 1_000_000;
 
-impl Note {
-    fn encode(&self, kind: Kind) -> Payload {
-        let Charge { place, counted_at, made_at, wait } = self.charge;
-        let shared = if place == Place::Shared { SHARED } else { 0 };
-        let first = ((kind as u64) << 32) | shared | wait.as_millis_ceil().min(LONGEST_WAIT);
-        payload_of([first, self.until.0, counted_at.0, made_at.0, self.word])
+impl Charge {
+    /// How long calls have to wait that rely on it. The clocks of workers differ a little, so a
+    /// charge that was paid at once may have been made at a moment that is yet to come here.
+    pub(super) fn due_in(&self, now: Timestamp) -> Span {
+        if self.wait.is_zero() { Span::ZERO } else { (self.made_at + self.wait).since(now) }
     }
 
-    fn decode(kind: Kind, payload: &Payload) -> Option<Self> {
-        let mut numbers = numbers_in(payload);
-        let mut next = || numbers.next();
-        let first = next()?;
-        if first >> 32 != kind as u64 {
-            return None;
-        }
+    /// The numbers of a note that lives until `until` and says one number besides.
+    pub(super) fn packed(&self, until: Timestamp, number: u64) -> [u64; 4] {
+        let shared = if self.place == Place::Shared { SHARED } else { 0 };
+        let end = until.0.div_ceil(NANOS_PER_MILLI).min(LAST_END);
+        let first = (end << 22) | shared | self.wait.as_millis_ceil().min(LONGEST_WAIT);
+        [first, self.counted_at.0, self.made_at.0, number]
+    }
+
+    /// The charge, the end of its note, and what this says besides.
+    pub(super) fn unpacked([first, counted_at, made_at, number]: [u64; 4]) -> (Self, Timestamp, u64) {
         let place = if first & SHARED == 0 { Place::Own } else { Place::Shared };
         let wait = Span::from_millis(first & LONGEST_WAIT);
-        let until = Timestamp(next()?);
-        let charge = Charge { place, counted_at: Timestamp(next()?), made_at: Timestamp(next()?), wait };
-        Some(Self { until, charge, word: next()? })
+        let charge = Self { place, counted_at: Timestamp(counted_at), made_at: Timestamp(made_at), wait };
+        (charge, Timestamp((first >> 22).saturating_mul(NANOS_PER_MILLI)), number)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::budget::{Budget, Shape};
-    use crate::units::Amount;
 
-    const SHAPE: Shape = Shape::in_flight(Amount(1));
-
-    fn note() -> Note {
-        let charge = Charge {
-            place: Place::Shared,
-            counted_at: Timestamp(2),
-            made_at: Timestamp(3),
-            wait: Span::from_secs(60),
-        };
-        Note { until: Timestamp(1), charge, word: u64::MAX }
-    }
+    const CHARGE: Charge = Charge {
+        place: Place::Shared,
+        counted_at: Timestamp(2),
+        made_at: Timestamp(3),
+        wait: Span::from_secs(60),
+    };
 
     #[test]
-    fn what_is_noted_is_read_and_only_as_what_it_is() {
-        let payload = note().encode(Kind::Pool);
-        assert_eq!(Note::decode(Kind::Pool, &payload), Some(note()));
-        assert_eq!(Note::decode(Kind::Once, &payload), None);
-    }
-
-    #[test]
-    fn a_budget_is_no_note_and_a_note_no_budget() {
-        let untouched = Budget::open(SHAPE, None, Timestamp(9));
-        assert_eq!(Note::decode(Kind::Once, &untouched.entry().payload), None);
-        let payload = note().encode(Kind::Once);
-        assert_eq!(Budget::open(SHAPE, Some(&payload), Timestamp(9)), untouched);
+    fn what_is_noted_is_read_and_its_end_is_rounded_up_to_a_millisecond() {
+        for (until, read) in [(0, 0), (1, 1_000_000), (1_700_000_000_123_456_789, 1_700_000_000_124_000_000)]
+        {
+            let unpacked = Charge::unpacked(CHARGE.packed(Timestamp(until), u64::MAX));
+            assert_eq!(unpacked, (CHARGE, Timestamp(read), u64::MAX));
+        }
+        let own = Charge { place: Place::Own, ..CHARGE };
+        assert_eq!(Charge::unpacked(own.packed(Timestamp(1), 0)).0, own);
     }
 
     #[test]
     fn calls_wait_until_the_charge_is_paid_and_no_longer() {
-        let charge = Charge { wait: Span(5), ..note().charge };
+        let charge = Charge { wait: Span(5), ..CHARGE };
         assert_eq!([4, 8, 9].map(|now| charge.due_in(Timestamp(now))), [Span(4), Span(0), Span(0)]);
+        let paid_at_once = Charge { wait: Span::ZERO, ..CHARGE };
+        assert_eq!(paid_at_once.due_in(Timestamp(1)), Span::ZERO, "by a clock that is behind");
     }
 }

@@ -15,17 +15,14 @@
 
 use super::ledger::Ledger;
 use super::limit::{Limit, Subject};
-use super::note::{self, Charge, Kind, Note, Write};
-use super::record::Unstored;
+use super::note::{self, Charge, Note};
+use super::record::{self, Record, Unstored};
 use crate::store::Key;
-use crate::units::Span;
+use crate::units::{Span, Timestamp};
 
 /// A value is remembered so long after its last call, or for the limit's window if that is longer: people who sit before an agent
 /// think, eat and come back.
 const REMEMBERED_FOR: Span = Span::from_secs(3600);
-
-/// Nothing of a budget hangs on a claim: if it is lost, one request is counted more.
-const FILL: u8 = 0;
 
 /// A value of a limit's `once_per`.
 #[derive(Clone, Copy, Debug)]
@@ -63,14 +60,13 @@ impl Once {
 
     /// Whether a request is charged for it.
     pub(super) fn is_counted(&self, ledger: &Ledger<'_>) -> bool {
-        note::look(ledger, Kind::Once, &self.key).is_some()
+        record::look::<CountedRequest>(ledger, &self.key).is_some()
     }
 
     /// Counts by the request that is charged for it, if one is.
     pub(super) fn join(self, ledger: &Ledger<'_>) -> Option<Claim> {
-        let joined = note::change(ledger, Kind::Once, &self.key, |note| match note {
-            Some(note) => (Some(note.charge), self.joined(note, ledger)),
-            None => (None, Write::Keep),
+        let joined = record::change(ledger, &self.key, |counted: Option<CountedRequest>| {
+            (counted.map(|counted| counted.charge), counted.map(|counted| self.joined(counted, ledger)))
         });
         Some(Claim { once: self, charge: joined.ok()?? })
     }
@@ -80,9 +76,9 @@ impl Once {
     /// # Errors
     /// [`Unstored`]: it cannot be remembered, and the call counts for itself.
     pub(super) fn claim(self, charge: Charge, ledger: &Ledger<'_>) -> Result<Claimed, Unstored> {
-        note::change(ledger, Kind::Once, &self.key, |note| match note {
-            Some(note) => (Some(note.charge), self.joined(note, ledger)),
-            None => (None, self.put(charge, Calls::FIRST, ledger)),
+        record::change(ledger, &self.key, |counted: Option<CountedRequest>| match counted {
+            Some(counted) => (Some(counted.charge), Some(self.joined(counted, ledger))),
+            None => (None, Some(self.counted(charge, Calls::FIRST, ledger))),
         })
         .map(|first| match first {
             Some(charge) => Claimed::Joined(Claim { once: self, charge }),
@@ -90,33 +86,35 @@ impl Once {
         })
     }
 
-    fn joined(&self, note: Note, ledger: &Ledger<'_>) -> Write {
-        self.put(note.charge, Calls::decode(note.word).and_one(), ledger)
+    fn joined(&self, counted: CountedRequest, ledger: &Ledger<'_>) -> CountedRequest {
+        self.counted(counted.charge, counted.calls.and_one(), ledger)
     }
 
-    fn put(&self, charge: Charge, calls: Calls, ledger: &Ledger<'_>) -> Write {
-        Write::Put(Note { until: ledger.now + self.remembered_for, charge, word: calls.encode() }, FILL)
+    fn counted(&self, charge: Charge, calls: Calls, ledger: &Ledger<'_>) -> CountedRequest {
+        CountedRequest { until: ledger.now + self.remembered_for, charge, calls }
     }
 }
 
 impl Claim {
     /// The call has been made: the request stays charged.
     pub(super) fn settle(self, ledger: &Ledger<'_>) {
-        let settled = self.change(ledger, |note| match Calls::decode(note.word) {
-            Calls::Settled => ((), Write::Keep),
-            Calls::Open(_) => ((), self.once.put(note.charge, Calls::Settled, ledger)),
+        let settled = self.change(ledger, |counted| match counted.calls {
+            Calls::Settled => ((), None),
+            Calls::Open(_) => ((), Some(self.once.counted(counted.charge, Calls::Settled, ledger))),
         });
         count_failure(settled, ledger);
     }
 
     /// The call has not been made. The request that is to be given back, if nobody else counts by it.
     pub(super) fn leave(self, ledger: &Ledger<'_>) -> Option<Charge> {
-        let left = self.change(ledger, |note| match Calls::decode(note.word) {
-            Calls::Settled => (None, Write::Keep),
-            Calls::Open(0 | 1) => (Some(note.charge), Write::Remove),
+        let left = self.change(ledger, |counted| match counted.calls {
+            Calls::Settled => (None, None),
+            Calls::Open(0 | 1) => {
+                (Some(counted.charge), Some(CountedRequest { until: Timestamp(0), ..counted }))
+            }
             Calls::Open(calls) => {
-                let word = Calls::Open(calls.saturating_sub(1)).encode();
-                (None, Write::Put(Note { word, ..note }, FILL))
+                let calls = Calls::Open(calls.saturating_sub(1));
+                (None, Some(CountedRequest { calls, ..counted }))
             }
         });
         count_failure(left, ledger).flatten()
@@ -126,9 +124,9 @@ impl Claim {
     fn change<T>(
         &self,
         ledger: &Ledger<'_>,
-        change: impl Fn(Note) -> (T, Write),
+        change: impl Fn(CountedRequest) -> (T, Option<CountedRequest>),
     ) -> Result<Option<T>, Unstored> {
-        note::change_same(ledger, Kind::Once, &self.once.key, self.charge.made_at, change)
+        note::change_same(ledger, &self.once.key, self.charge.made_at, change)
     }
 }
 
@@ -138,6 +136,37 @@ fn count_failure<T>(changed: Result<Option<T>, Unstored>, ledger: &Ledger<'_>) -
         ledger.count(|tally| tally.failed_settlements = tally.failed_settlements.saturating_add(1));
         None
     })
+}
+
+/// The request that is counted for a value. If the table loses it, one request more is counted.
+#[derive(Clone, Copy, Debug)]
+struct CountedRequest {
+    until: Timestamp,
+    charge: Charge,
+    calls: Calls,
+}
+
+impl Record for CountedRequest {
+    const KIND: u64 = 0x6f6e_6365_2121_2121;
+
+    fn numbers(&self) -> [u64; 4] {
+        self.charge.packed(self.until, self.calls.encode())
+    }
+
+    fn from_numbers(numbers: [u64; 4]) -> Self {
+        let (charge, until, calls) = Charge::unpacked(numbers);
+        Self { until, charge, calls: Calls::decode(calls) }
+    }
+
+    fn until(&self) -> Timestamp {
+        self.until
+    }
+}
+
+impl Note for CountedRequest {
+    fn charge(&self) -> &Charge {
+        &self.charge
+    }
 }
 
 /// Who counts by a request.

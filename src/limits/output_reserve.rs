@@ -79,7 +79,7 @@ impl OutputReserve {
         let _ = record::change(ledger, &key(model, tier, ledger), |before: Option<Learned>| {
             let learned = before.map_or_else(|| Learned::first(output), |before| before.with(output));
             let learned = bound.map_or(learned, |bound| learned.with_bound(bound, output));
-            ((), Learned { until: ledger.now + FORGOTTEN_AFTER, ..learned })
+            ((), Some(Learned { until: ledger.now + FORGOTTEN_AFTER, ..learned }))
         });
     }
 }
@@ -115,6 +115,10 @@ impl Record for Learned {
 
     fn until(&self) -> Timestamp {
         self.until
+    }
+
+    fn fill(&self) -> u8 {
+        u8::MAX
     }
 }
 
@@ -237,25 +241,6 @@ mod tests {
             RESERVE.observe("gpt-4o", "free", Some(1_000), 100, ledger);
             assert_eq!(RESERVE.expected("gpt-4o", "free", ledger).within(Some(1_000)), 100);
         });
-    }
-
-    #[test]
-    fn in_a_table_without_a_place_models_and_tiers_do_not_share_what_is_learned() {
-        let lines = MemoryLines::default();
-        let table = Table::new(&lines as &dyn Lines, 1);
-        let keys = KeyHasher::new(&[1; 16]);
-        let ledger = Ledger::new(&table, &keys, Timestamp(1));
-        let models: Vec<_> = (0..100_u64).map(|model| (format!("model {model}"), 10 * (model + 1))).collect();
-        for (model, output) in &models {
-            RESERVE.observe(model, "free", None, *output, &ledger);
-        }
-        for (model, output) in &models {
-            let expected = RESERVE.expected(model, "free", &ledger).most;
-            assert!(
-                [RESERVE.start, Tokens(output + output / 2)].contains(&expected),
-                "{model}: {expected:?}"
-            );
-        }
     }
 
     #[test]

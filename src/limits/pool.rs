@@ -14,8 +14,8 @@
 use super::budget::Algorithm;
 use super::ledger::Ledger;
 use super::limit::{Limit, Standing, Subject};
-use super::note::{self, Charge, Kind, Note, Write};
-use super::record::Unstored;
+use super::note::{self, Charge, Note};
+use super::record::{self, Record, Unstored};
 use crate::store::Key;
 use crate::units::{Amount, Timestamp};
 
@@ -57,14 +57,14 @@ impl Pool {
 
     /// What is left in it, if it lives.
     pub(super) fn left(&self, ledger: &Ledger<'_>) -> Option<Amount> {
-        Some(Amount(note::look(ledger, Kind::Pool, &self.key)?.word))
+        Some(record::look::<Filled>(ledger, &self.key)?.left)
     }
 
     /// Draws an amount, or all that is left; none if the pool does not live.
     pub(super) fn draw(self, amount: Amount, ledger: &Ledger<'_>) -> Option<Draw> {
-        let drawn = note::change(ledger, Kind::Pool, &self.key, |note| match note {
-            Some(note) => self.drawn(note, amount),
-            None => (None, Write::Keep),
+        let drawn = record::change(ledger, &self.key, |filled: Option<Filled>| match filled {
+            Some(filled) => self.drawn(filled, amount),
+            None => (None, None),
         });
         let (charge, amount) = drawn.ok()??;
         Some(Draw { pool: self, charge, amount, has_opened: false })
@@ -83,11 +83,11 @@ impl Pool {
         amount: Amount,
         ledger: &Ledger<'_>,
     ) -> Result<Draw, Unstored> {
-        let opened = note::change(ledger, Kind::Pool, &self.key, |note| match note {
-            Some(note) => self.drawn(note, amount),
+        let opened = record::change(ledger, &self.key, |filled: Option<Filled>| match filled {
+            Some(filled) => self.drawn(filled, amount),
             None => {
-                let left = whole - amount.min(whole);
-                (None, self.put(Note { until, charge, word: whole.0 }, left))
+                let (left, capacity) = (whole - amount.min(whole), self.capacity);
+                (None, Some(Filled { until, charge, left, capacity }))
             }
         })?;
         Ok(match opened {
@@ -96,26 +96,62 @@ impl Pool {
         })
     }
 
-    fn drawn(&self, note: Note, amount: Amount) -> (Option<(Charge, Amount)>, Write) {
-        let drawn = amount.min(Amount(note.word));
-        let left = Amount(note.word) - drawn;
-        let write = if drawn.is_zero() { Write::Keep } else { self.put(note, left) };
-        (Some((note.charge, drawn)), write)
+    fn drawn(&self, filled: Filled, amount: Amount) -> (Option<(Charge, Amount)>, Option<Filled>) {
+        let drawn = amount.min(filled.left);
+        let rest = self.with(filled, filled.left - drawn);
+        (Some((filled.charge, drawn)), Some(rest).filter(|_| !drawn.is_zero()))
     }
 
-    fn put(&self, note: Note, left: Amount) -> Write {
-        let share = u128::from(left.0).saturating_mul(u128::from(u8::MAX));
+    fn with(&self, filled: Filled, left: Amount) -> Filled {
+        Filled { left, capacity: self.capacity, ..filled }
+    }
+}
+
+/// What is left in a pool.
+#[derive(Clone, Copy, Debug)]
+struct Filled {
+    until: Timestamp,
+    charge: Charge,
+    left: Amount,
+    /// The capacity of the budget that it was taken from; not stored.
+    capacity: Amount,
+}
+
+impl Record for Filled {
+    const KIND: u64 = 0x706f_6f6c_2121_2121;
+
+    fn numbers(&self) -> [u64; 4] {
+        self.charge.packed(self.until, self.left.0)
+    }
+
+    fn from_numbers(numbers: [u64; 4]) -> Self {
+        let (charge, until, left) = Charge::unpacked(numbers);
+        Self { until, charge, left: Amount(left), capacity: Amount::ZERO }
+    }
+
+    fn until(&self) -> Timestamp {
+        self.until
+    }
+
+    fn fill(&self) -> u8 {
+        let share = u128::from(self.left.0).saturating_mul(u128::from(u8::MAX));
         let fill = share.checked_div(u128::from(self.capacity.0)).unwrap_or(0);
-        Write::Put(Note { word: left.0, ..note }, u8::try_from(fill).unwrap_or(u8::MAX))
+        u8::try_from(fill).unwrap_or(u8::MAX)
+    }
+}
+
+impl Note for Filled {
+    fn charge(&self) -> &Charge {
+        &self.charge
     }
 }
 
 impl Draw {
     /// Draws more, as far as the pool has it, and says how much.
     pub(super) fn more(&self, amount: Amount, ledger: &Ledger<'_>) -> Amount {
-        let drawn = self.change(ledger, |note| {
-            let drawn = amount.min(Amount(note.word));
-            (drawn, self.pool.put(note, Amount(note.word) - drawn))
+        let drawn = self.change(ledger, |filled| {
+            let drawn = amount.min(filled.left);
+            (drawn, Some(self.pool.with(filled, filled.left - drawn)))
         });
         drawn.unwrap_or(Amount::ZERO)
     }
@@ -130,17 +166,21 @@ impl Draw {
     /// Puts an amount back, if the pool still lives, and says whether it does.
     pub(super) fn put_back(&self, amount: Amount, ledger: &Ledger<'_>) -> bool {
         amount.is_zero()
-            || self.change(ledger, |note| ((), self.pool.put(note, Amount(note.word) + amount))).is_some()
+            || self
+                .change(ledger, |filled| ((), Some(self.pool.with(filled, filled.left + amount))))
+                .is_some()
     }
 
     /// Closes the pool, if it still lives, and says what was left in it.
     pub(super) fn close(&self, ledger: &Ledger<'_>) -> Amount {
-        self.change(ledger, |note| (Amount(note.word), Write::Remove)).unwrap_or(Amount::ZERO)
+        let closed =
+            self.change(ledger, |filled| (filled.left, Some(Filled { until: Timestamp(0), ..filled })));
+        closed.unwrap_or(Amount::ZERO)
     }
 
     /// Changes the pool if it is still the one that was drawn from.
-    fn change<T>(&self, ledger: &Ledger<'_>, change: impl Fn(Note) -> (T, Write)) -> Option<T> {
-        note::change_same(ledger, Kind::Pool, &self.pool.key, self.charge.made_at, change).ok().flatten()
+    fn change<T>(&self, ledger: &Ledger<'_>, change: impl Fn(Filled) -> (T, Option<Filled>)) -> Option<T> {
+        note::change_same(ledger, &self.pool.key, self.charge.made_at, change).ok().flatten()
     }
 }
 

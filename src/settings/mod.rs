@@ -48,7 +48,7 @@ pub struct Config {
     /// Whether requests are held until their bodies are counted.
     pub hold: Hold,
     /// How many budgets the table has room for.
-    pub budgets: u32,
+    pub table_size: u32,
     /// Where global limits are counted.
     pub global: Option<Rc<Service>>,
     /// What becomes of streams whose budget comes to its end.
@@ -90,7 +90,7 @@ static ROOT: Section = Section::new(
         )
         .secret(),
         with_default(
-            "missing",
+            "on_missing",
             Kind::Map(&Kind::Choice(&kind::names(&identity::MISSING))),
             "{}",
             "What becomes of calls that lack a dimension, by its name: `share` (they share one budget) or `refuse` (401). `share` where it is not said.",
@@ -122,7 +122,7 @@ static ROOT: Section = Section::new(
             "Whether requests are held until their bodies are counted. `always` needs `allow_on_headers_stop_iteration: true` on the filter, without which held requests hang; `auto` finds out whether it is there.",
         ),
         with_default(
-            "budgets",
+            "table_size",
             Kind::Integer,
             // Four limits for each of 130,000 callers at the same time, with half of the places
             // free. Those who have fewer do not pay for it: a place uses memory when it is taken.
@@ -217,7 +217,7 @@ impl Config {
     #[must_use]
     pub fn sets(&self) -> u32 {
         let ways = u32::try_from(WAYS).unwrap_or(u32::MAX);
-        self.budgets.div_ceil(ways)
+        self.table_size.div_ceil(ways)
     }
 
     /// Whether there is a price list.
@@ -231,13 +231,13 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
     let fields = node.section(&ROOT);
     let dimensions = fields.read("identity", kind::map(identity::dimension));
     let salt = fields.read("salt", kind::name).map_or_else(|| random.to_vec(), String::into_bytes);
-    let missing = fields.read("missing", kind::map(kind::choice(&identity::MISSING)));
+    let on_missing = fields.read("on_missing", kind::map(kind::choice(&identity::MISSING)));
     let warn_at = fields.read("warn_at", kind::fraction);
     let routes = fields.read("apis", apis::apis);
     let counting = fields.read("counting", counting::counting);
     let prices = fields.read("prices", prices::prices).map(Prices);
     let hold = fields.read("hold", kind::choice(&HOLDS));
-    let budgets = fields.read("budgets", kind::integer_in(64..=MOST_PLACES.into()));
+    let table_size = fields.read("table_size", kind::integer_in(64..=MOST_PLACES.into()));
     let global = fields.read("global", global::service);
     let streams = fields.read("streams", streams::streams);
     let upstreams = fields.read("upstreams", upstreams::upstreams);
@@ -259,11 +259,8 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
         priority: priority.as_ref(),
     };
     let tiers = fields.read("tiers", |node| tiers::tiers(node, &context));
-    let dimensions = identity::with_missing(&fields, &declared, dimensions?, &missing?);
+    let dimensions = identity::with_missing(&fields, &declared, dimensions?, &on_missing?);
     let tiers = tiers::with_default_tier(&fields, tiers?, &dimensions);
-    if fields.has("priority") {
-        priority?;
-    }
     Some(Config {
         identity: Sources { dimensions, salt: Salt(salt) },
         routes: routes?,
@@ -271,20 +268,11 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
         counting: counting?,
         prices: prices?,
         hold: hold?,
-        budgets: u32::try_from(budgets?).ok()?,
-        global: match global {
-            None if fields.has("global") => return None,
-            global => global.map(Rc::new),
-        },
+        table_size: u32::try_from(table_size?).ok()?,
+        global: global.map(Rc::new),
         streams: streams?,
-        workflows: match workflows {
-            None if fields.has("workflows") => return None,
-            workflows => workflows,
-        },
-        upstreams: match upstreams {
-            None if fields.has("upstreams") => return None,
-            upstreams => upstreams,
-        },
+        workflows,
+        upstreams,
     })
 }
 

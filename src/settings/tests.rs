@@ -14,7 +14,7 @@ const WHOLE: &str = r#"{
     "tier": { "header": "x-tier", "default": "free" }
   },
   "salt": "fleet-wide-secret",
-  "missing": { "tenant": "refuse" },
+  "on_missing": { "tenant": "refuse" },
   "tiers": {
     "free": { "limits": [
       { "name": "rpm", "count": "requests", "per": "user", "max": 20, "window": "1m" },
@@ -82,7 +82,7 @@ fn a_tier_changes_only_what_it_says_of_an_inherited_limit() {
 fn every_error_is_reported_at_once_with_its_path() {
     let text = r#"{
       "identity": { "tenant": { "header": "x", "source_ip": true }, "tier": { "header": "x-tier", "default": "gold" }, "api": { "header": "y" } },
-      "missing": { "tenant": "forgive", "nobody": "share" },
+      "on_missing": { "tenant": "forgive", "nobody": "share" },
       "tiers": {
         "free": { "limits": [
           { "name": "a b", "count": "tokens", "max": 1, "window": "1m" },
@@ -98,8 +98,8 @@ fn every_error_is_reported_at_once_with_its_path() {
     }"#;
     let expected = r#"identity: declares `api`, which is built in
 identity.tenant: takes only one of header, source_ip
-missing: names `nobody`, which `identity` does not have
-missing.tenant: "forgive" is not one of share, refuse
+on_missing: names `nobody`, which `identity` does not have
+on_missing.tenant: "forgive" is not one of share, refuse
 tiers.free.limits[0].name: "a b" is not a name of letters, digits, `_`, `-` and `.`, at most 64
 tiers.free.limits[1].count: "tokns" is not one of requests, tokens, input_tokens, output_tokens, cost_usd, characters, concurrent_requests, tool_calls
 tiers.free.limits[2].per: "usr" is not a dimension of `identity`: tenant, tier, model, api, upstream
@@ -111,7 +111,7 @@ tiers.free.limits[4].max: is missing, expected a number above zero such as 50_00
 tiers.free.limits[4].window: is missing, expected a duration such as 30s, 1m, 1h, 1d
 tiers.pro.extends: names `fre`, which is not a tier
 hold: "perhaps" is not one of auto, always, never
-colour: is not a known option (known here: identity, salt, missing, apis, tiers, warn_at, counting, prices, hold, budgets, global, streams, workflows, upstreams, priority)"#;
+colour: is not a known option (known here: identity, salt, on_missing, apis, tiers, warn_at, counting, prices, hold, table_size, global, streams, workflows, upstreams, priority)"#;
     assert_eq!(errors(text), expected);
 }
 
@@ -168,7 +168,7 @@ fn limits_are_checked_one_by_one() {
         ),
         (
             r#"{ "name": "y", "max": 1, "window": "1m", "cuont": "tokens" }"#,
-            "tiers.free.limits[0].cuont: is not a known option, did you mean `count`? (known here: name, count, per, max, window, scope, algorithm, burst, models, tools, then, once_per, adaptive, enforce, warn_at)",
+            "tiers.free.limits[0].cuont: is not a known option, did you mean `count`? (known here: name, count, per, max, window, scope, algorithm, burst, models, tools, on_exhausted, once_per, adaptive, enforce, warn_at)",
         ),
     ] {
         let errors = errors(&with_limits(limit));
@@ -274,8 +274,8 @@ fn what_can_never_happen_is_not_asked_for() {
             "apis[0].path_prefix: \"my/route\" is not a path that begins with `/`".to_owned(),
         ),
         (
-            identity(r#""tenant": { "header": "x-tenant", "default": "acme" } }, "missing": { "tenant": "refuse""#),
-            "missing: refuses calls without `tenant`, but no call is without it: `identity.tenant` has a `default`".to_owned(),
+            identity(r#""tenant": { "header": "x-tenant", "default": "acme" } }, "on_missing": { "tenant": "refuse""#),
+            "on_missing: refuses calls without `tenant`, but no call is without it: `identity.tenant` has a `default`".to_owned(),
         ),
         (
             with_limits(r#"{ "name": "y", "count": "requests", "per": ["api", "model"], "once_per": "model", "max": 1, "window": "1m" }"#),
@@ -344,7 +344,7 @@ fn a_salt_is_never_shown() {
 #[test]
 fn the_smallest_configuration_is_one_empty_tier() {
     let config = read(r#"{ "tiers": { "all": null } }"#).unwrap();
-    assert_eq!((config.hold, config.budgets, config.has_prices()), (Hold::Auto, 1_048_576, false));
+    assert_eq!((config.hold, config.table_size, config.has_prices()), (Hold::Auto, 1_048_576, false));
     assert_eq!(config.identity.salt.0, b"random");
 }
 
@@ -376,7 +376,7 @@ fn with_tier(options: &str) -> String {
 #[test]
 fn a_tier_is_graded_as_it_says_or_as_the_tier_it_extends() {
     let options = r#""soften": [ { "at": 0.8, "max_output_tokens": 9 }, { "at": 0.5, "model": { "gpt-4*": "x", "gpt-4o*": "y" } } ],
-        "clamp_output": true, "wait": { "up_to": "2s" }"#;
+        "clamp_output": true, "wait": { "max_wait": "2s" }"#;
     let config = read(&with_tier(options)).unwrap();
     let [free, pro] = config.tiers.all() else { panic!("two tiers") };
     assert!(free.graded.clamp_output && !pro.graded.clamp_output);
@@ -386,7 +386,7 @@ fn a_tier_is_graded_as_it_says_or_as_the_tier_it_extends() {
         let found = models.models.iter().find(|(from, _)| from.matches("gpt-4o-mini"));
         assert_eq!(found.unwrap().1, "y", "the longest pattern counts");
         let wait = tier.graded.wait.as_ref().unwrap();
-        assert_eq!((wait.up_to, wait.places.shape.max), (Span::from_secs(2), Amount(100)));
+        assert_eq!((wait.max_wait, wait.places.shape.max), (Span::from_secs(2), Amount(100)));
         assert!(wait.places.id.starts_with(&*tier.name));
     }
 }
@@ -395,7 +395,10 @@ fn a_tier_is_graded_as_it_says_or_as_the_tier_it_extends() {
 fn steps_and_waits_are_checked_one_by_one() {
     for (options, expected) in [
         (r#""soften": [ { "at": 0.5 } ]"#, "tiers.free.soften[0]: needs `model` or `max_output_tokens`"),
-        (r#""wait": { "up_to": "2m" }"#, "tiers.free.wait.up_to: \"2m\" is not a duration of at most 1m"),
+        (
+            r#""wait": { "max_wait": "2m" }"#,
+            "tiers.free.wait.max_wait: \"2m\" is not a duration of at most 1m",
+        ),
     ] {
         let errors = errors(&with_tier(options));
         assert!(errors.lines().any(|line| line == expected), "{expected}\n is not in\n{errors}");

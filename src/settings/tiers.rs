@@ -111,7 +111,7 @@ impl<'a> WrittenTier<'a> {
             },
         };
         let graded = graded::Written::read(&fields);
-        Some(Self { extends, limits: limits?, graded: graded?, fields })
+        Some(Self { extends, limits: limits?, graded, fields })
     }
 
     fn resolved(&self, name: &str, all: &[(String, Option<Self>)], context: &Context<'_>) -> Option<Tier> {

@@ -12,7 +12,7 @@ identity:
   tenant: { header: x-tenant-id }
   api_key: { header: authorization, scheme: Bearer, secret: true }
 salt: pepper
-missing: { tenant: refuse }
+on_missing: { tenant: refuse }
 tiers:
   free:
     limits:
@@ -32,7 +32,7 @@ fn as_json() -> Value {
             "api_key": { "header": "authorization", "scheme": "Bearer", "secret": true },
         },
         "salt": "pepper",
-        "missing": { "tenant": "refuse" },
+        "on_missing": { "tenant": "refuse" },
         "tiers": { "free": { "limits": [
             { "name": "tpm", "count": "tokens", "per": "tenant", "max": 9000, "window": "30d" },
             { "name": "spend", "count": "cost_usd", "per": ["tenant", "api_key"], "max": 0.5, "window": "1h", "algorithm": "fixed_window" },
@@ -86,7 +86,7 @@ async fn both_carriers_give_the_same_behaviour() {
 const WRONG: &str = "
 identity: { tenant: { heeder: x-tenant-id }, tier: { header: x-tier, default: gold } }
 salt: [ hunter2 ]
-missing: { tenant: maybe }
+on_missing: { tenant: maybe }
 tiers:
   free:
     limits:

@@ -8,7 +8,7 @@ use crate::bench::Bench;
 
 /// A first call holds a third of its budget, so that it keeps its place for the day.
 const SMALL: &str = "
-budgets: 256
+table_size: 256
 identity: { tenant: { header: x-tenant-id } }
 tiers: { free: { limits: [ { name: daily, count: requests, per: tenant, max: 3, window: 1d, algorithm: fixed_window } ] } }
 ";
@@ -45,7 +45,7 @@ async fn a_flood_that_fills_the_table_is_told_once_and_refusals_by_shared_budget
     let told: Vec<_> = log.lines().filter(|line| line.contains(TOLD)).collect();
     assert_eq!(told.len(), 1, "{told:#?}");
     assert!(told[0].contains("[warning]") && told[0].contains("192 of 256 places"), "{}", told[0]);
-    assert!(told[0].contains("Set `budgets: 512`."), "{}", told[0]);
+    assert!(told[0].contains("Set `table_size: 512`."), "{}", told[0]);
     // Who finds no place shares a budget with others and is refused when they have spent it; the
     // log says that.
     let refused = statuses.iter().filter(|status| **status == 429).count();

@@ -12,7 +12,7 @@ identity:
   tenant: { header: x-tenant-id }
   key: { header: authorization, scheme: Bearer, secret: true }
   tier: { header: x-tier, default: free }
-missing: { tenant: refuse }
+on_missing: { tenant: refuse }
 tiers:
   free:
     limits:
@@ -217,7 +217,7 @@ async fn each_refusal_and_each_crossing_is_one_line_of_json_without_prompt_or_se
 
 const SMALL: &str = "
 identity: { tenant: { header: x-tenant-id } }
-budgets: 1024
+table_size: 1024
 tiers: { free: { limits: [ { name: rpm, count: requests, per: tenant, max: 10, window: 30d } ] } }
 ";
 

@@ -169,7 +169,7 @@ tiers: { free: { limits: [ { name: tpm, count: tokens, per: tenant, max: 100, wi
         assert_eq!(early.status(), 429, "a moment before");
     }
     tokio::time::sleep_until(tokio::time::Instant::from_std(
-        first.started() + wait + early.time_to_headers(),
+        first.started() + first.time_to_headers() + wait,
     ))
     .await;
     let (after, body) = bench.json(call()).await;

@@ -26,7 +26,7 @@ tiers:
     limits: [ { name: tpm, count: tokens, per: tenant, max: 1000, window: 30d } ]
   patient:
     soften: [ { at: 0.5, model: { gpt-4o: gpt-4o-mini } } ]
-    wait: { up_to: 20s }
+    wait: { max_wait: 20s }
     limits: [ { name: tpm, count: tokens, per: tenant, max: 1000, window: 10s } ]
 "#;
 

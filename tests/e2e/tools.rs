@@ -23,7 +23,7 @@ tiers:
     limits:
     - { name: mail, count: tool_calls, tools: [\"send_*\"], per: tenant, max: 2, window: 30d }
     - { name: tpm, count: tokens, per: tenant, max: 10_000_000, window: 30d }
-  refusing: { extends: hiding, limits: [ { name: mail, then: refuse } ] }
+  refusing: { extends: hiding, limits: [ { name: mail, on_exhausted: refuse } ] }
   ten: { extends: hiding, limits: [ { name: mail, max: 10 } ] }
 ";
 

@@ -105,7 +105,7 @@ async fn calls_wait_for_a_busy_upstream_on_all_workers() {
     let b = ScriptedUpstream::start([answers()]).await;
     let configuration = REFUSING
         .replace("upstreams: {}", "upstreams: { when_busy: wait }")
-        .replace("free: {", "free: { wait: { up_to: 20s }, ");
+        .replace("free: {", "free: { wait: { max_wait: 20s }, ");
     let bench = bench(&configuration, &a, &b, "").await;
     let start = Instant::now();
     assert_eq!(bench.to("a", "gpt-4o").await.status(), 529);

@@ -327,7 +327,7 @@ proptest! {
     fn nothing_is_taken_after_the_end_in_any_order_of_events(
         steps in prop::collection::vec((any::<bool>(), steps()), 1..6),
     ) {
-        let wait = r#""wait": { "up_to": "20s", "at_most": 1 }, "limits""#;
+        let wait = r#""wait": { "max_wait": "20s", "max_waiting": 1 }, "limits""#;
         let config = FLIGHT.replace("\"limits\"", wait).replace("\"max\": 1 }", "\"max\": 2 }");
         let mut bench = Bench::new(&config);
         let mut calls = [bench.exchange(), bench.exchange()];

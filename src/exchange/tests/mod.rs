@@ -49,7 +49,7 @@ struct Bench {
 const TOKENS: &str = r#"{ "identity": { "tenant": { "header": "x-tenant-id" } },
     "tiers": { "free": { "limits": [ { "name": "tpm", "count": "tokens", "per": "tenant", "max": 1000, "window": "1m" } ] } } }"#;
 
-const REQUESTS: &str = r#"{ "identity": { "tenant": { "header": "x-tenant-id" } }, "missing": { "tenant": "refuse" },
+const REQUESTS: &str = r#"{ "identity": { "tenant": { "header": "x-tenant-id" } }, "on_missing": { "tenant": "refuse" },
     "tiers": { "free": { "limits": [ { "name": "rpm", "count": "requests", "per": "tenant", "max": 1, "window": "1m" } ] } } }"#;
 
 struct Request(Vec<(&'static str, &'static [u8])>);

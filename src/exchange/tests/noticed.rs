@@ -75,7 +75,7 @@ fn other_answers_say_nothing_of_envoys_buffer() {
 }
 
 /// 64 places; a call holds more than a quarter of a budget, so that nobody makes way for another.
-const SMALL: &str = r#"{ "budgets": 64, "identity": { "tenant": { "header": "x-tenant-id" } },
+const SMALL: &str = r#"{ "table_size": 64, "identity": { "tenant": { "header": "x-tenant-id" } },
     "tiers": { "free": { "limits": [ { "name": "rpd", "count": "requests", "per": "tenant", "max": 2, "window": "1d" } ] } } }"#;
 
 /// The call of a tenant that is told apart by its number.

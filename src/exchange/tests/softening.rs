@@ -112,7 +112,7 @@ fn output_is_bounded_to_what_is_left_rather_than_refused() {
 
 #[test]
 fn a_call_that_waits_because_its_output_could_not_be_bounded_is_counted() {
-    let mut bench = Bench::new(&tier(r#""clamp_output": true, "wait": { "up_to": "10s" }"#));
+    let mut bench = Bench::new(&tier(r#""clamp_output": true, "wait": { "max_wait": "10s" }"#));
     spend(&mut bench, 930);
     let mut exchange = bench.exchange();
     bench.handle(&mut exchange, Event::RequestHead { head: &Request::chat(), ended: false });

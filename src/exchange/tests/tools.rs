@@ -3,11 +3,11 @@
 use super::*;
 use crate::api::Edit;
 
-fn tools(then: &str) -> String {
+fn tools(on_exhausted: &str) -> String {
     format!(
         r#"{{ "identity": {{ "tenant": {{ "header": "x-tenant-id" }} }}, "tiers": {{ "free": {{ "limits": [
             {{ "name": "tpm", "count": "tokens", "per": "tenant", "max": 100000, "window": "1m" }},
-            {{ "name": "mail", "count": "tool_calls", "tools": ["send_*"], "per": "tenant", "max": 2, "window": "1h", "then": "{then}" }} ] }} }} }}"#
+            {{ "name": "mail", "count": "tool_calls", "tools": ["send_*"], "per": "tenant", "max": 2, "window": "1h", "on_exhausted": "{on_exhausted}" }} ] }} }} }}"#
     )
 }
 

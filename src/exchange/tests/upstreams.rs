@@ -7,7 +7,7 @@ const REFUSING: &str = r#"{ "identity": { "tenant": { "header": "x-tenant-id" } 
 
 /// The same, where calls wait for up to 10 s, at most two of them.
 fn waiting() -> String {
-    let limits = r#""wait": { "up_to": "10s", "at_most": 2 }, "limits""#;
+    let limits = r#""wait": { "max_wait": "10s", "max_waiting": 2 }, "limits""#;
     REFUSING
         .replace(r#""upstreams": {}"#, r#""upstreams": { "when_busy": "wait" }"#)
         .replace(r#""limits""#, limits)

@@ -4,7 +4,7 @@ use super::*;
 
 /// 600 tokens a minute, which is ten a second; two calls wait at a time, for five seconds at most.
 const WAIT: &str = r#"{ "identity": { "tenant": { "header": "x-tenant-id" } },
-    "tiers": { "free": { "wait": { "up_to": "5s", "at_most": 2 }, "limits": [
+    "tiers": { "free": { "wait": { "max_wait": "5s", "max_waiting": 2 }, "limits": [
         { "name": "tpm", "count": "tokens", "per": "tenant", "max": 600, "window": "1m" } ] } } }"#;
 
 /// A call that holds so many tokens, up to 150.

@@ -115,7 +115,8 @@ fn what_is_declared_and_does_not_fit_is_refused_and_consumes_nothing() {
 
 #[test]
 fn a_client_that_leaves_while_its_declared_tokens_are_asked_for_leaves_nothing_held() {
-    let mut bench = Bench::new(&WORKFLOWS.replace(r#""free": {"#, r#""free": { "wait": { "up_to": "1m" },"#));
+    let mut bench =
+        Bench::new(&WORKFLOWS.replace(r#""free": {"#, r#""free": { "wait": { "max_wait": "1m" },"#));
     let (exchange, _) = bench.send_of(&of(b"v").with(RESERVE, b"800"));
     bench.answered(exchange, 1);
     let (mut waiting, [_, at_body]) = bench.send_of(&of(b"w").with(RESERVE, b"800"));

@@ -231,7 +231,7 @@ impl Place<'_> {
     fn change_queue<T>(&self, change: impl Fn(&mut Queue) -> T) -> Option<T> {
         record::change(self.ledger, &self.key("queue"), |queue: Option<Queue>| {
             let mut queue = self.seen(queue.unwrap_or(Queue::EMPTY));
-            (change(&mut queue), queue)
+            (change(&mut queue), Some(queue))
         })
         .ok()
     }
@@ -277,7 +277,7 @@ impl Place<'_> {
             return;
         };
         let ticket = Ticket { due: promise.due, call, until };
-        let _ = record::change(self.ledger, &self.ticket_key(number), |_: Option<Ticket>| ((), ticket));
+        let _ = record::change(self.ledger, &self.ticket_key(number), |_: Option<Ticket>| ((), Some(ticket)));
         self.change_term(promise.due, |term| term.add(&call));
         if !promise.rest.is_zero() {
             let before = Timestamp(promise.due.0.saturating_sub(self.shape.window.0));
@@ -290,7 +290,7 @@ impl Place<'_> {
     fn renew(&self, number: u64, ticket: &Ticket, due: Timestamp) {
         let renewed = Ticket { due, until: due + COUNTS_FOR, ..*ticket };
         let moved = record::change(self.ledger, &self.ticket_key(number), |living: Option<Ticket>| {
-            (living.is_some(), renewed)
+            (living.is_some(), Some(renewed))
         });
         if moved != Ok(true) {
             return;
@@ -304,7 +304,7 @@ impl Place<'_> {
     /// Takes a ticket back: whether nobody else has.
     fn tear(&self, number: u64, ticket: &Ticket) -> bool {
         let torn = record::change(self.ledger, &self.ticket_key(number), |living: Option<Ticket>| {
-            (living.is_some(), Ticket { until: Timestamp(0), ..*ticket })
+            (living.is_some(), Some(Ticket { until: Timestamp(0), ..*ticket }))
         });
         if torn != Ok(true) {
             return false;
@@ -321,7 +321,7 @@ impl Place<'_> {
     fn change_group<T>(&self, change: impl Fn(&mut Group) -> T) -> Result<T, Unstored> {
         record::change(self.ledger, &self.call_key("group"), |group: Option<Group>| {
             let mut group = group.unwrap_or_default();
-            (change(&mut group), group)
+            (change(&mut group), Some(group))
         })
     }
 
@@ -332,7 +332,7 @@ impl Place<'_> {
             // It is read once more when it is over.
             term.until = term.until.max(due + COUNTS_FOR + REMEMBERED);
             change(&mut term);
-            ((), term)
+            ((), Some(term))
         });
     }
 

@@ -8,7 +8,7 @@ const FLIGHT: &str = r#"{ "name": "flight", "count": "concurrent_requests", "per
 const BUCKET: &str = r#"{ "name": "own", "count": "tokens", "per": "tenant", "max": 600, "window": "1m" }"#;
 
 fn waiting(limits: &[&str]) -> String {
-    let wait = r#""free": { "wait": { "up_to": "5s", "at_most": 1 }, "#;
+    let wait = r#""free": { "wait": { "max_wait": "5s", "max_waiting": 1 }, "#;
     config(r#", "refunds": true"#, limits).replace(r#""free": { "#, wait)
 }
 
