@@ -22,14 +22,14 @@ pub struct Tier {
     /// Its limits with budgets in the rate limit service.
     pub global: Vec<GlobalLimit>,
     /// How its callers are treated before they are refused.
-    pub graded: Graded,
+    pub degradation: Degradation,
     /// Whether one of its limits depends on the upstream.
     pub names_upstream: bool,
 }
 
 /// Softer answers than a refusal.
 #[derive(Clone, Debug, Default)]
-pub struct Graded {
+pub struct Degradation {
     /// What becomes of calls as budgets fill, the earliest step first.
     pub soften: Vec<Step>,
     /// Whether the output of a call that does not fit is bounded to what is left.
@@ -75,7 +75,7 @@ impl Tier {
     }
 }
 
-impl Graded {
+impl Degradation {
     /// How long a call may be held.
     #[must_use]
     pub fn patience(&self) -> Span {
@@ -136,7 +136,7 @@ mod tests {
             name: name.into(),
             limits: vec![],
             global: vec![],
-            graded: Graded::default(),
+            degradation: Degradation::default(),
             names_upstream: false,
         };
         Tiers::new(vec![tier("free"), tier("pro")], tier("free"))

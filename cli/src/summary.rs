@@ -160,15 +160,15 @@ fn grouped(number: u64) -> String {
 /// How callers are treated before they are refused.
 fn softer(tier: &Tier) -> Vec<String> {
     let percent = |ppm: u64| format!("{}.{:04}", ppm / 10_000, ppm % 10_000);
-    let steps = tier.graded.soften.iter().map(|step| {
+    let steps = tier.degradation.soften.iter().map(|step| {
         let models = step.models.iter().map(|(from, to)| format!("{from} becomes {to}"));
         let bound = step.max_output.map(|tokens| format!("at most {} output tokens", grouped(tokens)));
         let what: Vec<_> = models.chain(bound).collect();
         let at = percent(step.at.ppm);
         format!("from {} % on: {}", at.trim_end_matches('0').trim_end_matches('.'), what.join(", "))
     });
-    let clamp = tier.graded.clamp_output.then(|| "output is bounded to what is left".to_owned());
-    let wait = tier.graded.wait.as_ref().map(|wait| {
+    let clamp = tier.degradation.clamp_output.then(|| "output is bounded to what is left".to_owned());
+    let wait = tier.degradation.wait.as_ref().map(|wait| {
         let places = grouped(wait.places.shape.max.0);
         format!("calls wait up to {}, {places} of them at a time", window(wait.max_wait))
     });

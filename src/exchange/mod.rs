@@ -1,57 +1,69 @@
 //! One HTTP exchange as a state machine: [`Event`]s in, [`Effects`] out, the time given.
 //!
 //! ```text
-//!            RequestHead            RequestBody            Answered              Due              ResponsePiece(last) | End
-//!   New ───────────────▶ Reading ───────────────▶ Asking ────────────▶ Waiting ─────────▶ Sent ───────────────────────────────▶ Done
-//!    │                      │   └── no global limits, or leased ──┴── nothing to wait for ──▶ Sent ── a budget is spent ──▶ Stopped ──▶ Done
+//!         RequestHead             RequestBody                  Answered            Due           ResponsePiece(last) | End
+//!   New ─────────────▶ AwaitingBody ────────▶ AwaitingDecision ────────▶ Queued ────────▶ Responding ─────────────────────────▶ Done
+//!    │                      │       └─ no global limits, or leased ─┴─ nothing to wait for ─▶ │ ── a budget is spent ──▶ Draining ──▶ Done
 //!    └── not an LLM call, ──┴── refused ──▶ Done ◀── refused ──┘
 //! ```
 //!
-//! `Asking` waits for the rate limit service, with the local budgets reserved; `Waiting` for what
-//! was reserved to flow back. `Stopped` throws away what comes behind the ending that the client
-//! got in place of the rest of a stream, and in the end resets it.
+//! A call in `AwaitingDecision` waits for the rate limit service, with its local budgets charged; one
+//! that is `Queued`, for its debts to be paid. `Draining` discards what comes behind the ending that
+//! the client got in place of the rest of a stream, and in the end resets it.
 //!
 //! # Contract
 //!
-//! - Events come in the order of an exchange; any of them may be missing but [`Event::End`], which comes last, at every
-//!   ending. An event that does not fit the state has no effects.
-//! - All effects of an event are to be carried out before the next event; those that the host cannot carry out are
-//!   lost without harm to the budgets.
-//! - A reservation is held only in `Asking`, `Waiting` and `Sent`, and leaves them exactly once, as a settlement or given back; a
-//!   place among the calls in flight also in `Reading`. A VM that dies runs no `End`: what its calls held stays charged until it has
-//!   flowed back with their windows.
+//! - Events come in the order of an exchange; any of them may be missing but [`Event::End`], which
+//!   comes last, at every ending. An event that does not fit the state has no effects;
+//!   [`Exchange::wants`] tells which ones matter.
+//! - The host carries out all effects of an event before the next event; those that it cannot carry
+//!   out are lost without harm to the budgets.
+//! - What is charged for a call leaves `AwaitingDecision`, `Queued` and `Responding` exactly once, as
+//!   a settlement or given back; a place among the calls in flight also leaves `AwaitingBody`. A VM
+//!   that dies runs no `End`: what its calls hold stays charged until it has flowed back.
 //! - After [`Next::Wait`] there is an [`Event::Due`] at that time, or later, or earlier now and then.
-//! - After [`Next::Ask`] there is one [`Event::Answered`] for each question, in any order, unless
-//!   the exchange ends first. The last of them may lead to more questions.
+//! - After [`Next::Ask`] there is one [`Event::Answered`] for each question, in any order, unless the
+//!   exchange ends first. The last of them may lead to more questions.
 //!
-//! Not here: the host, how bytes are read (`api`), how budgets work (`limits`), what refusals look like (`reply`).
+//! Not here: the host, how bytes are read (`api`), how budgets work (`limits`), what refusals look
+//! like (`reply`).
 
-mod asking;
-mod busy;
-mod deciding;
+mod admission;
+mod admitted;
+mod call;
+mod charges;
+mod context;
+mod decision;
 mod effects;
-mod request;
+mod head;
+mod parsed;
+mod queue;
+mod refusal;
 mod response;
+mod rpc;
 mod settle;
 mod softening;
+mod standings;
+mod state;
 mod stop;
 mod tools;
-mod waiting;
+mod upstream;
 mod warning;
-mod workflows;
+mod watch;
 
 use std::rc::Rc;
 
+pub use context::{Abort, Context, Editable};
 pub use effects::{Ask, Effects, Fact, HeaderEdit, Next};
-use stop::Drain;
+pub use state::Wanted;
 pub use warning::Warning;
 
 use crate::identity::Head;
-use crate::limits::Ledger;
-use crate::metrics::ModelLabels;
-use crate::rls::{Breaker, Failure};
+use crate::metrics::{self, Labels};
+use crate::rls::Failure;
 use crate::settings::Config;
-use crate::tokens::Counter;
+use response::Responding;
+use state::{AwaitingBody, State};
 
 /// What happens to an exchange.
 pub enum Event<'a> {
@@ -78,7 +90,7 @@ pub enum Event<'a> {
     },
     /// A call that waits may be able to go on.
     Due,
-    /// A piece of a request body that passes has come; only while [`Exchange::is_watching`].
+    /// A piece of a request body that passes has come; only if it is [wanted](Exchange::wants).
     RequestPiece {
         /// The bytes.
         bytes: &'a [u8],
@@ -106,55 +118,10 @@ pub enum Event<'a> {
     },
 }
 
-/// What of a request can still be changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Editable {
-    /// Nothing: its headers have been sent on, and with them its body's length.
-    Nothing,
-    /// Its body: its headers have been sent on, but tell no length.
-    Body,
-    /// Its body and its headers.
-    All,
-}
-
-/// How an exchange is cut short.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Abort {
-    /// The client went away.
-    Client,
-    /// The upstream, or the way to it, broke.
-    Upstream,
-}
-
-/// What the machine works with besides events.
-pub struct Means<'a> {
-    /// The budgets, and the time.
-    pub ledger: &'a Ledger<'a>,
-    /// Counts tokens.
-    pub counter: &'a mut Counter,
-    /// Models that have a label in metrics.
-    pub models: &'a mut ModelLabels,
-    /// A random number, new for each event.
-    pub jitter: u32,
-    /// Whether to ask the rate limit service; none if none is configured.
-    pub breaker: Option<&'a mut Breaker>,
-}
-
 /// One exchange.
 pub struct Exchange {
     config: Rc<Config>,
     state: State,
-}
-
-enum State {
-    New,
-    Reading(Box<request::Reading>),
-    Asking(Box<asking::Asking>),
-    Waiting(Box<waiting::Waiting>),
-    Sent(Box<response::Sent>),
-    /// Settled, and its answer ended; the upstream may not know yet.
-    Stopped(Drain),
-    Done,
 }
 
 impl Exchange {
@@ -165,118 +132,151 @@ impl Exchange {
     }
 
     /// Takes the next event; see the module's contract.
-    pub fn handle(&mut self, event: Event<'_>, means: &mut Means<'_>) -> Effects {
+    pub fn handle(&mut self, event: Event<'_>, context: &mut Context<'_>) -> Effects {
         let mut effects = Effects::default();
-        self.state.notice_small_buffer(&event, self.config.counting.hold_up_to, &mut effects);
+        self.notice_small_buffer(&event, &mut effects);
         let state = core::mem::replace(&mut self.state, State::Done);
-        self.state = match (state, event) {
-            (State::New, Event::RequestHead { head, ended }) => {
-                request::read_head(&self.config, head, ended, means, &mut effects)
-            }
-            (State::Reading(reading), Event::RequestBody { body, editable }) => {
-                reading.decide(&self.config, body, editable, means, &mut effects)
-            }
-            (State::Reading(reading), Event::End { .. }) => {
-                reading.end(means);
-                State::Done
-            }
-            (State::Waiting(waiting), Event::Due) => waiting.look_again(&self.config, means, &mut effects),
-            (State::Waiting(waiting), Event::End { abort }) => {
-                waiting.end(abort, &self.config, means, &mut effects);
-                State::Done
-            }
-            (State::Asking(asking), Event::Answered { question, answer }) => {
-                asking.hear(&self.config, question, answer, means, &mut effects)
-            }
-            (State::Asking(mut asking), Event::RequestPiece { bytes }) => {
-                asking.sent.read_request_piece(bytes, &self.config);
-                State::Asking(asking)
-            }
-            (State::Asking(asking), Event::ResponseHead { status, head, ended }) => {
-                let mut sent = asking.go_on(&self.config, means, &mut effects);
-                sent.read_head(status, head, means.ledger.now(), &mut effects);
-                sent.heed(status, head, means, &mut effects);
-                sent.settled_if(ended, &self.config, means, &mut effects)
-            }
-            (State::Asking(asking), Event::End { abort }) => {
-                asking.end(abort, &self.config, means, &mut effects);
-                State::Done
-            }
-            (State::Sent(mut sent), Event::RequestPiece { bytes }) => {
-                sent.read_request_piece(bytes, &self.config);
-                State::Sent(sent)
-            }
-            (State::Sent(mut sent), Event::ResponseHead { status, head, ended }) => {
-                sent.read_head(status, head, means.ledger.now(), &mut effects);
-                sent.heed(status, head, means, &mut effects);
-                sent.settled_if(ended, &self.config, means, &mut effects)
-            }
-            (State::Sent(mut sent), Event::ResponsePiece { bytes, last }) => {
-                sent.read_piece(bytes, last, &mut effects);
-                if last {
-                    sent.settled_if(true, &self.config, means, &mut effects)
-                } else {
-                    sent.stopped_at_limit(bytes, &self.config, means, &mut effects)
-                }
-            }
-            (State::Stopped(drain), Event::ResponsePiece { bytes, last }) => {
-                drain.take(bytes, last, means.ledger.now(), &mut effects);
-                State::Stopped(drain)
-            }
-            (State::Sent(sent), Event::End { abort }) => {
-                sent.settle(abort, &self.config, means, &mut effects);
-                State::Done
-            }
-            (_, Event::End { .. }) => State::Done,
-            (state, _) => state,
-        };
-        effects.count_tally(means.ledger);
+        self.state = next(state, event, &self.config, context, &mut effects);
+        effects.count_tally(context.ledger);
         effects
     }
 
-    /// Whether the exchange waits for the request's body.
+    /// Whether such an event matters now.
     #[must_use]
-    pub const fn is_reading(&self) -> bool {
-        matches!(self.state, State::Reading(_))
+    pub fn wants(&self, wanted: Wanted) -> bool {
+        self.state.wants(wanted)
     }
 
-    /// Whether it wants to see the request's body as it passes.
-    #[must_use]
-    pub fn is_watching(&self) -> bool {
-        match &self.state {
-            State::Sent(sent) => sent.form.is_some(),
-            State::Asking(asking) => asking.sent.form.is_some(),
-            State::New | State::Reading(_) | State::Waiting(_) | State::Stopped(_) | State::Done => false,
+    /// Notices that Envoy has answered a call itself because its buffer is too small to hold it.
+    fn notice_small_buffer(&self, event: &Event<'_>, effects: &mut Effects) {
+        let Event::ResponseHead { status, head, .. } = event else { return };
+        let hold_up_to = self.config.counting.hold_up_to;
+        let warning = Warning::of_small_buffer(*status, *head, hold_up_to);
+        if let Some(warning) = warning.filter(|_| self.state.holds_request()) {
+            effects.count(&metrics::BODIES_OVER_BUFFER, &Labels::default(), 1);
+            effects.warnings.push(warning);
         }
     }
+}
 
-    /// Whether it waits for the rate limit service.
-    #[must_use]
-    pub const fn is_asking(&self) -> bool {
-        matches!(self.state, State::Asking(_))
-    }
-
-    /// Whether it waits for its budgets.
-    #[must_use]
-    pub const fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Waiting(_))
-    }
-
-    /// Whether pieces of the response matter.
-    #[must_use]
-    pub const fn is_answering(&self) -> bool {
-        matches!(self.state, State::Sent(_) | State::Stopped(_))
-    }
-
-    /// Whether the response, or the lack of one, matters: something is held for the call.
-    #[must_use]
-    pub const fn is_held(&self) -> bool {
-        match &self.state {
-            State::Asking(_) | State::Waiting(_) | State::Sent(_) => true,
-            State::Reading(reading) => reading.is_held(),
-            State::New | State::Stopped(_) | State::Done => false,
+/// The state after an event.
+fn next(
+    state: State,
+    event: Event<'_>,
+    config: &Config,
+    context: &mut Context<'_>,
+    effects: &mut Effects,
+) -> State {
+    match (state, event) {
+        (State::New, Event::RequestHead { head, ended }) => {
+            admission::on_head(config, head, ended, context, effects)
         }
+        (State::AwaitingBody(awaiting), Event::RequestBody { body, editable }) => {
+            admission::on_body(*awaiting, body, editable, config, context, effects)
+        }
+        (State::AwaitingBody(awaiting), Event::End { .. }) => leave(*awaiting, context),
+        (State::AwaitingDecision(decision), Event::Answered { question, answer }) => {
+            let decided = decision.on_answer(config, question, answer, context, effects);
+            admission::go_on(decided, config, context, effects)
+        }
+        (State::AwaitingDecision(mut decision), Event::RequestPiece { bytes }) => {
+            decision.read_request_piece(bytes, config);
+            State::AwaitingDecision(decision)
+        }
+        (State::AwaitingDecision(decision), Event::ResponseHead { status, head, ended }) => {
+            let admitted = decision.go_on(config, context, effects);
+            let responding = Box::new(Responding::new(admitted, config));
+            on_response_head(responding, status, head, ended, config, context, effects)
+        }
+        (State::AwaitingDecision(decision), Event::End { abort }) if decision.holds_request() => {
+            decision.end(abort, config, context, effects);
+            State::Done
+        }
+        (State::AwaitingDecision(decision), Event::End { abort }) => {
+            let admitted = decision.go_on(config, context, effects);
+            let responding = Box::new(Responding::new(admitted, config));
+            settle::settle(responding, abort, config, context, effects);
+            State::Done
+        }
+        (State::Queued(queued), Event::Due) => {
+            let queued = queued.look_again(context, effects);
+            admission::send(queued, config, context, effects)
+        }
+        (State::Queued(queued), Event::End { abort }) => {
+            queued.end(abort, config, context, effects);
+            State::Done
+        }
+        (State::Responding(mut responding), Event::RequestPiece { bytes }) => {
+            responding.admitted.read_request_piece(bytes, config);
+            State::Responding(responding)
+        }
+        (State::Responding(responding), Event::ResponseHead { status, head, ended }) => {
+            on_response_head(responding, status, head, ended, config, context, effects)
+        }
+        (State::Responding(responding), Event::ResponsePiece { bytes, last }) => {
+            on_response_piece(responding, bytes, last, config, context, effects)
+        }
+        (State::Responding(responding), Event::End { abort }) => {
+            settle::settle(responding, abort, config, context, effects);
+            State::Done
+        }
+        (State::Draining(drain), Event::ResponsePiece { bytes, last }) => {
+            drain.discard(bytes, last, context.now(), effects);
+            State::Draining(drain)
+        }
+        (_, Event::End { .. }) => State::Done,
+        (state, _) => state,
     }
+}
+
+/// The call has ended before its body was there.
+fn leave(awaiting: AwaitingBody, context: &Context<'_>) -> State {
+    awaiting.granted.reservation.release(context.ledger);
+    State::Done
+}
+
+fn on_response_head(
+    mut responding: Box<Responding>,
+    status: u16,
+    head: &dyn Head,
+    ended: bool,
+    config: &Config,
+    context: &mut Context<'_>,
+    effects: &mut Effects,
+) -> State {
+    responding.read_head(status, head, context, effects);
+    if ended { complete(responding, config, context, effects) } else { State::Responding(responding) }
+}
+
+fn on_response_piece(
+    mut responding: Box<Responding>,
+    bytes: &[u8],
+    last: bool,
+    config: &Config,
+    context: &mut Context<'_>,
+    effects: &mut Effects,
+) -> State {
+    responding.read_piece(bytes, last, effects);
+    if last {
+        return complete(responding, config, context, effects);
+    }
+    match stop::stop_at_limit(responding, bytes, config, context, effects) {
+        Ok(drain) => State::Draining(drain),
+        Err(responding) => State::Responding(responding),
+    }
+}
+
+/// Settles at the end of the response, before the client sees it: a client that has its answer can
+/// rely on its budget.
+fn complete(
+    mut responding: Box<Responding>,
+    config: &Config,
+    context: &mut Context<'_>,
+    effects: &mut Effects,
+) -> State {
+    responding.complete();
+    settle::settle(responding, None, config, context, effects);
+    State::Done
 }
 
 #[cfg(test)]

@@ -1,55 +1,29 @@
-//! The response's half of an exchange: usage is read while the bytes pass.
+//! The response of an admitted call: usage is read while the bytes pass.
 //!
-//! In: the response's head and pieces. Out: budget headers, and bytes to pass on instead where the chunk that only tells usage
-//! is hidden. Not here: what the usage does to the budgets (`settle`), and streams that are stopped (`stop`).
+//! In: the response's head and pieces. Out: budget headers, and bytes to pass on instead where the
+//! chunk that only tells usage is hidden. Not here: the settlement (`settle`), streams that are
+//! stopped (`stop`).
 
-use std::rc::Rc;
-
-use super::busy::Upstream;
-use super::request::Reading;
-use super::stop::Watch;
-use super::{Effects, HeaderEdit, Means, State};
-use crate::api::Format;
-use crate::api::Peek;
-use crate::api::answer::{Reader, ToolsCalled};
+use super::admitted::Admitted;
+use super::context::Context;
+use super::effects::{Effects, HeaderEdit};
+use super::watch::Watch;
+use crate::api::Pause;
+use crate::api::answer::{Found, Reader};
 use crate::identity::Head;
-use crate::limits::{Estimate, Granted, Refusal, Reservation, Standing};
+use crate::metrics;
 use crate::reply;
-use crate::rls::Holding;
 use crate::settings::Config;
-use crate::tiers::Tier;
-use crate::tokens::Counted;
-use crate::units::Timestamp;
+use crate::units::Span;
 
-/// A call that has been sent on and holds a reservation.
-pub(super) struct Sent {
-    pub(super) tier: Rc<Tier>,
-    pub(super) model: String,
-    pub(super) label: Rc<str>,
-    pub(super) estimate: Estimate,
-    pub(super) reservation: Reservation,
-    /// What it holds of global limits.
-    pub(super) holding: Holding,
-    /// What the call would have been refused by, if it did not wait.
-    pub(super) waits_for: Option<Box<Refusal>>,
-    pub(super) reserved_at: Timestamp,
-    /// Headers that the response is to have besides.
-    pub(super) added_headers: Vec<HeaderEdit>,
-    /// The tools that the request calls by itself, if it is no LLM call.
-    pub(super) called: Option<ToolsCalled>,
+/// Where the module that ends responses says that it is there (`finisher`).
+const FINISHER: [&str; 2] = ["filter_state", "tollgate.finisher"];
+
+/// A call that has gone upstream.
+pub(super) struct Responding {
+    pub(super) admitted: Box<Admitted>,
     pub(super) outcome: Outcome,
-    /// A form that passes, in which the model is looked for.
-    pub(super) form: Option<Peek>,
-    /// What was counted of the input, before any correction, if that was all of it.
-    pub(super) uncorrected: Option<Counted>,
-    /// What is known of its upstream, if anything is remembered of upstreams.
-    pub(super) upstream: Option<Box<Upstream>>,
-    pub(super) format: &'static Format,
-    /// Where its budgets stood when it was let through.
-    pub(super) standings: Vec<Standing>,
-    /// Whether usage was asked for that the client has not.
-    pub(super) hide_usage: bool,
-    /// Looks at its budgets while its answer passes, if that may be stopped.
+    /// Looks at the budgets while the answer passes, if it may be stopped.
     pub(super) watch: Option<Box<Watch>>,
 }
 
@@ -63,60 +37,35 @@ pub(super) enum Outcome {
     Answered { reader: Box<Reader>, complete: bool },
 }
 
-impl Sent {
-    pub(super) fn new(
-        reading: &Reading,
-        model: &str,
-        label: Rc<str>,
-        estimate: Estimate,
-        granted: Granted,
-        now: Timestamp,
-    ) -> Self {
-        let Granted { reservation, standings, waits_for, .. } = granted;
-        let outcome = Outcome::Unanswered;
-        Self {
-            tier: reading.tier.clone(),
-            model: model.to_owned(),
-            label,
-            estimate,
-            reservation,
-            holding: Holding::default(),
-            waits_for,
-            reserved_at: now,
-            added_headers: Vec::new(),
-            called: None,
-            outcome,
-            form: None,
-            uncorrected: None,
-            upstream: None,
-            format: reading.call.format,
-            standings,
-            hide_usage: false,
-            watch: None,
-        }
+impl Responding {
+    pub(super) fn new(admitted: Box<Admitted>, config: &Config) -> Self {
+        let watch = config.streams.stop_at_limit.then(|| Box::new(Watch::new(&config.streams)));
+        Self { admitted, outcome: Outcome::Unanswered, watch }
     }
 
-    /// Gives back all that is held for a call that has not gone upstream.
-    pub(super) fn release(self, config: &Config, means: &Means<'_>, effects: &mut Effects) {
-        self.reservation.release(means.ledger);
-        if let Some(service) = &config.global {
-            self.holding.release(service, means.ledger, &mut effects.errands);
+    /// The response's head has come.
+    pub(super) fn read_head(
+        &mut self,
+        status: u16,
+        head: &dyn Head,
+        context: &Context<'_>,
+        effects: &mut Effects,
+    ) {
+        self.tell_standings(head, context, effects);
+        let is_success = (200..300).contains(&status);
+        if is_success {
+            self.begin_answer(head, effects);
+        } else {
+            self.outcome = Outcome::Failed;
         }
+        self.observe_upstream(status, is_success, head, context, effects);
     }
 
-    /// Looks for the model in a form that passes. It could not be known when the call was decided on; what the call is worth is.
-    pub(super) fn read_request_piece(&mut self, piece: &[u8], config: &Config) {
-        let Some(form) = &mut self.form else { return };
-        form.feed(piece);
-        if let Some(model) = form.value().filter(|model| *model != self.model) {
-            self.model = model.to_owned();
-            self.estimate.rates = config.rates(model);
-        }
-    }
-
-    pub(super) fn read_head(&mut self, status: u16, head: &dyn Head, now: Timestamp, effects: &mut Effects) {
-        let dialect = self.format.dialect;
-        let fields = reply::standing_fields(dialect, &self.standings, now);
+    /// Replaces the provider's rate limit headers by those of the caller's own budgets.
+    fn tell_standings(&mut self, head: &dyn Head, context: &Context<'_>, effects: &mut Effects) {
+        let admitted = &mut self.admitted;
+        let dialect = admitted.call.format().dialect;
+        let fields = reply::standing_fields(dialect, &admitted.standings, context.now());
         let mut theirs = Vec::new();
         head.each_name(&mut |name| {
             let is_ours = || fields.iter().any(|(ours, _)| ours.as_bytes() == name);
@@ -126,46 +75,94 @@ impl Sent {
         });
         effects.headers.extend(theirs.into_iter().map(HeaderEdit::Remove));
         effects.set_headers(fields);
-        effects.headers.append(&mut self.added_headers);
-        if !(200..300).contains(&status) {
-            self.outcome = Outcome::Failed;
-            return;
-        }
-        let mut reader = Reader::new(self.format, head, self.hide_usage);
-        let may_end = self.watch(&mut reader, head);
+        effects.headers.extend(admitted.response_headers.iter().cloned());
+    }
+
+    fn begin_answer(&mut self, head: &dyn Head, effects: &mut Effects) {
+        let mut reader = Reader::new(self.admitted.call.format(), head, self.admitted.hides_usage);
+        let may_end = self.keep_watch(&mut reader, head);
         if reader.is_hiding() || may_end {
-            // The length told by the upstream counts the chunk that will be taken out, or what comes behind an ending.
+            // The length told by the upstream counts the chunk that will be taken out, or what comes
+            // behind an ending.
             effects.headers.push(HeaderEdit::Remove("content-length".into()));
         }
         self.outcome = Outcome::Answered { reader: Box::new(reader), complete: false };
     }
 
-    pub(super) fn read_piece(&mut self, piece: &[u8], last: bool, effects: &mut Effects) {
-        let Outcome::Answered { reader, complete } = &mut self.outcome else { return };
-        effects.piece = reader.feed(piece);
-        if last {
-            *complete = true;
-            if let Some(held) = reader.finish() {
-                effects.piece.get_or_insert_with(|| piece.to_vec()).extend(held);
+    /// Keeps the watch only if the answer can be stopped. Whether it can be ended before its time.
+    fn keep_watch(&mut self, reader: &mut Reader, head: &dyn Head) -> bool {
+        let Some(mut watch) = self.watch.take() else { return false };
+        let is_stream = reader.found().is_stream;
+        // A list is told from a whole answer by its first byte only, but nobody knows its length in
+        // advance.
+        if !is_stream && head.header("content-length").is_some() {
+            return false;
+        }
+        let can_end = reader.prepare_ending();
+        if can_end && head.property(&FINISHER).is_some() {
+            // The finisher ends the response before that matters.
+            watch.drain_for = Span::MAX;
+        }
+        self.watch = (can_end || is_stream).then_some(watch);
+        can_end
+    }
+
+    /// Remembers what the head of an answer says of its upstream.
+    fn observe_upstream(
+        &self,
+        status: u16,
+        is_success: bool,
+        head: &dyn Head,
+        context: &Context<'_>,
+        effects: &mut Effects,
+    ) {
+        let (admitted, now) = (&self.admitted, context.now());
+        if is_success {
+            if let Some(upstream) = &admitted.upstream {
+                upstream.observe_success(context);
             }
+            return;
+        }
+        let Some(pause) = Pause::asked_for(status, head, now).filter(|_| is_of_upstream(head)) else {
+            return;
+        };
+        for limit in admitted.charges.here().slow_down(context.ledger) {
+            effects.count(&metrics::RATE_DECREASES, &admitted.call.labels_of(&limit, &admitted.label), 1);
+        }
+        let Some(upstream) = &admitted.upstream else { return };
+        effects.count(&metrics::UPSTREAM_BUSY, &admitted.labels("told"), 1);
+        if let Some((true, until)) = upstream.observe_pause(pause, context) {
+            let line = upstream.busy_for(until.since(now)).log_line("upstream_busy", &admitted.model);
+            effects.log.push(line);
         }
     }
 
-    /// Settles at the end of the response, before the client sees it: whoever has an answer can rely on the budget.
-    pub(super) fn settled_if(
-        mut self: Box<Self>,
-        ended: bool,
-        config: &Config,
-        means: &mut Means<'_>,
-        effects: &mut Effects,
-    ) -> State {
-        if !ended {
-            return State::Sent(self);
+    /// A piece of the response's body has come.
+    pub(super) fn read_piece(&mut self, piece: &[u8], last: bool, effects: &mut Effects) {
+        let Outcome::Answered { reader, .. } = &mut self.outcome else { return };
+        effects.piece = reader.feed(piece);
+        if last && let Some(held) = reader.finish() {
+            effects.piece.get_or_insert_with(|| piece.to_vec()).extend(held);
         }
+    }
+
+    /// The response has ended by itself.
+    pub(super) fn complete(&mut self) {
         if let Outcome::Answered { complete, .. } = &mut self.outcome {
             *complete = true;
         }
-        self.settle(None, config, means, effects);
-        State::Done
     }
+
+    /// What has been found in the answer; none if there is no answer.
+    pub(super) fn found(&self) -> Option<&Found> {
+        match &self.outcome {
+            Outcome::Answered { reader, .. } => Some(reader.found()),
+            Outcome::Unanswered | Outcome::Failed => None,
+        }
+    }
+}
+
+/// Whether an answer is the upstream's own: Envoy's page "Response code details" has the word.
+fn is_of_upstream(head: &dyn Head) -> bool {
+    head.property(&["response", "code_details"]).is_some_and(|details| details == b"via_upstream")
 }

@@ -1,46 +1,126 @@
-//! Softer than a refusal: a cheaper model, less output.
+//! Answers softer than a refusal: a cheaper model, less output.
 //!
-//! In: a draft, how full the caller's budgets are. Out: [`Softened`]: what the call asks for now, and the edits of its request that have it ask
-//! for that. Not here: how an API names its model and its bounds (`api`).
+//! In: a parsed call, how full the caller's budgets are. Out: [`Softened`]: what the call asks for in
+//! the end, and the edits of its request for that. Not here: how an API names its model and its
+//! bounds (`api`).
 //!
-//! What the client is told: `x-tollgate-softened: model="gpt-4o-mini", max_output_tokens=1024, hidden_tools=1`, a dictionary of structured fields
-//! (RFC 9651).
+//! The client is told by `x-tollgate-softened: model="gpt-4o-mini", max_output_tokens=1024,
+//! hidden_tools=1`, a dictionary of structured fields (RFC 9651).
 
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::deciding::Draft;
-use super::request::Reading;
-use super::{Editable, Effects, Fact, HeaderEdit, Means};
-use crate::api::{Body, Edit, Format, Request};
+use super::call::{Call, kind};
+use super::context::{Context, Editable};
+use super::effects::{Effects, Fact, HeaderEdit};
+use super::parsed::ParsedCall;
+use super::tools::HiddenTools;
+use crate::api::{Body, Edit, Request};
 use crate::limits::{self, Estimate};
 use crate::metrics::{self, Labels};
+use crate::tiers::Tier;
 
-/// The fewest tokens that a call is bounded to: less is no answer, and OpenAI's Responses API takes no lower bound.
+/// The fewest tokens that a call is bounded to: less is no answer, and OpenAI's Responses API takes
+/// no lower bound.
 const LEAST_OUTPUT: u64 = 16;
 
-/// What has been changed of a call.
+/// What a call asks for after it was softened, and how it was changed for that.
 #[derive(Debug, Default)]
 pub(super) struct Softened {
-    /// The model that is asked for in the end.
+    /// The model that is asked.
     pub(super) model: String,
-    pub(super) edits: Vec<Edit>,
+    edits: Vec<Edit>,
     /// The path, if it names another model now.
     path: Option<Vec<u8>>,
-    /// The name of the model that replaces another.
-    replaced: bool,
+    /// Whether the model replaces another.
+    is_replaced: bool,
     /// The bound on the output of each choice, and the edits that set it.
     bound: Option<(u64, Vec<Edit>)>,
-    clamped: bool,
-    pub(super) hidden_tools: u64,
-    /// What would have been changed if the request could be, in the words of the metric.
-    pub(super) skipped: Vec<&'static str>,
+    is_clamped: bool,
+    hidden_tools: u64,
+    /// What could not be changed, in the words of the metric.
+    skipped: Vec<&'static str>,
 }
 
 impl Softened {
-    /// A call for this model, of which nothing has been changed.
-    pub(super) fn new(model: String) -> Self {
-        Self { model, ..Self::default() }
+    /// Softens a call as its tier says for budgets so full.
+    pub(super) fn of(
+        call: &Call,
+        parsed: &ParsedCall<'_>,
+        model: String,
+        hidden: HiddenTools,
+        context: &Context<'_>,
+    ) -> Self {
+        let mut softened = Self { model, edits: hidden.edits, hidden_tools: hidden.count, ..Self::default() };
+        let steps = &call.tier.degradation.soften;
+        if steps.is_empty() || call.format().body != Body::Held {
+            return softened;
+        }
+        let subject = call.subject(&softened.model);
+        let fullness = limits::fullness(&call.tier.limits, &subject, context.ledger);
+        let Some(step) = steps.iter().rfind(|step| step.at.ppm <= fullness) else { return softened };
+        let cheaper = step.cheaper(&softened.model);
+        let bound = step.max_output.filter(|_| call.api.may_bound_output);
+        let Some(body) = parsed.editable_body() else {
+            softened.skipped.extend((cheaper.is_some() || bound.is_some()).then_some("soften"));
+            return softened;
+        };
+        if let Some(cheaper) = cheaper {
+            softened.replace_model(call, cheaper, parsed.editable, body);
+        }
+        if let Some(bound) = bound {
+            softened.bound_output(call, bound, body);
+        }
+        softened
+    }
+
+    /// Bounds the output to what there is room for, if the call does not fit as it is.
+    pub(super) fn clamp(
+        &mut self,
+        call: &Call,
+        parsed: &ParsedCall<'_>,
+        estimate: &mut Estimate,
+        context: &Context<'_>,
+    ) {
+        let may =
+            call.tier.degradation.clamp_output && call.api.may_bound_output && !estimate.output_is_known;
+        if !may || call.format().body != Body::Held {
+            return;
+        }
+        let (limits, subject) = (&call.tier.limits, call.subject(&self.model));
+        let workflow = call.workflow.as_ref();
+        let room = limits::room_for_output(limits, &subject, estimate, workflow, context.ledger);
+        let each = room.and_then(|room| room.checked_div(choices(&parsed.request)));
+        let Some(each) = each.filter(|each| *each >= LEAST_OUTPUT) else { return };
+        let Some(body) = parsed.editable_body() else {
+            self.skipped.push("clamp_output");
+            return;
+        };
+        if self.bound_output(call, each, body) {
+            self.is_clamped = true;
+            estimate.max_output = self.max_output(&parsed.request);
+        }
+    }
+
+    /// The edit that makes a stream report its usage, if the client has not asked for it and the
+    /// request can be changed.
+    pub(super) fn ask_for_usage(&mut self, call: &Call, parsed: &ParsedCall<'_>) -> Option<Edit> {
+        let edit = parsed.request.ask_for_usage.clone().filter(|_| call.api.may_ask_for_usage)?;
+        if !self.reports_usage(call, parsed) {
+            return None;
+        }
+        if !parsed.is_editable() {
+            self.skipped.push("usage");
+            return None;
+        }
+        Some(edit)
+    }
+
+    /// Whether the model that is asked reports its usage when asked to; some refuse the question.
+    fn reports_usage(&self, call: &Call, parsed: &ParsedCall<'_>) -> bool {
+        let Some(body) = parsed.body.filter(|_| self.is_replaced) else { return true };
+        let renamed = Edit::apply_all(&self.edits, body);
+        (call.format().read)(&renamed).is_ok_and(|request| request.ask_for_usage.is_some())
     }
 
     /// The bound on the output of the whole call.
@@ -49,129 +129,71 @@ impl Softened {
         bound.into_iter().chain(request.max_output).min()
     }
 
-    /// Whether the model that is asked in the end tells its usage when asked to; some refuse the question.
-    pub(super) fn may_be_asked_for_usage(&self, draft: &Draft<'_>, format: &Format) -> bool {
-        let Some(body) = draft.body.filter(|_| self.replaced) else { return true };
-        let renamed = Edit::apply_all(&self.edits, body);
-        (format.read)(&renamed).is_ok_and(|request| request.ask_for_usage.is_some())
-    }
-
-    /// What the client is told of it.
+    /// The header that tells the client.
     pub(super) fn header(&self) -> Option<HeaderEdit> {
-        Some(HeaderEdit::set("x-tollgate-softened", self.told()?))
+        Some(HeaderEdit::set("x-tollgate-softened", self.summary()?))
     }
 
-    fn told(&self) -> Option<String> {
+    fn summary(&self) -> Option<String> {
         // A structured field's string has no other letters; names of models have no others either.
         let plain = |letter: &char| matches!(letter, ' '..='~') && !matches!(letter, '"' | '\\');
         let model = self
-            .replaced
+            .is_replaced
             .then(|| format!("model=\"{}\"", self.model.chars().filter(plain).collect::<String>()));
         let bound = self.bound.as_ref().map(|(each, _)| format!("max_output_tokens={each}"));
         let hidden = (self.hidden_tools > 0).then(|| format!("hidden_tools={}", self.hidden_tools));
-        let told: Vec<_> = [model, bound, hidden].into_iter().flatten().collect();
-        (!told.is_empty()).then(|| told.join(", "))
+        let all: Vec<_> = [model, bound, hidden].into_iter().flatten().collect();
+        (!all.is_empty()).then(|| all.join(", "))
     }
 
-    /// Has the request changed, and tells operators.
-    pub(super) fn carry_out(self, tier: &Rc<str>, label: &Rc<str>, effects: &mut Effects) {
-        for kind in &self.skipped {
-            effects.count(&metrics::EDITS_SKIPPED, &Labels { kind, ..Labels::default() }, 1);
+    /// Applies the edits and records metrics.
+    pub(super) fn apply(self, tier: &Tier, label: &Rc<str>, effects: &mut Effects) {
+        for skipped in &self.skipped {
+            effects.count(&metrics::EDITS_SKIPPED, &kind(skipped), 1);
         }
-        let Some(told) = self.told() else { return };
-        effects.facts.push((Fact::Softened, told));
+        let Some(summary) = self.summary() else { return };
+        effects.facts.push((Fact::Softened, summary));
         let kinds = [
-            ("model", self.replaced),
-            ("max_output_tokens", self.bound.is_some() && !self.clamped),
-            ("clamp_output", self.clamped),
+            ("model", self.is_replaced),
+            ("max_output_tokens", self.bound.is_some() && !self.is_clamped),
+            ("clamp_output", self.is_clamped),
             ("hide_tool", self.hidden_tools > 0),
         ];
-        for (kind, done) in kinds {
-            let labels =
-                Labels { tier: Some(tier.clone()), model: Some(label.clone()), kind, ..Labels::default() };
+        for (what, done) in kinds {
+            let (tier, model) = (Some(tier.name.clone()), Some(label.clone()));
+            let labels = Labels { tier, model, kind: what, ..Labels::default() };
             effects.count(&metrics::SOFTENED, &labels, u64::from(done));
         }
         effects.body.extend(self.edits);
         effects.body.extend(self.bound.into_iter().flat_map(|(_, edits)| edits));
         effects.headers.extend(self.path.map(|path| HeaderEdit::Set(Cow::Borrowed(":path"), path)));
     }
-}
 
-impl Reading {
-    /// Does what the tier says of calls whose budgets are so full.
-    pub(super) fn soften(&self, draft: &Draft<'_>, softened: &mut Softened, means: &Means<'_>) {
-        let steps = &self.tier.graded.soften;
-        if steps.is_empty() || self.call.format.body != Body::Held {
-            return;
-        }
-        let subject = self.subject(&softened.model);
-        let fullness = limits::fullness(&self.tier.limits, &subject, means.ledger);
-        let Some(step) = steps.iter().rfind(|step| step.at.ppm <= fullness) else { return };
-        let cheaper = step.cheaper(&softened.model);
-        let bound = step.max_output.filter(|_| self.call.may_bound_output);
-        let Some(body) = draft.editable_body() else {
-            softened.skipped.extend((cheaper.is_some() || bound.is_some()).then_some("soften"));
-            return;
-        };
-        if let Some(cheaper) = cheaper {
-            self.replace_model(cheaper, draft.editable, body, softened);
-        }
-        if let Some(bound) = bound {
-            self.bound_output(bound, body, softened);
-        }
-    }
-
-    fn replace_model(&self, cheaper: &String, editable: Editable, body: &[u8], softened: &mut Softened) {
-        let edit = (self.call.format.with_model)(body, cheaper);
-        let path = self.call.path_with_model(cheaper).filter(|_| editable == Editable::All);
-        // The path counts for more than the body. A path that names a model and cannot be changed leaves the call as it is.
-        let is_replaced = if self.call.model.is_some() { path.is_some() } else { edit.is_some() };
+    fn replace_model(&mut self, call: &Call, cheaper: &String, editable: Editable, body: &[u8]) {
+        let edit = (call.format().with_model)(body, cheaper);
+        let path = call.api.path_with_model(cheaper).filter(|_| editable == Editable::All);
+        // The path counts for more than the body. A path that names a model and cannot be changed
+        // leaves the call as it is.
+        let is_replaced = if call.api.model.is_some() { path.is_some() } else { edit.is_some() };
         if is_replaced {
-            softened.edits.extend(edit);
-            softened.path = path;
-            softened.replaced = true;
-            softened.model.clone_from(cheaper);
+            self.edits.extend(edit);
+            self.path = path;
+            self.is_replaced = true;
+            self.model.clone_from(cheaper);
         } else if editable == Editable::Body {
-            softened.skipped.push("soften");
+            self.skipped.push("soften");
         }
     }
 
     /// Bounds the output of each choice, in place of any bound before; whether it had none as low.
-    fn bound_output(&self, each: u64, body: &[u8], softened: &mut Softened) -> bool {
-        let model = Some(softened.model.as_str()).filter(|model| !model.is_empty());
-        match (self.call.format.with_max_output)(body, model, each) {
+    fn bound_output(&mut self, call: &Call, each: u64, body: &[u8]) -> bool {
+        let model = Some(self.model.as_str()).filter(|model| !model.is_empty());
+        match (call.format().with_max_output)(body, model, each) {
             Ok(edits) if !edits.is_empty() => {
-                softened.bound = Some((each, edits));
+                self.bound = Some((each, edits));
                 true
             }
             _ => false,
-        }
-    }
-
-    /// Bounds the output to what there is room for, if the call does not fit as it is.
-    pub(super) fn clamp(
-        &self,
-        draft: &Draft<'_>,
-        softened: &mut Softened,
-        estimate: &mut Estimate,
-        means: &Means<'_>,
-    ) {
-        let may = self.tier.graded.clamp_output && self.call.may_bound_output && !estimate.output_is_known;
-        if !may || self.call.format.body != Body::Held {
-            return;
-        }
-        let subject = self.subject(&softened.model);
-        let workflow = self.granted.workflow.as_ref();
-        let room = limits::room_for_output(&self.tier.limits, &subject, estimate, workflow, means.ledger);
-        let each = room.and_then(|room| room.checked_div(choices(draft.request)));
-        let Some(each) = each.filter(|each| *each >= LEAST_OUTPUT) else { return };
-        let Some(body) = draft.editable_body() else {
-            softened.skipped.push("clamp_output");
-            return;
-        };
-        if self.bound_output(each, body, softened) {
-            softened.clamped = true;
-            estimate.max_output = softened.max_output(draft.request);
         }
     }
 }

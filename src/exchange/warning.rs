@@ -5,9 +5,7 @@
 
 use core::fmt;
 
-use super::{Effects, Event, State};
 use crate::identity::Head;
-use crate::metrics::{self, Labels};
 use crate::store::{MOST_PLACES, Occupancy};
 
 /// Something that operators should know before it does harm, or does more of it.
@@ -27,6 +25,14 @@ pub enum Warning {
 }
 
 impl Warning {
+    /// Envoy has answered a call itself, because the body is larger than its buffer; none if this is
+    /// another answer.
+    pub(super) fn of_small_buffer(status: u16, head: &dyn Head, hold_up_to: u64) -> Option<Self> {
+        let details = || head.property(&["response", "code_details"]);
+        let is_too_large = status == 413 && details().as_deref() == Some(TOO_LARGE);
+        is_too_large.then(|| Self::BufferTooSmall { size: request_size(head), hold_up_to })
+    }
+
     /// What it is about. One process warns of a topic once; a table that has been made larger is
     /// another one.
     #[must_use]
@@ -75,28 +81,6 @@ impl fmt::Display for Warning {
 /// What Envoy calls its own answer to a body that is larger than its buffer
 /// (`%RESPONSE_CODE_DETAILS%`).
 const TOO_LARGE: &[u8] = b"request_payload_too_large";
-
-impl State {
-    /// Notices that Envoy has answered a call whose body was to be held.
-    pub(super) fn notice_small_buffer(&self, event: &Event<'_>, hold_up_to: u64, effects: &mut Effects) {
-        let Event::ResponseHead { status: 413, head, .. } = event else { return };
-        if !self.holds_request() || head.property(&["response", "code_details"]).as_deref() != Some(TOO_LARGE)
-        {
-            return;
-        }
-        effects.count(&metrics::BODIES_OVER_BUFFER, &Labels::default(), 1);
-        effects.warnings.push(Warning::BufferTooSmall { size: request_size(*head), hold_up_to });
-    }
-
-    /// Whether the request is held, with as much of its body as has come.
-    fn holds_request(&self) -> bool {
-        match self {
-            Self::Reading(_) | Self::Waiting(_) => true,
-            Self::Asking(asking) => asking.holds_request(),
-            Self::New | Self::Sent(_) | Self::Stopped(_) | Self::Done => false,
-        }
-    }
-}
 
 /// Envoy's attribute `request.size`: the `content-length`, or else how much of the body has come.
 fn request_size(head: &dyn Head) -> Option<u64> {

@@ -13,7 +13,7 @@ use super::configured::Configured;
 use super::hold::Headers;
 use super::lines::SharedData;
 use super::vm::Vm;
-use crate::exchange::{Effects, Event, Exchange, HeaderEdit, Means, Next};
+use crate::exchange::{Context, Effects, Event, Exchange, HeaderEdit, Next, Wanted};
 use crate::limits::{Ledger, RENEW_EVERY};
 use crate::reply::Reply;
 use crate::store::{Lines, Table};
@@ -55,14 +55,14 @@ impl Flow {
         };
         let remote = self.configured.remote.as_deref();
         let mut breaker = remote.and_then(|remote| remote.breaker.try_borrow_mut().ok());
-        let mut means = Means {
+        let mut context = Context {
             ledger: &ledger,
             counter: &mut counter,
             models: &mut models,
             jitter: self.vm.jitter(),
             breaker: breaker.as_deref_mut(),
         };
-        let mut effects = exchange.handle(event, &mut means);
+        let mut effects = exchange.handle(event, &mut context);
         for (fact, value) in &effects.facts {
             let _ = calls::set_property(fact.name(), value.as_bytes());
         }
@@ -85,8 +85,9 @@ impl Flow {
         effects
     }
 
-    pub(super) fn is(&self, state: impl FnOnce(&Exchange) -> bool) -> bool {
-        self.exchange.try_borrow().is_ok_and(|exchange| state(&exchange))
+    /// Whether such an event matters to the exchange now.
+    pub(super) fn wants(&self, wanted: Wanted) -> bool {
+        self.exchange.try_borrow().is_ok_and(|exchange| exchange.wants(wanted))
     }
 
     /// Has the request held until its body is there, if that works.

@@ -14,7 +14,7 @@ use super::flow::{Flow, change_headers};
 use super::hold::Headers;
 use super::vm::Vm;
 use crate::api::Edit;
-use crate::exchange::{Abort, Ask, Editable, Effects, Event, Exchange, Next};
+use crate::exchange::{Abort, Ask, Editable, Effects, Event, Next, Wanted};
 use crate::identity::Head;
 use crate::rls::Failure;
 
@@ -121,7 +121,7 @@ impl Stream {
     }
 
     fn answer_piece(&mut self, size: usize, last: bool) -> Action {
-        if self.flow.replied.get() || !self.flow.is(Exchange::is_answering) {
+        if self.flow.replied.get() || !self.flow.wants(Wanted::ResponsePieces) {
             return Action::Continue;
         }
         let Ok(bytes) = calls::buffer(Buffer::ResponseBody, size) else { return Action::Continue };
@@ -155,7 +155,7 @@ impl HttpContext for Stream {
         if self.flow.replied.get() {
             return Action::Pause;
         }
-        if self.flow.is(Exchange::is_watching) {
+        if self.flow.wants(Wanted::RequestPieces) {
             let bytes = calls::buffer(Buffer::RequestBody, size).unwrap_or_default();
             // While the request waits, the host shows again what it has shown.
             let seen = if self.flow.waits.get() { self.body_size } else { 0 };
@@ -165,7 +165,7 @@ impl HttpContext for Stream {
         if self.flow.waits.get() {
             return Action::Pause;
         }
-        if !self.flow.is(Exchange::is_reading) {
+        if !self.flow.wants(Wanted::RequestBody) {
             return Action::Continue;
         }
         self.flow.configured.watch.saw_body(size, &self.flow.headers_cell());
@@ -178,7 +178,7 @@ impl HttpContext for Stream {
         if self.flow.replied.get() || self.flow.waits.get() {
             return Action::Pause;
         }
-        if !self.flow.is(Exchange::is_reading) {
+        if !self.flow.wants(Wanted::RequestBody) {
             return Action::Continue;
         }
         self.flow.configured.watch.saw_body(self.body_size, &self.flow.headers_cell());
@@ -194,9 +194,7 @@ impl HttpContext for Stream {
     fn on_http_response_headers(&mut self, _: usize, ended: bool) -> Action {
         #[cfg(feature = "trap")]
         self.trap.at_response();
-        // An answer to a request whose body is awaited comes from Envoy itself, and may say why.
-        let matters = |exchange: &Exchange| exchange.is_held() || exchange.is_reading();
-        if self.flow.replied.get() || !self.flow.is(matters) {
+        if self.flow.replied.get() || !self.flow.wants(Wanted::ResponseHead) {
             return Action::Continue;
         }
         let head = HostHead(calls::headers(Map::ResponseHeaders).unwrap_or_default());
@@ -222,10 +220,10 @@ impl HttpContext for Stream {
     /// The one callback that comes at every ending, unless the VM is dead.
     fn on_log(&mut self) {
         self.flow.configured.watch.forget(self.flow.context);
-        if self.flow.is(Exchange::is_waiting) {
+        if self.flow.wants(Wanted::Due) {
             self.flow.configured.waiting.forget(self.flow.context);
         }
-        if !self.flow.is(Exchange::is_held) {
+        if !self.flow.wants(Wanted::End) {
             return;
         }
         let details = calls::property(&["response", "code_details"]).unwrap_or_default();
@@ -238,7 +236,7 @@ impl Context for Stream {
     fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
         let Some(at) = self.asked.iter().position(|(of, _)| *of == token) else { return };
         let (_, question) = self.asked.swap_remove(at);
-        if !self.flow.is(Exchange::is_asking) {
+        if !self.flow.wants(Wanted::Answers) {
             return;
         }
         let message = calls::grpc_answer(status, size);

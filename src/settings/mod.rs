@@ -6,7 +6,7 @@
 mod apis;
 mod counting;
 mod global;
-mod graded;
+mod degradation;
 mod identity;
 mod limits;
 mod prices;
@@ -169,8 +169,8 @@ pub static SECTIONS: &[&Section] = &[
     &identity::DIMENSION,
     &apis::API,
     &tiers::TIER,
-    &graded::SOFTEN,
-    &graded::WAIT,
+    &degradation::SOFTEN,
+    &degradation::WAIT,
     &limits::LIMIT,
     &counting::COUNTING,
     &counting::WEIGHTS,

@@ -379,13 +379,13 @@ fn a_tier_is_graded_as_it_says_or_as_the_tier_it_extends() {
         "clamp_output": true, "wait": { "max_wait": "2s" }"#;
     let config = read(&with_tier(options)).unwrap();
     let [free, pro] = config.tiers.all() else { panic!("two tiers") };
-    assert!(free.graded.clamp_output && !pro.graded.clamp_output);
+    assert!(free.degradation.clamp_output && !pro.degradation.clamp_output);
     for tier in [free, pro] {
-        let [models, bound] = tier.graded.soften.as_slice() else { panic!("two steps") };
+        let [models, bound] = tier.degradation.soften.as_slice() else { panic!("two steps") };
         assert_eq!((models.at.ppm, bound.at.ppm, bound.max_output), (500_000, 800_000, Some(9)));
         let found = models.models.iter().find(|(from, _)| from.matches("gpt-4o-mini"));
         assert_eq!(found.unwrap().1, "y", "the longest pattern counts");
-        let wait = tier.graded.wait.as_ref().unwrap();
+        let wait = tier.degradation.wait.as_ref().unwrap();
         assert_eq!((wait.max_wait, wait.places.shape.max), (Span::from_secs(2), Amount(100)));
         assert!(wait.places.id.starts_with(&*tier.name));
     }

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use super::graded::{self, SOFTEN, WAIT};
+use super::degradation::{self, SOFTEN, WAIT};
 use super::limits::{Context, LIMIT, WrittenLimit};
 use super::upstreams;
 use crate::config::{Fields, Kind, Node, Ratio, Section, distinct, kind, optional, with_default};
@@ -90,7 +90,7 @@ struct WrittenTier<'a> {
     fields: Fields<'a>,
     extends: Option<String>,
     limits: Vec<WrittenLimit<'a>>,
-    graded: graded::Written,
+    degradation: degradation::Written,
 }
 
 impl<'a> WrittenTier<'a> {
@@ -110,13 +110,13 @@ impl<'a> WrittenTier<'a> {
                 None => node.unexpected("a list"),
             },
         };
-        let graded = graded::Written::read(&fields);
-        Some(Self { extends, limits: limits?, graded, fields })
+        let degradation = degradation::Written::read(&fields);
+        Some(Self { extends, limits: limits?, degradation, fields })
     }
 
     fn resolved(&self, name: &str, all: &[(String, Option<Self>)], context: &Context<'_>) -> Option<Tier> {
         let tier: Rc<str> = name.into();
-        let (merged, graded) = self.merged(all, &mut vec![name])?;
+        let (merged, degradation) = self.merged(all, &mut vec![name])?;
         let limits: Vec<_> =
             merged.iter().map(|limit| Some((limit.is_global(), limit.resolved(&tier, context)?))).collect();
         let limits: Vec<_> = limits.into_iter().collect::<Option<_>>()?;
@@ -126,7 +126,7 @@ impl<'a> WrittenTier<'a> {
             names_upstream: local.iter().chain(&global).any(|(_, limit)| upstreams::is_named_by(limit)),
             limits: local.into_iter().map(|(_, limit)| Rc::new(limit)).collect(),
             global: global.into_iter().map(|(_, limit)| GlobalLimit::new(limit, share)).collect(),
-            graded: graded.resolved(&tier, context.warn_at),
+            degradation: degradation.resolved(&tier, context.warn_at),
             name: tier,
         })
     }
@@ -136,8 +136,8 @@ impl<'a> WrittenTier<'a> {
         &'t self,
         all: &'t [(String, Option<Self>)],
         seen: &mut Vec<&'t str>,
-    ) -> Option<(Vec<WrittenLimit<'a>>, graded::Written)> {
-        let (mut limits, mut graded) = (Vec::new(), graded::Written::default());
+    ) -> Option<(Vec<WrittenLimit<'a>>, degradation::Written)> {
+        let (mut limits, mut degradation) = (Vec::new(), degradation::Written::default());
         if let Some(base) = &self.extends {
             if seen.contains(&base.as_str()) {
                 return self.fields.rule(
@@ -149,7 +149,7 @@ impl<'a> WrittenTier<'a> {
                 return self.fields.rule("extends", format!("names `{base}`, which is not a tier"));
             };
             seen.push(name);
-            (limits, graded) = tier.as_ref()?.merged(all, seen)?;
+            (limits, degradation) = tier.as_ref()?.merged(all, seen)?;
         }
         for limit in &self.limits {
             match limits.iter_mut().find(|base| base.name == limit.name) {
@@ -157,6 +157,6 @@ impl<'a> WrittenTier<'a> {
                 None => limits.push(limit.clone()),
             }
         }
-        Some((limits, self.graded.over(&graded)))
+        Some((limits, self.degradation.over(&degradation)))
     }
 }

@@ -54,7 +54,7 @@ fn a_place_is_taken_before_the_body_is_read() {
     let mut bench = Bench::new(FLIGHT);
     let (mut first, effects) = bench.begin();
     assert_eq!(effects.next, Next::ReadBody);
-    assert!(first.is_held() && first.is_reading());
+    assert!(first.wants(Wanted::End) && first.wants(Wanted::RequestBody));
 
     let (second, effects) = bench.begin();
 
@@ -66,7 +66,7 @@ fn a_place_is_taken_before_the_body_is_read() {
     assert!(message.contains("concurrent_requests per tenant (limit `flight`)"), "{message}");
     assert!(message.contains("Limit 1 at once, Available 0, Requested 1."), "{message}");
     assert_eq!(fact(&effects, Fact::RefusedBy), Some("flight"));
-    assert!(!second.is_held());
+    assert!(!second.wants(Wanted::End));
 
     bench.end(&mut first, Some(Abort::Client));
     assert!(bench.is_free());

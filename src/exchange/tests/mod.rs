@@ -19,11 +19,12 @@ mod warnings;
 mod workflows;
 
 use super::*;
-use crate::metrics::{self, Metric, ModelLabels};
+use crate::limits::Ledger;
+use crate::metrics::{Metric, ModelLabels};
 use crate::reply::Reply;
-use crate::rls::Errand;
-use crate::settings::Config;
+use crate::rls::{Breaker, Errand};
 use crate::store::{KeyHasher, Lines, MemoryLines, Table};
+use crate::tokens::Counter;
 use crate::units::{Span, Timestamp};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -117,7 +118,7 @@ impl Bench {
         let (counter, models) = (&mut self.counter, &mut self.models);
         let (jitter, breaker) = (self.jitter, self.breaker.as_mut());
         let mut effects =
-            exchange.handle(event, &mut Means { ledger: &ledger, counter, models, jitter, breaker });
+            exchange.handle(event, &mut Context { ledger: &ledger, counter, models, jitter, breaker });
         self.errands.append(&mut effects.errands);
         self.logged.extend(effects.log.iter().cloned());
         let of = |count: &metrics::Count| (count.metric.name, count.labels.kind.to_owned(), count.by);

@@ -13,7 +13,7 @@ fn what_is_not_an_llm_call_passes_and_is_never_looked_at_again() {
         let mut exchange = bench.exchange();
         let effects = bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false });
         assert_eq!(format!("{effects:?}"), format!("{:?}", Effects::default()));
-        assert!(!exchange.is_reading() && !exchange.is_held());
+        assert!(!exchange.wants(Wanted::RequestBody) && !exchange.wants(Wanted::End));
     }
 }
 
@@ -98,7 +98,7 @@ fn bodies_that_cannot_be_read_are_counted_as_text_and_passed_on_unchanged() {
     ] {
         let (exchange, effects) = bench.send(body);
         assert_eq!((effects.next.clone(), effects.body.clone()), (Next::Pass, vec![]), "{body}");
-        assert!(exchange.is_held());
+        assert!(exchange.wants(Wanted::End));
         let counted = fact(&effects, Fact::CountedInput).unwrap().parse::<u64>().unwrap();
         assert_eq!(counted > 0, !body.is_empty(), "{body}");
     }
@@ -121,7 +121,7 @@ fn large_and_compressed_bodies_are_counted_by_length_and_never_refused_for_ever(
     let head = Request::chat().with("content-length", b"8000000");
     let effects = bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false });
     assert_eq!((effects.next.clone(), fact(&effects, Fact::CountedInput)), (Next::Pass, Some("2000000")));
-    assert!(exchange.is_held() && bench.count_of(&metrics::UNREAD, "oversize") == 1);
+    assert!(exchange.wants(Wanted::End) && bench.count_of(&metrics::UNREAD, "oversize") == 1);
     bench.now = bench.now + Span::from_secs(60);
     let mut exchange = bench.exchange();
     let head = Request::chat().with("content-encoding", b"gzip");
@@ -143,7 +143,7 @@ fn a_call_without_a_body_is_decided_at_once() {
     let mut exchange = bench.exchange();
     let effects = bench.handle(&mut exchange, Event::RequestHead { head: &Request::chat(), ended: true });
     assert_eq!(effects.next, Next::Pass);
-    assert!(exchange.is_held());
+    assert!(exchange.wants(Wanted::End));
 }
 
 #[test]

@@ -265,7 +265,7 @@ fn an_upload_costs_what_the_model_named_in_it_costs() {
     let mut exchange = bench.exchange();
     let effects = bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false });
     assert_eq!(effects.next, Next::Pass);
-    assert!(exchange.is_watching());
+    assert!(exchange.wants(Wanted::RequestPieces));
     for bytes in
         [b"--b\r\ncontent-disposition: form-data; name=\"mod".as_slice(), b"el\"\r\n\r\nwhisper-1\r\n--b--"]
     {

@@ -194,7 +194,7 @@ fn a_stopped_stream_drains_its_upstream_for_a_while_and_is_reset_after_it() {
         for (after, resets) in [(kept_at, false), (reset_at, true)] {
             let Some(after) = after else { continue };
             bench.now = stopped + Span::from_secs(after);
-            assert!(exchange.is_answering());
+            assert!(exchange.wants(Wanted::ResponsePieces));
             let effects = bench.piece(&mut exchange, &word("c"), false);
             let seen = (effects.piece.as_deref(), effects.reset);
             assert_eq!(seen, (Some(&b""[..]), resets), "{drain_for} {after} s");
@@ -202,7 +202,7 @@ fn a_stopped_stream_drains_its_upstream_for_a_while_and_is_reset_after_it() {
         let effects = bench.piece(&mut exchange, "", true);
         assert!(!effects.reset, "it has ended by itself");
         bench.handle(&mut exchange, Event::End { abort: None });
-        assert!(!exchange.is_answering());
+        assert!(!exchange.wants(Wanted::ResponsePieces));
     }
 }
 

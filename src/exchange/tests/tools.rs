@@ -180,7 +180,7 @@ fn other_messages_of_mcp_pass_and_cost_nothing() {
     ] {
         let (exchange, effects) = rpc(&mut bench, body);
         assert_eq!(effects.next, Next::Pass, "{body}");
-        assert!(!exchange.is_held() || body.contains("look"), "{body}");
+        assert!(!exchange.wants(Wanted::End) || body.contains("look"), "{body}");
     }
 }
 

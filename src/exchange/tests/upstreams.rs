@@ -96,7 +96,7 @@ fn a_refusal_says_in_the_apis_dialect_that_the_upstream_is_busy_and_touches_no_b
     assert!(refusal.fields.contains(&("x-should-retry", "true".to_owned())));
     let log: Value = serde_json::from_str(&effects.log[0]).unwrap();
     assert_eq!((&log["event"], &log["upstream"]), (&json!("refused_for_upstream"), &json!("a")));
-    assert!(!exchange.is_held() && effects.headers.is_empty() && effects.body.is_empty());
+    assert!(!exchange.wants(Wanted::End) && effects.headers.is_empty() && effects.body.is_empty());
     bench.handle(&mut exchange, Event::End { abort: None });
     assert_eq!(bench.left(), left);
 }
@@ -250,7 +250,7 @@ fn calls_that_wait_find_out_that_their_upstream_is_busy_again() {
     let effects = bench.handle(&mut second, Event::Due);
     assert_eq!(wait_of(&effects), Some(5_000));
     assert_eq!(bench.count_of(&metrics::WAITS, "refused"), 1);
-    assert!(!second.is_held());
+    assert!(!second.wants(Wanted::End));
     bench.after(60_000);
     assert!(bench.left() >= left, "a call that is refused in the end costs nothing");
 }

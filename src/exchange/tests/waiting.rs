@@ -36,7 +36,7 @@ impl Bench {
     fn wait(&mut self, tokens: u64, millis: u64) -> Exchange {
         let (call, effects) = self.send(&holding(tokens));
         assert_eq!(effects.next, self.in_millis(millis));
-        assert!(call.is_waiting() && call.is_held() && !call.is_reading());
+        assert!(call.wants(Wanted::Due) && call.wants(Wanted::End) && !call.wants(Wanted::RequestBody));
         call
     }
 
@@ -67,7 +67,7 @@ fn a_call_goes_on_when_its_budget_has_refilled_and_not_before() {
     bench.later(1);
 
     assert_eq!(bench.due(&mut call), Next::Pass);
-    assert!(call.is_held() && !call.is_waiting());
+    assert!(call.wants(Wanted::End) && !call.wants(Wanted::Due));
     assert_eq!((bench.waits("held"), bench.waits("passed")), (1, 1));
     assert_eq!(bench.count_of(&metrics::WAITED, ""), 2_000);
     // It is charged like any other.
@@ -114,7 +114,7 @@ fn more_than_may_wait_are_refused_with_the_wait_that_is_left_and_leave_no_trace(
     for _ in 0..3 {
         let (call, effects) = bench.send(&holding(10));
         assert_eq!(told(&effects), 3_000);
-        assert!(!call.is_held());
+        assert!(!call.wants(Wanted::End));
     }
     assert_eq!((bench.waits("held"), bench.waits("full")), (2, 3));
     bench.later(1_000);
@@ -146,7 +146,7 @@ fn when_a_client_leaves_those_behind_it_go_on_earlier() {
     assert_eq!(bench.due(&mut behind), until);
 
     assert_eq!((bench.waits("left"), bench.count_of(&metrics::CALLS, "client_abort")), (1, 1));
-    assert!(!leaving.is_held());
+    assert!(!leaving.wants(Wanted::End));
     // Its place is free, and nobody waits for it.
     bench.wait(20, 4_000);
     bench.later(2_000);
@@ -322,8 +322,8 @@ fn a_tick_too_many_changes_nothing() {
     let (mut new, mut reading) = (bench.exchange(), bench.exchange());
     bench.handle(&mut reading, Event::RequestHead { head: &Request::chat(), ended: false });
     for exchange in [&mut sent, &mut new, &mut reading] {
-        let before = (exchange.is_held(), exchange.is_reading());
+        let before = (exchange.wants(Wanted::End), exchange.wants(Wanted::RequestBody));
         assert_eq!(format!("{:?}", bench.handle(exchange, Event::Due)), format!("{:?}", Effects::default()));
-        assert_eq!((exchange.is_held(), exchange.is_reading()), before);
+        assert_eq!((exchange.wants(Wanted::End), exchange.wants(Wanted::RequestBody)), before);
     }
 }

@@ -10,7 +10,7 @@ fn a_call_that_a_local_limit_refuses_asks_nothing() {
     let (exchange, effects) = world.bench.send(&long);
 
     assert_eq!(fact(&effects, Fact::RefusedBy), Some("own"));
-    assert!(!exchange.is_asking() && world.bench.errands.is_empty());
+    assert!(!exchange.wants(Wanted::Answers) && world.bench.errands.is_empty());
     assert_eq!((world.decided("asked"), world.bench.count_of(&metrics::GLOBAL_REQUESTS, "ask")), (0, 0));
 }
 
@@ -21,10 +21,10 @@ fn a_call_waits_with_its_local_budget_held_and_then_passes() {
     let (mut exchange, effects) = world.bench.send(HI_STREAM);
 
     assert!(matches!(effects.next, Next::Ask { hold: true, ref questions } if questions.len() == 1));
-    assert!(exchange.is_asking() && exchange.is_held() && !effects.body.is_empty());
+    assert!(exchange.wants(Wanted::Answers) && exchange.wants(Wanted::End) && !effects.body.is_empty());
     let effects = world.answer_all(&mut exchange, effects);
     assert_eq!(effects.next, Next::Pass);
-    assert!(!exchange.is_asking() && exchange.is_held());
+    assert!(!exchange.wants(Wanted::Answers) && exchange.wants(Wanted::End));
     assert_eq!(world.service.asked, ["ShouldRateLimit, free/tpm ada +108"]);
     assert_eq!((world.decided("asked"), world.bench.count_of(&metrics::GLOBAL_REQUESTS, "ask")), (1, 1));
 }
@@ -168,7 +168,7 @@ fn a_client_that_leaves_while_the_service_is_asked_costs_nothing_here() {
 
     world.bench.handle(&mut exchange, Event::End { abort: Some(Abort::Client) });
 
-    assert!(!exchange.is_held() && !exchange.is_asking());
+    assert!(!exchange.wants(Wanted::End) && !exchange.wants(Wanted::Answers));
     assert_eq!(world.bench.count_of(&metrics::CALLS, "client_abort"), 1);
     let late = world.answer(&mut exchange, 0, &questions[0]);
     assert_eq!(format!("{late:?}"), format!("{:?}", Effects::default()));
@@ -241,13 +241,13 @@ fn an_upload_that_passes_is_asked_for_while_it_passes_and_its_form_is_read() {
     ));
     let (mut exchange, effects) = upload(&mut world);
     assert!(matches!(effects.next, Next::Ask { hold: false, .. }));
-    assert!(exchange.is_watching() && exchange.is_asking());
+    assert!(exchange.wants(Wanted::RequestPieces) && exchange.wants(Wanted::Answers));
     let (first, second) = UPLOAD.as_bytes().split_at(50);
     world.bench.handle(&mut exchange, Event::RequestPiece { bytes: first });
 
     assert_eq!(world.answer_all(&mut exchange, effects).next, Next::Pass);
 
-    assert!(exchange.is_watching(), "the form goes on");
+    assert!(exchange.wants(Wanted::RequestPieces), "the form goes on");
     world.bench.handle(&mut exchange, Event::RequestPiece { bytes: second });
     world.bench.head(&mut exchange, 200, "application/json");
     let last =
@@ -267,6 +267,6 @@ fn an_upload_and_a_body_too_long_to_be_held_can_still_be_refused() {
         assert!(matches!(effects.next, Next::Ask { hold: false, .. }), "{path}: {effects:?}");
         let effects = world.hear(&mut exchange, 0, Ok(b"\x08\x02"));
         assert_eq!(reply(&effects).0.status, 429, "{path}");
-        assert!(!exchange.is_held() && !exchange.is_watching());
+        assert!(!exchange.wants(Wanted::End) && !exchange.wants(Wanted::RequestPieces));
     }
 }

@@ -23,7 +23,7 @@ fn a_remote_refusal_is_a_429_that_names_the_limit_and_gives_the_local_budget_bac
     );
     assert_eq!(field(&effects, "x-ratelimit-remaining-tokens"), Some("2"));
     assert_eq!(field(&effects, "ratelimit"), Some("\"tpm\";r=2;t=40"));
-    assert!(!exchange.is_held() && effects.headers.is_empty() && effects.body.is_empty());
+    assert!(!exchange.wants(Wanted::End) && effects.headers.is_empty() && effects.body.is_empty());
     assert_eq!(world.decided("asked"), 2);
     assert_eq!(world.errands(), [""; 0]);
     // 1,000 less the first call's 100, less the 108 of this one, which the service is told to let pass.

@@ -39,7 +39,7 @@ fn the_second_call_asks_nothing_and_is_told_where_the_budget_stands() {
 
     let (mut exchange, effects) = world.bench.send(HI);
 
-    assert_eq!((effects.next, exchange.is_asking()), (Next::Pass, false));
+    assert_eq!((effects.next, exchange.wants(Wanted::Answers)), (Next::Pass, false));
     assert_eq!((world.decided("asked"), world.decided("leased")), (1, 1));
     assert_eq!(world.bench.count_of(&metrics::GLOBAL_REQUESTS, "ask"), 1);
     let head = world.bench.head(&mut exchange, 200, "application/json");

@@ -50,7 +50,7 @@ fn take(step: &Step, world: &mut World, open: &mut Vec<Open>) {
         }
         Step::Answer(call, question, how) => {
             let Some(Open { exchange, questions }) = open.get_mut(call) else { return };
-            if !exchange.is_asking() || question >= questions.len() {
+            if !exchange.wants(Wanted::Answers) || question >= questions.len() {
                 return;
             }
             let Ask { place, question, .. } = questions.remove(question);
@@ -140,7 +140,7 @@ proptest! {
         for call in 0..open.len() {
             take(&Step::End(call, true), &mut world, &mut open);
         }
-        prop_assert!(open.iter().all(|call| !call.exchange.is_held() && !call.exchange.is_asking()));
+        prop_assert!(open.iter().all(|call| !call.exchange.wants(Wanted::End) && !call.exchange.wants(Wanted::Answers)));
         world.do_errands();
         for _ in 0..20 {
             world.bench.now = world.bench.now + Span::from_secs(6);

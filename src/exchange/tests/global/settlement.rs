@@ -74,7 +74,7 @@ fn every_ending_tells_exactly_what_the_protocol_demands() {
             let expected: Vec<_> =
                 (told != 0).then(|| format!("free/tpm ada {told:+}")).into_iter().collect();
             assert_eq!(world.errands(), expected, "{global} {ending:?}");
-            assert!(!exchange.is_held());
+            assert!(!exchange.wants(Wanted::End));
         }
     }
 }

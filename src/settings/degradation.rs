@@ -1,6 +1,6 @@
 //! `soften`, `clamp_output` and `wait` of a tier: how its callers are treated before they are refused.
 //!
-//! In: the fields of a tier. Out: [`Graded`]. A tier that extends another has what that one says, option by option. Not here: what they do
+//! In: the fields of a tier. Out: [`Degradation`]. A tier that extends another has what that one says, option by option. Not here: what they do
 //! (`exchange`).
 
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use crate::config::{
     Fields, Glob, Kind, Node, Ratio, Section, distinct, kind, optional, required, with_default,
 };
 use crate::limits::{Limit, OnExhausted, Shape, counted};
-use crate::tiers::{Graded, Step, Waiting};
+use crate::tiers::{Degradation, Step, Waiting};
 use crate::units::{Amount, Span};
 
 /// How long a call can be held at most: what is charged in advance must be worth waiting for, and clients give up after a minute or so.
@@ -76,13 +76,13 @@ impl Written {
         }
     }
 
-    pub(super) fn resolved(self, tier: &Rc<str>, warn_at: Ratio) -> Graded {
+    pub(super) fn resolved(self, tier: &Rc<str>, warn_at: Ratio) -> Degradation {
         let mut soften = self.soften.unwrap_or_default();
         soften.sort_by_key(|step| step.at.ppm);
         let wait = self.wait.and_then(|(max_wait, max_waiting)| {
             Some(Waiting { max_wait, places: Rc::new(places(tier, max_waiting, warn_at)?) })
         });
-        Graded { soften, clamp_output: self.clamp_output.unwrap_or_default(), wait }
+        Degradation { soften, clamp_output: self.clamp_output.unwrap_or_default(), wait }
     }
 }
 

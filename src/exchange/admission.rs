@@ -1,0 +1,385 @@
+//! The way of a call from its headers to its upstream.
+//!
+//! ```text
+//! head ──▶ slots ──▶ body ──▶ tools ──▶ soften ──▶ upstream ──▶ reserve ──▶ decision ──▶ queue
+//!          (each step may refuse: `refusal` gives back what is charged, and answers)
+//! ```
+//!
+//! In: the request's headers and body, later the rate limit service's answers. Out: the next
+//! [`State`]. Not here: what each step does; they are plain functions of the modules named above.
+
+use super::admitted::{Admitted, NotAdmitted};
+use super::call::{Call, kind};
+use super::charges::Charges;
+use super::context::{Context, Editable};
+use super::decision::{self, Progress};
+use super::effects::{Effects, Fact, Next};
+use super::parsed::{self, ParsedCall};
+use super::refusal::{Asked, OverLimit, Refusal};
+use super::response::Responding;
+use super::rpc::RpcRequest;
+use super::softening::Softened;
+use super::state::{AwaitingBody, State};
+use super::upstream::Upstream;
+use super::{head, queue, standings, tools};
+use crate::api::{Body, Edit, Peek, Request, Usage};
+use crate::coding::Encoding;
+use crate::identity::Head;
+use crate::limits::{self, Estimate, Granted, Subject};
+use crate::metrics;
+use crate::settings::Config;
+use crate::tokens::Counted;
+
+/// How long a body is taken to be that passes and does not tell: a minute of sound as MP3.
+const UNKNOWN_LENGTH: u64 = 1_000_000;
+
+/// The headers of a request have come.
+pub(super) fn on_head(
+    config: &Config,
+    headers: &dyn Head,
+    ended: bool,
+    context: &mut Context<'_>,
+    effects: &mut Effects,
+) -> State {
+    let call = match head::read(config, headers, ended, effects) {
+        Ok(Some(call)) => call,
+        Ok(None) => return State::Done,
+        Err(refusal) => {
+            refusal.refuse(Charges::default(), config, context, effects);
+            return State::Done;
+        }
+    };
+    let granted = match acquire_slots(&call, context) {
+        Ok(granted) => granted,
+        Err(refusal) => {
+            refusal.refuse(Charges::default(), config, context, effects);
+            return State::Done;
+        }
+    };
+    let length = call.length;
+    let awaiting = AwaitingBody { call, granted };
+    match awaiting.call.format().body {
+        Body::Free => {
+            let nothing = Request { known: Some(Usage::default()), ..Request::default() };
+            let parsed = ParsedCall { is_exact: true, ..ParsedCall::unread(nothing) };
+            admit(awaiting, &parsed, None, config, context, effects)
+        }
+        Body::Passed => {
+            let parsed = ParsedCall::unread((awaiting.call.format().guess)(length.unwrap_or(UNKNOWN_LENGTH)));
+            let form = Peek::new(&headers.header("content-type").unwrap_or_default(), "model");
+            admit(awaiting, &parsed, form, config, context, effects)
+        }
+        Body::Held if ended => on_body(awaiting, b"", Editable::Nothing, config, context, effects),
+        Body::Held if awaiting.call.passes => {
+            effects.count(&metrics::UNREAD, &kind("oversize"), 1);
+            admit_unread(awaiting, length.unwrap_or_default(), config, context, effects)
+        }
+        Body::Held => {
+            effects.next = Next::ReadBody;
+            State::AwaitingBody(Box::new(awaiting))
+        }
+    }
+}
+
+/// Limits that are known before the body: requests that are left, and places among the calls in
+/// flight.
+fn acquire_slots<'c>(call: &'c Call, context: &mut Context<'_>) -> Result<Granted, Refusal<'c>> {
+    let workflow = call.workflow.clone();
+    if call.is_rpc() {
+        return Ok(Granted { workflow, ..Granted::default() });
+    }
+    let model = call.api.model.as_deref().unwrap_or_default();
+    let (limits, subject) = (&call.tier.limits, call.subject(model));
+    let slots =
+        limits::would_refuse_at_once(limits, &subject, call.tier.degradation.patience(), context.ledger)
+            .and_then(|()| limits::take_off(limits, &subject, context.ledger));
+    match slots {
+        Ok(granted) => Ok(Granted { workflow, ..granted }),
+        Err(refusal) => Err(over_limit(call, model, refusal, context)),
+    }
+}
+
+/// The whole body of a request has come.
+pub(super) fn on_body(
+    awaiting: AwaitingBody,
+    body: &[u8],
+    editable: Editable,
+    config: &Config,
+    context: &mut Context<'_>,
+    effects: &mut Effects,
+) -> State {
+    let decoded;
+    let mut body = body;
+    if awaiting.call.encoding != Encoding::Identity {
+        match parsed::decoded(&awaiting.call, body, config, effects) {
+            Ok(whole) => {
+                decoded = whole;
+                body = &decoded;
+            }
+            Err(length) => return admit_unread(awaiting, length, config, context, effects),
+        }
+    }
+    if awaiting.call.is_rpc() {
+        let request = RpcRequest::read(&awaiting.call, body, effects);
+        return admit_rpc(awaiting, request, config, context, effects);
+    }
+    match ParsedCall::read(&awaiting.call, body, editable, effects) {
+        Ok(parsed) => admit(awaiting, &parsed, None, config, context, effects),
+        Err(refusal) => {
+            refusal.refuse(Charges::local(awaiting.granted.reservation), config, context, effects);
+            State::Done
+        }
+    }
+}
+
+/// Admits a call by the length of a body that is not read.
+fn admit_unread(
+    awaiting: AwaitingBody,
+    length: u64,
+    config: &Config,
+    context: &mut Context<'_>,
+    effects: &mut Effects,
+) -> State {
+    if awaiting.call.is_rpc() {
+        return admit_rpc(awaiting, Ok(RpcRequest::unread()), config, context, effects);
+    }
+    let parsed = ParsedCall::guessed(&awaiting.call, length);
+    admit(awaiting, &parsed, None, config, context, effects)
+}
+
+/// Admits an LLM call, or refuses it.
+fn admit(
+    awaiting: AwaitingBody,
+    parsed: &ParsedCall<'_>,
+    form: Option<Peek>,
+    config: &Config,
+    context: &mut Context<'_>,
+    effects: &mut Effects,
+) -> State {
+    let AwaitingBody { call, mut granted } = awaiting;
+    let model = call.api.model.clone().or_else(|| parsed.request.model.as_deref().map(str::to_owned));
+    let model = model.unwrap_or_default();
+    let prepared = match prepare(&call, &mut granted, &model, parsed, config, context, effects) {
+        Ok(prepared) => prepared,
+        Err(refusal) => {
+            refusal.refuse(Charges::local(granted.reservation), config, context, effects);
+            return State::Done;
+        }
+    };
+    let Prepared { softened, ask_for_usage, estimate, uncorrected, upstream, reserved } = prepared;
+    let label = context.models.label(&softened.model, context.ledger);
+    let admitted = Box::new(Admitted {
+        model: softened.model.clone(),
+        label: label.clone(),
+        estimate,
+        uncorrected,
+        charges: Charges::local(reserved.reservation),
+        standings: reserved.standings,
+        waits_for: reserved.waits_for,
+        reserved_at: context.now(),
+        upstream: upstream.map(Box::new),
+        form,
+        called: None,
+        hides_usage: ask_for_usage.is_some(),
+        response_headers: softened.header().into_iter().collect(),
+        call,
+    });
+    let tier = admitted.call.tier.clone();
+    let decided = decision::begin(admitted, config, context, effects);
+    let state = go_on(decided, config, context, effects);
+    if !matches!(state, State::Done) {
+        effects.body.extend(ask_for_usage);
+        softened.apply(&tier, &label, effects);
+    }
+    state
+}
+
+/// A call that its local limits let pass.
+struct Prepared {
+    softened: Softened,
+    ask_for_usage: Option<Edit>,
+    estimate: Estimate,
+    uncorrected: Option<Counted>,
+    upstream: Option<Upstream>,
+    reserved: Granted,
+}
+
+/// Every step that needs no answer of the rate limit service. If one refuses, `granted` is what is
+/// still to be given back.
+fn prepare<'c>(
+    call: &'c Call,
+    granted: &mut Granted,
+    model: &str,
+    parsed: &ParsedCall<'_>,
+    config: &Config,
+    context: &mut Context<'_>,
+    effects: &mut Effects,
+) -> Result<Prepared, Refusal<'c>> {
+    let hidden = tools::hide(call, parsed, model, context, effects);
+    let hidden = hidden.map_err(|refusal| over_limit(call, model, refusal, context))?;
+    let mut softened = Softened::of(call, parsed, model.to_owned(), hidden, context);
+    let (mut estimate, counted) = estimate(call, &softened, parsed, config, context);
+    softened.clamp(call, parsed, &mut estimate, context);
+    let ask_for_usage = softened.ask_for_usage(call, parsed);
+    let upstream = match Upstream::of(call, &softened.model, config, context) {
+        Ok(upstream) => upstream,
+        Err(busy) => return Err(Refusal::UpstreamBusy(asked(call, &softened.model, context), busy)),
+    };
+    let reserved =
+        reserve(call, core::mem::take(granted), &softened.model, parsed, &estimate, context, effects)?;
+    let is_whole = estimate.exact && parsed.request.known.is_none_or(|known| known.all_input() == 0);
+    let uncorrected = is_whole.then_some(counted);
+    Ok(Prepared { softened, ask_for_usage, estimate, uncorrected, upstream, reserved })
+}
+
+/// What the call is expected to use, and what was counted of its input, before any correction.
+fn estimate(
+    call: &Call,
+    softened: &Softened,
+    parsed: &ParsedCall<'_>,
+    config: &Config,
+    context: &mut Context<'_>,
+) -> (Estimate, Counted) {
+    let (request, model, counting) = (&parsed.request, softened.model.as_str(), &config.counting);
+    let counted = context.counter.prompt(&request.prompt, model, &counting.exactness);
+    let input = counted.scaled(counting.calibration.factor(model, context.ledger)).usage();
+    // What providers give for nothing has no price per call either.
+    let requests = u64::from(call.format().body != Body::Free);
+    let reserve = &counting.output_reserve;
+    let estimate = Estimate {
+        known: Usage { requests, ..input.plus(request.known.unwrap_or_default()) },
+        output_is_known: request.known.is_some(),
+        exact: parsed.is_exact && !request.more_input,
+        max_output: softened.max_output(request),
+        expected_output: reserve.expected(model, &call.tier.name, context.ledger),
+        at_most: reserve.at_most,
+        rates: config.rates(model),
+    };
+    (estimate, counted)
+}
+
+/// Charges the local budgets.
+fn reserve<'c>(
+    call: &'c Call,
+    granted: Granted,
+    model: &str,
+    parsed: &ParsedCall<'_>,
+    estimate: &Estimate,
+    context: &mut Context<'_>,
+    effects: &mut Effects,
+) -> Result<Granted, Refusal<'c>> {
+    effects.facts.push((Fact::CountedInput, estimate.known.all_input().to_string()));
+    let subject = Subject { body: parsed.body.unwrap_or_default(), ..call.subject(model) };
+    let (limits, patience) = (&call.tier.limits, call.patience());
+    let granted = limits::reserve(granted, limits, &subject, estimate, patience, context.ledger)
+        .map_err(|refusal| over_limit(call, model, refusal, context))?;
+    let label = context.models.label(model, context.ledger);
+    standings::report(call, &label, &granted.shadowed, &granted.standings, effects);
+    standings::log_crossings(call, model, &granted.crossed, effects);
+    Ok(granted)
+}
+
+/// Admits calls of tools by MCP, or refuses them.
+fn admit_rpc(
+    awaiting: AwaitingBody,
+    request: Result<RpcRequest<'_>, Refusal<'static>>,
+    config: &Config,
+    context: &mut Context<'_>,
+    effects: &mut Effects,
+) -> State {
+    let AwaitingBody { call, granted } = awaiting;
+    let RpcRequest { messages, tools } = match request {
+        Ok(request) => request,
+        Err(refusal) => {
+            refusal.refuse(Charges::local(granted.reservation), config, context, effects);
+            return State::Done;
+        }
+    };
+    if tools.is_empty() {
+        return State::Done;
+    }
+    let label = context.models.other();
+    let reserved = match limits::reserve_tools(&call.tier.limits, &call.subject(""), &tools, context.ledger) {
+        Ok(reserved) => reserved,
+        Err(refusal) => {
+            let limit = &refusal.standing.limit;
+            let refused = messages.tools().find(|name| limit.counts_tool(name)).unwrap_or_default();
+            let asked = Asked { call: &call, model: refused.to_owned(), label };
+            let over = OverLimit { messages: Some(&messages), ..OverLimit::by(refusal) };
+            Refusal::OverLimit(asked, over).refuse(Charges::default(), config, context, effects);
+            return State::Done;
+        }
+    };
+    standings::report(&call, &label, &reserved.shadowed, &reserved.standings, effects);
+    standings::log_crossings(&call, "", &reserved.crossed, effects);
+    let admitted = Box::new(Admitted {
+        model: String::new(),
+        label,
+        estimate: Estimate::known(Usage::default(), config.rates("")),
+        uncorrected: None,
+        charges: Charges::local(reserved.reservation),
+        // Clients of MCP do not look for budgets.
+        standings: Vec::new(),
+        waits_for: None,
+        reserved_at: context.now(),
+        upstream: None,
+        form: None,
+        called: Some(tools),
+        hides_usage: false,
+        response_headers: Vec::new(),
+        call,
+    });
+    State::Responding(Box::new(Responding::new(admitted, config)))
+}
+
+/// Goes on with a call after its global limits: it is sent, waits, or is refused.
+pub(super) fn go_on(
+    decided: Result<Progress, NotAdmitted>,
+    config: &Config,
+    context: &mut Context<'_>,
+    effects: &mut Effects,
+) -> State {
+    match decided {
+        Ok(Progress::Pending(awaiting)) => State::AwaitingDecision(awaiting),
+        Ok(Progress::Decided(admitted)) => {
+            let queued = queue::enter(admitted, context, effects);
+            send(queued, config, context, effects)
+        }
+        Err(not_admitted) => {
+            not_admitted.refuse(config, context, effects);
+            State::Done
+        }
+    }
+}
+
+/// Sends a call upstream, if it need not wait any more.
+pub(super) fn send(
+    queued: Result<queue::Progress, NotAdmitted>,
+    config: &Config,
+    context: &Context<'_>,
+    effects: &mut Effects,
+) -> State {
+    match queued {
+        Ok(queue::Progress::Ready(admitted)) => {
+            State::Responding(Box::new(Responding::new(admitted, config)))
+        }
+        Ok(queue::Progress::Waiting(queued)) => State::Queued(queued),
+        Err(not_admitted) => {
+            not_admitted.refuse(config, context, effects);
+            State::Done
+        }
+    }
+}
+
+fn asked<'c>(call: &'c Call, model: &str, context: &mut Context<'_>) -> Asked<'c> {
+    Asked { call, model: model.to_owned(), label: context.models.label(model, context.ledger) }
+}
+
+fn over_limit<'c>(
+    call: &'c Call,
+    model: &str,
+    refusal: limits::Refusal,
+    context: &mut Context<'_>,
+) -> Refusal<'c> {
+    Refusal::OverLimit(asked(call, model, context), OverLimit::by(refusal))
+}

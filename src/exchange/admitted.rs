@@ -1,0 +1,129 @@
+//! A call that its limits let pass: all that is known of it, and what is charged for it.
+//!
+//! In: what admission found out. Out: an [`Admitted`], or a [`NotAdmitted`] that is refused after
+//! its local budgets were charged. Not here: deciding (`admission`, `decision`, `queue`), the answer
+//! (`response`).
+
+use std::rc::Rc;
+
+use super::call::Call;
+use super::charges::Charges;
+use super::context::Context;
+use super::effects::{Effects, HeaderEdit};
+use super::refusal::{Asked, BusyUpstream, OverLimit, Refusal};
+use super::upstream::Upstream;
+use crate::api::Peek;
+use crate::api::answer::ToolsCalled;
+use crate::limits::{self, Estimate, Reservation, Standing};
+use crate::metrics::Labels;
+use crate::rls::{HeaderValue, Holding};
+use crate::settings::Config;
+use crate::tokens::Counted;
+use crate::units::Timestamp;
+
+/// A call that may go upstream, now or when it has waited.
+pub(super) struct Admitted {
+    pub(super) call: Call,
+    pub(super) model: String,
+    /// The model as metrics name it.
+    pub(super) label: Rc<str>,
+    pub(super) estimate: Estimate,
+    /// What was counted of the input, before any correction, if that was all of it.
+    pub(super) uncorrected: Option<Counted>,
+    pub(super) charges: Charges,
+    /// Where its budgets stood then.
+    pub(super) standings: Vec<Standing>,
+    /// The limit that would have refused it if it did not wait.
+    pub(super) waits_for: Option<Box<limits::Refusal>>,
+    pub(super) reserved_at: Timestamp,
+    pub(super) upstream: Option<Box<Upstream>>,
+    /// A form that passes, in which the model is looked for.
+    pub(super) form: Option<Peek>,
+    /// The tools that an MCP request calls.
+    pub(super) called: Option<ToolsCalled>,
+    /// Whether the upstream was asked for a usage that the client did not ask for.
+    pub(super) hides_usage: bool,
+    /// Headers to add to the response.
+    pub(super) response_headers: Vec<HeaderEdit>,
+}
+
+impl Admitted {
+    pub(super) fn labels(&self, kind: &'static str) -> Labels {
+        self.call.labels(&self.label, kind)
+    }
+
+    /// Until when it waits for its upstream, if it does.
+    pub(super) fn waits_for_upstream(&self) -> Option<Timestamp> {
+        self.upstream.as_ref()?.wait_until()
+    }
+
+    /// The call, with what its global limits charge and add.
+    pub(super) fn with_global(
+        self,
+        standings: Vec<Standing>,
+        holding: Holding,
+        stand_ins: Reservation,
+        headers: impl IntoIterator<Item = HeaderEdit>,
+    ) -> Self {
+        Self {
+            standings: self.standings.into_iter().chain(standings).collect(),
+            charges: self.charges.with(stand_ins, holding),
+            response_headers: self.response_headers.into_iter().chain(headers).collect(),
+            ..self
+        }
+    }
+
+    /// Looks for the model in a form that passes. Limits could not know it; the price does.
+    pub(super) fn read_request_piece(&mut self, piece: &[u8], config: &Config) {
+        let Some(form) = &mut self.form else { return };
+        form.feed(piece);
+        if let Some(model) = form.value().filter(|model| *model != self.model) {
+            self.model = model.to_owned();
+            self.estimate.rates = config.rates(model);
+        }
+    }
+
+    /// The upstream has answered, so the model earns a label of its own.
+    pub(super) fn learn_label(&mut self, context: &mut Context<'_>) {
+        self.label = context.models.learn(&self.model, context.ledger);
+    }
+}
+
+/// A call that is refused after its local budgets were charged.
+pub(super) struct NotAdmitted {
+    admitted: Box<Admitted>,
+    why: Why,
+}
+
+enum Why {
+    OverLimit(limits::Refusal, Vec<HeaderValue>),
+    UpstreamBusy(BusyUpstream),
+}
+
+impl NotAdmitted {
+    /// A limit refuses, with headers that the rate limit service wants the response to have.
+    pub(super) const fn over_limit(
+        admitted: Box<Admitted>,
+        refusal: limits::Refusal,
+        headers: Vec<HeaderValue>,
+    ) -> Self {
+        Self { admitted, why: Why::OverLimit(refusal, headers) }
+    }
+
+    /// The upstream is busy for longer than the call may wait.
+    pub(super) const fn upstream_busy(admitted: Box<Admitted>, busy: BusyUpstream) -> Self {
+        Self { admitted, why: Why::UpstreamBusy(busy) }
+    }
+
+    pub(super) fn refuse(self, config: &Config, context: &Context<'_>, effects: &mut Effects) {
+        let Admitted { call, model, label, charges, .. } = *self.admitted;
+        let asked = Asked { call: &call, model, label };
+        let refusal = match self.why {
+            Why::OverLimit(refusal, headers) => {
+                Refusal::OverLimit(asked, OverLimit { headers, ..OverLimit::by(refusal) })
+            }
+            Why::UpstreamBusy(busy) => Refusal::UpstreamBusy(asked, busy),
+        };
+        refusal.refuse(charges, config, context, effects);
+    }
+}

@@ -1,0 +1,83 @@
+//! Who calls what, as far as the request's headers tell.
+//!
+//! In: an API call, a caller, a tier. Out: the subject that limits count, labels, names for the log.
+//! Not here: reading headers (`head`), what the body asks for (`parsed`). Nothing of a [`Call`]
+//! changes after its headers were read.
+
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use crate::api::{self, Dialect, Format};
+use crate::coding::Encoding;
+use crate::identity::Caller;
+use crate::limits::{Limit, Subject, Workflow};
+use crate::metrics::Labels;
+use crate::tiers::Tier;
+use crate::units::Span;
+
+/// How much of a name is repeated in a log line.
+const LONGEST_LOGGED: usize = 128;
+
+/// A call whose headers are known.
+pub(super) struct Call {
+    pub(super) api: api::Call,
+    pub(super) caller: Caller,
+    pub(super) tier: Rc<Tier>,
+    /// The workflow that it belongs to, with what it declares for all of it.
+    pub(super) workflow: Option<Workflow>,
+    /// The length of its body, if the headers tell it.
+    pub(super) length: Option<u64>,
+    pub(super) encoding: Encoding,
+    /// The request carries a signature of itself, so nothing of it may be changed.
+    pub(super) is_signed: bool,
+    /// The host does not hold the request while a decision is pending: its body is too long, or may
+    /// be.
+    pub(super) passes: bool,
+}
+
+impl Call {
+    pub(super) const fn format(&self) -> &'static Format {
+        self.api.format
+    }
+
+    /// Whether it asks something of an MCP server instead of a model.
+    pub(super) fn is_rpc(&self) -> bool {
+        self.format().dialect == Dialect::Mcp
+    }
+
+    /// How long it may wait. A request that passes is not held, so it cannot wait.
+    pub(super) fn patience(&self) -> Span {
+        if self.passes { Span::ZERO } else { self.tier.degradation.patience() }
+    }
+
+    /// Whom and what limits count; without the body.
+    pub(super) fn subject<'s>(&'s self, model: &'s str) -> Subject<'s> {
+        Subject { caller: &self.caller, model, api: self.format().name, body: b"" }
+    }
+
+    pub(super) fn labels(&self, model: &Rc<str>, kind: &'static str) -> Labels {
+        Labels { tier: Some(self.tier.name.clone()), limit: None, model: Some(model.clone()), kind }
+    }
+
+    pub(super) fn labels_of(&self, limit: &Limit, model: &Rc<str>) -> Labels {
+        Labels { limit: Some(limit.name.clone()), ..self.labels(model, "") }
+    }
+
+    /// The dimensions that a limit counts by, with this call's values.
+    pub(super) fn dimensions_of(&self, limit: &Limit, model: &str) -> serde_json::Map<String, Value> {
+        let subject = self.subject(model);
+        let value = |dimension| logged(&String::from_utf8_lossy(subject.value(dimension)));
+        limit.per.iter().map(|dimension| (dimension.to_string(), value(dimension).into())).collect()
+    }
+}
+
+/// A name as a log line repeats it.
+pub(super) fn logged(name: &str) -> String {
+    name.chars().take(LONGEST_LOGGED).collect()
+}
+
+/// Labels of a metric that has only a kind.
+pub(super) fn kind(kind: &'static str) -> Labels {
+    Labels { kind, ..Labels::default() }
+}

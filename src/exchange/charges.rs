@@ -1,0 +1,75 @@
+//! All that is charged for one call, here and at the rate limit service, until the call is settled.
+//!
+//! In: a reservation of local budgets, what is held of global ones. Out: both settled, kept or
+//! released together, once. Not here: how a budget is corrected (`limits`, `rls`).
+
+use super::context::Context;
+use super::effects::Effects;
+use crate::api::Usage;
+use crate::api::answer::ToolsCalled;
+use crate::limits::{Rates, Reservation, Used};
+use crate::rls::Holding;
+use crate::settings::Config;
+
+/// What is charged for a call. It must be settled, kept or released; a dropped value, such as those
+/// of a dead VM, stays charged until it has flowed back.
+#[derive(Debug, Default)]
+#[must_use = "what is charged must be settled, kept or released"]
+pub(super) struct Charges {
+    local: Reservation,
+    global: Holding,
+}
+
+impl Charges {
+    /// What is charged to budgets of this process.
+    pub(super) fn local(local: Reservation) -> Self {
+        Self { local, global: Holding::default() }
+    }
+
+    /// These charges, with more budgets of this process and with global ones.
+    pub(super) fn with(mut self, more: Reservation, global: Holding) -> Self {
+        self.local.join(more);
+        Self { global, ..self }
+    }
+
+    /// The charges to budgets of this process.
+    pub(super) const fn here(&self) -> &Reservation {
+        &self.local
+    }
+
+    pub(super) const fn here_mut(&mut self) -> &mut Reservation {
+        &mut self.local
+    }
+
+    /// Replaces what is charged by what was used.
+    pub(super) fn settle(
+        self,
+        usage: &Usage,
+        rates: &Rates,
+        tools: &ToolsCalled,
+        config: &Config,
+        context: &Context<'_>,
+        effects: &mut Effects,
+    ) {
+        self.local.settle(&Used { usage, rates, tools }, context.ledger);
+        if let Some(service) = &config.global {
+            self.global.settle(usage, rates, service, context.ledger, &mut effects.errands);
+        }
+    }
+
+    /// Leaves charged what is: nobody can tell what was used.
+    pub(super) fn keep(self, config: &Config, context: &Context<'_>, effects: &mut Effects) {
+        self.local.keep(context.ledger);
+        if let Some(service) = &config.global {
+            self.global.keep(service, context.ledger, &mut effects.errands);
+        }
+    }
+
+    /// Gives everything back: the call has not gone upstream.
+    pub(super) fn release(self, config: &Config, context: &Context<'_>, effects: &mut Effects) {
+        self.local.release(context.ledger);
+        if let Some(service) = &config.global {
+            self.global.release(service, context.ledger, &mut effects.errands);
+        }
+    }
+}

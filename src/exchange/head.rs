@@ -1,0 +1,147 @@
+//! Reads a request's headers: who calls what.
+//!
+//! In: headers and attributes. Out: a [`Call`], none if Tollgate does not limit the request, or a
+//! [`Refusal`]. Not here: the body (`parsed`), limits (`admission`).
+
+use super::call::Call;
+use super::effects::{Effects, Fact, HeaderEdit};
+use super::refusal::Refusal;
+use super::upstream;
+use crate::api::{self, Body, Dialect};
+use crate::coding::Encoding;
+use crate::identity::{Caller, Head};
+use crate::limits::{UPSTREAM_DIMENSION, Workflow};
+use crate::metrics::{self, Labels};
+use crate::reply;
+use crate::settings::{Config, Workflows};
+use crate::tiers::Tier;
+use crate::units::Amount;
+
+/// Reads the headers of a request.
+pub(super) fn read(
+    config: &Config,
+    head: &dyn Head,
+    ended: bool,
+    effects: &mut Effects,
+) -> Result<Option<Call>, Refusal<'static>> {
+    let method = head.header(":method").unwrap_or_default();
+    let path = head.header(":path").unwrap_or_default();
+    let is_limited = |dialect| dialect != Dialect::Mcp || config.tiers.limit_tools();
+    if let Some(protocol) = head.header("upgrade") {
+        let upgrade = config.routes.recognise_upgrade(&path);
+        let upgrade = upgrade.filter(|upgrade| is_limited(upgrade.dialect));
+        let protocol = protocol.into_owned();
+        return upgrade.map_or(Ok(None), |upgrade| Err(Refusal::Upgrade { upgrade, protocol }));
+    }
+    let api = config.routes.recognise(&method, &path).filter(|api| is_limited(api.format.dialect));
+    let Some(api) = api else { return Ok(None) };
+    let dialect = api.format.dialect;
+    let caller = config.identity.read(head);
+    let mut caller = caller.map_err(|missing| Refusal::Unidentified { dialect, missing })?;
+    let (tier, is_known) = config.tiers.of(&caller);
+    if dialect == Dialect::Mcp && !tier.limits_tools() {
+        return Ok(None);
+    }
+    name_upstream(config, &tier, head, &mut caller);
+    effects.count(&metrics::UNKNOWN_TIER, &Labels::default(), u64::from(!is_known));
+    effects.facts.push((Fact::Tier, tier.name.to_string()));
+    let is_signed = is_signed(head, &path);
+    if !is_signed {
+        // Plain answers are the cheapest to read.
+        effects.headers.push(HeaderEdit::set("accept-encoding", "identity"));
+    }
+    let workflow = match &config.workflows {
+        Some(workflows) => declared(workflows, head, &caller, is_signed, dialect, effects)?,
+        None => None,
+    };
+    let length = content_length(head);
+    let encoding = Encoding::parse(&head.header("content-encoding").unwrap_or_default());
+    let passes = passes(&api, length, ended, config.counting.hold_up_to);
+    Ok(Some(Call { api, caller, tier, workflow, length, encoding, is_signed, passes }))
+}
+
+/// Whether the request goes on without waiting for a decision, because its body is too long to be
+/// held, or may be.
+fn passes(api: &api::Call, length: Option<u64>, ended: bool, hold_up_to: u64) -> bool {
+    match api.format.body {
+        Body::Free => !ended && length.is_none_or(|length| length > hold_up_to),
+        Body::Passed => length.is_none_or(|length| length > hold_up_to),
+        Body::Held => length.is_some_and(|length| length > hold_up_to),
+    }
+}
+
+/// Adds the upstream to the caller's dimensions where it matters; other calls do not pay for the
+/// look.
+fn name_upstream(config: &Config, tier: &Tier, head: &dyn Head, caller: &mut Caller) {
+    let matters = config.upstreams.is_some() || tier.names_upstream;
+    if let Some(upstream) = matters.then(|| upstream::name(head)).flatten() {
+        caller.add(UPSTREAM_DIMENSION, upstream);
+    }
+}
+
+/// The workflow of a call, if it belongs to one, with what it declares. The header of the
+/// declaration is for Tollgate and goes no further, unless a signature may cover it.
+///
+/// # Errors
+/// A declaration that is no number, or that no workflow makes: callers would believe that their
+/// tokens are held if it were ignored.
+fn declared(
+    workflows: &Workflows,
+    head: &dyn Head,
+    caller: &Caller,
+    is_signed: bool,
+    dialect: Dialect,
+    effects: &mut Effects,
+) -> Result<Option<Workflow>, Refusal<'static>> {
+    let Workflows { dimension, reserve_header, reserve_up_to } = workflows;
+    let is_one = caller.value(dimension).is_some_and(|value| !value.is_empty());
+    let Some(declared) = head.header(reserve_header) else {
+        return Ok(is_one.then(|| Workflow { dimension: dimension.clone(), declared: Amount::ZERO }));
+    };
+    let Some(declared) = whole_number(declared.trim_ascii()) else {
+        return Err(Refusal::BadRequest(reply::not_a_number(dialect, reserve_header)));
+    };
+    if !is_one {
+        return Err(Refusal::BadRequest(reply::no_workflow(dialect, reserve_header, dimension)));
+    }
+    if !is_signed {
+        effects.headers.push(HeaderEdit::Remove(reserve_header.clone().into()));
+    }
+    Ok(Some(Workflow { dimension: dimension.clone(), declared: declared.min(*reserve_up_to) }))
+}
+
+/// Decimal digits; more than can be counted is as much as can be.
+fn whole_number(text: &[u8]) -> Option<Amount> {
+    let are_digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let digits = core::str::from_utf8(text).ok().filter(|_| are_digits)?;
+    Some(Amount(digits.parse().unwrap_or(u64::MAX)))
+}
+
+/// Whether a signature covers the request, as AWS Signature Version 4 does, in a header or in the
+/// query.
+fn is_signed(head: &dyn Head, path: &[u8]) -> bool {
+    let by_header =
+        head.header("authorization").is_some_and(|value| value.trim_ascii_start().starts_with(b"AWS4-"));
+    by_header || memchr::memmem::find(path, b"X-Amz-Signature=").is_some()
+}
+
+fn content_length(head: &dyn Head) -> Option<u64> {
+    core::str::from_utf8(&head.header("content-length")?).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_digits_are_a_whole_number() {
+        assert_eq!(whole_number(b"120000"), Some(Amount(120_000)));
+        assert_eq!(whole_number(b"0"), Some(Amount(0)));
+        assert_eq!(whole_number(&[b'9'; 8_000]), Some(Amount::MAX));
+        for text in
+            [b"".as_slice(), b"-1", b"+1", b"1.5", b"1e5", b"1_000", b"1, 2", b"ten", b"\xff", b"\xd9\xa1"]
+        {
+            assert_eq!(whole_number(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A call with its body: what it asks for, as far as the body can be read.
+//!
+//! In: a body, or its length. Out: a [`ParsedCall`], or a refusal of one that is ambiguous. Not here:
+//! how a format is read (`api`).
+
+use serde_json::value::RawValue;
+
+use super::call::{Call, kind};
+use super::context::Editable;
+use super::effects::Effects;
+use super::refusal::Refusal;
+use crate::api::{Piece, Prompt, Request, Unread};
+use crate::coding::{self, Encoding, Failure};
+use crate::metrics;
+use crate::reply;
+use crate::settings::Config;
+
+/// What a call asks for.
+pub(super) struct ParsedCall<'a> {
+    pub(super) request: Request<'a>,
+    /// Its body, decoded, if it is there and is JSON.
+    pub(super) body: Option<&'a [u8]>,
+    /// Which parts of the request can still be changed.
+    pub(super) editable: Editable,
+    /// Whether its input is counted, rather than guessed.
+    pub(super) is_exact: bool,
+}
+
+impl<'a> ParsedCall<'a> {
+    /// A call whose body is not read.
+    pub(super) const fn unread(guess: Request<'a>) -> Self {
+        Self { request: guess, body: None, editable: Editable::Nothing, is_exact: false }
+    }
+
+    /// A guess at a call by the length of its body. Compressed JSON has about as many bytes as
+    /// tokens.
+    pub(super) fn guessed(call: &Call, bytes: u64) -> Self {
+        let mut guess = (call.format().guess)(bytes);
+        if call.encoding != Encoding::Identity {
+            guess.prompt = Prompt(vec![Piece::Tokens(bytes)]);
+        }
+        Self::unread(guess)
+    }
+
+    /// Reads a body, which has been decoded.
+    ///
+    /// # Errors
+    /// The body names a member twice that decides what the call costs.
+    pub(super) fn read(
+        call: &Call,
+        body: &'a [u8],
+        editable: Editable,
+        effects: &mut Effects,
+    ) -> Result<Self, Refusal<'static>> {
+        let mut json = Some(body);
+        let request = match (call.format().read)(body) {
+            Ok(request) => request,
+            Err(Unread::Ambiguous { member }) => {
+                return Err(Refusal::BadRequest(reply::ambiguous(call.format().dialect, member)));
+            }
+            Err(Unread::Malformed) => {
+                effects.count(&metrics::UNREAD, &kind("malformed"), 1);
+                json = json.filter(|body| serde_json::from_slice::<&RawValue>(body).is_ok());
+                Request { prompt: Prompt(vec![Piece::Unread(body)]), ..Request::default() }
+            }
+        };
+        let is_fixed = call.is_signed || call.encoding != Encoding::Identity;
+        let editable = if is_fixed { Editable::Nothing } else { editable };
+        Ok(Self { request, body: json, editable, is_exact: true })
+    }
+
+    /// Whether the body can be changed.
+    pub(super) fn is_editable(&self) -> bool {
+        self.editable != Editable::Nothing
+    }
+
+    /// The body, if it can be changed.
+    pub(super) fn editable_body(&self) -> Option<&'a [u8]> {
+        self.body.filter(|_| self.is_editable())
+    }
+}
+
+/// Decodes a body.
+///
+/// # Errors
+/// The number of bytes to guess by, of a body that cannot be decoded.
+pub(super) fn decoded(
+    call: &Call,
+    body: &[u8],
+    config: &Config,
+    effects: &mut Effects,
+) -> Result<Vec<u8>, u64> {
+    let bound = config.counting.decode_up_to;
+    let decoded = coding::decode_whole(&call.encoding, body, usize::try_from(bound).unwrap_or(usize::MAX));
+    decoded.map_err(|failure| {
+        let (why, bytes) = match failure {
+            Failure::TooLarge { .. } => ("oversize", bound),
+            Failure::Unknown | Failure::Broken { .. } => ("encoded", body.len() as u64),
+        };
+        effects.count(&metrics::UNREAD, &kind(why), 1);
+        bytes
+    })
+}

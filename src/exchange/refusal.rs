@@ -1,0 +1,172 @@
+//! Why a call is refused, with the evidence, and the one place that refuses it.
+//!
+//! In: a [`Refusal`]. Out: its metrics, log line, access log fact and reply. Not here: who refuses,
+//! and what replies look like (`reply`).
+
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use super::call::{Call, kind, logged};
+use super::charges::Charges;
+use super::context::Context;
+use super::effects::{Effects, Fact, Next};
+use crate::api::{Dialect, Messages, Upgrade};
+use crate::identity::Unidentified;
+use crate::limits::{self, Reason, Wait};
+use crate::metrics::{self, Labels};
+use crate::reply::{self, Reply};
+use crate::rls::HeaderValue;
+use crate::settings::Config;
+use crate::units::Span;
+
+/// Why a call is refused.
+pub(super) enum Refusal<'c> {
+    /// It asks for another protocol on the path of an LLM API: nothing counts what is said over a
+    /// socket, and clients that can do without come back over HTTP.
+    Upgrade { upgrade: Upgrade, protocol: Vec<u8> },
+    /// It lacks a dimension that the configuration demands.
+    Unidentified { dialect: Dialect, missing: Unidentified },
+    /// Its headers or body can be understood in several ways, or not at all.
+    BadRequest(Reply),
+    /// A limit refuses it.
+    OverLimit(Asked<'c>, OverLimit<'c>),
+    /// Its upstream has asked for a pause.
+    UpstreamBusy(Asked<'c>, BusyUpstream),
+}
+
+/// What was asked for, and by whom.
+pub(super) struct Asked<'c> {
+    pub(super) call: &'c Call,
+    pub(super) model: String,
+    /// The model as metrics name it.
+    pub(super) label: Rc<str>,
+}
+
+/// The limit that refuses a call, and what it takes to answer.
+pub(super) struct OverLimit<'c> {
+    pub(super) refusal: limits::Refusal,
+    /// Headers that the rate limit service wants the response to have.
+    pub(super) headers: Vec<HeaderValue>,
+    /// The MCP messages to be answered.
+    pub(super) messages: Option<&'c Messages<'c>>,
+}
+
+/// An upstream that asked for a pause, and how much of it is left.
+pub(super) struct BusyUpstream {
+    pub(super) name: Vec<u8>,
+    pub(super) wait: Span,
+}
+
+impl OverLimit<'_> {
+    /// A refusal of an LLM call by a limit.
+    pub(super) const fn by(refusal: limits::Refusal) -> Self {
+        Self { refusal, headers: Vec::new(), messages: None }
+    }
+}
+
+impl Refusal<'_> {
+    /// Refuses the call: gives back what is charged for it, records metrics, writes a line and
+    /// answers.
+    pub(super) fn refuse(
+        self,
+        charges: Charges,
+        config: &Config,
+        context: &Context<'_>,
+        effects: &mut Effects,
+    ) {
+        charges.release(config, context, effects);
+        effects.headers.clear();
+        let reply = match self {
+            Self::Upgrade { upgrade: Upgrade { api, dialect }, protocol } => {
+                effects.count(&metrics::CALLS, &kind("upgrade"), 1);
+                effects.facts.push((Fact::RefusedBy, "protocol upgrade".to_owned()));
+                let protocol = logged(&String::from_utf8_lossy(&protocol));
+                let line = json!({ "event": "upgrade_refused", "api": api, "protocol": protocol });
+                effects.log.push(line.to_string());
+                reply::upgrade(dialect)
+            }
+            Self::Unidentified { dialect, missing } => {
+                effects.count(&metrics::CALLS, &kind("unidentified"), 1);
+                let line = json!({ "event": "unidentified", "missing": &*missing.dimension });
+                effects.log.push(line.to_string());
+                reply::unidentified(dialect, &missing)
+            }
+            Self::BadRequest(reply) => {
+                effects.count(&metrics::CALLS, &kind("bad_request"), 1);
+                reply
+            }
+            Self::OverLimit(asked, over) => over.reply(&asked, context, effects),
+            Self::UpstreamBusy(asked, busy) => {
+                let labels = asked.call.labels(&asked.label, "refused");
+                effects.count(&metrics::UPSTREAM_BUSY, &labels, 1);
+                effects.count(&metrics::CALLS, &labels, 1);
+                effects.log.push(busy.log_line("refused_for_upstream", &asked.model));
+                reply::busy(asked.call.format().dialect, &asked.model, busy.wait, context.jitter)
+            }
+        };
+        effects.next = Next::Reply(reply);
+    }
+}
+
+impl OverLimit<'_> {
+    fn reply(self, asked: &Asked<'_>, context: &Context<'_>, effects: &mut Effects) -> Reply {
+        let Self { refusal, headers, messages } = self;
+        let (call, limit) = (asked.call, &refusal.standing.limit);
+        let labels = call.labels_of(limit, &asked.label);
+        effects.count(&metrics::REFUSALS, &labels, 1);
+        effects.count(&metrics::CALLS, &Labels { kind: "refused", ..labels }, 1);
+        effects.facts.push((Fact::RefusedBy, limit.name.to_string()));
+        let is_shared = context.ledger.overflows(limit, &call.subject(&asked.model));
+        effects.log.push(log_line(&refusal, asked, is_shared));
+        let (now, jitter) = (context.now(), context.jitter);
+        let mut reply = match messages {
+            Some(messages) => reply::tool_refused(messages, &refusal, &asked.model, now, jitter),
+            None => reply::refused(call.format().dialect, &refusal, &asked.model, now, jitter),
+        };
+        let is_ours = |key: &str| reply.fields.iter().any(|(name, _)| *name == key);
+        let theirs = headers.into_iter().filter(|header| !is_ours(&header.key));
+        reply.added = theirs.map(|header| (header.key, header.value)).collect();
+        reply
+    }
+}
+
+/// What an operator needs to understand a refusal: no prompt, and of secrets only their hashes.
+fn log_line(refusal: &limits::Refusal, asked: &Asked<'_>, is_shared: bool) -> String {
+    let limits::Refusal { standing, needed, wait, reason } = refusal;
+    let (call, limit) = (asked.call, &standing.limit);
+    let mut line = json!({
+        "event": "refused",
+        "tier": &*call.tier.name,
+        "limit": &*limit.name,
+        "counts": limit.counts.name,
+        "per": call.dimensions_of(limit, &asked.model),
+        "api": call.format().name,
+        "model": logged(&asked.model),
+        "max": limit.shape.max.0,
+        "available": (*reason != Reason::Unknown).then_some(standing.available.0),
+        "needed": needed.0,
+        "wait_ms": match wait {
+            Wait::Never => None,
+            Wait::For(span) => Some(span.as_millis_ceil()),
+        },
+    });
+    if let Some(line) = line.as_object_mut().filter(|_| is_shared) {
+        line.insert("shared".to_owned(), Value::Bool(true));
+    }
+    line.to_string()
+}
+
+impl BusyUpstream {
+    /// What an operator needs to understand it.
+    pub(super) fn log_line(&self, event: &str, model: &str) -> String {
+        let name = String::from_utf8_lossy(&self.name);
+        json!({
+            "event": event,
+            "upstream": logged(&name),
+            "model": logged(model),
+            "wait_ms": self.wait.as_millis_ceil(),
+        })
+        .to_string()
+    }
+}

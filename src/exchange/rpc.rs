@@ -1,0 +1,48 @@
+//! Calls of tools by MCP.
+//!
+//! In: the body of an MCP request. Out: the tools that it calls. Not here: messages (`api::mcp`),
+//! limits on tools (`admission`).
+
+use std::borrow::Cow;
+
+use super::call::{Call, kind};
+use super::effects::Effects;
+use super::refusal::Refusal;
+use crate::api::answer::{Called, ToolsCalled};
+use crate::api::{Messages, Unread};
+use crate::metrics;
+use crate::reply;
+
+/// What an MCP request calls.
+#[derive(Default)]
+pub(super) struct RpcRequest<'a> {
+    pub(super) messages: Messages<'a>,
+    pub(super) tools: ToolsCalled,
+}
+
+impl<'a> RpcRequest<'a> {
+    /// Reads a decoded body. A malformed one calls nothing: no server takes it for a call.
+    pub(super) fn read(call: &Call, body: &'a [u8], effects: &mut Effects) -> Result<Self, Refusal<'static>> {
+        let request = match (call.format().read)(body) {
+            Ok(request) => request,
+            Err(Unread::Ambiguous { member }) => {
+                return Err(Refusal::BadRequest(reply::ambiguous(call.format().dialect, member)));
+            }
+            Err(Unread::Malformed) => {
+                effects.count(&metrics::UNREAD, &kind("malformed"), 1);
+                return Ok(Self::default());
+            }
+        };
+        let mut tools = ToolsCalled::default();
+        for name in request.called_tools() {
+            tools.add(&Called::once(Cow::Borrowed(name)));
+        }
+        Ok(Self { messages: request.rpc.unwrap_or_default(), tools })
+    }
+
+    /// A request that cannot be read: it is taken for a call of an unknown tool, which counts in
+    /// every limit.
+    pub(super) fn unread() -> Self {
+        Self { messages: Messages::default(), tools: ToolsCalled::unknown() }
+    }
+}

@@ -1,0 +1,48 @@
+//! What limits say of a call that they let through, told to operators.
+//!
+//! In: where budgets stand, refusals of limits that only watch. Out: metrics, log lines, access log
+//! facts. Not here: what the caller is told (`response`).
+
+use std::rc::Rc;
+
+use serde_json::json;
+
+use super::call::Call;
+use super::effects::{Effects, Fact};
+use crate::limits::{Refusal, Standing};
+use crate::metrics;
+
+/// Counts refusals of shadow limits, and budgets beyond their warning.
+pub(super) fn report(
+    call: &Call,
+    label: &Rc<str>,
+    shadowed: &[Refusal],
+    standings: &[Standing],
+    effects: &mut Effects,
+) {
+    for refusal in shadowed {
+        effects.count(&metrics::SHADOW_REFUSALS, &call.labels_of(&refusal.standing.limit, label), 1);
+    }
+    for standing in standings.iter().filter(|standing| standing.is_past_warning()) {
+        effects.count(&metrics::WARNINGS, &call.labels_of(&standing.limit, label), 1);
+        effects.add_to_fact(Fact::Warning, &standing.limit.name);
+    }
+}
+
+/// Writes a line for each budget that has come beyond its warning.
+pub(super) fn log_crossings(call: &Call, model: &str, crossed: &[Standing], effects: &mut Effects) {
+    effects.log.extend(crossed.iter().map(|standing| {
+        let limit = &standing.limit;
+        json!({
+            "event": "warning",
+            "tier": &*call.tier.name,
+            "limit": &*limit.name,
+            "counts": limit.counts.name,
+            "per": call.dimensions_of(limit, model),
+            "max": limit.shape.max.0,
+            "available": standing.available.0,
+            "used_percent": standing.used_percent(),
+        })
+        .to_string()
+    }));
+}
