@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use crate::limits::Ledger;
+use crate::limits::{Budgets, is_known, make_known};
 
 /// One row of [`METRICS`].
 #[derive(Debug, PartialEq, Eq)]
@@ -205,14 +205,14 @@ impl ModelLabels {
     }
 
     /// The label of a model: its name if a worker has seen it answer, or `other`.
-    pub fn label(&mut self, model: &str, ledger: &Ledger<'_>) -> Rc<str> {
-        self.with_room(model, || ledger.is_known(MODEL, model))
+    pub fn label(&mut self, model: &str, budgets: &Budgets<'_>) -> Rc<str> {
+        self.with_room(model, || is_known(MODEL, model, budgets))
     }
 
     /// Gives a model that has answered a label, here and for all workers, if there is one left.
-    pub fn learn(&mut self, model: &str, ledger: &Ledger<'_>) -> Rc<str> {
+    pub fn learn(&mut self, model: &str, budgets: &Budgets<'_>) -> Rc<str> {
         self.with_room(model, || {
-            ledger.make_known(MODEL, model);
+            make_known(MODEL, model, budgets);
             true
         })
     }
@@ -307,17 +307,17 @@ mod tests {
         let lines = MemoryLines::default();
         let table = Table::new(&lines as &dyn Lines, 64);
         let keys = KeyHasher::new(&[1; 16]);
-        let ledger = Ledger::new(&table, &keys, Timestamp(1));
+        let budgets = Budgets::new(&table, &keys, Timestamp(1));
         let (mut models, mut elsewhere) = (ModelLabels::default(), ModelLabels::default());
-        assert_eq!(&*models.label("gpt-4o", &ledger), "other");
-        assert_eq!(&*models.learn("gpt-4o", &ledger), "gpt-4o");
-        assert_eq!(&*elsewhere.label("gpt-4o", &ledger), "gpt-4o", "other workers are not told");
+        assert_eq!(&*models.label("gpt-4o", &budgets), "other");
+        assert_eq!(&*models.learn("gpt-4o", &budgets), "gpt-4o");
+        assert_eq!(&*elsewhere.label("gpt-4o", &budgets), "gpt-4o", "other workers are not told");
         for made_up in 0..1_000 {
-            models.learn(&format!("model-{made_up}"), &ledger);
+            models.learn(&format!("model-{made_up}"), &budgets);
         }
-        assert_eq!(&*models.label("gpt-4o", &ledger), "gpt-4o");
-        assert_eq!((&*models.label("model-999", &ledger), models.known.len()), ("other", MOST_MODELS));
-        assert_eq!(&*models.learn("", &ledger), "other");
+        assert_eq!(&*models.label("gpt-4o", &budgets), "gpt-4o");
+        assert_eq!((&*models.label("model-999", &budgets), models.known.len()), ("other", MOST_MODELS));
+        assert_eq!(&*models.learn("", &budgets), "other");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use tollgate::exchange::Fact;
-use tollgate::limits::COUNTED;
+use tollgate::limits::RESOURCES;
 use tollgate::settings::SECTIONS;
 use tollgate::{config, metrics};
 
@@ -20,7 +20,7 @@ fn is_current(path: &str, text: &str) {
 #[test]
 fn the_reference_of_options_is_current() {
     let counted: String =
-        COUNTED.iter().map(|counted| format!("| `{}` | {} |\n", counted.name, counted.meaning)).collect();
+        RESOURCES.iter().map(|counted| format!("| `{}` | {} |\n", counted.name, counted.meaning)).collect();
     let text = format!(
         "{}\n{}\n## What limits count\n\n| `count` | counts |\n|---|---|\n{counted}",
         include_str!("reference/configuration.md"),

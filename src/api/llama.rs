@@ -19,7 +19,7 @@ use super::members::Members;
 use super::number::Whole;
 use super::openai::completions;
 use super::raw::{Text, entries, string};
-use super::{Answer, Edit, Format, Image, Piece, Told, ending, model, post};
+use super::{Answer, Edit, Format, Image, Piece, ReportedUsage, ending, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -85,7 +85,7 @@ impl Document<'_> {
     }
 
     /// None if a count is nonsense.
-    fn told(self) -> Option<Told> {
+    fn told(self) -> Option<ReportedUsage> {
         let timings = self.timings.unwrap_or_default();
         let counts = [self.tokens_evaluated, self.tokens_predicted, timings.prompt_n, timings.predicted_n];
         if counts.contains(&Whole::Nonsense) {
@@ -93,11 +93,11 @@ impl Document<'_> {
         }
         let cached = timings.cache_n.count();
         let read = self.tokens_evaluated.count().map(|all| all.saturating_sub(cached.unwrap_or_default()));
-        Some(Told {
+        Some(ReportedUsage {
             input: read.or_else(|| timings.prompt_n.count()),
             cached_input: cached,
             output: self.tokens_predicted.count().or_else(|| timings.predicted_n.count()),
-            ..Told::default()
+            ..ReportedUsage::default()
         })
     }
 }

@@ -56,7 +56,7 @@ pub use prompt::{Function, Piece, Prompt, Property};
 pub use routes::{Call, Endpoint, Routes, Upgrade};
 use routes::{get, post};
 pub use strays::Strays;
-pub use usage::{CLASSES, Classes, Side, Told, Usage};
+pub use usage::{CLASSES, Classes, ReportedUsage, Side, Usage};
 
 use crate::identity::Head;
 use ending::Ending;
@@ -111,7 +111,7 @@ pub struct Format {
     /// What ends a stream of it before its time; none if it cannot be ended.
     pub ending: Option<fn() -> Box<dyn Ending>>,
     /// The usage that an answer tells in its headers.
-    pub told_by_head: fn(&dyn Head) -> Told,
+    pub told_by_head: fn(&dyn Head) -> ReportedUsage,
     /// The names of the tools that a request offers the model, in their order; those that have none are left out. None if no request of
     /// the format offers any; one that cannot be read may otherwise offer all there are.
     pub offered_tools: Option<Offered>,
@@ -145,7 +145,7 @@ impl Format {
         answer_members: &[],
         answer: |_| Answer::default(),
         ending: None,
-        told_by_head: |_| Told::default(),
+        told_by_head: |_| ReportedUsage::default(),
         offered_tools: None,
         without_tools: |_, _| Vec::new(),
         with_model: |_, _| None,
@@ -293,10 +293,10 @@ impl Edit {
 #[derive(Debug, Default, PartialEq)]
 pub struct Answer<'a> {
     /// What it tells of the usage so far.
-    pub told: Told,
+    pub told: ReportedUsage,
     /// What it tells of classes of which nothing else in the answer tells anything: a total that other
     /// documents of the answer tell in parts.
-    pub otherwise: Told,
+    pub otherwise: ReportedUsage,
     /// Whether it has a usage that cannot be read.
     pub unreadable: bool,
     /// The pieces of text that the model wrote.
@@ -317,7 +317,7 @@ impl Answer<'_> {
     fn tell<'u, U: Deserialize<'u>>(
         &mut self,
         usage: Option<&'u RawValue>,
-        told: impl FnOnce(U) -> Option<Told>,
+        told: impl FnOnce(U) -> Option<ReportedUsage>,
     ) {
         let Some(usage) = usage.map(RawValue::get).filter(|raw| *raw != "null") else { return };
         match serde_json::from_str(usage).ok().and_then(told).filter(|told| !told.is_incredible()) {

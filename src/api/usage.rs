@@ -1,6 +1,6 @@
 //! What a call used, in classes that do not overlap, whatever the provider's own convention.
 //!
-//! In: nothing. Out: [`Classes`], one value for each class; [`Usage`] and [`Told`] made of it. Not here: what
+//! In: nothing. Out: [`Classes`], one value for each class; [`Usage`] and [`ReportedUsage`] made of it. Not here: what
 //! a class is worth (`limits::rates`), and how providers word their usage (the formats).
 
 /// On which side of a call a class is counted.
@@ -90,7 +90,7 @@ classes! {
 pub type Usage = Classes<u64>;
 
 /// What an answer has told of its usage so far; a class that it has not told is none.
-pub type Told = Classes<Option<u64>>;
+pub type ReportedUsage = Classes<Option<u64>>;
 
 /// More tokens than any call uses: an upstream that tells more is not believed.
 const INCREDIBLE: u64 = 1 << 32;
@@ -111,7 +111,7 @@ impl Usage {
     /// What an answer tells that tells all of this: classes of a side that is not empty are told, zeros among
     /// them.
     #[must_use]
-    pub fn told(self) -> Told {
+    pub fn told(self) -> ReportedUsage {
         self.map(Some)
     }
 
@@ -122,7 +122,7 @@ impl Usage {
     }
 }
 
-impl Told {
+impl ReportedUsage {
     /// What is known when `later` has been told, too: the later word on a class counts, because running
     /// totals are replaced and never added up.
     #[must_use]
@@ -194,8 +194,13 @@ mod tests {
 
     #[test]
     fn the_later_word_on_a_class_counts_and_classes_told_before_stay() {
-        let start = Told { input: Some(25), cached_input: Some(3), output: Some(1), ..Told::default() };
-        let end = Told { output: Some(15), ..Told::default() };
+        let start = ReportedUsage {
+            input: Some(25),
+            cached_input: Some(3),
+            output: Some(1),
+            ..ReportedUsage::default()
+        };
+        let end = ReportedUsage { output: Some(15), ..ReportedUsage::default() };
         let told = start.then(end);
         assert_eq!((told.input, told.cached_input, told.output), (Some(25), Some(3), Some(15)));
     }
@@ -203,7 +208,7 @@ mod tests {
     #[test]
     fn a_side_that_is_not_told_is_taken_from_what_was_counted() {
         let counted = Usage { input: 7, output: 9, characters: 5, requests: 1, ..Usage::default() };
-        let told = Told { cached_input: Some(4), ..Told::default() };
+        let told = ReportedUsage { cached_input: Some(4), ..ReportedUsage::default() };
         let usage = told.or(counted);
         assert_eq!(
             usage,
@@ -213,7 +218,7 @@ mod tests {
 
     #[test]
     fn absurd_numbers_are_not_believed() {
-        assert!(Told { output: Some(u64::MAX), ..Told::default() }.is_incredible());
-        assert!(!Told { output: Some(200_000_000), ..Told::default() }.is_incredible());
+        assert!(ReportedUsage { output: Some(u64::MAX), ..ReportedUsage::default() }.is_incredible());
+        assert!(!ReportedUsage { output: Some(200_000_000), ..ReportedUsage::default() }.is_incredible());
     }
 }

@@ -28,7 +28,7 @@ use crate::identity::Head;
 use crate::limits::{self, Estimate, Granted, Subject};
 use crate::metrics;
 use crate::settings::Config;
-use crate::tokens::Counted;
+use crate::tokens::TokenCount;
 
 /// How long a body is taken to be that passes and does not tell: a minute of sound as MP3.
 const UNKNOWN_LENGTH: u64 = 1_000_000;
@@ -82,7 +82,7 @@ pub(super) fn on_head(
 }
 
 /// Limits that are known before the body: requests that are left, and places among the calls in
-/// flight.
+/// slot.
 fn acquire_slots<'c>(call: &'c Call, context: &mut Context<'_>) -> Result<Granted, Refusal<'c>> {
     let workflow = call.workflow.clone();
     if call.is_rpc() {
@@ -91,8 +91,8 @@ fn acquire_slots<'c>(call: &'c Call, context: &mut Context<'_>) -> Result<Grante
     let model = call.api.model.as_deref().unwrap_or_default();
     let (limits, subject) = (&call.tier.limits, call.subject(model));
     let slots =
-        limits::would_refuse_at_once(limits, &subject, call.tier.degradation.patience(), context.ledger)
-            .and_then(|()| limits::take_off(limits, &subject, context.ledger));
+        limits::would_refuse_at_once(limits, &subject, call.tier.degradation.patience(), context.budgets)
+            .and_then(|()| limits::acquire_slots(limits, &subject, context.budgets));
     match slots {
         Ok(granted) => Ok(Granted { workflow, ..granted }),
         Err(refusal) => Err(over_limit(call, model, refusal, context)),
@@ -167,7 +167,7 @@ fn admit(
         }
     };
     let Prepared { softened, ask_for_usage, estimate, uncorrected, upstream, reserved } = prepared;
-    let label = context.models.label(&softened.model, context.ledger);
+    let label = context.models.label(&softened.model, context.budgets);
     let admitted = Box::new(Admitted {
         model: softened.model.clone(),
         label: label.clone(),
@@ -199,7 +199,7 @@ struct Prepared {
     softened: Softened,
     ask_for_usage: Option<Edit>,
     estimate: Estimate,
-    uncorrected: Option<Counted>,
+    uncorrected: Option<TokenCount>,
     upstream: Option<Upstream>,
     reserved: Granted,
 }
@@ -239,10 +239,10 @@ fn estimate(
     parsed: &ParsedCall<'_>,
     config: &Config,
     context: &mut Context<'_>,
-) -> (Estimate, Counted) {
+) -> (Estimate, TokenCount) {
     let (request, model, counting) = (&parsed.request, softened.model.as_str(), &config.counting);
     let counted = context.counter.prompt(&request.prompt, model, &counting.exactness);
-    let input = counted.scaled(counting.calibration.factor(model, context.ledger)).usage();
+    let input = counted.scaled(counting.calibration.factor(model, context.budgets)).usage();
     // What providers give for nothing has no price per call either.
     let requests = u64::from(call.format().body != Body::Free);
     let reserve = &counting.output_reserve;
@@ -251,7 +251,7 @@ fn estimate(
         output_is_known: request.known.is_some(),
         exact: parsed.is_exact && !request.more_input,
         max_output: softened.max_output(request),
-        expected_output: reserve.expected(model, &call.tier.name, context.ledger),
+        expected_output: reserve.expected(model, &call.tier.name, context.budgets),
         at_most: reserve.at_most,
         rates: config.rates(model),
     };
@@ -271,9 +271,9 @@ fn reserve<'c>(
     effects.facts.push((Fact::CountedInput, estimate.known.all_input().to_string()));
     let subject = Subject { body: parsed.body.unwrap_or_default(), ..call.subject(model) };
     let (limits, patience) = (&call.tier.limits, call.patience());
-    let granted = limits::reserve(granted, limits, &subject, estimate, patience, context.ledger)
+    let granted = limits::reserve(granted, limits, &subject, estimate, patience, context.budgets)
         .map_err(|refusal| over_limit(call, model, refusal, context))?;
-    let label = context.models.label(model, context.ledger);
+    let label = context.models.label(model, context.budgets);
     standings::report(call, &label, &granted.shadowed, &granted.standings, effects);
     standings::log_crossings(call, model, &granted.crossed, effects);
     Ok(granted)
@@ -299,7 +299,8 @@ fn admit_rpc(
         return State::Done;
     }
     let label = context.models.other();
-    let reserved = match limits::reserve_tools(&call.tier.limits, &call.subject(""), &tools, context.ledger) {
+    let reserved = match limits::reserve_tools(&call.tier.limits, &call.subject(""), &tools, context.budgets)
+    {
         Ok(reserved) => reserved,
         Err(refusal) => {
             let limit = &refusal.standing.limit;
@@ -372,7 +373,7 @@ pub(super) fn send(
 }
 
 fn asked<'c>(call: &'c Call, model: &str, context: &mut Context<'_>) -> Asked<'c> {
-    Asked { call, model: model.to_owned(), label: context.models.label(model, context.ledger) }
+    Asked { call, model: model.to_owned(), label: context.models.label(model, context.budgets) }
 }
 
 fn over_limit<'c>(

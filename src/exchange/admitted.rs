@@ -18,7 +18,7 @@ use crate::limits::{self, Estimate, Reservation, Standing};
 use crate::metrics::Labels;
 use crate::rls::{HeaderValue, Holding};
 use crate::settings::Config;
-use crate::tokens::Counted;
+use crate::tokens::TokenCount;
 use crate::units::Timestamp;
 
 /// A call that may go upstream, now or when it has waited.
@@ -29,7 +29,7 @@ pub(super) struct Admitted {
     pub(super) label: Rc<str>,
     pub(super) estimate: Estimate,
     /// What was counted of the input, before any correction, if that was all of it.
-    pub(super) uncorrected: Option<Counted>,
+    pub(super) uncorrected: Option<TokenCount>,
     pub(super) charges: Charges,
     /// Where its budgets stood then.
     pub(super) standings: Vec<Standing>,
@@ -85,7 +85,7 @@ impl Admitted {
 
     /// The upstream has answered, so the model earns a label of its own.
     pub(super) fn learn_label(&mut self, context: &mut Context<'_>) {
-        self.label = context.models.learn(&self.model, context.ledger);
+        self.label = context.models.learn(&self.model, context.budgets);
     }
 }
 

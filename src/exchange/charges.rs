@@ -51,25 +51,25 @@ impl Charges {
         context: &Context<'_>,
         effects: &mut Effects,
     ) {
-        self.local.settle(&Used { usage, rates, tools }, context.ledger);
+        self.local.settle(&Used { usage, rates, tools }, context.budgets);
         if let Some(service) = &config.global {
-            self.global.settle(usage, rates, service, context.ledger, &mut effects.errands);
+            self.global.settle(usage, rates, service, context.budgets, &mut effects.tasks);
         }
     }
 
     /// Leaves charged what is: nobody can tell what was used.
     pub(super) fn keep(self, config: &Config, context: &Context<'_>, effects: &mut Effects) {
-        self.local.keep(context.ledger);
+        self.local.keep(context.budgets);
         if let Some(service) = &config.global {
-            self.global.keep(service, context.ledger, &mut effects.errands);
+            self.global.keep(service, context.budgets, &mut effects.tasks);
         }
     }
 
     /// Gives everything back: the call has not gone upstream.
     pub(super) fn release(self, config: &Config, context: &Context<'_>, effects: &mut Effects) {
-        self.local.release(context.ledger);
+        self.local.release(context.budgets);
         if let Some(service) = &config.global {
-            self.global.release(service, context.ledger, &mut effects.errands);
+            self.global.release(service, context.budgets, &mut effects.tasks);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the steps of an exchange work with besides its event.
 
-use crate::limits::Ledger;
+use crate::limits::Budgets;
 use crate::metrics::ModelLabels;
 use crate::rls::Breaker;
 use crate::tokens::Counter;
@@ -9,7 +9,7 @@ use crate::units::Timestamp;
 /// What an event is handled with.
 pub struct Context<'a> {
     /// The budgets, and the time.
-    pub ledger: &'a Ledger<'a>,
+    pub budgets: &'a Budgets<'a>,
     /// Counts tokens.
     pub counter: &'a mut Counter,
     /// Models that have a label in metrics.
@@ -23,7 +23,7 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// The time of the event.
     pub(super) const fn now(&self) -> Timestamp {
-        self.ledger.now()
+        self.budgets.now()
     }
 }
 

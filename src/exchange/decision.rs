@@ -58,12 +58,12 @@ pub(super) fn begin(
         return Ok(Progress::Decided(admitted));
     };
     let subject = admitted.call.subject(&admitted.model);
-    let (estimate, errands) = (&admitted.estimate, &mut effects.errands);
-    let begun = match rls::begin(limits, &subject, estimate, service, context.ledger, errands) {
+    let (estimate, tasks) = (&admitted.estimate, &mut effects.tasks);
+    let begun = match rls::begin(limits, &subject, estimate, service, context.budgets, tasks) {
         Ok(begun) => begun,
         Err(refusal) => {
             effects.count(&metrics::GLOBAL_DECISIONS, &kind("leased"), 1);
-            let refusal = rls::promised(refusal, limits, &subject, service, context.ledger);
+            let refusal = rls::promised(refusal, limits, &subject, service, context.budgets);
             return Err(NotAdmitted::over_limit(admitted, refusal, vec![]));
         }
     };
@@ -172,7 +172,7 @@ impl AwaitingDecision {
     ) -> Result<Progress, NotAdmitted> {
         let Self { admitted, begun, questions, asked, .. } = self;
         let answers = received(questions, context.now());
-        let decided = match begun.decide(answers, service, context.ledger, &mut effects.errands) {
+        let decided = match begun.decide(answers, service, context.budgets, &mut effects.tasks) {
             Ok(decided) => decided,
             Err((refusal, headers)) => match leased_meanwhile(&admitted, service, context, effects) {
                 Some(decided) => decided,
@@ -180,7 +180,7 @@ impl AwaitingDecision {
                     effects.count(&metrics::GLOBAL_DECISIONS, &kind("asked"), 1);
                     let (limits, subject) =
                         (&admitted.call.tier.global, admitted.call.subject(&admitted.model));
-                    let refusal = rls::promised(refusal, limits, &subject, service, context.ledger);
+                    let refusal = rls::promised(refusal, limits, &subject, service, context.budgets);
                     return Err(NotAdmitted::over_limit(admitted, refusal, headers));
                 }
             },
@@ -196,7 +196,7 @@ impl AwaitingDecision {
             match stand_in(service, &decided.undecided, &admitted, context, effects) {
                 Ok(stand_ins) => stand_ins,
                 Err(refusal) => {
-                    decided.holding.release(service, context.ledger, &mut effects.errands);
+                    decided.holding.release(service, context.budgets, &mut effects.tasks);
                     return Err(NotAdmitted::over_limit(admitted, refusal, decided.response_headers));
                 }
             }
@@ -206,7 +206,7 @@ impl AwaitingDecision {
             effects.headers.extend(edits(decided.request_headers));
         }
         standings::report(call, &admitted.label, &decided.shadowed, &decided.standings, effects);
-        let crossed = limits::newly_crossed(&decided.standings, &call.subject(model), context.ledger);
+        let crossed = limits::newly_crossed(&decided.standings, &call.subject(model), context.budgets);
         standings::log_crossings(call, model, &crossed, effects);
         let headers = edits(decided.response_headers);
         let admitted = admitted.with_global(decided.standings, decided.holding, stand_ins, headers);
@@ -231,7 +231,7 @@ impl AwaitingDecision {
                 *answer = Err(Failure::Undecided);
             }
         }
-        let decided = begun.decide(answers, service, context.ledger, &mut effects.errands);
+        let decided = begun.decide(answers, service, context.budgets, &mut effects.tasks);
         let holding = decided.map(|decided| decided.holding).unwrap_or_default();
         Box::new(admitted.with_global(vec![], holding, Reservation::default(), []))
     }
@@ -250,8 +250,8 @@ impl AwaitingDecision {
         admitted.charges.release(config, context, effects);
         let Some(service) = &config.global else { return };
         let answers = received(questions, context.now());
-        if let Ok(decided) = begun.decide(answers, service, context.ledger, &mut effects.errands) {
-            decided.holding.release(service, context.ledger, &mut effects.errands);
+        if let Ok(decided) = begun.decide(answers, service, context.budgets, &mut effects.tasks) {
+            decided.holding.release(service, context.budgets, &mut effects.tasks);
         }
     }
 }
@@ -273,9 +273,9 @@ fn leased_meanwhile(
 ) -> Option<Decided> {
     service.lease?;
     let (limits, subject) = (&admitted.call.tier.global, admitted.call.subject(&admitted.model));
-    let errands = &mut effects.errands;
-    let begun = rls::begin_leased(limits, &subject, &admitted.estimate, service, context.ledger, errands)?;
-    begun.decide(vec![], service, context.ledger, errands).ok()
+    let tasks = &mut effects.tasks;
+    let begun = rls::begin_leased(limits, &subject, &admitted.estimate, service, context.budgets, tasks)?;
+    begun.decide(vec![], service, context.budgets, tasks).ok()
 }
 
 /// The service has not decided: what the operator wants then. Returns what is charged here instead.
@@ -306,7 +306,7 @@ fn stand_in(
             let stand_ins: Vec<_> = undecided.iter().map(|global| global.stand_in.clone()).collect();
             let subject = admitted.call.subject(&admitted.model);
             let (none, estimate) = (Granted::default(), &admitted.estimate);
-            let granted = limits::reserve(none, &stand_ins, &subject, estimate, Span::ZERO, context.ledger);
+            let granted = limits::reserve(none, &stand_ins, &subject, estimate, Span::ZERO, context.budgets);
             Ok(granted.map_err(|refusal| of_stand_in(&refusal, service))?.reservation)
         }
     }

@@ -6,10 +6,10 @@ use std::borrow::Cow;
 
 use super::warning::Warning;
 use crate::api::Edit;
-use crate::limits::{Ledger, Tally};
+use crate::limits::{Budgets, Tally};
 use crate::metrics::{self, Count, Labels, Metric};
 use crate::reply::{Fields, Reply};
-use crate::rls::{Errand, Question};
+use crate::rls::{Question, Task};
 use crate::units::{Span, Timestamp};
 
 /// What to do after an event, in the order of the fields.
@@ -32,7 +32,7 @@ pub struct Effects {
     /// Warnings for Envoy's log, of which one of each topic is told in a process.
     pub warnings: Vec<Warning>,
     /// What is to be done at the rate limit service, soon and without waiting for it.
-    pub errands: Vec<Errand>,
+    pub tasks: Vec<Task>,
     /// How the exchange goes on.
     pub next: Next,
 }
@@ -181,8 +181,8 @@ impl Effects {
     }
 
     /// Counts what the table had to do for this event.
-    pub(super) fn count_tally(&mut self, ledger: &Ledger<'_>) {
-        let tally = ledger.take_tally();
+    pub(super) fn count_tally(&mut self, budgets: &Budgets<'_>) {
+        let tally = budgets.take_tally();
         if tally == Tally::default() {
             return;
         }

@@ -137,7 +137,7 @@ impl Exchange {
         self.notice_small_buffer(&event, &mut effects);
         let state = core::mem::replace(&mut self.state, State::Done);
         self.state = next(state, event, &self.config, context, &mut effects);
-        effects.count_tally(context.ledger);
+        effects.count_tally(context.budgets);
         effects
     }
 
@@ -231,7 +231,7 @@ fn next(
 
 /// The call has ended before its body was there.
 fn leave(awaiting: AwaitingBody, context: &Context<'_>) -> State {
-    awaiting.granted.reservation.release(context.ledger);
+    awaiting.granted.reservation.release(context.budgets);
     State::Done
 }
 

@@ -47,7 +47,7 @@ pub(super) fn enter(
     };
     let call = &admitted.call;
     let places = call.tier.degradation.wait.as_ref().map(|wait| wait.places.clone());
-    match limits::take_off(places.as_slice(), &call.subject(&admitted.model), context.ledger) {
+    match limits::acquire_slots(places.as_slice(), &call.subject(&admitted.model), context.budgets) {
         Ok(Granted { reservation: place, .. }) => {
             let since = context.now();
             let until = admitted.reserved_at + span;
@@ -84,12 +84,12 @@ impl Queued {
         let now = context.now();
         self.set_back(self.seen.since(now));
         self.seen = now;
-        self.until = self.until.min(now + self.admitted.charges.here().until_paid(context.ledger));
+        self.until = self.until.min(now + self.admitted.charges.here().until_paid(context.budgets));
         if self.is_due(now) {
             // Others that waited may have gone ahead, and found it busy again.
             if let Err(busy) = self.check_upstream(context) {
                 let Self { admitted, place, .. } = *self;
-                place.release(context.ledger);
+                place.release(context.budgets);
                 effects.count(&metrics::WAITS, &admitted.labels("refused"), 1);
                 return Err(NotAdmitted::upstream_busy(admitted, busy));
             }
@@ -100,8 +100,8 @@ impl Queued {
             return Ok(Progress::Waiting(self));
         }
         let Self { mut admitted, place, since, .. } = *self;
-        place.release(context.ledger);
-        admitted.charges.here_mut().go_on(context.ledger);
+        place.release(context.budgets);
+        admitted.charges.here_mut().go_on(context.budgets);
         effects.count(&metrics::WAITS, &admitted.labels("passed"), 1);
         effects.count(&metrics::WAITED, &admitted.labels(""), now.since(since).as_millis_ceil());
         Ok(Progress::Ready(admitted))
@@ -132,7 +132,7 @@ impl Queued {
         effects: &mut Effects,
     ) {
         let Self { admitted, place, .. } = self;
-        place.release(context.ledger);
+        place.release(context.budgets);
         effects.count(&metrics::WAITS, &admitted.labels("left"), 1);
         effects.count(&metrics::CALLS, &admitted.labels(Abort::ending(abort)), 1);
         admitted.charges.release(config, context, effects);

@@ -117,7 +117,7 @@ impl OverLimit<'_> {
         effects.count(&metrics::REFUSALS, &labels, 1);
         effects.count(&metrics::CALLS, &Labels { kind: "refused", ..labels }, 1);
         effects.facts.push((Fact::RefusedBy, limit.name.to_string()));
-        let is_shared = context.ledger.overflows(limit, &call.subject(&asked.model));
+        let is_shared = context.budgets.overflows(limit, &call.subject(&asked.model));
         effects.log.push(log_line(&refusal, asked, is_shared));
         let (now, jitter) = (context.now(), context.jitter);
         let mut reply = match messages {

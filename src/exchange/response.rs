@@ -126,7 +126,7 @@ impl Responding {
         let Some(pause) = Pause::asked_for(status, head, now).filter(|_| is_of_upstream(head)) else {
             return;
         };
-        for limit in admitted.charges.here().slow_down(context.ledger) {
+        for limit in admitted.charges.here().slow_down(context.budgets) {
             effects.count(&metrics::RATE_DECREASES, &admitted.call.labels_of(&limit, &admitted.label), 1);
         }
         let Some(upstream) = &admitted.upstream else { return };

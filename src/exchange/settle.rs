@@ -85,7 +85,7 @@ fn charge_for(
         if !admitted.estimate.output_is_known {
             let (reserve, tier) = (&config.counting.output_reserve, &admitted.call.tier.name);
             let (bound, output) = (admitted.estimate.max_output, usage.all_output());
-            reserve.observe(&admitted.model, tier, bound, output, context.ledger);
+            reserve.observe(&admitted.model, tier, bound, output, context.budgets);
         }
     }
     let usage = match charge {
@@ -189,7 +189,7 @@ pub(super) fn counted(
     let text =
         if strays.is_empty() { Cow::Borrowed(&found.text) } else { Cow::Owned(found.text.clone() + &strays) };
     let written = context.counter.written(&text, more, model, exactness);
-    let factor = calibration.factor(model, context.ledger);
+    let factor = calibration.factor(model, context.budgets);
     with_written(&admitted.estimate, found, factor.of(written.0))
 }
 
@@ -214,7 +214,7 @@ fn calibrate(
         return;
     }
     let (model, Counting { exactness, calibration, .. }) = (&admitted.model, &config.counting);
-    let learned = calibration.observe(model, counted, usage.all_input(), context.ledger);
+    let learned = calibration.observe(model, counted, usage.all_input(), context.budgets);
     // Models without a label of their own would overwrite each other's.
     if let Some(factor) = learned.filter(|_| *admitted.label == **model) {
         let scale = factor.of(exactness.scale(model).ppm);

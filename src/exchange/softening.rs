@@ -57,7 +57,7 @@ impl Softened {
             return softened;
         }
         let subject = call.subject(&softened.model);
-        let fullness = limits::fullness(&call.tier.limits, &subject, context.ledger);
+        let fullness = limits::fullness(&call.tier.limits, &subject, context.budgets);
         let Some(step) = steps.iter().rfind(|step| step.at.ppm <= fullness) else { return softened };
         let cheaper = step.cheaper(&softened.model);
         let bound = step.max_output.filter(|_| call.api.may_bound_output);
@@ -89,7 +89,7 @@ impl Softened {
         }
         let (limits, subject) = (&call.tier.limits, call.subject(&self.model));
         let workflow = call.workflow.as_ref();
-        let room = limits::room_for_output(limits, &subject, estimate, workflow, context.ledger);
+        let room = limits::room_for_output(limits, &subject, estimate, workflow, context.budgets);
         let each = room.and_then(|room| room.checked_div(choices(&parsed.request)));
         let Some(each) = each.filter(|each| *each >= LEAST_OUTPUT) else { return };
         let Some(body) = parsed.editable_body() else {

@@ -98,10 +98,10 @@ fn overspent(
     }
     watch.seen = used;
     let grace = config.streams.grace;
-    admitted.charges.here_mut().overspent(&used, &rates, grace, context.ledger)?;
+    admitted.charges.here_mut().overspent(&used, &rates, grace, context.budgets)?;
     // What was counted in parts may be off by a few tokens; no stream is stopped for that.
     let exact = settle::counted(admitted, reader.found(), config, context);
-    let limit = admitted.charges.here_mut().overspent(&exact, &rates, grace, context.ledger)?;
+    let limit = admitted.charges.here_mut().overspent(&exact, &rates, grace, context.budgets)?;
     Some((limit, exact))
 }
 

@@ -40,7 +40,7 @@ pub(super) fn hide(
     if offered.as_ref().is_some_and(Vec::is_empty) {
         return Ok(HiddenTools::default());
     }
-    let exhausted = limits::spent_tools(&call.tier.limits, &call.subject(model), context.ledger);
+    let exhausted = limits::spent_tools(&call.tier.limits, &call.subject(model), context.budgets);
     // A body that cannot be read may offer any tool: an upstream that decodes it otherwise would see
     // them.
     let offers = |limit: &Limit| {

@@ -41,7 +41,7 @@ impl Upstream {
     ) -> Result<Option<Self>, BusyUpstream> {
         let Some(config) = config.upstreams else { return Ok(None) };
         let name = call.subject(model).value(UPSTREAM_DIMENSION).to_vec();
-        let busy = Busy::of(&name, model, context.ledger);
+        let busy = Busy::of(&name, model, context.budgets);
         let mut upstream = Self { config, busy, name, is_recovering: false, wait_until: None };
         upstream.check(context.now(), call.patience(), context)?;
         Ok(Some(upstream))
@@ -60,7 +60,7 @@ impl Upstream {
         let now = context.now();
         self.wait_until = None;
         self.is_recovering = false;
-        match self.busy.look(self.config.longest, context.ledger) {
+        match self.busy.look(self.config.longest, context.budgets) {
             Busyness::Free => {}
             Busyness::Recovering => self.is_recovering = true,
             Busyness::Until(until) => {
@@ -89,14 +89,14 @@ impl Upstream {
     /// An answer shows that it takes calls.
     pub(super) fn observe_success(&self, context: &Context<'_>) {
         if self.is_recovering {
-            self.busy.recover(self.config.longest, context.ledger);
+            self.busy.recover(self.config.longest, context.budgets);
         }
     }
 
     /// An answer asks for a pause. Whether that is news, and until when it is busy; none if it could
     /// not be remembered.
     pub(super) fn observe_pause(&self, pause: Pause, context: &Context<'_>) -> Option<(bool, Timestamp)> {
-        self.busy.tell(pause, self.config.longest, context.ledger)
+        self.busy.tell(pause, self.config.longest, context.budgets)
     }
 }
 

@@ -55,7 +55,7 @@ impl Watch {
         }
         let uncounted = found.strays().map(Strays::len).fold(found.more_text, u64::saturating_add);
         let factor =
-            *self.factor.get_or_insert_with(|| config.counting.calibration.factor(model, context.ledger));
+            *self.factor.get_or_insert_with(|| config.counting.calibration.factor(model, context.budgets));
         factor.of(self.tokens.saturating_add(by_length(uncounted)))
     }
 }

@@ -14,7 +14,7 @@ use super::hold::Headers;
 use super::lines::SharedData;
 use super::vm::Vm;
 use crate::exchange::{Context, Effects, Event, Exchange, HeaderEdit, Next, Wanted};
-use crate::limits::{Ledger, RENEW_EVERY};
+use crate::limits::{Budgets, RENEW_EVERY};
 use crate::reply::Reply;
 use crate::store::{Lines, Table};
 use crate::units::Timestamp;
@@ -44,7 +44,7 @@ impl Flow {
     pub(super) fn handle(&self, event: Event<'_>) -> Effects {
         let lines: &dyn Lines = &SharedData;
         let table = Table::new(lines, self.configured.config.sets());
-        let ledger = Ledger::new(&table, &self.vm.keys, Vm::now()).with_flights(&self.vm.flights);
+        let budgets = Budgets::new(&table, &self.vm.keys, Vm::now()).with_slots(&self.vm.slots);
         let (Ok(mut exchange), Ok(mut counter), Ok(mut models)) = (
             self.exchange.try_borrow_mut(),
             self.vm.counter.try_borrow_mut(),
@@ -56,7 +56,7 @@ impl Flow {
         let remote = self.configured.remote.as_deref();
         let mut breaker = remote.and_then(|remote| remote.breaker.try_borrow_mut().ok());
         let mut context = Context {
-            ledger: &ledger,
+            budgets: &budgets,
             counter: &mut counter,
             models: &mut models,
             jitter: self.vm.jitter(),
@@ -75,11 +75,11 @@ impl Flow {
         for warning in &effects.warnings {
             self.vm.warn(warning);
         }
-        let errands = core::mem::take(&mut effects.errands);
-        if let Some(due) = remote.filter(|_| !errands.is_empty()).and_then(|remote| remote.push(errands)) {
+        let tasks = core::mem::take(&mut effects.tasks);
+        if let Some(due) = remote.filter(|_| !tasks.is_empty()).and_then(|remote| remote.push(tasks)) {
             self.configured.ticker.wake_within(due);
         }
-        if self.vm.has_flights() {
+        if self.vm.has_slots() {
             self.configured.ticker.wake_within(RENEW_EVERY);
         }
         effects

@@ -1,9 +1,9 @@
 //! The rate limit service of a configuration, as one VM sees it: what is on its way to it, and whether to ask it.
 //!
-//! In: errands, ticks, answers. Out: gRPC calls, made from the root so that their answers come whatever becomes of the streams.
+//! In: tasks, ticks, answers. Out: gRPC calls, made from the root so that their answers come whatever becomes of the streams.
 //! Not here: what is said (`rls`).
 //!
-//! A VM has one of these for each service that differs, however often it is configured anew: errands outlive the configuration
+//! A VM has one of these for each service that differs, however often it is configured anew: tasks outlive the configuration
 //! that they come from.
 
 use core::cell::RefCell;
@@ -12,8 +12,8 @@ use std::rc::Rc;
 
 use super::calls;
 use super::vm::Vm;
-use crate::limits::Ledger;
-use crate::rls::{Breaker, Change, ERRAND_TIMEOUT, Errand, Failure, Health, Outbox, Question, Service};
+use crate::limits::Budgets;
+use crate::rls::{Breaker, Change, ERRAND_TIMEOUT, Failure, Health, Question, ReportQueue, Service, Task};
 use crate::units::Span;
 
 /// One service.
@@ -21,13 +21,13 @@ pub(super) struct Remote {
     pub(super) service: Rc<Service>,
     upstream: String,
     pub(super) breaker: RefCell<Breaker>,
-    outbox: RefCell<Outbox>,
+    report_queue: RefCell<ReportQueue>,
 }
 
 impl Remote {
     pub(super) fn new(service: Rc<Service>) -> Self {
         let breaker = RefCell::new(Breaker::new(service.breaker));
-        Self { upstream: service.upstream(), breaker, outbox: RefCell::default(), service }
+        Self { upstream: service.upstream(), breaker, report_queue: RefCell::default(), service }
     }
 
     /// Sends for the context at hand; the answer will come under the number.
@@ -38,28 +38,29 @@ impl Remote {
             .map_err(|_| Failure::Unavailable)
     }
 
-    /// Takes errands; the first is due after the time that is returned.
-    pub(super) fn push(&self, errands: Vec<Errand>) -> Option<Span> {
-        let (mut outbox, now) = (self.outbox.try_borrow_mut().ok()?, Vm::now());
-        errands.into_iter().map(|errand| outbox.push(errand, now)).min()
+    /// Takes tasks; the first is due after the time that is returned.
+    pub(super) fn push(&self, tasks: Vec<Task>) -> Option<Span> {
+        let (mut report_queue, now) = (self.report_queue.try_borrow_mut().ok()?, Vm::now());
+        tasks.into_iter().map(|task| report_queue.push(task, now)).min()
     }
 
     /// Sends what is due. Only the root may call this.
-    pub(super) fn send_due(&self, vm: &Vm, ledger: &Ledger<'_>) {
-        let (Ok(mut outbox), Ok(mut breaker)) = (self.outbox.try_borrow_mut(), self.breaker.try_borrow_mut())
+    pub(super) fn send_due(&self, vm: &Vm, budgets: &Budgets<'_>) {
+        let (Ok(mut report_queue), Ok(mut breaker)) =
+            (self.report_queue.try_borrow_mut(), self.breaker.try_borrow_mut())
         else {
             return;
         };
-        for parcel in outbox.due(&self.service, &mut breaker, ledger) {
-            match self.send(&parcel.question, ERRAND_TIMEOUT) {
-                Ok(token) => outbox.sent(parcel, token, ledger.now()),
+        for batch in report_queue.due(&self.service, &mut breaker, budgets) {
+            match self.send(&batch.question, ERRAND_TIMEOUT) {
+                Ok(token) => report_queue.sent(batch, token, budgets.now()),
                 Err(_) => {
-                    outbox.not_sent(parcel, ledger);
-                    report(vm, breaker.answered(false, ledger.now()));
+                    report_queue.not_sent(batch, budgets);
+                    report(vm, breaker.answered(false, budgets.now()));
                 }
             }
         }
-        outbox.take_counts().iter().for_each(|count| vm.count(count));
+        report_queue.take_counts().iter().for_each(|count| vm.count(count));
     }
 
     /// An answer has come to the root. Whether it was for this service.
@@ -68,26 +69,27 @@ impl Remote {
         token: u32,
         answer: Result<&[u8], Failure>,
         vm: &Vm,
-        ledger: &Ledger<'_>,
+        budgets: &Budgets<'_>,
     ) -> bool {
-        let (Ok(mut outbox), Ok(mut breaker)) = (self.outbox.try_borrow_mut(), self.breaker.try_borrow_mut())
+        let (Ok(mut report_queue), Ok(mut breaker)) =
+            (self.report_queue.try_borrow_mut(), self.breaker.try_borrow_mut())
         else {
             return false;
         };
-        let answered = outbox.answered(token, answer, &self.service, ledger);
+        let answered = report_queue.answered(token, answer, &self.service, budgets);
         match answered {
-            Some(Health::Well) => report(vm, breaker.answered(true, ledger.now())),
-            Some(Health::Failing) => report(vm, breaker.answered(false, ledger.now())),
+            Some(Health::Well) => report(vm, breaker.answered(true, budgets.now())),
+            Some(Health::Failing) => report(vm, breaker.answered(false, budgets.now())),
             // Calls would not have had this answer, nor do they fail by it.
             Some(Health::Slow) | None => {}
         }
-        outbox.take_counts().iter().for_each(|count| vm.count(count));
+        report_queue.take_counts().iter().for_each(|count| vm.count(count));
         answered.is_some()
     }
 
     /// How long until something is to be done.
     pub(super) fn next_due(&self) -> Option<Span> {
-        self.outbox.try_borrow().ok()?.next_due(Vm::now())
+        self.report_queue.try_borrow().ok()?.next_due(Vm::now())
     }
 }
 

@@ -12,7 +12,7 @@ use super::configured::Configured;
 use super::lines::SharedData;
 use super::stream::Stream;
 use super::vm::Vm;
-use crate::limits::Ledger;
+use crate::limits::Budgets;
 use crate::rls::SOON;
 use crate::store::{Lines, Table};
 use crate::units::Span;
@@ -33,22 +33,22 @@ impl Root {
 }
 
 impl Root {
-    fn with_ledger<T>(&self, configured: &Configured, run: impl FnOnce(&Ledger<'_>) -> T) -> T {
+    fn with_ledger<T>(&self, configured: &Configured, run: impl FnOnce(&Budgets<'_>) -> T) -> T {
         let lines: &dyn Lines = &SharedData;
         let table = Table::new(lines, configured.config.sets());
-        run(&Ledger::new(&table, &self.vm.keys, Vm::now()))
+        run(&Budgets::new(&table, &self.vm.keys, Vm::now()))
     }
 }
 
 impl Context for Root {
-    /// The rate limit service has answered an errand.
+    /// The rate limit service has answered a task.
     fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
         let Some(configured) = &self.configured else { return };
         let message = grpc_answer(status, size);
         let answer = message.as_deref().map_err(|failure| *failure);
         let remotes = self.vm.remotes();
-        self.with_ledger(configured, |ledger| {
-            remotes.iter().any(|remote| remote.answered(token, answer, &self.vm, ledger));
+        self.with_ledger(configured, |budgets| {
+            remotes.iter().any(|remote| remote.answered(token, answer, &self.vm, budgets));
         });
         // What has failed is to be tried again before the tick that looks for answers that do not come.
         if let Some(due) = remotes.iter().filter_map(|remote| remote.next_due()).min() {
@@ -67,9 +67,9 @@ impl RootContext for Root {
         let Some(configured) = &self.configured else { return };
         let remotes = self.vm.remotes();
         // Before requests are let go on: after that, another context is at hand, which answers would go to.
-        let renewal = self.with_ledger(configured, |ledger| {
-            remotes.iter().for_each(|remote| remote.send_due(&self.vm, ledger));
-            self.vm.speak_for_flights(ledger)
+        let renewal = self.with_ledger(configured, |budgets| {
+            remotes.iter().for_each(|remote| remote.send_due(&self.vm, budgets));
+            self.vm.speak_for_flights(budgets)
         });
         let due = remotes.iter().filter_map(|remote| remote.next_due());
         let due = due.chain(renewal).chain(configured.watch.tick()).map(|span| span.max(SOON));

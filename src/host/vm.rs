@@ -11,7 +11,7 @@ use super::calls::{self, Level, MetricType};
 use super::lines::{claim, shared_once};
 use super::remote::Remote;
 use crate::exchange::Warning;
-use crate::limits::{Flights, Ledger, RENEW_EVERY};
+use crate::limits::{Budgets, RENEW_EVERY, Slots};
 use crate::metrics::{Count, Kind, ModelLabels};
 use crate::rls::{SOON, Service};
 use crate::store::KeyHasher;
@@ -29,7 +29,7 @@ pub(super) struct Vm {
     dice: Cell<u64>,
     remotes: RefCell<Vec<Rc<Remote>>>,
     /// Calls in flight that count as long as this VM speaks for them.
-    pub(super) flights: RefCell<Flights>,
+    pub(super) slots: RefCell<Slots>,
     renewed_at: Cell<Timestamp>,
     /// Topics that some worker has warned of.
     warned: RefCell<Vec<String>>,
@@ -72,7 +72,7 @@ impl Vm {
             counters: RefCell::default(),
             dice: Cell::new(dice | 1),
             remotes: RefCell::default(),
-            flights: RefCell::default(),
+            slots: RefCell::default(),
             renewed_at: Cell::default(),
             warned: RefCell::default(),
         }
@@ -94,25 +94,25 @@ impl Vm {
     }
 
     /// Whether there are calls in flight that count.
-    pub(super) fn has_flights(&self) -> bool {
-        self.flights.try_borrow().is_ok_and(|flights| !flights.is_empty())
+    pub(super) fn has_slots(&self) -> bool {
+        self.slots.try_borrow().is_ok_and(|slots| !slots.is_empty())
     }
 
     /// Speaks for the calls in flight, if it is time to, many of them on several ticks. When it will be again, if there are any.
-    pub(super) fn speak_for_flights(&self, ledger: &Ledger<'_>) -> Option<Span> {
-        let mut flights = self.flights.try_borrow_mut().ok()?;
-        let now = ledger.now();
+    pub(super) fn speak_for_flights(&self, budgets: &Budgets<'_>) -> Option<Span> {
+        let mut slots = self.slots.try_borrow_mut().ok()?;
+        let now = budgets.now();
         let renewed_at = self.renewed_at.get();
         let is_set_back = now < renewed_at;
         let mut next = Span(RENEW_EVERY.0.saturating_sub(now.since(renewed_at).0));
         if next.is_zero() || is_set_back {
-            if !flights.renew(ledger) {
+            if !slots.renew(budgets) {
                 return Some(SOON);
             }
             self.renewed_at.set(now);
             next = RENEW_EVERY;
         }
-        (!flights.is_empty()).then_some(next)
+        (!slots.is_empty()).then_some(next)
     }
 
     /// This VM's side of a service.

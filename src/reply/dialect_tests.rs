@@ -1,5 +1,5 @@
 use super::*;
-use crate::limits::COUNTED;
+use crate::limits::RESOURCES;
 use proptest::prelude::*;
 
 const DIALECTS: [Dialect; 7] = [
@@ -312,7 +312,7 @@ fn anthropics_clients_are_told_the_most_constrained_limit_of_each_kind() {
 #[test]
 fn anthropics_kinds_are_things_that_limits_count() {
     for (counted, _) in anthropic::FAMILIES {
-        assert!(COUNTED.iter().any(|row| row.name == counted), "{counted}");
+        assert!(RESOURCES.iter().any(|row| row.name == counted), "{counted}");
     }
 }
 
@@ -344,7 +344,7 @@ fn refusals_carry_the_budget_headers_of_their_dialect() {
 
 #[test]
 fn no_dialect_tells_anything_in_a_name_of_another() {
-    let standings: Vec<_> = COUNTED.iter().map(|counted| standing("l", counted.name, 10, 1)).collect();
+    let standings: Vec<_> = RESOURCES.iter().map(|counted| standing("l", counted.name, 10, 1)).collect();
     for dialect in DIALECTS {
         let fields = [over_budget(dialect, WAIT).fields, standing_fields(dialect, &standings, NOW)].concat();
         for (name, _) in fields {
@@ -363,7 +363,7 @@ fn no_dialect_tells_anything_in_a_name_of_another() {
 
 #[test]
 fn what_is_told_of_budgets_replaces_what_an_upstream_tells() {
-    let standings: Vec<_> = COUNTED.iter().map(|counted| standing("l", counted.name, 10, 1)).collect();
+    let standings: Vec<_> = RESOURCES.iter().map(|counted| standing("l", counted.name, 10, 1)).collect();
     for dialect in DIALECTS {
         let fields = standing_fields(dialect, &standings, NOW);
         for (name, _) in fields.iter().filter(|(name, _)| *name != "x-tollgate-warning") {

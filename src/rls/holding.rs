@@ -6,20 +6,20 @@
 //! ```
 //!
 //! In: a tier's global limits, a call's estimate; the service's answers; in the end the usage. Out: a [`Holding`] or a
-//! [`Refusal`], and [`Errand`]s. Not here: one limit by itself (`part`), what becomes of calls without an answer (`exchange`), messages
+//! [`Refusal`], and [`Task`]s. Not here: one limit by itself (`part`), what becomes of calls without an answer (`exchange`), messages
 //! (`protocol`).
 
 use std::rc::Rc;
 
-use super::errand::Errand;
 use super::message::HeaderValue;
-use super::outbox::LAST_MOMENT;
-use super::part::{Part, Took};
+use super::part::{Coverage, Part};
 use super::protocol::{Answer, Failure, Question};
+use super::report_queue::LAST_MOMENT;
 use super::service::Service;
+use super::task::Task;
 use crate::api::Usage;
 use crate::limits::{
-    Account, Estimate, GlobalLimit, Ledger, Rates, Refusal, Standing, Subject, Ticket, Wait, longest,
+    Account, Budgets, Estimate, GlobalLimit, Rates, Refusal, Standing, Subject, Ticket, Wait, longest,
 };
 use crate::units::{Amount, Timestamp};
 
@@ -27,12 +27,12 @@ use crate::units::{Amount, Timestamp};
 #[derive(Debug, Default)]
 #[must_use = "what is held must be settled or released"]
 pub struct Holding {
-    held: Vec<Held>,
+    held: Vec<GlobalCharge>,
 }
 
 /// What it holds of one.
 #[derive(Debug)]
-struct Held {
+struct GlobalCharge {
     part: Part,
     paid: Paid,
     /// When the window ends that it was charged in, if the service has told.
@@ -87,14 +87,14 @@ pub fn promised(
     limits: &[GlobalLimit],
     subject: &Subject<'_>,
     service: &Service,
-    ledger: &Ledger<'_>,
+    budgets: &Budgets<'_>,
 ) -> Refusal {
     let by = limits.iter().find(|global| Rc::ptr_eq(&global.limit, &refusal.standing.limit));
     let (Some(global), Wait::For(ends_in), Some(_)) = (by, refusal.wait, service.kept_here()) else {
         return refusal;
     };
-    let account = Account::of(&global.limit, subject, ledger);
-    let wait = account.promise(refusal.needed, ends_in, global.stand_in.shape.max, ledger);
+    let account = Account::of(&global.limit, subject, budgets);
+    let wait = account.promise(refusal.needed, ends_in, global.stand_in.shape.max, budgets);
     Refusal { wait: Wait::For(wait), ..refusal }
 }
 
@@ -104,12 +104,12 @@ pub fn begin_leased(
     subject: &Subject<'_>,
     estimate: &Estimate,
     service: &Service,
-    ledger: &Ledger<'_>,
-    errands: &mut Vec<Errand>,
+    budgets: &Budgets<'_>,
+    tasks: &mut Vec<Task>,
 ) -> Option<Begun> {
-    let begun = begin(limits, subject, estimate, service, ledger, errands).ok()?;
+    let begun = begin(limits, subject, estimate, service, budgets, tasks).ok()?;
     if begun.is_open() {
-        begun.holding.release(service, ledger, errands);
+        begun.holding.release(service, budgets, tasks);
         return None;
     }
     Some(begun)
@@ -124,29 +124,29 @@ pub fn begin(
     subject: &Subject<'_>,
     estimate: &Estimate,
     service: &Service,
-    ledger: &Ledger<'_>,
-    errands: &mut Vec<Errand>,
+    budgets: &Budgets<'_>,
+    tasks: &mut Vec<Task>,
 ) -> Result<Begun, Refusal> {
     let mut begun = Begun { holding: Holding::default(), open: vec![], standings: vec![], shadowed: vec![] };
     let mut refusals = Vec::new();
     for global in limits.iter().filter(|global| global.limit.applies_to(subject.model)) {
-        let part = Part::of(global, subject, estimate, service, ledger);
-        match part.take(service, ledger, errands) {
-            Took::Nothing => begun.holding.add(part, Paid::Service, None, ledger),
-            Took::Lease(ticket, standing) => {
-                let until = standing.as_ref().map(|standing| ledger.now() + standing.reset);
+        let part = Part::of(global, subject, estimate, service, budgets);
+        match part.take(service, budgets, tasks) {
+            Coverage::Nothing => begun.holding.add(part, Paid::Service, None, budgets),
+            Coverage::Lease(ticket, standing) => {
+                let until = standing.as_ref().map(|standing| budgets.now() + standing.reset);
                 begun.standings.extend(standing.filter(|_| !global.limit.shadow));
-                begun.holding.add(part, Paid::Lease(ticket), until, ledger);
+                begun.holding.add(part, Paid::Lease(ticket), until, budgets);
             }
-            Took::Refused(refusal) if global.limit.shadow => begun.shadowed.push(refusal),
-            Took::Refused(refusal) => refusals.push(refusal),
-            Took::Open => begun.open.push(part),
+            Coverage::Refused(refusal) if global.limit.shadow => begun.shadowed.push(refusal),
+            Coverage::Refused(refusal) => refusals.push(refusal),
+            Coverage::Open => begun.open.push(part),
         }
     }
     match longest(refusals.into_iter()) {
         None => Ok(begun),
         Some(refusal) => {
-            begun.holding.release(service, ledger, errands);
+            begun.holding.release(service, budgets, tasks);
             Err(refusal)
         }
     }
@@ -206,8 +206,8 @@ impl Begun {
         self,
         answers: Vec<(Question, Result<Answer, Failure>)>,
         service: &Service,
-        ledger: &Ledger<'_>,
-        errands: &mut Vec<Errand>,
+        budgets: &Budgets<'_>,
+        tasks: &mut Vec<Task>,
     ) -> Result<Decided, (Refusal, Vec<HeaderValue>)> {
         let Self { holding, open, standings, shadowed } = self;
         let mut decided = Decided { holding, standings, shadowed, ..Decided::default() };
@@ -218,17 +218,17 @@ impl Begun {
                 question.covers.iter().filter_map(|place| open.get_mut(*place)?.take()).collect();
             match answer {
                 Ok(answer) => {
-                    refusals.extend(decided.hear(parts, answer, service, ledger, errands));
+                    refusals.extend(decided.hear(parts, answer, service, budgets, tasks));
                 }
-                Err(_) => parts.into_iter().for_each(|part| decided.leave_open(part, ledger)),
+                Err(_) => parts.into_iter().for_each(|part| decided.leave_open(part, budgets)),
             }
         }
         // A question that was never answered leaves its limits as one that failed.
-        open.into_iter().flatten().for_each(|part| decided.leave_open(part, ledger));
+        open.into_iter().flatten().for_each(|part| decided.leave_open(part, budgets));
         match longest(refusals.into_iter()) {
             None => Ok(decided),
             Some(refusal) => {
-                decided.holding.release(service, ledger, errands);
+                decided.holding.release(service, budgets, tasks);
                 Err((refusal, decided.response_headers))
             }
         }
@@ -242,8 +242,8 @@ impl Decided {
         parts: Vec<Part>,
         answer: Answer,
         service: &Service,
-        ledger: &Ledger<'_>,
-        errands: &mut Vec<Errand>,
+        budgets: &Budgets<'_>,
+        tasks: &mut Vec<Task>,
     ) -> Vec<Refusal> {
         self.response_headers.extend(answer.response_headers);
         self.request_headers.extend(answer.request_headers);
@@ -257,7 +257,7 @@ impl Decided {
                 allowed.push((part, decision));
                 continue;
             }
-            let refusal = part.refused_by(&decision, ledger);
+            let refusal = part.refused_by(&decision, budgets);
             if part.global.limit.shadow { self.shadowed.push(refusal) } else { refusals.push(refusal) }
         }
         if !refusals.is_empty() {
@@ -269,30 +269,30 @@ impl Decided {
             if !part.global.limit.shadow {
                 self.standings.extend(part.standing(&decision));
             }
-            part.learn(&decision, service, ledger, errands);
+            part.learn(&decision, service, budgets, tasks);
             let paid = if service.charges_when_asked() { Paid::Service } else { Paid::Nobody };
-            let until = decision.reset.map(|reset| ledger.now() + reset);
-            self.holding.add(part, paid, until, ledger);
+            let until = decision.reset.map(|reset| budgets.now() + reset);
+            self.holding.add(part, paid, until, budgets);
         }
         refusals
     }
 
     /// The service has not decided on a part: nobody has charged it.
-    fn leave_open(&mut self, part: Part, ledger: &Ledger<'_>) {
+    fn leave_open(&mut self, part: Part, budgets: &Budgets<'_>) {
         if !part.global.limit.shadow {
             self.undecided.push(part.global.clone());
         }
-        self.holding.add(part, Paid::Nobody, None, ledger);
+        self.holding.add(part, Paid::Nobody, None, budgets);
     }
 }
 
 impl Holding {
-    fn add(&mut self, part: Part, paid: Paid, until: Option<Timestamp>, ledger: &Ledger<'_>) {
-        let charged_at = ledger.now();
+    fn add(&mut self, part: Part, paid: Paid, until: Option<Timestamp>, budgets: &Budgets<'_>) {
+        let charged_at = budgets.now();
         // No window is longer than it is, and none that has ended is charged.
         let latest = charged_at + part.global.limit.shape.window;
         let until = until.filter(|until| *until > charged_at).map(|until| until.min(latest));
-        self.held.push(Held { part, paid, until, charged_at });
+        self.held.push(GlobalCharge { part, paid, until, charged_at });
     }
 
     /// Replaces what is held by what was used.
@@ -301,57 +301,57 @@ impl Holding {
         usage: &Usage,
         rates: &Rates,
         service: &Service,
-        ledger: &Ledger<'_>,
-        errands: &mut Vec<Errand>,
+        budgets: &Budgets<'_>,
+        tasks: &mut Vec<Task>,
     ) {
         for held in self.held {
             let used = (held.part.global.limit.counts.amount)(usage, rates);
-            held.correct_to(used, service, ledger, errands);
+            held.correct_to(used, service, budgets, tasks);
         }
     }
 
     /// Leaves charged what is held: nobody can tell what was used.
-    pub fn keep(self, service: &Service, ledger: &Ledger<'_>, errands: &mut Vec<Errand>) {
+    pub fn keep(self, service: &Service, budgets: &Budgets<'_>, tasks: &mut Vec<Task>) {
         for held in self.held {
             let amount = held.part.amount;
-            held.correct_to(amount, service, ledger, errands);
+            held.correct_to(amount, service, budgets, tasks);
         }
     }
 
     /// Gives back everything, as far as that is possible.
-    pub fn release(self, service: &Service, ledger: &Ledger<'_>, errands: &mut Vec<Errand>) {
+    pub fn release(self, service: &Service, budgets: &Budgets<'_>, tasks: &mut Vec<Task>) {
         for held in self.held {
-            held.correct_to(Amount::ZERO, service, ledger, errands);
+            held.correct_to(Amount::ZERO, service, budgets, tasks);
         }
     }
 }
 
-impl Held {
-    fn correct_to(self, used: Amount, service: &Service, ledger: &Ledger<'_>, errands: &mut Vec<Errand>) {
+impl GlobalCharge {
+    fn correct_to(self, used: Amount, service: &Service, budgets: &Budgets<'_>, tasks: &mut Vec<Task>) {
         let Self { part, paid, until, charged_at } = self;
-        let (now, window) = (ledger.now(), part.global.limit.shape.window);
+        let (now, window) = (budgets.now(), part.global.limit.shape.window);
         // Each rounded by itself, so that in the end the service has what was used, rounded once.
         let (asked, needed) = (part.hits_of(part.amount), part.hits_of(used));
         let lacking = match paid {
             Paid::Service => match &part.account {
-                Some(account) => part.hits_of(account.correct(part.amount, used, charged_at, ledger)),
+                Some(account) => part.hits_of(account.correct(part.amount, used, charged_at, budgets)),
                 None => {
                     if service.refunds {
                         // Given back later, it would enlarge the budget of the next window.
                         let until = until.unwrap_or(charged_at + window);
-                        errands.extend(part.report(asked.saturating_sub(needed), true, until));
+                        tasks.extend(part.report(asked.saturating_sub(needed), true, until));
                     }
                     needed.saturating_sub(asked)
                 }
             },
             Paid::Nobody => needed,
-            Paid::Lease(ticket) => part.hits_of(ticket.correct_to(used, ledger)),
+            Paid::Lease(ticket) => part.hits_of(ticket.correct_to(used, budgets)),
         };
         // What comes to be known after the window, or when there is no time left to tell it, is owed in the next. A window
         // that the service does not tell has ended after its own length.
         let is_in_time = |until: &Timestamp| until.since(now) > LAST_MOMENT;
         let until = until.filter(is_in_time).unwrap_or(now + window);
-        errands.extend(part.report(lacking, false, until));
+        tasks.extend(part.report(lacking, false, until));
     }
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::rls::Health;
 use crate::rls::breaker::{Breaker, BreakerPolicy};
-use crate::rls::outbox::Outbox;
+use crate::rls::report_queue::ReportQueue;
 use crate::rls::service::HitsAddend;
 
 /// What becomes of a call.
@@ -63,10 +63,10 @@ fn limits() -> [GlobalLimit; 3] {
     [global("tpm", "tokens", max), global("rpm", "requests", max), global("spend", "cost_usd", max * 1_000)]
 }
 
-/// The worker's end: errands go through its outbox to the server.
+/// The worker's end: tasks go through its report queue to the server.
 struct Worker {
     server: Server,
-    outbox: Outbox,
+    report_queue: ReportQueue,
     breaker: Breaker,
     token: u32,
 }
@@ -74,38 +74,41 @@ struct Worker {
 impl Worker {
     fn new() -> Self {
         let breaker = Breaker::new(BreakerPolicy { failures: 1_000, probe_every: Span::from_secs(1) });
-        Self { server: Server::of(MAX), outbox: Outbox::default(), breaker, token: 0 }
+        Self { server: Server::of(MAX), report_queue: ReportQueue::default(), breaker, token: 0 }
     }
 
-    fn run(&mut self, errands: Vec<Errand>, service: &Service, ledger: &Ledger<'_>) {
-        for errand in errands {
-            self.outbox.push(errand, ledger.now());
+    fn run(&mut self, tasks: Vec<Task>, service: &Service, budgets: &Budgets<'_>) {
+        for task in tasks {
+            self.report_queue.push(task, budgets.now());
         }
-        for parcel in self.outbox.due(service, &mut self.breaker, ledger) {
-            let answer = self.server.hear(&parcel.question);
+        for batch in self.report_queue.due(service, &mut self.breaker, budgets) {
+            let answer = self.server.hear(&batch.question);
             self.token += 1;
-            self.outbox.sent(parcel, self.token, ledger.now());
-            assert_eq!(self.outbox.answered(self.token, Ok(&answer), service, ledger), Some(Health::Well));
+            self.report_queue.sent(batch, self.token, budgets.now());
+            assert_eq!(
+                self.report_queue.answered(self.token, Ok(&answer), service, budgets),
+                Some(Health::Well)
+            );
         }
     }
 
     /// One call from its beginning to its end. Whether the service was asked, and answered.
-    fn call(&mut self, call: Call, service: &Service, ledger: &Ledger<'_>) {
-        let mut errands = vec![];
-        let begun = begun(&limits(), call.estimate, service, ledger, &mut errands).unwrap();
+    fn call(&mut self, call: Call, service: &Service, budgets: &Budgets<'_>) {
+        let mut tasks = vec![];
+        let begun = begun(&limits(), call.estimate, service, budgets, &mut tasks).unwrap();
         let decided = if call.answered {
-            asked(begun, &mut self.server, service, ledger, &mut errands)
+            asked(begun, &mut self.server, service, budgets, &mut tasks)
         } else {
-            begun.decide(vec![], service, ledger, &mut errands).unwrap()
+            begun.decide(vec![], service, budgets, &mut tasks).unwrap()
         };
         match call.ending {
             Ending::Settled(tokens) => {
-                decided.holding.settle(&used(tokens), &rates(), service, ledger, &mut errands);
+                decided.holding.settle(&used(tokens), &rates(), service, budgets, &mut tasks);
             }
-            Ending::Kept => decided.holding.keep(service, ledger, &mut errands),
-            Ending::Released => decided.holding.release(service, ledger, &mut errands),
+            Ending::Kept => decided.holding.keep(service, budgets, &mut tasks),
+            Ending::Released => decided.holding.release(service, budgets, &mut tasks),
         }
-        self.run(errands, service, ledger);
+        self.run(tasks, service, budgets);
     }
 
     fn charged(&self) -> [i128; 3] {
@@ -128,7 +131,7 @@ proptest! {
     ) {
         let (process, mut worker, mut expected) = (Process::new(), Worker::new(), [0; 3]);
         for call in calls {
-            process.at(0, |ledger| worker.call(call, &service, ledger));
+            process.at(0, |budgets| worker.call(call, &service, budgets));
             let used = match call.ending {
                 Ending::Settled(tokens) => in_hits(tokens),
                 Ending::Kept => in_hits(call.estimate),
@@ -156,16 +159,16 @@ proptest! {
         let (process, mut worker, mut expected) = (Process::new(), Worker::new(), 0);
         // Each answer tells that the window ends in a minute.
         for (call, millis) in calls.into_iter().zip((0..).step_by(40)) {
-            process.at(millis, |ledger| worker.call(call, &service, ledger));
+            process.at(millis, |budgets| worker.call(call, &service, budgets));
             expected += match call.ending {
                 Ending::Settled(tokens) => tokens,
                 Ending::Kept => call.estimate,
                 Ending::Released => 0,
             };
         }
-        let left = process.at(30_000, |ledger| {
-            worker.run(vec![], &service, ledger);
-            drained(&limits()[0], &POLICY, ledger)
+        let left = process.at(30_000, |budgets| {
+            worker.run(vec![], &service, budgets);
+            drained(&limits()[0], &POLICY, budgets)
         });
         prop_assert_eq!(worker.charged()[0], i128::from(expected + left));
     }
@@ -178,7 +181,7 @@ fn money_that_was_asked_for_and_refunded_is_rounded_once_and_up() {
     let (process, mut worker) = (Process::new(), Worker::new());
     let call = Call { estimate: 1_500, answered: true, ending: Ending::Settled(1_400) };
 
-    process.at(0, |ledger| worker.call(call, &service, ledger));
+    process.at(0, |budgets| worker.call(call, &service, budgets));
 
     assert_eq!(worker.charged()[2], 2);
 }

@@ -8,10 +8,10 @@ fn answered(
     limits: &[GlobalLimit],
     codes: &[PbCode],
     service: &Service,
-    ledger: &Ledger<'_>,
-    errands: &mut Vec<Errand>,
+    budgets: &Budgets<'_>,
+    tasks: &mut Vec<Task>,
 ) -> Result<Decided, (Refusal, Vec<HeaderValue>)> {
-    let begun = begun(limits, 300, service, ledger, errands).unwrap();
+    let begun = begun(limits, 300, service, budgets, tasks).unwrap();
     let answers = begun.questions(service).into_iter().map(|question| {
         let code = |place: &usize| codes[*place];
         let statuses: Vec<_> =
@@ -21,7 +21,7 @@ fn answered(
         let answer = question.read(&response(overall, statuses));
         (question, answer)
     });
-    begun.decide(answers.collect(), service, ledger, errands)
+    begun.decide(answers.collect(), service, budgets, tasks)
 }
 
 const OK: PbCode = PbCode::Ok;
@@ -29,9 +29,9 @@ const OVER: PbCode = PbCode::OverLimit;
 
 #[test]
 fn a_refusal_says_what_is_left_what_is_needed_and_when_the_window_ends() {
-    Process::new().at(0, |ledger| {
+    Process::new().at(0, |budgets| {
         let limits = [global("tpm", "tokens", 1_000)];
-        let refused = answered(&limits, &[OVER], &service(), ledger, &mut vec![]);
+        let refused = answered(&limits, &[OVER], &service(), budgets, &mut vec![]);
 
         let (refusal, headers) = refused.unwrap_err();
         assert_eq!((refusal.needed, refusal.standing.available), (Amount(300), Amount(0)));
@@ -44,11 +44,12 @@ fn a_refusal_says_what_is_left_what_is_needed_and_when_the_window_ends() {
 fn a_refusal_that_tells_no_end_waits_for_the_window() {
     for protocol in PROTOCOLS {
         let service = speaking(protocol);
-        Process::new().at(0, |ledger| {
-            let begun = begun(&[global("tpm", "tokens", 1_000)], 300, &service, ledger, &mut vec![]).unwrap();
+        Process::new().at(0, |budgets| {
+            let begun =
+                begun(&[global("tpm", "tokens", 1_000)], 300, &service, budgets, &mut vec![]).unwrap();
             let question = begun.questions(&service).remove(0);
             let answer = question.read(&response(OVER, vec![]));
-            let refused = begun.decide(vec![(question, answer)], &service, ledger, &mut vec![]);
+            let refused = begun.decide(vec![(question, answer)], &service, budgets, &mut vec![]);
 
             assert_eq!(refused.unwrap_err().0.wait, Wait::For(WINDOW), "{protocol:?}");
         });
@@ -57,14 +58,14 @@ fn a_refusal_that_tells_no_end_waits_for_the_window() {
 
 #[test]
 fn the_headers_of_a_refusing_service_come_with_the_refusal() {
-    Process::new().at(0, |ledger| {
-        let begun = begun(&[global("tpm", "tokens", 1_000)], 300, &service(), ledger, &mut vec![]).unwrap();
+    Process::new().at(0, |budgets| {
+        let begun = begun(&[global("tpm", "tokens", 1_000)], 300, &service(), budgets, &mut vec![]).unwrap();
         let question = begun.questions(&service()).remove(0);
         let header = HeaderValue { key: "x-ratelimit-limit".to_owned(), value: b"10".to_vec() };
         let answer = question.read(&response(OVER, vec![])).unwrap();
         let answer = Answer { response_headers: vec![header.clone()], ..answer };
 
-        let refused = begun.decide(vec![(question, Ok(answer))], &service(), ledger, &mut vec![]);
+        let refused = begun.decide(vec![(question, Ok(answer))], &service(), budgets, &mut vec![]);
 
         assert_eq!(refused.unwrap_err().1, [header]);
     });
@@ -74,45 +75,45 @@ fn the_headers_of_a_refusing_service_come_with_the_refusal() {
 fn what_another_answer_is_known_to_have_charged_is_given_back() {
     // In requests of their own, so that the answers are, too.
     let service = Service { refunds: true, hits_addend: HitsAddend::Request, ..service() };
-    let (limits, mut errands) = ([global("a", "tokens", 1_000), global("b", "tokens", 1_000)], vec![]);
-    Process::new().at(0, |ledger| {
-        assert!(answered(&limits, &[OK, OVER], &service, ledger, &mut errands).is_err());
+    let (limits, mut tasks) = ([global("a", "tokens", 1_000), global("b", "tokens", 1_000)], vec![]);
+    Process::new().at(0, |budgets| {
+        assert!(answered(&limits, &[OK, OVER], &service, budgets, &mut tasks).is_err());
     });
-    assert_eq!(reports(&errands), [("free/a ada".to_owned(), 300, true)]);
+    assert_eq!(reports(&tasks), [("free/a ada".to_owned(), 300, true)]);
 }
 
 #[test]
 fn what_may_not_have_been_charged_is_not_given_back() {
-    let (limits, mut errands) = ([global("a", "tokens", 1_000), global("b", "tokens", 1_000)], vec![]);
-    Process::new().at(0, |ledger| {
+    let (limits, mut tasks) = ([global("a", "tokens", 1_000), global("b", "tokens", 1_000)], vec![]);
+    Process::new().at(0, |budgets| {
         // One answer, which refuses: some servers charge nothing then.
         let service = Service { refunds: true, ..service() };
-        assert!(answered(&limits, &[OK, OVER], &service, ledger, &mut errands).is_err());
+        assert!(answered(&limits, &[OK, OVER], &service, budgets, &mut tasks).is_err());
         // Asking charges nothing.
         let kuadrant = speaking(Protocol::Kuadrant);
-        assert!(answered(&limits, &[OK, OVER], &kuadrant, ledger, &mut errands).is_err());
+        assert!(answered(&limits, &[OK, OVER], &kuadrant, budgets, &mut tasks).is_err());
     });
-    assert_eq!(reports(&errands), []);
+    assert_eq!(reports(&tasks), []);
 }
 
 #[test]
 fn what_a_refused_call_had_of_a_lease_comes_back() {
     for protocol in PROTOCOLS {
         let (leased, other) = (global("leased", "tokens", 100_000), global("other", "tokens", 100_000));
-        let (service, mut errands) = (leasing(protocol), vec![]);
-        Process::new().at(0, |ledger| {
-            let account = Account::of(&leased.limit, &subject(&caller("ada")), ledger);
-            account.granted(Amount(1_000), Told { remaining: None, reset: Some(WINDOW) }, ledger);
+        let (service, mut tasks) = (leasing(protocol), vec![]);
+        Process::new().at(0, |budgets| {
+            let account = Account::of(&leased.limit, &subject(&caller("ada")), budgets);
+            account.granted(Amount(1_000), WindowStatus { remaining: None, reset: Some(WINDOW) }, budgets);
             let limits = [leased.clone(), other.clone()];
-            let begun = begun(&limits, 300, &service, ledger, &mut errands).unwrap();
+            let begun = begun(&limits, 300, &service, budgets, &mut tasks).unwrap();
             let question = begun.questions(&service).remove(0);
             assert_eq!(decoded(&question).descriptors.len(), 1, "only of the other");
             let answer = question.read(&response(OVER, vec![]));
 
-            assert!(begun.decide(vec![(question, answer)], &service, ledger, &mut errands).is_err());
+            assert!(begun.decide(vec![(question, answer)], &service, budgets, &mut tasks).is_err());
 
-            assert_eq!(reports(&errands), [], "{protocol:?}");
-            assert_eq!(drained(&leased, &POLICY, ledger), 1_000, "{protocol:?}");
+            assert_eq!(reports(&tasks), [], "{protocol:?}");
+            assert_eq!(drained(&leased, &POLICY, budgets), 1_000, "{protocol:?}");
         });
     }
 }
@@ -120,41 +121,45 @@ fn what_a_refused_call_had_of_a_lease_comes_back() {
 #[test]
 fn more_than_a_whole_budget_is_refused_without_asking_and_what_was_taken_comes_back() {
     for (service, leased) in [(leasing(Protocol::Envoy), 1_000), (speaking(Protocol::Envoy), 0)] {
-        Process::new().at(0, |ledger| {
+        Process::new().at(0, |budgets| {
             let limits = [global("tpm", "tokens", 100_000), global("small", "tokens", 299)];
             if leased > 0 {
-                let account = Account::of(&limits[0].limit, &subject(&caller("ada")), ledger);
-                account.granted(Amount(leased), Told { remaining: None, reset: Some(WINDOW) }, ledger);
+                let account = Account::of(&limits[0].limit, &subject(&caller("ada")), budgets);
+                account.granted(
+                    Amount(leased),
+                    WindowStatus { remaining: None, reset: Some(WINDOW) },
+                    budgets,
+                );
             }
-            let mut errands = vec![];
+            let mut tasks = vec![];
 
-            let refusal = begun(&limits, 300, &service, ledger, &mut errands).unwrap_err();
+            let refusal = begun(&limits, 300, &service, budgets, &mut tasks).unwrap_err();
 
             assert_eq!((refusal.wait, &*refusal.standing.limit.name), (Wait::Never, "small"));
             assert_eq!((refusal.needed, refusal.standing.available), (Amount(300), Amount(299)));
-            assert_eq!(reports(&errands), []);
-            assert_eq!(drained(&limits[0], &POLICY, ledger), leased);
+            assert_eq!(reports(&tasks), []);
+            assert_eq!(drained(&limits[0], &POLICY, budgets), leased);
         });
     }
 }
 
 #[test]
 fn exactly_a_whole_budget_is_asked_for() {
-    Process::new().at(0, |ledger| {
-        let begun = begun(&[global("small", "tokens", 300)], 300, &service(), ledger, &mut vec![]);
+    Process::new().at(0, |budgets| {
+        let begun = begun(&[global("small", "tokens", 300)], 300, &service(), budgets, &mut vec![]);
         assert!(begun.unwrap().is_open());
     });
 }
 
 #[test]
 fn of_several_refusals_the_one_that_lasts_longest_is_told() {
-    Process::new().at(0, |ledger| {
+    Process::new().at(0, |budgets| {
         let limits = [global("a", "tokens", 1_000), global("b", "tokens", 1_000)];
-        let begun = begun(&limits, 300, &service(), ledger, &mut vec![]).unwrap();
+        let begun = begun(&limits, 300, &service(), budgets, &mut vec![]).unwrap();
         let question = begun.questions(&service()).remove(0);
         let statuses = vec![status(OVER, 1_000, 0, 5), status(OVER, 1_000, 0, 40)];
         let answer = question.read(&response(OVER, statuses));
-        let refused = begun.decide(vec![(question, answer)], &service(), ledger, &mut vec![]);
+        let refused = begun.decide(vec![(question, answer)], &service(), budgets, &mut vec![]);
 
         let (refusal, _) = refused.unwrap_err();
         assert_eq!((refusal.wait, &*refusal.standing.limit.name), (Wait::For(Span::from_secs(40)), "b"));
@@ -165,26 +170,26 @@ fn of_several_refusals_the_one_that_lasts_longest_is_told() {
 fn what_a_shadow_limit_refuses_passes_is_told_and_not_charged_to_it() {
     let limits = [shadow(&global("watch", "tokens", 1_000)), global("tpm", "tokens", 1_000)];
     for protocol in PROTOCOLS {
-        let (service, mut errands) = (speaking(protocol), vec![]);
-        Process::new().at(0, |ledger| {
-            let decided = answered(&limits, &[OVER, OK], &service, ledger, &mut errands).unwrap();
+        let (service, mut tasks) = (speaking(protocol), vec![]);
+        Process::new().at(0, |budgets| {
+            let decided = answered(&limits, &[OVER, OK], &service, budgets, &mut tasks).unwrap();
 
             let [refusal] = &decided.shadowed[..] else { panic!("{:?}", decided.shadowed) };
             assert_eq!((&*refusal.standing.limit.name, refusal.needed), ("watch", Amount(300)));
-            decided.holding.settle(&used(400), &rates(), &service, ledger, &mut errands);
+            decided.holding.settle(&used(400), &rates(), &service, budgets, &mut tasks);
         });
-        let told: Vec<_> = reports(&errands).into_iter().map(|(limit, ..)| limit).collect();
+        let told: Vec<_> = reports(&tasks).into_iter().map(|(limit, ..)| limit).collect();
         assert_eq!(told, ["free/tpm ada"], "{protocol:?}");
     }
 }
 
 #[test]
 fn a_shadow_limit_that_is_too_small_refuses_nothing_and_is_not_asked_for() {
-    Process::new().at(0, |ledger| {
+    Process::new().at(0, |budgets| {
         let limits = [shadow(&global("watch", "tokens", 299))];
-        let begun = begun(&limits, 300, &service(), ledger, &mut vec![]).unwrap();
+        let begun = begun(&limits, 300, &service(), budgets, &mut vec![]).unwrap();
         assert!(!begun.is_open());
-        let decided = begun.decide(vec![], &service(), ledger, &mut vec![]).unwrap();
+        let decided = begun.decide(vec![], &service(), budgets, &mut vec![]).unwrap();
         assert_eq!(decided.shadowed.len(), 1);
     });
 }
@@ -194,17 +199,17 @@ fn what_the_service_has_lately_refused_is_refused_without_asking_where_there_are
     for protocol in PROTOCOLS {
         let (service, limits) = (leasing(protocol), [global("tpm", "tokens", 1_000)]);
         let process = Process::new();
-        process.at(0, |ledger| {
-            assert!(answered(&limits, &[OVER], &service, ledger, &mut vec![]).is_err());
+        process.at(0, |budgets| {
+            assert!(answered(&limits, &[OVER], &service, budgets, &mut vec![]).is_err());
         });
 
-        let refusal = process.at(1_000, |ledger| begun(&limits, 300, &service, ledger, &mut vec![]));
+        let refusal = process.at(1_000, |budgets| begun(&limits, 300, &service, budgets, &mut vec![]));
 
         let wait = refusal.unwrap_err().wait;
         assert_eq!(wait, Wait::For(Span::from_secs(29)), "{protocol:?}");
         // A smaller amount may still fit.
-        process.at(1_000, |ledger| {
-            assert!(begun(&limits, 299, &service, ledger, &mut vec![]).unwrap().is_open());
+        process.at(1_000, |budgets| {
+            assert!(begun(&limits, 299, &service, budgets, &mut vec![]).unwrap().is_open());
         });
     }
 }
@@ -212,13 +217,13 @@ fn what_the_service_has_lately_refused_is_refused_without_asking_where_there_are
 #[test]
 fn a_call_that_is_refused_and_partly_undecided_leaves_nothing_charged() {
     let service = Service { refunds: true, hits_addend: HitsAddend::Request, ..service() };
-    let (limits, mut errands) = ([global("a", "tokens", 1_000), global("b", "tokens", 1_000)], vec![]);
-    Process::new().at(0, |ledger| {
-        let begun = begun(&limits, 300, &service, ledger, &mut errands).unwrap();
+    let (limits, mut tasks) = ([global("a", "tokens", 1_000), global("b", "tokens", 1_000)], vec![]);
+    Process::new().at(0, |budgets| {
+        let begun = begun(&limits, 300, &service, budgets, &mut tasks).unwrap();
         let [first, second] = begun.questions(&service).try_into().unwrap();
         let refused = second.read(&response(OVER, vec![]));
         let answers = vec![(first, Err(Failure::Unavailable)), (second, refused)];
-        assert!(begun.decide(answers, &service, ledger, &mut errands).is_err());
+        assert!(begun.decide(answers, &service, budgets, &mut tasks).is_err());
     });
-    assert_eq!(reports(&errands), []);
+    assert_eq!(reports(&tasks), []);
 }

@@ -2,7 +2,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code as
 
 use super::*;
 use crate::config::Ratio;
-use crate::limits::{Account, LeasePolicy, Reason, Told, Wait};
+use crate::limits::{Account, LeasePolicy, Reason, Wait, WindowStatus};
 use crate::rls::service::Protocol;
 use crate::rls::tests::{
     Process, START, Server, WINDOW, asked, begun, caller, decoded, drained, global, rates, reports, response,
@@ -23,11 +23,11 @@ pub(super) fn leasing(protocol: Protocol) -> Service {
 }
 
 /// A call of ada's that the server has let pass, and the server.
-fn held(limits: &[GlobalLimit], tokens: u64, service: &Service, ledger: &Ledger<'_>) -> (Holding, Server) {
-    let (mut server, mut errands) = (Server::of(100_000), vec![]);
-    let begun = begun(limits, tokens, service, ledger, &mut errands).unwrap();
-    let decided = asked(begun, &mut server, service, ledger, &mut errands);
-    assert_eq!(reports(&errands), []);
+fn held(limits: &[GlobalLimit], tokens: u64, service: &Service, budgets: &Budgets<'_>) -> (Holding, Server) {
+    let (mut server, mut tasks) = (Server::of(100_000), vec![]);
+    let begun = begun(limits, tokens, service, budgets, &mut tasks).unwrap();
+    let decided = asked(begun, &mut server, service, budgets, &mut tasks);
+    assert_eq!(reports(&tasks), []);
     (decided.holding, server)
 }
 
@@ -35,10 +35,10 @@ fn held(limits: &[GlobalLimit], tokens: u64, service: &Service, ledger: &Ledger<
 fn settled(tokens: u64, service: &Service) -> Vec<(String, u64, bool)> {
     let process = Process::new();
     let limits = [global("tpm", "tokens", 100_000)];
-    let holding = process.at(0, |ledger| held(&limits, 300, service, ledger).0);
-    let mut errands = vec![];
-    process.at(10_000, |ledger| holding.settle(&used(tokens), &rates(), service, ledger, &mut errands));
-    reports(&errands)
+    let holding = process.at(0, |budgets| held(&limits, 300, service, budgets).0);
+    let mut tasks = vec![];
+    process.at(10_000, |budgets| holding.settle(&used(tokens), &rates(), service, budgets, &mut tasks));
+    reports(&tasks)
 }
 
 fn told(hits: u64) -> Vec<(String, u64, bool)> {
@@ -47,8 +47,8 @@ fn told(hits: u64) -> Vec<(String, u64, bool)> {
 
 #[test]
 fn without_global_limits_nothing_is_asked_or_held() {
-    Process::new().at(0, |ledger| {
-        let begun = begun(&[], 300, &service(), ledger, &mut vec![]).unwrap();
+    Process::new().at(0, |budgets| {
+        let begun = begun(&[], 300, &service(), budgets, &mut vec![]).unwrap();
         assert!(begun.is_empty() && !begun.is_open());
         assert_eq!(begun.questions(&service()), []);
     });
@@ -59,8 +59,8 @@ fn a_limit_on_other_models_is_not_asked_for() {
     let other = global("tpm", "tokens", 1_000);
     let limit =
         crate::limits::Limit { models: vec![crate::config::Glob::new("claude-*")], ..(*other.limit).clone() };
-    Process::new().at(0, |ledger| {
-        let begun = begun(&[GlobalLimit::new(limit, Ratio::ONE)], 300, &service(), ledger, &mut vec![]);
+    Process::new().at(0, |budgets| {
+        let begun = begun(&[GlobalLimit::new(limit, Ratio::ONE)], 300, &service(), budgets, &mut vec![]);
         assert!(begun.unwrap().is_empty());
     });
 }
@@ -68,8 +68,8 @@ fn a_limit_on_other_models_is_not_asked_for() {
 #[test]
 fn all_limits_of_a_call_are_asked_for_at_once_each_with_its_amount() {
     let limits = [global("tpm", "tokens", 1_000), global("rpm", "requests", 10)];
-    Process::new().at(0, |ledger| {
-        let begun = begun(&limits, 300, &service(), ledger, &mut vec![]).unwrap();
+    Process::new().at(0, |budgets| {
+        let begun = begun(&limits, 300, &service(), budgets, &mut vec![]).unwrap();
 
         let questions = begun.questions(&service());
 
@@ -84,8 +84,8 @@ fn all_limits_of_a_call_are_asked_for_at_once_each_with_its_amount() {
 fn money_is_asked_for_in_micro_dollars_rounded_up() {
     let limits = [global("spend", "cost_usd", 10_000_000)];
     for (nano_dollars, hits) in [(1, 1), (999, 1), (1_000, 1), (1_001, 2)] {
-        Process::new().at(0, |ledger| {
-            let begun = begun(&limits, nano_dollars, &service(), ledger, &mut vec![]).unwrap();
+        Process::new().at(0, |budgets| {
+            let begun = begun(&limits, nano_dollars, &service(), budgets, &mut vec![]).unwrap();
             let request = decoded(&begun.questions(&service())[0]);
             assert_eq!(request.descriptors[0].hits_addend.unwrap().value, hits, "{nano_dollars}");
         });
@@ -99,8 +99,8 @@ fn shadow_limits_are_asked_for_apart_and_the_places_remain() {
         global("b", "tokens", 1_000),
         shadow(&global("c", "tokens", 1_000)),
     ];
-    Process::new().at(0, |ledger| {
-        let begun = begun(&limits, 300, &service(), ledger, &mut vec![]).unwrap();
+    Process::new().at(0, |budgets| {
+        let begun = begun(&limits, 300, &service(), budgets, &mut vec![]).unwrap();
 
         let questions = begun.questions(&service());
 
@@ -142,12 +142,12 @@ fn what_is_kept_is_charged_as_it_was_held() {
     for (protocol, expected) in
         [(Protocol::Envoy, vec![]), (Protocol::CheckThenReport, told(300)), (Protocol::Kuadrant, told(300))]
     {
-        let (service, mut errands) = (speaking(protocol), vec![]);
-        Process::new().at(0, |ledger| {
-            let (holding, _) = held(&[global("tpm", "tokens", 100_000)], 300, &service, ledger);
-            holding.keep(&service, ledger, &mut errands);
+        let (service, mut tasks) = (speaking(protocol), vec![]);
+        Process::new().at(0, |budgets| {
+            let (holding, _) = held(&[global("tpm", "tokens", 100_000)], 300, &service, budgets);
+            holding.keep(&service, budgets, &mut tasks);
         });
-        assert_eq!(reports(&errands), expected, "{protocol:?}");
+        assert_eq!(reports(&tasks), expected, "{protocol:?}");
     }
 }
 
@@ -160,12 +160,12 @@ fn what_is_released_is_given_back_where_it_was_charged_and_the_service_takes_it(
         (speaking(Protocol::CheckThenReport), vec![]),
         (speaking(Protocol::Kuadrant), vec![]),
     ] {
-        let mut errands = vec![];
-        Process::new().at(0, |ledger| {
-            let (holding, _) = held(&[global("tpm", "tokens", 100_000)], 300, &service, ledger);
-            holding.release(&service, ledger, &mut errands);
+        let mut tasks = vec![];
+        Process::new().at(0, |budgets| {
+            let (holding, _) = held(&[global("tpm", "tokens", 100_000)], 300, &service, budgets);
+            holding.release(&service, budgets, &mut tasks);
         });
-        assert_eq!(reports(&errands), expected, "{:?}", service.protocol);
+        assert_eq!(reports(&tasks), expected, "{:?}", service.protocol);
     }
 }
 
@@ -175,18 +175,18 @@ fn what_nobody_has_decided_on_is_told_in_full_and_never_given_back() {
         let service = Service { refunds: protocol == Protocol::Envoy, ..speaking(protocol) };
         let limits = [global("tpm", "tokens", 1_000)];
         for (tokens, expected) in [(200, told(200)), (310, told(310)), (0, vec![])] {
-            let mut errands = vec![];
-            Process::new().at(0, |ledger| {
-                let begun = begun(&limits, 300, &service, ledger, &mut errands).unwrap();
+            let mut tasks = vec![];
+            Process::new().at(0, |budgets| {
+                let begun = begun(&limits, 300, &service, budgets, &mut tasks).unwrap();
                 let question = begun.questions(&service).remove(0);
                 let answers = vec![(question, Err(Failure::Unavailable))];
-                let decided = begun.decide(answers, &service, ledger, &mut errands).unwrap();
+                let decided = begun.decide(answers, &service, budgets, &mut tasks).unwrap();
 
                 assert_eq!(decided.undecided.len(), 1);
                 assert_eq!(decided.undecided[0].limit.name, limits[0].limit.name);
-                decided.holding.settle(&used(tokens), &rates(), &service, ledger, &mut errands);
+                decided.holding.settle(&used(tokens), &rates(), &service, budgets, &mut tasks);
             });
-            assert_eq!(reports(&errands), expected, "{protocol:?}");
+            assert_eq!(reports(&tasks), expected, "{protocol:?}");
         }
     }
 }
@@ -194,28 +194,28 @@ fn what_nobody_has_decided_on_is_told_in_full_and_never_given_back() {
 #[test]
 fn a_question_without_any_answer_leaves_its_limits_undecided() {
     let limits = [global("tpm", "tokens", 1_000), shadow(&global("day", "tokens", 1_000))];
-    Process::new().at(0, |ledger| {
-        let begun = begun(&limits, 300, &service(), ledger, &mut vec![]).unwrap();
-        let decided = begun.decide(vec![], &service(), ledger, &mut vec![]).unwrap();
+    Process::new().at(0, |budgets| {
+        let begun = begun(&limits, 300, &service(), budgets, &mut vec![]).unwrap();
+        let decided = begun.decide(vec![], &service(), budgets, &mut vec![]).unwrap();
 
         // A limit that only watches needs no stand-in; but what is used is told to it, too.
         assert_eq!(decided.undecided.len(), 1);
-        let mut errands = vec![];
-        decided.holding.settle(&used(5), &rates(), &service(), ledger, &mut errands);
-        assert_eq!(reports(&errands).len(), 2);
+        let mut tasks = vec![];
+        decided.holding.settle(&used(5), &rates(), &service(), budgets, &mut tasks);
+        assert_eq!(reports(&tasks).len(), 2);
     });
 }
 
 #[test]
 fn where_budgets_stand_is_as_the_service_tells() {
     let limits = [global("tpm", "tokens", 1_000), shadow(&global("day", "tokens", 1_000))];
-    Process::new().at(0, |ledger| {
-        let begun = begun(&limits, 300, &service(), ledger, &mut vec![]).unwrap();
+    Process::new().at(0, |budgets| {
+        let begun = begun(&limits, 300, &service(), budgets, &mut vec![]).unwrap();
         let answers = begun.questions(&service()).into_iter().map(|question| {
             let answer = question.read(&response(PbCode::Ok, vec![status(PbCode::Ok, 1_000, 700, 30)]));
             (question, answer)
         });
-        let decided = begun.decide(answers.collect(), &service(), ledger, &mut vec![]).unwrap();
+        let decided = begun.decide(answers.collect(), &service(), budgets, &mut vec![]).unwrap();
 
         let [standing] = &decided.standings[..] else { panic!("{:?}", decided.standings) };
         assert_eq!((standing.available, standing.spent), (Amount(700), Amount(300)));
@@ -227,8 +227,8 @@ fn where_budgets_stand_is_as_the_service_tells() {
 fn a_limit_that_the_service_does_not_have_is_told_and_passes() {
     use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::DescriptorStatus;
     let limits = [global("tpm", "tokens", 1_000)];
-    Process::new().at(0, |ledger| {
-        let begun = begun(&limits, 300, &service(), ledger, &mut vec![]).unwrap();
+    Process::new().at(0, |budgets| {
+        let begun = begun(&limits, 300, &service(), budgets, &mut vec![]).unwrap();
         let question = begun.questions(&service()).remove(0);
         let unmatched = DescriptorStatus {
             code: PbCode::Ok.into(),
@@ -236,7 +236,7 @@ fn a_limit_that_the_service_does_not_have_is_told_and_passes() {
             ..DescriptorStatus::default()
         };
         let answer = question.read(&response(PbCode::Ok, vec![unmatched]));
-        let decided = begun.decide(vec![(question, answer)], &service(), ledger, &mut vec![]).unwrap();
+        let decided = begun.decide(vec![(question, answer)], &service(), budgets, &mut vec![]).unwrap();
 
         assert_eq!((decided.unknown.len(), decided.standings.len()), (1, 0));
     });
@@ -245,20 +245,20 @@ fn a_limit_that_the_service_does_not_have_is_told_and_passes() {
 /// Until when reports are told of a call that began at the start with a window of so many seconds told, and was settled so
 /// many milliseconds later, in milliseconds after the start.
 fn told_until(reset: Option<i64>, settled: u64, tokens: u64, service: &Service) -> Vec<u64> {
-    let (process, limits, mut errands) = (Process::new(), [global("tpm", "tokens", 100_000)], vec![]);
-    let holding = process.at(0, |ledger| {
-        let begun = begun(&limits, 300, service, ledger, &mut vec![]).unwrap();
+    let (process, limits, mut tasks) = (Process::new(), [global("tpm", "tokens", 100_000)], vec![]);
+    let holding = process.at(0, |budgets| {
+        let begun = begun(&limits, 300, service, budgets, &mut vec![]).unwrap();
         let question = begun.questions(service).remove(0);
         let statuses = reset.map(|reset| status(PbCode::Ok, 100_000, 99_000, reset)).into_iter().collect();
         let answer = question.read(&response(PbCode::Ok, statuses));
-        begun.decide(vec![(question, answer)], service, ledger, &mut vec![]).unwrap().holding
+        begun.decide(vec![(question, answer)], service, budgets, &mut vec![]).unwrap().holding
     });
-    process.at(settled, |ledger| holding.settle(&used(tokens), &rates(), service, ledger, &mut errands));
-    let until = |errand: &Errand| match errand {
-        Errand::Report(report) => Some(report.until.since(START).0 / 1_000_000),
-        Errand::Lease(_) => None,
+    process.at(settled, |budgets| holding.settle(&used(tokens), &rates(), service, budgets, &mut tasks));
+    let until = |task: &Task| match task {
+        Task::Report(report) => Some(report.until.since(START).0 / 1_000_000),
+        Task::Lease(_) => None,
     };
-    errands.iter().filter_map(until).collect()
+    tasks.iter().filter_map(until).collect()
 }
 
 #[test]
@@ -306,19 +306,19 @@ fn hits_are_given_back_only_to_the_window_that_they_were_charged_in() {
 fn the_first_call_asks_for_itself_and_for_a_lease_from_which_the_next_is_paid() {
     for protocol in PROTOCOLS {
         let (service, limits) = (leasing(protocol), [global("tpm", "tokens", 100_000)]);
-        let (mut server, mut errands) = (Server::of(100_000), vec![]);
-        Process::new().at(0, |ledger| {
-            let first = begun(&limits, 300, &service, ledger, &mut errands).unwrap();
+        let (mut server, mut tasks) = (Server::of(100_000), vec![]);
+        Process::new().at(0, |budgets| {
+            let first = begun(&limits, 300, &service, budgets, &mut tasks).unwrap();
             assert!(first.is_open());
-            let _holding = asked(first, &mut server, &service, ledger, &mut errands).holding;
-            let [Errand::Lease(request)] = &errands[..] else { panic!("{errands:?}") };
-            request.account.granted(request.amount, Told::default(), ledger);
+            let _holding = asked(first, &mut server, &service, budgets, &mut tasks).holding;
+            let [Task::Lease(request)] = &tasks[..] else { panic!("{tasks:?}") };
+            request.account.granted(request.amount, WindowStatus::default(), budgets);
 
-            let second = begun(&limits, 300, &service, ledger, &mut vec![]).unwrap();
+            let second = begun(&limits, 300, &service, budgets, &mut vec![]).unwrap();
 
             assert!(!second.is_open() && !second.is_empty());
             assert_eq!(second.questions(&service), []);
-            let decided = second.decide(vec![], &service, ledger, &mut vec![]).unwrap();
+            let decided = second.decide(vec![], &service, budgets, &mut vec![]).unwrap();
             assert_eq!((decided.undecided.len(), decided.standings.len()), (0, 1));
         });
     }
@@ -326,14 +326,14 @@ fn the_first_call_asks_for_itself_and_for_a_lease_from_which_the_next_is_paid() 
 
 /// What is reported of a call paid for by a lease of 1,000, and what is left of the lease.
 fn paid_by_lease(tokens: u64, service: &Service) -> (Vec<(String, u64, bool)>, u64) {
-    let (tpm, mut errands) = (global("tpm", "tokens", 100_000), vec![]);
-    Process::new().at(0, |ledger| {
-        let account = Account::of(&tpm.limit, &subject(&caller("ada")), ledger);
-        account.granted(Amount(1_000), Told { remaining: None, reset: Some(WINDOW) }, ledger);
-        let begun = begun(std::slice::from_ref(&tpm), 300, service, ledger, &mut errands).unwrap();
-        let decided = begun.decide(vec![], service, ledger, &mut errands).unwrap();
-        decided.holding.settle(&used(tokens), &rates(), service, ledger, &mut errands);
-        (reports(&errands), drained(&tpm, &POLICY, ledger))
+    let (tpm, mut tasks) = (global("tpm", "tokens", 100_000), vec![]);
+    Process::new().at(0, |budgets| {
+        let account = Account::of(&tpm.limit, &subject(&caller("ada")), budgets);
+        account.granted(Amount(1_000), WindowStatus { remaining: None, reset: Some(WINDOW) }, budgets);
+        let begun = begun(std::slice::from_ref(&tpm), 300, service, budgets, &mut tasks).unwrap();
+        let decided = begun.decide(vec![], service, budgets, &mut tasks).unwrap();
+        decided.holding.settle(&used(tokens), &rates(), service, budgets, &mut tasks);
+        (reports(&tasks), drained(&tpm, &POLICY, budgets))
     })
 }
 
@@ -350,44 +350,44 @@ fn of_a_call_paid_by_a_lease_only_what_the_lease_cannot_cover_is_told() {
 #[test]
 fn what_a_call_that_asked_for_itself_used_more_comes_from_the_lease_as_far_as_it_goes() {
     for (leased, expected) in [(0, told(50)), (20, told(30)), (70, vec![])] {
-        let (tpm, mut errands) = (global("tpm", "tokens", 100_000), vec![]);
+        let (tpm, mut tasks) = (global("tpm", "tokens", 100_000), vec![]);
         let service = leasing(Protocol::Kuadrant);
-        Process::new().at(0, |ledger| {
-            let begun = begun(std::slice::from_ref(&tpm), 300, &service, ledger, &mut errands).unwrap();
-            let holding = asked(begun, &mut Server::of(100_000), &service, ledger, &mut errands).holding;
-            let account = Account::of(&tpm.limit, &subject(&caller("ada")), ledger);
-            account.granted(Amount(leased), Told { remaining: None, reset: Some(WINDOW) }, ledger);
-            holding.settle(&used(350), &rates(), &service, ledger, &mut errands);
+        Process::new().at(0, |budgets| {
+            let begun = begun(std::slice::from_ref(&tpm), 300, &service, budgets, &mut tasks).unwrap();
+            let holding = asked(begun, &mut Server::of(100_000), &service, budgets, &mut tasks).holding;
+            let account = Account::of(&tpm.limit, &subject(&caller("ada")), budgets);
+            account.granted(Amount(leased), WindowStatus { remaining: None, reset: Some(WINDOW) }, budgets);
+            holding.settle(&used(350), &rates(), &service, budgets, &mut tasks);
         });
-        assert_eq!(reports(&errands), expected, "of {leased}");
+        assert_eq!(reports(&tasks), expected, "of {leased}");
     }
 }
 
 #[test]
 fn with_leases_what_a_call_asked_for_too_much_is_left_to_others_even_with_refunds() {
-    let (tpm, mut errands) = (global("tpm", "tokens", 100_000), vec![]);
+    let (tpm, mut tasks) = (global("tpm", "tokens", 100_000), vec![]);
     let service = Service { refunds: true, ..leasing(Protocol::Envoy) };
-    Process::new().at(0, |ledger| {
-        let begun = begun(std::slice::from_ref(&tpm), 300, &service, ledger, &mut errands).unwrap();
-        let holding = asked(begun, &mut Server::of(100_000), &service, ledger, &mut errands).holding;
-        holding.settle(&used(120), &rates(), &service, ledger, &mut errands);
+    Process::new().at(0, |budgets| {
+        let begun = begun(std::slice::from_ref(&tpm), 300, &service, budgets, &mut tasks).unwrap();
+        let holding = asked(begun, &mut Server::of(100_000), &service, budgets, &mut tasks).holding;
+        holding.settle(&used(120), &rates(), &service, budgets, &mut tasks);
 
-        assert_eq!(reports(&errands), []);
-        assert_eq!(drained(&tpm, &POLICY, ledger), 180);
+        assert_eq!(reports(&tasks), []);
+        assert_eq!(drained(&tpm, &POLICY, budgets), 180);
     });
 }
 
 #[test]
 fn an_estimate_of_nothing_asks_for_nothing_and_what_was_used_is_told() {
     for protocol in PROTOCOLS {
-        let (service, mut errands) = (speaking(protocol), vec![]);
-        Process::new().at(0, |ledger| {
+        let (service, mut tasks) = (speaking(protocol), vec![]);
+        Process::new().at(0, |budgets| {
             let limits = [global("tpm", "tokens", 1_000)];
-            let begun = begun(&limits, 0, &service, ledger, &mut errands).unwrap();
+            let begun = begun(&limits, 0, &service, budgets, &mut tasks).unwrap();
             assert!(!begun.is_open() && !begun.is_empty());
-            let decided = begun.decide(vec![], &service, ledger, &mut errands).unwrap();
-            decided.holding.settle(&used(7), &rates(), &service, ledger, &mut errands);
+            let decided = begun.decide(vec![], &service, budgets, &mut tasks).unwrap();
+            decided.holding.settle(&used(7), &rates(), &service, budgets, &mut tasks);
         });
-        assert_eq!(reports(&errands), told(7), "{protocol:?}");
+        assert_eq!(reports(&tasks), told(7), "{protocol:?}");
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! GlobalLimits ──▶ begin: leases of this process ──▶ open? ── Questions ──▶ the service ── Answers ──▶ decide ──▶ Holding
 //!                                                                                                                 │ settle
-//!                       Outbox (on a tick) ◀── Errands: differences to tell, leases to ask for ◀──────────────────┘
+//!                       ReportQueue (on a tick) ◀── Tasks:   differences to tell, leases to ask for ◀──────────────────┘
 //! ```
 //!
 //! In: a tier's global limits and a call's estimate; the service's answers. Out: what the call holds, messages to the
@@ -11,22 +11,22 @@
 
 mod breaker;
 pub mod descriptor;
-mod errand;
+mod task;
 mod headers;
 mod holding;
 pub mod message;
-mod outbox;
+mod report_queue;
 mod part;
 mod protocol;
 mod service;
 
 pub use breaker::{Breaker, BreakerPolicy, Change};
-pub use errand::Errand;
 pub use holding::{Begun, Decided, Holding, begin, begin_leased, promised};
 pub use message::HeaderValue;
-pub use outbox::{ERRAND_TIMEOUT, Health, Outbox, Parcel, SOON};
 pub use protocol::{Answer, Failure, Method, Question};
+pub use report_queue::{Batch, ERRAND_TIMEOUT, Health, ReportQueue, SOON};
 pub use service::{HitsAddend, LONGEST_CLUSTER, OnFailure, Protocol, Service, UNITS, Windows};
+pub use task::Task;
 
 #[cfg(test)]
 pub(crate) use protocol::Hits;

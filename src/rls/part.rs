@@ -1,14 +1,15 @@
 //! What a call needs of one global limit, and what its answers mean for that.
 //!
 //! In: a [`GlobalLimit`] and a call's estimate; what leases have; the service's [`Decision`]. Out: what is asked for, a refusal, where the
-//! budget stands, errands. Not here: several limits of one call (`holding`).
+//! budget stands, tasks. Not here: several limits of one call (`holding`).
 
 use super::descriptor::Descriptor;
-use super::errand::{Errand, LeaseRequest, Report, amount_of, hits_of};
 use super::protocol::{Decision, Hits};
 use super::service::Service;
+use super::task::{LeaseRequest, Report, Task, amount_of, hits_of};
 use crate::limits::{
-    Account, Estimate, GlobalLimit, Ledger, Reason, Refusal, Standing, Subject, Taken, Ticket, Told, Wait,
+    Account, Budgets, Estimate, GlobalLimit, LeaseOutcome, Reason, Refusal, Standing, Subject, Ticket, Wait,
+    WindowStatus,
 };
 use crate::units::{Amount, Span, Timestamp};
 
@@ -23,7 +24,7 @@ pub(super) struct Part {
 }
 
 /// What the leases of this process make of a part.
-pub(super) enum Took {
+pub(super) enum Coverage {
     /// It needs nothing.
     Nothing,
     /// It has what it needs.
@@ -40,35 +41,37 @@ impl Part {
         subject: &Subject<'_>,
         estimate: &Estimate,
         service: &Service,
-        ledger: &Ledger<'_>,
+        budgets: &Budgets<'_>,
     ) -> Self {
         let limit = &global.limit;
-        let account = service.kept_here().map(|_| Account::of(limit, subject, ledger));
+        let account = service.kept_here().map(|_| Account::of(limit, subject, budgets));
         let amount = limit.hold(estimate);
         Self { global: global.clone(), of: Descriptor::of(limit, subject), account, amount }
     }
 
-    pub(super) fn take(&self, service: &Service, ledger: &Ledger<'_>, errands: &mut Vec<Errand>) -> Took {
+    pub(super) fn take(&self, service: &Service, budgets: &Budgets<'_>, tasks: &mut Vec<Task>) -> Coverage {
         let limit = &self.global.limit;
         if self.amount.is_zero() {
-            return Took::Nothing;
+            return Coverage::Nothing;
         }
         if self.amount > limit.shape.capacity() {
             // The service is not asked for what it must refuse: it might charge it all the same.
-            let known = self.account.as_ref().and_then(|account| account.standing(ledger));
+            let known = self.account.as_ref().and_then(|account| account.standing(budgets));
             let (full, window) = (limit.shape.capacity(), limit.shape.window);
             let standing = known.unwrap_or_else(|| self.stands_at(full, window));
-            return Took::Refused(self.refusal(standing, Wait::Never));
+            return Coverage::Refused(self.refusal(standing, Wait::Never));
         }
-        let (Some(account), Some(policy)) = (&self.account, service.kept_here()) else { return Took::Open };
-        let (taken, more) = account.take(self.amount, &policy, ledger);
-        errands.extend(more.map(|amount| self.lease_request(account, amount)));
+        let (Some(account), Some(policy)) = (&self.account, service.kept_here()) else {
+            return Coverage::Open;
+        };
+        let (taken, more) = account.take(self.amount, &policy, budgets);
+        tasks.extend(more.map(|amount| self.lease_request(account, amount)));
         match taken {
-            Taken::Taken(ticket, standing) => Took::Lease(ticket, standing),
-            Taken::Short => Took::Open,
-            Taken::Spent(ends_in, standing) => {
+            LeaseOutcome::LeaseOutcome(ticket, standing) => Coverage::Lease(ticket, standing),
+            LeaseOutcome::Short => Coverage::Open,
+            LeaseOutcome::Spent(ends_in, standing) => {
                 let standing = standing.unwrap_or_else(|| self.stands_at(Amount::ZERO, ends_in));
-                Took::Refused(self.refusal(standing, Wait::For(ends_in)))
+                Coverage::Refused(self.refusal(standing, Wait::For(ends_in)))
             }
         }
     }
@@ -91,13 +94,16 @@ impl Part {
         hits_of(self.global.limit.counts.unit, amount)
     }
 
-    pub(super) fn report(&self, hits: u64, given_back: bool, until: Timestamp) -> Option<Errand> {
-        (hits > 0).then(|| Errand::Report(Report { of: self.of.clone(), hits, given_back, until }))
+    pub(super) fn report(&self, hits: u64, given_back: bool, until: Timestamp) -> Option<Task> {
+        (hits > 0).then(|| Task::Report(Report { of: self.of.clone(), hits, given_back, until }))
     }
 
-    pub(super) fn told(&self, decision: &Decision) -> Told {
+    pub(super) fn told(&self, decision: &Decision) -> WindowStatus {
         let unit = self.global.limit.counts.unit;
-        Told { remaining: decision.remaining.map(|hits| amount_of(unit, hits)), reset: decision.reset }
+        WindowStatus {
+            remaining: decision.remaining.map(|hits| amount_of(unit, hits)),
+            reset: decision.reset,
+        }
     }
 
     /// Remembers where the budget stands, for leases.
@@ -105,18 +111,18 @@ impl Part {
         &self,
         decision: &Decision,
         service: &Service,
-        ledger: &Ledger<'_>,
-        errands: &mut Vec<Errand>,
+        budgets: &Budgets<'_>,
+        tasks: &mut Vec<Task>,
     ) {
         let (Some(account), Some(policy)) = (&self.account, service.kept_here()) else { return };
-        let more = account.learn(self.amount, self.told(decision), &policy, ledger);
-        errands.extend(more.map(|amount| self.lease_request(account, amount)));
+        let more = account.learn(self.amount, self.told(decision), &policy, budgets);
+        tasks.extend(more.map(|amount| self.lease_request(account, amount)));
     }
 
-    pub(super) fn refused_by(&self, decision: &Decision, ledger: &Ledger<'_>) -> Refusal {
+    pub(super) fn refused_by(&self, decision: &Decision, budgets: &Budgets<'_>) -> Refusal {
         let told = self.told(decision);
         let wait = match &self.account {
-            Some(account) => account.refused(self.amount, told, ledger),
+            Some(account) => account.refused(self.amount, told, budgets),
             None => told.reset.unwrap_or(self.global.limit.shape.window),
         };
         let standing = self.stands_at(told.remaining.unwrap_or_default(), wait);
@@ -139,8 +145,8 @@ impl Part {
         Standing { spent: limit.shape.capacity() - available, limit, available, reset }
     }
 
-    pub(super) fn lease_request(&self, account: &Account, amount: Amount) -> Errand {
+    pub(super) fn lease_request(&self, account: &Account, amount: Amount) -> Task {
         let unit = self.global.limit.counts.unit;
-        Errand::Lease(LeaseRequest { of: self.of.clone(), unit, account: account.clone(), amount })
+        Task::Lease(LeaseRequest { of: self.of.clone(), unit, account: account.clone(), amount })
     }
 }

@@ -12,7 +12,9 @@ use super::*;
 use crate::api::{Classes, Usage};
 use crate::config::Ratio;
 use crate::identity::Caller;
-use crate::limits::{Algorithm, Estimate, GlobalLimit, Ledger, Limit, Price, Rates, Shape, Subject, Weights};
+use crate::limits::{
+    Algorithm, Budgets, Estimate, GlobalLimit, Limit, Price, Rates, Shape, Subject, Weights,
+};
 use crate::store::{KeyHasher, Lines, MemoryLines, Table};
 use crate::units::{Amount, Span, Timestamp, Tokens};
 
@@ -54,9 +56,9 @@ impl Process {
     }
 
     /// Runs what happens so many milliseconds after the start.
-    pub(super) fn at<T>(&self, millis: u64, run: impl FnOnce(&Ledger<'_>) -> T) -> T {
+    pub(super) fn at<T>(&self, millis: u64, run: impl FnOnce(&Budgets<'_>) -> T) -> T {
         let table = Table::new(&self.lines as &dyn Lines, 64);
-        run(&Ledger::new(&table, &self.keys, START + Span::from_millis(millis)))
+        run(&Budgets::new(&table, &self.keys, START + Span::from_millis(millis)))
     }
 }
 
@@ -183,15 +185,15 @@ pub(super) fn asked(
     begun: Begun,
     server: &mut Server,
     service: &Service,
-    ledger: &Ledger<'_>,
-    errands: &mut Vec<Errand>,
+    budgets: &Budgets<'_>,
+    tasks: &mut Vec<Task>,
 ) -> Decided {
     let questions = begun.questions(service);
     let answers = questions.into_iter().map(|question| {
         let answer = question.read(&server.hear(&question));
         (question, answer)
     });
-    begun.decide(answers.collect(), service, ledger, errands).unwrap()
+    begun.decide(answers.collect(), service, budgets, tasks).unwrap()
 }
 
 /// A call of ada's begins.
@@ -199,31 +201,38 @@ pub(super) fn begun(
     limits: &[GlobalLimit],
     tokens: u64,
     service: &Service,
-    ledger: &Ledger<'_>,
-    errands: &mut Vec<Errand>,
+    budgets: &Budgets<'_>,
+    tasks: &mut Vec<Task>,
 ) -> Result<Begun, crate::limits::Refusal> {
     let caller = caller("ada");
-    begin(limits, &subject(&caller), &estimate(tokens), service, ledger, errands)
+    begin(limits, &subject(&caller), &estimate(tokens), service, budgets, tasks)
 }
 
 /// What a lease holds, which is taken from it.
-pub(super) fn drained(global: &GlobalLimit, policy: &crate::limits::LeasePolicy, ledger: &Ledger<'_>) -> u64 {
-    let account = crate::limits::Account::of(&global.limit, &subject(&caller("ada")), ledger);
+pub(super) fn drained(
+    global: &GlobalLimit,
+    policy: &crate::limits::LeasePolicy,
+    budgets: &Budgets<'_>,
+) -> u64 {
+    let account = crate::limits::Account::of(&global.limit, &subject(&caller("ada")), budgets);
     let steps = (0..40).rev().map(|bit| 1_u64 << bit);
     steps
         .filter(|step| {
-            matches!(account.take(Amount(*step), policy, ledger).0, crate::limits::Taken::Taken(..))
+            matches!(
+                account.take(Amount(*step), policy, budgets).0,
+                crate::limits::LeaseOutcome::LeaseOutcome(..)
+            )
         })
         .sum()
 }
 
 /// What reports say: the budget, the hits, whether they are given back.
-pub(super) fn reports(errands: &[Errand]) -> Vec<(String, u64, bool)> {
-    let report = |errand: &Errand| match errand {
-        Errand::Report(report) => Some((name(&report.of), report.hits, report.given_back)),
-        Errand::Lease(_) => None,
+pub(super) fn reports(tasks: &[Task]) -> Vec<(String, u64, bool)> {
+    let report = |task: &Task| match task {
+        Task::Report(report) => Some((name(&report.of), report.hits, report.given_back)),
+        Task::Lease(_) => None,
     };
-    errands.iter().filter_map(report).collect()
+    tasks.iter().filter_map(report).collect()
 }
 
 #[test]

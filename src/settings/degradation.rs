@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::config::{
     Fields, Glob, Kind, Node, Ratio, Section, distinct, kind, optional, required, with_default,
 };
-use crate::limits::{Limit, OnExhausted, Shape, counted};
+use crate::limits::{Limit, OnExhausted, Shape, resource};
 use crate::tiers::{Degradation, Step, Waiting};
 use crate::units::{Amount, Span};
 
@@ -92,7 +92,7 @@ fn places(tier: &Rc<str>, max_waiting: u64, warn_at: Ratio) -> Option<Limit> {
         name: "wait".into(),
         tier: tier.clone(),
         id: format!("{tier}//wait").into(),
-        counts: counted("concurrent_requests")?,
+        counts: resource("concurrent_requests")?,
         per: vec![],
         shape: Shape::in_flight(Amount(max_waiting)),
         models: vec![],

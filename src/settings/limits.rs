@@ -1,4 +1,4 @@
-//! `tiers.<name>.limits`: what is counted, per which dimensions, how much, over which window.
+//! `tiers.<name>.limits`: what is resource, per which dimensions, how much, over which window.
 //!
 //! In: nodes of the configuration. Out: [`Limit`]s. Which options a limit needs is known only when it has been merged with the one
 //! that it changes, so limits are merged as written (`tiers`) and read after that.
@@ -9,8 +9,8 @@ use crate::config::{
     Fields, Glob, Kind, Node, Ratio, Section, distinct, kind, optional, required, with_default,
 };
 use crate::limits::{
-    Algorithm, BUILT_IN_DIMENSIONS, COUNTED, Counted, Limit, OnExhausted, Reserved, Shape,
-    UPSTREAM_DIMENSION, Unit, counted,
+    Algorithm, BUILT_IN_DIMENSIONS, Limit, OnExhausted, RESOURCES, Reserved, Resource, Shape,
+    UPSTREAM_DIMENSION, Unit, resource,
 };
 use crate::rls::Service;
 use crate::units::{Amount, Span};
@@ -155,7 +155,7 @@ pub(super) struct Broken;
 pub(super) struct WrittenLimit<'a> {
     node: Node<'a>,
     pub(super) name: String,
-    count: Option<&'static Counted>,
+    count: Option<&'static Resource>,
     per: Option<Vec<Rc<str>>>,
     max: Option<Node<'a>>,
     window: Option<Span>,
@@ -385,10 +385,10 @@ fn limit_name(node: &Node<'_>) -> Option<String> {
     Some(name)
 }
 
-fn counted_thing(node: &Node<'_>) -> Option<&'static Counted> {
+fn counted_thing(node: &Node<'_>) -> Option<&'static Resource> {
     let name = kind::name(node)?;
-    let names: Vec<_> = COUNTED.iter().map(|counted| counted.name).collect();
-    counted(&name).or_else(|| node.unexpected(format!("one of {}", names.join(", "))))
+    let names: Vec<_> = RESOURCES.iter().map(|counted| counted.name).collect();
+    resource(&name).or_else(|| node.unexpected(format!("one of {}", names.join(", "))))
 }
 
 fn dimension(node: &Node<'_>, context: &Context<'_>) -> Option<Rc<str>> {

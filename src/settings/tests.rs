@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::{Ratio, markdown};
-use crate::limits::{Algorithm, COUNTED};
+use crate::limits::{Algorithm, RESOURCES};
 use crate::units::{Amount, Span};
 
 /// The configuration of the design, as far as it is built.
@@ -352,7 +352,7 @@ fn the_smallest_configuration_is_one_empty_tier() {
 fn the_names_of_things_counted_are_those_of_the_table() {
     let option = limits::LIMIT.option("count").unwrap();
     let Kind::Choice(names) = option.kind else { panic!("a choice") };
-    assert_eq!(names, COUNTED.iter().map(|counted| counted.name).collect::<Vec<_>>());
+    assert_eq!(names, RESOURCES.iter().map(|counted| counted.name).collect::<Vec<_>>());
 }
 
 #[test]

@@ -73,8 +73,8 @@ fn only_local_limits_with_a_window_adapt() {
     let id = |limit: &str| read("", limit).unwrap().tiers.all()[0].limits[0].rate_id.clone();
     assert_eq!(id(LIMIT), None);
     assert!(id(&adaptive("")).is_some());
-    let flights = adaptive("").replace("requests", "concurrent_requests").replace(r#", "window": "1m""#, "");
-    let errors = refused("", &flights);
+    let slots = adaptive("").replace("requests", "concurrent_requests").replace(r#", "window": "1m""#, "");
+    let errors = refused("", &slots);
     assert!(errors.contains("adaptive"), "{errors}");
     let errors =
         refused(r#", "global": { "cluster": "r", "domain": "d" }"#, &adaptive(r#", "scope": "global""#));

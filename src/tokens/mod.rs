@@ -27,7 +27,7 @@ pub use cache::{CountCache, SHORTEST_REMEMBERED};
 pub use encoding::Encoding;
 pub use family::has_public_tokenizer;
 pub use images::{Detail, UNKNOWN_SIZE, image_tokens};
-pub use prompt::{Counted, Exactness, by_length, encoding};
+pub use prompt::{Exactness, TokenCount, by_length, encoding};
 
 use crate::units::Tokens;
 

@@ -75,7 +75,7 @@ pub fn encoding(model: &str) -> Encoding {
 
 /// The tokens of a prompt by how they were found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
+pub struct TokenCount {
     /// Text, by its encoding and the model's scale.
     pub text: Tokens,
     /// Frames, pictures and documents, by rule.
@@ -86,7 +86,7 @@ pub struct Counted {
     pub assumed: bool,
 }
 
-impl Counted {
+impl TokenCount {
     /// The same with so many times the text.
     #[must_use]
     pub fn scaled(self, factor: Ratio) -> Self {
@@ -102,7 +102,7 @@ impl Counted {
 
 impl Counter {
     /// The tokens of a prompt, rounded up where they are not exact.
-    pub fn prompt(&mut self, prompt: &Prompt<'_>, model: &str, exactness: &Exactness) -> Counted {
+    pub fn prompt(&mut self, prompt: &Prompt<'_>, model: &str, exactness: &Exactness) -> TokenCount {
         let mut counting = Counting {
             counter: self,
             encoding: encoding(model),
@@ -119,7 +119,7 @@ impl Counter {
         let text = counting.text + counting.further();
         let assumed = counting.assumed || counting.further_bytes > 0;
         let audio = counting.audio;
-        Counted { text: Tokens(exactness.scale(model).of(text.0)), ruled, audio, assumed }
+        TokenCount { text: Tokens(exactness.scale(model).of(text.0)), ruled, audio, assumed }
     }
 
     /// The tokens of a text that a model wrote, of which `more` bytes are not at hand.

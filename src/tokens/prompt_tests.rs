@@ -111,7 +111,7 @@ fn a_body_that_cannot_be_read_counts_as_the_text_it_is() {
 }
 
 /// What a piece is on a model.
-fn piece(model: &str, piece: Piece<'_>) -> Counted {
+fn piece(model: &str, piece: Piece<'_>) -> TokenCount {
     counter().prompt(&Prompt(vec![piece]), model, &exactness())
 }
 
@@ -131,7 +131,7 @@ fn sound_video_and_documents_cost_by_length_and_family() {
     assert_eq!(document("models/gemini-2.5-pro", Some(250_000)), 774);
 
     let video = |model, bytes| {
-        let Counted { ruled, audio, .. } = piece(model, Piece::Video { bytes });
+        let TokenCount { ruled, audio, .. } = piece(model, Piece::Video { bytes });
         (ruled.0, audio.0)
     };
     assert_eq!(video("gemini-2.5-flash", Some(125_000 * 10)), (2_630, 320));

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::ToolsCalled;
 use crate::api::capture::Capture;
 use crate::api::strays::{LONGEST_TEXT, Search, Strays};
-use crate::api::{Answer, Format, Told};
+use crate::api::{Answer, Format, ReportedUsage};
 
 /// How many prompts of a call are told apart, more than servers answer at once; the usage of
 /// further ones is added up as often as it is told.
@@ -18,7 +18,7 @@ const MOST_PARTS: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Found {
     /// The usage told so far.
-    pub told: Told,
+    pub told: ReportedUsage,
     /// Whether a usage was told that could not be read.
     pub unreadable: bool,
     /// Whether the model has yet to answer, and its answer will be asked for by another call.
@@ -37,7 +37,7 @@ pub struct Found {
     /// Text in bytes of which no document was made.
     pub(super) skipped: Strays,
     /// What was told of each prompt, if that is told of each.
-    pub(super) parts: BTreeMap<u64, Told>,
+    pub(super) parts: BTreeMap<u64, ReportedUsage>,
     /// Bytes of documents or members that were too long to be read, usage and text alike.
     pub unread: u64,
     /// Bytes of the answer, decoded.
@@ -96,7 +96,7 @@ impl Found {
 
     /// Takes in the usage that a document tells.
     fn tell(&mut self, answer: &Answer<'_>) {
-        let with = |before: Told| answer.otherwise.then(before).then(answer.told);
+        let with = |before: ReportedUsage| answer.otherwise.then(before).then(answer.told);
         let Some(part) = answer.part else {
             self.told = with(self.told);
             return;
@@ -108,7 +108,7 @@ impl Found {
             let more = last.get().plus(answer.told);
             last.insert(more);
         }
-        self.told = self.parts.values().fold(Told::default(), |sum, part| sum.plus(*part));
+        self.told = self.parts.values().fold(ReportedUsage::default(), |sum, part| sum.plus(*part));
     }
 
     /// Nothing more will come. `skipped` is text in bytes of which no document was made, `plain`

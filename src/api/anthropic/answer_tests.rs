@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::api::answer::called::in_documents;
 use crate::api::anthropic::FORMAT;
-use crate::api::{Told, Usage};
+use crate::api::{ReportedUsage, Usage};
 
 #[test]
 fn a_message_tells_three_classes_of_input_that_do_not_overlap() {
@@ -12,14 +12,14 @@ fn a_message_tells_three_classes_of_input_that_do_not_overlap() {
         "cache_creation":{"ephemeral_5m_input_tokens":100,"ephemeral_1h_input_tokens":200},
         "output_tokens":90,"output_tokens_details":{"thinking_tokens":60},"service_tier":"standard"}}"#;
     let answer = read(json);
-    let told = Told {
+    let told = ReportedUsage {
         input: Some(50),
         cached_input: Some(2000),
         cache_write: Some(100),
         cache_write_1h: Some(200),
         output: Some(30),
         reasoning: Some(60),
-        ..Told::default()
+        ..ReportedUsage::default()
     };
     assert_eq!(answer.told, told);
     assert_eq!(told.or(Usage::default()).all_input(), 2350);
@@ -30,13 +30,13 @@ fn a_message_tells_three_classes_of_input_that_do_not_overlap() {
 fn the_start_of_a_stream_tells_the_input_and_not_its_placeholder_for_the_output() {
     let start = br#"{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","content":[],
         "usage":{"input_tokens":25,"cache_creation_input_tokens":0,"cache_read_input_tokens":7,"output_tokens":4}}}"#;
-    let told = Told { input: Some(25), cached_input: Some(7), ..Told::default() };
+    let told = ReportedUsage { input: Some(25), cached_input: Some(7), ..ReportedUsage::default() };
     assert_eq!(read(start).told, told);
 }
 
 /// What is told after all these documents, as the reader of answers puts it together.
-fn after(documents: &[&str]) -> Told {
-    documents.iter().fold(Told::default(), |so_far, json| {
+fn after(documents: &[&str]) -> ReportedUsage {
+    documents.iter().fold(ReportedUsage::default(), |so_far, json| {
         let answer = read(json.as_bytes());
         answer.otherwise.then(so_far).then(answer.told)
     })

@@ -1,14 +1,14 @@
 //! `usage` as Anthropic words it: three classes of input that do not overlap, and an output total of which
 //! thinking is a part.
 //!
-//! In: JSON. Out: [`Told`]. Not here: which document has which usage (`answer`).
+//! In: JSON. Out: [`ReportedUsage`]. Not here: which document has which usage (`answer`).
 //!
 //! Source: Anthropic's API reference, "Create a Message", `usage`; guides "Prompt caching" ("Tracking cache
 //! performance") and "Streaming messages", which says that the numbers of a `message_delta` are cumulative.
 
 use serde::Deserialize;
 
-use crate::api::Told;
+use crate::api::ReportedUsage;
 use crate::api::number::{Whole, parts};
 
 /// The member `usage`.
@@ -38,7 +38,7 @@ struct OutputDetails {
 
 impl UsageMember {
     /// What it tells of a whole message. None if it tells neither total, or a total that is nonsense.
-    pub(super) fn told(self) -> Option<Told> {
+    pub(super) fn told(self) -> Option<ReportedUsage> {
         let totals = [
             self.input_tokens,
             self.cache_read_input_tokens,
@@ -49,11 +49,11 @@ impl UsageMember {
             return None;
         }
         self.input_tokens.count().or_else(|| self.output_tokens.count())?;
-        let mut told = Told {
+        let mut told = ReportedUsage {
             input: self.input_tokens.count(),
             cached_input: self.cache_read_input_tokens.count(),
             cache_write: self.cache_creation_input_tokens.count(),
-            ..Told::default()
+            ..ReportedUsage::default()
         };
         if let Some(CacheCreation { ephemeral_5m_input_tokens, ephemeral_1h_input_tokens }) =
             self.cache_creation
@@ -73,22 +73,26 @@ impl UsageMember {
 
     /// What it tells at the start of a stream, where the output is a placeholder, and nothing written to
     /// caches may mean nothing known yet.
-    pub(super) fn told_at_start(self) -> Option<Told> {
+    pub(super) fn told_at_start(self) -> Option<ReportedUsage> {
         let told = Self { output_tokens: Whole::Absent, ..self }.told()?;
         let is_nothing = [told.cache_write, told.cache_write_1h].iter().all(|it| it.unwrap_or(0) == 0);
-        Some(if is_nothing { Told { cache_write: None, cache_write_1h: None, ..told } } else { told })
+        Some(if is_nothing {
+            ReportedUsage { cache_write: None, cache_write_1h: None, ..told }
+        } else {
+            told
+        })
     }
 
     /// What it tells further on in a stream. What was written to caches is told as one total then, which says
     /// less than the start did, so it is left to [`Self::written_in_all`].
-    pub(super) fn told_so_far(self) -> Option<Told> {
+    pub(super) fn told_so_far(self) -> Option<ReportedUsage> {
         let told = self.told()?;
-        Some(if self.cache_creation.is_some() { told } else { Told { cache_write: None, ..told } })
+        Some(if self.cache_creation.is_some() { told } else { ReportedUsage { cache_write: None, ..told } })
     }
 
     /// What was written to caches, for streams whose start tells nothing of it: some gateways know it at the
     /// end only.
-    pub(super) fn written_in_all(self) -> Told {
-        Told { cache_write: self.cache_creation_input_tokens.count(), ..Told::default() }
+    pub(super) fn written_in_all(self) -> ReportedUsage {
+        ReportedUsage { cache_write: self.cache_creation_input_tokens.count(), ..ReportedUsage::default() }
     }
 }

@@ -1,6 +1,6 @@
 //! Cohere's usage: the model's tokens, or else those that are billed.
 //!
-//! In: JSON. Out: [`Told`]. Not here: search units and classifications, which are of other calls.
+//! In: JSON. Out: [`ReportedUsage`]. Not here: search units and classifications, which are of other calls.
 //!
 //! Source: Cohere's API reference, "Chat API (v2)", `usage`: `tokens` are what the model read and wrote,
 //! special tokens and preambles among them; `billed_units` leave those out; "Embed API (v2)",
@@ -8,7 +8,7 @@
 
 use serde::Deserialize;
 
-use crate::api::Told;
+use crate::api::ReportedUsage;
 use crate::api::number::{Whole, parts};
 
 /// The member `usage` of a chat, `meta` of an embedding.
@@ -31,7 +31,7 @@ struct Units {
 
 impl UsageMember {
     /// None if a total is nonsense; nothing told where only other units are billed.
-    pub(super) fn told(self) -> Option<Told> {
+    pub(super) fn told(self) -> Option<ReportedUsage> {
         let (tokens, billed) = (self.tokens.unwrap_or_default(), self.billed_units.unwrap_or_default());
         let either = |total: fn(&Units) -> Whole| match total(&tokens) {
             Whole::Absent => total(&billed),
@@ -47,12 +47,12 @@ impl UsageMember {
             return None;
         }
         let [input, text, pictures, output] = totals.map(Whole::count);
-        let mut told = Told { output, ..Told::default() };
+        let mut told = ReportedUsage { output, ..ReportedUsage::default() };
         let in_parts = text.or(input).into_iter().chain(pictures).reduce(u64::saturating_add);
         if let Some(in_parts) = in_parts {
             // The total is not said to include pictures, nor not to.
             let [cached, other] = parts(in_parts.max(input.unwrap_or(0)), [self.cached_tokens]);
-            told = Told { input: other, cached_input: cached, ..told };
+            told = ReportedUsage { input: other, cached_input: cached, ..told };
         }
         Some(told)
     }

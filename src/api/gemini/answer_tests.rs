@@ -1,10 +1,10 @@
 use super::*;
 use crate::api::answer::called::in_documents;
 use crate::api::gemini::FORMAT;
-use crate::api::{Told, Usage};
+use crate::api::{ReportedUsage, Usage};
 use proptest::prelude::*;
 
-fn told(usage: &str) -> (Told, bool) {
+fn told(usage: &str) -> (ReportedUsage, bool) {
     let json = format!(r#"{{"candidates":[],"usageMetadata":{usage}}}"#);
     let answer = read(json.as_bytes());
     (answer.told, answer.unreadable)
@@ -43,7 +43,8 @@ fn a_chunk_tells_only_the_classes_it_has() {
     let last = r#"{"promptTokenCount":4,"candidatesTokenCount":2,"totalTokenCount":56}"#;
     assert_eq!((told(first).0.output, told(first).0.reasoning), (None, None));
     assert_eq!((told(thinking).0.output, told(thinking).0.reasoning), (None, Some(50)));
-    let all = [first, thinking, last].iter().fold(Told::default(), |sum, usage| sum.then(told(usage).0));
+    let all =
+        [first, thinking, last].iter().fold(ReportedUsage::default(), |sum, usage| sum.then(told(usage).0));
     let all = all.or(Usage::default());
     assert_eq!((all.input, all.output, all.reasoning), (4, 2, 50));
 }
@@ -51,7 +52,7 @@ fn a_chunk_tells_only_the_classes_it_has() {
 #[test]
 fn a_chunk_that_tells_only_its_traffic_tells_nothing_and_is_not_odd() {
     for usage in [r#"{"trafficType":"ON_DEMAND"}"#, "{}", "null"] {
-        assert_eq!(told(usage), (Told::default(), false), "{usage}");
+        assert_eq!(told(usage), (ReportedUsage::default(), false), "{usage}");
     }
 }
 
@@ -59,7 +60,7 @@ fn a_chunk_that_tells_only_its_traffic_tells_nothing_and_is_not_odd() {
 fn a_missing_side_is_what_the_total_leaves() {
     assert_eq!(told(r#"{"promptTokenCount":4,"totalTokenCount":9}"#).0.output, Some(5));
     assert_eq!(told(r#"{"candidatesTokenCount":4,"totalTokenCount":9}"#).0.input, Some(5));
-    assert_eq!(told(r#"{"totalTokenCount":9}"#).0, Told::default());
+    assert_eq!(told(r#"{"totalTokenCount":9}"#).0, ReportedUsage::default());
 }
 
 #[test]
@@ -88,7 +89,7 @@ fn odd_usage_is_told_from_no_usage() {
         r#"{"candidatesTokenCount":99999999999}"#,
         r#"{"promptTokenCount":1,"promptTokenCount":2}"#,
     ] {
-        assert_eq!(told(odd), (Told::default(), true), "{odd}");
+        assert_eq!(told(odd), (ReportedUsage::default(), true), "{odd}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! `usageMetadata`: totals by side, of which cached input and sound are parts; thoughts stand beside the
 //! output.
 //!
-//! In: JSON. Out: [`Told`]. Not here: text.
+//! In: JSON. Out: [`ReportedUsage`]. Not here: text.
 //!
 //! Source: Google's "Gemini API reference", "UsageMetadata": the prompt's total includes cached content, and
 //! the total of all is prompt, tool-use prompt, candidates and thoughts. Zeros are left out, and Vertex AI
@@ -10,7 +10,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::api::Told;
+use crate::api::ReportedUsage;
 use crate::api::number::{Whole, parts};
 
 /// The member `usageMetadata`.
@@ -44,7 +44,7 @@ struct ModalityTokens<'a> {
 impl UsageMetadata<'_> {
     /// None if a total is nonsense. `unanswered` says that the prompt was refused, so that no output is no
     /// output.
-    pub(super) fn told(self, unanswered: bool) -> Option<Told> {
+    pub(super) fn told(self, unanswered: bool) -> Option<ReportedUsage> {
         let totals = [
             self.prompt_token_count,
             self.tool_use_prompt_token_count,
@@ -59,7 +59,7 @@ impl UsageMetadata<'_> {
             let told = told.into_iter().flatten().fold(0, u64::saturating_add);
             Some(self.total_token_count.count()?.saturating_sub(told))
         };
-        let mut told = Told { reasoning: thoughts, ..Told::default() };
+        let mut told = ReportedUsage { reasoning: thoughts, ..ReportedUsage::default() };
         let missing_prompt = || rest([tool_use, candidates, thoughts]).filter(|_| candidates.is_some());
         if let Some(prompt) = prompt.or_else(missing_prompt) {
             let input = prompt.saturating_add(tool_use.unwrap_or(0));
@@ -67,7 +67,7 @@ impl UsageMetadata<'_> {
                 .saturating_add(sound(self.tool_use_prompt_tokens_details))
                 .saturating_sub(sound(self.cache_tokens_details));
             let [cached, heard, other] = parts(input, [self.cached_content_token_count, Whole::Count(heard)]);
-            told = Told { input: other, cached_input: cached, audio_input: heard, ..told };
+            told = ReportedUsage { input: other, cached_input: cached, audio_input: heard, ..told };
         }
         // The first chunks of a stream tell the prompt as the total, which does not mean that nothing was
         // written.
@@ -76,7 +76,7 @@ impl UsageMetadata<'_> {
         let unanswered = unanswered.then_some(0);
         if let Some(candidates) = candidates.or_else(missing_output).or(unanswered) {
             let [spoken, other] = parts(candidates, [Whole::Count(sound(self.candidates_tokens_details))]);
-            told = Told { output: other, audio_output: spoken, ..told };
+            told = ReportedUsage { output: other, audio_output: spoken, ..told };
         }
         Some(told)
     }

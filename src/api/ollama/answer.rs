@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::api::number::Whole;
 use crate::api::raw::{as_text, entries};
-use crate::api::{Answer, Told, tools};
+use crate::api::{Answer, ReportedUsage, tools};
 
 /// The members that are looked at.
 pub(super) const MEMBERS: &[&str] = &[
@@ -58,7 +58,7 @@ struct Counts<'a> {
 
 impl Counts<'_> {
     /// None if a count is nonsense.
-    fn told(self) -> Option<Told> {
+    fn told(self) -> Option<ReportedUsage> {
         let counts = [self.prompt_eval_count, self.eval_count];
         if counts.contains(&Whole::Nonsense) {
             return None;
@@ -66,7 +66,7 @@ impl Counts<'_> {
         // A call without a prompt only loads the model, or lets go of it.
         let nothing = matches!(self.done_reason.map(RawValue::get), Some("\"load\"" | "\"unload\""));
         let [input, output] = counts.map(|count| count.count().or_else(|| nothing.then_some(0)));
-        Some(Told { input, output, ..Told::default() })
+        Some(ReportedUsage { input, output, ..ReportedUsage::default() })
     }
 }
 

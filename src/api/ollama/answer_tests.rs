@@ -3,7 +3,7 @@ use crate::api::answer::called::in_documents;
 use crate::api::ollama::CHAT;
 use proptest::prelude::*;
 
-fn told(members: &str) -> (Told, bool) {
+fn told(members: &str) -> (ReportedUsage, bool) {
     let json = format!(r#"{{"model":"llama3.2","done":true,{members}}}"#);
     let answer = read(json.as_bytes());
     (answer.told, answer.unreadable)
@@ -36,7 +36,7 @@ fn loading_a_model_uses_nothing() {
         let (told, _) = told(&format!(r#""response":"","done_reason":"{reason}""#));
         assert_eq!((told.input, told.output), (Some(0), Some(0)), "{reason}");
     }
-    assert_eq!(told(r#""done_reason":"stop""#), (Told::default(), false));
+    assert_eq!(told(r#""done_reason":"stop""#), (ReportedUsage::default(), false));
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn odd_counts_are_unreadable() {
         r#""eval_count":99999999999"#,
         r#""eval_count":1,"eval_count":2"#,
     ] {
-        assert_eq!(told(odd), (Told::default(), true), "{odd}");
+        assert_eq!(told(odd), (ReportedUsage::default(), true), "{odd}");
     }
 }
 

@@ -8,7 +8,7 @@
 
 use super::usage::answer_with;
 use crate::api::members::Members;
-use crate::api::{Answer, Format, Piece, Prompt, Request, Told, Unread, Usage, model, post};
+use crate::api::{Answer, Format, Piece, Prompt, ReportedUsage, Request, Unread, Usage, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -70,10 +70,10 @@ fn answer(json: &[u8]) -> Answer<'_> {
 }
 
 /// All that such a model writes is sound.
-fn as_sound(told: Told) -> Told {
+fn as_sound(told: ReportedUsage) -> ReportedUsage {
     let sound = [told.output, told.reasoning, told.audio_output].into_iter().flatten();
     let sound = sound.reduce(u64::saturating_add);
-    Told { output: None, reasoning: None, audio_output: sound, ..told }
+    ReportedUsage { output: None, reasoning: None, audio_output: sound, ..told }
 }
 
 #[cfg(test)]

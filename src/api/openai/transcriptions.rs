@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::usage::{AUDIO_TOKENS_PER_SECOND, UsageMember};
 use crate::api::number::Whole;
 use crate::api::raw::Text;
-use crate::api::{Answer, Body, Format, Piece, Prompt, Request, Told, post};
+use crate::api::{Answer, Body, Format, Piece, Prompt, ReportedUsage, Request, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -42,7 +42,7 @@ fn answer(json: &[u8]) -> Answer<'_> {
     // The verbose form of servers without usage tells at least how long the sound is.
     if let Some(seconds) = document.duration.count() {
         let sound = seconds.saturating_mul(AUDIO_TOKENS_PER_SECOND);
-        answer.told = Some(Told { audio_input: Some(sound), ..Told::default() })
+        answer.told = Some(ReportedUsage { audio_input: Some(sound), ..ReportedUsage::default() })
             .filter(|told| !told.is_incredible())
             .unwrap_or_default();
     }

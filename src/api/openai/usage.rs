@@ -1,7 +1,7 @@
 //! `usage` as OpenAI's APIs word it, and most servers that imitate them: two totals, of which cached input,
 //! reasoning and sound are parts.
 //!
-//! In: JSON. Out: [`Told`]. Not here: which documents have a usage (the formats).
+//! In: JSON. Out: [`ReportedUsage`]. Not here: which documents have a usage (the formats).
 //!
 //! Source: OpenAI's API reference: `usage` of "The chat completion object" (`prompt_tokens`,
 //! `completion_tokens`), of "The response object", "Create image" and "Create speech" (`input_tokens`,
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::number::{Whole, parts};
-use crate::api::{Answer, Told};
+use crate::api::{Answer, ReportedUsage};
 
 /// Sound that is told in seconds, in tokens: as many as OpenAI's models make of it (Realtime guide, "Managing
 /// costs"), so that a price per minute is a price of 600 tokens.
@@ -56,7 +56,7 @@ struct OutputDetails {
 
 impl UsageMember {
     /// None if neither total is told, or one of the two is nonsense.
-    pub(super) fn told(self) -> Option<Told> {
+    pub(super) fn told(self) -> Option<ReportedUsage> {
         let prompt = first([self.prompt_tokens, self.input_tokens]);
         let completion = first([self.completion_tokens, self.output_tokens]);
         if [prompt, completion].contains(&Whole::Nonsense) {
@@ -67,10 +67,14 @@ impl UsageMember {
         let sound = sound.map(|seconds| seconds.saturating_mul(AUDIO_TOKENS_PER_SECOND));
         if prompt.or(completion).is_none() {
             // What is billed by its length alone has no output to be billed.
-            return Some(Told { audio_input: Some(sound?), output: Some(0), ..Told::default() });
+            return Some(ReportedUsage {
+                audio_input: Some(sound?),
+                output: Some(0),
+                ..ReportedUsage::default()
+            });
         }
         let rest = |told: Option<u64>| Some(self.total_tokens.count()?.saturating_sub(told?));
-        let mut told = Told::default();
+        let mut told = ReportedUsage::default();
         // Embedding-like answers tell the prompt and the total only.
         if let Some(prompt) = prompt.or_else(|| rest(completion)) {
             let details =
@@ -80,21 +84,26 @@ impl UsageMember {
             let [cached, written, heard, other] =
                 parts(prompt, [cached, details.cache_write_tokens, details.audio_tokens]);
             let heard = heard.filter(|heard| *heard > 0).or(sound).or(heard);
-            told =
-                Told { input: other, cached_input: cached, cache_write: written, audio_input: heard, ..told };
+            told = ReportedUsage {
+                input: other,
+                cached_input: cached,
+                cache_write: written,
+                audio_input: heard,
+                ..told
+            };
         }
         if let Some(completion) = completion.or_else(|| rest(prompt)) {
             let details = self.completion_tokens_details.or(self.output_tokens_details).unwrap_or_default();
             let [reasoning, sound, other] =
                 parts(completion, [details.reasoning_tokens, details.audio_tokens]);
-            told = Told { output: other, reasoning, audio_output: sound, ..told };
+            told = ReportedUsage { output: other, reasoning, audio_output: sound, ..told };
         }
         Some(told)
     }
 }
 
 /// Reads an answer, or one event of it, of which nothing but `usage` is looked at, as `told` says.
-pub(super) fn answer_with(json: &[u8], told: fn(UsageMember) -> Option<Told>) -> Answer<'_> {
+pub(super) fn answer_with(json: &[u8], told: fn(UsageMember) -> Option<ReportedUsage>) -> Answer<'_> {
     #[derive(Deserialize)]
     struct Document<'a> {
         #[serde(borrow)]

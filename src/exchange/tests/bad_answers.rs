@@ -298,7 +298,7 @@ fn frames_that_lie_about_their_length_are_charged_the_reservation() {
     let stream = [part.clone(), relabelled(1_000_000, headers), vec![0; 40_000]].concat();
     let unrecognised = Settled { missing: Some("unrecognised"), ..by_text(api, 1) };
     assert_eq!(streamed(api, &stream, Ending::Whole), Settled { output: 100, ..unrecognised });
-    // Told before the lie: that is what counts.
+    // ReportedUsage before the lie: that is what counts.
     let stream = [part, usage.clone(), relabelled(3, 0)].concat();
     assert_eq!(streamed(api, &stream, Ending::Whole), Settled { input: 70, output: 90, missing: None });
 }

@@ -6,14 +6,14 @@ use proptest::prelude::*;
 /// One call of each tenant at a time, and 1,000 tokens a minute.
 const FLIGHT: &str = r#"{ "identity": { "tenant": { "header": "x-tenant-id" } },
     "tiers": { "free": { "limits": [
-        { "name": "flight", "count": "concurrent_requests", "per": "tenant", "max": 1 },
+        { "name": "slot", "count": "concurrent_requests", "per": "tenant", "max": 1 },
         { "name": "tpm", "count": "tokens", "per": "tenant", "max": 1000, "window": "1m" } ] } } }"#;
 
 /// One call of each model at a time, of any tenant.
 const PER_MODEL: &str = r#"{ "identity": { "tenant": { "header": "x-tenant-id" } },
     "tiers": { "free": { "limits": [
         { "name": "rpm", "count": "requests", "per": "tenant", "max": 100, "window": "1m" },
-        { "name": "flight", "count": "concurrent_requests", "per": "model", "max": 1 },
+        { "name": "slot", "count": "concurrent_requests", "per": "model", "max": 1 },
         { "name": "mini", "count": "concurrent_requests", "max": 2, "models": ["*-mini"] } ] } } }"#;
 
 const OF_NO_TOKENS: &str = r#"{"model":"gpt-4o","messages":[],"max_tokens":0}"#;
@@ -63,9 +63,9 @@ fn a_place_is_taken_before_the_body_is_read() {
     let field = |name: &str| refusal.fields.iter().find(|(of, _)| *of == name).map(|(_, value)| &**value);
     assert_eq!((field("retry-after"), field("x-should-retry")), (Some("1"), Some("true")));
     let message = body["error"]["message"].as_str().unwrap();
-    assert!(message.contains("concurrent_requests per tenant (limit `flight`)"), "{message}");
+    assert!(message.contains("concurrent_requests per tenant (limit `slot`)"), "{message}");
     assert!(message.contains("Limit 1 at once, Available 0, Requested 1."), "{message}");
-    assert_eq!(fact(&effects, Fact::RefusedBy), Some("flight"));
+    assert_eq!(fact(&effects, Fact::RefusedBy), Some("slot"));
     assert!(!second.wants(Wanted::End));
 
     bench.end(&mut first, Some(Abort::Client));
@@ -207,8 +207,8 @@ fn calls_that_are_decided_by_their_headers_have_places_too() {
 
 #[test]
 fn a_call_that_is_refused_by_its_headers_takes_no_place() {
-    let limits = r#"{ "name": "rps", "count": "requests", "per": "tenant", "max": 1, "window": "1s" }, { "name": "flight""#;
-    let config = FLIGHT.replace(r#"{ "name": "flight""#, limits).replace("\"max\": 1 }", "\"max\": 2 }");
+    let limits = r#"{ "name": "rps", "count": "requests", "per": "tenant", "max": 1, "window": "1s" }, { "name": "slot""#;
+    let config = FLIGHT.replace(r#"{ "name": "slot""#, limits).replace("\"max\": 1 }", "\"max\": 2 }");
     let mut bench = Bench::new(&config);
     let refused_by = |bench: &mut Bench| {
         let (mut call, effects) = bench.begin();
@@ -222,7 +222,7 @@ fn a_call_that_is_refused_by_its_headers_takes_no_place() {
     bench.now = bench.now + Span::from_secs(1);
     assert_eq!(refused_by(&mut bench), None);
     bench.now = bench.now + Span::from_secs(1);
-    assert_eq!(refused_by(&mut bench).as_deref(), Some("flight"));
+    assert_eq!(refused_by(&mut bench).as_deref(), Some("slot"));
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn a_limit_that_depends_on_the_model_is_decided_when_the_body_is_there() {
     assert_eq!(effects.next, Next::Pass);
 
     let (_, refused) = bench.send(&call("gpt-4o"));
-    assert_eq!(fact(&refused, Fact::RefusedBy), Some("flight"));
+    assert_eq!(fact(&refused, Fact::RefusedBy), Some("slot"));
     let (mut other, effects) = bench.send(&call("o3"));
     assert_eq!(effects.next, Next::Pass);
 
@@ -253,7 +253,7 @@ fn a_limit_for_some_models_gives_back_what_others_of_the_call_held() {
     let (_two, _) = bench.send(&call("b-mini"));
     for _ in 0..3 {
         let (_, refused) = bench.send(&call("c-mini"));
-        // Its own place, of `flight`, was free and is again.
+        // Its own place, of `slot`, was free and is again.
         assert_eq!(fact(&refused, Fact::RefusedBy), Some("mini"));
     }
     bench.now = bench.now + Span::from_secs(5);

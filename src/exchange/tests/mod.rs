@@ -19,10 +19,10 @@ mod warnings;
 mod workflows;
 
 use super::*;
-use crate::limits::Ledger;
+use crate::limits::Budgets;
 use crate::metrics::{Metric, ModelLabels};
 use crate::reply::Reply;
-use crate::rls::{Breaker, Errand};
+use crate::rls::{Breaker, Task};
 use crate::store::{KeyHasher, Lines, MemoryLines, Table};
 use crate::tokens::Counter;
 use crate::units::{Span, Timestamp};
@@ -41,8 +41,8 @@ struct Bench {
     counted: Vec<(&'static str, String, u64)>,
     /// Of the rate limit service that is configured, if one is.
     breaker: Option<Breaker>,
-    /// All errands since they were last taken.
-    errands: Vec<Errand>,
+    /// All tasks since they were last taken.
+    tasks: Vec<Task>,
     /// All lines for the log.
     logged: Vec<String>,
 }
@@ -95,7 +95,7 @@ impl Bench {
         let config = Rc::new(Config::read(config.as_bytes(), b"random").unwrap());
         Self {
             breaker: config.global.as_ref().map(|service| Breaker::new(service.breaker)),
-            errands: Vec::new(),
+            tasks: Vec::new(),
             logged: Vec::new(),
             config,
             lines: MemoryLines::default(),
@@ -114,12 +114,12 @@ impl Bench {
 
     fn handle(&mut self, exchange: &mut Exchange, event: Event<'_>) -> Effects {
         let table = Table::new(&self.lines as &dyn Lines, self.config.sets());
-        let ledger = Ledger::new(&table, &self.keys, self.now);
+        let budgets = Budgets::new(&table, &self.keys, self.now);
         let (counter, models) = (&mut self.counter, &mut self.models);
         let (jitter, breaker) = (self.jitter, self.breaker.as_mut());
         let mut effects =
-            exchange.handle(event, &mut Context { ledger: &ledger, counter, models, jitter, breaker });
-        self.errands.append(&mut effects.errands);
+            exchange.handle(event, &mut Context { budgets: &budgets, counter, models, jitter, breaker });
+        self.tasks.append(&mut effects.tasks);
         self.logged.extend(effects.log.iter().cloned());
         let of = |count: &metrics::Count| (count.metric.name, count.labels.kind.to_owned(), count.by);
         self.counted.extend(effects.counts.iter().map(of));

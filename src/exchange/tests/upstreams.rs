@@ -164,8 +164,8 @@ fn parallel_refusals_make_one_pause() {
 
 #[test]
 fn a_place_among_the_calls_in_flight_is_given_back_by_a_refusal() {
-    let flights = r#""limits": [ { "name": "flight", "count": "concurrent_requests", "max": 1 }, "#;
-    let mut bench = Bench::new(&REFUSING.replace(r#""limits": [ "#, flights));
+    let slots = r#""limits": [ { "name": "slot", "count": "concurrent_requests", "max": 1 }, "#;
+    let mut bench = Bench::new(&REFUSING.replace(r#""limits": [ "#, slots));
     bench.refused_by_a(429, &[("retry-after", "7")]);
     for _ in 0..3 {
         assert!(bench.told_by_a().is_some());

@@ -296,9 +296,9 @@ fn what_the_request_is_changed_by_is_told_before_it_waits() {
 
 #[test]
 fn a_call_that_waits_keeps_its_place_among_the_calls_in_flight() {
-    let flight =
-        r#"{ "name": "flight", "count": "concurrent_requests", "per": "tenant", "max": 5 }, { "name": "tpm""#;
-    let (mut bench, _on_their_way) = Bench::used_up(&WAIT.replace(r#"{ "name": "tpm""#, flight));
+    let slot =
+        r#"{ "name": "slot", "count": "concurrent_requests", "per": "tenant", "max": 5 }, { "name": "tpm""#;
+    let (mut bench, _on_their_way) = Bench::used_up(&WAIT.replace(r#"{ "name": "tpm""#, slot));
     let mut call = bench.wait(10, 1_000);
     let refused = |bench: &mut Bench| {
         let mut next = bench.exchange();
@@ -307,10 +307,10 @@ fn a_call_that_waits_keeps_its_place_among_the_calls_in_flight() {
         fact(&effects, Fact::RefusedBy).map(str::to_owned)
     };
     // Places are not waited for: nobody knows when a call will end.
-    assert_eq!(refused(&mut bench).as_deref(), Some("flight"));
+    assert_eq!(refused(&mut bench).as_deref(), Some("slot"));
     bench.later(1_000);
     assert_eq!(bench.due(&mut call), Next::Pass);
-    assert_eq!(refused(&mut bench).as_deref(), Some("flight"));
+    assert_eq!(refused(&mut bench).as_deref(), Some("slot"));
     bench.handle(&mut call, Event::End { abort: Some(Abort::Client) });
     assert_eq!(refused(&mut bench), None);
 }

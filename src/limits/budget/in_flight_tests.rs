@@ -8,7 +8,7 @@ use crate::limits::RENEW_EVERY;
 
 const MAX: u64 = 3;
 const SHAPE: Shape = Shape::in_flight(Amount(MAX));
-const TERM: Span = in_flight::TERM;
+const TERM: Span = super::TERM;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -55,9 +55,9 @@ impl World {
     }
 
     fn renew(&mut self, worker: usize) {
-        for spoken_for in &mut self.calls[worker] {
-            self.budget.speak_for(Amount(1), *spoken_for);
-            *spoken_for = self.budget.counted_at();
+        for renewed_at in &mut self.calls[worker] {
+            self.budget.renew(Amount(1), *renewed_at);
+            *renewed_at = self.budget.counted_at();
         }
     }
 
@@ -80,8 +80,8 @@ impl World {
                 }
             }
             Step::End(worker, call) if call < self.calls[worker].len() => {
-                let spoken_for = self.calls[worker].swap_remove(call);
-                assert_eq!(self.budget.refund(Amount(1), spoken_for), Amount(1));
+                let renewed_at = self.calls[worker].swap_remove(call);
+                assert_eq!(self.budget.refund(Amount(1), renewed_at), Amount(1));
             }
             Step::End(..) => {}
             Step::Renew(worker) => self.renew(worker),
@@ -102,7 +102,7 @@ proptest! {
 
             let dead_for = |at_least: Span| {
                 let now = world.budget.now;
-                world.dead.iter().filter(|spoken_for| now.since(**spoken_for) < at_least).count() as u64
+                world.dead.iter().filter(|renewed_at| now.since(**renewed_at) < at_least).count() as u64
             };
             let counted = world.budget.spent().0;
             prop_assert!(world.live() <= MAX);
@@ -140,8 +140,8 @@ proptest! {
             match step {
                 // It may have been forgotten, or never moved on.
                 Step::End(worker, call) if call < world.calls[worker].len() => {
-                    let spoken_for = world.calls[worker].swap_remove(call);
-                    world.budget.refund(Amount(1), spoken_for);
+                    let renewed_at = world.calls[worker].swap_remove(call);
+                    world.budget.refund(Amount(1), renewed_at);
                 }
                 Step::End(..) => {}
                 step => world.take(step),

@@ -7,9 +7,9 @@ use super::*;
 
 /// Something that happens so many nanoseconds after the last thing.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
-    pub(super) after: u64,
-    pub(super) amount: Amount,
+pub(in crate::limits) struct Step {
+    pub(in crate::limits) after: u64,
+    pub(in crate::limits) amount: Amount,
 }
 
 fn algorithm() -> impl Strategy<Value = Algorithm> {
@@ -17,7 +17,7 @@ fn algorithm() -> impl Strategy<Value = Algorithm> {
 }
 
 /// Limits whose windows and amounts are small enough for histories to cross them, and odd enough to round.
-pub(super) fn shape() -> impl Strategy<Value = Shape> {
+pub(in crate::limits) fn shape() -> impl Strategy<Value = Shape> {
     (algorithm(), 1_u64..500, 1_u64..700, 1_u64..5_000).prop_map(|(algorithm, max, burst, window)| Shape {
         algorithm,
         max: Amount(max),
@@ -26,14 +26,14 @@ pub(super) fn shape() -> impl Strategy<Value = Shape> {
     })
 }
 
-pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(in crate::limits) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = (prop_oneof![0_u64..200, 0_u64..6_000], 0_u64..300)
         .prop_map(|(after, amount)| Step { after, amount: Amount(amount) });
     prop::collection::vec(step, 1..40)
 }
 
 /// The budget after these charges, debts among them.
-pub(super) fn charged(shape: Shape, steps: &[Step]) -> Budget {
+pub(in crate::limits) fn charged(shape: Shape, steps: &[Step]) -> Budget {
     let mut budget = Budget::open(shape, None, second(0));
     for step in steps {
         budget = later(&budget, budget.now + Span(step.after));
@@ -60,7 +60,7 @@ fn window_of(shape: &Shape, at: Timestamp) -> u64 {
 }
 
 /// At most burst + rate * time, in units of 1 / window.
-pub(super) fn bucket_bound(shape: &Shape, time: Span) -> u128 {
+pub(in crate::limits) fn bucket_bound(shape: &Shape, time: Span) -> u128 {
     u128::from(shape.burst.0) * u128::from(shape.window.0) + u128::from(shape.max.0) * u128::from(time.0)
 }
 

@@ -6,7 +6,7 @@ use crate::store::PAYLOAD_BYTES;
 const MINUTE: u64 = 60;
 
 /// So many seconds after a full hour.
-pub(super) fn second(second: u64) -> Timestamp {
+pub(in crate::limits) fn second(second: u64) -> Timestamp {
     Timestamp::default() + Span::from_secs(1_800_000_000 + second)
 }
 
@@ -27,7 +27,7 @@ fn sliding(max: u64) -> Shape {
 }
 
 /// The same budget at another moment, as the store would hand it over.
-pub(super) fn later(budget: &Budget, now: Timestamp) -> Budget {
+pub(in crate::limits) fn later(budget: &Budget, now: Timestamp) -> Budget {
     Budget::open(budget.shape, Some(&budget.encode()), now)
 }
 

@@ -21,9 +21,9 @@
 //! - If the queue finds no place in the table, or a budget evicts it, it is empty: all callers are
 //!   told the end of the window.
 
-use crate::limits::ledger::Ledger;
+use crate::limits::budgets::Budgets;
 use crate::limits::limit::Limit;
-use crate::limits::record;
+use crate::limits::remembered::record;
 use crate::store::{Change, Entry, Key, Payload, numbers_in, payload_of};
 use crate::units::{Amount, Span, Timestamp};
 
@@ -140,16 +140,16 @@ impl Promises {
 
 /// Promises a refused amount and returns the wait for the window in which it fits. The present
 /// window ends in `ends_in`, and this process was charged `room` in it or may expect so much.
-pub(super) fn promise(
+pub(in crate::limits) fn promise(
     key: &Key,
     limit: &Limit,
     amount: Amount,
     ends_in: Span,
     room: Amount,
-    ledger: &Ledger<'_>,
+    budgets: &Budgets<'_>,
 ) -> Span {
-    let (window, until) = (limit.shape.window, ledger.now + ends_in);
-    let placed = change(key, limit, ledger, |promises| {
+    let (window, until) = (limit.shape.window, budgets.now + ends_in);
+    let placed = change(key, limit, budgets, |promises| {
         let mut promises = promises.unwrap_or_else(|| Promises::none(until));
         promises.adopt(until, window);
         (promises.place(amount, room, limit), Some(promises))
@@ -159,9 +159,15 @@ pub(super) fn promise(
 
 /// Records an amount that the service charged to this process, if there are promises. The present
 /// window ends in `ends_in`.
-pub(super) fn charged(key: &Key, limit: &Limit, amount: Amount, ends_in: Span, ledger: &Ledger<'_>) {
-    let until = ledger.now + ends_in;
-    change(key, limit, ledger, |promises| {
+pub(in crate::limits) fn charged(
+    key: &Key,
+    limit: &Limit,
+    amount: Amount,
+    ends_in: Span,
+    budgets: &Budgets<'_>,
+) {
+    let until = budgets.now + ends_in;
+    change(key, limit, budgets, |promises| {
         let charge = |mut promises: Promises| {
             promises.adopt(until, limit.shape.window);
             promises.charged = promises.charged.map(|charged| charged + amount);
@@ -174,11 +180,11 @@ pub(super) fn charged(key: &Key, limit: &Limit, amount: Amount, ends_in: Span, l
 fn change<T>(
     key: &Key,
     limit: &Limit,
-    ledger: &Ledger<'_>,
+    budgets: &Budgets<'_>,
     change: impl Fn(Option<Promises>) -> (T, Option<Promises>),
 ) -> Option<T> {
-    let changed = record::store(ledger, key, |stored| {
-        let (answer, after) = change(stored.and_then(|stored| Promises::open(stored, limit, ledger.now)));
+    let changed = record::store(budgets, key, |stored| {
+        let (answer, after) = change(stored.and_then(|stored| Promises::open(stored, limit, budgets.now)));
         let put = after.map(|promises| promises.entry(limit.shape.window));
         (answer, put.map_or(Change::Keep, Change::Put))
     });

@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 use proptest::prelude::*;
 
 use super::super::tests::{POLICY, Process, WINDOW, account, limit, told};
-use super::super::{Account, Taken};
+use super::super::{Account, LeaseOutcome};
 use super::*;
 
 const MAX: u64 = 10_000;
@@ -17,7 +17,7 @@ const MAX: u64 = 10_000;
 fn refused(process: &Process, millis: u64, amount: u64) -> u64 {
     let account = account(&limit("tokens", MAX), "ada");
     let ends_in = Span::from_millis(60_000 - millis % 60_000);
-    let wait = process.at(millis, |ledger| account.promise(Amount(amount), ends_in, Amount(1_000), ledger));
+    let wait = process.at(millis, |budgets| account.promise(Amount(amount), ends_in, Amount(1_000), budgets));
     assert!(wait >= ends_in);
     // In which window it is, from the start.
     (millis + wait.0 / 1_000_000) / 60_000
@@ -25,7 +25,7 @@ fn refused(process: &Process, millis: u64, amount: u64) -> u64 {
 
 fn charge(process: &Process, millis: u64, amount: u64) {
     let account = account(&limit("tokens", MAX), "ada");
-    process.at(millis, |ledger| account.granted(Amount(amount), told(0, 60_000 - millis % 60_000), ledger));
+    process.at(millis, |budgets| account.granted(Amount(amount), told(0, 60_000 - millis % 60_000), budgets));
 }
 
 /// A process that has all of the first window.
@@ -55,7 +55,7 @@ fn callers_do_not_wait_for_each_other() {
     assert_eq!([refused(&process, 0, 9_000), refused(&process, 0, 9_000)], [1, 2]);
 
     let bob = account(&limit("tokens", MAX), "bob");
-    let wait = process.at(0, |ledger| bob.promise(Amount(9_000), WINDOW, Amount(1_000), ledger));
+    let wait = process.at(0, |budgets| bob.promise(Amount(9_000), WINDOW, Amount(1_000), budgets));
 
     assert_eq!(wait, WINDOW);
 }
@@ -98,7 +98,8 @@ fn nobody_waits_for_others_for_more_than_ten_minutes() {
     let account = account(&hour.into(), "ada");
     let ends_in = Span::from_secs(100);
     for _ in 0..3 {
-        let wait = Process::new().at(0, |ledger| account.promise(Amount(9_000), ends_in, Amount(1), ledger));
+        let wait =
+            Process::new().at(0, |budgets| account.promise(Amount(9_000), ends_in, Amount(1), budgets));
         assert_eq!(wait, ends_in);
     }
 }
@@ -172,7 +173,7 @@ struct Service {
 }
 
 impl Service {
-    fn ask(&mut self, amount: Amount, millis: u64) -> (bool, super::super::Told) {
+    fn ask(&mut self, amount: Amount, millis: u64) -> (bool, super::super::WindowStatus) {
         if millis / 60_000 != self.window {
             *self = Self { window: millis / 60_000, charged: 0 };
         }
@@ -190,32 +191,32 @@ fn call(
     amount: Amount,
     millis: u64,
 ) -> Option<u64> {
-    process.at(millis, |ledger| {
+    process.at(millis, |budgets| {
         let lease = |more: Option<Amount>, service: &mut Service| {
             let Some(more) = more else { return };
             match service.ask(more, millis) {
-                (true, told) => account.granted(more, told, ledger),
+                (true, told) => account.granted(more, told, budgets),
                 (false, told) => {
-                    account.refused(more, told, ledger);
-                    account.not_granted(ledger);
+                    account.refused(more, told, budgets);
+                    account.not_granted(budgets);
                 }
             }
         };
-        let (taken, more) = account.take(amount, &POLICY, ledger);
+        let (taken, more) = account.take(amount, &POLICY, budgets);
         lease(more, service);
         let ends_in = match taken {
-            Taken::Taken(..) => return None,
-            Taken::Spent(ends_in, _) => ends_in,
-            Taken::Short => match service.ask(amount, millis) {
+            LeaseOutcome::LeaseOutcome(..) => return None,
+            LeaseOutcome::Spent(ends_in, _) => ends_in,
+            LeaseOutcome::Short => match service.ask(amount, millis) {
                 (true, told) => {
-                    let more = account.learn(amount, told, &POLICY, ledger);
+                    let more = account.learn(amount, told, &POLICY, budgets);
                     lease(more, service);
                     return None;
                 }
-                (false, told) => account.refused(amount, told, ledger),
+                (false, told) => account.refused(amount, told, budgets),
             },
         };
-        Some(account.promise(amount, ends_in, Amount(MAX / 10), ledger).0 / 1_000_000)
+        Some(account.promise(amount, ends_in, Amount(MAX / 10), budgets).0 / 1_000_000)
     })
 }
 

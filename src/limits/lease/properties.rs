@@ -15,7 +15,7 @@ struct Service {
 }
 
 impl Service {
-    fn ask(&mut self, amount: Amount, now: Timestamp) -> Result<Told, Told> {
+    fn ask(&mut self, amount: Amount, now: Timestamp) -> Result<WindowStatus, WindowStatus> {
         let window = now.0 / WINDOW.0;
         if window != self.window {
             *self = Self { window, charged: 0 };
@@ -24,7 +24,7 @@ impl Service {
         if fits {
             self.charged += amount.0;
         }
-        let told = Told {
+        let told = WindowStatus {
             remaining: Some(Amount(MAX - self.charged)),
             reset: Some(Span(WINDOW.0 - now.0 % WINDOW.0)),
         };
@@ -107,11 +107,11 @@ impl World {
                     return;
                 }
                 let answer = self.service.ask(amount, now);
-                self.processes[process].when(now, |ledger| match answer {
-                    Ok(told) => self.account.granted(amount, told, ledger),
+                self.processes[process].when(now, |budgets| match answer {
+                    Ok(told) => self.account.granted(amount, told, budgets),
                     Err(told) => {
-                        let _ = self.account.refused(amount, told, ledger);
-                        self.account.not_granted(ledger);
+                        let _ = self.account.refused(amount, told, budgets);
+                        self.account.not_granted(budgets);
                     }
                 });
             }
@@ -121,17 +121,17 @@ impl World {
     fn call(&mut self, process: usize, amount: Amount) {
         let now = self.now;
         let (taken, more) =
-            self.processes[process].when(now, |ledger| self.account.take(amount, &POLICY, ledger));
+            self.processes[process].when(now, |budgets| self.account.take(amount, &POLICY, budgets));
         self.asked.extend(more.map(|more| (process, more)));
         let call = match taken {
-            Taken::Taken(ticket, _) => Call::Leased(ticket),
-            Taken::Spent(..) => return,
-            Taken::Short => {
+            LeaseOutcome::LeaseOutcome(ticket, _) => Call::Leased(ticket),
+            LeaseOutcome::Spent(..) => return,
+            LeaseOutcome::Short => {
                 let answer = self.service.ask(amount, now);
-                let more = self.processes[process].when(now, |ledger| match answer {
-                    Ok(told) => Some(self.account.learn(amount, told, &POLICY, ledger)),
+                let more = self.processes[process].when(now, |budgets| match answer {
+                    Ok(told) => Some(self.account.learn(amount, told, &POLICY, budgets)),
                     Err(told) => {
-                        let _ = self.account.refused(amount, told, ledger);
+                        let _ = self.account.refused(amount, told, budgets);
                         None
                     }
                 });
@@ -151,18 +151,18 @@ impl World {
         }
         let (window, process, call) = self.calls.swap_remove(which % self.calls.len());
         let spent = self.spent.get_mut(&window).unwrap();
-        self.processes[process].when(self.now, |ledger| match call {
+        self.processes[process].when(self.now, |budgets| match call {
             Call::Leased(ticket) => {
                 let amount = ticket.amount();
                 let used = Amount(amount.0 * percent / 100);
-                let uncovered = ticket.correct_to(used, ledger);
+                let uncovered = ticket.correct_to(used, budgets);
                 assert!(uncovered <= used - amount);
                 *spent = *spent + used.0 - amount.0 - uncovered.0;
                 self.uncovered += uncovered.0;
             }
             Call::Asked { amount, at } => {
                 let used = Amount(amount.0 * percent / 100);
-                let uncovered = self.account.correct(amount, used, at, ledger);
+                let uncovered = self.account.correct(amount, used, at, budgets);
                 assert!(uncovered <= used - amount);
                 *spent = *spent + used.0 - amount.0 - uncovered.0;
                 self.uncovered += uncovered.0;
@@ -209,35 +209,35 @@ proptest! {
         let mut losses = losses.into_iter();
         for (step, (amount, needed, ends)) in (0..).zip(takes) {
             process.lines.lose_next(losses.next().unwrap_or(0));
-            process.at(step, |ledger| {
+            process.at(step, |budgets| {
                 if let Some(grant) = grants.next() {
-                    account.granted(Amount(grant), told(MAX, 50_000), ledger);
+                    account.granted(Amount(grant), told(MAX, 50_000), budgets);
                     granted += grant;
                 }
-                if let (Taken::Taken(ticket, _), _) = account.take(Amount(amount), &POLICY, ledger) {
+                if let (LeaseOutcome::LeaseOutcome(ticket, _), _) = account.take(Amount(amount), &POLICY, budgets) {
                     held.push((ticket, needed));
                 }
                 if ends && let Some((ticket, needed)) = held.pop() {
-                    used += needed - ticket.correct_to(Amount(needed), ledger).0;
+                    used += needed - ticket.correct_to(Amount(needed), budgets).0;
                 }
             });
             let taken: u64 = held.iter().map(|(ticket, _)| ticket.amount().0).sum();
             prop_assert!(taken + used <= granted);
         }
         while let Some((ticket, _)) = held.pop() {
-            prop_assert_eq!(process.at(50, |ledger| ticket.correct_to(Amount::ZERO, ledger)), Amount::ZERO);
+            prop_assert_eq!(process.at(50, |budgets| ticket.correct_to(Amount::ZERO, budgets)), Amount::ZERO);
         }
         // What is left can be taken to the last token, and no more.
-        process.at(51, |ledger| {
+        process.at(51, |budgets| {
             let rest = Amount(granted - used);
-            let (one_too_many, _) = account.take(rest + Amount(1), &POLICY, ledger);
-            prop_assert!(matches!(one_too_many, Taken::Short), "{:?}", one_too_many);
-            let (rest, _) = account.take(rest, &POLICY, ledger);
-            prop_assert!(granted == 0 || matches!(rest, Taken::Taken(..)), "{:?}", rest);
+            let (one_too_many, _) = account.take(rest + Amount(1), &POLICY, budgets);
+            prop_assert!(matches!(one_too_many, LeaseOutcome::Short), "{:?}", one_too_many);
+            let (rest, _) = account.take(rest, &POLICY, budgets);
+            prop_assert!(granted == 0 || matches!(rest, LeaseOutcome::LeaseOutcome(..)), "{:?}", rest);
             Ok(())
         })?;
-        process.at(60_000, |ledger| {
-            prop_assert!(matches!(account.take(Amount(0), &POLICY, ledger).0, Taken::Short));
+        process.at(60_000, |budgets| {
+            prop_assert!(matches!(account.take(Amount(0), &POLICY, budgets).0, LeaseOutcome::Short));
             Ok(())
         })?;
     }
@@ -248,9 +248,9 @@ fn of_workers_that_take_at_the_same_time_none_takes_what_another_has_and_one_ask
     const WORKERS: usize = 4;
     const GRANTED: u64 = 2_000;
     let process = Process::new();
-    process.at(0, |ledger| {
+    process.at(0, |budgets| {
         let account = account(&limit("tokens", 100_000), "ada");
-        account.granted(Amount(GRANTED), told(50_000, 50_000), ledger);
+        account.granted(Amount(GRANTED), told(50_000, 50_000), budgets);
     });
     let all_at_once = std::sync::Barrier::new(WORKERS);
 
@@ -258,14 +258,14 @@ fn of_workers_that_take_at_the_same_time_none_takes_what_another_has_and_one_ask
         let account = account(&limit("tokens", 100_000), "ada");
         let (mut taken, mut asked) = (0, 0);
         all_at_once.wait();
-        process.at(0, |ledger| {
+        process.at(0, |budgets| {
             for amount in (1..=13).cycle().take(600) {
-                let (got, more) = account.take(Amount(amount), &POLICY, ledger);
+                let (got, more) = account.take(Amount(amount), &POLICY, budgets);
                 asked += u64::from(more.is_some());
-                if let Taken::Taken(ticket, _) = got {
+                if let LeaseOutcome::LeaseOutcome(ticket, _) = got {
                     // Two of three come back.
                     let used = if amount % 3 == 0 { amount } else { 0 };
-                    assert_eq!(ticket.correct_to(Amount(used), ledger), Amount::ZERO);
+                    assert_eq!(ticket.correct_to(Amount(used), budgets), Amount::ZERO);
                     taken += used;
                 }
             }
@@ -282,9 +282,9 @@ fn of_workers_that_take_at_the_same_time_none_takes_what_another_has_and_one_ask
 
     assert!(taken <= GRANTED, "{taken}");
     assert_eq!(asked, 1);
-    process.at(0, |ledger| {
+    process.at(0, |budgets| {
         let account = account(&limit("tokens", 100_000), "ada");
-        let left = account.standing(ledger).unwrap().available.0 - 50_000;
+        let left = account.standing(budgets).unwrap().available.0 - 50_000;
         assert!(taken + left <= GRANTED, "{taken} taken, {left} left");
         assert!(left <= 13, "{left}");
     });

@@ -8,9 +8,9 @@
 
 use std::rc::Rc;
 
-use super::{LeasePolicy, Told};
+use super::{LeasePolicy, WindowStatus};
 use crate::limits::budget::CLOCK_DISORDER;
-use crate::limits::counted::Unit;
+use crate::limits::limit::resource::Unit;
 use crate::limits::limit::{Limit, Standing};
 use crate::store::{Entry, Payload, numbers_in, payload_of};
 use crate::units::{Amount, Span, Timestamp};
@@ -35,9 +35,9 @@ const SAME_END: Span = Span::from_millis(1_500);
 
 /// One caller's lease, in a window that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lease {
+pub(in crate::limits) struct Lease {
     /// What is charged at the service, and not yet taken.
-    pub(super) left: Amount,
+    pub(in crate::limits) left: Amount,
     /// What the service has left, if it tells.
     remaining: Option<Amount>,
     /// The end of the window.
@@ -61,7 +61,7 @@ const REFUSED_NONE: u64 = (1 << (u64::BITS - CHARGED_BITS)) - 1;
 
 impl Lease {
     /// What is stored, unless its window has ended, or ends so late that the clock must have been set back since.
-    pub(super) fn open(stored: &Payload, limit: &Limit, now: Timestamp) -> Option<Self> {
+    pub(in crate::limits) fn open(stored: &Payload, limit: &Limit, now: Timestamp) -> Option<Self> {
         let mut fields = numbers_in(stored);
         let left = Amount(fields.next()?);
         let remaining = Some(fields.next()?).filter(|remaining| *remaining != NONE).map(Amount);
@@ -74,7 +74,7 @@ impl Lease {
     }
 
     /// Nothing is leased, in a window of which nothing is known.
-    pub(super) fn begun(limit: &Limit, now: Timestamp) -> Self {
+    pub(in crate::limits) fn begun(limit: &Limit, now: Timestamp) -> Self {
         Self {
             left: Amount::ZERO,
             remaining: None,
@@ -86,7 +86,7 @@ impl Lease {
         }
     }
 
-    pub(super) fn entry(&self) -> Entry {
+    pub(in crate::limits) fn entry(&self) -> Entry {
         let remaining = self.remaining.map_or(NONE, |remaining| remaining.0.min(NONE.saturating_sub(1)));
         let soon = Soon::pack(self.asking, self.refused_until);
         Entry {
@@ -103,7 +103,7 @@ impl Lease {
     }
 
     /// Takes an amount if there is so much, else nothing.
-    pub(super) fn take(&mut self, amount: Amount) -> bool {
+    pub(in crate::limits) fn take(&mut self, amount: Amount) -> bool {
         let fits = amount <= self.left;
         if fits {
             self.left = self.left - amount;
@@ -112,7 +112,12 @@ impl Lease {
     }
 
     /// Takes as much as there is of what a call of this window needs more, and says how much it lacks.
-    pub(super) fn take_more(&mut self, amount: Amount, taken_at: Timestamp, limit: &Limit) -> Amount {
+    pub(in crate::limits) fn take_more(
+        &mut self,
+        amount: Amount,
+        taken_at: Timestamp,
+        limit: &Limit,
+    ) -> Amount {
         if !self.is_of_this_window(taken_at, limit) {
             return amount;
         }
@@ -122,7 +127,7 @@ impl Lease {
     }
 
     /// Puts back what was charged at a moment of this window.
-    pub(super) fn put_back(&mut self, amount: Amount, charged_at: Timestamp, limit: &Limit) {
+    pub(in crate::limits) fn put_back(&mut self, amount: Amount, charged_at: Timestamp, limit: &Limit) {
         if self.is_of_this_window(charged_at, limit) {
             self.left += amount;
         }
@@ -137,7 +142,7 @@ impl Lease {
     ///
     /// Of several ends told for one window the earliest is the nearest to the truth: they are rounded up, and later by the
     /// way of the answer. An end farther away than the window is long is of another limit: as if not told.
-    pub(super) fn hear(&mut self, told: Told, limit: &Limit, now: Timestamp) {
+    pub(in crate::limits) fn hear(&mut self, told: WindowStatus, limit: &Limit, now: Timestamp) {
         let window = limit.shape.window;
         if let Some(reset) = told.reset.filter(|reset| !reset.is_zero() && *reset <= window + SAME_END) {
             let until = now + reset.min(window);
@@ -150,7 +155,13 @@ impl Lease {
     }
 
     /// The service has granted so much.
-    pub(super) fn grant(&mut self, amount: Amount, told: Told, limit: &Limit, now: Timestamp) {
+    pub(in crate::limits) fn grant(
+        &mut self,
+        amount: Amount,
+        told: WindowStatus,
+        limit: &Limit,
+        now: Timestamp,
+    ) {
         self.hear(told, limit, now);
         self.charge(amount, limit);
         self.left += amount;
@@ -161,7 +172,7 @@ impl Lease {
     }
 
     /// Records an amount that the service charged to this process, for a lease or for a call.
-    pub(super) fn charge(&mut self, amount: Amount, limit: &Limit) {
+    pub(in crate::limits) fn charge(&mut self, amount: Amount, limit: &Limit) {
         let whole = u128::from(WHOLE);
         let parts =
             u128::from(amount.0).saturating_mul(whole).div_ceil(u128::from(limit.shape.capacity().0).max(1));
@@ -170,7 +181,7 @@ impl Lease {
     }
 
     /// The amount charged to this process in the window, rounded.
-    pub(super) fn charged(&self, limit: &Limit) -> Amount {
+    pub(in crate::limits) fn charged(&self, limit: &Limit) -> Amount {
         let charged = u128::from(limit.shape.capacity().0).saturating_mul(u128::from(self.charged));
         Amount(
             charged.checked_div(u128::from(WHOLE)).and_then(|amount| u64::try_from(amount).ok()).unwrap_or(0),
@@ -178,7 +189,13 @@ impl Lease {
     }
 
     /// The service has refused so much: less remains.
-    pub(super) fn refuse(&mut self, amount: Amount, told: Told, limit: &Limit, now: Timestamp) {
+    pub(in crate::limits) fn refuse(
+        &mut self,
+        amount: Amount,
+        told: WindowStatus,
+        limit: &Limit,
+        now: Timestamp,
+    ) {
         self.hear(told, limit, now);
         if told.remaining.is_none() {
             self.remaining = self.remaining.map(|remaining| remaining.min(amount - Amount(1)));
@@ -194,13 +211,18 @@ impl Lease {
     }
 
     /// Whether the service would refuse an amount, for it has lately refused no more.
-    pub(super) fn is_refused(&self, amount: Amount, now: Timestamp) -> bool {
+    pub(in crate::limits) fn is_refused(&self, amount: Amount, now: Timestamp) -> bool {
         amount >= self.refused && self.refused_until.is_ahead(REFUSED_FOR, now)
     }
 
     /// How much more to ask the service for now; whoever is told so must ask. What is left is filled up, so that no more than one lease is
     /// ever unspent, but for what calls under way give back.
-    pub(super) fn more(&mut self, policy: &LeasePolicy, limit: &Limit, now: Timestamp) -> Option<Amount> {
+    pub(in crate::limits) fn more(
+        &mut self,
+        policy: &LeasePolicy,
+        limit: &Limit,
+        now: Timestamp,
+    ) -> Option<Amount> {
         let want = self.want(policy, limit)?;
         let is_enough = self.left.times(2) >= want;
         let lacking = want - self.left;
@@ -212,7 +234,7 @@ impl Lease {
     }
 
     /// Nobody is asking any more.
-    pub(super) fn asked_no_more(&mut self) {
+    pub(in crate::limits) fn asked_no_more(&mut self) {
         self.asking = Soon::NEVER;
     }
 
@@ -231,12 +253,12 @@ impl Lease {
     }
 
     /// How long until the window ends.
-    pub(super) fn ends_in(&self, now: Timestamp) -> Span {
+    pub(in crate::limits) fn ends_in(&self, now: Timestamp) -> Span {
         self.until.since(now)
     }
 
     /// Where the budget stands, if the service tells what remains.
-    pub(super) fn standing(&self, limit: &Rc<Limit>, now: Timestamp) -> Option<Standing> {
+    pub(in crate::limits) fn standing(&self, limit: &Rc<Limit>, now: Timestamp) -> Option<Standing> {
         let capacity = limit.shape.capacity();
         let available = (self.remaining? + self.left).min(capacity);
         Some(Standing {
@@ -339,8 +361,13 @@ mod tests {
         let mut lease = Lease::begun(&limit, NOW);
         assert_eq!(Lease::open(&lease.entry().payload, &limit, NOW), Some(lease));
 
-        lease.grant(Amount(7), Told { remaining: Some(Amount(800)), reset: Some(SECOND) }, &limit, NOW);
-        lease.refuse(Amount(900), Told::default(), &limit, NOW);
+        lease.grant(
+            Amount(7),
+            WindowStatus { remaining: Some(Amount(800)), reset: Some(SECOND) },
+            &limit,
+            NOW,
+        );
+        lease.refuse(Amount(900), WindowStatus::default(), &limit, NOW);
         lease.asking = Soon::in_(ASKED_FOR, NOW);
 
         assert_eq!(Lease::open(&lease.entry().payload, &limit, NOW), Some(lease));
@@ -360,7 +387,7 @@ mod tests {
             for amount in amounts {
                 lease.charge(Amount(*amount), &limit);
             }
-            lease.refuse(Amount(max), Told::default(), &limit, NOW);
+            lease.refuse(Amount(max), WindowStatus::default(), &limit, NOW);
             let read = Lease::open(&lease.entry().payload, &limit, NOW).unwrap();
             assert!(charged.contains(&read.charged(&limit).0), "{} of {max}", read.charged(&limit));
         }
@@ -370,7 +397,7 @@ mod tests {
     fn more_than_can_be_counted_is_known_to_remain() {
         let limit = Limit::example("tpm", "tokens", 1_000);
         let mut lease = Lease::begun(&limit, NOW);
-        lease.hear(Told { remaining: Some(Amount::MAX), reset: None }, &limit, NOW);
+        lease.hear(WindowStatus { remaining: Some(Amount::MAX), reset: None }, &limit, NOW);
 
         let read = Lease::open(&lease.entry().payload, &limit, NOW).unwrap();
 

@@ -9,9 +9,9 @@
 //! totals, and each term the promises in it.
 
 use crate::config::Ratio;
+use crate::limits::budget::token_bucket::TokenBucket;
+use crate::limits::budget::window;
 use crate::limits::budget::{Algorithm, Budget, Shape, Wait};
-use crate::limits::token_bucket::TokenBucket;
-use crate::limits::window;
 use crate::units::{Amount, Span, Timestamp};
 
 /// The most that a caller may be late for its promise: `retry-after` is in whole seconds, and calls
@@ -29,7 +29,7 @@ const LONGEST: u32 = 1_000;
 const TERM: Span = Span::from_secs(2);
 
 /// The time that a promise still counts after its moment, at most.
-pub(super) const COUNTS_FOR: Span = Span::from_secs(4);
+pub(in crate::limits) const COUNTS_FOR: Span = Span::from_secs(4);
 const _: () = assert!(COUNTS_FOR.0 == GRACE.0 + TERM.0);
 
 /// The most terms that the queue reads at once: as many as promises can be in, twice.
@@ -54,59 +54,59 @@ const SPARE: u64 = 8;
 
 /// All promises of one budget together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Queue {
+pub(in crate::limits) struct Queue {
     /// What the promised calls are expected to be charged.
-    pub(super) owed: Amount,
+    pub(in crate::limits) owed: Amount,
     /// What will be held for them.
-    pub(super) held: Amount,
+    pub(in crate::limits) held: Amount,
     /// The last promised moment.
-    pub(super) end: Timestamp,
+    pub(in crate::limits) end: Timestamp,
     /// The first term whose promises still count.
-    pub(super) from: u64,
-    pub(super) count: u32,
+    pub(in crate::limits) from: u64,
+    pub(in crate::limits) count: u32,
     /// How much of what is promised is taken up, by what the queue has seen.
-    pub(super) taken_up: Ratio,
+    pub(in crate::limits) taken_up: Ratio,
 }
 
 /// What is expected of one promised call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Expected {
+pub(in crate::limits) struct Expected {
     /// What it will be charged.
-    pub(super) owed: Amount,
+    pub(in crate::limits) owed: Amount,
     /// What is held for it meanwhile: it passes only where that fits.
-    pub(super) held: Amount,
+    pub(in crate::limits) held: Amount,
 }
 
 /// The promises of one term: they are forgotten together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Term {
-    pub(super) owed: Amount,
-    pub(super) held: Amount,
-    pub(super) count: u64,
+pub(in crate::limits) struct Term {
+    pub(in crate::limits) owed: Amount,
+    pub(in crate::limits) held: Amount,
+    pub(in crate::limits) count: u64,
     /// When it need not be read any more.
-    pub(super) until: Timestamp,
+    pub(in crate::limits) until: Timestamp,
 }
 
 /// A moment, and what else becomes unusable for others by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Promise {
-    pub(super) due: Timestamp,
+pub(in crate::limits) struct Promise {
+    pub(in crate::limits) due: Timestamp,
     /// The rest of a calendar window that the call does not fit into.
-    pub(super) rest: Amount,
+    pub(in crate::limits) rest: Amount,
 }
 
 impl Term {
-    pub(super) fn add(&mut self, call: &Expected) {
+    pub(in crate::limits) fn add(&mut self, call: &Expected) {
         self.add_amounts(call);
         self.count = self.count.saturating_add(1);
     }
 
-    pub(super) fn add_amounts(&mut self, call: &Expected) {
+    pub(in crate::limits) fn add_amounts(&mut self, call: &Expected) {
         self.owed = self.owed + call.owed;
         self.held = self.held + call.held;
     }
 
-    pub(super) fn remove(&mut self, call: &Expected) {
+    pub(in crate::limits) fn remove(&mut self, call: &Expected) {
         self.owed = self.owed - call.owed;
         self.held = self.held - call.held;
         self.count = self.count.saturating_sub(1);
@@ -115,7 +115,7 @@ impl Term {
 
 impl Expected {
     /// A call that holds an amount and is expected to be charged another.
-    pub(super) fn of(shape: &Shape, held: Amount, charged: Amount) -> Self {
+    pub(in crate::limits) fn of(shape: &Shape, held: Amount, charged: Amount) -> Self {
         // Calls that come together at the start of a calendar window cannot rely on what others
         // will give back.
         Self { owed: if is_by_window(shape) { held } else { charged.max(Amount(1)) }, held }
@@ -123,7 +123,7 @@ impl Expected {
 }
 
 impl Queue {
-    pub(super) const EMPTY: Self = Self {
+    pub(in crate::limits) const EMPTY: Self = Self {
         owed: Amount::ZERO,
         held: Amount::ZERO,
         end: Timestamp(0),
@@ -133,7 +133,7 @@ impl Queue {
     };
 
     /// The queue as it is `now`: without the promises that nobody came for, of which `term` tells.
-    pub(super) fn seen(mut self, now: Timestamp, term: impl Fn(u64) -> Option<Term>) -> Self {
+    pub(in crate::limits) fn seen(mut self, now: Timestamp, term: impl Fn(u64) -> Option<Term>) -> Self {
         let first = first_term(now);
         // A queue beyond what is ever promised is from a clock that has been set back, or of
         // another shape.
@@ -156,7 +156,7 @@ impl Queue {
 
     /// What newcomers must leave of the budget: what is promised, and not given back before it is
     /// due.
-    pub(super) fn keeps(&self, shape: &Shape, now: Timestamp) -> Amount {
+    pub(in crate::limits) fn keeps(&self, shape: &Shape, now: Timestamp) -> Amount {
         if self.count == 0 {
             return Amount::ZERO;
         }
@@ -171,7 +171,7 @@ impl Queue {
 
     /// When to promise a call that it passes that needs so much room, behind all others; none if it
     /// never does.
-    pub(super) fn next(
+    pub(in crate::limits) fn next(
         &self,
         budget: &Budget,
         shape: &Shape,
@@ -197,12 +197,12 @@ impl Queue {
     }
 
     /// Whether it has no place for one more promise.
-    pub(super) const fn is_full(&self) -> bool {
+    pub(in crate::limits) const fn is_full(&self) -> bool {
         self.count >= LONGEST
     }
 
     /// Adds a promise.
-    pub(super) fn add(&mut self, promise: &Promise, call: &Expected) {
+    pub(in crate::limits) fn add(&mut self, promise: &Promise, call: &Expected) {
         self.owed = self.owed + call.owed + promise.rest;
         self.held = self.held + call.held + promise.rest;
         self.count = self.count.saturating_add(1);
@@ -210,7 +210,7 @@ impl Queue {
     }
 
     /// A promise has been taken up.
-    pub(super) fn take_up(&mut self, call: &Expected) {
+    pub(in crate::limits) fn take_up(&mut self, call: &Expected) {
         self.owed = self.owed - call.owed;
         self.held = self.held - call.held;
         self.count = self.count.saturating_sub(1);
@@ -245,17 +245,17 @@ impl Queue {
 }
 
 /// The term that a moment is in.
-pub(super) fn term_of(at: Timestamp) -> u64 {
+pub(in crate::limits) fn term_of(at: Timestamp) -> u64 {
     at.0.checked_div(TERM.0).unwrap_or(0)
 }
 
 /// The first term that still counts.
-pub(super) fn first_term(now: Timestamp) -> u64 {
+pub(in crate::limits) fn first_term(now: Timestamp) -> u64 {
     term_of(Timestamp(now.0.saturating_sub(GRACE.0)))
 }
 
 /// Whether a moment is too far ahead to be promised.
-pub(super) fn is_too_far(due: Timestamp, now: Timestamp) -> bool {
+pub(in crate::limits) fn is_too_far(due: Timestamp, now: Timestamp) -> bool {
     due > now + FARTHEST
 }
 

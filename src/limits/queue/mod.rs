@@ -23,11 +23,11 @@
 mod line;
 
 use self::line::{COUNTS_FOR, Expected, Promise, Queue, Term, first_term, is_too_far, term_of};
-use super::budget::{Algorithm, Budget, Shape, Wait};
-use super::ledger::Ledger;
-use super::limit::{Limit, Subject};
-use super::record::{self, Record, Unstored};
 use crate::config::Ratio;
+use crate::limits::budget::{Algorithm, Budget, Shape, Wait};
+use crate::limits::budgets::Budgets;
+use crate::limits::limit::{Limit, Subject};
+use crate::limits::remembered::record::{self, Record, Unstored};
 use crate::store::Key;
 use crate::units::{Amount, Span, Timestamp};
 
@@ -140,42 +140,42 @@ impl Record for Ticket {
 
 /// What the queue before a budget means for a call.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Turn {
+pub(in crate::limits) struct Turn {
     /// How much of the budget is promised now.
     promised: Amount,
     /// Whether there is a queue.
-    pub(super) is_open: bool,
+    pub(in crate::limits) is_open: bool,
     /// The promise that the call comes for, and its number in its group.
     ticket: Option<(u64, Ticket)>,
 }
 
 impl Turn {
     /// How much the call must leave to others: nothing, if it comes for a promise.
-    pub(super) fn kept(&self) -> Amount {
+    pub(in crate::limits) fn kept(&self) -> Amount {
         if self.ticket.is_some() { Amount::ZERO } else { self.promised }
     }
 }
 
 /// The queue before the budget of one limit, for one call.
-pub(super) struct Place<'a> {
-    pub(super) limit: &'a Limit,
+pub(in crate::limits) struct Place<'a> {
+    pub(in crate::limits) limit: &'a Limit,
     /// The limit's shape as it is now.
-    pub(super) shape: Shape,
-    pub(super) subject: &'a Subject<'a>,
-    pub(super) ledger: &'a Ledger<'a>,
+    pub(in crate::limits) shape: Shape,
+    pub(in crate::limits) subject: &'a Subject<'a>,
+    pub(in crate::limits) budgets: &'a Budgets<'a>,
 }
 
 impl Place<'_> {
     /// What the queue means for the call.
-    pub(super) fn turn(&self) -> Turn {
-        let queue = record::look::<Queue>(self.ledger, &self.key("queue")).map(|queue| self.seen(queue));
+    pub(in crate::limits) fn turn(&self) -> Turn {
+        let queue = record::look::<Queue>(self.budgets, &self.key("queue")).map(|queue| self.seen(queue));
         let Some(queue) = queue.filter(|queue| queue.count > 0) else { return Turn::default() };
-        let promised = queue.keeps(&self.shape, self.ledger.now);
+        let promised = queue.keeps(&self.shape, self.budgets.now);
         Turn { promised, is_open: true, ticket: self.due_ticket() }
     }
 
     /// A call has passed that came for its promise.
-    pub(super) fn take_up(&self, turn: &Turn) {
+    pub(in crate::limits) fn take_up(&self, turn: &Turn) {
         let Some((number, ticket)) = turn.ticket else { return };
         if self.tear(number, &ticket) {
             self.change_queue(|queue| queue.take_up(&ticket.call));
@@ -184,7 +184,7 @@ impl Place<'_> {
 
     /// Promises a moment to a call that a budget refuses, not before `at_least`: when; none if it
     /// never fits, or too late. The call needs `room`, holds `amount`, and will be charged what is `expected`.
-    pub(super) fn promise(
+    pub(in crate::limits) fn promise(
         &self,
         budget: &Budget,
         room: Amount,
@@ -192,7 +192,7 @@ impl Place<'_> {
         expected: Amount,
         at_least: Timestamp,
     ) -> Option<Timestamp> {
-        let (now, call) = (self.ledger.now, Expected::of(&self.shape, amount, expected));
+        let (now, call) = (self.budgets.now, Expected::of(&self.shape, amount, expected));
         let turn = if budget.is_queued() { self.turn() } else { Turn::default() };
         let not_before = |promise: Promise| Promise { due: promise.due.max(at_least), ..promise };
         if let Some((number, ticket)) = turn.ticket {
@@ -225,11 +225,11 @@ impl Place<'_> {
     }
 
     fn seen(&self, queue: Queue) -> Queue {
-        queue.seen(self.ledger.now, |term| record::look(self.ledger, &self.term_key(term)))
+        queue.seen(self.budgets.now, |term| record::look(self.budgets, &self.term_key(term)))
     }
 
     fn change_queue<T>(&self, change: impl Fn(&mut Queue) -> T) -> Option<T> {
-        record::change(self.ledger, &self.key("queue"), |queue: Option<Queue>| {
+        record::change(self.budgets, &self.key("queue"), |queue: Option<Queue>| {
             let mut queue = self.seen(queue.unwrap_or(Queue::EMPTY));
             (change(&mut queue), Some(queue))
         })
@@ -238,10 +238,10 @@ impl Place<'_> {
 
     /// The first ticket of the call, or of one with an equal body, whose moment has come.
     fn due_ticket(&self) -> Option<(u64, Ticket)> {
-        let group = record::look::<Group>(self.ledger, &self.call_key("group"))?;
+        let group = record::look::<Group>(self.budgets, &self.call_key("group"))?;
         let tickets = (group.first..group.next).take(SKIPPED);
         let living = tickets.filter_map(|number| Some((number, self.ticket(number)?)));
-        living.take(LOOKED_AT).find(|(_, ticket)| ticket.due <= self.ledger.now)
+        living.take(LOOKED_AT).find(|(_, ticket)| ticket.due <= self.budgets.now)
     }
 
     /// The moment of the call's only ticket, if its caller seems to have come back too early. Such
@@ -252,15 +252,15 @@ impl Place<'_> {
         if self.shape.algorithm == Algorithm::FixedWindow {
             return None;
         }
-        let group = record::look::<Group>(self.ledger, &self.call_key("group"))?;
+        let group = record::look::<Group>(self.budgets, &self.call_key("group"))?;
         let is_only = group.next.saturating_sub(group.first) == 1;
-        let is_another = self.ledger.now.since(group.handed_out) < ANOTHER_WITHIN;
+        let is_another = self.budgets.now.since(group.handed_out) < ANOTHER_WITHIN;
         (is_only && !is_another).then(|| self.ticket(group.first)).flatten().map(|ticket| ticket.due)
     }
 
     fn ticket(&self, number: u64) -> Option<Ticket> {
-        let ticket = record::look::<Ticket>(self.ledger, &self.ticket_key(number))?;
-        (term_of(ticket.due) >= first_term(self.ledger.now)).then_some(ticket)
+        let ticket = record::look::<Ticket>(self.budgets, &self.ticket_key(number))?;
+        (term_of(ticket.due) >= first_term(self.budgets.now)).then_some(ticket)
     }
 
     /// Gives a call its ticket.
@@ -270,14 +270,15 @@ impl Place<'_> {
             let number = group.next;
             group.next = group.next.saturating_add(1);
             group.until = group.until.max(until);
-            group.handed_out = self.ledger.now;
+            group.handed_out = self.budgets.now;
             number
         }) else {
             // What cannot be written is not kept: its caller is a newcomer when it comes back.
             return;
         };
         let ticket = Ticket { due: promise.due, call, until };
-        let _ = record::change(self.ledger, &self.ticket_key(number), |_: Option<Ticket>| ((), Some(ticket)));
+        let _ =
+            record::change(self.budgets, &self.ticket_key(number), |_: Option<Ticket>| ((), Some(ticket)));
         self.change_term(promise.due, |term| term.add(&call));
         if !promise.rest.is_zero() {
             let before = Timestamp(promise.due.0.saturating_sub(self.shape.window.0));
@@ -289,7 +290,7 @@ impl Place<'_> {
     /// Moves a ticket to another moment.
     fn renew(&self, number: u64, ticket: &Ticket, due: Timestamp) {
         let renewed = Ticket { due, until: due + COUNTS_FOR, ..*ticket };
-        let moved = record::change(self.ledger, &self.ticket_key(number), |living: Option<Ticket>| {
+        let moved = record::change(self.budgets, &self.ticket_key(number), |living: Option<Ticket>| {
             (living.is_some(), Some(renewed))
         });
         if moved != Ok(true) {
@@ -303,7 +304,7 @@ impl Place<'_> {
 
     /// Takes a ticket back: whether nobody else has.
     fn tear(&self, number: u64, ticket: &Ticket) -> bool {
-        let torn = record::change(self.ledger, &self.ticket_key(number), |living: Option<Ticket>| {
+        let torn = record::change(self.budgets, &self.ticket_key(number), |living: Option<Ticket>| {
             (living.is_some(), Some(Ticket { until: Timestamp(0), ..*ticket }))
         });
         if torn != Ok(true) {
@@ -319,7 +320,7 @@ impl Place<'_> {
     }
 
     fn change_group<T>(&self, change: impl Fn(&mut Group) -> T) -> Result<T, Unstored> {
-        record::change(self.ledger, &self.call_key("group"), |group: Option<Group>| {
+        record::change(self.budgets, &self.call_key("group"), |group: Option<Group>| {
             let mut group = group.unwrap_or_default();
             (change(&mut group), Some(group))
         })
@@ -327,7 +328,7 @@ impl Place<'_> {
 
     fn change_term(&self, due: Timestamp, change: impl Fn(&mut Term)) {
         let key = self.term_key(term_of(due));
-        let _ = record::change(self.ledger, &key, |term: Option<Term>| {
+        let _ = record::change(self.budgets, &key, |term: Option<Term>| {
             let mut term = term.unwrap_or_default();
             // It is read once more when it is over.
             term.until = term.until.max(due + COUNTS_FOR + REMEMBERED);
@@ -337,11 +338,11 @@ impl Place<'_> {
     }
 
     fn key(&self, what: &str) -> Key {
-        self.limit.key_beside(what, None, self.ledger.keys, self.subject)
+        self.limit.key_beside(what, None, self.budgets.keys, self.subject)
     }
 
     fn term_key(&self, term: u64) -> Key {
-        self.limit.key_beside("term", Some(("term", &term.to_le_bytes())), self.ledger.keys, self.subject)
+        self.limit.key_beside("term", Some(("term", &term.to_le_bytes())), self.budgets.keys, self.subject)
     }
 
     fn ticket_key(&self, number: u64) -> Key {
@@ -352,7 +353,7 @@ impl Place<'_> {
     /// caller alone where the limit decides before the body has come.
     fn call_key(&self, what: &str) -> Key {
         let body = if self.limit.is_known_at_once() { b"" } else { self.subject.body };
-        self.limit.key_of_call(what, body, self.ledger.keys, self.subject)
+        self.limit.key_of_call(what, body, self.budgets.keys, self.subject)
     }
 }
 

@@ -32,9 +32,9 @@ impl Bench {
         Self { lines: MemoryLines::default(), keys: KeyHasher::new(&[9; 16]), limits }
     }
 
-    fn at<T>(&self, millis: u64, run: impl FnOnce(&Ledger<'_>) -> T) -> T {
+    fn at<T>(&self, millis: u64, run: impl FnOnce(&Budgets<'_>) -> T) -> T {
         let table = Table::new(&self.lines as &dyn Lines, 1_024);
-        run(&Ledger::new(&table, &self.keys, START + Span::from_millis(millis)))
+        run(&Budgets::new(&table, &self.keys, START + Span::from_millis(millis)))
     }
 
     /// A call at a moment: nothing if it passes, else the milliseconds that it is told.
@@ -47,8 +47,8 @@ impl Bench {
     fn refusal(&self, millis: u64, body: &str, tokens: u64) -> Option<Refusal> {
         let caller = caller();
         let estimate = Estimate::known(Usage { input: tokens, requests: 1, ..Usage::default() }, rates());
-        self.at(millis, |ledger| {
-            reserve(Granted::default(), &self.limits, &subject(&caller, body), &estimate, Span::ZERO, ledger)
+        self.at(millis, |budgets| {
+            reserve(Granted::default(), &self.limits, &subject(&caller, body), &estimate, Span::ZERO, budgets)
                 .err()
         })
     }
@@ -191,10 +191,10 @@ fn a_promise_that_cannot_be_kept_is_renewed_before_all_others() {
     let first = bench.call(0, "a", 100).unwrap();
     let second = bench.call(0, "b", 100).unwrap();
     // A call under way has used 50 more than was held for it.
-    bench.at(0, |ledger| {
+    bench.at(0, |budgets| {
         let (limit, caller) = (&bench.limits[0], caller());
-        let key = limit.key(ledger.keys, &subject(&caller, ""));
-        ledger.change(limit.shape, &key, None, |budget| (budget.charge(Amount(50)), true)).unwrap();
+        let key = limit.key(budgets.keys, &subject(&caller, ""));
+        budgets.change(limit.shape, &key, None, |budget| (budget.charge(Amount(50)), true)).unwrap();
     });
     let again = bench.call(first, "a", 100).unwrap();
     assert!((5_000..second - first).contains(&again), "{again}");
@@ -223,7 +223,7 @@ fn what_is_refused_before_the_body_is_promised_by_the_caller_alone() {
     let caller = caller();
     let at_head = |millis| {
         let subject = subject(&caller, "");
-        bench.at(millis, |ledger| would_refuse_at_once(&bench.limits, &subject, Span::ZERO, ledger).err())
+        bench.at(millis, |budgets| would_refuse_at_once(&bench.limits, &subject, Span::ZERO, budgets).err())
     };
     assert_eq!(at_head(0).unwrap().wait, Wait::For(Span::from_secs(1)));
     let Wait::For(second) = at_head(0).unwrap().wait else { panic!() };

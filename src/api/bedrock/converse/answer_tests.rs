@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::api::Told;
+use crate::api::ReportedUsage;
 use crate::api::answer::called::in_documents;
 use crate::api::bedrock::converse::FORMAT;
 
@@ -12,13 +12,13 @@ fn an_answer_tells_classes_that_do_not_overlap_and_its_text() {
         "stopReason":"tool_use","usage":{"inputTokens":30,"outputTokens":628,"totalTokens":3658,"cacheReadInputTokens":2000,"cacheWriteInputTokens":1000,
         "cacheDetails":[{"ttl":"1h","inputTokens":400},{"ttl":"5m","inputTokens":600}]}}"#;
     let answer = read(json);
-    let told = Told {
+    let told = ReportedUsage {
         input: Some(30),
         cached_input: Some(2000),
         cache_write: Some(600),
         cache_write_1h: Some(400),
         output: Some(628),
-        ..Told::default()
+        ..ReportedUsage::default()
     };
     assert_eq!(answer.told, told);
     assert_eq!(answer.text.concat(), r#"abf{"x":1}c"#);

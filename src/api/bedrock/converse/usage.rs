@@ -1,7 +1,7 @@
 //! `usage` as Converse words it: three classes of input that do not overlap, and an output total. Reasoning
 //! is not told apart.
 //!
-//! In: JSON. Out: [`Told`]. Not here: the counts of InvokeModel (`invoke`).
+//! In: JSON. Out: [`ReportedUsage`]. Not here: the counts of InvokeModel (`invoke`).
 //!
 //! Source: Amazon Bedrock API reference, "TokenUsage" and "CacheDetail"; its user guide, "Prompt caching",
 //! which adds the tokens read from and written to caches to `inputTokens`. Nova's own form has `…TokenCount`
@@ -9,7 +9,7 @@
 
 use serde::Deserialize;
 
-use crate::api::Told;
+use crate::api::ReportedUsage;
 use crate::api::number::{Whole, parts};
 use crate::api::raw::Text;
 
@@ -37,7 +37,7 @@ struct CacheDetail<'a> {
 
 impl UsageMember<'_> {
     /// None if it tells neither total, or a total that is nonsense.
-    pub(super) fn told(self) -> Option<Told> {
+    pub(super) fn told(self) -> Option<ReportedUsage> {
         let either = |one: Whole, other: Whole| if one == Whole::Absent { other } else { one };
         let read = either(self.cache_read_input_tokens, self.cache_read_input_token_count);
         let written = either(self.cache_write_input_tokens, self.cache_write_input_token_count);
@@ -45,11 +45,11 @@ impl UsageMember<'_> {
             return None;
         }
         self.input_tokens.count().or_else(|| self.output_tokens.count())?;
-        let told = Told {
+        let told = ReportedUsage {
             input: self.input_tokens.count(),
             cached_input: read.count(),
             output: self.output_tokens.count(),
-            ..Told::default()
+            ..ReportedUsage::default()
         };
         let Some(written) = written.count() else { return Some(told) };
         let for_an_hour = self.cache_details.iter().flatten();
@@ -58,6 +58,6 @@ impl UsageMember<'_> {
         let for_an_hour = for_an_hour.filter_map(|detail| detail.input_tokens.count());
         let for_an_hour = for_an_hour.fold(0_u64, u64::saturating_add);
         let [for_an_hour, other] = parts(written, [Whole::Count(for_an_hour)]);
-        Some(Told { cache_write: other, cache_write_1h: for_an_hour, ..told })
+        Some(ReportedUsage { cache_write: other, cache_write_1h: for_an_hour, ..told })
     }
 }

@@ -19,7 +19,7 @@ use crate::api::answer::Called;
 use crate::api::bedrock::converse;
 use crate::api::number::Whole;
 use crate::api::raw::{Text, entries, items, string};
-use crate::api::{Answer, Told, anthropic, openai};
+use crate::api::{Answer, ReportedUsage, anthropic, openai};
 
 /// The members of all forms.
 pub(super) const MEMBERS: [&str; 26] = [
@@ -129,13 +129,13 @@ struct Metrics {
 }
 
 impl Metrics {
-    fn told(self) -> Told {
-        Told {
+    fn told(self) -> ReportedUsage {
+        ReportedUsage {
             input: self.input_token_count.count(),
             cached_input: self.cache_read_input_token_count.count(),
             cache_write: self.cache_write_input_token_count.count(),
             output: self.output_token_count.count(),
-            ..Told::default()
+            ..ReportedUsage::default()
         }
     }
 }
@@ -221,7 +221,7 @@ struct Data<'a> {
 
 impl Plain<'_> {
     /// None if a count is nonsense.
-    fn told(&self) -> Option<Told> {
+    fn told(&self) -> Option<ReportedUsage> {
         let listed = self.results.iter().flatten().map(|item| item.token_count);
         let output = [self.generation_token_count, self.total_output_text_token_count];
         if listed
@@ -235,7 +235,7 @@ impl Plain<'_> {
         let listed = listed.filter_map(Whole::count).reduce(u64::saturating_add);
         let input = self.prompt_token_count.count().or_else(|| self.input_text_token_count.count());
         let output = output.into_iter().find_map(Whole::count).or(listed);
-        Some(Told { input, output, ..Told::default() })
+        Some(ReportedUsage { input, output, ..ReportedUsage::default() })
     }
 }
 

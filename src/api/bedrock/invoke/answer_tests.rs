@@ -10,8 +10,8 @@ fn payload(chunk: &str) -> String {
 }
 
 /// What is told after all these documents, as the reader of answers puts it together.
-fn after(documents: &[&str]) -> Told {
-    documents.iter().fold(Told::default(), |so_far, json| {
+fn after(documents: &[&str]) -> ReportedUsage {
+    documents.iter().fold(ReportedUsage::default(), |so_far, json| {
         let answer = read(json.as_bytes());
         answer.otherwise.then(so_far).then(answer.told)
     })
@@ -113,15 +113,15 @@ fn what_the_model_told_in_parts_stays_when_amazon_tells_the_sum() {
         r#"{"type":"message_stop","amazon-bedrock-invocationMetrics":{"inputTokenCount":7,"outputTokenCount":126,"cacheReadInputTokenCount":14486,"cacheWriteInputTokenCount":2238}}"#,
     );
     let told = after(&[&start, &stop]);
-    let expected = Told {
+    let expected = ReportedUsage {
         input: Some(7),
         cached_input: Some(14486),
         cache_write: Some(238),
         cache_write_1h: Some(2000),
         output: Some(126),
-        ..Told::default()
+        ..ReportedUsage::default()
     };
-    assert_eq!(Told { reasoning: None, ..told }, expected);
+    assert_eq!(ReportedUsage { reasoning: None, ..told }, expected);
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod offered;
 mod request;
 mod softer;
 
-use crate::api::{Dialect, Format, Told, ending, model, post};
+use crate::api::{Dialect, Format, ReportedUsage, ending, model, post};
 use crate::identity::Head;
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
@@ -35,19 +35,19 @@ pub(in crate::api) static FORMAT: Format = Format {
 
 /// The tokens by the headers. Like in `usage` of Converse, those read from and written to caches are not
 /// among the input tokens.
-fn told_by_head(head: &dyn Head) -> Told {
+fn told_by_head(head: &dyn Head) -> ReportedUsage {
     let count = |name: &str| {
         let value = head.header(name)?;
         core::str::from_utf8(value.trim_ascii()).ok()?.parse().ok()
     };
-    let told = Told {
+    let told = ReportedUsage {
         input: count("x-amzn-bedrock-input-token-count"),
         cached_input: count("x-amzn-bedrock-cache-read-input-token-count"),
         cache_write: count("x-amzn-bedrock-cache-write-input-token-count"),
         output: count("x-amzn-bedrock-output-token-count"),
-        ..Told::default()
+        ..ReportedUsage::default()
     };
-    if told.is_incredible() { Told::default() } else { told }
+    if told.is_incredible() { ReportedUsage::default() } else { told }
 }
 
 #[cfg(test)]
@@ -74,8 +74,12 @@ mod tests {
             ("x-amzn-bedrock-output-token-count", "34"),
             ("x-amzn-bedrock-cache-read-input-token-count", "1000"),
         ]));
-        let expected =
-            Told { input: Some(12), cached_input: Some(1000), output: Some(34), ..Told::default() };
+        let expected = ReportedUsage {
+            input: Some(12),
+            cached_input: Some(1000),
+            output: Some(34),
+            ..ReportedUsage::default()
+        };
         assert_eq!(told, expected);
     }
 

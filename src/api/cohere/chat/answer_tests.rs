@@ -1,10 +1,10 @@
 use super::*;
 use crate::api::answer::called::in_documents;
 use crate::api::cohere::chat::FORMAT;
-use crate::api::{Told, Usage};
+use crate::api::{ReportedUsage, Usage};
 use proptest::prelude::*;
 
-fn told(usage: &str) -> (Told, bool) {
+fn told(usage: &str) -> (ReportedUsage, bool) {
     let json = format!(r#"{{"type":"message-end","delta":{{"finish_reason":"COMPLETE","usage":{usage}}}}}"#);
     let answer = read(json.as_bytes());
     (answer.told, answer.unreadable)
@@ -51,7 +51,7 @@ fn tokens_come_before_what_is_billed() {
 #[test]
 fn odd_usage_is_told_from_no_usage() {
     for nothing in ["null", "{}", r#"{"billed_units":{"search_units":1}}"#, r#"{"tokens":null}"#] {
-        assert_eq!(told(nothing), (Told::default(), false), "{nothing}");
+        assert_eq!(told(nothing), (ReportedUsage::default(), false), "{nothing}");
     }
     for odd in [
         "7",
@@ -59,7 +59,7 @@ fn odd_usage_is_told_from_no_usage() {
         r#"{"tokens":{"output_tokens":"many"}}"#,
         r#"{"tokens":7}"#,
     ] {
-        assert_eq!(told(odd), (Told::default(), true), "{odd}");
+        assert_eq!(told(odd), (ReportedUsage::default(), true), "{odd}");
     }
 }
 

@@ -136,7 +136,7 @@ struct Part<'a> {
 mod tests {
     use super::*;
     use crate::api::answer::called::in_documents;
-    use crate::api::{Told, Usage};
+    use crate::api::{ReportedUsage, Usage};
 
     fn usage(answer: &Answer<'_>) -> Option<(u64, u64)> {
         let usage = answer.told.or(Usage::default());
@@ -149,7 +149,7 @@ mod tests {
             "usage":{"prompt_tokens":19,"completion_tokens":10,"total_tokens":29,"prompt_tokens_details":{"cached_tokens":8,"audio_tokens":0},
             "completion_tokens_details":{"reasoning_tokens":4}}}"#;
         let answer = read(json);
-        let told = Told {
+        let told = ReportedUsage {
             input: Some(11),
             cached_input: Some(8),
             cache_write: Some(0),
@@ -157,7 +157,7 @@ mod tests {
             output: Some(6),
             reasoning: Some(4),
             audio_output: Some(0),
-            ..Told::default()
+            ..ReportedUsage::default()
         };
         assert_eq!(answer.told, told);
         assert_eq!(usage(&answer), Some((19, 10)));

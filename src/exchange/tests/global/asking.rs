@@ -10,7 +10,7 @@ fn a_call_that_a_local_limit_refuses_asks_nothing() {
     let (exchange, effects) = world.bench.send(&long);
 
     assert_eq!(fact(&effects, Fact::RefusedBy), Some("own"));
-    assert!(!exchange.wants(Wanted::Answers) && world.bench.errands.is_empty());
+    assert!(!exchange.wants(Wanted::Answers) && world.bench.tasks.is_empty());
     assert_eq!((world.decided("asked"), world.bench.count_of(&metrics::GLOBAL_REQUESTS, "ask")), (0, 0));
 }
 
@@ -172,7 +172,7 @@ fn a_client_that_leaves_while_the_service_is_asked_costs_nothing_here() {
     assert_eq!(world.bench.count_of(&metrics::CALLS, "client_abort"), 1);
     let late = world.answer(&mut exchange, 0, &questions[0]);
     assert_eq!(format!("{late:?}"), format!("{:?}", Effects::default()));
-    assert_eq!(world.errands(), [""; 0]);
+    assert_eq!(world.tasks(), [""; 0]);
     assert_eq!(local_left(&mut world), 1_000);
 }
 
@@ -185,7 +185,7 @@ fn what_was_answered_before_the_client_left_is_given_back_where_the_service_take
 
     world.bench.handle(&mut exchange, Event::End { abort: Some(Abort::Client) });
 
-    assert_eq!(world.errands(), ["free/tpm ada -108"]);
+    assert_eq!(world.tasks(), ["free/tpm ada -108"]);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_response_that_comes_before_the_answers_is_settled_as_if_there_were_none() {
     let late = world.answer(&mut exchange, 0, &questions(&effects)[0]);
     assert_eq!(late.next, Next::Pass);
     world.bench.piece(&mut exchange, &answer(8, 5), true);
-    assert_eq!(world.errands(), ["free/tpm ada +13"]);
+    assert_eq!(world.tasks(), ["free/tpm ada +13"]);
     assert_eq!(local_left(&mut world), 987);
 }
 
@@ -214,7 +214,7 @@ fn a_refusal_that_no_longer_stops_a_call_does_not_keep_its_usage_from_being_told
     world.bench.head(&mut exchange, 200, "application/json");
     world.bench.piece(&mut exchange, &answer(8, 5), true);
 
-    let mut told = world.errands();
+    let mut told = world.tasks();
     told.sort();
     assert_eq!(told, ["free/rpm ada +1", "free/tpm ada +13"]);
 }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
-use crate::rls::Parcel;
+use crate::rls::Batch;
 
 /// A budget of Limitador's. Its window begins with the first charge, and it answers with a code
 /// alone.
@@ -67,7 +67,7 @@ enum Happening {
     Ends {
         call: usize,
     },
-    /// A worker ticks; its errands reach the service, then their answers the worker.
+    /// A worker ticks; its tasks reach the service, then their answers the worker.
     Ticks {
         process: usize,
     },
@@ -86,7 +86,7 @@ enum Happening {
 /// Two processes, a service and what is to happen.
 struct Crowd {
     processes: [Bench; 2],
-    outboxes: [Outbox; 2],
+    outboxes: [ReportQueue; 2],
     service: Limitador,
     calls: Vec<(usize, Exchange)>,
     agenda: BinaryHeap<Reverse<(u64, usize)>>,
@@ -117,7 +117,7 @@ impl Crowd {
         let window = processes[0].config.tiers.all()[0].global[0].limit.shape.window;
         Self {
             processes,
-            outboxes: [Outbox::default(), Outbox::default()],
+            outboxes: [ReportQueue::default(), ReportQueue::default()],
             service: Limitador { max, window, used: 0, until: Timestamp(0), windows: 0 },
             calls: vec![],
             agenda: BinaryHeap::new(),
@@ -209,8 +209,8 @@ impl Crowd {
                 let service = self.processes[process].config.global.clone().unwrap();
                 let bench = &self.processes[process];
                 let table = Table::new(&bench.lines as &dyn Lines, bench.config.sets());
-                let ledger = Ledger::new(&table, &bench.keys, bench.now);
-                assert!(self.outboxes[process].answered(token, Ok(&answer), &service, &ledger).is_some());
+                let budgets = Budgets::new(&table, &bench.keys, bench.now);
+                assert!(self.outboxes[process].answered(token, Ok(&answer), &service, &budgets).is_some());
             }
         }
     }
@@ -233,11 +233,11 @@ impl Crowd {
         }
     }
 
-    /// Gives the errands that have come up to the worker of a process.
+    /// Gives the tasks that have come up to the worker of a process.
     fn push(&mut self, process: usize) {
         let bench = &mut self.processes[process];
-        let errands = core::mem::take(&mut bench.errands);
-        let due = errands.into_iter().map(|errand| self.outboxes[process].push(errand, bench.now)).min();
+        let tasks = core::mem::take(&mut bench.tasks);
+        let due = tasks.into_iter().map(|task| self.outboxes[process].push(task, bench.now)).min();
         if let Some(due) = due {
             self.plan(due.0, Happening::Ticks { process });
         }
@@ -247,13 +247,13 @@ impl Crowd {
         let bench = &mut self.processes[process];
         let service = bench.config.global.clone().unwrap();
         let table = Table::new(&bench.lines as &dyn Lines, bench.config.sets());
-        let ledger = Ledger::new(&table, &bench.keys, bench.now);
-        let parcels: Vec<Parcel> =
-            self.outboxes[process].due(&service, bench.breaker.as_mut().unwrap(), &ledger);
-        for parcel in parcels {
+        let budgets = Budgets::new(&table, &bench.keys, bench.now);
+        let batches: Vec<Batch> =
+            self.outboxes[process].due(&service, bench.breaker.as_mut().unwrap(), &budgets);
+        for batch in batches {
             self.sent += 1;
-            let (token, question) = (self.sent, parcel.question.clone());
-            self.outboxes[process].sent(parcel, token, self.processes[process].now);
+            let (token, question) = (self.sent, batch.question.clone());
+            self.outboxes[process].sent(batch, token, self.processes[process].now);
             self.on_the_way(Happening::Sent { process, token, question });
         }
     }

@@ -7,7 +7,7 @@ fn a_remote_refusal_is_a_429_that_names_the_limit_and_gives_the_local_budget_bac
     let mut world = World::new("", &[LOCAL, TPM]);
     world.use_up(8, 92);
     world.service.limits.insert("free/tpm".to_owned(), (110, 60));
-    world.bench.errands.clear();
+    world.bench.tasks.clear();
 
     let (exchange, effects) = world.call(HI);
 
@@ -25,7 +25,7 @@ fn a_remote_refusal_is_a_429_that_names_the_limit_and_gives_the_local_budget_bac
     assert_eq!(field(&effects, "ratelimit"), Some("\"tpm\";r=2;t=40"));
     assert!(!exchange.wants(Wanted::End) && effects.headers.is_empty() && effects.body.is_empty());
     assert_eq!(world.decided("asked"), 2);
-    assert_eq!(world.errands(), [""; 0]);
+    assert_eq!(world.tasks(), [""; 0]);
     // 1,000 less the first call's 100, less the 108 of this one, which the service is told to let pass.
     world.service.limits.insert("free/tpm".to_owned(), (10_000, 60));
     assert_eq!(header(&world.use_up(8, 5), "x-ratelimit-remaining-tokens"), Some("792"));
@@ -71,7 +71,7 @@ fn what_other_answers_have_charged_for_a_refused_call_is_given_back_where_the_se
         let (_, effects) = world.call(HI);
 
         assert_eq!(fact(&effects, Fact::RefusedBy), Some("rpm"));
-        assert_eq!(world.errands(), given_back, "{global}");
+        assert_eq!(world.tasks(), given_back, "{global}");
     }
 }
 
@@ -217,7 +217,7 @@ fn a_limit_that_only_watches_never_refuses_and_is_asked_by_itself() {
         assert_eq!(world.service.asked.len(), 2);
         assert_eq!(world.bench.count_of(&metrics::SHADOW_REFUSALS, ""), 1, "{protocol}");
         assert!(header(&head, "ratelimit").unwrap().contains("\"tpm\""));
-        let told: Vec<_> = world.errands().into_iter().filter(|told| told.contains("seen")).collect();
+        let told: Vec<_> = world.tasks().into_iter().filter(|told| told.contains("seen")).collect();
         assert_eq!(told, [""; 0], "a call that it would have refused is not charged to it");
     }
 }

@@ -29,7 +29,7 @@ fn on_failure_allow_lets_calls_pass_and_still_tells_what_they_used() {
         let head = world.bench.head(&mut exchange, 200, "application/json");
         assert_eq!(header(&head, "ratelimit-policy"), Some("\"own\";q=1000;qu=\"tokens\";w=60"));
         world.bench.piece(&mut exchange, &self::answer(8, 5), true);
-        assert_eq!(world.errands(), ["free/tpm ada +13"], "{kind}");
+        assert_eq!(world.tasks(), ["free/tpm ada +13"], "{kind}");
     }
 }
 
@@ -54,7 +54,7 @@ fn on_failure_deny_refuses_for_as_long_as_until_the_next_probe() {
         assert_eq!(world.bench.count_of(&metrics::GLOBAL_FAILURES, kind), 1);
         let log: Value = serde_json::from_str(&effects.log[0]).unwrap();
         assert_eq!((&log["limit"], &log["available"]), (&json!("tpm"), &Value::Null));
-        assert_eq!(world.errands(), [""; 0]);
+        assert_eq!(world.tasks(), [""; 0]);
         let left = header(&world.use_up(8, 5), "ratelimit").unwrap().to_owned();
         assert!(left.contains("r=892"), "{kind}: the local budget was given back: {left}");
     }
@@ -78,7 +78,7 @@ fn on_failure_local_enforces_a_share_here_and_says_no_more_of_it_than_when_to_co
         let head = world.bench.head(&mut first, 200, "application/json");
         assert_eq!(header(&head, "ratelimit"), None);
         world.bench.piece(&mut first, &self::answer(8, 5), true);
-        assert_eq!(world.errands(), ["free/tpm ada +13"], "{kind}");
+        assert_eq!(world.tasks(), ["free/tpm ada +13"], "{kind}");
         assert_eq!(
             undecided(&mut world, answer).1.next,
             Next::Pass,
@@ -125,7 +125,7 @@ fn one_question_without_an_answer_leaves_only_its_own_limits_undecided() {
     let effects = world.hear(&mut exchange, 1, Err(Failure::Unavailable));
 
     assert_eq!(fact(&effects, Fact::RefusedBy), Some("rpm"));
-    assert_eq!(world.errands(), ["free/tpm ada -108"], "what the other has charged is given back");
+    assert_eq!(world.tasks(), ["free/tpm ada -108"], "what the other has charged is given back");
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn the_breaker_opens_after_failures_in_a_row_and_closes_with_a_probe_that_succee
     assert_eq!(world.decided("allow"), 4);
     world.bench.head(&mut without, 200, "application/json");
     world.bench.piece(&mut without, &answer(8, 5), true);
-    assert_eq!(world.errands(), ["free/tpm ada +13"]);
+    assert_eq!(world.tasks(), ["free/tpm ada +13"]);
 
     world.bench.now = world.bench.now + Span::from_secs(2);
     let (mut probe, effects) = world.bench.send(HI);

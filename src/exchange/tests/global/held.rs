@@ -2,7 +2,7 @@
 
 use super::*;
 
-const FLIGHT: &str = r#"{ "name": "flight", "count": "concurrent_requests", "per": "tenant", "max": 1 }"#;
+const FLIGHT: &str = r#"{ "name": "slot", "count": "concurrent_requests", "per": "tenant", "max": 1 }"#;
 
 /// 600 tokens a minute, which is ten a second.
 const BUCKET: &str = r#"{ "name": "own", "count": "tokens", "per": "tenant", "max": 600, "window": "1m" }"#;
@@ -63,10 +63,10 @@ fn a_call_waits_after_the_service_has_allowed_it_and_is_taken_back_there_if_it_l
     // As many as may wait do: the next is refused with its wait, and taken back at the service.
     let (_, effects) = world.call(&holding(10));
     assert_eq!(field(&effects, "retry-after-ms"), Some("3000"));
-    assert_eq!(world.errands(), ["free/tpm ada -10"]);
+    assert_eq!(world.tasks(), ["free/tpm ada -10"]);
 
     world.bench.handle(&mut call, Event::End { abort: Some(Abort::Client) });
-    assert_eq!(world.errands(), ["free/tpm ada -20"]);
+    assert_eq!(world.tasks(), ["free/tpm ada -20"]);
     assert_eq!(world.bench.count_of(&metrics::WAITS, "left"), 1);
 
     let (mut call, effects) = world.call(&holding(20));

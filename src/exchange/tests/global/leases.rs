@@ -27,7 +27,7 @@ fn the_first_call_asks_for_itself_and_a_lease_is_asked_for_in_the_background() {
     assert_eq!(effects.next, Next::Pass);
     assert_eq!(world.service.asked, ["ShouldRateLimit, free/tpm ada +108"]);
     // A fiftieth of the 99,892 that remain, rounded up.
-    assert_eq!(world.errands(), ["free/tpm ada lease 1998"]);
+    assert_eq!(world.tasks(), ["free/tpm ada lease 1998"]);
     assert_eq!((world.decided("asked"), world.decided("leased")), (1, 0));
 }
 
@@ -46,7 +46,7 @@ fn the_second_call_asks_nothing_and_is_told_where_the_budget_stands() {
     // What is charged is used, but for 95 of the first call; this one holds 108.
     assert_eq!(header(&head, "x-ratelimit-remaining-tokens"), Some(&*(100_000_u32 - 13 - 108).to_string()));
     world.bench.piece(&mut exchange, &answer(8, 5), true);
-    assert_eq!(world.errands(), [""; 0], "the lease pays");
+    assert_eq!(world.tasks(), [""; 0], "the lease pays");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn what_a_lease_cannot_pay_is_told_and_what_a_call_did_not_need_is_the_next_ones
     world.use_up(8, 3_000);
 
     // 1,998 and the 95 that the first call left were leased.
-    assert_eq!(world.errands(), ["free/tpm ada +915"]);
+    assert_eq!(world.tasks(), ["free/tpm ada +915"]);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn every_protocol_charges_in_advance_what_it_leases_and_what_calls_hold() {
 
         // 2,093 are leased, with what the first call left of its 108.
         world.use_up(8, 2_000);
-        assert_eq!(world.errands(), [""; 0], "the lease pays");
+        assert_eq!(world.tasks(), [""; 0], "the lease pays");
         world.use_up(8, 5_000);
         world.do_errands();
 

@@ -12,7 +12,7 @@ mod settlement;
 mod turns;
 
 use super::*;
-use crate::rls::{Failure, Health, Outbox, Question};
+use crate::rls::{Failure, Health, Question, ReportQueue};
 use service::FakeService;
 
 /// 1,000 tokens a minute for each tenant.
@@ -34,7 +34,7 @@ fn config(global: &str, limits: &[&str]) -> String {
 struct World {
     bench: Bench,
     service: FakeService,
-    outbox: Outbox,
+    report_queue: ReportQueue,
     sent: u32,
 }
 
@@ -46,7 +46,7 @@ impl World {
     fn of(config: &str) -> Self {
         let bench = Bench::new(config);
         let service = FakeService::of(&bench);
-        Self { bench, service, outbox: Outbox::default(), sent: 0 }
+        Self { bench, service, report_queue: ReportQueue::default(), sent: 0 }
     }
 
     /// Sends a call; what is asked is answered by the service.
@@ -86,32 +86,32 @@ impl World {
         head
     }
 
-    /// The errands that have come up, as text.
-    fn errands(&mut self) -> Vec<String> {
-        self.bench.errands.drain(..).map(|errand| describe(&errand)).collect()
+    /// The tasks that have come up, as text.
+    fn tasks(&mut self) -> Vec<String> {
+        self.bench.tasks.drain(..).map(|task| describe(&task)).collect()
     }
 
-    /// Does the errands that are due.
+    /// Does the tasks that are due.
     fn do_errands(&mut self) {
         self.do_errands_if(true);
     }
 
-    /// Does the errands that are due, or fails to.
+    /// Does the tasks that are due, or fails to.
     fn do_errands_if(&mut self, reachable: bool) {
         let service = self.bench.config.global.clone().unwrap();
-        for errand in core::mem::take(&mut self.bench.errands) {
-            self.outbox.push(errand, self.bench.now);
+        for task in core::mem::take(&mut self.bench.tasks) {
+            self.report_queue.push(task, self.bench.now);
         }
         let table = Table::new(&self.bench.lines as &dyn Lines, self.bench.config.sets());
-        let ledger = Ledger::new(&table, &self.bench.keys, self.bench.now);
+        let budgets = Budgets::new(&table, &self.bench.keys, self.bench.now);
         let breaker = self.bench.breaker.as_mut().unwrap();
-        for parcel in self.outbox.due(&service, breaker, &ledger) {
-            let answer = reachable.then(|| self.service.answer(&parcel.question, self.bench.now));
+        for batch in self.report_queue.due(&service, breaker, &budgets) {
+            let answer = reachable.then(|| self.service.answer(&batch.question, self.bench.now));
             let answer = answer.as_deref().ok_or(Failure::Unavailable);
             self.sent += 1;
-            self.outbox.sent(parcel, self.sent, self.bench.now);
+            self.report_queue.sent(batch, self.sent, self.bench.now);
             let health = if reachable { Health::Well } else { Health::Failing };
-            assert_eq!(self.outbox.answered(self.sent, answer, &service, &ledger), Some(health));
+            assert_eq!(self.report_queue.answered(self.sent, answer, &service, &budgets), Some(health));
             breaker.answered(reachable, self.bench.now);
         }
     }
@@ -157,15 +157,15 @@ fn waits(effects: &Effects) -> bool {
     effects.next == Next::Ask { questions: vec![], hold: true }
 }
 
-fn describe(errand: &Errand) -> String {
+fn describe(task: &Task) -> String {
     let name =
         |entries: Vec<(&str, &str)>| entries.iter().map(|(_, value)| *value).collect::<Vec<_>>().join(" ");
-    match errand {
-        Errand::Report(report) => {
+    match task {
+        Task::Report(report) => {
             let sign = if report.given_back { '-' } else { '+' };
             format!("{} {sign}{}", name(report.of.entries().collect()), report.hits)
         }
-        Errand::Lease(request) => {
+        Task::Lease(request) => {
             format!("{} lease {}", name(request.of.entries().collect()), request.amount)
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::identity::Caller;
-use crate::limits::{Account, LeasePolicy, Subject, Taken};
+use crate::limits::{Account, LeaseOutcome, LeasePolicy, Subject};
 use crate::units::Amount;
 use proptest::prelude::*;
 
@@ -92,10 +92,13 @@ fn left_of_lease(world: &World) -> u64 {
     let caller = Caller::new(vec![("tenant".into(), b"ada".to_vec())]);
     let subject = Subject { caller: &caller, model: "gpt-4o", api: "openai_chat", body: b"" };
     let table = Table::new(&world.bench.lines as &dyn Lines, world.bench.config.sets());
-    let ledger = Ledger::new(&table, &world.bench.keys, world.bench.now);
-    let account = Account::of(limit, &subject, &ledger);
+    let budgets = Budgets::new(&table, &world.bench.keys, world.bench.now);
+    let account = Account::of(limit, &subject, &budgets);
     let takes = |amount: &u64| {
-        matches!(account.take(Amount(*amount), &LeasePolicy::NOTHING, &ledger).0, Taken::Taken(..))
+        matches!(
+            account.take(Amount(*amount), &LeasePolicy::NOTHING, &budgets).0,
+            LeaseOutcome::LeaseOutcome(..)
+        )
     };
     (0..40).rev().map(|bit| 1 << bit).filter(takes).sum()
 }
@@ -146,7 +149,7 @@ proptest! {
             world.bench.now = world.bench.now + Span::from_secs(6);
             world.do_errands();
         }
-        prop_assert_eq!(world.outbox.next_due(world.bench.now), None, "nothing waits to be told");
+        prop_assert_eq!(world.report_queue.next_due(world.bench.now), None, "nothing waits to be told");
 
         let used = world.bench.counted.iter().filter(|(name, ..)| *name == metrics::TOKENS.name);
         let used = used.map(|(.., by)| by).sum::<u64>();

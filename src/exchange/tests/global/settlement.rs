@@ -73,7 +73,7 @@ fn every_ending_tells_exactly_what_the_protocol_demands() {
             let told = told(used);
             let expected: Vec<_> =
                 (told != 0).then(|| format!("free/tpm ada {told:+}")).into_iter().collect();
-            assert_eq!(world.errands(), expected, "{global} {ending:?}");
+            assert_eq!(world.tasks(), expected, "{global} {ending:?}");
             assert!(!exchange.wants(Wanted::End));
         }
     }
@@ -91,7 +91,7 @@ fn a_failed_call_still_counts_as_a_request() {
 
         end(&mut world, &mut exchange, Ending::ErrorStatus);
 
-        assert_eq!(world.errands(), told, "{global}");
+        assert_eq!(world.tasks(), told, "{global}");
     }
 }
 
@@ -102,7 +102,7 @@ fn a_call_whose_price_is_known_before_it_tells_nothing_afterwards() {
 
     world.use_up(8, 5);
 
-    assert_eq!(world.errands(), [""; 0]);
+    assert_eq!(world.tasks(), [""; 0]);
     assert_eq!(world.charged("rpm"), 1);
 }
 
@@ -130,6 +130,6 @@ fn a_report_belongs_to_the_window_that_was_charged() {
 
     end(&mut world, &mut exchange, Ending::Told(8, 5));
 
-    let [Errand::Report(report)] = &world.bench.errands[..] else { panic!("{:?}", world.bench.errands) };
+    let [Task::Report(report)] = &world.bench.tasks[..] else { panic!("{:?}", world.bench.tasks) };
     assert_eq!(report.until, start + Span::from_secs(40), "as the service has told");
 }

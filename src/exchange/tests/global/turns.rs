@@ -168,7 +168,7 @@ fn a_client_that_leaves_between_two_questions_leaves_the_first_to_others() {
 
     world.bench.handle(&mut exchange, Event::End { abort: Some(Abort::Client) });
 
-    assert_eq!(world.errands(), [""; 0]);
+    assert_eq!(world.tasks(), [""; 0]);
     let (_exchange, effects) = world.bench.send(HI);
     assert!(asks(&effects)[0].question.covers == [0], "only requests are asked for: {effects:?}");
     assert_eq!(world.charged("tpd"), 108);

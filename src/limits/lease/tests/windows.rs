@@ -6,12 +6,12 @@ use super::*;
 fn with_the_window_everything_ends() {
     let account = account(&tokens(), "ada");
     let process = leased(&account);
-    process.at(39_999, |ledger| assert_eq!(take(&account, 1, ledger).0, Got::Taken));
+    process.at(39_999, |budgets| assert_eq!(take(&account, 1, budgets).0, Got::LeaseOutcome));
 
-    process.at(40_000, |ledger| {
-        assert!(account.standing(ledger).is_none());
-        assert_eq!(take(&account, 1, ledger), (Got::Short, None));
-        assert_eq!(left(&account, ledger), 0);
+    process.at(40_000, |budgets| {
+        assert!(account.standing(budgets).is_none());
+        assert_eq!(take(&account, 1, budgets), (Got::Short, None));
+        assert_eq!(left(&account, budgets), 0);
     });
 }
 
@@ -19,11 +19,11 @@ fn with_the_window_everything_ends() {
 fn a_lease_whose_end_is_never_told_ends_a_window_after_it_began() {
     let account = account(&tokens(), "ada");
     let process = Process::new();
-    process.at(0, |ledger| assert!(account.learn(Amount(1), NOTHING, &POLICY, ledger).is_some()));
-    process.at(30_000, |ledger| account.granted(Amount(2_000), NOTHING, ledger));
+    process.at(0, |budgets| assert!(account.learn(Amount(1), NOTHING, &POLICY, budgets).is_some()));
+    process.at(30_000, |budgets| account.granted(Amount(2_000), NOTHING, budgets));
 
-    process.at(59_999, |ledger| assert_eq!(take(&account, 1, ledger).0, Got::Taken));
-    process.at(60_000, |ledger| assert_eq!(take(&account, 1, ledger).0, Got::Short));
+    process.at(59_999, |budgets| assert_eq!(take(&account, 1, budgets).0, Got::LeaseOutcome));
+    process.at(60_000, |budgets| assert_eq!(take(&account, 1, budgets).0, Got::Short));
 }
 
 #[test]
@@ -31,26 +31,26 @@ fn in_a_new_window_nothing_is_left_of_the_old_one() {
     let account = account(&tokens(), "ada");
     let process = leased(&account);
     // The end was told too late: the service is in its next window already.
-    process.at(39_500, |ledger| {
-        assert_eq!(account.learn(Amount(1), told(99_000, 59_900), &POLICY, ledger), Some(Amount(1_980)));
-        assert_eq!(left(&account, ledger), 0);
-        account.granted(Amount(1_980), told(97_020, 59_900), ledger);
-        assert_eq!(left(&account, ledger), 1_980);
+    process.at(39_500, |budgets| {
+        assert_eq!(account.learn(Amount(1), told(99_000, 59_900), &POLICY, budgets), Some(Amount(1_980)));
+        assert_eq!(left(&account, budgets), 0);
+        account.granted(Amount(1_980), told(97_020, 59_900), budgets);
+        assert_eq!(left(&account, budgets), 1_980);
     });
 }
 
 #[test]
 fn ends_told_up_to_a_second_and_a_half_apart_are_of_one_window_and_the_earliest_counts() {
     let account = account(&tokens(), "ada");
-    leased(&account).at(0, |ledger| {
+    leased(&account).at(0, |budgets| {
         for (reset, earliest) in [(41_500, 40_000), (39_100, 39_100), (40_000, 39_100)] {
-            account.refused(Amount(90_000), told(49_000, reset), ledger);
+            account.refused(Amount(90_000), told(49_000, reset), budgets);
 
-            assert_eq!(left(&account, ledger), 1_000, "{reset}");
-            assert_eq!(account.standing(ledger).unwrap().reset, Span::from_millis(earliest), "{reset}");
+            assert_eq!(left(&account, budgets), 1_000, "{reset}");
+            assert_eq!(account.standing(budgets).unwrap().reset, Span::from_millis(earliest), "{reset}");
         }
-        account.refused(Amount(90_000), told(49_000, 40_601), ledger);
-        assert_eq!(left(&account, ledger), 0);
+        account.refused(Amount(90_000), told(49_000, 40_601), budgets);
+        assert_eq!(left(&account, budgets), 0);
     });
 }
 
@@ -59,12 +59,12 @@ fn an_end_farther_away_than_the_window_is_long_is_not_believed() {
     let account = account(&tokens(), "ada");
     let process = Process::new();
     for (millis, reset) in [(0, 86_400_000), (30_000, u64::MAX), (31_000, 0)] {
-        process.at(millis, |ledger| {
-            account.granted(Amount(10), told(5_000, reset), ledger);
-            assert_eq!(account.standing(ledger).unwrap().reset, Span::from_millis(60_000 - millis));
+        process.at(millis, |budgets| {
+            account.granted(Amount(10), told(5_000, reset), budgets);
+            assert_eq!(account.standing(budgets).unwrap().reset, Span::from_millis(60_000 - millis));
         });
     }
-    process.at(31_000, |ledger| assert_eq!(left(&account, ledger), 30));
+    process.at(31_000, |budgets| assert_eq!(left(&account, budgets), 30));
 }
 
 #[test]
@@ -73,16 +73,16 @@ fn after_its_window_nothing_of_a_call_goes_back_and_all_that_was_too_little_is_u
         let account = account(&tokens(), "ada");
         let process = leased(&account);
         let tickets =
-            process.at(1_000, |ledger| [400, 300, 200].map(|amount| ticket(&account, amount, ledger)));
-        process.at(41_000, |ledger| {
+            process.at(1_000, |budgets| [400, 300, 200].map(|amount| ticket(&account, amount, budgets)));
+        process.at(41_000, |budgets| {
             if next_window {
-                account.granted(Amount(1_000), told(90_000, 59_000), ledger);
+                account.granted(Amount(1_000), told(90_000, 59_000), budgets);
             }
-            let before = left(&account, ledger);
+            let before = left(&account, budgets);
 
-            let uncovered = tickets.map(|ticket| ticket.correct_to(Amount(250), ledger).0);
+            let uncovered = tickets.map(|ticket| ticket.correct_to(Amount(250), budgets).0);
 
-            assert_eq!((uncovered, left(&account, ledger)), ([0, 0, 50], before), "{next_window}");
+            assert_eq!((uncovered, left(&account, budgets)), ([0, 0, 50], before), "{next_window}");
         });
     }
 }
@@ -91,12 +91,12 @@ fn after_its_window_nothing_of_a_call_goes_back_and_all_that_was_too_little_is_u
 fn a_ticket_of_a_window_told_anew_still_belongs_to_it() {
     let account = account(&tokens(), "ada");
     let process = leased(&account);
-    let ticket = process.at(1_000, |ledger| ticket(&account, 800, ledger));
-    process.at(2_000, |ledger| account.granted(Amount(1), told(48_000, 37_200), ledger));
+    let ticket = process.at(1_000, |budgets| ticket(&account, 800, budgets));
+    process.at(2_000, |budgets| account.granted(Amount(1), told(48_000, 37_200), budgets));
 
-    process.at(3_000, |ledger| {
-        assert_eq!(ticket.correct_to(Amount(0), ledger), Amount::ZERO);
-        assert_eq!(left(&account, ledger), 1_001);
+    process.at(3_000, |budgets| {
+        assert_eq!(ticket.correct_to(Amount(0), budgets), Amount::ZERO);
+        assert_eq!(left(&account, budgets), 1_001);
     });
 }
 
@@ -104,21 +104,21 @@ fn a_ticket_of_a_window_told_anew_still_belongs_to_it() {
 fn what_was_charged_in_an_earlier_window_is_not_put_back_into_this_one() {
     let account = account(&tokens(), "ada");
     let process = leased(&account);
-    process.at(40_000, |ledger| {
-        assert_eq!(account.correct(Amount(70), Amount::ZERO, START, ledger), Amount::ZERO);
-        assert_eq!(left(&account, ledger), 0);
-        assert!(account.learn(Amount(1), told(99_000, 60_000), &POLICY, ledger).is_some());
+    process.at(40_000, |budgets| {
+        assert_eq!(account.correct(Amount(70), Amount::ZERO, START, budgets), Amount::ZERO);
+        assert_eq!(left(&account, budgets), 0);
+        assert!(account.learn(Amount(1), told(99_000, 60_000), &POLICY, budgets).is_some());
 
         assert_eq!(
-            account.correct(Amount(70), Amount::ZERO, START + Span::from_millis(39_999), ledger),
+            account.correct(Amount(70), Amount::ZERO, START + Span::from_millis(39_999), budgets),
             Amount::ZERO
         );
-        assert_eq!(left(&account, ledger), 0);
+        assert_eq!(left(&account, budgets), 0);
         assert_eq!(
-            account.correct(Amount(70), Amount::ZERO, START + Span::from_millis(40_000), ledger),
+            account.correct(Amount(70), Amount::ZERO, START + Span::from_millis(40_000), budgets),
             Amount::ZERO
         );
-        assert_eq!(left(&account, ledger), 70);
+        assert_eq!(left(&account, budgets), 70);
     });
 }
 
@@ -128,10 +128,10 @@ fn a_clock_set_back_does_not_keep_a_lease_beyond_its_window() {
     let process = leased(&account);
     let back = Timestamp(START.0 - Span::from_secs(3_600).0);
 
-    process.when(back, |ledger| {
-        assert_eq!(take(&account, 1, ledger), (Got::Short, None));
-        assert_eq!(account.learn(Amount(1), told(9_000, 30_000), &POLICY, ledger), Some(Amount(1_000)));
-        assert_eq!(account.standing(ledger).unwrap().reset, Span::from_secs(30));
+    process.when(back, |budgets| {
+        assert_eq!(take(&account, 1, budgets), (Got::Short, None));
+        assert_eq!(account.learn(Amount(1), told(9_000, 30_000), &POLICY, budgets), Some(Amount(1_000)));
+        assert_eq!(account.standing(budgets).unwrap().reset, Span::from_secs(30));
     });
 }
 
@@ -139,7 +139,7 @@ fn a_clock_set_back_does_not_keep_a_lease_beyond_its_window() {
 fn a_worker_whose_clock_was_read_a_moment_earlier_sees_the_same_lease() {
     let account = account(&tokens(), "ada");
     let process = Process::new();
-    process.at(5, |ledger| account.granted(Amount(1_000), NOTHING, ledger));
+    process.at(5, |budgets| account.granted(Amount(1_000), NOTHING, budgets));
 
-    process.at(0, |ledger| assert_eq!(take(&account, 600, ledger).0, Got::Taken));
+    process.at(0, |budgets| assert_eq!(take(&account, 600, budgets).0, Got::LeaseOutcome));
 }

@@ -72,15 +72,15 @@ impl Crowd {
 
         let mut outcome = Outcome::default();
         while let Some(Reverse((at, event, number))) = events.pop() {
-            let ledger = Ledger::new(&table, &bench.keys, Timestamp(at));
+            let budgets = Budgets::new(&table, &bench.keys, Timestamp(at));
             let client = &mut clients[number];
             let used = client.size * self.uses / 100;
             if event == Event::Answer {
                 let usage = Usage { output: used, ..Usage::default() };
-                RESERVE.observe("m", "free", Some(client.size), used, &ledger);
+                RESERVE.observe("m", "free", Some(client.size), used, &budgets);
                 let tools = ToolsCalled::default();
                 let used = Used { usage: &usage, rates: &rates(), tools: &tools };
-                client.under_way.take().unwrap().settle(&used, &ledger);
+                client.under_way.take().unwrap().settle(&used, &budgets);
                 outcome.seconds = (at - START.0) / SECOND;
                 (client.calls, client.tries, client.size) = (client.calls + 1, 0, size());
                 if client.calls < 3 {
@@ -97,7 +97,7 @@ impl Crowd {
                 output_is_known: false,
                 exact: true,
                 max_output: Some(client.size),
-                expected_output: RESERVE.expected("m", "free", &ledger),
+                expected_output: RESERVE.expected("m", "free", &budgets),
                 at_most: Ratio::ONE,
                 rates: rates(),
             };
@@ -106,7 +106,7 @@ impl Crowd {
             outcome.returns += u64::from(client.tries > 1);
             let granted = Granted::default();
             let subject = subject(&caller, &body);
-            match reserve(granted, &bench.limits, &subject, &estimate, Span::ZERO, &ledger) {
+            match reserve(granted, &bench.limits, &subject, &estimate, Span::ZERO, &budgets) {
                 Ok(granted) => {
                     outcome.successes += 1;
                     outcome.refused += u64::from(client.tries > 1);

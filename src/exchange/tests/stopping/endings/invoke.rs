@@ -14,7 +14,7 @@ const fn dialect(
 }
 
 /// A pointer to Amazon's count, which only the last document has.
-const COUNTED: &str = "/amazon-bedrock-invocationMetrics/invocationLatency";
+const RESOURCES: &str = "/amazon-bedrock-invocationMetrics/invocationLatency";
 
 const CLAUDE: &str = r#"{"anthropic_version":"bedrock-2023-05-31","messages":[{"role":"user","content":"Hi"}],"max_tokens":100}"#;
 const CHAT: &str = r#"{"messages":[{"role":"user","content":"Hi"}],"max_tokens":100}"#;
@@ -29,7 +29,7 @@ pub(super) static DIALECTS: [Dialect; 11] = [
             r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"f","input":{}}}"#,
         ],
         r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":" word"}}"#,
-        &[("/type", "content_block_stop"), ("/delta/stop_reason", "max_tokens"), (COUNTED, "0")],
+        &[("/type", "content_block_stop"), ("/delta/stop_reason", "max_tokens"), (RESOURCES, "0")],
     ),
     dialect(
         b"/model/amazon.nova-lite-v1%3A0/invoke-with-response-stream",
@@ -39,7 +39,7 @@ pub(super) static DIALECTS: [Dialect; 11] = [
         &[
             ("/contentBlockStop/contentBlockIndex", "0"),
             ("/messageStop/stopReason", "max_tokens"),
-            (COUNTED, "0"),
+            (RESOURCES, "0"),
         ],
     ),
     dialect(

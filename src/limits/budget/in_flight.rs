@@ -1,0 +1,80 @@
+//! Calls in flight: how many there are at the same time, with those forgotten that nobody has spoken for lately.
+//!
+//! In: calls that begin and end, the time that passed. Out: how many there are. Not here: which time counts (`budget`), who speaks
+//! for calls (`slots`).
+//!
+//! Time is cut into terms of one window each. A call is counted in the term in which it began; whoever has it moves it to the present
+//! term now and then. What is still counted in the term before the last was somebody's who is no longer there: a worker whose VM has
+//! trapped. So calls of a dead VM are forgotten between one and two terms after they were last spoken for, and no call is
+//! that is spoken for once in every term.
+
+use super::shape::Shape;
+use crate::units::{Span, Timestamp};
+
+/// How long a term is: how long calls of a worker that has died stay counted, at least; twice that at most.
+///
+
+/// When to try again where all places are taken: nobody knows when a call will end.
+pub(in crate::limits) const TRY_AGAIN: Span = Span::from_secs(1);
+
+/// Calls in flight, by the term in which they were last spoken for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::limits) struct InFlight {
+    /// In the present term.
+    pub(in crate::limits) present: u64,
+    /// In the last one.
+    pub(in crate::limits) last: u64,
+}
+
+impl InFlight {
+    pub(in crate::limits) const fn count(self) -> u64 {
+        self.present.saturating_add(self.last)
+    }
+
+    /// Goes from the term of one moment to that of the other; a step back changes nothing.
+    pub(in crate::limits) fn advance(&mut self, shape: &Shape, from: Timestamp, to: Timestamp) {
+        *self = match term(shape, to).saturating_sub(term(shape, from)) {
+            0 => *self,
+            1 => Self { present: 0, last: self.present },
+            _ => Self::default(),
+        };
+    }
+
+    pub(in crate::limits) fn charge(&mut self, calls: u64) {
+        self.present = self.present.saturating_add(calls);
+    }
+
+    /// Gives back calls that were last spoken for then, and says how many of them were still counted.
+    pub(in crate::limits) fn refund(
+        &mut self,
+        shape: &Shape,
+        calls: u64,
+        renewed_at: Timestamp,
+        at: Timestamp,
+    ) -> u64 {
+        let counted = match term(shape, at).saturating_sub(term(shape, renewed_at)) {
+            0 => &mut self.present,
+            1 => &mut self.last,
+            _ => return 0,
+        };
+        let returned = calls.min(*counted);
+        *counted = counted.saturating_sub(returned);
+        returned
+    }
+
+    /// How long until none is counted any more, if nobody speaks for them.
+    pub(in crate::limits) fn until_forgotten(self, shape: &Shape, at: Timestamp) -> Span {
+        let terms = match self {
+            Self { present: 0, last: 0 } => return Span::ZERO,
+            Self { present: 0, .. } => 1,
+            _ => 2,
+        };
+        let term = shape.window_nanos();
+        let rest = term.saturating_sub(at.0.checked_rem(term).unwrap_or(0));
+        Span(rest.saturating_add(term.saturating_mul(terms).saturating_sub(term)))
+    }
+}
+
+fn term(shape: &Shape, at: Timestamp) -> u64 {
+    at.0.checked_div(shape.window_nanos()).unwrap_or(0)
+}

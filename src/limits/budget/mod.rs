@@ -1,0 +1,418 @@
+//! One budget: the state of one limit for one caller, and everything that can be asked of it at one moment.
+//!
+//! In: the limit's [`Shape`], the payload the store had (or none), and `now`. Out: what is left, whether an amount
+//! fits or how long until it does, and the payload to store. All integers, exact, rounded against the caller.
+//! Not here: the arithmetic of each algorithm (`token_bucket`, `window`), several limits at once (`limits`), storing
+//! (`store`).
+//!
+//! # Which time counts
+//!
+//! Workers read the clock independently and store in another order than they read, and the clock may be set. A moment
+//! up to [`CLOCK_DISORDER`] before the one last stored is taken for disorder: the budget stays at the later one, so
+//! that no refill happens twice. One further back is taken for a clock that was set: the budget goes on from there
+//! with what was spent, so that it does not stand still until the old time comes again.
+
+pub(in crate::limits) mod in_flight;
+mod shape;
+pub(in crate::limits) mod token_bucket;
+pub(in crate::limits) mod window;
+
+use in_flight::InFlight;
+pub(in crate::limits) use shape::TERM;
+pub use shape::{Algorithm, Shape};
+use token_bucket::TokenBucket;
+use window::Windows;
+
+use crate::store::{Entry, Payload, numbers_in, payload_of};
+use crate::units::{Amount, Span, Timestamp};
+
+/// How far a moment may lie before the last one and still count as the same clock.
+///
+/// Far more than a worker can be held up between reading the clock and storing, little enough to stand still for.
+pub const CLOCK_DISORDER: Span = Span::from_secs(60);
+
+/// How long until an amount fits if nothing else is charged or given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// It is more than an untouched budget holds, or nothing is ever given back.
+    Never,
+    /// Exactly so long: a nanosecond earlier it is still refused.
+    For(Span),
+}
+
+/// An amount does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What was asked for.
+    pub asked: Amount,
+    /// What would have fitted.
+    pub available: Amount,
+    /// How long until it fits.
+    pub wait: Wait,
+}
+
+/// An amount is charged, be it in advance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Booked {
+    /// The rest of a window that was charged besides.
+    pub rest: Amount,
+    /// How long until no debt is left; no time at all if the amount fitted.
+    pub wait: Span,
+}
+
+/// A budget at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    shape: Shape,
+    now: Timestamp,
+    at: Timestamp,
+    state: BudgetState,
+    /// That it is used beyond a warning has been noted.
+    noted: bool,
+    /// Refused callers have been promised a moment: the queue must be looked at.
+    queued: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BudgetState {
+    Bucket(TokenBucket),
+    Windows(Windows),
+    InFlight(InFlight),
+}
+
+impl Budget {
+    /// The budget as it is `now`; untouched if nothing is stored, or nothing that can be read.
+    ///
+    /// What was stored under another shape of the same limit keeps what was spent, as near as it can be said.
+    #[must_use]
+    pub fn open(shape: Shape, stored: Option<&Payload>, now: Timestamp) -> Self {
+        let Some((stored_at, state, flags)) = stored.and_then(decode) else {
+            let state = BudgetState::untouched(&shape, now);
+            return Self { shape, now, at: now, state, noted: false, queued: false };
+        };
+        let (noted, queued) = (flags & NOTED > 0, flags & QUEUED > 0);
+        let disordered = stored_at > now && stored_at.since(now) <= CLOCK_DISORDER;
+        let at = if disordered { stored_at } else { now };
+        Self { shape, now, at, state: state.under(&shape).advanced(&shape, stored_at, at), noted, queued }
+    }
+
+    /// The moment at which charges count; a later refund needs it.
+    #[must_use]
+    pub const fn counted_at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// What is spent; more than the capacity if there is a debt.
+    #[must_use]
+    pub fn spent(&self) -> Amount {
+        Amount(match &self.state {
+            BudgetState::Bucket(bucket) => bucket.spent,
+            BudgetState::Windows(windows) => windows.spent(&self.shape, self.at),
+            BudgetState::InFlight(calls) => calls.count(),
+        })
+    }
+
+    /// What can be reserved at once.
+    #[must_use]
+    pub fn available(&self) -> Amount {
+        self.shape.capacity() - self.spent()
+    }
+
+    /// Charges an amount that has been used already, be it a debt.
+    pub fn charge(&mut self, amount: Amount) {
+        match &mut self.state {
+            BudgetState::Bucket(bucket) => bucket.charge(amount.0),
+            BudgetState::Windows(windows) => windows.charge(amount.0),
+            BudgetState::InFlight(calls) => calls.charge(amount.0),
+        }
+    }
+
+    /// Charges an amount if it fits, or will fit within `patience`: then into a debt, and says how long until it is paid. Whoever comes
+    /// later waits for this debt too, so that callers come in the order in which they came, the large ones as well as the small.
+    ///
+    /// What is left of a window that it does not fit into is charged with it, so that all of it falls into the window in which it is
+    /// used; nobody behind it could have used that rest either.
+    ///
+    /// Nobody knows when calls in flight end: they are not waited for.
+    ///
+    /// # Errors
+    /// [`Refused`]; the budget is as before.
+    pub fn reserve_within(&mut self, amount: Amount, patience: Span) -> Result<Booked, Refused> {
+        self.reserve_with_room(amount, amount, patience)
+    }
+
+    /// The same for an amount that is let pass when there is `room`: more than it needs itself, of which the rest is kept for others, or
+    /// less, so that it becomes a debt.
+    ///
+    /// # Errors
+    /// [`Refused`]; the budget is as before.
+    pub fn reserve_with_room(
+        &mut self,
+        amount: Amount,
+        room: Amount,
+        patience: Span,
+    ) -> Result<Booked, Refused> {
+        let available = self.available();
+        if room <= available {
+            self.charge(amount);
+            return Ok(Booked { rest: Amount::ZERO, wait: Span::ZERO });
+        }
+        let wait = self.wait_for(room);
+        let refused = Refused { asked: amount, available, wait };
+        let can_wait = match self.shape.algorithm {
+            Algorithm::TokenBucket => wait != Wait::Never,
+            Algorithm::FixedWindow => room == amount && wait != Wait::Never,
+            // A whole sliding window is free only after one in which nobody called.
+            Algorithm::SlidingWindow => room == amount && window::fits_behind_another(&self.shape, amount.0),
+            Algorithm::InFlight => false,
+        };
+        if !can_wait {
+            return Err(refused);
+        }
+        let mut booked = *self;
+        let rest = Amount(match &self.state {
+            BudgetState::Windows(windows) => windows.rest_before(&self.shape, amount.0),
+            BudgetState::Bucket(_) | BudgetState::InFlight(_) => 0,
+        });
+        booked.charge(rest + amount);
+        let wait = booked.until_paid(amount, room);
+        if wait > patience {
+            return Err(refused);
+        }
+        *self = booked;
+        Ok(Booked { rest, wait })
+    }
+
+    /// A call that has waited goes on: what was charged for it then counts as of now, and not the rest of a window before it.
+    pub fn go_on(&mut self, amount: Amount, rest: Amount, booked_at: Timestamp) {
+        if let BudgetState::Windows(windows) = &mut self.state {
+            windows.go_on(&self.shape, amount.0, rest.0, booked_at, self.at);
+        }
+    }
+
+    /// Gives back a charge of a call that will not go on, and the rest of a window before it, if that is not over.
+    pub fn leave(&mut self, amount: Amount, rest: Amount, booked_at: Timestamp) -> Amount {
+        let rest = match &mut self.state {
+            BudgetState::Windows(windows) => windows.return_rest(&self.shape, rest.0, booked_at, self.at),
+            BudgetState::Bucket(_) | BudgetState::InFlight(_) => 0,
+        };
+        Amount(rest) + self.refund(amount, booked_at)
+    }
+
+    /// How long until an amount that has been charged would have had the room it needs, whatever was charged after it.
+    #[must_use]
+    pub fn until_paid(&self, amount: Amount, room: Amount) -> Span {
+        self.until_spent(self.shape.capacity() - room + amount).unwrap_or(Span::MAX)
+    }
+
+    /// Speaks for calls in flight that were last spoken for then: they count as of now.
+    pub fn renew(&mut self, calls: Amount, renewed_at: Timestamp) {
+        self.refund(calls, renewed_at);
+        self.charge(calls);
+    }
+
+    /// Charges an amount if it fits; nothing always fits, even into a debt.
+    ///
+    /// # Errors
+    /// [`Refused`]; the budget is as before.
+    pub fn reserve(&mut self, amount: Amount) -> Result<(), Refused> {
+        let available = self.available();
+        if amount > available {
+            return Err(Refused { asked: amount, available, wait: self.wait_for(amount) });
+        }
+        self.charge(amount);
+        Ok(())
+    }
+
+    /// Notes that at least so much is spent: whether that is news. It is again when less than half of that has been spent meanwhile, so that
+    /// a budget that goes up and down around the mark is told of once.
+    pub fn note(&mut self, mark: Amount) -> bool {
+        let spent = self.spent();
+        let was_noted = self.noted && spent.0 >= mark.0 / 2;
+        self.noted = was_noted || spent >= mark;
+        self.noted && !was_noted
+    }
+
+    /// Whether refused callers wait for it, so that newcomers must look at the queue.
+    #[must_use]
+    pub const fn is_queued(&self) -> bool {
+        self.queued
+    }
+
+    /// Notes whether refused callers wait for it: whether that is news.
+    pub(in crate::limits) const fn set_queued(&mut self, queued: bool) -> bool {
+        let is_news = self.queued != queued;
+        self.queued = queued;
+        is_news
+    }
+
+    /// Gives back a charge of `reserved_at` (see [`Budget::counted_at`]) and says how much of it counted.
+    ///
+    /// It counts where it was charged and not where it has expired: in a bucket nothing if it has been full since, in a
+    /// window nothing if it is more than one window ago. If nothing counted, the state is as before.
+    pub fn refund(&mut self, amount: Amount, reserved_at: Timestamp) -> Amount {
+        Amount(match &mut self.state {
+            BudgetState::Bucket(bucket) => bucket.refund(amount.0, reserved_at, self.at),
+            BudgetState::Windows(windows) => windows.refund(&self.shape, amount.0, reserved_at, self.at),
+            BudgetState::InFlight(calls) => calls.refund(&self.shape, amount.0, reserved_at, self.at),
+        })
+    }
+
+    /// How long until the amount fits; no time at all if it does.
+    #[must_use]
+    pub fn wait_for(&self, amount: Amount) -> Wait {
+        if amount.is_zero() {
+            return Wait::For(Span::ZERO);
+        }
+        if amount > self.shape.capacity() {
+            return Wait::Never;
+        }
+        self.until_spent(self.shape.capacity() - amount).map_or(Wait::Never, Wait::For)
+    }
+
+    /// How long until a bucket is full again, or the present window ends.
+    #[must_use]
+    pub fn reset_in(&self) -> Span {
+        match &self.state {
+            BudgetState::Windows(_) => self.seen_now(Span(window::remaining(&self.shape, self.at))),
+            BudgetState::Bucket(_) | BudgetState::InFlight(_) => {
+                self.until_spent(Amount::ZERO).unwrap_or(Span::MAX)
+            }
+        }
+    }
+
+    /// From when on the budget equals an untouched one, if nothing else is charged.
+    #[must_use]
+    pub fn idle_at(&self) -> Timestamp {
+        let span = match &self.state {
+            BudgetState::InFlight(calls) => self.seen_now(calls.until_forgotten(&self.shape, self.at)),
+            _ => self.until_spent(Amount::ZERO).unwrap_or(Span::MAX),
+        };
+        self.now + span
+    }
+
+    /// How much of the capacity is spent, of [`u8::MAX`], rounded up.
+    #[must_use]
+    pub fn fill(&self) -> u8 {
+        if let BudgetState::InFlight(calls) = &self.state {
+            // As long as there are any they must be found again: none of them makes way for a newcomer.
+            return if calls.count() == 0 { 0 } else { u8::MAX };
+        }
+        let (spent, capacity) = (u128::from(self.spent().0), u128::from(self.shape.capacity().0));
+        if spent >= capacity {
+            return if spent == 0 { 0 } else { u8::MAX };
+        }
+        // Less than all of it: the capacity is not zero, and the share is at most the whole.
+        u8::try_from(spent.saturating_mul(u128::from(u8::MAX)).div_ceil(capacity)).unwrap_or(u8::MAX)
+    }
+
+    /// What the store keeps of it.
+    #[must_use]
+    pub fn entry(&self) -> Entry {
+        Entry { payload: self.encode(), idle_at: self.idle_at(), fill: self.fill() }
+    }
+
+    /// Its state, which [`Budget::open`] reads.
+    #[must_use]
+    pub fn encode(&self) -> Payload {
+        let (kind, fields) = match self.state {
+            BudgetState::Bucket(TokenBucket { spent, fraction, full_at }) => {
+                (BUCKET, [spent, fraction, full_at.0])
+            }
+            BudgetState::Windows(Windows { own, carried, previous }) => (WINDOWS, [own, carried, previous]),
+            BudgetState::InFlight(InFlight { present, last }) => (IN_FLIGHT, [present, last, 0]),
+        };
+        let kind = if self.noted { kind | NOTED } else { kind };
+        let kind = if self.queued { kind | QUEUED } else { kind };
+        payload_of([kind, self.at.0].into_iter().chain(fields))
+    }
+
+    fn until_spent(&self, target: Amount) -> Option<Span> {
+        let span = match &self.state {
+            BudgetState::Bucket(bucket) => bucket.until_spent(&self.shape, target.0),
+            BudgetState::Windows(windows) => windows.until_spent(&self.shape, self.at, target.0),
+            BudgetState::InFlight(calls) if calls.count() <= target.0 => Some(Span::ZERO),
+            // Calls end whatever the clock says.
+            BudgetState::InFlight(_) => return Some(in_flight::TRY_AGAIN),
+        }?;
+        Some(if span.is_zero() { span } else { self.seen_now(span) })
+    }
+
+    /// A span from the moment that counts, as the caller sees it.
+    fn seen_now(&self, span: Span) -> Span {
+        self.at.since(self.now) + span
+    }
+}
+
+impl BudgetState {
+    fn untouched(shape: &Shape, at: Timestamp) -> Self {
+        match shape.algorithm {
+            Algorithm::TokenBucket => Self::Bucket(TokenBucket::full(at)),
+            Algorithm::SlidingWindow | Algorithm::FixedWindow => Self::Windows(Windows::default()),
+            Algorithm::InFlight => Self::InFlight(InFlight::default()),
+        }
+    }
+
+    /// The same state under the algorithm the limit has now: what counted goes on counting.
+    fn under(self, shape: &Shape) -> Self {
+        if matches!(self, Self::InFlight(_)) != (shape.algorithm == Algorithm::InFlight) {
+            // A limit that comes to count something else begins anew.
+            return Self::untouched(shape, Timestamp::default());
+        }
+        match (shape.algorithm, self) {
+            (Algorithm::TokenBucket, Self::Windows(windows)) => {
+                let bucket = TokenBucket::full(Timestamp::default());
+                Self::Bucket(TokenBucket { spent: windows.counted(), ..bucket })
+            }
+            (Algorithm::SlidingWindow | Algorithm::FixedWindow, Self::Bucket(bucket)) => {
+                Self::Windows(Windows { own: bucket.spent, ..Windows::default() })
+            }
+            (_, unchanged) => unchanged,
+        }
+    }
+
+    fn advanced(mut self, shape: &Shape, from: Timestamp, to: Timestamp) -> Self {
+        match &mut self {
+            Self::Bucket(bucket) => bucket.advance(shape, from, to),
+            Self::Windows(windows) => windows.advance(shape, from, to),
+            Self::InFlight(calls) => calls.advance(shape, from, to),
+        }
+        self
+    }
+}
+
+// The first field of a payload, five little-endian numbers: kind, moment, and the three of the state.
+const BUCKET: u64 = 1;
+const WINDOWS: u64 = 2;
+const IN_FLIGHT: u64 = 3;
+// Beside the kind.
+const NOTED: u64 = 1 << 8;
+const QUEUED: u64 = 1 << 9;
+
+/// The moment, the state, and what is beside the kind.
+fn decode(payload: &Payload) -> Option<(Timestamp, BudgetState, u64)> {
+    let mut fields = numbers_in(payload);
+    let mut next = || fields.next();
+    let (kind, at) = (next()?, Timestamp(next()?));
+    let (first, second, third) = (next()?, next()?, next()?);
+    let state = match kind & !(NOTED | QUEUED) {
+        BUCKET => {
+            BudgetState::Bucket(TokenBucket { spent: first, fraction: second, full_at: Timestamp(third) })
+        }
+        WINDOWS => BudgetState::Windows(Windows { own: first, carried: second, previous: third }),
+        IN_FLIGHT => BudgetState::InFlight(InFlight { present: first, last: second }),
+        _ => return None,
+    };
+    Some((at, state, kind))
+}
+
+#[cfg(test)]
+mod changed_tests;
+#[cfg(test)]
+mod in_flight_tests;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod waiting_tests;

@@ -1,0 +1,334 @@
+//! One limit, what it holds of a call, and where its budget stands.
+//!
+//! In: a [`Subject`] and an [`Estimate`]. Out: a key, an amount, a [`Standing`]. Not here: reserving.
+
+pub(in crate::limits) mod estimate;
+pub(in crate::limits) mod priority;
+pub(in crate::limits) mod rates;
+pub(in crate::limits) mod resource;
+pub(in crate::limits) mod subject;
+
+use std::rc::Rc;
+
+pub use estimate::{Estimate, ExpectedOutput};
+use priority::Reserved;
+use rates::Rates;
+use resource::{Resource, Unit};
+pub use subject::{BUILT_IN_DIMENSIONS, Subject, UPSTREAM_DIMENSION};
+
+use crate::api::Usage;
+use crate::api::answer::ToolsCalled;
+use crate::config::{Glob, Ratio};
+use crate::limits::budget::{Budget, Shape};
+use crate::store::{Key, KeyHasher};
+use crate::units::{Amount, Span};
+
+/// What is counted, per which dimensions, how much, over which window.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    /// Its name within its tier.
+    pub name: Rc<str>,
+    /// Its tier's name: tiers have budgets of their own.
+    pub tier: Rc<str>,
+    /// What its budgets are found by, from [`Limit::id`].
+    pub id: Rc<str>,
+    /// What it counts.
+    pub counts: &'static Resource,
+    /// The dimensions it is counted per; none means one budget for the whole tier.
+    pub per: Vec<Rc<str>>,
+    /// How much over which window, and how it is given back.
+    pub shape: Shape,
+    /// The models it applies to; all, if empty.
+    pub models: Vec<Glob>,
+    /// The tools whose calls it counts, if it counts those.
+    pub tools: Vec<Glob>,
+    /// What becomes of calls that offer a tool whose budget is spent.
+    pub on_exhausted: OnExhausted,
+    /// The dimension of which it counts each value once, if it does not count every call.
+    pub once_per: Option<Rc<str>>,
+    /// What the rates of its budgets are found by, if it adapts to what its upstream allows.
+    pub rate_id: Option<Rc<str>>,
+    /// What is kept of its budgets for callers who cannot wait.
+    pub reserved: Option<Reserved>,
+    /// Whether it only reports what it would refuse.
+    pub shadow: bool,
+    /// From which share of the budget on it warns.
+    pub warn_at: Ratio,
+}
+
+/// What becomes of an LLM call that offers a tool whose budget is spent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExhausted {
+    /// The tool is taken out of the request.
+    #[default]
+    HideTool,
+    /// The call is refused.
+    Refuse,
+}
+
+/// What a call has used, of everything that can be counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Used<'a> {
+    /// Its tokens and characters.
+    pub usage: &'a Usage,
+    /// What they are worth.
+    pub rates: &'a Rates,
+    /// The tools that were called, and how often.
+    pub tools: &'a ToolsCalled,
+}
+
+/// A limit whose budgets are kept by a rate limit service.
+#[derive(Clone, Debug)]
+pub struct GlobalLimit {
+    /// The limit, as the service has it.
+    pub limit: Rc<Limit>,
+    /// What is enforced in this process where the service cannot be asked: a part of it.
+    pub stand_in: Rc<Limit>,
+}
+
+impl GlobalLimit {
+    /// A limit of which this process enforces a share where the service cannot be asked; at least one.
+    #[must_use]
+    pub fn new(limit: Limit, share: Ratio) -> Self {
+        let part = Amount(share.of(limit.shape.max.0).max(1));
+        let shape = Shape { max: part, burst: part, ..limit.shape };
+        // Budgets of its own: they must not be taken for those of a local limit of the same name.
+        let id = format!("{}/stand-in", limit.id).into();
+        let stand_in = Limit { id, shape, ..limit.clone() };
+        Self { limit: Rc::new(limit), stand_in: Rc::new(stand_in) }
+    }
+}
+
+impl Limit {
+    /// What the budgets of a limit are found by. One that comes to count something else begins anew.
+    #[must_use]
+    pub fn id(tier: &str, name: &str, counts: &Resource) -> Rc<str> {
+        [tier, name, counts.name].join("/").into()
+    }
+
+    /// Whether it applies to a model. If the model is unknown it does, whatever its patterns: a body that we cannot
+    /// read is no way around it.
+    #[must_use]
+    pub fn applies_to(&self, model: &str) -> bool {
+        self.models.is_empty() || model.is_empty() || self.models.iter().any(|pattern| pattern.matches(model))
+    }
+
+    /// Whether it can be decided before the body is read.
+    #[must_use]
+    pub fn is_known_at_once(&self) -> bool {
+        let mut dimensions = self.per.iter().chain(&self.once_per);
+        let needs_model = !self.models.is_empty() || dimensions.any(|dimension| **dimension == *"model");
+        self.counts.is_known_at_once() && !needs_model
+    }
+
+    /// Whether it counts calls in flight, and can before the body is read.
+    pub(in crate::limits) fn is_in_flight_at_once(&self) -> bool {
+        self.counts.is_in_flight() && self.is_known_at_once()
+    }
+
+    /// Whether it counts calls of tools.
+    #[must_use]
+    pub fn is_of_tools(&self) -> bool {
+        self.counts.unit == Unit::ToolCalls
+    }
+
+    /// Whether it counts calls of this tool.
+    #[must_use]
+    pub fn counts_tool(&self, name: &str) -> bool {
+        self.is_of_tools() && self.tools.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// How many of these calls it counts. Those whose names are not known count in every limit, as calls of unknown models do.
+    #[must_use]
+    pub fn calls_of(&self, tools: &ToolsCalled) -> Amount {
+        let counted = tools.iter().filter(|(name, _)| name.is_empty() || self.counts_tool(name));
+        Amount(counted.map(|(_, calls)| calls).fold(0, u64::saturating_add))
+    }
+
+    /// How much of it a call has used; what is in flight is not used up.
+    #[must_use]
+    pub fn used(&self, used: &Used<'_>) -> Amount {
+        if self.counts.unit == Unit::ToolCalls {
+            return self.calls_of(used.tools);
+        }
+        (self.counts.amount)(used.usage, used.rates)
+    }
+
+    /// The key of its budget for a subject.
+    pub(in crate::limits) fn key(&self, keys: &KeyHasher, subject: &Subject<'_>) -> Key {
+        self.key_under(&self.id, None, keys, subject)
+    }
+
+    /// The key of the rate of its budget for a subject, if it adapts.
+    pub(in crate::limits) fn rate_key(&self, keys: &KeyHasher, subject: &Subject<'_>) -> Option<Key> {
+        Some(self.key_under(self.rate_id.as_deref()?, None, keys, subject))
+    }
+
+    /// The key of what else is noted of its budget for a subject, and for a value of one more dimension.
+    pub(in crate::limits) fn key_beside(
+        &self,
+        what: &str,
+        more: Option<(&str, &[u8])>,
+        keys: &KeyHasher,
+        subject: &Subject<'_>,
+    ) -> Key {
+        // No limit has this id: names have no slashes.
+        self.key_under(&format!("{}//{what}", self.id), more, keys, subject)
+    }
+
+    /// The key of what is noted of one call: of all that is known of its caller, and of its body.
+    pub(in crate::limits) fn key_of_call(
+        &self,
+        what: &str,
+        body: &[u8],
+        keys: &KeyHasher,
+        subject: &Subject<'_>,
+    ) -> Key {
+        let more = subject.caller.values().chain([("body", body)]);
+        self.key_under(&format!("{}//{what}", self.id), more, keys, subject)
+    }
+
+    fn key_under<'k>(
+        &'k self,
+        id: &str,
+        more: impl IntoIterator<Item = (&'k str, &'k [u8])>,
+        keys: &KeyHasher,
+        subject: &Subject<'k>,
+    ) -> Key {
+        let per = self.per.iter().map(|dimension| (&**dimension, subject.value(dimension)));
+        keys.key(id, per.chain(more))
+    }
+
+    /// How much must be left of its budget for an amount to be let pass, while it allows as much as `present` does.
+    ///
+    /// What fits an untouched budget is never refused for ever: neither because the limit allows less at present, nor because a part is kept
+    /// for others. It is let pass when nothing of the budget is used, into a debt if need be.
+    pub(in crate::limits) fn room(&self, amount: Amount, present: &Self, subject: &Subject<'_>) -> Amount {
+        if amount.is_zero() || amount > self.shape.capacity() {
+            return amount;
+        }
+        let capacity = present.shape.capacity();
+        let kept = self.reserved.as_ref().map_or(Amount::ZERO, |reserved| reserved.keeps(subject, capacity));
+        (amount + kept).min(capacity)
+    }
+
+    /// How much to hold for a call: its input, and for output what the request allows if that is a fair share of the budget,
+    /// else what such calls have lately had, up to that share.
+    ///
+    /// A call whose input fits an unused budget never has more held than that budget: the output that does not fit becomes
+    /// debt if it comes. A guess never has more held either, or it would be refused for ever by a mere guess.
+    #[must_use]
+    pub fn hold(&self, estimate: &Estimate) -> Amount {
+        let amount = |output: u64| {
+            let usage = estimate.known.plus(Usage { output, ..Usage::default() });
+            (self.counts.amount)(&usage, &estimate.rates)
+        };
+        let input = amount(0);
+        let capacity = self.shape.capacity();
+        if estimate.output_is_known {
+            return if estimate.exact { input } else { input.min(capacity) };
+        }
+        let share = Amount(estimate.at_most.of(capacity.0));
+        let expected = (amount(estimate.expected_output.most.0) - input).min(share);
+        let output = match estimate.max_output.map(|bound| amount(bound) - input) {
+            Some(allowed) if allowed <= share => allowed,
+            Some(allowed) => allowed.min(expected),
+            None => expected,
+        };
+        if input <= capacity || !estimate.exact { (input + output).min(capacity) } else { input + output }
+    }
+
+    /// How much of it a call is expected to have used in the end; at most what is held for it.
+    #[must_use]
+    pub fn expected(&self, estimate: &Estimate) -> Amount {
+        (self.counts.amount)(&estimate.mean(), &estimate.rates).min(self.hold(estimate))
+    }
+
+    /// From which amount on it warns.
+    #[must_use]
+    pub fn warning(&self) -> Amount {
+        Amount(self.warn_at.of(self.shape.capacity().0))
+    }
+
+    /// Where a budget of this limit stands.
+    pub(in crate::limits) fn standing(self: &Rc<Self>, budget: &Budget) -> Standing {
+        Standing {
+            limit: self.clone(),
+            available: budget.available(),
+            spent: budget.spent(),
+            reset: budget.reset_in(),
+        }
+    }
+}
+
+/// Where one caller's budget of a limit stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The limit.
+    pub limit: Rc<Limit>,
+    /// What can still be spent at once.
+    pub available: Amount,
+    /// What is spent; more than the capacity if there is a debt.
+    pub spent: Amount,
+    /// Until the budget is full again, or its window ends.
+    pub reset: Span,
+}
+
+impl Standing {
+    /// As it is for callers who must leave this much behind.
+    pub(in crate::limits) fn without(self, kept: Amount) -> Self {
+        Self { available: self.available - kept, ..self }
+    }
+
+    /// How much of the budget is used, in percent, rounded down; more than 100 in debt.
+    #[must_use]
+    pub fn used_percent(&self) -> u64 {
+        let capacity = u128::from(self.limit.shape.capacity().0).max(1);
+        let percent = u128::from(self.spent.0).saturating_mul(100).checked_div(capacity).unwrap_or(u128::MAX);
+        u64::try_from(percent).unwrap_or(u64::MAX)
+    }
+
+    /// Whether more is used than the limit lets pass without a warning.
+    #[must_use]
+    pub fn is_past_warning(&self) -> bool {
+        self.spent >= self.limit.warning()
+    }
+
+    /// The one of which the smallest share is left: what clients should look at.
+    pub fn most_constrained<'s>(standings: impl IntoIterator<Item = &'s Self>) -> Option<&'s Self> {
+        standings.into_iter().min_by(|one, other| {
+            // one.available / one.capacity < other.available / other.capacity, without division
+            let cross = |left: &Self, right: &Self| {
+                u128::from(left.available.0).saturating_mul(u128::from(right.limit.shape.capacity().0))
+            };
+            cross(one, other).cmp(&cross(other, one))
+        })
+    }
+}
+
+#[cfg(test)]
+impl Limit {
+    /// A token bucket of so much a minute, per user of the tier `free`.
+    pub(crate) fn example(name: &str, counts: &str, max: u64) -> Self {
+        use crate::limits::{Algorithm, resource};
+
+        let counts = resource(counts).unwrap();
+        let (max, window) = (Amount(max), Span::from_secs(60));
+        Self {
+            name: name.into(),
+            tier: "free".into(),
+            id: Self::id("free", name, counts),
+            counts,
+            per: vec!["user".into()],
+            shape: Shape { algorithm: Algorithm::TokenBucket, max, burst: max, window },
+            models: vec![],
+            tools: vec![],
+            on_exhausted: OnExhausted::default(),
+            once_per: None,
+            rate_id: None,
+            reserved: None,
+            shadow: false,
+            warn_at: Ratio { ppm: 800_000 },
+        }
+    }
+}

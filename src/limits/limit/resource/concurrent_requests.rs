@@ -1,0 +1,11 @@
+//! Calls in flight: each counts from its headers to its end.
+
+use super::{Resource, Unit};
+use crate::units::Amount;
+
+pub(super) static CONCURRENT_REQUESTS: Resource = Resource {
+    name: "concurrent_requests",
+    meaning: "calls in flight, from their headers to their end; it has no `window`",
+    unit: Unit::InFlight,
+    amount: |_, _| Amount(1),
+};

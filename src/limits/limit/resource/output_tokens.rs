@@ -1,0 +1,11 @@
+//! Tokens that the model writes, reasoning among them, without weights.
+
+use super::{Resource, Unit};
+use crate::units::Amount;
+
+pub(super) static OUTPUT_TOKENS: Resource = Resource {
+    name: "output_tokens",
+    meaning: "tokens that the model writes, reasoning among them",
+    unit: Unit::Tokens,
+    amount: |usage, _| Amount(usage.all_output()),
+};

@@ -1,0 +1,12 @@
+//! Calls of tools, by their names: those that models make in their answers, and `tools/call` of MCP.
+
+use super::{Resource, Unit};
+use crate::units::Amount;
+
+pub(super) static TOOL_CALLS: Resource = Resource {
+    name: "tool_calls",
+    meaning: "calls of the limit's `tools`: those that models make in their answers, and `tools/call` requests of MCP",
+    unit: Unit::ToolCalls,
+    // By their names, which usage does not tell: see `Limit::used`.
+    amount: |_, _| Amount::ZERO,
+};

@@ -1,0 +1,226 @@
+//! How far counts of a model's text are off, learned from the usage that its answers tell.
+//!
+//! In: what was counted of a call's text, and what was used. Out: the factor for later counts. Not here: the scale that is
+//! known or configured before anything is learned (`tokens`).
+//!
+//! Only models without a public tokenizer are corrected: of others the count is exact, and a difference is somebody else's
+//! text. What is learned is a running mean in the table of budgets, which all workers share. A caller who sends odd text,
+//! or an upstream that tells nonsense, moves it little: each call is taken to be at most [`FARTHEST`] off, and moves the
+//! mean by a sixteenth of the difference; so the factor itself never leaves these bounds. It begins at one, not at what the
+//! first call says. A wrong factor makes reservations too large or too small for a while; what is charged in the end is
+//! the usage that was told.
+
+use crate::config::Ratio;
+use crate::limits::budgets::Budgets;
+use crate::limits::remembered::record::{self, Record};
+use crate::store::Key;
+use crate::tokens::{TokenCount, has_public_tokenizer};
+use crate::units::{Span, Timestamp};
+
+/// Whether counts of input text are corrected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Calibration {
+    /// Whether to learn, and to use what has been learned.
+    pub on: bool,
+}
+
+/// The factors between which a count may be corrected: no tokenizer in use differs more from a scale set in good faith.
+pub const FARTHEST: (Ratio, Ratio) = (Ratio { ppm: 500_000 }, Ratio { ppm: 2_000_000 });
+
+/// Fewer tokens of text say little: frames that a provider adds by itself would weigh more than the text.
+const FEWEST: u64 = 64;
+
+/// One call moves the mean by a sixteenth of its difference, as the expected output (`output_reserve`).
+const GAIN: u64 = 16;
+
+/// What is learned counts as forgotten after so long without a call.
+const FORGOTTEN_AFTER: Span = Span::from_secs(24 * 3600);
+
+impl Calibration {
+    /// What to multiply the text of a model's prompts and answers by.
+    #[must_use]
+    pub fn factor(self, model: &str, budgets: &Budgets<'_>) -> Ratio {
+        if !self.corrects(model) {
+            return Ratio::ONE;
+        }
+        record::look::<Scale>(budgets, &key(model, budgets)).map_or(Ratio::ONE, |learned| learned.factor)
+    }
+
+    /// Learns from a call of which so much was counted before any correction, and so much input was used. The factor from
+    /// now on, unless nothing was learned: from few tokens, from what was not all counted, or because another worker came
+    /// first.
+    pub fn observe(
+        self,
+        model: &str,
+        counted: &TokenCount,
+        used_input: u64,
+        budgets: &Budgets<'_>,
+    ) -> Option<Ratio> {
+        if !self.corrects(model) || counted.assumed || counted.text.0 < FEWEST {
+            return None;
+        }
+        let sample = sample(counted, used_input);
+        let learned = record::change(budgets, &key(model, budgets), |before: Option<Scale>| {
+            let before = before.map_or(Ratio::ONE, |before| before.factor);
+            let learned = Scale { factor: toward(before, sample), until: budgets.now + FORGOTTEN_AFTER };
+            (learned.factor, Some(learned))
+        });
+        learned.ok()
+    }
+
+    fn corrects(self, model: &str) -> bool {
+        self.on && !model.is_empty() && !has_public_tokenizer(model)
+    }
+}
+
+/// By how much the text was miscounted, if everything else was counted right.
+fn sample(counted: &TokenCount, used_input: u64) -> Ratio {
+    let used_text = used_input.saturating_sub(counted.ruled.0).saturating_sub(counted.audio.0);
+    let millionths = u128::from(used_text).saturating_mul(u128::from(Ratio::ONE.ppm));
+    let ppm = millionths.checked_div(u128::from(counted.text.0)).unwrap_or(0);
+    bounded(u64::try_from(ppm).unwrap_or(u64::MAX))
+}
+
+fn bounded(ppm: u64) -> Ratio {
+    let (least, most) = FARTHEST;
+    Ratio { ppm }.clamp(least, most)
+}
+
+/// A step from `from` to `to`; at least a millionth, so that it arrives.
+fn toward(from: Ratio, to: Ratio) -> Ratio {
+    let step = from.ppm.abs_diff(to.ppm).div_ceil(GAIN);
+    Ratio { ppm: if to > from { from.ppm.saturating_add(step) } else { from.ppm.saturating_sub(step) } }
+}
+
+fn key(model: &str, budgets: &Budgets<'_>) -> Key {
+    budgets.keys.key("learned scale", [("model", model.as_bytes())])
+}
+
+/// What is learned of one model.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    factor: Ratio,
+    until: Timestamp,
+}
+
+impl Record for Scale {
+    const KIND: u64 = 0x7363_616c_6564_2121;
+
+    fn numbers(&self) -> [u64; 4] {
+        [self.factor.ppm, self.until.0, 0, 0]
+    }
+
+    fn from_numbers([ppm, until, ..]: [u64; 4]) -> Self {
+        Self { factor: bounded(ppm), until: Timestamp(until) }
+    }
+
+    fn until(&self) -> Timestamp {
+        self.until
+    }
+
+    fn fill(&self) -> u8 {
+        u8::MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{KeyHasher, Lines, MemoryLines, Table};
+    use crate::units::Tokens;
+
+    const ON: Calibration = Calibration { on: true };
+    const MODEL: &str = "claude-opus-5";
+
+    fn text(tokens: u64) -> TokenCount {
+        TokenCount { text: Tokens(tokens), ..TokenCount::default() }
+    }
+
+    fn at(seconds: u64, lines: &MemoryLines, test: impl FnOnce(&Budgets<'_>)) {
+        let table = Table::new(lines as &dyn Lines, 16);
+        test(&Budgets::new(&table, &KeyHasher::new(&[1; 16]), Timestamp(1) + Span::from_secs(seconds)));
+    }
+
+    fn with_ledger(test: impl FnOnce(&Budgets<'_>)) {
+        at(0, &MemoryLines::default(), test);
+    }
+
+    #[test]
+    fn steady_usage_is_arrived_at_exactly_and_models_do_not_mix() {
+        with_ledger(|budgets| {
+            for _ in 0..300 {
+                ON.observe(MODEL, &text(1_000), 1_400, budgets);
+            }
+            assert_eq!(ON.factor(MODEL, budgets), Ratio { ppm: 1_400_000 });
+            assert_eq!(ON.factor("claude-opus-6", budgets), Ratio::ONE);
+        });
+    }
+
+    #[test]
+    fn what_is_counted_by_rule_is_taken_off_the_usage_first() {
+        with_ledger(|budgets| {
+            let counted = TokenCount { ruled: Tokens(300), audio: Tokens(100), ..text(1_000) };
+            for _ in 0..300 {
+                ON.observe(MODEL, &counted, 400 + 900, budgets);
+            }
+            assert_eq!(ON.factor(MODEL, budgets), Ratio { ppm: 900_000 });
+        });
+    }
+
+    #[test]
+    fn one_call_moves_the_factor_by_a_sixteenth_of_what_it_may_be_off() {
+        for (used, expected) in [(u64::MAX, 1_062_500), (0, 968_750), (1_160, 1_010_000)] {
+            with_ledger(|budgets| {
+                let learned = ON.observe(MODEL, &text(1_000), used, budgets);
+                assert_eq!(learned, Some(Ratio { ppm: expected }), "{used}");
+                assert_eq!(ON.factor(MODEL, budgets), Ratio { ppm: expected }, "{used}");
+            });
+        }
+    }
+
+    #[test]
+    fn nonsense_moves_the_factor_to_its_bounds_and_no_farther() {
+        for (used, bound) in [(u64::MAX, FARTHEST.1), (0, FARTHEST.0)] {
+            with_ledger(|budgets| {
+                for _ in 0..1_000 {
+                    ON.observe(MODEL, &text(FEWEST), used, budgets);
+                }
+                assert_eq!(ON.factor(MODEL, budgets), bound);
+            });
+        }
+    }
+
+    #[test]
+    fn nothing_is_learned_from_few_tokens_from_assumptions_or_of_exact_models() {
+        with_ledger(|budgets| {
+            assert_eq!(ON.observe(MODEL, &text(FEWEST - 1), 500, budgets), None);
+            let assumed = TokenCount { assumed: true, ..text(1_000) };
+            assert_eq!(ON.observe(MODEL, &assumed, 500, budgets), None);
+            assert_eq!(ON.observe("gpt-4o", &text(1_000), 500, budgets), None);
+            assert_eq!(ON.observe("", &text(1_000), 500, budgets), None);
+            assert_eq!(ON.factor(MODEL, budgets), Ratio::ONE);
+        });
+    }
+
+    #[test]
+    fn what_was_learned_is_not_used_once_it_is_switched_off() {
+        with_ledger(|budgets| {
+            ON.observe(MODEL, &text(1_000), 2_000, budgets);
+            let off = Calibration { on: false };
+            assert_eq!(off.observe(MODEL, &text(1_000), 2_000, budgets), None);
+            assert_eq!(off.factor(MODEL, budgets), Ratio::ONE);
+        });
+    }
+
+    #[test]
+    fn what_was_learned_is_forgotten_after_a_day_without_a_call() {
+        let lines = MemoryLines::default();
+        at(0, &lines, |budgets| assert!(ON.observe(MODEL, &text(1_000), 2_000, budgets).is_some()));
+        at(23 * 3600, &lines, |budgets| assert!(ON.factor(MODEL, budgets) > Ratio::ONE));
+        at(25 * 3600, &lines, |budgets| {
+            assert_eq!(ON.factor(MODEL, budgets), Ratio::ONE);
+            let first = Some(Ratio { ppm: 1_062_500 });
+            assert_eq!(ON.observe(MODEL, &text(1_000), 2_000, budgets), first);
+        });
+    }
+}

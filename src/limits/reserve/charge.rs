@@ -1,0 +1,307 @@
+//! What one call holds of one limit: charged before it, followed while it runs, corrected at its end.
+//!
+//! In: a limit, a subject, an amount; later what was used. Out: [`Charge`], or a [`Refusal`]. Not here: several limits of one call
+//! (`reservation`), what calls hold together (`workflow`), the arithmetic of a budget (`budget`).
+
+use std::rc::Rc;
+
+use crate::config::Ratio;
+use crate::limits::budget::{Algorithm, Booked, Budget, Wait};
+use crate::limits::budgets::Budgets;
+use crate::limits::limit::{Limit, Standing, Subject};
+use crate::limits::queue::{self, Turn};
+use crate::limits::remembered::adaptive;
+use crate::limits::reserve::refusal::{Reason, Refusal};
+use crate::limits::workflow::share::Share;
+use crate::store::{Key, Place};
+use crate::units::{Amount, Span, Timestamp};
+
+/// How long a caller is told to wait when its budget cannot be read: long enough for contention to pass.
+const WAIT_FOR_STORE: Span = Span::from_secs(1);
+
+/// What is charged to one budget for a call. A call has one of these for each of its limits, so what most of them lack is boxed.
+#[derive(Debug)]
+pub(in crate::limits) struct Charge {
+    pub(in crate::limits) limit: Rc<Limit>,
+    pub(in crate::limits) key: Key,
+    pub(in crate::limits) place: Place,
+    pub(in crate::limits) counted_at: Timestamp,
+    pub(in crate::limits) amount: Amount,
+    /// The rest of a window that is charged besides, as long as the call waits.
+    pub(in crate::limits) rest: Amount,
+    /// How much of the budget had to be left for it to be let pass.
+    pub(in crate::limits) room: Amount,
+    /// Where the limit's rate is kept, if it adapts.
+    pub(in crate::limits) rate: Option<Box<Key>>,
+    /// What it holds besides, together with others of its workflow.
+    pub(in crate::limits) share: Option<Box<Share>>,
+}
+
+/// What is held of one limit, and what that means for the call.
+#[derive(Debug)]
+pub(in crate::limits) struct ChargeOutcome {
+    pub(in crate::limits) held: Charge,
+    pub(in crate::limits) standing: Standing,
+    /// Whether the budget has come beyond its warning by it.
+    pub(in crate::limits) crossed: bool,
+    pub(in crate::limits) waits_for: Option<Box<Refusal>>,
+}
+
+/// Charges an amount to the budget of a limit, for this call alone.
+pub(in crate::limits) fn charge(
+    limit: &Rc<Limit>,
+    subject: &Subject<'_>,
+    amount: Amount,
+    patience: Span,
+    budgets: &Budgets<'_>,
+) -> Result<ChargeOutcome, Refusal> {
+    let attempt = Attempt::of(limit, subject, amount, budgets);
+    if let Some(taken) = attempt.charge(patience, None)? {
+        return Ok(taken);
+    }
+    let turn = attempt.place().turn();
+    let taken = attempt.charge(patience, Some(&turn))?;
+    attempt.place().take_up(&turn);
+    taken.ok_or_else(|| unavailable(limit, amount, budgets))
+}
+
+/// Whether a limit refuses an amount, without charging it.
+pub(in crate::limits) fn look(
+    limit: &Rc<Limit>,
+    subject: &Subject<'_>,
+    amount: Amount,
+    budgets: &Budgets<'_>,
+) -> Option<Refusal> {
+    let attempt = Attempt::of(limit, subject, amount, budgets);
+    let budget = budgets.look(attempt.present.shape, &attempt.key, |budget| *budget);
+    let Ok(budget) = budget else { return Some(unavailable(limit, amount, budgets)) };
+    let turn = if budget.is_queued() { attempt.place().turn() } else { Turn::default() };
+    let room = attempt.room(&turn);
+    match budget.wait_for(room) {
+        Wait::For(Span::ZERO) => None,
+        wait => Some(attempt.refusal(&budget, room, wait)),
+    }
+}
+
+/// Promises a moment to a call that a limit refuses, not before `at_least`: how long until then;
+/// none if there is no use in it.
+pub(in crate::limits) fn promise(
+    limit: &Rc<Limit>,
+    subject: &Subject<'_>,
+    amount: Amount,
+    expected: Amount,
+    at_least: Timestamp,
+    budgets: &Budgets<'_>,
+) -> Option<Span> {
+    let attempt = Attempt::of(limit, subject, amount, budgets);
+    let (shape, room) = (attempt.present.shape, attempt.room);
+    // Nobody knows when a call in flight ends. And callers for whom others are kept a share do not
+    // get ahead of them by a promise.
+    if shape.algorithm == Algorithm::InFlight || room > amount {
+        return None;
+    }
+    // A budget that callers share for want of room says nothing of this caller, and its promises
+    // would take more room.
+    if budgets.table.is_shared(&attempt.key, budgets.now).unwrap_or(true) {
+        return None;
+    }
+    let budget = budgets.look(shape, &attempt.key, |budget| *budget).ok()?;
+    let due = attempt.place().promise(&budget, room, amount, expected, at_least)?;
+    if !budget.is_queued() {
+        // If it cannot be written, newcomers do not find the queue before the next refusal.
+        let _ = budgets.change(shape, &attempt.key, None, |budget| ((), budget.set_queued(true)));
+    }
+    Some(due.since(budgets.now))
+}
+
+/// A call before the budget of one limit.
+struct Attempt<'a> {
+    limit: &'a Rc<Limit>,
+    subject: &'a Subject<'a>,
+    amount: Amount,
+    budgets: &'a Budgets<'a>,
+    key: Key,
+    /// The limit as it is now.
+    present: Rc<Limit>,
+    rate: Option<Box<Key>>,
+    /// How much of the budget must be left for the call, whatever is promised to others.
+    room: Amount,
+}
+
+impl<'a> Attempt<'a> {
+    fn of(limit: &'a Rc<Limit>, subject: &'a Subject<'a>, amount: Amount, budgets: &'a Budgets<'a>) -> Self {
+        let key = limit.key(budgets.keys, subject);
+        let (present, rate) = adaptive::present(limit, subject, budgets);
+        let room = limit.room(amount, &present, subject);
+        Self { limit, subject, amount, budgets, key, present, rate, room }
+    }
+
+    fn place(&self) -> queue::Place<'_> {
+        queue::Place {
+            limit: self.limit,
+            shape: self.present.shape,
+            subject: self.subject,
+            budgets: self.budgets,
+        }
+    }
+
+    /// How much of the budget must be left, with what the queue keeps for others.
+    fn room(&self, turn: &Turn) -> Amount {
+        if self.amount.is_zero() {
+            return self.room;
+        }
+        // What fits an unused budget is never refused for ever.
+        (self.room + turn.kept()).min(self.present.shape.capacity()).max(self.room)
+    }
+
+    /// Where the budget stands for the caller: without what is kept for others who cannot wait.
+    fn standing(&self, budget: &Budget) -> Standing {
+        self.present.standing(budget).without(self.room - self.amount)
+    }
+
+    /// The refusal of a call that needs so much room.
+    fn refusal(&self, budget: &Budget, room: Amount, wait: Wait) -> Refusal {
+        let mut standing = self.standing(budget);
+        if standing.available >= self.amount {
+            // It would fit, were it not for what others were promised.
+            standing = self.present.standing(budget).without(room - self.amount);
+        }
+        Refusal { standing, needed: self.amount, wait, reason: Reason::Spent }
+    }
+
+    /// Charges the budget; nothing if others were promised some of it and the call's `turn` is not
+    /// known.
+    fn charge(&self, patience: Span, turn: Option<&Turn>) -> Result<Option<ChargeOutcome>, Refusal> {
+        let no_turn = Turn::default();
+        let (room, is_open) = (self.room(turn.unwrap_or(&no_turn)), turn.is_some_and(|turn| turn.is_open));
+        let updated = self.budgets.change(self.present.shape, &self.key, None, |budget| {
+            if budget.is_queued() && turn.is_none() {
+                return (Ok(None), false);
+            }
+            let before = *budget;
+            let (rest, wait) = match budget.reserve_with_room(self.amount, room, patience) {
+                Ok(Booked { rest, wait }) => (rest, wait),
+                Err(refused) => return (Err(self.refusal(&before, room, refused.wait)), false),
+            };
+            let waits_for = (!wait.is_zero()).then(|| Box::new(self.refusal(&before, room, Wait::For(wait))));
+            let crossed = budget.note(self.present.warning());
+            budget.set_queued(is_open);
+            let standing = self.standing(budget);
+            (Ok(Some((budget.counted_at(), rest, standing, crossed, waits_for))), true)
+        });
+        let Ok(updated) = updated else { return Err(unavailable(self.limit, self.amount, self.budgets)) };
+        let Some((counted_at, rest, standing, crossed, waits_for)) = updated.value? else { return Ok(None) };
+        let (limit, key, place, amount) = (self.limit.clone(), self.key, updated.place, self.amount);
+        let held = Charge {
+            limit,
+            key,
+            place,
+            counted_at,
+            amount,
+            rest,
+            room,
+            rate: self.rate.clone(),
+            share: None,
+        };
+        Ok(Some(ChargeOutcome { held, standing, crossed, waits_for }))
+    }
+}
+
+/// A budget that cannot be read refuses.
+pub(in crate::limits) fn unavailable(limit: &Rc<Limit>, needed: Amount, budgets: &Budgets<'_>) -> Refusal {
+    budgets.count(|tally| tally.failed_reservations = tally.failed_reservations.saturating_add(1));
+    Refusal::unknown(limit, needed, WAIT_FOR_STORE)
+}
+
+impl Charge {
+    /// The call has waited and goes on: what is held counts as of now.
+    pub(in crate::limits) fn go_on(&mut self, budgets: &Budgets<'_>) {
+        if self.limit.shape.algorithm == Algorithm::TokenBucket {
+            return;
+        }
+        let shape = adaptive::shape(&self.limit, self.rate.as_deref(), budgets);
+        let gone_on = budgets.change(shape, &self.key, Some(self.place), |budget| {
+            budget.go_on(self.amount, self.rest, self.counted_at);
+            (budget.counted_at(), true)
+        });
+        // What cannot be written stays charged when it was.
+        if let Ok(gone_on) = gone_on {
+            (self.counted_at, self.rest) = (gone_on.value, Amount::ZERO);
+        }
+    }
+
+    /// How long until it would have had the room that it needs, whatever was charged after it.
+    pub(in crate::limits) fn until_paid(&self, budgets: &Budgets<'_>) -> Span {
+        let shape = adaptive::shape(&self.limit, self.rate.as_deref(), budgets);
+        let until = budgets.look(shape, &self.key, |budget| budget.until_paid(self.amount, self.room));
+        until.unwrap_or(Span::MAX)
+    }
+
+    /// What it holds of what its workflow has declared.
+    fn drawn(&self) -> Amount {
+        match self.share.as_deref() {
+            Some(Share::Drawn(draw)) => draw.amount,
+            Some(Share::Counted(_)) | None => Amount::ZERO,
+        }
+    }
+
+    /// A call that has used less than half of what is held for it is far from what it may use.
+    pub(in crate::limits) fn is_mostly_used(&self, used: Amount) -> bool {
+        used.0 >= (self.amount + self.drawn()).0.div_ceil(2)
+    }
+
+    /// Its limit, if the budget would be overspent by a settlement of so much now. What is used beyond what is held is charged at once. A
+    /// budget that cannot be read or written stops nobody.
+    pub(in crate::limits) fn overspent(
+        &mut self,
+        used: Amount,
+        grace: Ratio,
+        budgets: &Budgets<'_>,
+    ) -> Option<Rc<Limit>> {
+        let mut used = used - self.drawn();
+        match self.share.as_deref_mut() {
+            // A request that all calls of a workflow count as.
+            Some(Share::Counted(_)) => return None,
+            Some(Share::Drawn(draw)) => used = used - draw.draw_more(used - self.amount, budgets),
+            None => {}
+        }
+        let shape = adaptive::shape(&self.limit, self.rate.as_deref(), budgets);
+        let capacity = shape.capacity().0;
+        let most = capacity.saturating_add(grace.of(capacity));
+        let (held, held_at) = (self.amount, self.counted_at);
+        let looked = budgets.change(shape, &self.key, Some(self.place), |budget| {
+            let grows = used > held;
+            if grows {
+                budget.charge(used - held);
+            }
+            let mut settled = *budget;
+            settled.refund(held - used, held_at);
+            ((settled.spent().0 > most, budget.counted_at()), grows)
+        });
+        let (is_overspent, now) = looked.ok()?.value;
+        if used > held {
+            (self.amount, self.counted_at) = (used, now);
+        }
+        is_overspent.then(|| self.limit.clone())
+    }
+
+    /// Makes what is charged what was used.
+    pub(in crate::limits) fn correct_to(self, used: Amount, budgets: &Budgets<'_>) {
+        let Self { limit, key, place, counted_at, amount, rest, rate, .. } = self;
+        if used == amount && rest.is_zero() {
+            return;
+        }
+        let shape = adaptive::shape(&limit, rate.as_deref(), budgets);
+        let corrected = budgets.change(shape, &key, Some(place), |budget| {
+            if used > amount {
+                budget.charge(used - amount);
+                return ((), true);
+            }
+            let returned = budget.leave(amount - used, rest, counted_at);
+            ((), !returned.is_zero())
+        });
+        if corrected.is_err() {
+            budgets.count(|tally| tally.failed_settlements = tally.failed_settlements.saturating_add(1));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What a call can expect of its budgets, before anything is held.
+//!
+//! In: limits, a subject, an estimate. Out: how full the budgets are, how much output there is room for, which tools are spent. All of it
+//! may have changed when the call is reserved: these are reasons to ask for less, not decisions. Not here: those (`reservation`).
+
+use std::rc::Rc;
+
+use crate::api::Usage;
+use crate::limits::budget::Budget;
+use crate::limits::budgets::Budgets;
+use crate::limits::limit::{Estimate, Limit, Subject};
+use crate::limits::remembered::adaptive;
+use crate::limits::reserve::refusal::Refusal;
+use crate::limits::workflow;
+use crate::limits::workflow::share::Workflow;
+use crate::units::Amount;
+
+/// The limits on what is spent that can refuse a call.
+fn deciding<'l>(limits: &'l [Rc<Limit>], subject: &Subject<'l>) -> impl Iterator<Item = &'l Rc<Limit>> {
+    let counts = |limit: &Limit| !limit.counts.is_in_flight() && !limit.is_of_tools() && !limit.shadow;
+    let model = subject.model;
+    limits.iter().filter(move |limit| counts(limit) && limit.applies_to(model))
+}
+
+/// How full the most used budget of a caller is, in millionths; more than a million in debt.
+#[must_use]
+pub fn fullness(limits: &[Rc<Limit>], subject: &Subject<'_>, budgets: &Budgets<'_>) -> u64 {
+    let shares = deciding(limits, subject).map(|limit| {
+        let key = limit.key(budgets.keys, subject);
+        let (present, _) = adaptive::present(limit, subject, budgets);
+        let spent = budgets.look(present.shape, &key, Budget::spent).unwrap_or_default();
+        let millionths = u128::from(spent.0).saturating_mul(1_000_000);
+        millionths.checked_div(u128::from(present.shape.capacity().0)).unwrap_or(0)
+    });
+    u64::try_from(shares.max().unwrap_or(0)).unwrap_or(u64::MAX)
+}
+
+/// How many output tokens there is room for, if a call does not fit as it is; none if it does, or if its input alone does not.
+#[must_use]
+pub fn room_for_output(
+    limits: &[Rc<Limit>],
+    subject: &Subject<'_>,
+    estimate: &Estimate,
+    workflow: Option<&Workflow>,
+    budgets: &Budgets<'_>,
+) -> Option<u64> {
+    let rooms = deciding(limits, subject).filter_map(|limit| {
+        let key = limit.key(budgets.keys, subject);
+        let (present, _) = adaptive::present(limit, subject, budgets);
+        let available = budgets.look(present.shape, &key, Budget::available).ok()?;
+        let hold = limit.hold(estimate);
+        let needed = workflow::needed(limit, subject, hold, workflow, budgets);
+        // What is kept for others is none of it.
+        let available = available - (limit.room(needed, &present, subject) - needed);
+        // What others of its workflow have charged for it is as good as available.
+        (needed > available).then(|| limit.room_for_output(estimate, available + (hold - needed)))
+    });
+    rooms.min().filter(|room| *room > 0)
+}
+
+/// The limits on tools that would refuse one more call, with their refusals.
+#[must_use]
+pub fn spent_tools(
+    limits: &[Rc<Limit>],
+    subject: &Subject<'_>,
+    budgets: &Budgets<'_>,
+) -> Vec<(Rc<Limit>, Refusal)> {
+    let of_tools = limits.iter().filter(|limit| limit.is_of_tools() && limit.applies_to(subject.model));
+    of_tools
+        .filter_map(|limit| Some((limit.clone(), workflow::look(limit, subject, Amount(1), None, budgets)?)))
+        .collect()
+}
+
+impl Limit {
+    /// The most output tokens with which a call is no more than this amount; 0 if its input alone is.
+    fn room_for_output(&self, estimate: &Estimate, available: Amount) -> u64 {
+        let fits = |output: u64| {
+            let usage = estimate.known.plus(Usage { output, ..Usage::default() });
+            (self.counts.amount)(&usage, &estimate.rates) <= available
+        };
+        // The amount grows with the output: the last number that fits is found by halving, in as many steps as it has bits.
+        let (mut fitting, mut step) = (0_u64, 1_u64 << 32);
+        while step > 0 {
+            let more = fitting.saturating_add(step);
+            if fits(more) {
+                fitting = more;
+            }
+            step >>= 1;
+        }
+        fitting
+    }
+}
+
+#[cfg(test)]
+#[path = "forecast_tests.rs"]
+mod tests;

@@ -1,0 +1,66 @@
+//! Calls in flight, and who speaks for them: a call counts for as long as its worker says so.
+//!
+//! In: places that calls have taken. Out: places given back, or spoken for again. Not here: how many there may be (`in_flight`).
+//!
+//! A VM that traps gives nothing back. So every worker speaks for its calls again and again ([`Slots::renew`]), and those that nobody
+//! speaks for are forgotten.
+
+use std::rc::Weak;
+
+use crate::limits::budget::TERM;
+use crate::limits::budgets::Budgets;
+use crate::limits::reserve::slot_list::{Slot, Slots};
+use crate::units::{Amount, Span};
+
+/// How often calls are to be spoken for: three times in a term, so that a worker may be late twice.
+pub const RENEW_EVERY: Span = Span(TERM.0 / 3);
+
+/// How many slots a worker renews at once: some 10 us each, so that it is away from its other calls
+/// for a few milliseconds at most.
+const AT_ONCE: usize = 256;
+
+impl Slot {
+    fn renew(&self, budgets: &Budgets<'_>) {
+        let renewed_at = self.renewed_at.get();
+        let renewed = budgets.change(self.limit.shape, &self.key, Some(self.place), |budget| {
+            budget.renew(Amount(1), renewed_at);
+            (budget.counted_at(), true)
+        });
+        // What cannot be written now is tried again before the term ends.
+        if let Ok(renewed) = renewed {
+            self.renewed_at.set(renewed.value);
+        }
+    }
+
+    /// The call has ended.
+    pub(in crate::limits) fn release(&self, budgets: &Budgets<'_>) {
+        let renewed_at = self.renewed_at.get();
+        let landed = budgets.change(self.limit.shape, &self.key, Some(self.place), |budget| {
+            let returned = budget.refund(Amount(1), renewed_at);
+            ((), !returned.is_zero())
+        });
+        if landed.is_err() {
+            // Nobody speaks for it any more, so that it is forgotten by itself.
+            budgets.count(|tally| tally.failed_settlements = tally.failed_settlements.saturating_add(1));
+        }
+    }
+}
+
+impl Slots {
+    /// Speaks for the next of them, and says whether that was the last of a round; to be called until it is, every [`RENEW_EVERY`] while
+    /// there are any.
+    pub fn renew(&mut self, budgets: &Budgets<'_>) -> bool {
+        let next = self.all.iter().skip(self.renewed).take(AT_ONCE);
+        next.filter_map(Weak::upgrade).for_each(|slot| slot.renew(budgets));
+        self.renewed = self.renewed.saturating_add(AT_ONCE);
+        let is_done = self.renewed >= self.all.len();
+        if is_done {
+            self.tidy();
+        }
+        is_done
+    }
+}
+
+#[cfg(test)]
+#[path = "slots_tests.rs"]
+mod tests;
