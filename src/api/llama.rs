@@ -48,7 +48,7 @@ pub(super) const INFILL: [&str; 3] = ["input_extra", "input_prefix", "input_suff
 pub(super) fn answer(json: &[u8]) -> Answer<'_> {
     let Ok(document) = serde_json::from_slice::<Document<'_>>(json) else { return Answer::default() };
     let mut answer = Answer { part: document.index.count(), ..Answer::default() };
-    answer.text.extend(document.content.map(|raw| raw.get()).and_then(string));
+    answer.text.extend(document.content.map(RawValue::get).and_then(string));
     if document.is_counted() {
         answer.tell(serde_json::from_slice(json).ok(), Document::told);
     }

@@ -307,7 +307,7 @@ fn admit_rpc(
             let refused = messages.tools().find(|name| limit.counts_tool(name)).unwrap_or_default();
             let asked = Asked { call: &call, model: refused.to_owned(), label };
             let over = OverLimit { messages: Some(&messages), ..OverLimit::by(refusal) };
-            Refusal::OverLimit(asked, over).refuse(Charges::default(), config, context, effects);
+            Refusal::OverLimit(asked, Box::new(over)).refuse(Charges::default(), config, context, effects);
             return State::Done;
         }
     };
@@ -382,5 +382,5 @@ fn over_limit<'c>(
     refusal: limits::Refusal,
     context: &mut Context<'_>,
 ) -> Refusal<'c> {
-    Refusal::OverLimit(asked(call, model, context), OverLimit::by(refusal))
+    Refusal::OverLimit(asked(call, model, context), Box::new(OverLimit::by(refusal)))
 }

@@ -120,7 +120,7 @@ impl NotAdmitted {
         let asked = Asked { call: &call, model, label };
         let refusal = match self.why {
             Why::OverLimit(refusal, headers) => {
-                Refusal::OverLimit(asked, OverLimit { headers, ..OverLimit::by(refusal) })
+                Refusal::OverLimit(asked, Box::new(OverLimit { headers, ..OverLimit::by(refusal) }))
             }
             Why::UpstreamBusy(busy) => Refusal::UpstreamBusy(asked, busy),
         };

@@ -108,8 +108,8 @@ impl AwaitingDecision {
         effects: &mut Effects,
     ) -> Result<Progress, NotAdmitted> {
         let Some(service) = config.global.as_deref() else { return Ok(Progress::Decided(self.admitted)) };
-        let asked = self.questions.iter_mut().take(self.asked);
-        let pending = asked.skip(place).next().filter(|(_, received)| received.is_none());
+        let mut asked = self.questions.iter_mut().take(self.asked);
+        let pending = asked.nth(place).filter(|(_, received)| received.is_none());
         let Some((question, received)) = pending else { return Ok(self.wait_on(effects)) };
         let answer = answer.and_then(|bytes| question.read(bytes));
         if let Err(failure) = answer {

@@ -99,10 +99,10 @@ fn declared(
         return Ok(is_one.then(|| Workflow { dimension: dimension.clone(), declared: Amount::ZERO }));
     };
     let Some(declared) = whole_number(declared.trim_ascii()) else {
-        return Err(Refusal::BadRequest(reply::not_a_number(dialect, reserve_header)));
+        return Err(Refusal::BadRequest(Box::new(reply::not_a_number(dialect, reserve_header))));
     };
     if !is_one {
-        return Err(Refusal::BadRequest(reply::no_workflow(dialect, reserve_header, dimension)));
+        return Err(Refusal::BadRequest(Box::new(reply::no_workflow(dialect, reserve_header, dimension))));
     }
     if !is_signed {
         effects.headers.push(HeaderEdit::Remove(reserve_header.clone().into()));

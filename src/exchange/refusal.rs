@@ -28,9 +28,9 @@ pub(super) enum Refusal<'c> {
     /// It lacks a dimension that the configuration demands.
     Unidentified { dialect: Dialect, missing: Unidentified },
     /// Its headers or body can be understood in several ways, or not at all.
-    BadRequest(Reply),
+    BadRequest(Box<Reply>),
     /// A limit refuses it.
-    OverLimit(Asked<'c>, OverLimit<'c>),
+    OverLimit(Asked<'c>, Box<OverLimit<'c>>),
     /// Its upstream has asked for a pause.
     UpstreamBusy(Asked<'c>, BusyUpstream),
 }
@@ -94,7 +94,7 @@ impl Refusal<'_> {
             }
             Self::BadRequest(reply) => {
                 effects.count(&metrics::CALLS, &kind("bad_request"), 1);
-                reply
+                *reply
             }
             Self::OverLimit(asked, over) => over.reply(&asked, context, effects),
             Self::UpstreamBusy(asked, busy) => {

@@ -26,7 +26,7 @@ impl<'a> RpcRequest<'a> {
         let request = match (call.format().read)(body) {
             Ok(request) => request,
             Err(Unread::Ambiguous { member }) => {
-                return Err(Refusal::BadRequest(reply::ambiguous(call.format().dialect, member)));
+                return Err(Refusal::BadRequest(Box::new(reply::ambiguous(call.format().dialect, member))));
             }
             Err(Unread::Malformed) => {
                 effects.count(&metrics::UNREAD, &kind("malformed"), 1);

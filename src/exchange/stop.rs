@@ -87,7 +87,7 @@ fn overspent(
         return None;
     }
     let written = watch.count(reader.found(), &admitted.model, config, context);
-    let (rates, seen) = (admitted.estimate.rates.clone(), &watch.seen);
+    let (rates, seen) = (admitted.estimate.rates, &watch.seen);
     let used = settle::with_written(&admitted.estimate, reader.found(), written);
     let grown = used.all_output().saturating_sub(seen.all_output());
     let here = admitted.charges.here();

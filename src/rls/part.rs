@@ -67,7 +67,7 @@ impl Part {
         let (taken, more) = account.take(self.amount, &policy, budgets);
         tasks.extend(more.map(|amount| self.lease_request(account, amount)));
         match taken {
-            LeaseOutcome::LeaseOutcome(ticket, standing) => Coverage::Lease(ticket, standing),
+            LeaseOutcome::Taken(ticket, standing) => Coverage::Lease(ticket, standing),
             LeaseOutcome::Short => Coverage::Open,
             LeaseOutcome::Spent(ends_in, standing) => {
                 let standing = standing.unwrap_or_else(|| self.stands_at(Amount::ZERO, ends_in));

@@ -115,7 +115,7 @@ fn with_leases_asking_charges_by_every_protocol_and_differences_are_told_by_its_
         let service = Service { lease, ..speaking(protocol) };
         let amount = |question: &Question| {
             let Said { addend, descriptors, .. } = said(question);
-            descriptors[0].2.unwrap_or(addend.into())
+            descriptors[0].2.unwrap_or_else(|| addend.into())
         };
         for (questions, method, hits) in [
             (service.ask(&[hits(&tpm, 310)]), "ShouldRateLimit", 310),

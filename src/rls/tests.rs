@@ -218,10 +218,7 @@ pub(super) fn drained(
     let steps = (0..40).rev().map(|bit| 1_u64 << bit);
     steps
         .filter(|step| {
-            matches!(
-                account.take(Amount(*step), policy, budgets).0,
-                crate::limits::LeaseOutcome::LeaseOutcome(..)
-            )
+            matches!(account.take(Amount(*step), policy, budgets).0, crate::limits::LeaseOutcome::Taken(..))
         })
         .sum()
 }

@@ -30,8 +30,8 @@ pub struct Occupancy {
 impl Occupancy {
     /// Whether three quarters of the places are taken, or more.
     #[must_use]
-    pub const fn is_filling(&self) -> bool {
-        self.taken as u64 * 4 >= self.places as u64 * 3
+    pub fn is_filling(&self) -> bool {
+        u64::from(self.taken).saturating_mul(4) >= u64::from(self.places).saturating_mul(3)
     }
 }
 

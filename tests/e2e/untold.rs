@@ -23,7 +23,7 @@ tiers: { free: { limits: [ { name: tpm, count: tokens, per: tenant, max: 10_000,
 ";
 
 /// A call of llama.cpp's own API.
-fn native(path: &str, tenant: &str, members: Value) -> Request {
+fn native(path: &str, tenant: &str, members: &Value) -> Request {
     let mut body = json!({ "prompt": QUESTION });
     body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     Request::post(path).header("x-tenant-id", tenant).json(&body)
@@ -38,7 +38,7 @@ async fn llama_cpp_is_charged_what_its_server_says_and_otherwise_its_text() {
             for no_usage in ["false", "true"] {
                 let tenant = format!("{path} {stream} {tokens} {no_usage}");
                 let members = json!({ "n_predict": tokens, "stream": stream });
-                let request = native(path, &tenant, members).header("x-mock-output-tokens", "200");
+                let request = native(path, &tenant, &members).header("x-mock-output-tokens", "200");
                 let mut response = bench.send(request.header("x-mock-no-usage", no_usage)).await;
                 assert_eq!(response.status(), 200, "{tenant}");
                 response.body().await.unwrap();
@@ -54,11 +54,11 @@ async fn each_prompt_of_llama_cpp_is_charged_and_no_choice_of_members_hides_the_
     for stream in [false, true] {
         let tenant = format!("several {stream}");
         let members = json!({ "prompt": [QUESTION, "Why?"], "n_predict": 5, "stream": stream });
-        bench.send(native("/completion", &tenant, members)).await.body().await.unwrap();
+        bench.send(native("/completion", &tenant, &members)).await.body().await.unwrap();
         assert_eq!(bench.left(&tenant).await, BUDGET - (6 + 2) - 2 * 5, "{tenant}");
     }
     let members = json!({ "n_predict": 5, "response_fields": ["stop_type"] });
-    let (response, body) = bench.json(native("/completion", "hidden", members)).await;
+    let (response, body) = bench.json(native("/completion", "hidden", &members)).await;
     assert_eq!(response.status(), 200);
     assert_eq!(body, json!({ "tokens_evaluated": 6, "tokens_predicted": 5, "stop_type": "limit" }));
     assert_eq!(bench.left("hidden").await, BUDGET - 6 - 5);
@@ -78,7 +78,7 @@ async fn an_answer_in_no_known_shape_is_charged_by_its_text_or_else_the_reservat
     let bench = Bench::with(Filter::yaml(TOKENS), |bootstrap| with_detours(bootstrap, &[detour])).await;
     for (number, (body, charged)) in answers.into_iter().enumerate() {
         let tenant = number.to_string();
-        let request = native("/scripted/completion", &tenant, json!({ "n_predict": 50 }));
+        let request = native("/scripted/completion", &tenant, &json!({ "n_predict": 50 }));
         assert_eq!(bench.send(request).await.body().await.unwrap(), body.as_bytes());
         assert_eq!(bench.left(&tenant).await, BUDGET - 6 - charged, "{body:.40}");
     }

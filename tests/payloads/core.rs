@@ -5,8 +5,8 @@
 use std::rc::Rc;
 
 use serde_json::Value;
-use tollgate::exchange::{Effects, Event, Exchange, Means, Next};
-use tollgate::limits::Ledger;
+use tollgate::exchange::{Context, Effects, Event, Exchange, Next};
+use tollgate::limits::Budgets;
 use tollgate::metrics::ModelLabels;
 use tollgate::settings::Config;
 use tollgate::store::{KeyHasher, Lines, MemoryLines, Table};
@@ -45,9 +45,9 @@ impl Core {
     /// Has an exchange take an event.
     pub(crate) fn handle(&mut self, exchange: &mut Exchange, event: Event<'_>) -> Effects {
         let table = Table::new(&self.lines as &dyn Lines, self.config.sets());
-        let ledger = Ledger::new(&table, &self.keys, Timestamp(1_700_000_000_000_000_000));
+        let budgets = Budgets::new(&table, &self.keys, Timestamp(1_700_000_000_000_000_000));
         let (counter, models) = (&mut self.counter, &mut self.models);
-        exchange.handle(event, &mut Means { ledger: &ledger, counter, models, jitter: 0, breaker: None })
+        exchange.handle(event, &mut Context { budgets: &budgets, counter, models, jitter: 0, breaker: None })
     }
 
     /// Sends a case's request as far as the upstream; all effects of it together.

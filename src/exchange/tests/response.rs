@@ -92,8 +92,8 @@ fn charged(content_type: &str, body: &str) -> (u64, Option<&'static str>) {
     let (mut exchange, _) = bench.send(HI);
     bench.head(&mut exchange, 200, content_type);
     let last = bench.piece(&mut exchange, body, true);
-    let missing = ["absent", "unrecognised"].into_iter();
-    let missing = missing.filter(|kind| bench.count_of(&metrics::USAGE_MISSING, kind) == 1).next();
+    let mut missing = ["absent", "unrecognised"].into_iter();
+    let missing = missing.find(|kind| bench.count_of(&metrics::USAGE_MISSING, kind) == 1);
     (fact(&last, Fact::UsedOutput).unwrap().parse().unwrap(), missing)
 }
 

@@ -11,9 +11,6 @@
 use super::shape::Shape;
 use crate::units::{Span, Timestamp};
 
-/// How long a term is: how long calls of a worker that has died stay counted, at least; twice that at most.
-///
-
 /// When to try again where all places are taken: nobody knows when a call will end.
 pub(in crate::limits) const TRY_AGAIN: Span = Span::from_secs(1);
 

@@ -66,7 +66,7 @@ pub struct Account {
 #[derive(Debug)]
 pub enum LeaseOutcome {
     /// It is the call's; the service need not be asked.
-    LeaseOutcome(Ticket, Option<Standing>),
+    Taken(Ticket, Option<Standing>),
     /// There is not so much: the call must ask the service for itself.
     Short,
     /// There is not so much, and the service has lately refused no more. So long until the window ends.
@@ -111,7 +111,7 @@ impl Account {
                 return (Some((lease, Outcome::Spent, None)), None);
             }
             let more = lease.more(policy, limit, now);
-            let outcome = if taken { Outcome::LeaseOutcome } else { Outcome::Short };
+            let outcome = if taken { Outcome::Taken } else { Outcome::Short };
             (Some((lease, outcome, more)), Some(lease))
         });
         let Some((lease, outcome, more)) = taken.flatten() else {
@@ -119,10 +119,9 @@ impl Account {
         };
         let standing = || lease.standing(&self.limit, now);
         let taken = match outcome {
-            Outcome::LeaseOutcome => LeaseOutcome::LeaseOutcome(
-                Ticket { account: self.clone(), amount, taken_at: now },
-                standing(),
-            ),
+            Outcome::Taken => {
+                LeaseOutcome::Taken(Ticket { account: self.clone(), amount, taken_at: now }, standing())
+            }
             Outcome::Short => LeaseOutcome::Short,
             Outcome::Spent => LeaseOutcome::Spent(lease.ends_in(now), standing()),
         };
@@ -259,7 +258,7 @@ impl Account {
 /// [`LeaseOutcome`], as it leaves the compare-and-swap.
 #[derive(Clone, Copy)]
 enum Outcome {
-    LeaseOutcome,
+    Taken,
     Short,
     Spent,
 }

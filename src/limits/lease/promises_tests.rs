@@ -205,7 +205,7 @@ fn call(
         let (taken, more) = account.take(amount, &POLICY, budgets);
         lease(more, service);
         let ends_in = match taken {
-            LeaseOutcome::LeaseOutcome(..) => return None,
+            LeaseOutcome::Taken(..) => return None,
             LeaseOutcome::Spent(ends_in, _) => ends_in,
             LeaseOutcome::Short => match service.ask(amount, millis) {
                 (true, told) => {

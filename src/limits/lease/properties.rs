@@ -124,7 +124,7 @@ impl World {
             self.processes[process].when(now, |budgets| self.account.take(amount, &POLICY, budgets));
         self.asked.extend(more.map(|more| (process, more)));
         let call = match taken {
-            LeaseOutcome::LeaseOutcome(ticket, _) => Call::Leased(ticket),
+            LeaseOutcome::Taken(ticket, _) => Call::Leased(ticket),
             LeaseOutcome::Spent(..) => return,
             LeaseOutcome::Short => {
                 let answer = self.service.ask(amount, now);
@@ -214,7 +214,7 @@ proptest! {
                     account.granted(Amount(grant), told(MAX, 50_000), budgets);
                     granted += grant;
                 }
-                if let (LeaseOutcome::LeaseOutcome(ticket, _), _) = account.take(Amount(amount), &POLICY, budgets) {
+                if let (LeaseOutcome::Taken(ticket, _), _) = account.take(Amount(amount), &POLICY, budgets) {
                     held.push((ticket, needed));
                 }
                 if ends && let Some((ticket, needed)) = held.pop() {
@@ -233,7 +233,7 @@ proptest! {
             let (one_too_many, _) = account.take(rest + Amount(1), &POLICY, budgets);
             prop_assert!(matches!(one_too_many, LeaseOutcome::Short), "{:?}", one_too_many);
             let (rest, _) = account.take(rest, &POLICY, budgets);
-            prop_assert!(granted == 0 || matches!(rest, LeaseOutcome::LeaseOutcome(..)), "{:?}", rest);
+            prop_assert!(granted == 0 || matches!(rest, LeaseOutcome::Taken(..)), "{:?}", rest);
             Ok(())
         })?;
         process.at(60_000, |budgets| {
@@ -262,7 +262,7 @@ fn of_workers_that_take_at_the_same_time_none_takes_what_another_has_and_one_ask
             for amount in (1..=13).cycle().take(600) {
                 let (got, more) = account.take(Amount(amount), &POLICY, budgets);
                 asked += u64::from(more.is_some());
-                if let LeaseOutcome::LeaseOutcome(ticket, _) = got {
+                if let LeaseOutcome::Taken(ticket, _) = got {
                     // Two of three come back.
                     let used = if amount % 3 == 0 { amount } else { 0 };
                     assert_eq!(ticket.correct_to(Amount(used), budgets), Amount::ZERO);

@@ -77,7 +77,7 @@ enum Got {
 fn take(account: &Account, amount: u64, budgets: &Budgets<'_>) -> (Got, Option<Amount>) {
     let (taken, more) = account.take(Amount(amount), &POLICY, budgets);
     let got = match taken {
-        LeaseOutcome::LeaseOutcome(..) => Got::LeaseOutcome,
+        LeaseOutcome::Taken(..) => Got::LeaseOutcome,
         LeaseOutcome::Short => Got::Short,
         LeaseOutcome::Spent(wait, _) => Got::Spent(wait),
     };
@@ -86,7 +86,7 @@ fn take(account: &Account, amount: u64, budgets: &Budgets<'_>) -> (Got, Option<A
 
 fn ticket(account: &Account, amount: u64, budgets: &Budgets<'_>) -> Ticket {
     match account.take(Amount(amount), &POLICY, budgets).0 {
-        LeaseOutcome::LeaseOutcome(ticket, _) => ticket,
+        LeaseOutcome::Taken(ticket, _) => ticket,
         other => panic!("{amount}: {other:?}"),
     }
 }
@@ -297,7 +297,7 @@ fn a_standing_says_what_remains_at_the_service_and_here() {
     let account = account(&tokens(), "ada");
     leased(&account).at(1_000, |budgets| {
         let (taken, _) = account.take(Amount(300), &POLICY, budgets);
-        let LeaseOutcome::LeaseOutcome(_, Some(after)) = taken else { panic!("{taken:?}") };
+        let LeaseOutcome::Taken(_, Some(after)) = taken else { panic!("{taken:?}") };
 
         for standing in [account.standing(budgets).unwrap(), after] {
             assert_eq!(standing.available, Amount(49_700));

@@ -102,8 +102,8 @@ impl Term {
     }
 
     pub(in crate::limits) fn add_amounts(&mut self, call: &Expected) {
-        self.owed = self.owed + call.owed;
-        self.held = self.held + call.held;
+        self.owed += call.owed;
+        self.held += call.held;
     }
 
     pub(in crate::limits) fn remove(&mut self, call: &Expected) {
@@ -203,8 +203,8 @@ impl Queue {
 
     /// Adds a promise.
     pub(in crate::limits) fn add(&mut self, promise: &Promise, call: &Expected) {
-        self.owed = self.owed + call.owed + promise.rest;
-        self.held = self.held + call.held + promise.rest;
+        self.owed += call.owed + promise.rest;
+        self.held += call.held + promise.rest;
         self.count = self.count.saturating_add(1);
         self.end = self.end.max(promise.due);
     }

@@ -37,7 +37,7 @@ pub enum Busyness {
 /// The last pause of an upstream.
 #[derive(Clone, Copy)]
 struct LastPause {
-    until: Timestamp,
+    busy_until: Timestamp,
     /// How many pauses there were in a row.
     row: u64,
     forgotten_at: Timestamp,
@@ -57,7 +57,7 @@ impl Busy {
         let last = record::look(budgets, &self.key).and_then(|last| credible(last, longest, budgets.now));
         match last {
             None => Busyness::Free,
-            Some(LastPause { until, .. }) if until > budgets.now => Busyness::Until(until),
+            Some(LastPause { busy_until, .. }) if busy_until > budgets.now => Busyness::Until(busy_until),
             Some(_) => Busyness::Recovering,
         }
     }
@@ -67,7 +67,7 @@ impl Busy {
         let now = budgets.now;
         let told = record::change(budgets, &self.key, |last| {
             let before = last.and_then(|last| credible(last, longest, now));
-            let is_news = before.is_none_or(|before| before.until <= now);
+            let is_news = before.is_none_or(|before| before.busy_until <= now);
             let row = match before {
                 Some(before) if !is_news => before.row,
                 Some(before) => before.row.saturating_add(1),
@@ -78,8 +78,8 @@ impl Busy {
                 Pause::Untold if is_news => now + doubled(row).min(longest),
                 Pause::Untold => now,
             };
-            let until = before.map_or(until, |before| before.until.max(until));
-            ((is_news, until), Some(LastPause { until, row, forgotten_at: until + longest }))
+            let until = before.map_or(until, |before| before.busy_until.max(until));
+            ((is_news, until), Some(LastPause { busy_until: until, row, forgotten_at: until + longest }))
         });
         told.ok()
     }
@@ -89,7 +89,8 @@ impl Busy {
         let now = budgets.now;
         // What cannot be written now is forgotten by itself.
         let _ = record::change(budgets, &self.key, |last| {
-            let over = last.and_then(|last| credible(last, longest, now)).filter(|last| last.until <= now);
+            let over =
+                last.and_then(|last| credible(last, longest, now)).filter(|last| last.busy_until <= now);
             ((), over.map(|over| LastPause { row: 0, forgotten_at: now, ..over }))
         });
     }
@@ -100,11 +101,11 @@ impl Record for LastPause {
     const KIND: u64 = 0x6275_7379_2121_2121;
 
     fn numbers(&self) -> [u64; 4] {
-        [self.until.0, self.row, self.forgotten_at.0, 0]
+        [self.busy_until.0, self.row, self.forgotten_at.0, 0]
     }
 
     fn from_numbers([until, row, forgotten_at, _]: [u64; 4]) -> Self {
-        Self { until: Timestamp(until), row, forgotten_at: Timestamp(forgotten_at) }
+        Self { busy_until: Timestamp(until), row, forgotten_at: Timestamp(forgotten_at) }
     }
 
     fn until(&self) -> Timestamp {
@@ -114,7 +115,7 @@ impl Record for LastPause {
 
 /// The last pause, unless it is from a clock that has been set back.
 fn credible(last: LastPause, longest: Span, now: Timestamp) -> Option<LastPause> {
-    (last.until <= now + longest).then_some(last)
+    (last.busy_until <= now + longest).then_some(last)
 }
 
 fn doubled(row: u64) -> Span {

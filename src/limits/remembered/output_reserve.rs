@@ -45,7 +45,7 @@ impl OutputReserve {
     pub fn expected(&self, model: &str, tier: &str, budgets: &Budgets<'_>) -> ExpectedOutput {
         let learned =
             if self.learn { record::look::<Learned>(budgets, &key(model, tier, budgets)) } else { None };
-        learned.map_or(self.start.into(), |learned| learned.expected())
+        learned.map_or_else(|| self.start.into(), Learned::expected)
     }
 
     /// Learns from a call whose request set a bound on its output, or none, and that had so much.

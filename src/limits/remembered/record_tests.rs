@@ -47,7 +47,8 @@ fn pause(upstream: &str, budgets: &Budgets<'_>) {
 
 #[test]
 fn lost_races_for_records_of_every_kind_are_counted() {
-    let writes: [(&str, fn(&Budgets<'_>)); 5] = [
+    type Write = (&'static str, fn(&Budgets<'_>));
+    let writes: [Write; 5] = [
         ("output", |budgets| observe_output("m", 100, budgets)),
         ("scale", |budgets| calibrate("claude", budgets)),
         ("known", |budgets| make_known("model", "m", budgets)),

@@ -134,6 +134,7 @@ async fn with_kuadrant_no_more_is_spent_than_the_budget_has_and_in_the_end_nothi
 /// A crowd that is refused is told to come back in the windows in which it fits, not all in the
 /// next.
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the service's windows are those of the real calendar")]
 async fn refused_clients_are_told_the_windows_in_which_they_fit() {
     const EACH: u64 = 100;
     const MINUTE: u64 = 60;

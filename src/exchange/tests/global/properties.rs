@@ -95,10 +95,7 @@ fn left_of_lease(world: &World) -> u64 {
     let budgets = Budgets::new(&table, &world.bench.keys, world.bench.now);
     let account = Account::of(limit, &subject, &budgets);
     let takes = |amount: &u64| {
-        matches!(
-            account.take(Amount(*amount), &LeasePolicy::NOTHING, &budgets).0,
-            LeaseOutcome::LeaseOutcome(..)
-        )
+        matches!(account.take(Amount(*amount), &LeasePolicy::NOTHING, &budgets).0, LeaseOutcome::Taken(..))
     };
     (0..40).rev().map(|bit| 1 << bit).filter(takes).sum()
 }
