@@ -1,9 +1,10 @@
 //! Writes the tokenizer's read-only tables into `OUT_DIR`.
 //!
 //! In: the ranks of tiktoken's encodings (from the tiktoken-rs crate) and Unicode's classes (from
-//! regex-syntax, which that crate splits by, so both agree on the Unicode version). Out: for each encoding
-//! `<name>.{buckets,records,pair_bits,pair_first,pair_ranks}`, and `class_{ascii,blocks,index}`, all
-//! little-endian. Not here: how they are searched, see `src/tokens/table.rs`.
+//! regex-syntax, which that crate splits by, so both agree on the Unicode version). Out: for each
+//! encoding `<name>.{buckets,records,pair_bits,pair_first,pair_ranks}`, and
+//! `class_{ascii,blocks,index}`, all little-endian. Not here: how they are searched, see
+//! `src/tokens/table.rs`.
 
 #[path = "src/tokens/layout.rs"]
 mod layout;
@@ -77,7 +78,8 @@ fn write_vocabulary(out: &Path, name: &str, tokens: &BTreeMap<u32, Vec<u8>>) {
     write("buckets", &entries);
     write("records", &records);
 
-    // A bitmap of which pairs exist, how many come before each of its words, and the ranks of those.
+    // A bitmap of which pairs exist, how many come before each of its words, and the ranks of
+    // those.
     let mut words = [0_u64; 1024];
     let mut first = [0_u16; 1024];
     for pair in pairs.keys() {

@@ -1,8 +1,9 @@
 //! Why the filter has its own tokenizer: counting by it beside counting by tiktoken-rs.
 //!
-//! In: texts of the kinds that prompts are made of. Out, to standard output: nanoseconds per KiB of each,
-//! their ratio, time for hostile texts by length, and what tiktoken-rs costs before it has counted at all.
-//! Medians of several rounds, because a shared machine stalls. Run by `cargo bench --bench tokenizer`.
+//! In: texts of the kinds that prompts are made of. Out, to standard output: nanoseconds per KiB of
+//! each, their ratio, time for hostile texts by length, and what tiktoken-rs costs before it has
+//! counted at all. Medians of several rounds, because a shared machine stalls. Run by `cargo bench
+//! --bench tokenizer`.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 

@@ -1,7 +1,7 @@
 //! What is fuzzed: every reader of bytes from outside, with what must hold whatever they are.
 //!
-//! In: any bytes. Out: nothing, or a panic if something does not hold. `make fuzz` runs them with cargo-fuzz; `make test` runs them on what
-//! `seeds` makes of the golden files, whole and damaged.
+//! In: any bytes. Out: nothing, or a panic if something does not hold. `make fuzz` runs them with
+//! cargo-fuzz; `make test` runs them on what `seeds` makes of the golden files, whole and damaged.
 
 use std::borrow::Cow;
 
@@ -45,8 +45,8 @@ pub(crate) const CONTENT_TYPES: [&str; 5] = [
 /// How answers are said to be compressed; the second byte chooses.
 pub(crate) const CODINGS: [&str; 6] = ["", "gzip", "deflate", "br", "zstd", "gzip, br"];
 
-/// A request body in the format that the first byte chooses. It can be counted, an edit changes no more than it says, and tools are taken
-/// out of JSON so that JSON is left.
+/// A request body in the format that the first byte chooses. It can be counted, an edit changes no
+/// more than it says, and tools are taken out of JSON so that JSON is left.
 pub(crate) fn request(input: &[u8]) {
     let Some((format, body)) = format(input) else { return };
     tools(format, body);
@@ -82,7 +82,8 @@ fn softer(format: &Format, body: &[u8], request: &Request<'_>) {
     }
 }
 
-/// Messages of MCP clients. What they ask can be refused: as JSON, with an answer for each id, and not many times as long.
+/// Messages of MCP clients. What they ask can be refused: as JSON, with an answer for each id, and
+/// not many times as long.
 pub(crate) fn mcp(body: &[u8]) {
     let format = FORMATS.into_iter().find(|format| format.name == "mcp").expect("a format");
     let Ok(request) = (format.read)(body) else { return };
@@ -121,8 +122,8 @@ fn tools(format: &Format, body: &[u8]) {
     assert!(serde_json::from_slice::<&RawValue>(&edited).is_ok(), "no JSON is left");
 }
 
-/// An answer in the format, content type and coding that the first bytes choose, in pieces of the size that the fourth chooses. Its
-/// bytes pass unchanged, and however it is cut it tells the same.
+/// An answer in the format, content type and coding that the first bytes choose, in pieces of the
+/// size that the fourth chooses. Its bytes pass unchanged, and however it is cut it tells the same.
 pub(crate) fn answer(input: &[u8]) {
     let Some((format, [content_type, coding, size, body @ ..])) = format(input) else { return };
     let head = AnswerHead(
@@ -154,7 +155,8 @@ pub(crate) fn answer(input: &[u8]) {
     }
 }
 
-/// A form: behind the size of its pieces a line with its content type, then its body. However it is cut its field is the same.
+/// A form: behind the size of its pieces a line with its content type, then its body. However it is
+/// cut its field is the same.
 pub(crate) fn form(input: &[u8]) {
     let Some((size, input)) = input.split_first() else { return };
     let mut parts = input.splitn(2, |&byte| byte == b'\n');
@@ -169,8 +171,9 @@ pub(crate) fn form(input: &[u8]) {
     assert_eq!(value, read(body.len().max(1)));
 }
 
-/// A body in the coding that the first byte chooses, in pieces of the size that the second chooses. However it is cut it gives the same
-/// bytes, no more than its bound, and the same fault; where it is corrupt, bytes right before that place may be lost.
+/// A body in the coding that the first byte chooses, in pieces of the size that the second chooses.
+/// However it is cut it gives the same bytes, no more than its bound, and the same fault; where it
+/// is corrupt, bytes right before that place may be lost.
 pub(crate) fn coding(input: &[u8]) {
     const BOUND: usize = 100_000;
     let [coding, size, body @ ..] = input else { return };
@@ -212,7 +215,8 @@ pub(crate) fn configuration(input: &[u8]) {
     let _ = Config::read(input, b"random");
 }
 
-/// An answer of a rate limit service. No more of it is kept than its bounds, and a field that nobody knows changes nothing.
+/// An answer of a rate limit service. No more of it is kept than its bounds, and a field that
+/// nobody knows changes nothing.
 pub(crate) fn rate_limit_response(input: &[u8]) {
     let Ok(response) = RateLimitResponse::decode(input) else { return };
     assert!(response.statuses.len() <= MAX_KEPT);

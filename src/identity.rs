@@ -1,8 +1,8 @@
 //! Who is calling: dimensions read from headers and attributes.
 //!
-//! In: [`Sources`] from the configuration and a request's [`Head`]. Out: a [`Caller`]. Not here: what the dimensions
-//! are used for (`tiers`, `limits`). Values are bytes, because headers need not be text; secrets leave this module
-//! only as keyed hashes.
+//! In: [`Sources`] from the configuration and a request's [`Head`]. Out: a [`Caller`]. Not here:
+//! what the dimensions are used for (`tiers`, `limits`). Values are bytes, because headers need not
+//! be text; secrets leave this module only as keyed hashes.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -98,7 +98,8 @@ pub struct Caller {
     values: Vec<(Rc<str>, Vec<u8>)>,
 }
 
-/// How much of an attribute or header can be a name. Longer values are hashed, so that they stay distinct.
+/// How much of an attribute or header can be a name. Longer values are hashed, so that they stay
+/// distinct.
 const LONGEST_VALUE: usize = 256;
 
 impl Sources {
@@ -133,7 +134,8 @@ impl Sources {
 
     /// HMAC-SHA-256 under the salt.
     fn hashed(&self, value: &[u8]) -> Vec<u8> {
-        // HMAC takes keys of any length, so this cannot fail; if it did, nothing of the secret would be kept.
+        // HMAC takes keys of any length, so this cannot fail; if it did, nothing of the secret
+        // would be kept.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.salt.0) else { return named_by(&[]) };
         mac.update(value);
         named_by(&mac.finalize().into_bytes())

@@ -177,8 +177,9 @@ pub struct Labels {
     pub kind: &'static str,
 }
 
-/// The models that have a label of their own in metrics: a bounded set, so that made-up names in requests cannot grow
-/// it. A model gets its label by one successful answer, which made-up names do not get.
+/// The models that have a label of their own in metrics: a bounded set, so that made-up names in
+/// requests cannot grow it. A model gets its label by one successful answer, which made-up names do
+/// not get.
 #[derive(Debug)]
 pub struct ModelLabels {
     known: Vec<Rc<str>>,
@@ -188,7 +189,8 @@ pub struct ModelLabels {
 /// What workers tell each other about.
 const MODEL: &str = "model";
 
-/// How many models can have labels. Every label multiplies the series of a metric, and Envoy keeps them for ever.
+/// How many models can have labels. Every label multiplies the series of a metric, and Envoy keeps
+/// them for ever.
 const MOST_MODELS: usize = 100;
 
 impl Default for ModelLabels {
@@ -236,8 +238,8 @@ impl ModelLabels {
 const LONGEST_VALUE: usize = 64;
 
 impl Count {
-    /// Writes the name under which the host keeps it: each label as `name=.=value;.;`, then the metric's name, as
-    /// `stats_tags` in Envoy's bootstrap takes it apart again.
+    /// Writes the name under which the host keeps it: each label as `name=.=value;.;`, then the
+    /// metric's name, as `stats_tags` in Envoy's bootstrap takes it apart again.
     pub fn write_name(&self, name: &mut String) {
         name.clear();
         for label in self.metric.labels {

@@ -1,7 +1,8 @@
 //! The wire format of Protocol Buffers: messages as numbered fields.
 //!
-//! In: the bytes of a message, or its fields. Out: its fields, or its bytes. Not here: any message; `config` knows
-//! `google.protobuf.Struct`, `rls` those of the rate limit service. Groups, which proto3 does not have, are refused.
+//! In: the bytes of a message, or its fields. Out: its fields, or its bytes. Not here: any message;
+//! `config` knows `google.protobuf.Struct`, `rls` those of the rate limit service. Groups, which
+//! proto3 does not have, are refused.
 //!
 //! <https://protobuf.dev/programming-guides/encoding/>
 
@@ -114,7 +115,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Writes a message, field by field. Fields should come in the order of their numbers; what has proto3's default is left out.
+/// Writes a message, field by field. Fields should come in the order of their numbers; what has
+/// proto3's default is left out.
 #[derive(Clone, Debug, Default)]
 pub struct Writer {
     bytes: Vec<u8>,

@@ -97,8 +97,8 @@ impl Tiers {
         Self { all: all.into_iter().map(Rc::new).collect(), default: Rc::new(default) }
     }
 
-    /// The tier of a caller, and whether it exists under the name that the caller has; one that does not is never a
-    /// free ride, but the default.
+    /// The tier of a caller, and whether it exists under the name that the caller has; one that
+    /// does not is never a free ride, but the default.
     #[must_use]
     pub fn of(&self, caller: &Caller) -> (Rc<Tier>, bool) {
         let Some(name) = caller.value(TIER_DIMENSION) else { return (self.default.clone(), true) };

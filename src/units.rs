@@ -1,7 +1,7 @@
 //! The quantities everything else is computed in: integers that saturate instead of wrapping.
 //!
-//! In: nothing. Out: [`Amount`], [`Tokens`], [`NanoUsd`], [`Timestamp`], [`Span`]. Not here: how they are
-//! written in a configuration (`config::scalars`) or shown to people (`reply`).
+//! In: nothing. Out: [`Amount`], [`Tokens`], [`NanoUsd`], [`Timestamp`], [`Span`]. Not here: how
+//! they are written in a configuration (`config::scalars`) or shown to people (`reply`).
 
 use core::fmt;
 use core::iter::Sum;
@@ -72,7 +72,8 @@ saturating_quantity! {
     Amount
     /// Tokens as a model reads or writes them.
     Tokens
-    /// Money: billionths of a US dollar, so that the price of one token of any model is a whole number.
+    /// Money: billionths of a US dollar, so that the price of one token of any model is a whole
+    /// number.
     NanoUsd
     /// A length of time in nanoseconds.
     Span

@@ -1,9 +1,10 @@
 //! What a global limit costs a call, beside a local limit that counts the same.
 //!
-//! In: an upstream. Out, to standard output: the rows of other calls for three Envoys, which are measured in turns: the limit is local, it
-//! is global and leased, it is global and every call asks. The rate limit service is the scripted one of the tests, in this process, on
-//! loopback: it shares the machine's cores, and answers sooner than one over a network does. Not here: what a network adds,
-//! which is a round trip for each call that asks.
+//! In: an upstream. Out, to standard output: the rows of other calls for three Envoys, which are
+//! measured in turns: the limit is local, it is global and leased, it is global and every call
+//! asks. The rate limit service is the scripted one of the tests, in this process, on loopback: it
+//! shares the machine's cores, and answers sooner than one over a network does. Not here: what a
+//! network adds, which is a round trip for each call that asks.
 
 use core::time::Duration;
 
@@ -18,8 +19,8 @@ use crate::{FILTER, calls};
 /// What this is called on the command line.
 pub(crate) const NAME: &str = "global limits";
 
-/// A fifth limit, and where it is kept. Nobody waits for a deadline here: on a machine as busy as this a call that is decided without
-/// an answer would be one that is not measured.
+/// A fifth limit, and where it is kept. Nobody waits for a deadline here: on a machine as busy as
+/// this a call that is decided without an answer would be one that is not measured.
 const SIDES: [(&str, &str); 3] = [
     ("algorithm: fixed_window", ""),
     ("scope: global", "global: { cluster: ratelimit, timeout: 5s, lease: { share: 0.02, at_least: 1000 } }"),

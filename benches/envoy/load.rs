@@ -1,7 +1,8 @@
 //! Calls, and connections that make them one after the other.
 //!
-//! In: sizes of prompts, an address. Out: answers and their times. Prompts are written once and made distinct by a number
-//! in each message, so that making them costs the benchmark nothing. Not here: what is measured.
+//! In: sizes of prompts, an address. Out: answers and their times. Prompts are written once and
+//! made distinct by a number in each message, so that making them costs the benchmark nothing. Not
+//! here: what is measured.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -25,7 +26,8 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// A call with these members before its messages, more header lines, and messages of so many bytes.
+    /// A call with these members before its messages, more header lines, and messages of so many
+    /// bytes.
     pub(crate) fn new(members: &str, headers: &str, messages: &[usize]) -> Self {
         let messages: Vec<String> = messages
             .iter()
@@ -58,7 +60,8 @@ impl Call {
     }
 }
 
-/// Text of so many bytes that is tokenized as prose with a few names and figures is, and does not repeat itself.
+/// Text of so many bytes that is tokenized as prose with a few names and figures is, and does not
+/// repeat itself.
 fn prose(length: usize, seed: u64) -> String {
     const WORDS: &str = "the customer asked whether their parcel had already left our warehouse because tracking shows nothing since \
         Monday and support could not find an order under that address please check which carrier was used how long \
@@ -110,7 +113,8 @@ impl Connection {
         Self { stream, received: Vec::new(), piece: vec![0; 1 << 16] }
     }
 
-    /// Makes the calls of a conversation, one after the other, with a number that was not used before; gives the time that each took.
+    /// Makes the calls of a conversation, one after the other, with a number that was not used
+    /// before; gives the time that each took.
     pub(crate) fn converse(&mut self, conversation: &mut [Call], mut took: impl FnMut(Duration)) {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         for call in conversation {

@@ -1,15 +1,18 @@
-//! What the filter costs: one run that measures an Envoy without it and an Envoy with it, in turns, on the same machine.
+//! What the filter costs: one run that measures an Envoy without it and an Envoy with it, in turns,
+//! on the same machine.
 //!
-//! In: nothing but `target/tollgate.wasm` and the Envoy in `.venv/`. Out, to standard output: tables of medians over rounds, and of
-//! the ratios within each round. The two differ in the filter and nothing else. Everything is on loopback; the load comes from
-//! threads of this process, which share the machine's cores with Envoy, so absolute numbers say little and ratios
-//! much. Run by `make bench`. What the numbers mean is in `docs/performance.md`.
+//! In: nothing but `target/tollgate.wasm` and the Envoy in `.venv/`. Out, to standard output:
+//! tables of medians over rounds, and of the ratios within each round. The two differ in the filter
+//! and nothing else. Everything is on loopback; the load comes from threads of this process, which
+//! share the machine's cores with Envoy, so absolute numbers say little and ratios much. Run by
+//! `make bench`. What the numbers mean is in `docs/performance.md`.
 //!
-//! A global limit is measured beside a local one in the same way (`global`), and whatever else a call may be answered beside an Envoy
-//! without it (`softer`).
+//! A global limit is measured beside a local one in the same way (`global`), and whatever else a
+//! call may be answered beside an Envoy without it (`softer`).
 //!
-//! `cargo bench --bench envoy -- 'KiB prompts'` measures only what has these words in its name. `$BASELINE_WASM` puts another
-//! build of the filter in the place of none, to see what a change does.
+//! `cargo bench --bench envoy -- 'KiB prompts'` measures only what has these words in its name.
+//! `$BASELINE_WASM` puts another build of the filter in the place of none, to see what a change
+//! does.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
@@ -32,7 +35,8 @@ const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(900);
 /// Connections that keep one worker busy.
 const CONNECTIONS: usize = 8;
-/// Streams per round: so many that steps of 10 ms, in which CPU time is told, are half a microsecond of a chunk.
+/// Streams per round: so many that steps of 10 ms, in which CPU time is told, are half a
+/// microsecond of a chunk.
 const STREAMS: usize = 200;
 /// Fresh Envoys for first calls.
 const FRESH: usize = 5;
@@ -159,7 +163,8 @@ fn load(envoy: &Envoy, conversation: &[Call], until: Instant) -> f64 {
     })
 }
 
-/// The way of one chunk from the upstream's write to the client's read, and that it comes as it was sent.
+/// The way of one chunk from the upstream's write to the client's read, and that it comes as it was
+/// sent.
 fn streams(pair: &[Envoy; 2], upstream: &Upstream) {
     let mut call = Call::new("\"stream\":true,", STREAM, &[1 << 10]);
     let rounds: Vec<[_; 2]> = rounds(|side| {
@@ -232,7 +237,8 @@ fn memory(start: &impl Fn(bool, usize) -> Envoy) {
     }
 }
 
-/// Measures all sides in turns, there and back again so that none has the better place; after one turn that is thrown away.
+/// Measures all sides in turns, there and back again so that none has the better place; after one
+/// turn that is thrown away.
 fn rounds<const SIDES: usize, const N: usize>(
     mut measure: impl FnMut(usize) -> [f64; N],
 ) -> Vec<[[f64; N]; SIDES]> {
@@ -247,7 +253,8 @@ fn rounds<const SIDES: usize, const N: usize>(
     (0..=ROUNDS).map(round).skip(1).collect()
 }
 
-/// One line of the table: medians of a measurement for each side, and of its ratios to the first side.
+/// One line of the table: medians of a measurement for each side, and of its ratios to the first
+/// side.
 fn row<const SIDES: usize, const N: usize>(
     name: &str,
     rounds: &[[[f64; N]; SIDES]],

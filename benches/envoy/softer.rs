@@ -1,8 +1,10 @@
-//! What the graded answers and the other things counted cost a call, each beside an Envoy that differs in it alone.
+//! What the graded answers and the other things counted cost a call, each beside an Envoy that
+//! differs in it alone.
 //!
-//! In: an upstream. Out, to standard output: a row of Envoy's CPU time per call for each, and the rows of streams for stopping them. Each
-//! pair is measured in turns. One row has them all, for callers of another tier: what they cost those for whom they are not configured. Not
-//! here: what a build without them costs (`$BASELINE_WASM`); how long calls wait.
+//! In: an upstream. Out, to standard output: a row of Envoy's CPU time per call for each, and the
+//! rows of streams for stopping them. Each pair is measured in turns. One row has them all, for
+//! callers of another tier: what they cost those for whom they are not configured. Not here: what a
+//! build without them costs (`$BASELINE_WASM`); how long calls wait.
 
 use std::time::Instant;
 

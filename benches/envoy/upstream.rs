@@ -1,7 +1,8 @@
 //! An upstream that costs next to nothing: ready-made answers from one thread per connection.
 //!
-//! In: HTTP/1.1 requests with a `content-length`. Out: one chat completion, the same for all; or, for a request with the header
-//! [`STREAM`], a stream of which each event is written when the benchmark permits it. Not here: anything else of HTTP.
+//! In: HTTP/1.1 requests with a `content-length`. Out: one chat completion, the same for all; or,
+//! for a request with the header [`STREAM`], a stream of which each event is written when the
+//! benchmark permits it. Not here: anything else of HTTP.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -92,7 +93,8 @@ fn read_more(stream: &mut TcpStream, received: &mut Vec<u8>, piece: &mut [u8]) -
     Ok(count)
 }
 
-/// What chat completions look like: 20 headers' worth is not needed, the ones that matter to proxies are here.
+/// What chat completions look like: 20 headers' worth is not needed, the ones that matter to
+/// proxies are here.
 fn completion() -> Vec<u8> {
     let words = "The parcel left Rotterdam this morning and should be with you by Thursday. ".repeat(6);
     let body = format!(

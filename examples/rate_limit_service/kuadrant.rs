@@ -1,8 +1,9 @@
 //! The gRPC service `kuadrant.service.ratelimit.v1.RateLimitService`.
 //!
-//! In: requests for its two methods, `CheckRateLimit` and `Report`, whose messages are those of the Envoy rate
-//! limit service. Out: what [`Service`] says. No crate has it generated, and it is too small to bring a compiler of
-//! protobuf for. The methods: <https://github.com/Kuadrant/limitador>, `limitador-server/proto/ratelimit.proto`.
+//! In: requests for its two methods, `CheckRateLimit` and `Report`, whose messages are those of the
+//! Envoy rate limit service. Out: what [`Service`] says. No crate has it generated, and it is too
+//! small to bring a compiler of protobuf for. The methods: <https://github.com/Kuadrant/limitador>,
+//! `limitador-server/proto/ratelimit.proto`.
 
 use core::task::{Context, Poll};
 use std::convert::Infallible;

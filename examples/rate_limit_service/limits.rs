@@ -1,10 +1,11 @@
 //! The limits, as Limitador's files say them, and which of them a descriptor comes under.
 //!
-//! In: files with a list of `{namespace, max_value, seconds, name, conditions, variables}`; the entries of a
-//! descriptor. Out: one counter for each limit that applies. Conditions and variables are CEL and are evaluated
-//! by the `limitador` crate. They see one descriptor, as `descriptors[0]`, whichever of its call it is; anything
-//! else that they name could never be there, so it is an error when the file is read.
-//! The format: <https://github.com/Kuadrant/limitador>, `doc/server/configuration.md`. Not here: counting.
+//! In: files with a list of `{namespace, max_value, seconds, name, conditions, variables}`; the
+//! entries of a descriptor. Out: one counter for each limit that applies. Conditions and variables
+//! are CEL and are evaluated by the `limitador` crate. They see one descriptor, as
+//! `descriptors[0]`, whichever of its call it is; anything else that they name could never be
+//! there, so it is an error when the file is read. The format:
+//! <https://github.com/Kuadrant/limitador>, `doc/server/configuration.md`. Not here: counting.
 
 use std::collections::HashMap;
 use std::fs;

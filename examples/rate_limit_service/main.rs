@@ -1,10 +1,10 @@
 //! A rate limit service for trying and testing Tollgate's global limits.
 //!
 //! In: limits in Limitador's own YAML, and gRPC calls of the Envoy rate limit service
-//! (`envoy.service.ratelimit.v3`, see [`service`]) and of its Kuadrant sibling (see [`kuadrant`]). Out: who is
-//! within limits, counted in memory or in a Redis that several of these share. Not here: TLS, metrics, limits
-//! that change while it runs. It is small enough to read, and nothing to run in production: envoyproxy/ratelimit
-//! and Limitador are.
+//! (`envoy.service.ratelimit.v3`, see [`service`]) and of its Kuadrant sibling (see [`kuadrant`]).
+//! Out: who is within limits, counted in memory or in a Redis that several of these share. Not
+//! here: TLS, metrics, limits that change while it runs. It is small enough to read, and nothing to
+//! run in production: envoyproxy/ratelimit and Limitador are.
 
 mod kuadrant;
 mod limits;

@@ -1,14 +1,19 @@
 //! What a call means: which counters it concerns, by how much, and what they say.
 //!
-//! In: messages of the Envoy rate limit service. Out: an overall code, and for each descriptor its own: the
-//! limit that leaves it least, how much that is and when its window ends. The rules, and which server they follow:
+//! In: messages of the Envoy rate limit service. Out: an overall code, and for each descriptor its
+//! own: the limit that leaves it least, how much that is and when its window ends. The rules, and
+//! which server they follow:
 //!
-//! - Every descriptor is evaluated by itself, as `descriptors[0]`: limits written for Limitador name that one.
-//! - A call is charged to all of its counters or, if any of them has too little left, to none (Limitador);
-//!   with `--charge-over` always to all (envoyproxy/ratelimit). What is given back is given back either way.
-//! - A descriptor's own `hits_addend` counts, 0 only looks; without it that of the call does, where 0 means 1.
-//!   `is_negative_hits` gives that back, never below nothing used (envoyproxy/ratelimit, of late).
-//! - A descriptor without a limit is within it and has `limit_remaining` at its highest (envoyproxy/ratelimit).
+//! - Every descriptor is evaluated by itself, as `descriptors[0]`: limits written for Limitador
+//!   name that one.
+//! - A call is charged to all of its counters or, if any of them has too little left, to none
+//!   (Limitador); with `--charge-over` always to all (envoyproxy/ratelimit). What is given back is
+//!   given back either way.
+//! - A descriptor's own `hits_addend` counts, 0 only looks; without it that of the call does, where
+//!   0 means 1. `is_negative_hits` gives that back, never below nothing used (envoyproxy/ratelimit,
+//!   of late).
+//! - A descriptor without a limit is within it and has `limit_remaining` at its highest
+//!   (envoyproxy/ratelimit).
 //! - An empty domain is UNKNOWN, a storage that fails is gRPC's UNAVAILABLE (Limitador).
 //! - What cannot be done as asked is refused rather than done otherwise.
 //!
@@ -116,7 +121,8 @@ impl RateLimitService for Service {
     }
 }
 
-/// The Kuadrant service has one amount for all descriptors; to ignore another would charge what nobody meant.
+/// The Kuadrant service has one amount for all descriptors; to ignore another would charge what
+/// nobody meant.
 fn only_one_amount(request: &RateLimitRequest) -> Result<(), Status> {
     let has_own = request
         .descriptors
@@ -130,7 +136,8 @@ fn only_one_amount(request: &RateLimitRequest) -> Result<(), Status> {
     Ok(())
 }
 
-/// What to tell of a descriptor: of its counters, the one that is over for longest, or else has least left.
+/// What to tell of a descriptor: of its counters, the one that is over for longest, or else has
+/// least left.
 fn status<'a>(told: impl Iterator<Item = (&'a Limit, &'a Standing)>) -> DescriptorStatus {
     let decisive = told.max_by_key(|(limit, standing)| {
         let over_for = standing.is_over.then_some(standing.resets_in);

@@ -1,7 +1,8 @@
 //! The functions of Envoy that the module calls, each as a safe one.
 //!
-//! They are declared as in `source/extensions/dynamic_modules/abi/abi.h` of Envoy 1.40. An Envoy that lacks one of them, as those before 1.40 lack
-//! `has_filter_state`, refuses the module when it loads its configuration, because all are bound at once.
+//! They are declared as in `source/extensions/dynamic_modules/abi/abi.h` of Envoy 1.40. An Envoy
+//! that lacks one of them, as those before 1.40 lack `has_filter_state`, refuses the module when it
+//! loads its configuration, because all are bound at once.
 
 #![expect(unsafe_code, reason = "they are C functions")]
 
@@ -57,7 +58,8 @@ impl Filter {
 
     /// Sets a filter state of the stream.
     pub(crate) fn set_state(self, key: &str, value: &str) {
-        // SAFETY: the pointer is the running hook's, and Envoy copies the texts. It fails only where a stream has no state.
+        // SAFETY: the pointer is the running hook's, and Envoy copies the texts. It fails only
+        // where a stream has no state.
         let _ = unsafe {
             envoy_dynamic_module_callback_http_set_filter_state_bytes(self.0, Text::of(key), Text::of(value))
         };
@@ -69,9 +71,11 @@ impl Filter {
         unsafe { envoy_dynamic_module_callback_http_has_filter_state(self.0, Text::of(key)) }
     }
 
-    /// Has Envoy call the hook `scheduled` on the same thread when it has done with the event at hand, unless the stream is gone by then.
+    /// Has Envoy call the hook `scheduled` on the same thread when it has done with the event at
+    /// hand, unless the stream is gone by then.
     pub(crate) fn wake(self) {
-        // SAFETY: the pointer is the running hook's; the scheduler is Envoy's own and is used only here.
+        // SAFETY: the pointer is the running hook's; the scheduler is Envoy's own and is used only
+        // here.
         unsafe {
             let scheduler = envoy_dynamic_module_callback_http_filter_scheduler_new(self.0);
             envoy_dynamic_module_callback_http_filter_scheduler_commit(scheduler, 0);
@@ -79,7 +83,8 @@ impl Filter {
         }
     }
 
-    /// Ends the response. Envoy calls further hooks of the stream meanwhile, and destroys the stream before it comes back.
+    /// Ends the response. Envoy calls further hooks of the stream meanwhile, and destroys the
+    /// stream before it comes back.
     pub(crate) fn end_response(self) {
         // SAFETY: the pointer is the running hook's, and the response has begun and has not ended.
         unsafe { envoy_dynamic_module_callback_http_send_response_data(self.0, Text::of(""), true) }

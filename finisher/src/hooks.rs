@@ -1,6 +1,7 @@
 //! What Envoy calls: all the hooks that an HTTP filter must have, of which a few do something.
 //!
-//! Envoy calls the hooks of a stream on one thread, one at a time but for those that a call of the module's own leads to.
+//! Envoy calls the hooks of a stream on one thread, one at a time but for those that a call of the
+//! module's own leads to.
 
 #![expect(
     unsafe_code,
@@ -16,7 +17,8 @@ use crate::abi::{Filter, FilterPointer, Text, VERSION};
 /// What a hook of the stream answers: go on.
 const CONTINUE: u32 = 0;
 
-/// What the configuration is to Envoy, which asks for a pointer that is not null: there is nothing to configure.
+/// What the configuration is to Envoy, which asks for a pointer that is not null: there is nothing
+/// to configure.
 static CONFIGURATION: u8 = 0;
 
 /// The module's pointer to a [`Response`].
@@ -31,7 +33,8 @@ macro_rules! hooks {
 }
 
 /// # Safety
-/// The pointer is one that `filter_new` has made and `filter_destroy` has not had, and is not used after the hook that runs.
+/// The pointer is one that `filter_new` has made and `filter_destroy` has not had, and is not used
+/// after the hook that runs.
 const unsafe fn response<'hook>(pointer: ResponsePointer) -> &'hook Response {
     // SAFETY: as promised by the caller.
     unsafe { &*pointer.cast::<Response>() }
@@ -82,7 +85,8 @@ hooks! {
     }
 
     envoy_dynamic_module_on_http_filter_scheduled(filter: FilterPointer, pointer: ResponsePointer, _event: u64) {
-        // SAFETY: this hook's own. The response is borrowed no more when it is ended, which destroys it.
+        // SAFETY: this hook's own. The response is borrowed no more when it is ended, which
+        // destroys it.
         unsafe {
             if response(pointer).is_due() {
                 Filter::new(filter).end_response();

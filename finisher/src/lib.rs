@@ -1,24 +1,28 @@
 //! Ends the responses that Tollgate has stopped: an HTTP filter of Envoy, as a dynamic module.
 //!
-//! A proxy-wasm filter can put other bytes in place of a response's, and it can reset the response; it cannot end it. A dynamic module can.
-//! When Tollgate has put an ending in place of the rest of a stream, this module ends the client's half behind it, as any response ends.
-//! Then nobody is left to answer, so Envoy resets the upstream's half, and the provider stops generating.
+//! A proxy-wasm filter can put other bytes in place of a response's, and it can reset the response;
+//! it cannot end it. A dynamic module can. When Tollgate has put an ending in place of the rest of
+//! a stream, this module ends the client's half behind it, as any response ends. Then nobody is
+//! left to answer, so Envoy resets the upstream's half, and the provider stops generating.
 //!
-//! In: Envoy's events of a response, and the filter state that Tollgate sets. Out: the end of the response, once. Not here: when a stream is
-//! stopped, and what its client reads then (`tollgate`).
+//! In: Envoy's events of a response, and the filter state that Tollgate sets. Out: the end of the
+//! response, once. Not here: when a stream is stopped, and what its client reads then (`tollgate`).
 //!
 //! # How the two filters know of each other
 //!
-//! - The module sets the filter state `tollgate.finisher` for each request. Where Tollgate finds it, it leaves the end to the module.
-//! - Tollgate sets the filter state `tollgate.stopped_by`, to which Envoy adds the prefix `wasm.`, when it has stopped a stream.
+//! - The module sets the filter state `tollgate.finisher` for each request. Where Tollgate finds
+//!   it, it leaves the end to the module.
+//! - Tollgate sets the filter state `tollgate.stopped_by`, to which Envoy adds the prefix `wasm.`,
+//!   when it has stopped a stream.
 //!
 //! Without the module Tollgate goes by `streams.drain_for`; without Tollgate the module does
 //! nothing. They may stand in either order.
 //!
 //! # Safety
 //!
-//! A dynamic module is trusted code in Envoy's process, so this one is small: it has one number per stream, parses nothing, and calls six
-//! of Envoy's functions (`abi`). What Envoy calls is in `hooks`.
+//! A dynamic module is trusted code in Envoy's process, so this one is small: it has one number per
+//! stream, parses nothing, and calls six of Envoy's functions (`abi`). What Envoy calls is in
+//! `hooks`.
 
 mod abi;
 mod hooks;

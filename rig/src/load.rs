@@ -1,10 +1,11 @@
 //! Many clients at once, each making one call after the other.
 //!
-//! In: where to, how many, until when, and a request for each call. Out: what became of every call. Clients take turns
-//! with the addresses and with HTTP/1.1 and HTTP/2, and keep their connections; one that the server has closed between
-//! two calls, as Envoy does when it drains a listener, is made anew. A call that breaks or hangs ends the test: whatever
-//! the load, each call gets an answer. Not here: a rate of calls, and loads that measure the proxy
-//! rather than the filter (see `benches/envoy`).
+//! In: where to, how many, until when, and a request for each call. Out: what became of every call.
+//! Clients take turns with the addresses and with HTTP/1.1 and HTTP/2, and keep their connections;
+//! one that the server has closed between two calls, as Envoy does when it drains a listener, is
+//! made anew. A call that breaks or hangs ends the test: whatever the load, each call gets an
+//! answer. Not here: a rate of calls, and loads that measure the proxy rather than the filter (see
+//! `benches/envoy`).
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -66,7 +67,8 @@ impl Load {
         self
     }
 
-    /// Makes the calls and waits for all. `request` gets the numbers of the client and of its call, both from 0.
+    /// Makes the calls and waits for all. `request` gets the numbers of the client and of its call,
+    /// both from 0.
     ///
     /// # Panics
     ///
@@ -151,8 +153,8 @@ impl Outcomes {
         statuses
     }
 
-    /// The time to the response's headers that `share` of the calls kept within: 0.5 for the median, 1.0 for the
-    /// slowest.
+    /// The time to the response's headers that `share` of the calls kept within: 0.5 for the
+    /// median, 1.0 for the slowest.
     ///
     /// # Panics
     ///

@@ -1,19 +1,21 @@
 //! A port of 127.0.0.1 that can be left and taken again.
 //!
-//! In: nothing. Out: a [`ReservedPort`], which one can listen on, stop listening on (connections are refused then), and
-//! listen on once more. Not here: servers that never go away; those bind port 0 and are done.
+//! In: nothing. Out: a [`ReservedPort`], which one can listen on, stop listening on (connections
+//! are refused then), and listen on once more. Not here: servers that never go away; those bind
+//! port 0 and are done.
 
 use std::io;
 use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-/// A port that the system gives to nobody else as long as this lives, whether somebody listens on it or not.
+/// A port that the system gives to nobody else as long as this lives, whether somebody listens on
+/// it or not.
 #[derive(Debug)]
 pub struct ReservedPort {
     address: SocketAddr,
-    /// Bound, never listening. Whoever asks for any free port does not get this one; whoever binds it by its number and
-    /// with `SO_REUSEADDR`, as servers do, does.
+    /// Bound, never listening. Whoever asks for any free port does not get this one; whoever binds
+    /// it by its number and with `SO_REUSEADDR`, as servers do, does.
     _held: TcpSocket,
 }
 

@@ -1,7 +1,8 @@
 //! A real Redis, started for one test and stopped with it, to be killed and brought back.
 //!
-//! In: nothing. Out: a running `redis-server` (or `valkey-server`) on a port of 127.0.0.1 of its own, empty, which keeps
-//! nothing: no snapshots, no log of its writes. Not here: getting the binary (`make redis` does), and talking to it.
+//! In: nothing. Out: a running `redis-server` (or `valkey-server`) on a port of 127.0.0.1 of its
+//! own, empty, which keeps nothing: no snapshots, no log of its writes. Not here: getting the
+//! binary (`make redis` does), and talking to it.
 
 use std::io::{BufRead as _, BufReader, ErrorKind};
 use std::net::SocketAddr;
@@ -54,7 +55,8 @@ impl Redis {
         format!("redis://{}", self.port.address())
     }
 
-    /// Ends it without a chance to say goodbye (SIGKILL). Who connects is refused from then on, and what it knew is lost.
+    /// Ends it without a chance to say goodbye (SIGKILL). Who connects is refused from then on, and
+    /// what it knew is lost.
     pub fn kill(&mut self) {
         self.running = None;
     }

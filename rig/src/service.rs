@@ -1,8 +1,9 @@
 //! The example `rate_limit_service` as a process of its own, to be killed and brought back.
 //!
-//! In: limits as Limitador has them in YAML, and the URL of a Redis or none. Out: a running process with its address;
-//! its log is printed when a test fails. Not here: building it, which `cargo test` does with all examples; the service
-//! for tests that script its answers ([`crate::rate_limits`]).
+//! In: limits as Limitador has them in YAML, and the URL of a Redis or none. Out: a running process
+//! with its address; its log is printed when a test fails. Not here: building it, which `cargo
+//! test` does with all examples; the service for tests that script its answers
+//! ([`crate::rate_limits`]).
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -27,7 +28,8 @@ pub struct RateLimitService {
 }
 
 impl RateLimitService {
-    /// Starts one and waits until it listens. It counts in its memory unless there is the URL of a Redis.
+    /// Starts one and waits until it listens. It counts in its memory unless there is the URL of a
+    /// Redis.
     ///
     /// # Panics
     ///
@@ -122,8 +124,8 @@ impl Drop for Process {
 const LIMITS: &str = "limits.yaml";
 const LOG: &str = "log";
 
-/// The program, which cargo puts into `examples` below the directory of the profile; tests and benchmarks are in `deps`
-/// beside it, other examples are in `examples` too.
+/// The program, which cargo puts into `examples` below the directory of the profile; tests and
+/// benchmarks are in `deps` beside it, other examples are in `examples` too.
 fn built() -> PathBuf {
     let this = std::env::current_exe().expect("a program knows where it is");
     let mut places = this.ancestors().skip(1).take(2).map(|dir| dir.join("examples/rate_limit_service"));

@@ -1,10 +1,10 @@
 //! An upstream that plays a script on the level of TCP.
 //!
-//! In: for each connection a [`Script`] of steps: read a request, write these bytes, wait for a signal,
-//! close, reset. Out: the requests as bytes, and signals that tell how far the script has come. A test
-//! decides the order of things with [`Signal`]s, never with sleeps. It speaks whatever bytes it is given,
-//! so odd framing, slow bytes, trailers and breaks in mid-stream are all one `write` away. Not here: HTTP/2
-//! and sensible answers (see [`crate::mock_llm`]).
+//! In: for each connection a [`Script`] of steps: read a request, write these bytes, wait for a
+//! signal, close, reset. Out: the requests as bytes, and signals that tell how far the script has
+//! come. A test decides the order of things with [`Signal`]s, never with sleeps. It speaks whatever
+//! bytes it is given, so odd framing, slow bytes, trailers and breaks in mid-stream are all one
+//! `write` away. Not here: HTTP/2 and sensible answers (see [`crate::mock_llm`]).
 
 use std::io;
 use std::net::SocketAddr;
@@ -157,8 +157,8 @@ pub struct Heard {
 }
 
 impl ScriptedUpstream {
-    /// Starts one on a free port of 127.0.0.1; each connection plays the next script, and when there is no
-    /// next the last one again.
+    /// Starts one on a free port of 127.0.0.1; each connection plays the next script, and when
+    /// there is no next the last one again.
     ///
     /// # Panics
     ///

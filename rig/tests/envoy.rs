@@ -1,4 +1,5 @@
-//! A real Envoy starts, carries calls, tells about itself and stops, all through the rig. No filter yet.
+//! A real Envoy starts, carries calls, tells about itself and stops, all through the rig. No filter
+//! yet.
 
 use serde_json::json;
 use tollgate_rig::client::{Client, Request};
@@ -80,7 +81,8 @@ async fn trailers_pass_if_they_are_let() {
     assert_eq!(response.trailers().unwrap()["x-end"], "yes");
 }
 
-/// The least that a host takes for a filter: `(memory 1)`, the ABI's version and an allocator, no callbacks.
+/// The least that a host takes for a filter: `(memory 1)`, the ABI's version and an allocator, no
+/// callbacks.
 fn idle_module() -> Vec<u8> {
     let mut exports = vec![3, 6];
     exports.extend(b"memory\x02\x00");

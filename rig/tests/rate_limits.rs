@@ -1,4 +1,5 @@
-//! The scripted rate limit service counts like the servers that it stands for, and misbehaves as it is told to.
+//! The scripted rate limit service counts like the servers that it stands for, and misbehaves as it
+//! is told to.
 
 use core::pin::pin;
 use std::time::{Duration, Instant};
@@ -17,7 +18,8 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, async_trait};
 use tonic_prost::ProstCodec;
 
-/// Windows begin at multiples of their length since 1970; one of these ends while a test runs once in 365 days.
+/// Windows begin at multiples of their length since 1970; one of these ends while a test runs once
+/// in 365 days.
 const YEAR: Duration = Duration::from_secs(31_536_000);
 
 fn service() -> ScriptedService {

@@ -1,10 +1,12 @@
 //! Reads usage and text out of an answer as it passes.
 //!
-//! In: the answer's head, then its bytes in any pieces. Out: [`Found`], and where the chunk that only tells usage is to be
-//! hidden, the bytes to pass on instead; on demand, what ends a stream behind the last of its documents. Not here: what the tokens cost.
+//! In: the answer's head, then its bytes in any pieces. Out: [`Found`], and where the chunk that
+//! only tells usage is to be hidden, the bytes to pass on instead; on demand, what ends a stream
+//! behind the last of its documents. Not here: what the tokens cost.
 //!
-//! Bytes pass unchanged unless the caller asked for usage on the client's behalf: then the bytes of an event that has
-//! not ended are held back, which delays nothing, because a client sees an event only at its end.
+//! Bytes pass unchanged unless the caller asked for usage on the client's behalf: then the bytes of
+//! an event that has not ended are held back, which delays nothing, because a client sees an event
+//! only at its end.
 
 pub(super) mod called;
 mod found;
@@ -20,8 +22,8 @@ pub use called::{Called, ToolsCalled};
 pub use found::Found;
 use hiding::Hiding;
 
-/// How much of a compressed answer is decoded: more than any model writes, pictures in base64 among it. A small answer that stands for so
-/// much is not decoded to its end.
+/// How much of a compressed answer is decoded: more than any model writes, pictures in base64 among
+/// it. A small answer that stands for so much is not decoded to its end.
 const LONGEST_DECODED: usize = 64 * 1024 * 1024;
 
 /// The reader of one answer.
@@ -35,7 +37,8 @@ pub struct Reader {
     plain: Option<Vec<u8>>,
     /// What would end the stream before its time, if it may have to be.
     ending: Option<Box<dyn Ending>>,
-    /// How much of what passed last is whole documents; none if none of them ended in the last piece.
+    /// How much of what passed last is whole documents; none if none of them ended in the last
+    /// piece.
     whole: Option<usize>,
 }
 
@@ -67,7 +70,8 @@ enum Expected {
 }
 
 impl Reader {
-    /// A reader for an answer with this head. With `hide_usage`, the chunk that only tells usage is taken out.
+    /// A reader for an answer with this head. With `hide_usage`, the chunk that only tells usage is
+    /// taken out.
     #[must_use]
     pub fn new(format: &'static Format, head: &dyn Head, hide_usage: bool) -> Self {
         let coding = match Encoding::parse(&head.header("content-encoding").unwrap_or_default()) {
@@ -100,8 +104,8 @@ impl Reader {
         Self { format, coding, framing: Framing::Expected(expected), found, plain, ending: None, whole: None }
     }
 
-    /// From now on keeps what is needed to end the stream before its time; whether that is possible. Nothing can be put into compressed
-    /// bytes.
+    /// From now on keeps what is needed to end the stream before its time; whether that is
+    /// possible. Nothing can be put into compressed bytes.
     pub fn prepare_ending(&mut self) -> bool {
         let ending = self.format.ending.filter(|_| matches!(self.coding, Coding::Plain));
         self.ending = ending.map(|begin| begin());
@@ -114,8 +118,8 @@ impl Reader {
         self.ending.as_ref().is_some_and(|ending| ending.is_possible())
     }
 
-    /// What to pass on instead of the last piece, of which `passed` was to pass: its whole documents, and what ends the stream behind
-    /// them. None if it cannot be ended here.
+    /// What to pass on instead of the last piece, of which `passed` was to pass: its whole
+    /// documents, and what ends the stream behind them. None if it cannot be ended here.
     #[must_use]
     pub fn end(&self, passed: &[u8], cut: &Cut<'_>) -> Option<Vec<u8>> {
         let documents = self.ending.as_ref()?.write(cut)?;
@@ -213,8 +217,9 @@ fn keep_plain(plain: &mut Option<Vec<u8>>, bytes: &[u8]) {
 }
 
 impl Framing {
-    /// Takes the next bytes; `document` is called for each document that ends in them, and says whether it is to be hidden. `whole` is
-    /// set to how much of what passes is whole documents, if one ends in them.
+    /// Takes the next bytes; `document` is called for each document that ends in them, and says
+    /// whether it is to be hidden. `whole` is set to how much of what passes is whole documents, if
+    /// one ends in them.
     fn feed(
         &mut self,
         piece: &[u8],
@@ -302,7 +307,8 @@ impl Framing {
 }
 
 impl Expected {
-    /// The framing of an answer that begins with this byte, which counts for more than its content type.
+    /// The framing of an answer that begins with this byte, which counts for more than its content
+    /// type.
     fn seen(self, first: u8, chosen: &'static [&'static str]) -> Framing {
         match self {
             _ if first == b'[' => Framing::Objects(Capture::new(chosen), Some(Shape::List)),

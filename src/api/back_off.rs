@@ -1,11 +1,13 @@
 //! How long an upstream wants to be left alone, as its refusals say.
 //!
-//! In: an answer's status and headers, and the time. Out: [`Pause`], if it asks for one. Not here: what is made of it (`limits`), and what
-//! bodies say: they are still to come when the headers are decided on.
+//! In: an answer's status and headers, and the time. Out: [`Pause`], if it asks for one. Not here:
+//! what is made of it (`limits`), and what bodies say: they are still to come when the headers are
+//! decided on.
 //!
-//! Sources: RFC 9110 section 10.2.3 (`retry-after`), RFC 6585 section 4 (429), Anthropic's page "Errors" (529), OpenAI's and Anthropic's
-//! pages "Rate limits" (the fields of [`BUDGETS`]; OpenAI's moments are durations as Go prints them, Anthropic's are as RFC 3339 has
-//! them), Azure's page "Quotas" (`retry-after-ms`; plain seconds where OpenAI has durations).
+//! Sources: RFC 9110 section 10.2.3 (`retry-after`), RFC 6585 section 4 (429), Anthropic's page
+//! "Errors" (529), OpenAI's and Anthropic's pages "Rate limits" (the fields of [`BUDGETS`];
+//! OpenAI's moments are durations as Go prints them, Anthropic's are as RFC 3339 has them), Azure's
+//! page "Quotas" (`retry-after-ms`; plain seconds where OpenAI has durations).
 
 use std::time::SystemTime;
 

@@ -1,9 +1,10 @@
-//! Messages whose content is a text or a list of blocks, which may contain blocks themselves: Anthropic's,
-//! and Converse's of Amazon Bedrock.
+//! Messages whose content is a text or a list of blocks, which may contain blocks themselves:
+//! Anthropic's, and Converse's of Amazon Bedrock.
 //!
-//! In: raw JSON. Out: [`Piece`]s. A block is counted as everything in it that a model could read, whatever
-//! kind it says it is; one in which there is nothing of that is counted as the text it is written as. Not
-//! here: what blocks have in them (`anthropic::blocks`, `bedrock::converse::blocks`).
+//! In: raw JSON. Out: [`Piece`]s. A block is counted as everything in it that a model could read,
+//! whatever kind it says it is; one in which there is nothing of that is counted as the text it is
+//! written as. Not here: what blocks have in them (`anthropic::blocks`,
+//! `bedrock::converse::blocks`).
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

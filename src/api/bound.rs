@@ -1,10 +1,10 @@
 //! Bounds on the output of a request, and how they are lowered where they stand.
 //!
-//! In: a body. Out: [`Edit`]s, or why there are none ([`Unbounded`]). Not here: what each API calls its bound
-//! (the `softer` of each format), and how low a bound is to be.
+//! In: a body. Out: [`Edit`]s, or why there are none ([`Unbounded`]). Not here: what each API calls
+//! its bound (the `softer` of each format), and how low a bound is to be.
 //!
-//! A bound that is absent, `null` or nonsense is set; one that is a count is only ever lowered. All else of
-//! the body stays byte for byte.
+//! A bound that is absent, `null` or nonsense is set; one that is a count is only ever lowered. All
+//! else of the body stays byte for byte.
 
 use super::members::Members;
 use super::number::Whole;
@@ -51,8 +51,8 @@ impl<'a> Object<'a> {
         self.members.written(name).is_some()
     }
 
-    /// The edit that gives a member this JSON as its value, be it there or not. It is one of the names that
-    /// were looked for.
+    /// The edit that gives a member this JSON as its value, be it there or not. It is one of the
+    /// names that were looked for.
     pub(super) fn set(&self, name: &str, json: &str) -> Edit {
         if let Some(old) = self.members.written(name) {
             let place = self.members.place(old);
@@ -100,8 +100,9 @@ impl Bound {
         (!counts.is_empty()).then_some(edits)
     }
 
-    /// The edits that lower it to `each` in the object that the member `config` is. If there is none, or no
-    /// such object, it is set by the name `absent`, which is looked for like all others of it.
+    /// The edits that lower it to `each` in the object that the member `config` is. If there is
+    /// none, or no such object, it is set by the name `absent`, which is looked for like all others
+    /// of it.
     ///
     /// # Errors
     /// [`Unbounded::Unknown`] if the member is something else than an object.
@@ -113,8 +114,8 @@ impl Bound {
     }
 }
 
-/// These edits, if the API takes a bound of `each` that they set: it must be at least `least`, and leave room
-/// for more than the `thinking` that is asked for.
+/// These edits, if the API takes a bound of `each` that they set: it must be at least `least`, and
+/// leave room for more than the `thinking` that is asked for.
 ///
 /// # Errors
 /// [`Unbounded`] says why not. No edits are always allowed.
@@ -131,9 +132,9 @@ pub(super) fn allowed(edits: Vec<Edit>, each: u64, least: u64, thinking: Option<
     Ok(edits)
 }
 
-/// The tokens of thinking that an object such as Anthropic's `thinking` asks for in its member `budget`; none
-/// if it leaves them to the model or has thinking switched off. Of several the most, because parsers disagree
-/// on which one counts.
+/// The tokens of thinking that an object such as Anthropic's `thinking` asks for in its member
+/// `budget`; none if it leaves them to the model or has thinking switched off. Of several the most,
+/// because parsers disagree on which one counts.
 pub(super) fn thinking(raw: Option<&str>, budget: &str) -> Option<u64> {
     let members = entries(raw?)?;
     let is_off = |raw| string(raw).is_some_and(|kind| kind.eq_ignore_ascii_case("disabled"));

@@ -10,8 +10,8 @@ use memchr::{memchr, memchr3};
 
 use super::strays::{Search, Strays};
 
-/// How much of one member is kept. Usage needs a few hundred bytes; the text of an answer is only looked at where
-/// usage is missing, and may then be estimated beyond this.
+/// How much of one member is kept. Usage needs a few hundred bytes; the text of an answer is only
+/// looked at where usage is missing, and may then be estimated beyond this.
 const LARGEST_MEMBER: usize = 256 * 1024;
 
 /// How long a top-level key may be to be compared with the chosen ones.
@@ -74,8 +74,8 @@ impl Capture {
         self.search.take()
     }
 
-    /// Takes the next bytes. `object` is called for each object that ends in them, with its kept members and the number of bytes up
-    /// to its end.
+    /// Takes the next bytes. `object` is called for each object that ends in them, with its kept
+    /// members and the number of bytes up to its end.
     pub(super) fn feed(&mut self, bytes: &[u8], mut object: impl FnMut(&[u8], usize)) {
         let mut rest = bytes;
         loop {
@@ -90,7 +90,8 @@ impl Capture {
                 self.forget();
             }
             if matches!(self.string, Some(Inside { escaped: false })) {
-                // An answer is text for the most part, and nothing happens within text but its end and escapes.
+                // An answer is text for the most part, and nothing happens within text but its end
+                // and escapes.
                 let (text, behind) = rest.split_at(memchr3(b'"', b'\\', b'\n', rest).unwrap_or(rest.len()));
                 self.keep(text, true);
                 rest = behind;
@@ -98,7 +99,8 @@ impl Capture {
         }
     }
 
-    /// Ends the bytes. `object` is called for an object that has not ended; the member in which it was cut off is left out.
+    /// Ends the bytes. `object` is called for an object that has not ended; the member in which it
+    /// was cut off is left out.
     pub(super) fn finish(&mut self, mut object: impl FnMut(&[u8])) {
         self.cut();
         if self.depth > 0 {
@@ -142,7 +144,8 @@ impl Capture {
     fn step(&mut self, byte: u8) {
         if let Some(Inside { escaped }) = self.string {
             if byte == b'\n' {
-                // No JSON string has one: the object was cut off, and the next line may begin another.
+                // No JSON string has one: the object was cut off, and the next line may begin
+                // another.
                 self.cut();
                 self.depth = 0;
                 return;

@@ -1,16 +1,19 @@
 //! Amazon's event stream: binary frames out of bytes in any pieces.
 //!
-//! In: the bytes of an `application/vnd.amazon.eventstream` as they arrive. Out: for each frame its payload, and where
-//! in the current piece the frame ends; and the other way round, a frame of a payload. Not here: what a payload means, and the frame's headers. Events and exceptions
-//! are handed on alike, because only their payload can tell usage. The checksum over a whole frame is not checked
-//! either: the client does that, and a frame that is found by its length and not damaged in its prelude is read as well
-//! as it can be.
+//! In: the bytes of an `application/vnd.amazon.eventstream` as they arrive. Out: for each frame its
+//! payload, and where in the current piece the frame ends; and the other way round, a frame of a
+//! payload. Not here: what a payload means, and the frame's headers. Events and exceptions are
+//! handed on alike, because only their payload can tell usage. The checksum over a whole frame is
+//! not checked either: the client does that, and a frame that is found by its length and not
+//! damaged in its prelude is read as well as it can be.
 //!
-//! Source: AWS SDKs, "Event stream encoding" (prelude, limits of 128 KiB for headers and 24 MiB for payload).
+//! Source: AWS SDKs, "Event stream encoding" (prelude, limits of 128 KiB for headers and 24 MiB for
+//! payload).
 
 use super::strays::{Search, Strays};
 
-/// The longest frame whose payload is kept. A longer one is passed over; usage needs a few hundred bytes.
+/// The longest frame whose payload is kept. A longer one is passed over; usage needs a few hundred
+/// bytes.
 const LARGEST_KEPT: usize = 256 * 1024;
 
 /// The longest headers that a frame may have.
@@ -61,8 +64,8 @@ enum At {
 }
 
 impl Splitter {
-    /// Takes the next piece. `frame` is called for each frame that ends in it, with the frame's payload and the
-    /// number of bytes of `piece` up to the frame's end.
+    /// Takes the next piece. `frame` is called for each frame that ends in it, with the frame's
+    /// payload and the number of bytes of `piece` up to the frame's end.
     pub(super) fn feed(&mut self, piece: &[u8], mut frame: impl FnMut(&[u8], usize)) {
         let mut rest = piece;
         loop {
@@ -166,7 +169,8 @@ fn prelude(bytes: &[u8]) -> Option<At> {
     Some(At::Headers { left: headers, payload })
 }
 
-/// A frame with string headers, as the service writes it. Their names have less than 256 bytes, their values less than 64 KiB.
+/// A frame with string headers, as the service writes it. Their names have less than 256 bytes,
+/// their values less than 64 KiB.
 pub(crate) fn encode(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
     const STRING: u8 = 7;
     let length = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes();

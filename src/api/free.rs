@@ -1,11 +1,11 @@
-//! Calls that providers do not charge for, and that cost no more than their request here: moderations and
-//! lists of models.
+//! Calls that providers do not charge for, and that cost no more than their request here:
+//! moderations and lists of models.
 //!
-//! In: nothing; neither their bodies nor their answers are read. Out: rows of [`FORMATS`](super::FORMATS).
-//! Not here: counting tokens, which is no call at all (`routes`).
+//! In: nothing; neither their bodies nor their answers are read. Out: rows of
+//! [`FORMATS`](super::FORMATS). Not here: counting tokens, which is no call at all (`routes`).
 //!
-//! Source: OpenAI's API reference, "Create moderation" and "List models"; Google's "models.list"; Ollama's
-//! "List local models".
+//! Source: OpenAI's API reference, "Create moderation" and "List models"; Google's "models.list";
+//! Ollama's "List local models".
 
 use super::{Body, Format, get, post};
 
@@ -17,8 +17,8 @@ pub(super) static MODERATIONS: Format = Format {
     ..Format::DEFAULT
 };
 
-/// Lists of models. Only behind the versions that providers have in their paths: `models` alone is a common
-/// word.
+/// Lists of models. Only behind the versions that providers have in their paths: `models` alone is
+/// a common word.
 pub(super) static MODELS: Format = Format {
     name: "models",
     endpoints: &[get("/v1/models"), get("/openai/models")],

@@ -1,7 +1,8 @@
 //! The size of a picture in a request, read from its first bytes.
 //!
-//! In: an image URL, or the picture in base64. Out: [`Image`]. Not here: what a picture of that size costs
-//! (`tokens::images`). The picture itself is never decoded, and its base64 is never counted as text.
+//! In: an image URL, or the picture in base64. Out: [`Image`]. Not here: what a picture of that
+//! size costs (`tokens::images`). The picture itself is never decoded, and its base64 is never
+//! counted as text.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -15,16 +16,16 @@ pub struct Image {
     pub low_detail: bool,
 }
 
-/// How many characters of base64 are looked at: 48 KiB of picture. The size stands in the first bytes in
-/// every format but JPEG, where colour profiles and previews can come before it.
+/// How many characters of base64 are looked at: 48 KiB of picture. The size stands in the first
+/// bytes in every format but JPEG, where colour profiles and previews can come before it.
 const LOOKED_AT: usize = 64 * 1024;
 
 impl Image {
     /// A picture that is elsewhere.
     pub(super) const UNSEEN: Self = Self { size: None, low_detail: false };
 
-    /// The picture behind `url`; of unknown size unless it is a `data:` URL that holds a PNG, JPEG, GIF or
-    /// WebP.
+    /// The picture behind `url`; of unknown size unless it is a `data:` URL that holds a PNG, JPEG,
+    /// GIF or WebP.
     pub(super) fn at(url: &str, detail: Option<&str>) -> Self {
         Self { size: size_in_data_url(url), low_detail: detail == Some("low") }
     }

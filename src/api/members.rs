@@ -1,8 +1,8 @@
 //! The top-level members of a request that decide what it costs, as raw JSON with their places.
 //!
-//! In: a body. Out: [`Members`]. Not here: what the members mean. Reading the outermost object by hand gives
-//! two things that a derived reader cannot: the place of each value, for edits, and a clear answer to members
-//! named twice.
+//! In: a body. Out: [`Members`]. Not here: what the members mean. Reading the outermost object by
+//! hand gives two things that a derived reader cannot: the place of each value, for edits, and a
+//! clear answer to members named twice.
 
 use core::fmt;
 use core::ops::Range;
@@ -27,7 +27,8 @@ impl<'a> Members<'a> {
     /// Reads the members called `names` from the outermost object of `body`.
     ///
     /// # Errors
-    /// [`Unread::Malformed`] if the body is not one JSON object, [`Unread::Ambiguous`] if it names one of them twice.
+    /// [`Unread::Malformed`] if the body is not one JSON object, [`Unread::Ambiguous`] if it names
+    /// one of them twice.
     pub(super) fn read(body: &'a [u8], names: &'static [&'static str]) -> Result<Self, Unread> {
         let mut twice = None;
         let mut reader = serde_json::Deserializer::from_slice(body);
@@ -61,8 +62,8 @@ impl<'a> Members<'a> {
         self.raw(name).map(items).unwrap_or_default()
     }
 
-    /// A member that is a count. Nonsense counts as absent, because that is what an upstream makes of it, if
-    /// it does not refuse the call.
+    /// A member that is a count. Nonsense counts as absent, because that is what an upstream makes
+    /// of it, if it does not refuse the call.
     pub(super) fn whole(&self, name: &str) -> Option<u64> {
         serde_json::from_str::<Whole>(self.raw(name)?).ok()?.count()
     }

@@ -1,8 +1,9 @@
 //! What LLM APIs look like on the wire.
 //!
 //! In: a method and path, a request body, response bytes in any pieces. Out: which format it is
-//! ([`Routes::recognise`]), what the model will read and may write ([`Request`]), what was used ([`Usage`])
-//! and the text that was streamed. Not here: how many tokens a text is (`tokens`), and anything about limits.
+//! ([`Routes::recognise`]), what the model will read and may write ([`Request`]), what was used
+//! ([`Usage`]) and the text that was streamed. Not here: how many tokens a text is (`tokens`), and
+//! anything about limits.
 //!
 //! One file and one row of [`FORMATS`] per API format.
 
@@ -98,32 +99,37 @@ pub struct Format {
     pub endpoints: &'static [Endpoint],
     /// What becomes of its request bodies.
     pub body: Body,
-    /// Reads a request body, if it is [`Body::Held`]. [`Unread`] says why it cannot be read as this format;
-    /// the caller then counts it as plain text or, if it is [`Unread::Ambiguous`], refuses it.
+    /// Reads a request body, if it is [`Body::Held`]. [`Unread`] says why it cannot be read as this
+    /// format; the caller then counts it as plain text or, if it is [`Unread::Ambiguous`], refuses
+    /// it.
     pub read: for<'a> fn(&'a [u8]) -> Result<Request<'a>, Unread>,
     /// What to expect of a body of so many bytes that is not read.
     pub guess: fn(u64) -> Request<'static>,
     /// The top-level members of a JSON answer that `answer` looks at: all that is kept of it.
     pub answer_members: &'static [&'static str],
-    /// Reads one JSON document of an answer: a whole body, the data of one event, one element of a list. What
-    /// cannot be read tells nothing.
+    /// Reads one JSON document of an answer: a whole body, the data of one event, one element of a
+    /// list. What cannot be read tells nothing.
     pub answer: for<'a> fn(&'a [u8]) -> Answer<'a>,
     /// What ends a stream of it before its time; none if it cannot be ended.
     pub ending: Option<fn() -> Box<dyn Ending>>,
     /// The usage that an answer tells in its headers.
     pub told_by_head: fn(&dyn Head) -> ReportedUsage,
-    /// The names of the tools that a request offers the model, in their order; those that have none are left out. None if no request of
-    /// the format offers any; one that cannot be read may otherwise offer all there are.
+    /// The names of the tools that a request offers the model, in their order; those that have none
+    /// are left out. None if no request of the format offers any; one that cannot be read may
+    /// otherwise offer all there are.
     pub offered_tools: Option<Offered>,
-    /// Edits of a request that take away the offered tools of which the function says so by their names, and keep the rest of it
-    /// consistent; none if nothing is to be taken away.
+    /// Edits of a request that take away the offered tools of which the function says so by their
+    /// names, and keep the rest of it consistent; none if nothing is to be taken away.
     pub without_tools: fn(&[u8], Hide<'_>) -> Vec<Edit>,
-    /// The edit that has a request ask for another model; none if its body names none, or that one already, or cannot be read. Where the
-    /// path names the model, too, both are to be changed ([`Call::path_with_model`]).
+    /// The edit that has a request ask for another model; none if its body names none, or that one
+    /// already, or cannot be read. Where the path names the model, too, both are to be changed
+    /// ([`Call::path_with_model`]).
     pub with_model: fn(&[u8], &str) -> Option<Edit>,
-    /// Edits that bound the output tokens of each choice of a request, where it has no bound or a higher one; none if it is within the
-    /// bound already. The model, if it is known, is the one that will be asked: what the bound is called may depend on it. [`Unbounded`]
-    /// says why the output cannot be bounded. Whether the model can write as much as the bound allows is not looked at.
+    /// Edits that bound the output tokens of each choice of a request, where it has no bound or a
+    /// higher one; none if it is within the bound already. The model, if it is known, is the one
+    /// that will be asked: what the bound is called may depend on it. [`Unbounded`] says why the
+    /// output cannot be bounded. Whether the model can write as much as the bound allows is not
+    /// looked at.
     pub with_max_output: fn(&[u8], Option<&str>, u64) -> Bounded,
 }
 
@@ -167,7 +173,8 @@ pub type Bounded = Result<Vec<Edit>, Unbounded>;
 pub enum Unbounded {
     /// Its format knows no bound, or it cannot be read.
     Unknown,
-    /// It asks for as much thinking as the bound lets through, or more: the upstream would refuse it, or only think.
+    /// It asks for as much thinking as the bound lets through, or more: the upstream would refuse
+    /// it, or only think.
     Thinking,
     /// The API takes no bound as low as this.
     TooLow {
@@ -217,8 +224,8 @@ pub enum Dialect {
 pub enum Unread {
     /// It is not JSON, or not of the format's shape; an upstream may still know what to do with it.
     Malformed,
-    /// It names a member twice that decides what the call costs. Parsers disagree on which one counts, so
-    /// what we count could differ from what the upstream does.
+    /// It names a member twice that decides what the call costs. Parsers disagree on which one
+    /// counts, so what we count could differ from what the upstream does.
     Ambiguous {
         /// The member named twice.
         member: &'static str,
@@ -237,12 +244,14 @@ pub struct Request<'a> {
     pub more_input: bool,
     /// The bound on output tokens of the whole call (all choices), if the request sets one.
     pub max_output: Option<u64>,
-    /// How many answers are asked for at once, if that is said; the bound in the body is that of each, and `max_output` the product.
+    /// How many answers are asked for at once, if that is said; the bound in the body is that of
+    /// each, and `max_output` the product.
     pub choices: Option<u64>,
-    /// What the call uses besides the prompt, where that follows from the request by a formula. It stands for
-    /// what an answer does not tell; zero for calls that have no output.
+    /// What the call uses besides the prompt, where that follows from the request by a formula. It
+    /// stands for what an answer does not tell; zero for calls that have no output.
     pub known: Option<Usage>,
-    /// The edit that makes a streamed answer report its usage, where the client has not asked for it.
+    /// The edit that makes a streamed answer report its usage, where the client has not asked for
+    /// it.
     pub ask_for_usage: Option<Edit>,
     /// What it asks of a server instead of a model; none if it is an LLM call.
     pub rpc: Option<Messages<'a>>,
@@ -265,7 +274,8 @@ pub struct Edit {
 }
 
 impl Edit {
-    /// `body` with these edits done, in the order of their places. One that is not within the body, or overlaps another, is left out.
+    /// `body` with these edits done, in the order of their places. One that is not within the body,
+    /// or overlaps another, is left out.
     #[must_use]
     pub fn apply_all(edits: &[Self], body: &[u8]) -> Vec<u8> {
         let mut sorted: Vec<_> = edits.iter().collect();
@@ -294,14 +304,15 @@ impl Edit {
 pub struct Answer<'a> {
     /// What it tells of the usage so far.
     pub told: ReportedUsage,
-    /// What it tells of classes of which nothing else in the answer tells anything: a total that other
-    /// documents of the answer tell in parts.
+    /// What it tells of classes of which nothing else in the answer tells anything: a total that
+    /// other documents of the answer tell in parts.
     pub otherwise: ReportedUsage,
     /// Whether it has a usage that cannot be read.
     pub unreadable: bool,
     /// The pieces of text that the model wrote.
     pub text: Vec<Cow<'a, str>>,
-    /// The calls of tools that it names; the reader of the answer knows a call that several documents name.
+    /// The calls of tools that it names; the reader of the answer knows a call that several
+    /// documents name.
     pub tools: Vec<answer::Called<'a>>,
     /// The prompt whose usage it tells, if the answer tells one for each of the prompts of a call;
     /// the call used the sum of them.

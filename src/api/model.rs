@@ -1,14 +1,14 @@
 //! Having a request ask for another model, where its body names one.
 //!
-//! In: a body and a model's name. Out: the [`Edit`] of the member `model`. Not here: models in paths
-//! (`path`), and forms, which pass as they come.
+//! In: a body and a model's name. Out: the [`Edit`] of the member `model`. Not here: models in
+//! paths (`path`), and forms, which pass as they come.
 
 use super::Edit;
 use super::members::Members;
 use super::raw::string;
 
-/// The edit that has a body ask for `model`; none if it names no model, or that one already, or cannot be
-/// read.
+/// The edit that has a body ask for `model`; none if it names no model, or that one already, or
+/// cannot be read.
 pub(super) fn with_model(body: &[u8], model: &str) -> Option<Edit> {
     replaced(&Members::read(body, &["model"]).ok()?, |_| model.to_owned())
 }

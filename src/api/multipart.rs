@@ -1,20 +1,24 @@
 //! One small field of a form that is uploaded, found as the upload passes.
 //!
-//! In: the content type of a `multipart/form-data` body, and the body in any pieces. Out: the value of one text field,
-//! such as `model`. Not here: files, which are only searched for their end, other fields, and a value in any other
-//! charset than UTF-8 or with a transfer encoding (RFC 7578, section 4.7, does away with the latter).
+//! In: the content type of a `multipart/form-data` body, and the body in any pieces. Out: the value
+//! of one text field, such as `model`. Not here: files, which are only searched for their end,
+//! other fields, and a value in any other charset than UTF-8 or with a transfer encoding (RFC 7578,
+//! section 4.7, does away with the latter).
 //!
-//! A field that is named twice has its last value, because Starlette, which vLLM and most servers in Python use, makes
-//! a dictionary of the fields in their order. A part with a file name is a file, whatever its field is called.
+//! A field that is named twice has its last value, because Starlette, which vLLM and most servers
+//! in Python use, makes a dictionary of the fields in their order. A part with a file name is a
+//! file, whatever its field is called.
 //!
-//! Source: RFC 7578, sections 4.1 and 4.2; RFC 2046, section 5.1.1, for the boundary and the lines around it.
+//! Source: RFC 7578, sections 4.1 and 4.2; RFC 2046, section 5.1.1, for the boundary and the lines
+//! around it.
 
 use memchr::{memchr, memchr2};
 
 /// The longest value that is kept: model names have some tens of characters.
 const LONGEST_VALUE: usize = 256;
 
-/// The longest line of a part's header that is kept. A longer one is passed over as if it were not there.
+/// The longest line of a part's header that is kept. A longer one is passed over as if it were not
+/// there.
 const LONGEST_LINE: usize = 1024;
 
 /// RFC 2046, section 5.1.1.
@@ -103,7 +107,8 @@ impl Peek {
                         (Tail::Return, b'\n') => {
                             At::Header { line: Vec::new(), is_overlong: false, is_field: false }
                         }
-                        // The first of two hyphens that end the last part; or what servers refuse to read.
+                        // The first of two hyphens that end the last part; or what servers refuse
+                        // to read.
                         _ => At::Ended,
                     };
                 }
@@ -156,8 +161,8 @@ fn content<'a>(
             }
             continue;
         }
-        // What looked like a delimiter is content. Since a carriage return stands only at its start, no other
-        // delimiter can have begun within it.
+        // What looked like a delimiter is content. Since a carriage return stands only at its
+        // start, no other delimiter can have begun within it.
         keep(text, delimiter.get(..*matched).unwrap_or_default());
         *matched = 0;
         let Some(at) = memchr(b'\r', rest) else {
@@ -230,7 +235,8 @@ fn unquote(quoted: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     loop {
         rest = match rest {
             [b'"', behind @ ..] => return Some((text, behind)),
-            // Browsers write a backslash in a file's name as it is, so it stands for itself before other characters.
+            // Browsers write a backslash in a file's name as it is, so it stands for itself before
+            // other characters.
             [b'\\', byte @ (b'"' | b'\\'), behind @ ..] | [byte, behind @ ..] => {
                 text.push(*byte);
                 behind

@@ -82,8 +82,8 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
-/// A total in parts: each that is told, no more than the total leaves for it, and at the end what is left of
-/// the total. Parts that are not told are zero.
+/// A total in parts: each that is told, no more than the total leaves for it, and at the end what
+/// is left of the total. Parts that are not told are zero.
 pub(super) fn parts<const N: usize, const M: usize>(total: u64, told: [Whole; N]) -> [Option<u64>; M] {
     const { assert!(M == N + 1, "the parts and what is left") };
     let mut left = total;

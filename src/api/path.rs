@@ -1,14 +1,14 @@
 //! A request path as the upstream's router will see it.
 //!
-//! In: the raw `:path`. Out: [`Plain`], and whether it fits a pattern. Not here: which path means what
-//! (`routes`).
+//! In: the raw `:path`. Out: [`Plain`], and whether it fits a pattern. Not here: which path means
+//! what (`routes`).
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
 use core::ops::Range;
 
-/// A path without query, percent-decoded, with runs of slashes folded and dot segments resolved (RFC 3986
-/// section 5.2.4), so that no spelling of a path gets past the limits; no trailing slash.
+/// A path without query, percent-decoded, with runs of slashes folded and dot segments resolved
+/// (RFC 3986 section 5.2.4), so that no spelling of a path gets past the limits; no trailing slash.
 pub(super) struct Plain {
     path: String,
     /// The same in lower case, byte for byte as long.
@@ -62,12 +62,13 @@ impl Plain {
     }
 }
 
-/// What a model's name in a path is written with; all else is percent-encoded. Colons are, because Google's paths have the method behind
-/// one; so AWS's libraries write them, too. The `@` in front of a version is as Google writes it.
+/// What a model's name in a path is written with; all else is percent-encoded. Colons are, because
+/// Google's paths have the method behind one; so AWS's libraries write them, too. The `@` in front
+/// of a version is as Google writes it.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
 
-/// A raw path that ends like `end`, with another model in its place and all else as it is; none if that cannot be told for sure, or if
-/// the model is this one already.
+/// A raw path that ends like `end`, with another model in its place and all else as it is; none if
+/// that cannot be told for sure, or if the model is this one already.
 pub(super) fn with_model(raw: &[u8], end: &PathEnd, model: &str) -> Option<Vec<u8>> {
     let plain = Plain::of(raw);
     let place = plain.model_place(end)?;
@@ -123,7 +124,8 @@ fn places(raw: &[u8]) -> Vec<Range<usize>> {
 /// How a path ends, in lower case, and where in it the model is named.
 #[derive(Debug)]
 pub struct PathEnd {
-    /// What stands before the model, if it is in the path. The model is as much of the path as fits, slashes among it.
+    /// What stands before the model, if it is in the path. The model is as much of the path as
+    /// fits, slashes among it.
     before: Option<&'static str>,
     after: &'static str,
 }

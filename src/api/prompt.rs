@@ -1,7 +1,7 @@
 //! What a model reads, in pieces.
 //!
-//! In: what the formats find in request bodies. Out: [`Prompt`]. Not here: how many tokens a piece is
-//! (`tokens::prompt`).
+//! In: what the formats find in request bodies. Out: [`Prompt`]. Not here: how many tokens a piece
+//! is (`tokens::prompt`).
 
 use std::borrow::Cow;
 

@@ -1,8 +1,9 @@
-//! JSON values that are taken apart one level at a time, so that a member of an odd type, an unknown one or
-//! one named twice costs no more than itself, and what nobody reads is never built.
+//! JSON values that are taken apart one level at a time, so that a member of an odd type, an
+//! unknown one or one named twice costs no more than itself, and what nobody reads is never built.
 //!
-//! In: raw JSON. Out: its items, members or text, raw again. Not here: what they mean, and the outermost
-//! object of a request, whose members named twice matter ([`Members`](super::members::Members)).
+//! In: raw JSON. Out: its items, members or text, raw again. Not here: what they mean, and the
+//! outermost object of a request, whose members named twice matter
+//! ([`Members`](super::members::Members)).
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -14,8 +15,8 @@ use serde_json::value::RawValue;
 
 use super::Piece;
 
-/// The items of a list. What is no list is its own only item, as the readers of Google's and others' servers
-/// take it; `null` has none.
+/// The items of a list. What is no list is its own only item, as the readers of Google's and
+/// others' servers take it; `null` has none.
 pub(super) fn items(raw: &str) -> Vec<&str> {
     match serde_json::from_str::<Vec<&RawValue>>(raw) {
         Ok(items) => items.into_iter().map(RawValue::get).collect(),
@@ -24,8 +25,8 @@ pub(super) fn items(raw: &str) -> Vec<&str> {
     }
 }
 
-/// The members of an object in the order in which they are written, those that are `null` left out; none if
-/// it is no object.
+/// The members of an object in the order in which they are written, those that are `null` left out;
+/// none if it is no object.
 pub(super) fn entries(raw: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
     let InOrder(members) = serde_json::from_str::<InOrder<'_, &RawValue>>(raw).ok()?;
     let there =
@@ -53,8 +54,8 @@ pub(super) const fn written(raw: &str) -> Piece<'_> {
     Piece::Text(Cow::Borrowed(raw))
 }
 
-/// Text borrowed from the body unless it is written with escapes; unlike a `Cow`, in an `Option` or a list,
-/// too.
+/// Text borrowed from the body unless it is written with escapes; unlike a `Cow`, in an `Option` or
+/// a list, too.
 #[derive(Deserialize)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 

@@ -1,7 +1,7 @@
 //! Which call a request is, by its method and path.
 //!
-//! In: method and path, and what the configuration says of paths. Out: [`Call`], or none if it is not an LLM
-//! call. Not here: bodies.
+//! In: method and path, and what the configuration says of paths. Out: [`Call`], or none if it is
+//! not an LLM call. Not here: bodies.
 
 use super::path::{PathEnd, Plain, with_model};
 use super::{Dialect, FORMATS, Format, sockets};
@@ -42,7 +42,8 @@ pub(super) const fn get(path_end: &'static str) -> Endpoint {
 pub struct Call {
     /// Its format.
     pub format: &'static Format,
-    /// The model by the path. It comes before what the body says, because it is what the upstream goes by.
+    /// The model by the path. It comes before what the body says, because it is what the upstream
+    /// goes by.
     pub model: Option<String>,
     /// Whether the upstream understands a request for usage, where the format has one.
     pub may_ask_for_usage: bool,
@@ -53,8 +54,9 @@ pub struct Call {
 }
 
 impl Call {
-    /// The call's raw path with another model in the place of its own and all else as it is; none if the path names no model, or that
-    /// one already, or if it is written so oddly that it is not certain to mean the same.
+    /// The call's raw path with another model in the place of its own and all else as it is; none
+    /// if the path names no model, or that one already, or if it is written so oddly that it is not
+    /// certain to mean the same.
     #[must_use]
     pub fn path_with_model(&self, model: &str) -> Option<Vec<u8>> {
         let (path, end) = self.path.as_ref()?;
@@ -72,8 +74,8 @@ pub struct Upgrade {
     pub dialect: Dialect,
 }
 
-/// What the configuration says of paths: the format of all calls below a prefix, or none if they are not to
-/// be limited.
+/// What the configuration says of paths: the format of all calls below a prefix, or none if they
+/// are not to be limited.
 #[derive(Clone, Debug, Default)]
 pub struct Routes(pub Vec<(String, Option<&'static Format>)>);
 
@@ -87,18 +89,20 @@ const FREE: [&str; 6] = [
     "/tokenize",
 ];
 
-/// The first version of Azure's API that knows `stream_options`; earlier ones refuse it (Azure OpenAI's "API
-/// version lifecycle").
+/// The first version of Azure's API that knows `stream_options`; earlier ones refuse it (Azure
+/// OpenAI's "API version lifecycle").
 const AZURE_TELLS_SINCE: &[u8] = b"2024-09-01";
 
-/// Mistral's own APIs, and what Vertex hands on as it is to the makers of models: they tell usage unasked and
-/// refuse the question.
+/// Mistral's own APIs, and what Vertex hands on as it is to the makers of models: they tell usage
+/// unasked and refuse the question.
 const TELL_UNASKED: [&str; 3] = ["/agents/completions", "/fim/completions", "rawpredict"];
 
-/// Shortening a conversation, which has no bound on what it writes (OpenAI's API reference, "Compact a response").
+/// Shortening a conversation, which has no bound on what it writes (OpenAI's API reference,
+/// "Compact a response").
 const UNBOUNDED: &str = "/responses/compact";
 
-/// The model is in each request of a batch as well, where it must be the same (Google's "Gemini API reference", "Embeddings").
+/// The model is in each request of a batch as well, where it must be the same (Google's "Gemini API
+/// reference", "Embeddings").
 const MODEL_REPEATED: &str = ":batchembedcontents";
 
 impl Routes {
@@ -163,9 +167,9 @@ fn is_older_azure(path: &[u8]) -> bool {
 }
 
 /// A model as the configuration names it: of an Amazon resource name, what is behind the last slash
-/// (`foundation-model/…`, `inference-profile/…`), so that one pattern fits a model however it is addressed.
-/// The region in front of an inference profile's model (`us.`, `eu.`, `apac.`, `global.`) stays, because
-/// prices depend on it.
+/// (`foundation-model/…`, `inference-profile/…`), so that one pattern fits a model however it is
+/// addressed. The region in front of an inference profile's model (`us.`, `eu.`, `apac.`,
+/// `global.`) stays, because prices depend on it.
 fn model_name(of: &str) -> String {
     let name = if of.starts_with("arn:") { of.rsplit('/').next().unwrap_or(of) } else { of };
     name.to_owned()

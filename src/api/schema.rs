@@ -1,6 +1,7 @@
 //! Definitions of functions: as much of JSON Schema as a model is shown.
 //!
-//! In: JSON. Out: [`Function`]. Not here: its tokens. Used by the formats whose functions are OpenAI's.
+//! In: JSON. Out: [`Function`]. Not here: its tokens. Used by the formats whose functions are
+//! OpenAI's.
 //!
 //! Source: OpenAI's guide "Function calling".
 

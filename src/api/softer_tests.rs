@@ -187,7 +187,8 @@ proptest! {
         prop_assert!(is_plain || again.prompt.0 == request.prompt.0, "{bounded}");
         prop_assert_eq!((&again.model, again.choices), (&request.model, request.choices));
         let value = |body: &str| serde_json::from_str::<Value>(body).map(unbounded);
-        // Numbers too large for a float make a document that only readers of single members can read.
+        // Numbers too large for a float make a document that only readers of single members can
+        // read.
         prop_assert_eq!(value(&bounded).ok(), value(&body).ok());
         prop_assert_eq!((format.with_max_output)(bounded.as_bytes(), model, each), Ok(vec![]));
 

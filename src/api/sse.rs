@@ -1,8 +1,8 @@
 //! Server-sent events out of bytes in any pieces.
 //!
-//! In: the bytes of a stream as they arrive. Out: for each event its data, and where in the current piece it ends.
-//! Not here: what the data means. Only `data` is kept; names, ids, retry times and comments are skipped, because
-//! no LLM API needs them to tell usage.
+//! In: the bytes of a stream as they arrive. Out: for each event its data, and where in the current
+//! piece it ends. Not here: what the data means. Only `data` is kept; names, ids, retry times and
+//! comments are skipped, because no LLM API needs them to tell usage.
 //!
 //! Source: WHATWG HTML, "Parsing an event stream" and "Interpreting an event stream".
 
@@ -10,8 +10,9 @@ use memchr::memchr2;
 
 use super::strays::{Search, Strays};
 
-/// The longest event whose data is kept. A longer one is passed over, so that a stream without line ends needs no more
-/// memory than this. Usage needs a few hundred bytes, but the last event of a response repeats all of it, pictures too.
+/// The longest event whose data is kept. A longer one is passed over, so that a stream without line
+/// ends needs no more memory than this. Usage needs a few hundred bytes, but the last event of a
+/// response repeats all of it, pictures too.
 const LARGEST_EVENT: usize = 4 * 1024 * 1024;
 
 /// The state between two pieces of a stream.
@@ -34,8 +35,8 @@ pub(super) struct Splitter {
 }
 
 impl Splitter {
-    /// Takes the next piece. `event` is called for each event that ends in it, with the event's data and the
-    /// number of bytes of `piece` up to the event's end.
+    /// Takes the next piece. `event` is called for each event that ends in it, with the event's
+    /// data and the number of bytes of `piece` up to the event's end.
     pub(super) fn feed(&mut self, piece: &[u8], mut event: impl FnMut(&[u8], usize)) {
         let mut rest = piece;
         if self.after_return && rest.first() == Some(&b'\n') {
@@ -63,8 +64,8 @@ impl Splitter {
         self.extend_line(rest);
     }
 
-    /// Whether a piece has ended in a carriage return, so that a line feed at the start of the next one still
-    /// belongs to the same line end.
+    /// Whether a piece has ended in a carriage return, so that a line feed at the start of the next
+    /// one still belongs to the same line end.
     pub(super) const fn is_after_return(&self) -> bool {
         self.after_return
     }
@@ -99,7 +100,8 @@ impl Splitter {
         let line = if self.begun { line } else { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) };
         self.begun = true;
         if self.overlong {
-            // Only an empty line ends the event, and what an overlong line held is unknown: it ends with its line.
+            // Only an empty line ends the event, and what an overlong line held is unknown: it ends
+            // with its line.
             self.overlong = false;
             self.search.cut();
             return false;

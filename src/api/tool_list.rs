@@ -1,10 +1,12 @@
 //! Lists of tools in requests: which tools they offer, and how tools are taken out of them.
 //!
-//! In: a body, and how its format writes tools and the choice among them ([`Offer`]). Out: names, and edits that leave everything else byte
-//! for byte. Not here: which members those are (`offered` of each format).
+//! In: a body, and how its format writes tools and the choice among them ([`Offer`]). Out: names,
+//! and edits that leave everything else byte for byte. Not here: which members those are (`offered`
+//! of each format).
 //!
-//! Objects are read leniently, because a tool that only we cannot read would be one that nobody can take away: of a member named twice
-//! each value counts, keys and names that are no text (a lone surrogate) are as they are written. Time is linear in the body.
+//! Objects are read leniently, because a tool that only we cannot read would be one that nobody can
+//! take away: of a member named twice each value counts, keys and names that are no text (a lone
+//! surrogate) are as they are written. Time is linear in the body.
 
 use core::fmt;
 use core::ops::Range;
@@ -224,7 +226,8 @@ impl<'a> Elements<'a> {
         self.items.iter().filter(|member| names.contains(&&*member.name))
     }
 
-    /// The edit that puts members, with a comma behind them, before the others of an object that is not empty.
+    /// The edit that puts members, with a comma behind them, before the others of an object that is
+    /// not empty.
     pub(super) fn insert(&self, members: &'static str) -> Option<Edit> {
         let start = self.items.first()?.place.start;
         Some(Edit { range: start..start, text: Cow::Borrowed(members) })

@@ -82,7 +82,8 @@ mod properties {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    /// How a format writes one tool, the choice of it, some allowed ones, and the members of a request around them.
+    /// How a format writes one tool, the choice of it, some allowed ones, and the members of a
+    /// request around them.
     struct Dialect {
         format: &'static str,
         tool: fn(&str) -> Value,

@@ -1,10 +1,12 @@
 //! Tools as OpenAI's chat has them, in the APIs that have them alike: Cohere's and Ollama's.
 //!
-//! In: raw JSON of definitions and of calls, of a request or of an answer. Out: [`Piece`]s, or the text that
-//! the model wrote and what it called. Not here: the parameters of a function (`schema`), and ids, which models are not shown.
+//! In: raw JSON of definitions and of calls, of a request or of an answer. Out: [`Piece`]s, or the
+//! text that the model wrote and what it called. Not here: the parameters of a function (`schema`),
+//! and ids, which models are not shown.
 //!
-//! Source: OpenAI's API reference, "Create chat completion", `tools` and `messages.tool_calls`; Cohere's,
-//! "Chat API (v2)"; Ollama's, "Generate a chat completion", whose calls have an `index`, too.
+//! Source: OpenAI's API reference, "Create chat completion", `tools` and `messages.tool_calls`;
+//! Cohere's, "Chat API (v2)"; Ollama's, "Generate a chat completion", whose calls have an `index`,
+//! too.
 
 use std::borrow::Cow;
 

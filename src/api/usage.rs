@@ -1,7 +1,8 @@
 //! What a call used, in classes that do not overlap, whatever the provider's own convention.
 //!
-//! In: nothing. Out: [`Classes`], one value for each class; [`Usage`] and [`ReportedUsage`] made of it. Not here: what
-//! a class is worth (`limits::rates`), and how providers word their usage (the formats).
+//! In: nothing. Out: [`Classes`], one value for each class; [`Usage`] and [`ReportedUsage`] made of
+//! it. Not here: what a class is worth (`limits::rates`), and how providers word their usage (the
+//! formats).
 
 /// On which side of a call a class is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,8 @@ macro_rules! classes {
         pub const CLASSES: Classes<(&str, Side)> = Classes { $($field: (stringify!($field), Side::$side),)* };
 
         impl Usage {
-            /// What is counted on one side. Asked for several times a call, so without a list in between.
+            /// What is counted on one side. Asked for several times a call, so without a list in
+            /// between.
             #[inline]
             fn side(&self, side: Side) -> u64 {
                 let mut sum = 0_u64;
@@ -68,7 +70,8 @@ classes! {
     input: Input;
     /// Input read from a cache.
     cached_input: Input;
-    /// Input written to a cache, for as long as the provider keeps it unless asked (Anthropic: 5 minutes).
+    /// Input written to a cache, for as long as the provider keeps it unless asked (Anthropic: 5
+    /// minutes).
     cache_write: Input;
     /// Input written to a cache for an hour.
     cache_write_1h: Input;
@@ -108,8 +111,8 @@ impl Usage {
         self.side(Side::Output)
     }
 
-    /// What an answer tells that tells all of this: classes of a side that is not empty are told, zeros among
-    /// them.
+    /// What an answer tells that tells all of this: classes of a side that is not empty are told,
+    /// zeros among them.
     #[must_use]
     pub fn told(self) -> ReportedUsage {
         self.map(Some)
@@ -123,8 +126,8 @@ impl Usage {
 }
 
 impl ReportedUsage {
-    /// What is known when `later` has been told, too: the later word on a class counts, because running
-    /// totals are replaced and never added up.
+    /// What is known when `later` has been told, too: the later word on a class counts, because
+    /// running totals are replaced and never added up.
     #[must_use]
     pub fn then(self, later: Self) -> Self {
         later.zip(self).map(|(later, earlier)| later.or(earlier))
@@ -157,8 +160,8 @@ impl ReportedUsage {
         CLASSES.zip(*self).into_values().any(|((_, of), told)| of == side && told.is_some())
     }
 
-    /// The usage, where what is told of neither input nor output is taken from what we counted: each side is
-    /// taken whole, from one source or from the other.
+    /// The usage, where what is told of neither input nor output is taken from what we counted:
+    /// each side is taken whole, from one source or from the other.
     #[must_use]
     pub fn or(self, counted: Usage) -> Usage {
         let (input, output) = (self.tells(Side::Input), self.tells(Side::Output));

@@ -1,11 +1,11 @@
 //! The coding `br`.
 //!
-//! In: one brotli stream. Out: its bytes. Not here: large windows and shared dictionaries, which no content coding of
-//! this name has.
+//! In: one brotli stream. Out: its bytes. Not here: large windows and shared dictionaries, which no
+//! content coding of this name has.
 //!
-//! Memory: 40 to 80 KiB for a small body, tables of up to some 100 KiB, and a window that grows with what the stream
-//! announces, before that is decoded: to 16 MiB at most, half as much again while it grows, where the stream's own limit
-//! allows that (usual encoders stay at 4 MiB).
+//! Memory: 40 to 80 KiB for a small body, tables of up to some 100 KiB, and a window that grows
+//! with what the stream announces, before that is decoded: to 16 MiB at most, half as much again
+//! while it grows, where the stream's own limit allows that (usual encoders stay at 4 MiB).
 //!
 //! Source: RFC 7932.
 

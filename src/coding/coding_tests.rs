@@ -7,7 +7,8 @@ use structured_zstd::io::Write as _;
 
 const CODINGS: [&str; 5] = ["gzip", "deflate", "raw deflate", "br", "zstd"];
 
-/// Each part is flushed, so that it could be sent at once. Gives the coded parts; the last one ends the stream.
+/// Each part is flushed, so that it could be sent at once. Gives the coded parts; the last one ends
+/// the stream.
 fn code(name: &str, parts: &[&[u8]]) -> Vec<Vec<u8>> {
     macro_rules! flushed {
         ($encoder:expr, $output:ident) => {{

@@ -1,10 +1,12 @@
 //! The coding `deflate`, and the inflater that gzip shares.
 //!
-//! In: zlib data, or deflate data without that wrapper. Out: the inflated bytes. Not here: gzip's wrapper.
+//! In: zlib data, or deflate data without that wrapper. Out: the inflated bytes. Not here: gzip's
+//! wrapper.
 //!
 //! Memory: 43 KiB, of which 32 KiB are the window.
 //!
-//! Source: RFC 1950 and 1951; RFC 9110, section 8.4.1.2, whose note says that bare deflate data are sent, too.
+//! Source: RFC 1950 and 1951; RFC 9110, section 8.4.1.2, whose note says that bare deflate data are
+//! sent, too.
 
 use super::{Fault, Sink};
 use miniz_oxide::DataFormat;
@@ -17,7 +19,8 @@ const WINDOW: usize = 32 * 1024;
 /// Deflate data in pieces.
 pub(super) struct Inflater {
     state: Box<DecompressorOxide>,
-    /// A ring of what was inflated last. Blocks are handed on out of it, so that all that comes before a fault is.
+    /// A ring of what was inflated last. Blocks are handed on out of it, so that all that comes
+    /// before a fault is.
     window: Box<[u8]>,
     /// Where in the window the next byte belongs.
     at: usize,
@@ -41,7 +44,8 @@ impl Inflater {
         self.at = 0;
     }
 
-    /// Inflates what there is. At the end of the deflate data gives the bytes behind them, before it nothing.
+    /// Inflates what there is. At the end of the deflate data gives the bytes behind them, before
+    /// it nothing.
     pub(super) fn feed<'a>(
         &mut self,
         piece: &'a [u8],
@@ -111,8 +115,8 @@ impl Deflate {
     }
 }
 
-/// Tells the formats apart by the header that zlib begins with. Deflate data could begin so only with a stored block
-/// whose padding is not zero, which no encoder writes.
+/// Tells the formats apart by the header that zlib begins with. Deflate data could begin so only
+/// with a stored block whose padding is not zero, which no encoder writes.
 const fn format(cmf: u8, flg: u8) -> DataFormat {
     let is_deflate_in_zlib = cmf & 0x0f == 8 && cmf >> 4 <= 7;
     if is_deflate_in_zlib && u16::from_be_bytes([cmf, flg]).is_multiple_of(31) {

@@ -1,7 +1,7 @@
 //! The coding `gzip`.
 //!
-//! In: gzip members, one behind the other. Out: the inflated bytes. Not here: what a member's header says of the file;
-//! its fields are passed over without being kept, however long they are.
+//! In: gzip members, one behind the other. Out: the inflated bytes. Not here: what a member's
+//! header says of the file; its fields are passed over without being kept, however long they are.
 //!
 //! Memory: that of the inflater, 43 KiB.
 //!
@@ -26,7 +26,8 @@ pub(super) struct Gzip {
     size: u32,
 }
 
-/// Where in a member the next byte belongs. The flags tell the header's fields that are still to come.
+/// Where in a member the next byte belongs. The flags tell the header's fields that are still to
+/// come.
 #[derive(Clone, Copy)]
 enum At {
     /// Before the first member.

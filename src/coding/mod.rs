@@ -1,11 +1,13 @@
 //! Content codings: compressed bodies made readable as they pass.
 //!
-//! In: the `content-encoding` of a message and its body in any pieces. Out: the decoded bytes in blocks, each as soon
-//! as the pieces so far contain it; or why there are none. Not here: changing what passes. The peer gets the coded
-//! bytes as they were sent; what is decoded is only read, so bytes behind the end of the coded data are not judged.
+//! In: the `content-encoding` of a message and its body in any pieces. Out: the decoded bytes in
+//! blocks, each as soon as the pieces so far contain it; or why there are none. Not here: changing
+//! what passes. The peer gets the coded bytes as they were sent; what is decoded is only read, so
+//! bytes behind the end of the coded data are not judged.
 //!
-//! A coded body is foreign input: no bytes can make a decoder panic, use more time than its input and its bounded
-//! output are worth, or use more memory than said with its coding. Those numbers are for one stream.
+//! A coded body is foreign input: no bytes can make a decoder panic, use more time than its input
+//! and its bounded output are worth, or use more memory than said with its coding. Those numbers
+//! are for one stream.
 //!
 //! Source: RFC 9110, sections 8.4 and 8.4.1.
 
@@ -19,17 +21,19 @@ use std::fmt;
 /// How many codings may lie upon each other. Two are already rare; each costs a decoder.
 const DEEPEST: usize = 3;
 
-/// The size of the blocks in which brotli and zstd hand on decoded bytes; deflate's are as long as its window at most.
+/// The size of the blocks in which brotli and zstd hand on decoded bytes; deflate's are as long as
+/// its window at most.
 const BLOCK: usize = 8 * 1024;
 
 /// How many bytes a watched body may give at once, whatever its length: some 40 ms of reading.
 const UNSUSPICIOUS: usize = 4 * 1024 * 1024;
 
-/// How many bytes a watched body may give beyond that for each byte of its own. Events that repeat each other come to 20 or 30, since
-/// each is flushed; a bomb has 1,000 and more.
+/// How many bytes a watched body may give beyond that for each byte of its own. Events that repeat
+/// each other come to 20 or 30, since each is flushed; a bomb has 1,000 and more.
 const LARGEST_RATIO: usize = 64;
 
-/// In steps of how many bytes of the body more is granted, so that it does not matter how the body is cut.
+/// In steps of how many bytes of the body more is granted, so that it does not matter how the body
+/// is cut.
 const STEP: usize = 4 * 1024;
 
 /// A way of coding a body that can be decoded here.
@@ -61,7 +65,8 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// Reads the value of `content-encoding`; several fields are joined with commas, a missing one is empty.
+    /// Reads the value of `content-encoding`; several fields are joined with commas, a missing one
+    /// is empty.
     pub fn parse(field: &[u8]) -> Self {
         let mut codings = Vec::new();
         for name in field.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
@@ -108,14 +113,15 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder that hands on at most `bound` bytes. Codings that lie under others may give no more either, so that
-    /// a bomb within a bomb costs no more time than one.
+    /// A decoder that hands on at most `bound` bytes. Codings that lie under others may give no
+    /// more either, so that a bomb within a bomb costs no more time than one.
     pub fn new(codings: &Codings, bound: usize) -> Self {
         Self::granting(codings, bound, 0)
     }
 
-    /// A decoder that hands on at most `bound` bytes, and so many only of a body that is itself of some length: a few bytes that stand
-    /// for many megabytes would keep whoever decodes them busy all at once.
+    /// A decoder that hands on at most `bound` bytes, and so many only of a body that is itself of
+    /// some length: a few bytes that stand for many megabytes would keep whoever decodes them busy
+    /// all at once.
     pub fn watching(codings: &Codings, bound: usize) -> Self {
         let granted = bound.min(UNSUSPICIOUS);
         Self::granting(codings, granted, bound.saturating_sub(granted))
@@ -126,8 +132,8 @@ impl Decoder {
         Self { stages: codings.0.iter().rev().map(stage).collect(), fault: None, withheld, until_more: 0 }
     }
 
-    /// Takes the next piece of the body and calls `out` with what can be decoded now, in blocks. Does nothing once
-    /// the stream is broken.
+    /// Takes the next piece of the body and calls `out` with what can be decoded now, in blocks.
+    /// Does nothing once the stream is broken.
     pub fn feed(&mut self, piece: &[u8], out: &mut dyn FnMut(&[u8])) {
         let mut rest = piece;
         while self.fault.is_none() && !rest.is_empty() {
@@ -150,7 +156,8 @@ impl Decoder {
         self.until_more = STEP;
     }
 
-    /// The body has ended. A body without a single byte is whole, as in the answer to a HEAD request.
+    /// The body has ended. A body without a single byte is whole, as in the answer to a HEAD
+    /// request.
     pub fn finish(&mut self) {
         if self.fault.is_none() && !self.stages.iter().all(|stage| stage.codec.is_complete()) {
             self.fault = Some(Fault::Truncated);

@@ -1,12 +1,13 @@
 //! The coding `zstd`.
 //!
-//! In: zstd frames and skippable frames, one behind the other. Out: the frames' bytes, block by block. Not here:
-//! dictionaries, which a content coding of this name does not have, and checksums, which guard against errors that
-//! the transport already excludes.
+//! In: zstd frames and skippable frames, one behind the other. Out: the frames' bytes, block by
+//! block. Not here: dictionaries, which a content coding of this name does not have, and checksums,
+//! which guard against errors that the transport already excludes.
 //!
-//! Memory: 14 KiB for a small body; one block, up to 128 KiB coded and as much decoded; tables of some 100 KiB; and a
-//! window of up to 8 MiB, for a moment twice that while it grows. It grows with what has been decoded, unless a frame
-//! says how long its content is: then what its window needs is taken at once.
+//! Memory: 14 KiB for a small body; one block, up to 128 KiB coded and as much decoded; tables of
+//! some 100 KiB; and a window of up to 8 MiB, for a moment twice that while it grows. It grows with
+//! what has been decoded, unless a frame says how long its content is: then what its window needs
+//! is taken at once.
 //!
 //! Source: RFC 8878, section 3.1; RFC 9659 for the largest window.
 
@@ -122,7 +123,8 @@ impl Zstd {
     }
 }
 
-/// How long the frame's header is, as far as its first bytes tell: at least one byte more than they are, or the whole.
+/// How long the frame's header is, as far as its first bytes tell: at least one byte more than they
+/// are, or the whole.
 fn header_length(held: &[u8]) -> Result<usize, Fault> {
     let Some(&magic) = held.first_chunk() else { return Ok(4) };
     let magic = u32::from_le_bytes(magic);

@@ -1,7 +1,8 @@
 //! What is wrong with a configuration, as data: where, what was found, what was expected.
 //!
-//! In: nothing. Out: [`ConfigErrors`], one [`ConfigError`] per mistake, and [`Problem`], its evidence. Not
-//! here: the decision that something is a mistake (`reader`, `kind` and the parts that own the settings).
+//! In: nothing. Out: [`ConfigErrors`], one [`ConfigError`] per mistake, and [`Problem`], its
+//! evidence. Not here: the decision that something is a mistake (`reader`, `kind` and the parts
+//! that own the settings).
 
 use core::fmt;
 
@@ -77,7 +78,8 @@ pub enum Problem {
 }
 
 impl ConfigErrors {
-    /// The first [`MAX_LISTED`] of `errors`, which are in document order, and the number of the others.
+    /// The first [`MAX_LISTED`] of `errors`, which are in document order, and the number of the
+    /// others.
     #[must_use]
     pub fn listing(mut errors: Vec<ConfigError>) -> Self {
         let more = errors.len().saturating_sub(MAX_LISTED);

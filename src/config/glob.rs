@@ -1,11 +1,13 @@
 //! Patterns for names, with `*` only.
 //!
-//! In: a pattern such as `gpt-4o*`. Out: [`Glob`], which says whether a text matches. Not here: `?`, character
-//! classes and escapes: no model or tool name needs them, and each would need explaining.
+//! In: a pattern such as `gpt-4o*`. Out: [`Glob`], which says whether a text matches. Not here:
+//! `?`, character classes and escapes: no model or tool name needs them, and each would need
+//! explaining.
 
 use core::fmt;
 
-/// A pattern in which `*` stands for any text, also none; everything else stands for itself, case included.
+/// A pattern in which `*` stands for any text, also none; everything else stands for itself, case
+/// included.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Glob(Box<str>);
 
@@ -16,8 +18,8 @@ impl Glob {
         Self(pattern.into())
     }
 
-    /// Whether the pattern describes the whole of `text`. Takes time linear in both lengths: each piece between
-    /// two stars is looked for once, from where the piece before it first ended.
+    /// Whether the pattern describes the whole of `text`. Takes time linear in both lengths: each
+    /// piece between two stars is looked for once, from where the piece before it first ended.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         let mut pieces = self.0.split('*');

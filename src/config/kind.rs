@@ -1,8 +1,10 @@
-//! The kinds of value that options hold: how each is called, what an error says was expected, how it is read.
+//! The kinds of value that options hold: how each is called, what an error says was expected, how
+//! it is read.
 //!
-//! In: a [`Node`]. Out: a typed value, or nothing and an error recorded at the node. Each function can be given
-//! to [`Fields::read`](super::Fields::read); those that take a reader make one of it:
-//! `kind::list(kind::glob)`. Not here: kinds that only one part needs; it writes a function like these.
+//! In: a [`Node`]. Out: a typed value, or nothing and an error recorded at the node. Each function
+//! can be given to [`Fields::read`](super::Fields::read); those that take a reader make one of it:
+//! `kind::list(kind::glob)`. Not here: kinds that only one part needs; it writes a function like
+//! these.
 
 use super::glob::Glob;
 use super::reader::Node;
@@ -226,9 +228,11 @@ pub fn several<T>(item: impl Fn(&Node<'_>) -> Option<T>) -> impl Fn(&Node<'_>) -
     }
 }
 
-/// A map from any names to what `entry` reads. An entry that fails is left out; its error is recorded.
+/// A map from any names to what `entry` reads. An entry that fails is left out; its error is
+/// recorded.
 ///
-/// The order is that of the document in JSON and that of the names in a `Struct`: nothing may depend on it.
+/// The order is that of the document in JSON and that of the names in a `Struct`: nothing may
+/// depend on it.
 pub fn map<T>(entry: impl Fn(&Node<'_>) -> Option<T>) -> impl Fn(&Node<'_>) -> Option<Vec<(String, T)>> {
     pairs(name, entry)
 }

@@ -1,7 +1,8 @@
 //! Where in the configuration something is.
 //!
-//! In: steps from the root, by name or by index. Out: [`Path`], shown as `tiers.free.limits[2].window`, and its
-//! [place](Path::place) in the order of the document. Not here: what is found there.
+//! In: steps from the root, by name or by index. Out: [`Path`], shown as
+//! `tiers.free.limits[2].window`, and its [place](Path::place) in the order of the document. Not
+//! here: what is found there.
 
 use super::error::{ConfigError, Problem};
 use core::fmt;
@@ -38,7 +39,8 @@ impl Path {
         self.step(None, Some(name.to_owned()))
     }
 
-    /// What document order compares: the positions from the root. Something absent is where its map begins.
+    /// What document order compares: the positions from the root. Something absent is where its map
+    /// begins.
     fn place(&self) -> Vec<usize> {
         let mut place: Vec<usize> = self.steps().filter_map(|step| step.position).collect();
         place.reverse();

@@ -1,14 +1,15 @@
-//! Decodes a `google.protobuf.Struct`, the form in which Envoy hands over a configuration that was written as
-//! YAML.
+//! Decodes a `google.protobuf.Struct`, the form in which Envoy hands over a configuration that was
+//! written as YAML.
 //!
-//! In: the bytes. Out: a [`Value`] tree, or [`Malformed`] with the position. Not here: the wire format (`protobuf`).
-//! The messages of `google/protobuf/struct.proto` are frozen, so a field that they do not have is an error instead
-//! of something to skip.
+//! In: the bytes. Out: a [`Value`] tree, or [`Malformed`] with the position. Not here: the wire
+//! format (`protobuf`). The messages of `google/protobuf/struct.proto` are frozen, so a field that
+//! they do not have is an error instead of something to skip.
 
 use super::tree::Value;
 use crate::protobuf::{Field, Malformed, Message};
 
-/// How deep values may be nested; far more than any configuration needs, and far less than the stack holds.
+/// How deep values may be nested; far more than any configuration needs, and far less than the
+/// stack holds.
 const MAX_DEPTH: u32 = 100;
 
 /// Decodes `bytes` as a `google.protobuf.Struct`.
@@ -48,7 +49,8 @@ fn map_entry(mut message: Message<'_>, depth: u32) -> Result<(String, Value), Ma
     }
 }
 
-/// `Value { oneof kind { null = 1; double = 2; string = 3; bool = 4; Struct = 5; ListValue = 6; } }`
+/// `Value { oneof kind { null = 1; double = 2; string = 3; bool = 4; Struct = 5; ListValue = 6; }
+/// }`
 fn value(mut message: Message<'_>, depth: u32) -> Result<Value, Malformed> {
     let Some(depth) = depth.checked_sub(1) else { return Err(message.malformed("nested too deeply")) };
     let value = match message.field()? {

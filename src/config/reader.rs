@@ -1,10 +1,11 @@
 //! Walks the tree of a configuration, remembers where it is, and collects every error.
 //!
-//! In: the bytes or the tree, and a function that reads the root. Out: what that function makes of it, or all
-//! [`ConfigErrors`]. Not here: what kinds of value there are (`kind`) and which options (`schema`).
+//! In: the bytes or the tree, and a function that reads the root. Out: what that function makes of
+//! it, or all [`ConfigErrors`]. Not here: what kinds of value there are (`kind`) and which options
+//! (`schema`).
 //!
-//! A reader is any `fn(&Node<'_>) -> Option<T>`; it returns `None` only after an error was recorded. To report
-//! everything at once, read all options first and use `?` after that:
+//! A reader is any `fn(&Node<'_>) -> Option<T>`; it returns `None` only after an error was
+//! recorded. To report everything at once, read all options first and use `?` after that:
 //!
 //! ```
 //! use tollgate::config::{self, Kind, Node, Section, kind, required, with_default};
@@ -70,8 +71,8 @@ impl<'a> Node<'a> {
         self.value
     }
 
-    /// The options written here, which are those of `section`; others are reported. `null` is a section without
-    /// any option written, which is what YAML makes of `free:`.
+    /// The options written here, which are those of `section`; others are reported. `null` is a
+    /// section without any option written, which is what YAML makes of `free:`.
     #[must_use]
     pub fn section(&self, section: &'static Section) -> Fields<'a> {
         let (entries, is_map): (&[_], _) = match self.value {
@@ -273,7 +274,8 @@ impl<'a> Fields<'a> {
         &self.node
     }
 
-    /// The row of the table; that there is none is a defect, shown at the first test that reads the section.
+    /// The row of the table; that there is none is a defect, shown at the first test that reads the
+    /// section.
     fn spec(&self, name: &str) -> Option<&'static OptionSpec> {
         let spec = self.section.option(name);
         if spec.is_none() {

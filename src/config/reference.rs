@@ -1,7 +1,7 @@
 //! The reference of all options, in Markdown, made from the tables that the reader uses.
 //!
-//! In: sections, in the order to show them. Out: one heading and one table for each. Not here: the file it
-//! belongs in; a test compares them.
+//! In: sections, in the order to show them. Out: one heading and one table for each. Not here: the
+//! file it belongs in; a test compares them.
 
 use super::kind::Kind;
 use super::schema::{Absent, OptionSpec, Section};

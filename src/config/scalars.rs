@@ -1,7 +1,8 @@
 //! Texts that mean a number: integers, exact decimals, durations, sizes.
 //!
-//! In: the text of one value. Out: an integer in the unit asked for, or a [`NotANumber`] that says why not. Not
-//! here: floating point, which would turn 0.15 into something else, and where the text comes from (`kind`).
+//! In: the text of one value. Out: an integer in the unit asked for, or a [`NotANumber`] that says
+//! why not. Not here: floating point, which would turn 0.15 into something else, and where the text
+//! comes from (`kind`).
 
 use crate::units::Span;
 use core::fmt;
@@ -16,7 +17,8 @@ const DURATION_UNITS: [(&str, u64); 5] =
 /// Units a size may be written in, and their bytes; `B` last, which is the ending of the others.
 const SIZE_UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
 
-/// What a number's digits stay below: 24 digits are exact, and times a day in nanoseconds they fit 128 bits.
+/// What a number's digits stay below: 24 digits are exact, and times a day in nanoseconds they fit
+/// 128 bits.
 const MAX_DIGITS: u128 = 1 << 80;
 
 /// Parts of one that [`Ratio`] counts in.
@@ -100,7 +102,8 @@ pub fn ratio(text: &str) -> Result<Ratio, NotANumber> {
     Decimal::parse(text)?.times_ceil(MILLION).map(|ppm| Ratio { ppm })
 }
 
-/// A number with one unit of time, more than zero: `250ms`, `0.25s`, `30d`. Rounded up to a nanosecond.
+/// A number with one unit of time, more than zero: `250ms`, `0.25s`, `30d`. Rounded up to a
+/// nanosecond.
 pub fn duration(text: &str) -> Result<Span, NotANumber> {
     let (number, unit) = split_unit(text, &DURATION_UNITS)?;
     match Decimal::parse(number)?.times_ceil(unit)? {

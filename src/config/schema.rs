@@ -1,7 +1,7 @@
 //! The tables that describe options: what the reader accepts and what the reference documents.
 //!
-//! In: rows written as statics by the parts that own the settings. Out: [`Section`] and [`OptionSpec`]. Not
-//! here: any section of Tollgate's, and how values are read (`kind`).
+//! In: rows written as statics by the parts that own the settings. Out: [`Section`] and
+//! [`OptionSpec`]. Not here: any section of Tollgate's, and how values are read (`kind`).
 
 use super::kind::Kind;
 
@@ -36,8 +36,8 @@ pub struct OptionSpec {
 pub enum Absent {
     /// It is an error.
     Refused,
-    /// The same as writing this, which is read like a value from the configuration: a text, or a JSON list or
-    /// map if it begins like one.
+    /// The same as writing this, which is read like a value from the configuration: a text, or a
+    /// JSON list or map if it begins like one.
     Default(&'static str),
     /// What these words say.
     Means(&'static str),

@@ -1,7 +1,7 @@
 //! Guesses which name was meant by a misspelt one.
 //!
-//! In: a word and the names that exist. Out: the nearest name, if it is near enough to be a slip of the
-//! fingers. Not here: any knowledge of what the names are for.
+//! In: a word and the names that exist. Out: the nearest name, if it is near enough to be a slip of
+//! the fingers. Not here: any knowledge of what the names are for.
 
 /// Longer words than any name could be are not compared: the work grows with their length.
 const MAX_COMPARED: usize = 64;
@@ -20,12 +20,14 @@ pub(super) fn nearest(word: &str, names: impl IntoIterator<Item = &'static str>)
         .map(|(_, name)| name)
 }
 
-/// Characters to insert, delete, replace or swap with their neighbour; neither case nor `-` for `_` counts.
+/// Characters to insert, delete, replace or swap with their neighbour; neither case nor `-` for `_`
+/// counts.
 fn distance(from: &str, to: &str) -> usize {
     let fold = |c: char| if c == '-' { '_' } else { c.to_ascii_lowercase() };
     let cost = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX);
     let to: Vec<char> = to.chars().map(fold).collect();
-    // Three rows of the matrix: `row[n]` turns the letters of `from` so far into the first `n` of `to`.
+    // Three rows of the matrix: `row[n]` turns the letters of `from` so far into the first `n` of
+    // `to`.
     let mut before: Vec<usize> = Vec::new();
     let mut above: Vec<usize> = (0..=to.len()).collect();
     let mut previous = None;

@@ -1,4 +1,5 @@
-//! The machinery as one of its users sees it: a made-up service with nested sections, right and wrong.
+//! The machinery as one of its users sees it: a made-up service with nested sections, right and
+//! wrong.
 
 use super::*;
 use crate::units::{NanoUsd, Span};

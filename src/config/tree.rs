@@ -1,8 +1,8 @@
 //! The configuration as it was written, before anything is known about its meaning.
 //!
-//! In: the bytes that Envoy hands over, in either carrier: a `google.protobuf.Struct` in binary form, or JSON
-//! text. Out: a [`Value`] tree in which no map has the same key twice. Not here: what options there are
-//! (`schema`), and YAML, which Envoy reads.
+//! In: the bytes that Envoy hands over, in either carrier: a `google.protobuf.Struct` in binary
+//! form, or JSON text. Out: a [`Value`] tree in which no map has the same key twice. Not here: what
+//! options there are (`schema`), and YAML, which Envoy reads.
 
 use super::error::{ConfigError, ConfigErrors, Problem};
 use super::path::Path;
@@ -19,8 +19,9 @@ pub enum Value {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A number in decimal notation. Integers up to 64 bits are exact; fractions are too as far as a double
-    /// holds them, which is 15 significant digits. A `Struct` may also hold `NaN` and `inf`.
+    /// A number in decimal notation. Integers up to 64 bits are exact; fractions are too as far as
+    /// a double holds them, which is 15 significant digits. A `Struct` may also hold `NaN` and
+    /// `inf`.
     Number(String),
     /// A text; Envoy also makes texts of the fractions and large integers in YAML.
     Text(String),
@@ -49,9 +50,10 @@ impl Value {
 
 /// Tells the carriers apart.
 ///
-/// A `Struct` begins with a field tag of 0x0A, which is also the newline that JSON may begin with, and the
-/// length after it may be a blank or a brace. But a valid one also holds the tag 0x12, a control character that
-/// no JSON text may contain: so whatever can be decoded as a `Struct` is one.
+/// A `Struct` begins with a field tag of 0x0A, which is also the newline that JSON may begin with,
+/// and the length after it may be a blank or a brace. But a valid one also holds the tag 0x12, a
+/// control character that no JSON text may contain: so whatever can be decoded as a `Struct` is
+/// one.
 fn carried(bytes: &[u8]) -> Result<Value, ConfigErrors> {
     let text = bytes.trim_ascii();
     if text.is_empty() {

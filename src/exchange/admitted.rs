@@ -1,8 +1,8 @@
 //! A call that its limits let pass: all that is known of it, and what is charged for it.
 //!
 //! In: what admission found out. Out: an [`Admitted`], or a [`NotAdmitted`] that is refused after
-//! its local budgets were charged. Not here: deciding (`admission`, `decision`, `queue`), the answer
-//! (`response`).
+//! its local budgets were charged. Not here: deciding (`admission`, `decision`, `queue`), the
+//! answer (`response`).
 
 use std::rc::Rc;
 

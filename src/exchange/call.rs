@@ -1,8 +1,8 @@
 //! Who calls what, as far as the request's headers tell.
 //!
-//! In: an API call, a caller, a tier. Out: the subject that limits count, labels, names for the log.
-//! Not here: reading headers (`head`), what the body asks for (`parsed`). Nothing of a [`Call`]
-//! changes after its headers were read.
+//! In: an API call, a caller, a tier. Out: the subject that limits count, labels, names for the
+//! log. Not here: reading headers (`head`), what the body asks for (`parsed`). Nothing of a
+//! [`Call`] changes after its headers were read.
 
 use std::rc::Rc;
 

@@ -1,5 +1,5 @@
-//! Global limits of a call: leases, the rate limit service's answers, and the operator's choice where
-//! there are none.
+//! Global limits of a call: leases, the rate limit service's answers, and the operator's choice
+//! where there are none.
 //!
 //! In: a call whose local budgets are charged, answers. Out: the call with its global charges, or
 //! refused. Not here: what is asked and what answers mean (`rls`), local budgets (`admission`).
@@ -312,9 +312,9 @@ fn stand_in(
     }
 }
 
-/// A refusal by the part of a limit that this process enforces. The caller is told when to come back
-/// and nothing of that part, which is not its budget: a call too large for it may still fit the whole
-/// one when the service is back.
+/// A refusal by the part of a limit that this process enforces. The caller is told when to come
+/// back and nothing of that part, which is not its budget: a call too large for it may still fit
+/// the whole one when the service is back.
 fn of_stand_in(refusal: &Refusal, service: &Service) -> Refusal {
     let wait = match refusal.wait {
         Wait::For(span) => span,

@@ -65,7 +65,8 @@ pub enum Next {
     Ask {
         /// The questions to send now; none while answers are outstanding.
         questions: Vec<Ask>,
-        /// Whether the request waits for the answers; else it goes on meanwhile, and can still be refused until a response comes.
+        /// Whether the request waits for the answers; else it goes on meanwhile, and can still be
+        /// refused until a response comes.
         hold: bool,
     },
     /// The request is to be held until then, and is then looked at again.

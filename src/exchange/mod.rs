@@ -7,9 +7,9 @@
 //!    └── not an LLM call, ──┴── refused ──▶ Done ◀── refused ──┘
 //! ```
 //!
-//! A call in `AwaitingDecision` waits for the rate limit service, with its local budgets charged; one
-//! that is `Queued`, for its debts to be paid. `Draining` discards what comes behind the ending that
-//! the client got in place of the rest of a stream, and in the end resets it.
+//! A call in `AwaitingDecision` waits for the rate limit service, with its local budgets charged;
+//! one that is `Queued`, for its debts to be paid. `Draining` discards what comes behind the ending
+//! that the client got in place of the rest of a stream, and in the end resets it.
 //!
 //! # Contract
 //!
@@ -18,12 +18,13 @@
 //!   [`Exchange::wants`] tells which ones matter.
 //! - The host carries out all effects of an event before the next event; those that it cannot carry
 //!   out are lost without harm to the budgets.
-//! - What is charged for a call leaves `AwaitingDecision`, `Queued` and `Responding` exactly once, as
-//!   a settlement or given back; a place among the calls in flight also leaves `AwaitingBody`. A VM
-//!   that dies runs no `End`: what its calls hold stays charged until it has flowed back.
-//! - After [`Next::Wait`] there is an [`Event::Due`] at that time, or later, or earlier now and then.
-//! - After [`Next::Ask`] there is one [`Event::Answered`] for each question, in any order, unless the
-//!   exchange ends first. The last of them may lead to more questions.
+//! - What is charged for a call leaves `AwaitingDecision`, `Queued` and `Responding` exactly once,
+//!   as a settlement or given back; a place among the calls in flight also leaves `AwaitingBody`. A
+//!   VM that dies runs no `End`: what its calls hold stays charged until it has flowed back.
+//! - After [`Next::Wait`] there is an [`Event::Due`] at that time, or later, or earlier now and
+//!   then.
+//! - After [`Next::Ask`] there is one [`Event::Answered`] for each question, in any order, unless
+//!   the exchange ends first. The last of them may lead to more questions.
 //!
 //! Not here: the host, how bytes are read (`api`), how budgets work (`limits`), what refusals look
 //! like (`reply`).

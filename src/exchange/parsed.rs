@@ -1,7 +1,7 @@
 //! A call with its body: what it asks for, as far as the body can be read.
 //!
-//! In: a body, or its length. Out: a [`ParsedCall`], or a refusal of one that is ambiguous. Not here:
-//! how a format is read (`api`).
+//! In: a body, or its length. Out: a [`ParsedCall`], or a refusal of one that is ambiguous. Not
+//! here: how a format is read (`api`).
 
 use serde_json::value::RawValue;
 

@@ -1,12 +1,12 @@
-//! A call that waits: what it needs is charged as a debt of its budgets, and it goes on when the debt
-//! is paid and its upstream is not busy.
+//! A call that waits: what it needs is charged as a debt of its budgets, and it goes on when the
+//! debt is paid and its upstream is not busy.
 //!
-//! In: an admitted call, the time. Out: the call when it may go on, or refused because too many wait
-//! already. Not here: how long a debt takes to be paid (`limits`), holding requests (`host`).
+//! In: an admitted call, the time. Out: the call when it may go on, or refused because too many
+//! wait already. Not here: how long a debt takes to be paid (`limits`), holding requests (`host`).
 //!
-//! All workers share one order without a shared queue: a call that comes later is charged later, and
-//! waits for the debts before it. A call that leaves gives its charge back; those behind it find that
-//! out by looking at their budgets again.
+//! All workers share one order without a shared queue: a call that comes later is charged later,
+//! and waits for the debts before it. A call that leaves gives its charge back; those behind it
+//! find that out by looking at their budgets again.
 
 use super::admitted::{Admitted, NotAdmitted};
 use super::context::{Abort, Context};
@@ -74,8 +74,8 @@ fn too_many_wait(mut admitted: Box<Admitted>, context: &Context<'_>) -> NotAdmit
 }
 
 impl Queued {
-    /// Lets the call go on if its time has come: what it waited for has been paid, or all debts of its
-    /// budgets have been; and its upstream is not busy, or not any more.
+    /// Lets the call go on if its time has come: what it waited for has been paid, or all debts of
+    /// its budgets have been; and its upstream is not busy, or not any more.
     pub(super) fn look_again(
         mut self: Box<Self>,
         context: &Context<'_>,

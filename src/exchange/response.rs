@@ -82,8 +82,8 @@ impl Responding {
         let mut reader = Reader::new(self.admitted.call.format(), head, self.admitted.hides_usage);
         let may_end = self.keep_watch(&mut reader, head);
         if reader.is_hiding() || may_end {
-            // The length told by the upstream counts the chunk that will be taken out, or what comes
-            // behind an ending.
+            // The length told by the upstream counts the chunk that will be taken out, or what
+            // comes behind an ending.
             effects.headers.push(HeaderEdit::Remove("content-length".into()));
         }
         self.outcome = Outcome::Answered { reader: Box::new(reader), complete: false };

@@ -1,7 +1,7 @@
 //! The end of a call: its charges become what was used, exactly once.
 //!
-//! In: how the call ended and what its response told. Out: settled budgets, metrics, facts. Not here:
-//! the arithmetic of budgets (`limits`).
+//! In: how the call ended and what its response told. Out: settled budgets, metrics, facts. Not
+//! here: the arithmetic of budgets (`limits`).
 
 use std::borrow::Cow;
 
@@ -172,8 +172,8 @@ fn at_least_reserved(
     if is_more { Charge::Counted(counted) } else { Charge::Reserved }
 }
 
-/// The input as it was told or else as counted before the call, the output by the text that has come,
-/// or more if more was told. Only text counts, never the JSON around it.
+/// The input as it was told or else as counted before the call, the output by the text that has
+/// come, or more if more was told. Only text counts, never the JSON around it.
 pub(super) fn counted(
     admitted: &Admitted,
     found: &Found,

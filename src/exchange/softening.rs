@@ -1,7 +1,7 @@
 //! Answers softer than a refusal: a cheaper model, less output.
 //!
-//! In: a parsed call, how full the caller's budgets are. Out: [`Softened`]: what the call asks for in
-//! the end, and the edits of its request for that. Not here: how an API names its model and its
+//! In: a parsed call, how full the caller's budgets are. Out: [`Softened`]: what the call asks for
+//! in the end, and the edits of its request for that. Not here: how an API names its model and its
 //! bounds (`api`).
 //!
 //! The client is told by `x-tollgate-softened: model="gpt-4o-mini", max_output_tokens=1024,

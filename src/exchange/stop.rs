@@ -1,13 +1,13 @@
 //! Stops a stream when a budget of its caller is exhausted.
 //!
 //! In: pieces of a streamed answer. Out: the ending of the API's own in place of the rest, and the
-//! settlement by what was streamed. Not here: what endings look like (`api::ending`), how a stream is
-//! counted (`watch`), the arithmetic of budgets (`limits`).
+//! settlement by what was streamed. Not here: what endings look like (`api::ending`), how a stream
+//! is counted (`watch`), the arithmetic of budgets (`limits`).
 //!
 //! Budgets are looked at only when the stream has grown by a step, and not before most of what is
-//! held for the call is used. They refill meanwhile, and other calls are charged to them: what counts
-//! is where they would stand if the call were settled at that moment. What the stream has used beyond
-//! what is held for it is charged at each look.
+//! held for the call is used. They refill meanwhile, and other calls are charged to them: what
+//! counts is where they would stand if the call were settled at that moment. What the stream has
+//! used beyond what is held for it is charged at each look.
 //!
 //! A wasm filter cannot end a response. Behind the ending it therefore discards what the upstream
 //! still sends, for a while, so that the client's response can end when the upstream's does
@@ -30,8 +30,8 @@ use crate::metrics::{self, Labels};
 use crate::settings::Config;
 use crate::units::Timestamp;
 
-/// By how many tokens an output grows at most before budgets are looked at again. A look costs about
-/// as much as counting these tokens.
+/// By how many tokens an output grows at most before budgets are looked at again. A look costs
+/// about as much as counting these tokens.
 const LOOK_EVERY: u64 = 64;
 
 /// A stopped stream behind its ending: nothing of what its upstream sends reaches the client.
@@ -105,8 +105,8 @@ fn overspent(
     Some((limit, exact))
 }
 
-/// What an operator needs to understand why a stream was stopped: no text, and of secrets only their
-/// hashes.
+/// What an operator needs to understand why a stream was stopped: no text, and of secrets only
+/// their hashes.
 fn log_line(admitted: &Admitted, limit: &Limit, used: &Usage) -> String {
     let call = &admitted.call;
     json!({

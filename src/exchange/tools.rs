@@ -1,8 +1,8 @@
-//! Tools whose budgets are exhausted: taken out of a request that offers them, or a reason to refuse
-//! it.
+//! Tools whose budgets are exhausted: taken out of a request that offers them, or a reason to
+//! refuse it.
 //!
-//! In: a call and its body. Out: [`HiddenTools`], or a refusal. Not here: where requests offer tools
-//! (`api`), calls of tools by MCP (`rpc`).
+//! In: a call and its body. Out: [`HiddenTools`], or a refusal. Not here: where requests offer
+//! tools (`api`), calls of tools by MCP (`rpc`).
 
 use super::call::Call;
 use super::context::Context;
@@ -41,8 +41,8 @@ pub(super) fn hide(
         return Ok(HiddenTools::default());
     }
     let exhausted = limits::spent_tools(&call.tier.limits, &call.subject(model), context.budgets);
-    // A body that cannot be read may offer any tool: an upstream that decodes it otherwise would see
-    // them.
+    // A body that cannot be read may offer any tool: an upstream that decodes it otherwise would
+    // see them.
     let offers = |limit: &Limit| {
         offered.as_ref().is_none_or(|offered| offered.iter().any(|name| limit.counts_tool(name)))
     };

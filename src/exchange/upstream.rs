@@ -1,8 +1,8 @@
 //! Upstreams that ask for a pause: Tollgate remembers it, and further calls wait or are refused.
 //!
-//! In: a call that is about to be sent, or its answer's head. Out: until when the call waits, or for
-//! how long the upstream is busy. Not here: what is remembered and for how long (`limits::busy`),
-//! holding requests (`queue`).
+//! In: a call that is about to be sent, or its answer's head. Out: until when the call waits, or
+//! for how long the upstream is busy. Not here: what is remembered and for how long
+//! (`limits::busy`), holding requests (`queue`).
 //!
 //! Each wait gets up to 10 % jitter: an upstream that has just come back would refuse a crowd.
 
@@ -93,8 +93,8 @@ impl Upstream {
         }
     }
 
-    /// An answer asks for a pause. Whether that is news, and until when it is busy; none if it could
-    /// not be remembered.
+    /// An answer asks for a pause. Whether that is news, and until when it is busy; none if it
+    /// could not be remembered.
     pub(super) fn observe_pause(&self, pause: Pause, context: &Context<'_>) -> Option<(bool, Timestamp)> {
         self.busy.tell(pause, self.config.longest, context.budgets)
     }

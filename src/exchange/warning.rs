@@ -25,8 +25,8 @@ pub enum Warning {
 }
 
 impl Warning {
-    /// Envoy has answered a call itself, because the body is larger than its buffer; none if this is
-    /// another answer.
+    /// Envoy has answered a call itself, because the body is larger than its buffer; none if this
+    /// is another answer.
     pub(super) fn of_small_buffer(status: u16, head: &dyn Head, hold_up_to: u64) -> Option<Self> {
         let details = || head.property(&["response", "code_details"]);
         let is_too_large = status == 413 && details().as_deref() == Some(TOO_LARGE);

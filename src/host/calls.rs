@@ -1,9 +1,10 @@
 //! The host's functions, each as a safe call that returns a [`Result`].
 //!
-//! In: slices and numbers. Out: owned bytes, or the [`Status`] that the host answered. Not here: when to call them.
+//! In: slices and numbers. Out: owned bytes, or the [`Status`] that the host answered. Not here:
+//! when to call them.
 //!
-//! The SDK's own wrappers panic on a status they do not expect and on bytes that are not UTF-8, and a panic ends
-//! the VM. These never do, whatever the host answers.
+//! The SDK's own wrappers panic on a status they do not expect and on bytes that are not UTF-8, and
+//! a panic ends the VM. These never do, whatever the host answers.
 
 use core::ptr::null_mut;
 use core::time::Duration;
@@ -129,16 +130,16 @@ const fn answer(status: u32) -> Result<(), Status> {
     if status == 0 { Ok(()) } else { Err(Status(status)) }
 }
 
-/// Runs a call that hands over bytes: the host allocates them through the SDK's `proxy_on_memory_allocate`, which
-/// leaks a vector of exactly that capacity.
+/// Runs a call that hands over bytes: the host allocates them through the SDK's
+/// `proxy_on_memory_allocate`, which leaks a vector of exactly that capacity.
 fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
     let (mut data, mut size) = (null_mut(), 0);
     answer(call(&raw mut data, &raw mut size))?;
     if data.is_null() || size == 0 {
         return Ok(Vec::new());
     }
-    // SAFETY: the host has written `size` bytes to memory that it asked this module's allocator for, and has given up
-    // the pointer by returning it.
+    // SAFETY: the host has written `size` bytes to memory that it asked this module's allocator
+    // for, and has given up the pointer by returning it.
     Ok(unsafe { Vec::from_raw_parts(data, size, size) })
 }
 
@@ -175,7 +176,8 @@ pub(super) fn resume_request() -> Result<(), Status> {
     answer(unsafe { import::proxy_continue_stream(0) })
 }
 
-/// Resets the response at hand, and with it the request: what has been passed on reaches the client, and no more.
+/// Resets the response at hand, and with it the request: what has been passed on reaches the
+/// client, and no more.
 pub(super) fn reset_response() -> Result<(), Status> {
     // SAFETY: no memory is passed.
     answer(unsafe { import::proxy_close_stream(1) })
@@ -202,8 +204,9 @@ pub(super) fn headers(map: Map) -> Result<Headers, Status> {
     received(|data, size| unsafe { import::proxy_get_header_map_pairs(map as u32, data, size) }).map(Headers)
 }
 
-/// Headers in the host's form of a list of pairs: a count, the sizes of each key and value, then keys and values with a NUL behind
-/// each; numbers are 32 bits, little-endian. Values are bytes, which need not be text.
+/// Headers in the host's form of a list of pairs: a count, the sizes of each key and value, then
+/// keys and values with a NUL behind each; numbers are 32 bits, little-endian. Values are bytes,
+/// which need not be text.
 #[derive(Default)]
 pub(super) struct Headers(Vec<u8>);
 
@@ -277,11 +280,12 @@ pub(super) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<(), S
     })
 }
 
-/// Makes a gRPC call to a cluster, given as a serialized `GrpcService`. The answer comes to the context at hand, under the number that is
-/// returned.
+/// Makes a gRPC call to a cluster, given as a serialized `GrpcService`. The answer comes to the
+/// context at hand, under the number that is returned.
 ///
-/// This is the SDK's own, because it also remembers which context that is. It panics on a status that the host does not give (Envoy 1.40
-/// gives these two: the message is not one, or no call can be made to the cluster).
+/// This is the SDK's own, because it also remembers which context that is. It panics on a status
+/// that the host does not give (Envoy 1.40 gives these two: the message is not one, or no call can
+/// be made to the cluster).
 pub(super) fn grpc_call(
     upstream: &str,
     service: &str,

@@ -1,12 +1,14 @@
 //! One configuration in one VM, as its streams use it.
 //!
-//! In: the plugin configuration's bytes, from the host. Out: [`Configured`], or nothing and Envoy's log says why. Not here: what the
-//! options mean (`settings`).
+//! In: the plugin configuration's bytes, from the host. Out: [`Configured`], or nothing and Envoy's
+//! log says why. Not here: what the options mean (`settings`).
 
 use std::rc::Rc;
 
 use super::calls::{self, Buffer, Level};
+use super::functions::{Envoy, Functions};
 use super::hold::Watch;
+use super::lines::PREFIX;
 use super::remote::Remote;
 use super::ticker::Ticker;
 use super::vm::Vm;
@@ -21,12 +23,14 @@ pub(super) struct Configured {
     /// The rate limit service, if there is one.
     pub(super) remote: Option<Rc<Remote>>,
     pub(super) ticker: Rc<Ticker>,
-    /// Requests that wait for their budgets: on a tick of another configuration they would set the host's tick period of theirs.
+    /// Requests that wait for their budgets: on a tick of another configuration they would set the
+    /// host's tick period of theirs.
     pub(super) waiting: Waiting,
 }
 
 impl Configured {
-    /// Reads the configuration, which has so many bytes. The VM's secret keys hashes where it has no salt.
+    /// Reads the configuration, which has so many bytes. The VM's secret keys hashes where it has
+    /// no salt.
     pub(super) fn read(size: usize, vm: &Vm) -> Option<Self> {
         let config = calls::buffer(Buffer::PluginConfiguration, size)
             .map_err(|status| format!("tollgate: the host does not hand over the configuration: {status:?}"))
@@ -36,10 +40,12 @@ impl Configured {
             });
         match config {
             Ok(config) => {
-                let ticker = Rc::<Ticker>::default();
-                let watch = Watch::new(config.hold, &name(), ticker.clone());
+                let host: Rc<dyn Functions> = Rc::new(Envoy);
+                let ticker = Rc::new(Ticker::new(host.clone()));
+                let key = format!("{PREFIX}hold/{}", name());
+                let watch = Watch::new(config.hold, key, host, ticker.clone());
                 let remote = config.global.as_ref().map(|service| vm.remote(service));
-                // Errands of an earlier configuration may be left.
+                // Tasks of an earlier configuration may be left.
                 ticker.wake_within(SOON);
                 let waiting = Waiting::default();
                 Some(Self { config: Rc::new(config), watch, remote, ticker, waiting })

@@ -1,7 +1,7 @@
 //! The exchange of one stream, and what it asks of the host whichever callback it is in.
 //!
-//! In: events, from callbacks of the stream and from ticks, which let requests go on that wait. Out: host calls. Not here: which
-//! callbacks are which events (`stream`), decisions (`exchange`).
+//! In: events, from callbacks of the stream and from ticks, which let requests go on that wait.
+//! Out: host calls. Not here: which callbacks are which events (`stream`), decisions (`exchange`).
 
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -50,7 +50,8 @@ impl Flow {
             self.vm.counter.try_borrow_mut(),
             self.vm.models.try_borrow_mut(),
         ) else {
-            // Callbacks do not nest in the host, so this cannot happen; if it did, the call would pass uncounted.
+            // Callbacks do not nest in the host, so this cannot happen; if it did, the call would
+            // pass uncounted.
             return Effects::default();
         };
         let remote = self.configured.remote.as_deref();
@@ -115,7 +116,8 @@ impl Flow {
         if let Err(status) = calls::send_reply(*status, details, ours.chain(theirs), body.as_bytes()) {
             calls::log(Level::Warn, &format!("tollgate: a refusal could not be sent: {status:?}"));
         }
-        // The host goes no further with a request that it has an answer for, whatever is returned here.
+        // The host goes no further with a request that it has an answer for, whatever is returned
+        // here.
         Action::Pause
     }
 
@@ -125,7 +127,8 @@ impl Flow {
         self.configured.ticker.wake_within(self.configured.waiting.add(self.clone(), until));
     }
 
-    /// Looks at a request again that waits. It is the effective context. How long it has to wait on, if it does.
+    /// Looks at a request again that waits. It is the effective context. How long it has to wait
+    /// on, if it does.
     pub(super) fn look_again(&self) -> Option<Timestamp> {
         let effects = self.handle(Event::Due);
         match effects.next {

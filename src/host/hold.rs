@@ -1,34 +1,37 @@
 //! Finds out whether the host can hold a request's headers and still hand over its body.
 //!
-//! In: held requests, body callbacks, ticks. Out: whether to hold. Not here: what happens to the bodies.
+//! In: held requests, body callbacks, ticks. Out: whether to hold. Not here: what happens to the
+//! bodies.
 //!
-//! Holding needs `allow_on_headers_stop_iteration: true` on the filter, which some platforms cannot set, and no host call tells
-//! whether it is set. Without it, a held request would hang. So the first held requests are watched. A body that arrives while
-//! its headers are held shows that holding works. A request that nothing has come of for a while is let go on; if
-//! the host has received some of its body by then, and hands it over at once, it had kept it back: holding does not work.
+//! Holding needs `allow_on_headers_stop_iteration: true` on the filter, which some platforms cannot
+//! set, and no host call tells whether it is set. Without it, a held request would hang. So the
+//! first held requests are watched. A body that arrives while its headers are held shows that
+//! holding works. A request that nothing has come of for a while is let go on; if the host has
+//! received some of its body by then, and hands it over at once, it had kept it back: holding does
+//! not work.
 //!
-//! What does not work for one worker works for none, so it is told to all of them. What works is not: a worker finds that out by
-//! its first request, at no cost, and to be told so wrongly, by a configuration that is on its way out, would make
-//! requests hang.
+//! What does not work for one worker works for none, so it is told to all of them. What works is
+//! not: a worker finds that out by its first request, at no cost, and to be told so wrongly, by a
+//! configuration that is on its way out, would make requests hang.
 
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::calls::{self, Level, Status};
-use super::lines::PREFIX;
+use super::functions::Functions;
 use super::ticker::Ticker;
-use super::vm::Vm;
 use crate::settings::Hold;
 use crate::units::{Span, Timestamp};
 
-/// How long a request is watched before it is let go on. Clients send small bodies right behind the headers.
+/// How long a request is watched before it is let go on. Clients send small bodies right behind the
+/// headers.
 const WATCHED_FOR: Span = Span::from_millis(50);
 
 /// How soon a request goes on that stops at its trailers.
 const LATE_BY: Span = Span::from_millis(5);
 
-/// How soon after a tick the host hands over a body that it had kept back: it does so before it looks at anything else, but the
-/// machine may be busy with other things. What takes longer shows nothing, as some other filter may have kept it back.
+/// How soon after a tick the host hands over a body that it had kept back: it does so before it
+/// looks at anything else, but the machine may be busy with other things. What takes longer shows
+/// nothing, as some other filter may have kept it back.
 const AT_ONCE: Span = Span::from_millis(10);
 
 /// What is known about one configuration of the filter.
@@ -36,6 +39,7 @@ pub(super) struct Watch {
     /// The shared data under which workers tell each other that holding does not work.
     key: String,
     known: Cell<Option<bool>>,
+    host: Rc<dyn Functions>,
     ticker: Rc<Ticker>,
     watched: RefCell<Vec<Watched>>,
     /// Requests that wait behind their trailers for the next tick.
@@ -65,18 +69,25 @@ pub(super) enum Headers {
 
 impl Watch {
     /// A watch for a configuration that is known by `name`.
-    pub(super) fn new(hold: Hold, name: &str, ticker: Rc<Ticker>) -> Self {
+    pub(super) fn new(hold: Hold, key: String, host: Rc<dyn Functions>, ticker: Rc<Ticker>) -> Self {
         let known = match hold {
             Hold::Auto => None,
             Hold::Always => Some(true),
             Hold::Never => Some(false),
         };
-        let key = format!("{PREFIX}hold/{name}");
         if known.is_none() {
-            // A new configuration may come with the flag set or gone: what was found out before does not count.
-            let _ = calls::set_shared_data(&key, b"", 0);
+            // A new configuration may come with the flag set or gone: what was found out before
+            // does not count.
+            host.share(&key, b"", 0);
         }
-        Self { key, known: Cell::new(known), ticker, watched: RefCell::default(), late: RefCell::default() }
+        Self {
+            key,
+            known: Cell::new(known),
+            host,
+            ticker,
+            watched: RefCell::default(),
+            late: RefCell::default(),
+        }
     }
 
     /// Whether there is anything to find out.
@@ -84,7 +95,8 @@ impl Watch {
         self.known.get().is_none()
     }
 
-    /// A request, whose headers will not be changed any more, is to be held until its body is there. Whether it is.
+    /// A request, whose headers will not be changed any more, is to be held until its body is
+    /// there. Whether it is.
     pub(super) fn hold(&self, context: u32) -> Rc<Cell<Headers>> {
         if self.is_open() && self.is_told() {
             self.known.set(Some(false));
@@ -95,7 +107,7 @@ impl Watch {
         };
         let headers = Rc::new(Cell::new(headers));
         if self.is_open() {
-            let (since, size) = (Vm::now(), request_size());
+            let (since, size) = (self.host.now(), self.host.request_size());
             self.watched.borrow_mut().push(Watched { context, since, size, headers: headers.clone() });
             self.ticker.wake_within(WATCHED_FOR);
         }
@@ -108,7 +120,7 @@ impl Watch {
             Headers::Held if self.is_open() => self.known.set(Some(true)),
             Headers::Probed { at, waiting } => {
                 headers.set(Headers::Resumed);
-                if self.is_open() && size as u64 == waiting && Vm::now().since(at) < AT_ONCE {
+                if self.is_open() && size as u64 == waiting && self.host.now().since(at) < AT_ONCE {
                     self.cannot_hold();
                 }
             }
@@ -118,8 +130,9 @@ impl Watch {
 
     /// Has a request that stops at its trailers go on at the next tick.
     ///
-    /// Envoy 1.40 loses a body that is kept back until trailers which it delivers while it resumes the request: they end this
-    /// filter's part of the request, after which no body is taken from it. Resumed once more, it comes.
+    /// Envoy 1.40 loses a body that is kept back until trailers which it delivers while it resumes
+    /// the request: they end this filter's part of the request, after which no body is taken from
+    /// it. Resumed once more, it comes.
     pub(super) fn resume_later(&self, context: u32) {
         self.late.borrow_mut().push(context);
         self.ticker.wake_within(LATE_BY);
@@ -132,16 +145,16 @@ impl Watch {
         }
     }
 
-    /// Lets requests go on that have been watched for long enough; all of them, once it is known that they cannot be held. When to do so
-    /// again, if any are left.
+    /// Lets requests go on that have been watched for long enough; all of them, once it is known
+    /// that they cannot be held. When to do so again, if any are left.
     pub(super) fn tick(&self) -> Option<Span> {
         for context in self.late.take() {
-            if calls::set_effective_context(context).is_ok() {
-                let _ = calls::resume_request();
+            if self.host.switch_to(context) {
+                self.host.resume_request();
             }
         }
         let due: Vec<Watched> = {
-            let (mut watched, now) = (self.watched.borrow_mut(), Vm::now());
+            let (mut watched, now) = (self.watched.borrow_mut(), self.host.now());
             match self.known.get() {
                 None => watched.extract_if(.., |watched| now.since(watched.since) >= WATCHED_FOR).collect(),
                 Some(false) => core::mem::take(&mut *watched),
@@ -153,37 +166,34 @@ impl Watch {
         };
         for Watched { context, size, headers, .. } in due {
             // A request that is gone, or decided, has nothing to resume.
-            if headers.get() != Headers::Held || calls::set_effective_context(context).is_err() {
+            if headers.get() != Headers::Held || !self.host.switch_to(context) {
                 continue;
             }
-            let waiting = request_size().saturating_sub(size);
+            let waiting = self.host.request_size().saturating_sub(size);
             headers.set(if waiting > 0 {
-                Headers::Probed { at: Vm::now(), waiting }
+                Headers::Probed { at: self.host.now(), waiting }
             } else {
                 Headers::Resumed
             });
             // The host carries this out when the tick is over.
-            let _ = calls::resume_request();
+            self.host.resume_request();
         }
         (!self.watched.borrow().is_empty()).then_some(WATCHED_FOR)
     }
 
     /// Whether another worker has found out that holding does not work.
     fn is_told(&self) -> bool {
-        calls::shared_data(&self.key).is_ok_and(|(bytes, _)| bytes == CANNOT_HOLD)
+        self.host.shared(&self.key).0 == CANNOT_HOLD
     }
 
     /// Holding does not work: the first worker to know says so.
     fn cannot_hold(&self) {
         self.known.set(Some(false));
-        let (told, cas) = calls::shared_data(&self.key).unwrap_or_default();
-        let is_told = told == CANNOT_HOLD
-            || calls::set_shared_data(&self.key, CANNOT_HOLD, cas) == Err(Status::CAS_MISMATCH);
-        if is_told {
+        let (told, cas) = self.host.shared(&self.key);
+        if told == CANNOT_HOLD || self.host.share(&self.key, CANNOT_HOLD, cas) {
             return;
         }
-        calls::log(
-            Level::Warn,
+        self.host.warn(
             "tollgate: requests cannot be held here, because `allow_on_headers_stop_iteration: true` is not set on the filter. \
              They are counted and limited all the same; but usage of streamed calls cannot be asked for where the body has a \
              content-length, and refused calls may reach the upstream as headers without a body.",
@@ -194,8 +204,137 @@ impl Watch {
 /// What stands in shared data where holding does not work.
 const CANNOT_HOLD: &[u8] = b"0";
 
-/// How much of the request at hand has come, headers and body; 0 if the host does not tell.
-fn request_size() -> u64 {
-    let size = calls::property(&["request", "total_size"]).ok();
-    size.and_then(|size| Some(u64::from_le_bytes(size.try_into().ok()?))).unwrap_or(0)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::script::Script;
+
+    const CONTEXT: u32 = 7;
+    const KEY: &str = "hold/test";
+    /// The size of a request's headers.
+    const HEAD: u64 = 100;
+
+    struct Bench {
+        host: Rc<Script>,
+        watch: Watch,
+    }
+
+    impl Bench {
+        fn new(hold: Hold) -> Self {
+            let host = Rc::new(Script::default());
+            host.now.set(1_000_000_000);
+            let ticker = Rc::new(Ticker::new(host.clone()));
+            let watch = Watch::new(hold, KEY.to_owned(), host.clone(), ticker);
+            Self { host, watch }
+        }
+
+        /// The headers of a request have come.
+        fn hold(&self, context: u32) -> Rc<Cell<Headers>> {
+            self.host.requests.borrow_mut().insert(context, HEAD);
+            self.host.at_hand.set(context);
+            self.watch.hold(context)
+        }
+
+        fn receive(&self, context: u32, bytes: u64) {
+            *self.host.requests.borrow_mut().get_mut(&context).unwrap() += bytes;
+        }
+
+        fn tick_after(&self, millis: u64) -> Option<Span> {
+            self.host.now.set(self.host.now.get() + Span::from_millis(millis).0);
+            self.watch.tick()
+        }
+    }
+
+    #[test]
+    fn a_body_that_comes_while_its_headers_are_held_shows_that_holding_works() {
+        let bench = Bench::new(Hold::Auto);
+        let headers = bench.hold(CONTEXT);
+        assert_eq!(headers.get(), Headers::Held);
+        bench.watch.saw_body(10, &headers);
+        assert_eq!(bench.tick_after(1_000), None, "nobody is watched any more");
+        assert!(bench.host.resumed.borrow().is_empty());
+        assert_eq!(bench.hold(8).get(), Headers::Held);
+    }
+
+    #[test]
+    fn a_request_without_a_body_is_let_go_on_and_shows_nothing() {
+        let bench = Bench::new(Hold::Auto);
+        let headers = bench.hold(CONTEXT);
+        assert_eq!(bench.tick_after(40), Some(WATCHED_FOR), "its time has not come");
+        assert_eq!(bench.tick_after(10), None);
+        assert_eq!((headers.get(), bench.host.resumed.take()), (Headers::Resumed, vec![CONTEXT]));
+        bench.watch.saw_body(10, &headers);
+        assert_eq!(bench.hold(8).get(), Headers::Held, "it is still to be found out");
+    }
+
+    #[test]
+    fn a_body_that_was_kept_back_until_the_headers_went_on_shows_that_holding_does_not_work() {
+        let bench = Bench::new(Hold::Auto);
+        let headers = bench.hold(CONTEXT);
+        bench.receive(CONTEXT, 30);
+        bench.tick_after(50);
+        assert!(matches!(headers.get(), Headers::Probed { waiting: 30, .. }));
+        bench.watch.saw_body(30, &headers);
+        assert_eq!(bench.hold(8).get(), Headers::Released);
+        assert!(bench.host.warnings.borrow()[0].contains("allow_on_headers_stop_iteration"));
+        assert_eq!(bench.host.data.borrow()[KEY], CANNOT_HOLD, "other workers are told");
+    }
+
+    #[test]
+    fn a_body_that_comes_late_or_in_another_size_shows_nothing() {
+        for (millis, size) in [(20, 30), (0, 31)] {
+            let bench = Bench::new(Hold::Auto);
+            let headers = bench.hold(CONTEXT);
+            bench.receive(CONTEXT, 30);
+            bench.tick_after(50);
+            bench.host.now.set(bench.host.now.get() + Span::from_millis(millis).0);
+            bench.watch.saw_body(size, &headers);
+            assert_eq!((headers.get(), bench.hold(8).get()), (Headers::Resumed, Headers::Held));
+        }
+    }
+
+    #[test]
+    fn what_another_worker_has_found_out_is_believed_and_not_told_again() {
+        let bench = Bench::new(Hold::Auto);
+        bench.host.data.borrow_mut().insert(KEY.to_owned(), CANNOT_HOLD.to_vec());
+        assert_eq!(bench.hold(CONTEXT).get(), Headers::Released);
+        assert!(bench.host.warnings.borrow().is_empty());
+    }
+
+    #[test]
+    fn a_new_configuration_finds_out_anew() {
+        let bench = Bench::new(Hold::Auto);
+        bench.host.data.borrow_mut().insert(KEY.to_owned(), CANNOT_HOLD.to_vec());
+        let ticker = Rc::new(Ticker::new(bench.host.clone()));
+        let next = Watch::new(Hold::Auto, KEY.to_owned(), bench.host.clone(), ticker);
+        assert_eq!(next.hold(CONTEXT).get(), Headers::Held);
+    }
+
+    #[test]
+    fn an_operator_who_says_it_is_believed() {
+        assert_eq!(Bench::new(Hold::Always).hold(CONTEXT).get(), Headers::Held);
+        assert_eq!(Bench::new(Hold::Never).hold(CONTEXT).get(), Headers::Released);
+    }
+
+    #[test]
+    fn a_request_that_is_gone_is_not_resumed() {
+        let bench = Bench::new(Hold::Auto);
+        for context in [CONTEXT, 8] {
+            bench.hold(context);
+        }
+        bench.watch.forget(CONTEXT);
+        bench.host.requests.borrow_mut().remove(&8);
+        bench.tick_after(50);
+        assert!(bench.host.resumed.borrow().is_empty());
+    }
+
+    #[test]
+    fn a_request_that_stops_at_its_trailers_goes_on_at_the_next_tick() {
+        let bench = Bench::new(Hold::Auto);
+        bench.hold(CONTEXT);
+        bench.watch.resume_later(CONTEXT);
+        assert_eq!(bench.host.periods.borrow().last(), Some(&5));
+        bench.tick_after(5);
+        assert_eq!(bench.host.resumed.take(), [CONTEXT]);
+    }
 }

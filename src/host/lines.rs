@@ -2,7 +2,8 @@
 //!
 //! In: line numbers and bytes. Out: shared data under keys of our own. Not here: what a line holds.
 //!
-//! Shared data may be shared with other plugins, where a platform gives all of them the same `vm_id`: hence the prefix.
+//! Shared data may be shared with other plugins, where a platform gives all of them the same
+//! `vm_id`: hence the prefix.
 
 use super::calls::{self, Status};
 use crate::store::{Cas, Lines, NotStored, Unavailable};
@@ -32,7 +33,8 @@ impl Lines for SharedData {
     }
 }
 
-/// The prefix and eight hex digits. Every budget of a call is read and written by such a key, so it is made without the formatter.
+/// The prefix and eight hex digits. Every budget of a call is read and written by such a key, so it
+/// is made without the formatter.
 fn key(line: u32) -> String {
     let mut key = String::with_capacity(PREFIX.len().saturating_add(8));
     key.push_str(PREFIX);

@@ -1,7 +1,8 @@
 //! The adapter to Envoy: the only place that names `proxy_wasm`.
 //!
-//! In: the host's callbacks. Out: events for the exchange, and its effects carried out as host calls. Not here: any decision about
-//! a call. A host call that fails is dropped or worked around, never unwrapped: a panic ends the VM of a worker.
+//! In: the host's callbacks. Out: events for the exchange, and its effects carried out as host
+//! calls. Not here: any decision about a call. A host call that fails is dropped or worked around,
+//! never unwrapped: a panic ends the VM of a worker.
 //!
 //! ```text
 //! Root (one per configuration and VM) ── creates ──▶ Stream (one per exchange)
@@ -9,24 +10,35 @@
 //!    └──────────────── Vm (one per VM: counter, metrics, keys, Remotes) ───┘
 //! ```
 
+#[cfg(target_arch = "wasm32")]
 mod calls;
+#[cfg(target_arch = "wasm32")]
 mod configured;
+#[cfg(target_arch = "wasm32")]
 mod flow;
+mod functions;
 mod hold;
+#[cfg(target_arch = "wasm32")]
 mod lines;
+#[cfg(target_arch = "wasm32")]
 mod remote;
+#[cfg(target_arch = "wasm32")]
 mod root;
+#[cfg(test)]
+mod script;
+#[cfg(target_arch = "wasm32")]
 mod stream;
 mod ticker;
-#[cfg(feature = "trap")]
+#[cfg(all(feature = "trap", target_arch = "wasm32"))]
 mod trap;
+#[cfg(target_arch = "wasm32")]
 mod vm;
+#[cfg(target_arch = "wasm32")]
 mod waiting;
 
-use proxy_wasm::types::LogLevel;
-
+#[cfg(target_arch = "wasm32")]
 proxy_wasm::main! {{
     // The SDK's own log goes unused: every line comes from `calls::log`.
-    proxy_wasm::set_log_level(LogLevel::Critical);
+    proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Critical);
     proxy_wasm::set_root_context(|_| Box::new(root::Root::new()));
 }}

@@ -1,10 +1,11 @@
-//! The rate limit service of a configuration, as one VM sees it: what is on its way to it, and whether to ask it.
+//! The rate limit service of a configuration, as one VM sees it: what is on its way to it, and
+//! whether to ask it.
 //!
-//! In: tasks, ticks, answers. Out: gRPC calls, made from the root so that their answers come whatever becomes of the streams.
-//! Not here: what is said (`rls`).
+//! In: tasks, ticks, answers. Out: gRPC calls, made from the root so that their answers come
+//! whatever becomes of the streams. Not here: what is said (`rls`).
 //!
-//! A VM has one of these for each service that differs, however often it is configured anew: tasks outlive the configuration
-//! that they come from.
+//! A VM has one of these for each service that differs, however often it is configured anew: tasks
+//! outlive the configuration that they come from.
 
 use core::cell::RefCell;
 use core::time::Duration;

@@ -1,6 +1,7 @@
 //! The root context: it is configured, ticks, and makes a context for each stream.
 //!
-//! In: the host's callbacks. Out: a configuration, streams under it. Not here: reading options (`settings`).
+//! In: the host's callbacks. Out: a configuration, streams under it. Not here: reading options
+//! (`settings`).
 
 use std::rc::Rc;
 
@@ -33,7 +34,7 @@ impl Root {
 }
 
 impl Root {
-    fn with_ledger<T>(&self, configured: &Configured, run: impl FnOnce(&Budgets<'_>) -> T) -> T {
+    fn with_budgets<T>(&self, configured: &Configured, run: impl FnOnce(&Budgets<'_>) -> T) -> T {
         let lines: &dyn Lines = &SharedData;
         let table = Table::new(lines, configured.config.sets());
         run(&Budgets::new(&table, &self.vm.keys, Vm::now()))
@@ -47,10 +48,11 @@ impl Context for Root {
         let message = grpc_answer(status, size);
         let answer = message.as_deref().map_err(|failure| *failure);
         let remotes = self.vm.remotes();
-        self.with_ledger(configured, |budgets| {
+        self.with_budgets(configured, |budgets| {
             remotes.iter().any(|remote| remote.answered(token, answer, &self.vm, budgets));
         });
-        // What has failed is to be tried again before the tick that looks for answers that do not come.
+        // What has failed is to be tried again before the tick that looks for answers that do not
+        // come.
         if let Some(due) = remotes.iter().filter_map(|remote| remote.next_due()).min() {
             configured.ticker.wake_within(due.max(SOON));
         }
@@ -66,10 +68,11 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         let Some(configured) = &self.configured else { return };
         let remotes = self.vm.remotes();
-        // Before requests are let go on: after that, another context is at hand, which answers would go to.
-        let renewal = self.with_ledger(configured, |budgets| {
+        // Before requests are let go on: after that, another context is at hand, which answers
+        // would go to.
+        let renewal = self.with_budgets(configured, |budgets| {
             remotes.iter().for_each(|remote| remote.send_due(&self.vm, budgets));
-            self.vm.speak_for_flights(budgets)
+            self.vm.renew_slots(budgets)
         });
         let due = remotes.iter().filter_map(|remote| remote.next_due());
         let due = due.chain(renewal).chain(configured.watch.tick()).map(|span| span.max(SOON));

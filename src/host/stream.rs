@@ -64,8 +64,8 @@ impl Stream {
         }
     }
 
-    /// Asks the rate limit service, if that comes next. A question that cannot be sent is as good as one without an answer, and may
-    /// lead further.
+    /// Asks the rate limit service, if that comes next. A question that cannot be sent is as good
+    /// as one without an answer, and may lead further.
     fn ask(&mut self, mut effects: Effects) -> Effects {
         let remote = self.flow.configured.remote.clone();
         loop {
@@ -104,8 +104,9 @@ impl Stream {
         self.go(effects.next)
     }
 
-    /// Changes the body and the length that the headers tell. They change together or not at all: a length that is not the
-    /// body's would make the rest of it look like the next request on the upstream's connection.
+    /// Changes the body and the length that the headers tell. They change together or not at all: a
+    /// length that is not the body's would make the rest of it look like the next request on the
+    /// upstream's connection.
     fn edit(&self, edits: &[Edit], body: &[u8]) {
         let edited = Edit::apply_all(edits, body);
         let tell_length = |length: usize| {
@@ -258,8 +259,9 @@ impl Context for Stream {
     }
 }
 
-/// Who ended a stream early, by Envoy's response code details: a client's connection that closes is `downstream_…`, a single stream
-/// that a client resets is told by the codec, as `http2.remote_reset`. What upstreams do comes as `upstream_…` instead.
+/// Who ended a stream early, by Envoy's response code details: a client's connection that closes is
+/// `downstream_…`, a single stream that a client resets is told by the codec, as
+/// `http2.remote_reset`. What upstreams do comes as `upstream_…` instead.
 fn who_broke_off(details: &[u8]) -> Abort {
     const CLIENT: [&[u8]; 4] = [b"downstream", b"http1.", b"http2.", b"http3."];
     if CLIENT.iter().any(|prefix| details.starts_with(prefix)) { Abort::Client } else { Abort::Upstream }

@@ -2,21 +2,27 @@
 //!
 //! In: wishes to be called soon. Out: the host's tick period. Not here: what is done on a tick.
 //!
-//! The host starts the period anew whenever it is set, so that a wish repeated often enough would put the tick off for ever:
-//! it is set only where a tick is wanted sooner than it would come.
+//! The host starts the period anew whenever it is set, so a wish that is repeated often enough
+//! would put the tick off for ever. It is set only where a tick is wanted sooner than it would
+//! come.
 
 use core::cell::Cell;
+use std::rc::Rc;
 
-use super::calls::{self, Level};
+use super::functions::Functions;
 use crate::units::Span;
 
 /// The period that the host has been told; 0 is none.
-#[derive(Default)]
 pub(super) struct Ticker {
+    host: Rc<dyn Functions>,
     period: Cell<u32>,
 }
 
 impl Ticker {
+    pub(super) fn new(host: Rc<dyn Functions>) -> Self {
+        Self { host, period: Cell::new(0) }
+    }
+
     /// A tick is wanted within this time.
     pub(super) fn wake_within(&self, span: Span) {
         let millis = millis(span);
@@ -34,13 +40,11 @@ impl Ticker {
     }
 
     fn set(&self, millis: u32) {
-        if calls::set_tick_period(millis).is_ok() {
+        if self.host.set_tick_period(millis) {
             self.period.set(millis);
         } else {
-            calls::log(
-                Level::Warn,
-                "tollgate: the host has no ticks; set `hold` to `always` or `never`, and no `global`",
-            );
+            self.host
+                .warn("tollgate: the host has no ticks; set `hold` to `always` or `never`, and no `global`");
         }
     }
 }
@@ -48,4 +52,42 @@ impl Ticker {
 /// At least one: zero means never.
 fn millis(span: Span) -> u32 {
     u32::try_from(span.as_millis_ceil()).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::script::Script;
+
+    #[test]
+    fn the_period_is_set_only_where_a_tick_is_wanted_sooner_than_it_would_come() {
+        let host = Rc::new(Script::default());
+        let ticker = Ticker::new(host.clone());
+        for millis in [50, 80, 50, 5] {
+            ticker.wake_within(Span::from_millis(millis));
+        }
+        assert_eq!(host.periods.borrow().as_slice(), [50, 5]);
+    }
+
+    #[test]
+    fn after_a_tick_the_period_is_what_is_wanted_next() {
+        let host = Rc::new(Script::default());
+        let ticker = Ticker::new(host.clone());
+        ticker.wake_within(Span::from_millis(5));
+        for next in [Some(Span::from_millis(50)), Some(Span::from_millis(50)), None, None] {
+            ticker.go_on(next);
+        }
+        ticker.wake_within(Span::ZERO);
+        assert_eq!(host.periods.borrow().as_slice(), [5, 50, 0, 1]);
+    }
+
+    #[test]
+    fn a_host_without_ticks_is_told_of_and_asked_again() {
+        let host = Rc::new(Script { has_no_ticks: true, ..Script::default() });
+        let ticker = Ticker::new(host.clone());
+        ticker.wake_within(Span::from_millis(50));
+        ticker.wake_within(Span::from_millis(80));
+        assert_eq!(host.periods.borrow().as_slice(), [50, 80]);
+        assert!(host.warnings.borrow()[0].contains("the host has no ticks"));
+    }
 }

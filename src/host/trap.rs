@@ -1,4 +1,5 @@
-//! Ends the VM on request, so that a test can see how a worker recovers. Only in modules built with the feature `trap`.
+//! Ends the VM on request, so that a test can see how a worker recovers. Only in modules built with
+//! the feature `trap`.
 //!
 //! In: the request header `x-tollgate-trap: request | response`. Out: a trap when that comes.
 

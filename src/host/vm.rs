@@ -1,7 +1,7 @@
 //! What all configurations and streams of one VM share.
 //!
-//! In: nothing. Out: [`Vm`]. Not here: anything of one configuration, because old and new ones live side by side while Envoy
-//! drains a listener.
+//! In: nothing. Out: [`Vm`]. Not here: anything of one configuration, because old and new ones live
+//! side by side while Envoy drains a listener.
 
 use core::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -98,8 +98,9 @@ impl Vm {
         self.slots.try_borrow().is_ok_and(|slots| !slots.is_empty())
     }
 
-    /// Speaks for the calls in flight, if it is time to, many of them on several ticks. When it will be again, if there are any.
-    pub(super) fn speak_for_flights(&self, budgets: &Budgets<'_>) -> Option<Span> {
+    /// Speaks for the calls in flight, if it is time to, many of them on several ticks. When it
+    /// will be again, if there are any.
+    pub(super) fn renew_slots(&self, budgets: &Budgets<'_>) -> Option<Span> {
         let mut slots = self.slots.try_borrow_mut().ok()?;
         let now = budgets.now();
         let renewed_at = self.renewed_at.get();

@@ -1,7 +1,7 @@
 //! Requests under one configuration, in one VM, that wait for their budgets.
 //!
-//! In: requests, and when they will be due. Out: those that are due, looked at again on a tick. Not here: whether they may go on
-//! (`exchange`).
+//! In: requests, and when they will be due. Out: those that are due, looked at again on a tick. Not
+//! here: whether they may go on (`exchange`).
 
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -11,11 +11,13 @@ use super::flow::Flow;
 use super::vm::Vm;
 use crate::units::{Span, Timestamp};
 
-/// How often requests that are not yet due are looked at: another call that ends early, or leaves, may have made room.
+/// How often requests that are not yet due are looked at: another call that ends early, or leaves,
+/// may have made room.
 const LOOK_EVERY: Span = Span::from_millis(50);
 
-/// How many are looked at on one tick, the next ones first: some 10 us each, and more for one that goes on. When a window ends for
-/// thousands at once, they go on a few at a time, with the worker's other calls between them.
+/// How many are looked at on one tick, the next ones first: some 10 us each, and more for one that
+/// goes on. When a window ends for thousands at once, they go on a few at a time, with the worker's
+/// other calls between them.
 const LOOK_AT: usize = 64;
 
 /// Requests that wait, in the order in which they will be due.
@@ -71,7 +73,8 @@ impl Waiting {
         first.map(|due| due.since(Vm::now()).min(LOOK_EVERY))
     }
 
-    /// Whether it is time to look at those that are not yet due; ticks come more often than that when many are due one after the other.
+    /// Whether it is time to look at those that are not yet due; ticks come more often than that
+    /// when many are due one after the other.
     fn looks_ahead(&self, now: Timestamp) -> bool {
         let last = self.looked_ahead.get();
         let is_time = now.since(last) >= LOOK_EVERY || now < last;

@@ -1,6 +1,8 @@
-//! The budgets as one event of an exchange sees them: the table, the time, and a tally of what the table had to do.
+//! The budgets as one event of an exchange sees them: the table, the time, and a tally of what the
+//! table had to do.
 //!
-//! In: a table and `now`. Out: budgets opened, changed and stored. Not here: which budgets (`reservation`).
+//! In: a table and `now`. Out: budgets opened, changed and stored. Not here: which budgets
+//! (`reservation`).
 
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -68,7 +70,8 @@ impl<'a> Budgets<'a> {
         Tally { occupancy: self.table.take_occupancy(), ..self.tally.take() }
     }
 
-    /// Changes a budget; `change` is run again whenever another worker came first, and its change is stored if it says so.
+    /// Changes a budget; `change` is run again whenever another worker came first, and its change
+    /// is stored if it says so.
     pub(super) fn change<T>(
         &self,
         shape: Shape,

@@ -1,12 +1,14 @@
-//! Limits and the budgets behind them: what a call holds before it goes upstream, and what it is charged after.
+//! Limits and the budgets behind them: what a call holds before it goes upstream, and what it is
+//! charged after.
 //!
 //! ```text
 //! Estimate ──▶ reserve (all limits or none) ──▶ Reservation ──▶ settle | keep        (consumed exactly once)
 //!                         └──▶ Refusal: which limit, how much, how long
 //! ```
 //!
-//! In: a tier's [`Limit`]s, the [`Subject`] they are counted for, an [`Estimate`]. Out: [`Granted`] or a [`Refusal`]. Not here:
-//! which tier a call has (`tiers`), what a refusal looks like (`reply`), where budgets are kept (`store`).
+//! In: a tier's [`Limit`]s, the [`Subject`] they are counted for, an [`Estimate`]. Out: [`Granted`]
+//! or a [`Refusal`]. Not here: which tier a call has (`tiers`), what a refusal looks like
+//! (`reply`), where budgets are kept (`store`).
 
 pub mod budget;
 mod budgets;

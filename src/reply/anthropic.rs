@@ -1,7 +1,8 @@
 //! Anthropic's error bodies and `anthropic-ratelimit-*` headers.
 //!
-//! In: problems, standings. Out: JSON text, and header fields for the most constrained limit of each kind that Anthropic has a name for.
-//! Source: Anthropic's pages "Errors", "Rate limits". Not here: a `request_id`, for only Anthropic can name a request of Anthropic's.
+//! In: problems, standings. Out: JSON text, and header fields for the most constrained limit of
+//! each kind that Anthropic has a name for. Source: Anthropic's pages "Errors", "Rate limits". Not
+//! here: a `request_id`, for only Anthropic can name a request of Anthropic's.
 
 use serde_json::json;
 

@@ -1,8 +1,9 @@
 //! Amazon Bedrock's error bodies and headers.
 //!
-//! In: problems. Out: JSON text and header fields. Source: the AWS restJson1 protocol (a client tells errors apart by `x-amzn-errortype`),
-//! the errors that Bedrock's runtime API declares, and the AWS SDKs' retry rules. Bedrock has no budget headers of its own, so
-//! `x-ratelimit-*` are told.
+//! In: problems. Out: JSON text and header fields. Source: the AWS restJson1 protocol (a client
+//! tells errors apart by `x-amzn-errortype`), the errors that Bedrock's runtime API declares, and
+//! the AWS SDKs' retry rules. Bedrock has no budget headers of its own, so `x-ratelimit-*` are
+//! told.
 
 use serde_json::json;
 
@@ -21,7 +22,8 @@ fn error_fields(Problem { cause, .. }: &Problem<'_>) -> Fields {
     if let Cause::OverBudget { wait: Some(wait), .. } | Cause::UpstreamBusy { wait } = cause
         && is_worth_retrying(*wait)
     {
-        // Milliseconds. Few AWS SDKs look at `retry-after`; of those that look at this, some sleep it through however long it is.
+        // Milliseconds. Few AWS SDKs look at `retry-after`; of those that look at this, some sleep
+        // it through however long it is.
         fields.push(("x-amz-retry-after", wait.as_millis_ceil().max(1).to_string()));
     }
     fields
@@ -31,9 +33,11 @@ fn error_fields(Problem { cause, .. }: &Problem<'_>) -> Fields {
 const fn error_type(cause: Cause<'_>) -> &'static str {
     match cause {
         Cause::OverBudget { wait: Some(_), .. } | Cause::UpstreamBusy { .. } => "ThrottlingException",
-        // SDKs retry what is throttled; what can never fit most of them give up at once by this name.
+        // SDKs retry what is throttled; what can never fit most of them give up at once by this
+        // name.
         Cause::OverBudget { wait: None, .. } => "ServiceQuotaExceededException",
-        // `UnrecognizedClientException` would tell of bad AWS credentials, which these need not be, and makes some SDKs fetch new ones.
+        // `UnrecognizedClientException` would tell of bad AWS credentials, which these need not be,
+        // and makes some SDKs fetch new ones.
         Cause::Unidentified => "AccessDeniedException",
         Cause::DuplicateMember(_) | Cause::Upgrade | Cause::Header => "ValidationException",
     }

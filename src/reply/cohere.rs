@@ -1,7 +1,8 @@
 //! Cohere's error bodies.
 //!
-//! In: problems. Out: JSON text. Source: Cohere's API reference, "Errors". Its own budget headers, in recorded answers, tell only of
-//! the calls that a trial key has left, so `x-ratelimit-*` are told.
+//! In: problems. Out: JSON text. Source: Cohere's API reference, "Errors". Its own budget headers,
+//! in recorded answers, tell only of the calls that a trial key has left, so `x-ratelimit-*` are
+//! told.
 
 use serde_json::json;
 

@@ -1,6 +1,7 @@
 //! The table of dialects: one file and one row for each.
 //!
-//! In: a [`Dialect`]. Out: its [`Words`]. Not here: what is said (`problem`, `ietf`), only how an API says it.
+//! In: a [`Dialect`]. Out: its [`Words`]. Not here: what is said (`problem`, `ietf`), only how an
+//! API says it.
 
 use super::problem::Problem;
 use super::{Fields, anthropic, bedrock, cohere, gemini, mcp, ollama, openai};
@@ -12,7 +13,8 @@ use crate::units::Timestamp;
 pub(super) struct Words {
     /// The body of an error.
     pub(super) body: fn(&Problem<'_>) -> String,
-    /// What its clients look for in the header of an error, besides the content type and when to come back.
+    /// What its clients look for in the header of an error, besides the content type and when to
+    /// come back.
     pub(super) error_fields: fn(&Problem<'_>) -> Fields,
     /// Where budgets stand now, as far as it has words for what they count.
     pub(super) standing_fields: fn(&[Standing], Timestamp) -> Fields,

@@ -1,7 +1,8 @@
 //! Google's error bodies, of the Gemini API and of Vertex AI.
 //!
-//! In: problems. Out: JSON text. Source: Google's API design guide "Errors" (AIP-193), `google/rpc/code.proto` and `error_details.proto`,
-//! and recorded answers of the Gemini API; durations as in ProtoJSON. Google has no budget headers of its own, so `x-ratelimit-*` are told.
+//! In: problems. Out: JSON text. Source: Google's API design guide "Errors" (AIP-193),
+//! `google/rpc/code.proto` and `error_details.proto`, and recorded answers of the Gemini API;
+//! durations as in ProtoJSON. Google has no budget headers of its own, so `x-ratelimit-*` are told.
 
 use serde_json::{Value, json};
 
@@ -56,7 +57,8 @@ fn retry_info(wait: Span) -> Value {
     })
 }
 
-/// A duration in ProtoJSON: seconds with no or three digits behind the point, rounded up to milliseconds.
+/// A duration in ProtoJSON: seconds with no or three digits behind the point, rounded up to
+/// milliseconds.
 fn proto_duration(span: Span) -> String {
     let millis = span.as_millis_ceil();
     let (seconds, millis) = (millis / 1_000, millis % 1_000);

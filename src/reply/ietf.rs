@@ -1,7 +1,8 @@
 //! The IETF's `RateLimit` and `RateLimit-Policy` fields.
 //!
-//! In: standings and refusals. Out: header fields for the most constrained limit. Source: draft-ietf-httpapi-ratelimit-headers-10,
-//! sections 3 and 4: structured fields (RFC 9651); `q` and `r` are in the quota unit `qu`, which is `requests` unless told.
+//! In: standings and refusals. Out: header fields for the most constrained limit. Source:
+//! draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4: structured fields (RFC 9651); `q` and
+//! `r` are in the quota unit `qu`, which is `requests` unless told.
 
 use core::fmt::Write as _;
 
@@ -15,7 +16,8 @@ const LIMIT: &str = "ratelimit";
 /// Of an allowed call.
 pub(super) fn fields(standings: &[Standing]) -> Fields {
     let unit_of = |standing: &&Standing| standing.limit.counts.unit;
-    // Calls of tools do not keep a call from passing, and places in flight are free again before anybody could go by them.
+    // Calls of tools do not keep a call from passing, and places in flight are free again before
+    // anybody could go by them.
     let spent = standings.iter().filter(|at| !matches!(unit_of(at), Unit::ToolCalls | Unit::InFlight));
     let in_flight = standings.iter().filter(|at| unit_of(at) == Unit::InFlight);
     let told = Standing::most_constrained(spent).or_else(|| Standing::most_constrained(in_flight));

@@ -1,10 +1,12 @@
 //! JSON-RPC errors, in which servers of the Model Context Protocol speak.
 //!
-//! In: problems, and the messages of a refused body. Out: JSON text. Not here: HTTP statuses (`super::tool_refused`).
+//! In: problems, and the messages of a refused body. Out: JSON text. Not here: HTTP statuses
+//! (`super::tool_refused`).
 //!
-//! Source: JSON-RPC 2.0, sections 5.1 (an id that is not known is `null`) and 6 (batches); modelcontextprotocol.io, specification
-//! 2026-07-28, "Overview", "Error codes": from -32000 to -32099 no new codes may be used, and those of applications lie outside what
-//! JSON-RPC reserves. There they are HTTP's here.
+//! Source: JSON-RPC 2.0, sections 5.1 (an id that is not known is `null`) and 6 (batches);
+//! modelcontextprotocol.io, specification 2026-07-28, "Overview", "Error codes": from -32000 to
+//! -32099 no new codes may be used, and those of applications lie outside what JSON-RPC reserves.
+//! There they are HTTP's here.
 
 use serde_json::{Map, Value, json};
 
@@ -22,7 +24,8 @@ pub(super) static WORDS: Words =
 /// JSON-RPC's own code for a message that is not as it must be.
 const INVALID_REQUEST: i32 = -32600;
 
-/// So many calls of a batch are told all there is to tell, so that a refusal is not many times as long as what it refuses.
+/// So many calls of a batch are told all there is to tell, so that a refusal is not many times as
+/// long as what it refuses.
 const MOST_TOLD_ALL: usize = 100;
 
 /// An error for a body of which the ids are not known.
@@ -38,7 +41,8 @@ fn body(problem: &Problem<'_>) -> String {
     answer("null", &error(code(problem.cause), &problem.message, data))
 }
 
-/// The answer to messages of which a call of `tool` is over budget; none if nothing has to be answered.
+/// The answer to messages of which a call of `tool` is over budget; none if nothing has to be
+/// answered.
 pub(super) fn tool_refused(
     messages: &Messages<'_>,
     refusal: &Refusal,

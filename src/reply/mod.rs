@@ -1,7 +1,7 @@
 //! What clients are told: refusals and budget headers, in the dialect of the API they called.
 //!
-//! In: a [`Refusal`] or [`Standing`]s. Out: a [`Reply`] or header fields. Not here: who is refused. Never told: anything
-//! of another caller than the one who asked.
+//! In: a [`Refusal`] or [`Standing`]s. Out: a [`Reply`] or header fields. Not here: who is refused.
+//! Never told: anything of another caller than the one who asked.
 
 mod anthropic;
 mod bedrock;
@@ -44,13 +44,16 @@ pub struct Reply {
     pub details: &'static str,
 }
 
-/// Beyond this clients do better to give up: Anthropic's SDK ignores longer waits and OpenAI's stops retrying at 120 s.
+/// Beyond this clients do better to give up: Anthropic's SDK ignores longer waits and OpenAI's
+/// stops retrying at 120 s.
 const LONGEST_WAIT_WORTH_RETRYING: Span = Span::from_secs(60);
 
-/// The most that is added to a wait so that callers who were refused together do not come back together.
+/// The most that is added to a wait so that callers who were refused together do not come back
+/// together.
 const MOST_JITTER: Span = Span::from_secs(1);
 
-/// A limit refuses: 429 with the wait until this call would fit, rounded up to a whole second in `retry-after`.
+/// A limit refuses: 429 with the wait until this call would fit, rounded up to a whole second in
+/// `retry-after`.
 ///
 /// `jitter` is a random number; it adds up to a tenth of the wait, unless the moment is promised to
 /// this caller alone.
@@ -69,9 +72,10 @@ pub fn refused(dialect: Dialect, refusal: &Refusal, model: &str, now: Timestamp,
 
 /// A limit on calls of `tool` refuses MCP messages, all of them.
 ///
-/// Those that have an id are answered with status 200 and a JSON-RPC error each, from which clients take the message: the official Python
-/// client before 2.0 ends the whole session at any other status. Where none has an id there is no answer to give, so that the status has to
-/// tell it, as MCP demands: 429.
+/// Those that have an id are answered with status 200 and a JSON-RPC error each, from which clients
+/// take the message: the official Python client before 2.0 ends the whole session at any other
+/// status. Where none has an id there is no answer to give, so that the status has to tell it, as
+/// MCP demands: 429.
 #[must_use]
 pub fn tool_refused(
     messages: &Messages<'_>,
@@ -139,8 +143,9 @@ pub fn standing_fields(dialect: Dialect, standings: &[Standing], now: Timestamp)
     fields
 }
 
-/// How the names of fields begin in which upstreams of any API tell where budgets stand: the IETF's, OpenAI's and its imitators', Anthropic's
-/// (pages "Rate limits", "Service tiers", "Fast mode"), Cohere's (recorded answers).
+/// How the names of fields begin in which upstreams of any API tell where budgets stand: the
+/// IETF's, OpenAI's and its imitators', Anthropic's (pages "Rate limits", "Service tiers", "Fast
+/// mode"), Cohere's (recorded answers).
 const STANDING: [&str; 7] = [
     "ratelimit",
     "x-ratelimit-",
@@ -151,8 +156,9 @@ const STANDING: [&str; 7] = [
     "x-trial-endpoint-call-",
 ];
 
-/// Whether a field of this name tells where budgets stand. What an upstream says in it is of its own limits, which the operator's
-/// callers share: mixed with ours it would mislead, and it would tell callers of each other.
+/// Whether a field of this name tells where budgets stand. What an upstream says in it is of its
+/// own limits, which the operator's callers share: mixed with ours it would mislead, and it would
+/// tell callers of each other.
 #[must_use]
 pub fn tells_standing(name: &[u8]) -> bool {
     STANDING.iter().any(|start| name.starts_with(start.as_bytes()))

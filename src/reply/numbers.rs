@@ -1,13 +1,15 @@
 //! Numbers as people and clients read them.
 //!
-//! In: spans, moments and money. Out: text. Not here: which numbers are told, and amounts of other units (`unit`).
+//! In: spans, moments and money. Out: text. Not here: which numbers are told, and amounts of other
+//! units (`unit`).
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use crate::units::{Span, Timestamp};
 
-/// A duration as Go prints it and OpenAI sends it: `0s`, `120ms`, `1.5s`, `6m0s`, `1h2m3s`. Rounded up to milliseconds.
+/// A duration as Go prints it and OpenAI sends it: `0s`, `120ms`, `1.5s`, `6m0s`, `1h2m3s`. Rounded
+/// up to milliseconds.
 pub(super) fn go_duration(span: Span) -> String {
     let millis = span.as_millis_ceil();
     if millis == 0 {
@@ -47,7 +49,8 @@ pub fn window(span: Span) -> String {
     format!("{}ms", span.as_millis_ceil())
 }
 
-/// A moment in UTC as RFC 3339 section 5.6 writes it, in whole seconds, rounded up: `2025-08-21T12:40:59Z`.
+/// A moment in UTC as RFC 3339 section 5.6 writes it, in whole seconds, rounded up:
+/// `2025-08-21T12:40:59Z`.
 pub(super) fn rfc3339(at: Timestamp) -> String {
     let seconds = Duration::from_secs(at.0.div_ceil(1_000_000_000));
     // Nanoseconds in 64 bits end in the year 2554, which both the type and the format can hold.

@@ -1,6 +1,7 @@
 //! Ollama's error bodies.
 //!
-//! In: problems. Out: JSON text. Source: Ollama's page "Errors". It has no budget headers of its own, so `x-ratelimit-*` are told.
+//! In: problems. Out: JSON text. Source: Ollama's page "Errors". It has no budget headers of its
+//! own, so `x-ratelimit-*` are told.
 
 use serde_json::json;
 

@@ -1,7 +1,7 @@
 //! OpenAI's error bodies, which its many likes share.
 //!
-//! In: problems. Out: JSON text. Source: OpenAI's guides "Error codes" and "Rate limits", and recorded answers: all four members of
-//! `error` are always there.
+//! In: problems. Out: JSON text. Source: OpenAI's guides "Error codes" and "Rate limits", and
+//! recorded answers: all four members of `error` are always there.
 
 use serde_json::json;
 

@@ -1,7 +1,7 @@
 //! Why a call is answered by the filter itself, before it is put in a dialect's words.
 //!
-//! In: what is wrong. Out: a [`Problem`]: one sentence with all that a reader needs to act on it, and its [`Cause`] for programs.
-//! Not here: bodies and headers.
+//! In: what is wrong. Out: a [`Problem`]: one sentence with all that a reader needs to act on it,
+//! and its [`Cause`] for programs. Not here: bodies and headers.
 
 use super::numbers::{go_duration, window};
 use crate::identity::Unidentified;

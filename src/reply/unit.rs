@@ -1,6 +1,8 @@
-//! The table of units: how an amount of each is told, in every place that has words of its own for units.
+//! The table of units: how an amount of each is told, in every place that has words of its own for
+//! units.
 //!
-//! In: a [`Unit`]. Out: its [`UnitWords`]. Not here: which headers are told of which unit (each family of headers has its own table).
+//! In: a [`Unit`]. Out: its [`UnitWords`]. Not here: which headers are told of which unit (each
+//! family of headers has its own table).
 
 use super::numbers::usd;
 use crate::limits::Unit;

@@ -1,7 +1,9 @@
-//! The `x-ratelimit-*` fields: OpenAI's, and what generic clients look for at APIs that have none of their own.
+//! The `x-ratelimit-*` fields: OpenAI's, and what generic clients look for at APIs that have none
+//! of their own.
 //!
-//! In: standings. Out: header fields for the most constrained limit on requests and on tokens. Source: OpenAI's guide "Rate limits" and
-//! recorded answers: reset times are durations as Go prints them.
+//! In: standings. Out: header fields for the most constrained limit on requests and on tokens.
+//! Source: OpenAI's guide "Rate limits" and recorded answers: reset times are durations as Go
+//! prints them.
 
 use super::Fields;
 use super::numbers::go_duration;

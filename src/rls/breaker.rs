@@ -1,16 +1,18 @@
 //! Whether to ask a service that has lately failed: the circuit breaker of one worker.
 //!
-//! In: what became of each call to the service, and `now`. Out: whether to make the next, and when that changes for all.
-//! Not here: what is decided without an answer, and what counts as one (`rls`).
+//! In: what became of each call to the service, and `now`. Out: whether to make the next, and when
+//! that changes for all. Not here: what is decided without an answer, and what counts as one
+//! (`rls`).
 //!
 //! ```text
 //! Closed ── so many failures in a row ──▶ Open: one call in a while goes through, the probe
 //!    ◀───────────── any success ────────────┘
 //! ```
 //!
-//! A success closes it even if its call was made before the breaker opened: it is the latest news of the service.
-//! Failures while it is open say nothing new, those of calls made earlier least of all. A probe needs no state of its own:
-//! the next one goes when it is due, whether the last was answered or not.
+//! A success closes it even if its call was made before the breaker opened: it is the latest news
+//! of the service. Failures while it is open say nothing new, those of calls made earlier least of
+//! all. A probe needs no state of its own: the next one goes when it is due, whether the last was
+//! answered or not.
 
 use crate::metrics::{self, Count, Labels};
 use crate::units::{Span, Timestamp};
@@ -77,7 +79,8 @@ impl Breaker {
             return true;
         };
         let ahead = next_probe.since(now);
-        // Farther ahead than ever written: the clock was set back, and nobody should wait for the old time.
+        // Farther ahead than ever written: the clock was set back, and nobody should wait for the
+        // old time.
         let is_due = ahead.is_zero() || ahead > self.policy.probe_every;
         if is_due {
             self.open(now);

@@ -1,12 +1,14 @@
 //! By which entries the service knows a budget.
 //!
-//! In: a [`Limit`] and the [`Subject`] it is counted for. Out: a [`Descriptor`]. Not here: how it is sent (`rls::message`), and
-//! the configuration of servers that matches it (`cli/src/servers/`).
+//! In: a [`Limit`] and the [`Subject`] it is counted for. Out: a [`Descriptor`]. Not here: how it
+//! is sent (`rls::message`), and the configuration of servers that matches it (`cli/src/servers/`).
 //!
-//! The first entry is [`LIMIT_KEY`] with [`limit_value`]; then one for each dimension of the limit's `per`, in that order: its name,
-//! and the caller's value. Values are escaped, because servers join keys and values to one key of their store:
-//! envoyproxy/ratelimit by `_` (its `src/limiter/cache_key.go`), so that a caller who may write `_` could pick a value that
-//! makes the key of another's budget. In an escaped value, `_` stands only at the beginning, and only where we put it.
+//! The first entry is [`LIMIT_KEY`] with [`limit_value`]; then one for each dimension of the
+//! limit's `per`, in that order: its name, and the caller's value. Values are escaped, because
+//! servers join keys and values to one key of their store: envoyproxy/ratelimit by `_` (its
+//! `src/limiter/cache_key.go`), so that a caller who may write `_` could pick a value that makes
+//! the key of another's budget. In an escaped value, `_` stands only at the beginning, and only
+//! where we put it.
 
 use core::fmt::Write as _;
 use std::rc::Rc;
@@ -22,10 +24,12 @@ pub const LIMIT_KEY: &str = "tollgate_limit";
 /// The value of a dimension that the caller does not have.
 const NO_VALUE: &str = "_";
 
-/// The longest value that is sent as it is, escaped. Longer ones are hashed, so that no caller fills the service's store.
+/// The longest value that is sent as it is, escaped. Longer ones are hashed, so that no caller
+/// fills the service's store.
 const LONGEST_VALUE: usize = 128;
 
-/// What is escaped: all bytes but letters, digits and these, which mean nothing to any server and are frequent in names.
+/// What is escaped: all bytes but letters, digits and these, which mean nothing to any server and
+/// are frequent in names.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -36,7 +40,8 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'+')
     .remove(b'|');
 
-/// The value of [`LIMIT_KEY`]: the tier and the limit's name, each escaped. No name has a `/`, so the last one divides them.
+/// The value of [`LIMIT_KEY`]: the tier and the limit's name, each escaped. No name has a `/`, so
+/// the last one divides them.
 #[must_use]
 pub fn limit_value(tier: &str, name: &str) -> String {
     let mut value = escaped(tier.as_bytes());
@@ -76,7 +81,8 @@ impl Descriptor {
     }
 }
 
-/// A value in a form that no server gives a meaning to: never empty, and of at most [`LONGEST_VALUE`] bytes.
+/// A value in a form that no server gives a meaning to: never empty, and of at most
+/// [`LONGEST_VALUE`] bytes.
 fn escaped(value: &[u8]) -> String {
     if value.is_empty() {
         return NO_VALUE.to_owned();

@@ -17,7 +17,8 @@ fn descriptor(limit: &Limit, caller: &Caller) -> Descriptor {
     Descriptor::of(limit, &Subject { caller, model: "gpt-4o", api: "openai_chat", body: b"" })
 }
 
-/// The key under which envoyproxy/ratelimit counts, without the time of the window: `domain_key_value_key_value_`.
+/// The key under which envoyproxy/ratelimit counts, without the time of the window:
+/// `domain_key_value_key_value_`.
 fn joined(descriptor: &Descriptor) -> String {
     let mut key = "tollgate_".to_owned();
     for (name, value) in descriptor.entries() {

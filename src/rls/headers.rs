@@ -1,9 +1,10 @@
 //! Headers that the service wants a request or response to have: which of them may pass.
 //!
-//! In: what an answer says. Out: names in lower case and values that can stand in a message. Not here: setting them.
+//! In: what an answer says. Out: names in lower case and values that can stand in a message. Not
+//! here: setting them.
 //!
-//! The service is the operator's own, but a header that frames a message, or has a line end in it, would let one slip of it
-//! corrupt a connection that others use.
+//! The service is the operator's own, but a header that frames a message, or has a line end in it,
+//! would let one slip of it corrupt a connection that others use.
 
 use super::message::HeaderValue;
 use crate::config::http::is_token;

@@ -1,13 +1,14 @@
-//! What one call holds of global limits: begun with leases, completed by the service's answers, settled at the end.
+//! What one call holds of global limits: begun with leases, completed by the service's answers,
+//! settled at the end.
 //!
 //! ```text
 //! begin ──▶ Begun: all decided from leases ─────────────────────────┬──▶ Holding ──▶ settle | release
 //!   └─────▶ Begun with open limits ──▶ questions ──▶ answers ──▶ decide ──▶ some undecided (no answer)
 //! ```
 //!
-//! In: a tier's global limits, a call's estimate; the service's answers; in the end the usage. Out: a [`Holding`] or a
-//! [`Refusal`], and [`Task`]s. Not here: one limit by itself (`part`), what becomes of calls without an answer (`exchange`), messages
-//! (`protocol`).
+//! In: a tier's global limits, a call's estimate; the service's answers; in the end the usage. Out:
+//! a [`Holding`] or a [`Refusal`], and [`Task`]s. Not here: one limit by itself (`part`), what
+//! becomes of calls without an answer (`exchange`), messages (`protocol`).
 
 use std::rc::Rc;
 
@@ -118,7 +119,8 @@ pub fn begin_leased(
 /// Takes what the leases have of what a call needs.
 ///
 /// # Errors
-/// The [`Refusal`], if a call needs more than a whole budget, or what is known here says that nothing is left. Nothing is held then.
+/// The [`Refusal`], if a call needs more than a whole budget, or what is known here says that
+/// nothing is left. Nothing is held then.
 pub fn begin(
     limits: &[GlobalLimit],
     subject: &Subject<'_>,
@@ -200,8 +202,9 @@ impl Begun {
     /// Decides by the answers; those that failed leave their limits undecided.
     ///
     /// # Errors
-    /// The [`Refusal`] that has to be waited for longest, and the headers that the service wants the response to have. Nothing is held
-    /// then: leases have been given back, and what the service has charged by other answers is, where it takes hits back.
+    /// The [`Refusal`] that has to be waited for longest, and the headers that the service wants
+    /// the response to have. Nothing is held then: leases have been given back, and what the
+    /// service has charged by other answers is, where it takes hits back.
     pub fn decide(
         self,
         answers: Vec<(Question, Result<Answer, Failure>)>,
@@ -261,8 +264,8 @@ impl Decided {
             if part.global.limit.shadow { self.shadowed.push(refusal) } else { refusals.push(refusal) }
         }
         if !refusals.is_empty() {
-            // Whether what one answer allows is charged although it refuses something else depends on the server. What is
-            // not known to be charged is not given back.
+            // Whether what one answer allows is charged although it refuses something else depends
+            // on the server. What is not known to be charged is not given back.
             return refusals;
         }
         for (part, decision) in allowed {
@@ -347,8 +350,8 @@ impl GlobalCharge {
             Paid::Nobody => needed,
             Paid::Lease(ticket) => part.hits_of(ticket.correct_to(used, budgets)),
         };
-        // What comes to be known after the window, or when there is no time left to tell it, is owed in the next. A window
-        // that the service does not tell has ended after its own length.
+        // What comes to be known after the window, or when there is no time left to tell it, is
+        // owed in the next. A window that the service does not tell has ended after its own length.
         let is_in_time = |until: &Timestamp| until.since(now) > LAST_MOMENT;
         let until = until.filter(is_in_time).unwrap_or(now + window);
         tasks.extend(part.report(lacking, false, until));

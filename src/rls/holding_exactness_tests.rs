@@ -1,4 +1,5 @@
-//! What the service is charged in the end, whatever happens: as a property over calls, answers and endings.
+//! What the service is charged in the end, whatever happens: as a property over calls, answers and
+//! endings.
 
 use proptest::prelude::*;
 
@@ -116,7 +117,8 @@ impl Worker {
     }
 }
 
-/// What a number of tokens is in hits of each limit. A call counts as a request also if it has no tokens.
+/// What a number of tokens is in hits of each limit. A call counts as a request also if it has no
+/// tokens.
 fn in_hits(tokens: u64) -> [i128; 3] {
     [i128::from(tokens), 1, i128::from(tokens.div_ceil(1_000))]
 }

@@ -242,8 +242,8 @@ fn a_limit_that_the_service_does_not_have_is_told_and_passes() {
     });
 }
 
-/// Until when reports are told of a call that began at the start with a window of so many seconds told, and was settled so
-/// many milliseconds later, in milliseconds after the start.
+/// Until when reports are told of a call that began at the start with a window of so many seconds
+/// told, and was settled so many milliseconds later, in milliseconds after the start.
 fn told_until(reset: Option<i64>, settled: u64, tokens: u64, service: &Service) -> Vec<u64> {
     let (process, limits, mut tasks) = (Process::new(), [global("tpm", "tokens", 100_000)], vec![]);
     let holding = process.at(0, |budgets| {

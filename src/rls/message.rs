@@ -1,17 +1,19 @@
 //! The messages of the rate limit service.
 //!
-//! In: what to ask, or the bytes of an answer. Out: the bytes to send, or the answer. Not here: what is asked when and what
-//! an answer means; gRPC frames, which are the host's.
+//! In: what to ask, or the bytes of an answer. Out: the bytes to send, or the answer. Not here:
+//! what is asked when and what an answer means; gRPC frames, which are the host's.
 //!
-//! `envoy.service.ratelimit.v3.RateLimitRequest` and `RateLimitResponse`, with the field numbers of Envoy's
-//! `api/envoy/service/ratelimit/v3/rls.proto` and `api/envoy/extensions/common/ratelimit/v3/ratelimit.proto`; Kuadrant's
-//! service has the same messages. Answers are read as proto3 has it: unknown fields are skipped, of a scalar that comes twice the
-//! last counts, a message that comes twice is merged.
+//! `envoy.service.ratelimit.v3.RateLimitRequest` and `RateLimitResponse`, with the field numbers of
+//! Envoy's `api/envoy/service/ratelimit/v3/rls.proto` and
+//! `api/envoy/extensions/common/ratelimit/v3/ratelimit.proto`; Kuadrant's service has the same
+//! messages. Answers are read as proto3 has it: unknown fields are skipped, of a scalar that comes
+//! twice the last counts, a message that comes twice is merged.
 
 use crate::protobuf::{Field, Malformed, Message, Writer};
 use crate::units::Span;
 
-/// How many statuses of an answer are kept, and how many headers of each kind; nobody sends as many.
+/// How many statuses of an answer are kept, and how many headers of each kind; nobody sends as
+/// many.
 pub const MAX_KEPT: usize = 64;
 
 /// A question to the service, or a report.

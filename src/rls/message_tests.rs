@@ -151,7 +151,8 @@ fn wrapped(number: u8, inner: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What we read must be what prost reads, if it reads anything. It also skips groups, which we refuse.
+/// What we read must be what prost reads, if it reads anything. It also skips groups, which we
+/// refuse.
 fn agrees_with_prost(bytes: &[u8]) -> Result<(), TestCaseError> {
     let ours = RateLimitResponse::decode(bytes);
     if ours.is_err_and(|malformed| malformed.what == "an unknown wire type") {

@@ -6,8 +6,9 @@
 //!                       ReportQueue (on a tick) ◀── Tasks:   differences to tell, leases to ask for ◀──────────────────┘
 //! ```
 //!
-//! In: a tier's global limits and a call's estimate; the service's answers. Out: what the call holds, messages to the
-//! service. Not here: sending them (`host`), when a call asks and what becomes of it without an answer (`exchange`).
+//! In: a tier's global limits and a call's estimate; the service's answers. Out: what the call
+//! holds, messages to the service. Not here: sending them (`host`), when a call asks and what
+//! becomes of it without an answer (`exchange`).
 
 mod breaker;
 pub mod descriptor;

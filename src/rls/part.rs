@@ -1,7 +1,8 @@
 //! What a call needs of one global limit, and what its answers mean for that.
 //!
-//! In: a [`GlobalLimit`] and a call's estimate; what leases have; the service's [`Decision`]. Out: what is asked for, a refusal, where the
-//! budget stands, tasks. Not here: several limits of one call (`holding`).
+//! In: a [`GlobalLimit`] and a call's estimate; what leases have; the service's [`Decision`]. Out:
+//! what is asked for, a refusal, where the budget stands, tasks. Not here: several limits of one
+//! call (`holding`).
 
 use super::descriptor::Descriptor;
 use super::protocol::{Decision, Hits};

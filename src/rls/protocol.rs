@@ -1,7 +1,8 @@
 //! What is said to a rate limit service, and what its answers mean.
 //!
-//! In: [`Ask`]s, what is to be told, and an answer's bytes. Out: [`Question`]s and [`Answer`]s. Not here: the bytes of messages
-//! (`message`), which limits are asked for (`holding`), sending (`host`).
+//! In: [`Ask`]s, what is to be told, and an answer's bytes. Out: [`Question`]s and [`Answer`]s. Not
+//! here: the bytes of messages (`message`), which limits are asked for (`holding`), sending
+//! (`host`).
 //!
 //! | protocol | before the call | after it |
 //! |---|---|---|
@@ -111,8 +112,9 @@ impl Failure {
 /// How many descriptors a request has at most.
 const MOST_DESCRIPTORS: usize = 64;
 
-/// The most hits that are said of one budget. Servers count limits in 32 bits, so that no budget is larger; and where one
-/// keeps counters in Redis, a number of more than 63 bits would fail everything else in its request, too.
+/// The most hits that are said of one budget. Servers count limits in 32 bits, so that no budget is
+/// larger; and where one keeps counters in Redis, a number of more than 63 bits would fail
+/// everything else in its request, too.
 const MOST_HITS: u64 = 0xffff_ffff;
 
 impl Service {
@@ -186,7 +188,8 @@ impl Answer {
 impl Question {
     /// Reads the answer.
     ///
-    /// The overall code decides; statuses, of which there may be fewer than descriptors, or none, say which limit it is.
+    /// The overall code decides; statuses, of which there may be fewer than descriptors, or none,
+    /// say which limit it is.
     ///
     /// # Errors
     /// [`Failure`], if it decides nothing.

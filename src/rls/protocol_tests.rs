@@ -10,8 +10,8 @@ use crate::limits::LeasePolicy;
 use crate::rls::tests::{decoded, descriptor, global, response, service, speaking, status};
 use crate::units::Amount;
 
-/// What a request says: its method, the request's addend, and for each descriptor the limit, the user, its addend and whether
-/// it is negative.
+/// What a request says: its method, the request's addend, and for each descriptor the limit, the
+/// user, its addend and whether it is negative.
 #[derive(Debug, PartialEq)]
 struct Said {
     method: &'static str,

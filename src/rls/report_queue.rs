@@ -1,4 +1,5 @@
-//! Errands on their way to the service: gathered, sent together on a tick, tried again when they fail.
+//! Errands on their way to the service: gathered, sent together on a tick, tried again when they
+//! fail.
 //!
 //! ```text
 //! push ──▶ waiting ──▶ due ──▶ Batch ──▶ sent(token) ──▶ in flight ──▶ answered(token)
@@ -6,17 +7,21 @@
 //!             └────────── reports that failed ────────────────┘
 //! ```
 //!
-//! In: [`Task`]s, answers, the time. Out: [`Batch`]s to be sent, leases credited, and what happened, as counts. Not here: sending.
+//! In: [`Task`]s, answers, the time. Out: [`Batch`]s to be sent, leases credited, and what
+//! happened, as counts. Not here: sending.
 //!
 //! # What is promised
 //!
-//! - Reports of one budget are added up while they wait, so that the queue holds as many entries as there are budgets, and at
-//!   most [`MOST_WAITING`]. What does not fit is dropped, and counted.
-//! - A report is told at least once before its window ends, if the service can be reached: one without an answer is sent again, though
-//!   the service may have charged it. What is given back is told at most once: told twice, it would enlarge the budget. After its window it means nothing, and is dropped and counted, with what has been added to
-//!   it: an outage of many windows is not charged to the one after it.
+//! - Reports of one budget are added up while they wait, so that the queue holds as many entries as
+//!   there are budgets, and at most [`MOST_WAITING`]. What does not fit is dropped, and counted.
+//! - A report is told at least once before its window ends, if the service can be reached: one
+//!   without an answer is sent again, though the service may have charged it. What is given back is
+//!   told at most once: told twice, it would enlarge the budget. After its window it means nothing,
+//!   and is dropped and counted, with what has been added to it: an outage of many windows is not
+//!   charged to the one after it.
 //! - A lease is asked for once. If no answer comes, somebody else asks.
-//! - There are at most [`MOST_IN_FLIGHT`] requests in flight, of which leases do not keep reports from going, nor reports leases.
+//! - There are at most [`MOST_IN_FLIGHT`] requests in flight, of which leases do not keep reports
+//!   from going, nor reports leases.
 //! - A service that fails is tried by one request at a time, as the [`Breaker`] says.
 
 use std::collections::{HashMap, HashSet};
@@ -30,14 +35,15 @@ use crate::limits::{Budgets, WindowStatus};
 use crate::metrics::{self, Count, Labels, Metric};
 use crate::units::{Span, Timestamp};
 
-/// How many budgets can have reports waiting: some hundred bytes each, and as many as callers that come in a few seconds of an outage.
+/// How many budgets can have reports waiting: some hundred bytes each, and as many as callers that
+/// come in a few seconds of an outage.
 const MOST_WAITING: usize = 4_096;
 
 /// How many requests can be in flight: more would only wait in the host.
 const MOST_IN_FLIGHT: usize = 64;
 
-/// One of so many requests that could be sent now may be for leases, if there are so many: each has at most two reports of its
-/// budget with it.
+/// One of so many requests that could be sent now may be for leases, if there are so many: each has
+/// at most two reports of its budget with it.
 const LEASES_ONE_OF: usize = 3;
 
 /// How soon tasks are done: so long they are gathered.
@@ -46,16 +52,18 @@ pub const SOON: Span = Span::from_millis(5);
 /// So long before its window ends a report is sent at the latest.
 pub(super) const LAST_MOMENT: Span = Span::from_millis(100);
 
-/// How long a report that failed waits before it is sent again; twice as long each time, up to the longest.
+/// How long a report that failed waits before it is sent again; twice as long each time, up to the
+/// longest.
 const FIRST_RETRY: Span = Span::from_millis(100);
 const LONGEST_RETRY: Span = Span::from_millis(5_000);
 
-/// How long a task waits for its answer. Nobody else waits, and a service that is slower than calls can wait for still counts: a
-/// report taken for lost would be told twice. Not longer than others wait with asking for the same lease (`limits::lease`).
+/// How long a task waits for its answer. Nobody else waits, and a service that is slower than calls
+/// can wait for still counts: a report taken for lost would be told twice. Not longer than others
+/// wait with asking for the same lease (`limits::lease`).
 pub const ERRAND_TIMEOUT: Span = Span::from_secs(2);
 
-/// Beyond its deadline an answer does not come any more: the host has ended the call without a word, as it does when it takes a
-/// configuration away.
+/// Beyond its deadline an answer does not come any more: the host has ended the call without a
+/// word, as it does when it takes a configuration away.
 const LOST_AFTER: Span = Span::from_millis(1_000);
 
 /// Errands of one VM for one service.
@@ -121,7 +129,8 @@ impl ReportQueue {
         SOON
     }
 
-    /// What is to be sent now. Every batch must be told as [`ReportQueue::sent`] or [`ReportQueue::not_sent`].
+    /// What is to be sent now. Every batch must be told as [`ReportQueue::sent`] or
+    /// [`ReportQueue::not_sent`].
     pub fn due(&mut self, service: &Service, breaker: &mut Breaker, budgets: &Budgets<'_>) -> Vec<Batch> {
         let now = budgets.now();
         self.give_up(budgets);
@@ -209,8 +218,8 @@ impl ReportQueue {
         self.leases.drain(..self.leases.len().min(most)).collect()
     }
 
-    /// Reports to be told, with so many requests: those first of budgets of which more is asked for, as the service should know
-    /// before what was used of it; then those that wait longest.
+    /// Reports to be told, with so many requests: those first of budgets of which more is asked
+    /// for, as the service should know before what was used of it; then those that wait longest.
     fn take_reports(
         &mut self,
         requests: usize,
@@ -236,7 +245,8 @@ impl ReportQueue {
         }
     }
 
-    /// Requests whose answers do not come any more have failed; reports of windows that have ended are dropped.
+    /// Requests whose answers do not come any more have failed; reports of windows that have ended
+    /// are dropped.
     fn give_up(&mut self, budgets: &Budgets<'_>) {
         let now = budgets.now();
         let patience = ERRAND_TIMEOUT + LOST_AFTER;
@@ -309,8 +319,8 @@ impl Waiting {
     /// Adds what is to be told of the same budget.
     fn join(&mut self, other: &Self) {
         self.hits = self.hits.saturating_add(other.hits);
-        // Of several ends told for one window the earliest is the nearest to the truth. A later one would make what waits
-        // through an outage last as long as something is added to it.
+        // Of several ends told for one window the earliest is the nearest to the truth. A later one
+        // would make what waits through an outage last as long as something is added to it.
         self.until = self.until.min(other.until);
         // What comes does not put off what waits; but what failed has to wait.
         if other.tries > self.tries {

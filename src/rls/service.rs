@@ -1,6 +1,7 @@
 //! A rate limit service and how it is spoken to, as configured.
 //!
-//! In: nothing. Out: [`Service`]. Not here: reading options (`settings`), what is said (`protocol`).
+//! In: nothing. Out: [`Service`]. Not here: reading options (`settings`), what is said
+//! (`protocol`).
 
 use super::breaker::BreakerPolicy;
 use crate::config::Ratio;
@@ -148,11 +149,12 @@ impl Service {
         self.lease.or_else(|| (self.asks_in_turn() && !self.refunds).then_some(LeasePolicy::NOTHING))
     }
 
-    /// The cluster as the host wants it: `envoy.config.core.v3.GrpcService{envoy_grpc{cluster_name}}`, serialized.
+    /// The cluster as the host wants it:
+    /// `envoy.config.core.v3.GrpcService{envoy_grpc{cluster_name}}`, serialized.
     ///
-    /// The host also takes a bare name, but only if the name is not by accident a message: one called `envoy` ends the whole
-    /// process (Envoy 1.40). Up to [`LONGEST_CLUSTER`] bytes the lengths inside are of seven bits, and the message is text,
-    /// as the SDK's call demands.
+    /// The host also takes a bare name, but only if the name is not by accident a message: one
+    /// called `envoy` ends the whole process (Envoy 1.40). Up to [`LONGEST_CLUSTER`] bytes the
+    /// lengths inside are of seven bits, and the message is text, as the SDK's call demands.
     #[must_use]
     pub fn upstream(&self) -> String {
         const FIRST_FIELD: char = '\n';

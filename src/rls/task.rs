@@ -1,6 +1,7 @@
 //! What is to be done at the service without a call waiting for it.
 //!
-//! In: holdings that were settled, leases that run short. Out: [`Task`]s. Not here: when they are done (`report_queue`).
+//! In: holdings that were settled, leases that run short. Out: [`Task`]s. Not here: when they are
+//! done (`report_queue`).
 
 use super::descriptor::Descriptor;
 use crate::limits::{Account, Unit};

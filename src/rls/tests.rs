@@ -1,4 +1,5 @@
-//! What tests of this module share: limits, calls, a table, and a service that charges as real ones do.
+//! What tests of this module share: limits, calls, a table, and a service that charges as real ones
+//! do.
 
 use std::collections::HashMap;
 
@@ -138,7 +139,8 @@ pub(super) fn name(descriptor: &descriptor::Descriptor) -> String {
     descriptor.entries().map(|(_, value)| value).collect::<Vec<_>>().join(" ")
 }
 
-/// A service with counters: envoyproxy/ratelimit with amounts in descriptors, Limitador's counting with amounts in requests.
+/// A service with counters: envoyproxy/ratelimit with amounts in descriptors, Limitador's counting
+/// with amounts in requests.
 #[derive(Default)]
 pub(super) struct Server {
     /// Hits by [`name`].

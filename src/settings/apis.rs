@@ -1,6 +1,7 @@
 //! `apis`: paths whose format is not told by how they end.
 //!
-//! In: a node of the configuration. Out: a row of [`Routes`](crate::api::Routes). Not here: how paths are recognised (`api::routes`).
+//! In: a node of the configuration. Out: a row of [`Routes`](crate::api::Routes). Not here: how
+//! paths are recognised (`api::routes`).
 
 use crate::api::{FORMATS, Format, Routes};
 use crate::config::{Kind, Node, Section, distinct, kind, required};

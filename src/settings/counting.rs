@@ -1,6 +1,7 @@
 //! `counting`: how tokens are counted, weighted and reserved.
 //!
-//! In: nodes of the configuration. Out: [`Counting`]. Not here: the counting itself (`tokens`, `limits`).
+//! In: nodes of the configuration. Out: [`Counting`]. Not here: the counting itself (`tokens`,
+//! `limits`).
 
 use crate::api::Classes;
 use crate::config::{Glob, Kind, Node, Ratio, Section, distinct, kind, optional, required, with_default};

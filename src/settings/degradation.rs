@@ -1,7 +1,8 @@
-//! `soften`, `clamp_output` and `wait` of a tier: how its callers are treated before they are refused.
+//! `soften`, `clamp_output` and `wait` of a tier: how its callers are treated before they are
+//! refused.
 //!
-//! In: the fields of a tier. Out: [`Degradation`]. A tier that extends another has what that one says, option by option. Not here: what they do
-//! (`exchange`).
+//! In: the fields of a tier. Out: [`Degradation`]. A tier that extends another has what that one
+//! says, option by option. Not here: what they do (`exchange`).
 
 use std::rc::Rc;
 
@@ -12,7 +13,8 @@ use crate::limits::{Limit, OnExhausted, Shape, resource};
 use crate::tiers::{Degradation, Step, Waiting};
 use crate::units::{Amount, Span};
 
-/// How long a call can be held at most: what is charged in advance must be worth waiting for, and clients give up after a minute or so.
+/// How long a call can be held at most: what is charged in advance must be worth waiting for, and
+/// clients give up after a minute or so.
 const LONGEST_WAIT: Span = Span::from_secs(60);
 
 pub(super) static SOFTEN: Section = Section::new(
@@ -86,7 +88,8 @@ impl Written {
     }
 }
 
-/// Calls that wait, as a limit on calls in flight. No limit of the configuration can have its id: names have no slashes.
+/// Calls that wait, as a limit on calls in flight. No limit of the configuration can have its id:
+/// names have no slashes.
 fn places(tier: &Rc<str>, max_waiting: u64, warn_at: Ratio) -> Option<Limit> {
     Some(Limit {
         name: "wait".into(),

@@ -1,6 +1,7 @@
 //! `identity` and `on_missing`: which dimensions there are and where each is read.
 //!
-//! In: nodes of the configuration. Out: [`Dimension`]s. Not here: reading them from requests (`identity`).
+//! In: nodes of the configuration. Out: [`Dimension`]s. Not here: reading them from requests
+//! (`identity`).
 
 use std::rc::Rc;
 

@@ -1,7 +1,8 @@
 //! `tiers.<name>.limits`: what is resource, per which dimensions, how much, over which window.
 //!
-//! In: nodes of the configuration. Out: [`Limit`]s. Which options a limit needs is known only when it has been merged with the one
-//! that it changes, so limits are merged as written (`tiers`) and read after that.
+//! In: nodes of the configuration. Out: [`Limit`]s. Which options a limit needs is known only when
+//! it has been merged with the one that it changes, so limits are merged as written (`tiers`) and
+//! read after that.
 
 use std::rc::Rc;
 
@@ -138,7 +139,8 @@ pub(super) struct Context<'a> {
     pub(super) dimensions: &'a [Rc<str>],
     pub(super) warn_at: Ratio,
     pub(super) has_prices: bool,
-    /// Dimensions whose values are hashes that only this process can make: secret ones without a salt.
+    /// Dimensions whose values are hashes that only this process can make: secret ones without a
+    /// salt.
     pub(super) unshared: &'a [Rc<str>],
     /// Where budgets of `scope: global` are kept; `Err` if that is configured wrongly.
     pub(super) service: Result<Option<&'a Service>, Broken>,
@@ -237,7 +239,8 @@ impl<'a> WrittenLimit<'a> {
         }
     }
 
-    /// The limit, if nothing is missing or wrong; what is missing after all merging is reported at the one merged last.
+    /// The limit, if nothing is missing or wrong; what is missing after all merging is reported at
+    /// the one merged last.
     pub(super) fn resolved(&self, tier: &Rc<str>, context: &Context<'_>) -> Option<Limit> {
         let fields = self.node.section(&LIMIT);
         let amount = |node: &Node<'_>| amount(node, self.count.map_or(Unit::NanoUsd, |counts| counts.unit));

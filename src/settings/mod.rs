@@ -1,7 +1,9 @@
-//! The whole configuration, resolved: what the operator wrote becomes one immutable [`Config`], or errors.
+//! The whole configuration, resolved: what the operator wrote becomes one immutable [`Config`], or
+//! errors.
 //!
-//! In: the bytes of the plugin configuration. Out: [`Config`] or [`ConfigErrors`]. One file per section; each owns its table of
-//! options, from which the reference is generated. Not here: how values are read and errors collected (`config`).
+//! In: the bytes of the plugin configuration. Out: [`Config`] or [`ConfigErrors`]. One file per
+//! section; each owns its table of options, from which the reference is generated. Not here: how
+//! values are read and errors collected (`config`).
 
 mod apis;
 mod counting;

@@ -1,6 +1,7 @@
 //! `prices`: what models cost.
 //!
-//! In: a node of the configuration. Out: a row of the price list. Not here: what a call costs (`limits`).
+//! In: a node of the configuration. Out: a row of the price list. Not here: what a call costs
+//! (`limits`).
 
 use crate::api::Classes;
 use crate::config::{Glob, Kind, Node, Section, distinct, kind, optional, required};

@@ -1,6 +1,7 @@
 //! `streams`: whether streams are stopped at the end of a budget.
 //!
-//! In: a node of the configuration. Out: [`Streams`]. Not here: when that is (`exchange`), and how a stream ends (`api::ending`).
+//! In: a node of the configuration. Out: [`Streams`]. Not here: when that is (`exchange`), and how
+//! a stream ends (`api::ending`).
 
 use crate::config::{Kind, Node, Ratio, Section, kind, with_default};
 use crate::units::Span;

@@ -1,7 +1,9 @@
-//! `tiers`: named lists of limits, each of which may extend another, and how its callers are treated before they are refused.
+//! `tiers`: named lists of limits, each of which may extend another, and how its callers are
+//! treated before they are refused.
 //!
-//! In: nodes of the configuration. Out: [`Tiers`]. A tier that extends another has its limits too; a limit of the same name changes
-//! only the options it gives. Not here: what a limit is (`limits`), what softens calls (`graded`).
+//! In: nodes of the configuration. Out: [`Tiers`]. A tier that extends another has its limits too;
+//! a limit of the same name changes only the options it gives. Not here: what a limit is
+//! (`limits`), what softens calls (`graded`).
 
 use std::rc::Rc;
 
@@ -59,7 +61,8 @@ pub(super) fn tiers(node: &Node<'_>, context: &Context<'_>) -> Option<Vec<Tier>>
     tiers.into_iter().collect()
 }
 
-/// Adds which tier is the default: the one that the dimension `tier` has as its default, or the only one.
+/// Adds which tier is the default: the one that the dimension `tier` has as its default, or the
+/// only one.
 pub(super) fn with_default_tier(
     fields: &Fields<'_>,
     tiers: Vec<Tier>,

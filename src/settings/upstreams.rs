@@ -1,7 +1,8 @@
 //! `upstreams` and `priority`: how upstreams that refuse are treated, and who comes first there.
 //!
-//! In: nodes of the configuration. Out: [`Upstreams`], [`Reserved`]. Not here: how upstreams say that they are busy (`api`), what is
-//! remembered of it (`limits`), limits per upstream (`limits` of a tier).
+//! In: nodes of the configuration. Out: [`Upstreams`], [`Reserved`]. Not here: how upstreams say
+//! that they are busy (`api`), what is remembered of it (`limits`), limits per upstream (`limits`
+//! of a tier).
 
 use std::rc::Rc;
 

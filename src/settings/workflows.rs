@@ -1,6 +1,7 @@
 //! `workflows`: budgets that workflows declare up front.
 //!
-//! In: a node of the configuration. Out: [`Workflows`]. Not here: reading the header (`exchange`), what is held (`limits`).
+//! In: a node of the configuration. Out: [`Workflows`]. Not here: reading the header (`exchange`),
+//! what is held (`limits`).
 
 use std::rc::Rc;
 

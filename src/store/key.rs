@@ -1,9 +1,10 @@
 //! What a budget is found by: a keyed hash of the limit's name and the caller's dimensions.
 //!
-//! In: a limit's name, dimension names and values as raw bytes. Out: [`Key`]. The hash is SipHash-1-3 with a
-//! 128-bit result under a secret: callers who choose their own names can neither aim at another's set nor find
-//! a collision, and names cannot be read back from what is stored. Not here: which dimensions a limit is
-//! counted per (`tiers`), where the secret comes from (`host`).
+//! In: a limit's name, dimension names and values as raw bytes. Out: [`Key`]. The hash is
+//! SipHash-1-3 with a 128-bit result under a secret: callers who choose their own names can neither
+//! aim at another's set nor find a collision, and names cannot be read back from what is stored.
+//! Not here: which dimensions a limit is counted per (`tiers`), where the secret comes from
+//! (`host`).
 
 use core::fmt;
 use core::hash::Hasher;
@@ -12,7 +13,8 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 /// Where one budget is found, and where it is shared with others if the table has no place for it.
 ///
-/// Equal exactly if limit, dimensions, their order and their values are (short of a 128-bit collision).
+/// Equal exactly if limit, dimensions, their order and their values are (short of a 128-bit
+/// collision).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The budget of this limit for this caller; its low bits choose the set.
@@ -48,13 +50,15 @@ impl fmt::Debug for KeyHasher {
 }
 
 impl KeyHasher {
-    /// All workers of a process must use the same secret, or they will not find each other's budgets.
+    /// All workers of a process must use the same secret, or they will not find each other's
+    /// budgets.
     #[must_use]
     pub fn new(secret: &[u8; 16]) -> Self {
         Self { start: SipHasher13::new_with_key(secret) }
     }
 
-    /// The key of `limit` for the caller whose `dimensions` (name, value) these are, in the limit's own order.
+    /// The key of `limit` for the caller whose `dimensions` (name, value) these are, in the limit's
+    /// own order.
     #[must_use]
     pub fn key<'a>(&self, limit: &str, dimensions: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Key {
         let mut shared = self.hasher(Kind::Shared);

@@ -1,7 +1,7 @@
 //! The one thing a host gives the store: numbered lines of bytes under compare-and-swap.
 //!
-//! In: a line's number, bytes, and the [`Cas`] they were read under. Out: the bytes, or who came first.
-//! Not here: what is in a line (`set`), how often a lost write is tried again (`table`).
+//! In: a line's number, bytes, and the [`Cas`] they were read under. Out: the bytes, or who came
+//! first. Not here: what is in a line (`set`), how often a lost write is tried again (`table`).
 
 use core::fmt;
 
@@ -12,9 +12,10 @@ pub struct Cas(pub u32);
 impl Cas {
     /// What [`Lines::load`] gives for a line that nobody has written.
     ///
-    /// Envoy inserts a missing key whatever the number given and overwrites unconditionally for 0, so a first
-    /// write must carry a number that is not 0 and is never issued: its counter starts at 1 and would have to
-    /// go all the way round. Then the second of two first writers finds the key present and loses, as it must.
+    /// Envoy inserts a missing key whatever the number given and overwrites unconditionally for 0,
+    /// so a first write must carry a number that is not 0 and is never issued: its counter starts
+    /// at 1 and would have to go all the way round. Then the second of two first writers finds the
+    /// key present and loses, as it must.
     pub const ABSENT: Self = Self(u32::MAX);
 }
 
@@ -58,7 +59,8 @@ pub trait Lines {
     /// Replaces the line if `cas` is still its version.
     ///
     /// # Errors
-    /// [`NotStored::Lost`] if somebody else wrote it since, [`NotStored::Unavailable`] if the host cannot write.
+    /// [`NotStored::Lost`] if somebody else wrote it since, [`NotStored::Unavailable`] if the host
+    /// cannot write.
     fn store(&self, line: u32, bytes: &[u8], cas: Cas) -> Result<(), NotStored>;
 }
 

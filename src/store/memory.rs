@@ -1,8 +1,9 @@
-//! The in-memory twin of the host's shared data, for tests and benchmarks of everything above the store.
+//! The in-memory twin of the host's shared data, for tests and benchmarks of everything above the
+//! store.
 //!
-//! In and out: as [`Lines`], with Envoy's rules for missing lines and for the number 0 reproduced. On top of that:
-//! writes that are made to be lost, a host made to fail, and counts of what is held. Not here: expiry, limits
-//! of any kind. The filter never uses it.
+//! In and out: as [`Lines`], with Envoy's rules for missing lines and for the number 0 reproduced.
+//! On top of that: writes that are made to be lost, a host made to fail, and counts of what is
+//! held. Not here: expiry, limits of any kind. The filter never uses it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,8 @@
 //! Where budgets live between calls: a bounded table in data that all workers of a process share.
 //!
-//! In: a [`Key`] and a pure closure from the stored payload to a new one. Out: what the closure answered,
-//! and how the write went. The closure may be run several times; the compare-and-swap loop is here.
+//! In: a [`Key`] and a pure closure from the stored payload to a new one. Out: what the closure
+//! answered, and how the write went. The closure may be run several times; the compare-and-swap
+//! loop is here.
 //!
 //! ```text
 //! KeyHasher -> Key -> Table -> Set (one line's entries) -> Lines (the host's shared data, or MemoryLines)

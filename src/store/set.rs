@@ -1,25 +1,29 @@
 //! One line's bytes as a set of entries, and which of them may make way for another.
 //!
-//! In: the bytes of a line, a key, `now`. Out: the entry's payload, or the place where it would go, and the bytes
-//! to write back. Not here: reading and writing lines (`lines`), trying again (`table`), what a payload means.
+//! In: the bytes of a line, a key, `now`. Out: the entry's payload, or the place where it would go,
+//! and the bytes to write back. Not here: reading and writing lines (`lines`), trying again
+//! (`table`), what a payload means.
 //!
-//! Bytes, all numbers little-endian: version (1), number of own entries (1), then the own entries and the shared
-//! ones, each in the order they were last written, the oldest first. An entry is key (16), `idle_at` (8), `fill`
-//! (1), touches (1), payload (40). Bytes that are not exactly that are another program's or another version's and
-//! read as an empty set: state is lost, nothing else.
+//! Bytes, all numbers little-endian: version (1), number of own entries (1), then the own entries
+//! and the shared ones, each in the order they were last written, the oldest first. An entry is key
+//! (16), `idle_at` (8), `fill` (1), touches (1), payload (40). Bytes that are not exactly that are
+//! another program's or another version's and read as an empty set: state is lost, nothing else.
 
 use super::key::Key;
 use crate::units::Timestamp;
 
 /// How many callers' own entries a set holds.
 ///
-/// With eight, a table half full of budgets in use still has a place for 95 % of new keys (one third full: 99 %),
-/// and a full line is 530 bytes, which the host copies in far less time than a call to it takes.
+/// With eight, a table half full of budgets in use still has a place for 95 % of new keys (one
+/// third full: 99 %), and a full line is 530 bytes, which the host copies in far less time than a
+/// call to it takes.
 pub const WAYS: usize = 8;
 
-/// How many shared entries a set holds: as many limits can overflow in one set at once and lose nothing.
+/// How many shared entries a set holds: as many limits can overflow in one set at once and lose
+/// nothing.
 ///
-/// Their number comes from the configuration, never from callers; a set that overflows for no limit holds none.
+/// Their number comes from the configuration, never from callers; a set that overflows for no limit
+/// holds none.
 pub const SHARED_WAYS: usize = 32;
 
 /// How many bytes of state an entry carries.
@@ -50,7 +54,8 @@ const HEADER_BYTES: usize = 2;
 const ENTRY_BYTES: usize = 66;
 const _: () = assert!(ENTRY_BYTES == 16 + 8 + 1 + 1 + PAYLOAD_BYTES);
 
-/// An entry less full than this, of [`u8::MAX`], and touched only once, may make way for a newcomer: a quarter.
+/// An entry less full than this, of [`u8::MAX`], and touched only once, may make way for a
+/// newcomer: a quarter.
 const EVICTABLE_BELOW: u8 = 64;
 
 /// Whose entry a call is counted in.
@@ -67,7 +72,8 @@ pub enum Place {
 pub struct Entry {
     /// The state.
     pub payload: Payload,
-    /// From when on the state equals that of a caller never seen, so that dropping it loses nothing.
+    /// From when on the state equals that of a caller never seen, so that dropping it loses
+    /// nothing.
     pub idle_at: Timestamp,
     /// How much of the budget is used, of [`u8::MAX`].
     pub fill: u8,
@@ -161,7 +167,8 @@ impl Set {
         i32::try_from(self.own.len()).unwrap_or(i32::MAX)
     }
 
-    /// Where the caller's budget is or can be: shared only if every own entry is another's and in use.
+    /// Where the caller's budget is or can be: shared only if every own entry is another's and in
+    /// use.
     pub(super) fn place_for(&self, key: &Key, now: Timestamp) -> Place {
         let fits = self.own.len() < WAYS
             || self.own.iter().any(|slot| slot.key == key.own || slot.is_idle(now) || slot.is_evictable());
@@ -213,7 +220,8 @@ impl Set {
             }
             Place::Shared if self.shared.len() < SHARED_WAYS => Ok(0),
             Place::Shared => {
-                // More limits overflow here at once than there are places: the emptiest has the least to lose.
+                // More limits overflow here at once than there are places: the emptiest has the
+                // least to lose.
                 let emptiest = self.shared.iter().enumerate().min_by_key(|(_, slot)| slot.entry.fill);
                 if let Some((index, _)) = emptiest {
                     self.shared.remove(index);

@@ -1,7 +1,9 @@
-//! The bounded table: finds a caller's state, runs a pure closure on it, and writes what that gives.
+//! The bounded table: finds a caller's state, runs a pure closure on it, and writes what that
+//! gives.
 //!
-//! In: a [`Key`], `now` and the closure. Out: the closure's answer and how it went ([`Updated`]), or a [`Failure`].
-//! Not here: bytes of a line (`set`), what a payload means (`limits`), metrics (whoever calls keeps them).
+//! In: a [`Key`], `now` and the closure. Out: the closure's answer and how it went ([`Updated`]),
+//! or a [`Failure`]. Not here: bytes of a line (`set`), what a payload means (`limits`), metrics
+//! (whoever calls keeps them).
 //!
 //! # What is promised
 //!
@@ -10,10 +12,11 @@
 //!   one line that counts the places taken ([`Occupancy`]). A line is written when a caller first
 //!   comes to it, so that places which nobody takes use no memory. Shared entries exist only for
 //!   limits that overflow.
-//! - **A budget in use is never evicted.** A newcomer to a full set takes the place of an idle entry (which equals
-//!   a fresh one: nothing is lost), else of the least recently written one that has been touched only once and was
-//!   less than a quarter full. Anything touched twice, or a quarter full, stays until it is idle, whatever floods in.
-//!   What a flood can undo is one call that used less than a quarter, and only if it comes before the second.
+//! - **A budget in use is never evicted.** A newcomer to a full set takes the place of an idle
+//!   entry (which equals a fresh one: nothing is lost), else of the least recently written one that
+//!   has been touched only once and was less than a quarter full. Anything touched twice, or a
+//!   quarter full, stays until it is idle, whatever floods in. What a flood can undo is one call
+//!   that used less than a quarter, and only if it comes before the second.
 //! - **No place is no free ride.** A newcomer for whom nothing makes way shares one entry of its
 //!   set with all others of the same limit in that position. Unlike limits never share. That holds
 //!   for 32 limits overflowing in one set at the same time; with more, the emptiest shared entry
@@ -35,10 +38,10 @@ use crate::units::Timestamp;
 
 /// How often an update is tried before it is given up.
 ///
-/// A try fails only because another worker's write to the same line succeeded within the microsecond or two between
-/// load and store. Even if 8 workers did nothing but write this line, an eighth of the tries would succeed, and 64 in
-/// a row would fail once in 5,000 times; real calls have work to do in between. 64 tries take about 0.1 ms, which
-/// a worker can spare.
+/// A try fails only because another worker's write to the same line succeeded within the
+/// microsecond or two between load and store. Even if 8 workers did nothing but write this line, an
+/// eighth of the tries would succeed, and 64 in a row would fail once in 5,000 times; real calls
+/// have work to do in between. 64 tries take about 0.1 ms, which a worker can spare.
 pub const MAX_TRIES: u32 = 64;
 
 /// How many places a table can have: 2^24, which all in use take more than a gigabyte.
@@ -113,8 +116,8 @@ impl<L: Lines> Table<L> {
     /// A table over `lines` 0 up to `sets`, which is rounded up to a power of two (2^31 at most),
     /// with its count of places in the line behind them.
     ///
-    /// All workers, and all versions that are to keep their balances, must use the same number: the entries of
-    /// a table of another size are looked for in the wrong places.
+    /// All workers, and all versions that are to keep their balances, must use the same number: the
+    /// entries of a table of another size are looked for in the wrong places.
     #[must_use]
     pub fn new(lines: L, sets: u32) -> Self {
         let sets = sets.checked_next_power_of_two().unwrap_or(1 << 31);
@@ -127,7 +130,8 @@ impl<L: Lines> Table<L> {
         self.sets
     }
 
-    /// Runs `f` on the state at `key` (none: as if never seen) and stores what it gives; counts as a touch.
+    /// Runs `f` on the state at `key` (none: as if never seen) and stores what it gives; counts as
+    /// a touch.
     ///
     /// `f` must be pure: it is run again from the new state whenever another worker came first.
     ///
@@ -142,11 +146,12 @@ impl<L: Lines> Table<L> {
         self.run(key, None, now, f)
     }
 
-    /// As [`Table::update`], but at the place where an earlier update of the same call was counted, and no touch: one
-    /// call with its settlement does not look like two calls.
+    /// As [`Table::update`], but at the place where an earlier update of the same call was counted,
+    /// and no touch: one call with its settlement does not look like two calls.
     ///
-    /// If the own entry was evicted meanwhile and has no place any more, `f` sees none and what it stores is lost;
-    /// that counts as evicted. It is never written to the shared entry, where the call was not counted.
+    /// If the own entry was evicted meanwhile and has no place any more, `f` sees none and what it
+    /// stores is lost; that counts as evicted. It is never written to the shared entry, where the
+    /// call was not counted.
     ///
     /// # Errors
     /// [`Failure`]; then nothing has been written and no answer counts.

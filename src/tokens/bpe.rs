@@ -1,8 +1,9 @@
 //! How many tokens a piece of text becomes by byte pair encoding.
 //!
-//! In: a vocabulary and the bytes of one piece. Out: the number of tokens that merging neighbours, lowest
-//! rank first and leftmost among equals, leaves. Nothing is allocated per piece: what long pieces need
-//! lives in the caller's [`Scratch`]. Not here: which tokens they are, and where pieces begin (`split`).
+//! In: a vocabulary and the bytes of one piece. Out: the number of tokens that merging neighbours,
+//! lowest rank first and leftmost among equals, leaves. Nothing is allocated per piece: what long
+//! pieces need lives in the caller's [`Scratch`]. Not here: which tokens they are, and where pieces
+//! begin (`split`).
 
 use core::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,13 +11,13 @@ use std::collections::BinaryHeap;
 use super::layout::RANK_BITS;
 use super::table::{NO_TOKEN, Vocabulary};
 
-/// The longest piece that is merged as a whole, in bytes. A longer run without a boundary is no prose, and
-/// its merges would need memory without bound: it is counted in parts of this length, and each cut may
-/// move the count by a token or two.
+/// The longest piece that is merged as a whole, in bytes. A longer run without a boundary is no
+/// prose, and its merges would need memory without bound: it is counted in parts of this length,
+/// and each cut may move the count by a token or two.
 pub(super) const LONGEST_PIECE: usize = 1 << 14;
 
-/// Pieces up to this many bytes are merged by scanning: one bit each in a word says where parts start.
-/// Above it a heap is faster (Chinese text in wasm: 33 µs a KiB with 64 here, 24 with 32).
+/// Pieces up to this many bytes are merged by scanning: one bit each in a word says where parts
+/// start. Above it a heap is faster (Chinese text in wasm: 33 µs a KiB with 64 here, 24 with 32).
 const SHORT: usize = 32;
 
 /// Bits that hold a place in a piece, in the keys that order merges.
@@ -25,7 +26,8 @@ const SHORT_MASK: u32 = SHORT as u32 - 1;
 const PIECE_BITS: u32 = LONGEST_PIECE.ilog2();
 const PIECE_MASK: u32 = LONGEST_PIECE as u32 - 1;
 
-/// Memory for merging long pieces, kept from one piece to the next. Bounded by the longest piece that is merged as one.
+/// Memory for merging long pieces, kept from one piece to the next. Bounded by the longest piece
+/// that is merged as one.
 #[derive(Default)]
 pub struct Scratch {
     parts: Vec<Part>,
@@ -113,8 +115,8 @@ fn rank_of(vocabulary: Vocabulary, piece: &[u8], start: u32, end: u32) -> u32 {
 
 /// For pieces of up to [`LONGEST_PIECE`] bytes: keeps the possible merges in a heap.
 ///
-/// Merges in the heap are never taken out when they become impossible; one whose rank is no longer the
-/// rank at its place is skipped.
+/// Merges in the heap are never taken out when they become impossible; one whose rank is no longer
+/// the rank at its place is skipped.
 fn merge_long(vocabulary: Vocabulary, piece: &[u8], scratch: &mut Scratch) -> u64 {
     let Scratch { parts, merges } = scratch;
     parts.clear();

@@ -1,10 +1,10 @@
-//! Remembers the counts of texts seen before: system prompts, tools and histories come again with every
-//! call of a conversation.
+//! Remembers the counts of texts seen before: system prompts, tools and histories come again with
+//! every call of a conversation.
 //!
-//! In: a text and its encoding. Out: its count, if the same text was counted in the same encoding and no
-//! other took its place since. A text is known by a 128-bit hash under a secret key, so that nobody can
-//! make two texts that share a count. The number of entries is fixed. Not here: sharing between workers,
-//! and texts themselves, of which nothing is kept.
+//! In: a text and its encoding. Out: its count, if the same text was counted in the same encoding
+//! and no other took its place since. A text is known by a 128-bit hash under a secret key, so that
+//! nobody can make two texts that share a count. The number of entries is fixed. Not here: sharing
+//! between workers, and texts themselves, of which nothing is kept.
 
 use core::hash::Hasher;
 use core::num::NonZeroU64;
@@ -14,8 +14,8 @@ use siphasher::sip128::{Hash128, Hasher128, SipHasher13};
 use super::encoding::Encoding;
 use crate::units::Tokens;
 
-/// The shortest text worth remembering, in bytes: a shorter one is counted in less than half a microsecond
-/// (measured by `benches/tokenizer.rs`), and would take the place of a longer one.
+/// The shortest text worth remembering, in bytes: a shorter one is counted in less than half a
+/// microsecond (measured by `benches/tokenizer.rs`), and would take the place of a longer one.
 pub const SHORTEST_REMEMBERED: usize = 128;
 
 /// Entries of a cache: 24 bytes each, so about 96 KiB in each worker's VM.
@@ -41,7 +41,8 @@ pub(super) struct Slot {
 }
 
 impl CountCache {
-    /// An empty cache. The key should be random: whoever knows it can make texts that share a count.
+    /// An empty cache. The key should be random: whoever knows it can make texts that share a
+    /// count.
     #[must_use]
     pub fn new(key: [u8; 16]) -> Self {
         Self { key, entries: vec![Entry::default(); ENTRIES] }

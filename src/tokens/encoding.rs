@@ -1,8 +1,8 @@
 //! The encodings whose ranks are public, which model uses which, and counting in them.
 //!
-//! In: a model's name; a text. Out: its encoding, if it has a public one; the number of tokens. Text that
-//! spells a special token (`<|endoftext|>`) is counted as the plain text it is when a user sends it. Not
-//! here: models without a public tokenizer, whose counts the caller scales.
+//! In: a model's name; a text. Out: its encoding, if it has a public one; the number of tokens.
+//! Text that spells a special token (`<|endoftext|>`) is counted as the plain text it is when a
+//! user sends it. Not here: models without a public tokenizer, whose counts the caller scales.
 
 use super::bpe::{self, Scratch};
 use super::split::{self, Pieces};
@@ -25,8 +25,8 @@ pub enum Encoding {
 impl Encoding {
     /// The encoding of a model of OpenAI's; `None` for any other, and for names not known yet.
     ///
-    /// A provider's prefix (`openai/gpt-4o`, `openai.gpt-oss-20b-1:0`) and the parts around a fine-tuned
-    /// model's base (`ft:gpt-4o:org::id`) do not matter. Source: tiktoken's `model.py`.
+    /// A provider's prefix (`openai/gpt-4o`, `openai.gpt-oss-20b-1:0`) and the parts around a
+    /// fine-tuned model's base (`ft:gpt-4o:org::id`) do not matter. Source: tiktoken's `model.py`.
     #[must_use]
     pub fn of_model(model: &str) -> Option<Self> {
         let name = base_name(model);
@@ -37,8 +37,8 @@ impl Encoding {
 
     /// How many tokens a text is.
     ///
-    /// Exact, but for a run of more than 16 KiB without a boundary such as a space between letters: that
-    /// is counted in parts, each cut off by at most a few tokens.
+    /// Exact, but for a run of more than 16 KiB without a boundary such as a space between letters:
+    /// that is counted in parts, each cut off by at most a few tokens.
     #[must_use]
     pub fn count(self, text: &str, scratch: &mut Scratch) -> Tokens {
         match self {

@@ -1,9 +1,11 @@
-//! The families of models: what is known of those that have no public tokenizer, and how each hears, sees and reads.
+//! The families of models: what is known of those that have no public tokenizer, and how each
+//! hears, sees and reads.
 //!
-//! In: a model's name. Out: its [`Family`]: how many of its tokens one token of `o200k_base` is, and what pictures, sound,
-//! video and documents cost. One row for each family. Where a provider publishes no rule, the number is an assumption,
-//! declared as such beside it; all of it is settled by usage, and scales correct themselves (`limits::calibration`). Not
-//! here: the formulas for pictures (`images`), scales that an operator sets (`settings::counting`).
+//! In: a model's name. Out: its [`Family`]: how many of its tokens one token of `o200k_base` is,
+//! and what pictures, sound, video and documents cost. One row for each family. Where a provider
+//! publishes no rule, the number is an assumption, declared as such beside it; all of it is settled
+//! by usage, and scales correct themselves (`limits::calibration`). Not here: the formulas for
+//! pictures (`images`), scales that an operator sets (`settings::counting`).
 
 use super::encoding::{Encoding, base_name};
 use super::images::Pictures;
@@ -12,8 +14,8 @@ use crate::config::Ratio;
 /// How the models of a family turn into tokens what they are given.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Family {
-    /// How many of its tokens one token of `o200k_base` is. Observed on English text and code, rounded up; no provider
-    /// but OpenAI publishes one.
+    /// How many of its tokens one token of `o200k_base` is. Observed on English text and code,
+    /// rounded up; no provider but OpenAI publishes one.
     pub(super) scale: Ratio,
     /// How it cuts pictures.
     pub(super) pictures: Pictures,
@@ -26,10 +28,11 @@ pub(super) struct Family {
 }
 
 impl Family {
-    /// The family of a model, by the first word of its name that is one's; OpenAI's, if there is none.
+    /// The family of a model, by the first word of its name that is one's; OpenAI's, if there is
+    /// none.
     ///
-    /// What providers and routers put before a name does not matter: `us.anthropic.claude-…`, `anthropic/claude-…`,
-    /// `models/gemini-…`, `accounts/…/models/llama-…`.
+    /// What providers and routers put before a name does not matter: `us.anthropic.claude-…`,
+    /// `anthropic/claude-…`, `models/gemini-…`, `accounts/…/models/llama-…`.
     pub(super) fn of(model: &str) -> &'static Self {
         if has_public_tokenizer(model) {
             return &OPENAI;
@@ -60,11 +63,12 @@ fn place(name: &str, word: &str) -> Option<usize> {
         .find(|at| before(*at).is_none_or(|letter| !letter.is_ascii_alphanumeric()))
 }
 
-/// Which words in a name mean which family. Of those at the same place the first row counts: longer ones stand before
-/// those they begin with.
+/// Which words in a name mean which family. Of those at the same place the first row counts: longer
+/// ones stand before those they begin with.
 const FAMILIES: &[(&[&str], &Family)] = &[
     (
-        // Opus 4.7 and all after it; older generations follow, and whatever is not known yet is taken for new.
+        // Opus 4.7 and all after it; older generations follow, and whatever is not known yet is
+        // taken for new.
         &[
             "claude-opus-4-7",
             "claude-opus-4-8",
@@ -113,13 +117,14 @@ const fn percent(scale: u64) -> Ratio {
     Ratio { ppm: scale.saturating_mul(10_000) }
 }
 
-/// Sound: OpenAI, "Realtime guide: managing costs", a token for 100 ms. A page: assumed, text and a picture. Video, which
-/// its models do not take, as Gemini's.
+/// Sound: OpenAI, "Realtime guide: managing costs", a token for 100 ms. A page: assumed, text and a
+/// picture. Video, which its models do not take, as Gemini's.
 const OPENAI: Family =
     Family { scale: Ratio::ONE, pictures: Pictures::OpenAi, sound: 10, video: 263, page: 2_000 };
 
-/// Scale: Anthropic, "about 30 % more tokens" than before, on top of [`CLAUDE_TO_4_6`]. Pictures: Anthropic, "Vision":
-/// patches of 28 pixels, up to 2,576 pixels and 4,784 tokens. A page: Anthropic, "PDF support", the most it names.
+/// Scale: Anthropic, "about 30 % more tokens" than before, on top of [`CLAUDE_TO_4_6`]. Pictures:
+/// Anthropic, "Vision": patches of 28 pixels, up to 2,576 pixels and 4,784 tokens. A page:
+/// Anthropic, "PDF support", the most it names.
 const CLAUDE: Family = Family {
     scale: percent(155),
     pictures: Pictures::Patches { side: 28, longest_side: 2576, at_most: 4_784, row_ends: false },
@@ -135,19 +140,21 @@ const CLAUDE_TO_4_6: Family = Family {
     ..OPENAI
 };
 
-/// Google, "Media resolution", at its defaults: 1,120 tokens a picture, 560 a page, 70 a frame, of which there is one a second.
-/// Sound: "Understand and count tokens".
+/// Google, "Media resolution", at its defaults: 1,120 tokens a picture, 560 a page, 70 a frame, of
+/// which there is one a second. Sound: "Understand and count tokens".
 const GEMINI: Family =
     Family { scale: percent(110), pictures: Pictures::Flat(1_120), sound: 32, video: 70, page: 560 };
 
-/// Google, "Understand and count tokens": 32 tokens a second of sound, 263 of video; a page is a small picture.
+/// Google, "Understand and count tokens": 32 tokens a second of sound, 263 of video; a page is a
+/// small picture.
 const GEMINI_TO_2_5: Family =
     Family { scale: percent(110), pictures: Pictures::Crops, sound: 32, video: 263, page: 258 };
 
 /// Gemini's tokenizer; pictures: Google, "Gemma 3 model card".
 const GEMMA: Family = Family { pictures: Pictures::Flat(256), ..GEMINI_TO_2_5 };
 
-/// Pictures: Qwen2.5-VL's processor; newer models have larger patches, and so fewer. Sound: Qwen-Audio, 40 ms a token.
+/// Pictures: Qwen2.5-VL's processor; newer models have larger patches, and so fewer. Sound:
+/// Qwen-Audio, 40 ms a token.
 const QWEN: Family = Family {
     scale: percent(105),
     pictures: Pictures::Patches { side: 28, longest_side: u32::MAX, at_most: 16_384, row_ends: false },
@@ -162,8 +169,8 @@ const LLAMA: Family = Family {
     ..OPENAI
 };
 
-/// Mistral's tokenizer since Nemo ("tekken"). Pictures: mistral-common, 14-pixel patches of which four are one token. Sound:
-/// Voxtral, 12.5 tokens a second.
+/// Mistral's tokenizer since Nemo ("tekken"). Pictures: mistral-common, 14-pixel patches of which
+/// four are one token. Sound: Voxtral, 12.5 tokens a second.
 const MISTRAL: Family = Family {
     scale: percent(110),
     pictures: Pictures::Patches { side: 28, longest_side: 1540, at_most: u64::MAX, row_ends: true },
@@ -197,8 +204,8 @@ const GROK: Family = Family {
     ..OPENAI
 };
 
-/// Scale: assumed. Pictures: made to cover the examples of AWS, "Image understanding", of which the largest is 2,600.
-/// Video: AWS, "Video understanding", a frame a second of 288 tokens.
+/// Scale: assumed. Pictures: made to cover the examples of AWS, "Image understanding", of which the
+/// largest is 2,600. Video: AWS, "Video understanding", a frame a second of 288 tokens.
 const NOVA: Family = Family {
     scale: percent(120),
     pictures: Pictures::Patches { side: 22, longest_side: u32::MAX, at_most: 2_600, row_ends: false },

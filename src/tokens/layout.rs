@@ -1,7 +1,8 @@
 //! What the build script, which writes the tables, and the code that reads them agree on.
 //!
-//! In: bytes of a token; a character's properties. Out: the hash that places a token, the header of its
-//! record, the class bits of a character. Compiled into both; not here: the reading and the writing.
+//! In: bytes of a token; a character's properties. Out: the hash that places a token, the header of
+//! its record, the class bits of a character. Compiled into both; not here: the reading and the
+//! writing.
 
 /// Class bits of one character. The end of a text has none of them.
 pub(crate) mod class {
@@ -37,8 +38,9 @@ const FINGERPRINT_BITS: u32 = 6;
 
 /// A 64-bit hash whose highest bits choose the bucket.
 ///
-/// One multiplication per eight bytes, which costs the same in wasm as natively; the overlapping last
-/// word saves a loop over the tail. Tokens are fixed at build time, so nobody can aim at its collisions.
+/// One multiplication per eight bytes, which costs the same in wasm as natively; the overlapping
+/// last word saves a loop over the tail. Tokens are fixed at build time, so nobody can aim at its
+/// collisions.
 #[inline]
 pub(crate) fn hash(token: &[u8]) -> u64 {
     let mut state = mix(token.len() as u64, 0);
@@ -63,11 +65,12 @@ fn mix(state: u64, word: u64) -> u64 {
     product ^ (product >> 32)
 }
 
-/// Bits of an offset into the records; the other bits of a bucket's entry say which hashes it may hold.
+/// Bits of an offset into the records; the other bits of a bucket's entry say which hashes it may
+/// hold.
 pub(crate) const OFFSET_BITS: u32 = 22;
 
-/// The bit that a hash sets in its bucket's entry. Most byte strings that are looked up while merging are
-/// no token, and most of those end here, without a look at the records.
+/// The bit that a hash sets in its bucket's entry. Most byte strings that are looked up while
+/// merging are no token, and most of those end here, without a look at the records.
 #[inline]
 pub(crate) fn presence(hash: u64) -> u32 {
     let bits = 32 - OFFSET_BITS;
@@ -75,8 +78,8 @@ pub(crate) fn presence(hash: u64) -> u32 {
     1_u32.wrapping_shl(OFFSET_BITS.wrapping_add(bit))
 }
 
-/// What a token's header holds above its rank: the length and some bits of the hash, so that a record of
-/// another token is passed over without comparing bytes.
+/// What a token's header holds above its rank: the length and some bits of the hash, so that a
+/// record of another token is passed over without comparing bytes.
 #[inline]
 pub(crate) fn tag(hash: u64, len: usize) -> u32 {
     let fingerprint = (hash & ((1 << FINGERPRINT_BITS) - 1)) as u32;

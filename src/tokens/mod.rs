@@ -5,10 +5,11 @@
 //! model -> encoding ; text -> split (pieces) -> bpe (tokens of each) -> sum
 //! ```
 //!
-//! In: a text and its encoding; an image's size and its model. Out: [`Tokens`]. The tables are constants
-//! of the binary (`build.rs` derives them from the tiktoken-rs crate, which is also what tests compare
-//! with), so that a new VM has nothing to build. Frames, functions and other things that are counted by rule are in
-//! `prompt`; what is known of models without a public tokenizer is in `family`. Not here: what the tokens cost.
+//! In: a text and its encoding; an image's size and its model. Out: [`Tokens`]. The tables are
+//! constants of the binary (`build.rs` derives them from the tiktoken-rs crate, which is also what
+//! tests compare with), so that a new VM has nothing to build. Frames, functions and other things
+//! that are counted by rule are in `prompt`; what is known of models without a public tokenizer is
+//! in `family`. Not here: what the tokens cost.
 
 mod bpe;
 mod cache;

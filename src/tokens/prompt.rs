@@ -1,10 +1,11 @@
-//! How many tokens a prompt is: texts by their encoding, frames, functions, pictures, sound, video and documents by rule.
+//! How many tokens a prompt is: texts by their encoding, frames, functions, pictures, sound, video
+//! and documents by rule.
 //!
-//! In: a [`Prompt`] and its model. Out: [`Tokens`]. Not here: text to tokens (`encoding`), pictures (`images`), what
-//! each family takes for a second or a page (`family`).
+//! In: a [`Prompt`] and its model. Out: [`Tokens`]. Not here: text to tokens (`encoding`), pictures
+//! (`images`), what each family takes for a second or a page (`family`).
 //!
-//! The rules for frames and functions are OpenAI's own, published in its cookbook ("How to count tokens with
-//! tiktoken", functions `num_tokens_from_messages` and `num_tokens_for_tools`).
+//! The rules for frames and functions are OpenAI's own, published in its cookbook ("How to count
+//! tokens with tiktoken", functions `num_tokens_from_messages` and `num_tokens_for_tools`).
 
 use super::Counter;
 use super::encoding::Encoding;
@@ -17,10 +18,11 @@ use crate::units::Tokens;
 /// How exactly prompts are counted.
 #[derive(Clone, Debug)]
 pub struct Exactness {
-    /// So many bytes of a prompt's text are tokenized; the rest is taken to have as many tokens per byte.
+    /// So many bytes of a prompt's text are tokenized; the rest is taken to have as many tokens per
+    /// byte.
     pub exact_up_to: u64,
-    /// How many of a model's tokens one token of `o200k_base` is, where it is not what is known of the model's family. The
-    /// first row that matches decides.
+    /// How many of a model's tokens one token of `o200k_base` is, where it is not what is known of
+    /// the model's family. The first row that matches decides.
     pub scales: Vec<(Glob, Ratio)>,
 }
 
@@ -49,17 +51,19 @@ const RAW_SOUND_BYTES_PER_SECOND: u64 = 48_000;
 /// 128 kbit/s, the usual rate of MP3; assumed, and settled by usage.
 const COMPRESSED_SOUND_BYTES_PER_SECOND: u64 = 16_000;
 
-/// 1 Mbit/s, a low rate for video, and so more seconds than there are; assumed, and settled by usage.
+/// 1 Mbit/s, a low rate for video, and so more seconds than there are; assumed, and settled by
+/// usage.
 const VIDEO_BYTES_PER_SECOND: u64 = 125_000;
 /// Assumed of a video whose contents are not in the request: a minute.
 const UNKNOWN_VIDEO_BYTES: u64 = 60 * VIDEO_BYTES_PER_SECOND;
 
-/// Assumed of a page, because pages could be counted only in the decoded document; one whose contents are not in the
-/// request is taken to have one. Settled by usage.
+/// Assumed of a page, because pages could be counted only in the decoded document; one whose
+/// contents are not in the request is taken to have one. Settled by usage.
 const BYTES_PER_PAGE: u64 = 100_000;
 
 impl Exactness {
-    /// How many of a model's tokens one token of the encoding is that it is counted by: as configured, or as known of its family.
+    /// How many of a model's tokens one token of the encoding is that it is counted by: as
+    /// configured, or as known of its family.
     #[must_use]
     pub fn scale(&self, model: &str) -> Ratio {
         let configured = self.scales.iter().find(|(pattern, _)| pattern.matches(model));
@@ -82,7 +86,8 @@ pub struct TokenCount {
     pub ruled: Tokens,
     /// Sound, by its length.
     pub audio: Tokens,
-    /// Whether any of it was assumed rather than counted: pictures, sound, video, documents, text that is not at hand.
+    /// Whether any of it was assumed rather than counted: pictures, sound, video, documents, text
+    /// that is not at hand.
     pub assumed: bool,
 }
 

@@ -18,7 +18,8 @@ fn tokens_with(exactness: &Exactness, body: &str) -> u64 {
     counter().prompt(&request.prompt, &request.model.unwrap(), exactness).usage().all_input()
 }
 
-/// The sample conversation of OpenAI's cookbook, "How to count tokens with tiktoken", with the counts published there.
+/// The sample conversation of OpenAI's cookbook, "How to count tokens with tiktoken", with the
+/// counts published there.
 #[test]
 fn the_published_sample_conversation_has_the_published_count() {
     let sample = |model: &str| {
@@ -39,7 +40,8 @@ fn the_published_sample_conversation_has_the_published_count() {
     }
 }
 
-/// The sample function of the same page, whose published counts are 105 on gpt-3.5-turbo and gpt-4, and 101 on gpt-4o.
+/// The sample function of the same page, whose published counts are 105 on gpt-3.5-turbo and gpt-4,
+/// and 101 on gpt-4o.
 #[test]
 fn the_published_sample_function_has_the_published_count() {
     let sample = |model: &str| {

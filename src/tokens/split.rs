@@ -1,8 +1,8 @@
 //! Cuts a text into the pieces that an encoding never merges across.
 //!
-//! In: a text. Out: its pieces in order, which together are the text. Each splitter accepts exactly what
-//! the encoding's regular expression does (OpenAI's tiktoken, `openai_public.py`; the expressions are
-//! quoted at the functions), in time linear in the text. Not here: tokens.
+//! In: a text. Out: its pieces in order, which together are the text. Each splitter accepts exactly
+//! what the encoding's regular expression does (OpenAI's tiktoken, `openai_public.py`; the
+//! expressions are quoted at the functions), in time linear in the text. Not here: tokens.
 
 use super::layout::class::{LETTER, LOWER, NEWLINE, NUMBER, PREFIX, SPACE, SYMBOL, UPPER};
 use super::table::{class_of, class_of_ascii};
@@ -176,9 +176,10 @@ impl Cursor<'_> {
 
     /// The first two alternatives of `o200k_base` without their contraction.
     ///
-    /// Lm, Lo and M may stand in both halves of a word, so the first half, which takes all it can, gives
-    /// back up to its last such character when nothing that only the second half takes follows. A mark is
-    /// also a possible prefix; it is given back by the prefix when that is the only way to match.
+    /// Lm, Lo and M may stand in both halves of a word, so the first half, which takes all it can,
+    /// gives back up to its last such character when nothing that only the second half takes
+    /// follows. A mark is also a possible prefix; it is given back by the prefix when that is the
+    /// only way to match.
     #[inline]
     fn cased_word(self) -> Option<Self> {
         let (first_class, first_width) = self.look();
@@ -208,7 +209,8 @@ impl Cursor<'_> {
         (cursor.at != head.at).then_some(cursor)
     }
 
-    /// `'s`, `'t`, `'m`, `'d`, `'ll`, `'ve`, `'re`; in any case that includes `ſ`, which folds to `s`.
+    /// `'s`, `'t`, `'m`, `'d`, `'ll`, `'ve`, `'re`; in any case that includes `ſ`, which folds to
+    /// `s`.
     #[inline]
     fn contraction(self, case: Case) -> Option<Self> {
         if self.byte() != Some(b'\'') {
@@ -242,8 +244,9 @@ impl Cursor<'_> {
         Some(cursor)
     }
 
-    /// The alternatives for white space: all of a run that ends the text, else all but its last character,
-    /// which may begin the next piece, unless it is the only one; or up to the run's last newline.
+    /// The alternatives for white space: all of a run that ends the text, else all but its last
+    /// character, which may begin the next piece, unless it is the only one; or up to the run's
+    /// last newline.
     fn spaces(self, newlines: Newlines) -> Self {
         let mut cursor = self;
         let mut before_last = self;

@@ -1,8 +1,8 @@
 //! The read-only tables of tokens and character classes that `build.rs` wrote.
 //!
-//! In: bytes of a piece, or a character. Out: the rank of the token with exactly these bytes, or the
-//! character's class bits. Nothing is built at start-up: every table is read where it lies in the binary.
-//! Not here: how a text is cut into pieces (`split`) or pieces into tokens (`bpe`).
+//! In: bytes of a piece, or a character. Out: the rank of the token with exactly these bytes, or
+//! the character's class bits. Nothing is built at start-up: every table is read where it lies in
+//! the binary. Not here: how a text is cut into pieces (`split`) or pieces into tokens (`bpe`).
 
 use super::layout::{self, CLASS_BLOCK_BITS, LONGEST_TOKEN, OFFSET_BITS, RANK_BITS};
 
@@ -71,9 +71,9 @@ static CLASS_ASCII: &[u8; 128] = include_bytes!(concat!(env!("OUT_DIR"), "/class
 static CLASS_BLOCKS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/class_blocks"));
 static CLASS_INDEX: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/class_index"));
 
-/// Tokens of two bytes lie in a bitmap small enough for the first-level cache, because every merge starts
-/// with them. Longer ones lie in buckets: records of one bucket are neighbours, so that a search costs
-/// one jump to the bucket's offset and one to its records.
+/// Tokens of two bytes lie in a bitmap small enough for the first-level cache, because every merge
+/// starts with them. Longer ones lie in buckets: records of one bucket are neighbours, so that a
+/// search costs one jump to the bucket's offset and one to its records.
 struct Tables {
     buckets: &'static [[u8; 4]],
     records: &'static [u8],
@@ -144,8 +144,8 @@ impl Tables {
     }
 }
 
-/// Whether two slices of equal length, at least 3, are the same: in words, because tokens are short and a
-/// call of `memcmp` costs more than the comparison, in wasm above all.
+/// Whether two slices of equal length, at least 3, are the same: in words, because tokens are short
+/// and a call of `memcmp` costs more than the comparison, in wasm above all.
 #[inline]
 fn same(token: &[u8], piece: &[u8]) -> bool {
     if token.len() < 8 {

@@ -1,7 +1,8 @@
-//! Every API that the mock speaks, through Envoy: what is charged is what the answer tells, and refusals are in the API's own dialect.
+//! Every API that the mock speaks, through Envoy: what is charged is what the answer tells, and
+//! refusals are in the API's own dialect.
 //!
-//! In: the calls of `calls`. Out: nothing. Not here: payloads of real providers (`golden`), chat completions, which most
-//! other tests are about, and official clients (`sdks`).
+//! In: the calls of `calls`. Out: nothing. Not here: payloads of real providers (`golden`), chat
+//! completions, which most other tests are about, and official clients (`sdks`).
 
 use serde_json::{Value, json};
 use tollgate_rig::client::{self, Request};
@@ -14,7 +15,8 @@ use crate::calls::{Call, QUESTION, converse, last, of_openai, of_others, readabl
 /// So little over so long a time that none of it comes back within a test.
 const BUDGET: u64 = 10_000;
 
-/// Every model is counted as the mock counts it, so that also what is not told can be said to the token.
+/// Every model is counted as the mock counts it, so that also what is not told can be said to the
+/// token.
 const TOKENS: &str = "
 identity: { tenant: { header: x-tenant-id } }
 counting: { calibrate: false, models: [ { match: '*', scale: 1 } ] }
@@ -171,7 +173,8 @@ async fn who_hangs_up_on_bedrock_pays_the_input_that_was_counted_and_what_was_se
     let call = Call::json("/model/amazon.nova-lite-v1%3A0/converse-stream", &converse(), &[]);
     let (left, sent) = left_after_three_words(&call, "contentBlockDelta").await;
     assert!(!readable(&sent).contains("inputTokens"), "the input is only told at the end");
-    // Six tokens of the question, four for its message and its role, three for the answer's beginning.
+    // Six tokens of the question, four for its message and its role, three for the answer's
+    // beginning.
     assert_eq!(left, BUDGET - 13 - 3);
 }
 
@@ -179,7 +182,8 @@ async fn who_hangs_up_on_bedrock_pays_the_input_that_was_counted_and_what_was_se
 async fn a_gemini_stream_that_its_upstream_cuts_is_charged_by_what_it_told_or_else_by_its_text() {
     let bench = Bench::start(TOKENS).await;
     let body = json!({ "contents": [{ "role": "user", "parts": [{ "text": QUESTION }] }] });
-    // The mock tells the six tokens of the question; three for its turn and three for the answer's beginning are counted besides.
+    // The mock tells the six tokens of the question; three for its turn and three for the answer's
+    // beginning are counted besides.
     for (cuts, (path, no_usage, input)) in (1..).zip([
         ("/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", "false", 6),
         ("/array/v1beta/models/gemini-2.5-flash:streamGenerateContent", "false", 6),
@@ -194,8 +198,8 @@ async fn a_gemini_stream_that_its_upstream_cuts_is_charged_by_what_it_told_or_el
     }
 }
 
-/// The head of a form, the model in it, and a file in so many pieces of 64 KiB. Each ends with an empty line, so that a script can read
-/// them one by one.
+/// The head of a form, the model in it, and a file in so many pieces of 64 KiB. Each ends with an
+/// empty line, so that a script can read them one by one.
 fn upload(count: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
     let start = "--line\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\ngpt-4o-transcribe\r\n\
                  --line\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n";
@@ -204,7 +208,8 @@ fn upload(count: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
     (start.as_bytes().to_vec(), pieces)
 }
 
-/// Sends an upload that goes on only when its beginning has arrived; what it costs, in dollars and tokens.
+/// Sends an upload that goes on only when its beginning has arrived; what it costs, in dollars and
+/// tokens.
 async fn cost_of_upload(pieces: usize) -> (Value, u64) {
     let (start, pieces) = upload(pieces);
     let arrived = Signal::new();
@@ -266,7 +271,8 @@ async fn every_api_refuses_in_its_own_words() {
     let usage = json!({ "prompt_tokens": 0, "completion_tokens": 2 * BUDGET });
     let (paid, body) = bench.json(chat("ada").header("x-mock-usage", usage.to_string())).await;
     assert_eq!(paid.status(), 200, "{body}");
-    // By what their paths contain, the first that fits: where the message is, what tells the kind of error, and what is left.
+    // By what their paths contain, the first that fits: where the message is, what tells the kind
+    // of error, and what is left.
     let dialects = [
         (
             "/publishers/anthropic/",

@@ -1,7 +1,9 @@
-//! Answers that no sane upstream sends: charged by the declared fallback, counted, and passed on byte for byte, in bounded memory.
+//! Answers that no sane upstream sends: charged by the declared fallback, counted, and passed on
+//! byte for byte, in bounded memory.
 //!
-//! What each is charged is tried natively (`exchange`); here are those in which the host has a part: how it cuts and ends answers, how it
-//! slices long ones, and what they do to a worker's memory.
+//! What each is charged is tried natively (`exchange`); here are those in which the host has a
+//! part: how it cuts and ends answers, how it slices long ones, and what they do to a worker's
+//! memory.
 
 use core::time::Duration;
 
@@ -279,7 +281,8 @@ async fn a_bomb_as_an_answer_takes_bounded_memory_and_time_and_passes_as_it_is()
         let after = bad.bench.envoy.resources();
         let grown = after.resident.saturating_sub(before.resident);
         assert!(grown < 64 << 20, "{grown} bytes for {coding:?}");
-        // Each keeps its worker busy for no longer than a moment; decoded up to the bound they would for most of a second.
+        // Each keeps its worker busy for no longer than a moment; decoded up to the bound they
+        // would for most of a second.
         assert!(
             after.cpu - before.cpu < Duration::from_secs(3),
             "{:?} for {coding:?}",

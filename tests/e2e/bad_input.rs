@@ -1,4 +1,5 @@
-//! Input that no sane client sends: counted by the declared fallback and passed on unchanged, or refused with a clear 4xx.
+//! Input that no sane client sends: counted by the declared fallback and passed on unchanged, or
+//! refused with a clear 4xx.
 
 use bytes::Bytes;
 use serde_json::json;
@@ -28,7 +29,8 @@ fn chat_of(members: &str) -> Vec<u8> {
     format!(r#"{{"messages":[{{"role":"user","content":"Say something."}}]{members}}}"#).into_bytes()
 }
 
-/// Answers without usage, whatever the body is: the mock takes nothing but JSON, and here the filter is what is tried.
+/// Answers without usage, whatever the body is: the mock takes nothing but JSON, and here the
+/// filter is what is tried.
 const ANY_BODY: (&str, &str) = ("x-mock-status", "500");
 
 #[tokio::test]
@@ -77,7 +79,8 @@ async fn what_cannot_be_read_is_counted_as_text_and_passed_on_byte_for_byte() {
         let mut response = bench.send(post(what, body.clone()).header(name, value)).await;
         assert_eq!(response.status(), 500, "{what}");
         let reserved = used(&response);
-        // At least the text's bytes by the densest encoding that there is, and the output's reservation.
+        // At least the text's bytes by the densest encoding that there is, and the output's
+        // reservation.
         assert!(reserved > 1000 + body.len() as u64 / 10, "{what}: {reserved}");
         response.body().await.unwrap();
         assert_eq!(bench.mock.received().pop().unwrap().body, body, "{what}");
@@ -235,7 +238,8 @@ async fn a_bomb_as_a_request_takes_bounded_memory_and_passes_as_it_is() {
             after_first = bench.envoy.resources().resident;
         }
     }
-    // Each of the four workers may have had its first one later: 8 MiB and what a growing buffer leaves behind.
+    // Each of the four workers may have had its first one later: 8 MiB and what a growing buffer
+    // leaves behind.
     let grown = bench.envoy.resources().resident.saturating_sub(after_first);
     assert!(grown < 4 * (24 << 20), "{grown} bytes");
     let metrics = bench.envoy.metrics().await;
@@ -296,7 +300,8 @@ async fn members_nested_thousands_deep_are_survived_in_every_format() {
     assert_alive(&bench).await;
 }
 
-/// The worker that read the worst is still the one that it was: no virtual machine was started anew.
+/// The worker that read the worst is still the one that it was: no virtual machine was started
+/// anew.
 async fn assert_alive(bench: &Bench) {
     let metrics = bench.envoy.metrics().await;
     assert_eq!(metrics.sum("envoy_wasm_tollgate_vm_reload_success", &[]), 0.0);

@@ -1,4 +1,5 @@
-//! What the end-to-end tests share: a configuration, an Envoy with the filter before a mock LLM, and calls.
+//! What the end-to-end tests share: a configuration, an Envoy with the filter before a mock LLM,
+//! and calls.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

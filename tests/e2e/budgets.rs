@@ -19,8 +19,9 @@ tiers:
 
 const CLIENTS: usize = 64;
 
-/// How many of so many calls at once are let through one budget, and the bench afterwards, when all are settled. No call is
-/// answered before all are decided, and each says that it has used 10 + 5 tokens.
+/// How many of so many calls at once are let through one budget, and the bench afterwards, when all
+/// are settled. No call is answered before all are decided, and each says that it has used 10 + 5
+/// tokens.
 async fn admitted_at_once(limit: &str) -> (usize, Bench) {
     let gate = Signal::new();
     let hold = Script::new().read_request().wait(&gate).write(answer(INPUT, 5));
@@ -103,7 +104,8 @@ async fn parallel_clients_get_not_one_dollar_more_than_the_budget() {
     assert_eq!(shown(&next), 1040 - 20 * 20 - INPUT);
 }
 
-/// How many calls each client makes one after the other: enough that workers meet at the budget many times.
+/// How many calls each client makes one after the other: enough that workers meet at the budget
+/// many times.
 const CALLS: usize = 60;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,7 +189,8 @@ async fn every_algorithm_refuses_until_the_time_it_names_and_admits_then() {
             assert!(admitted < 40, "{tier} does not refuse");
         };
         assert!(admitted >= 4, "{tier} admits {admitted} calls of 25 tokens");
-        // A sliding window gives back only as calls leave it, which may take two of them; jitter adds up to a tenth.
+        // A sliding window gives back only as calls leave it, which may take two of them; jitter
+        // adds up to a tenth.
         assert!(wait <= 4_400, "{tier}: {wait} ms for a window of 2 s");
         // What the refusal asks for.
         tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -333,7 +336,8 @@ tiers: { free: { limits: [ { name: tpm, count: tokens, per: tenant, max: 10_000,
         held.push(left - shown(&response) - INPUT);
         left -= INPUT + 40;
     }
-    // By RFC 6298: half of the first value is its deviation, which shrinks while the values stay the same.
+    // By RFC 6298: half of the first value is its deviation, which shrinks while the values stay
+    // the same.
     assert_eq!((held[0], held[1]), (200, 60));
     assert!((40..60).contains(&held[2]), "{held:?}");
     assert_eq!(bench.left("ada").await, left);

@@ -1,6 +1,8 @@
-//! A call of every API that the mock speaks, as its clients make it, and what is charged for its answer.
+//! A call of every API that the mock speaks, as its clients make it, and what is charged for its
+//! answer.
 //!
-//! In: nothing. Out: [`Call`]s. Not here: chat completions, which most other tests are about, and what is expected besides (`apis`).
+//! In: nothing. Out: [`Call`]s. Not here: chat completions, which most other tests are about, and
+//! what is expected besides (`apis`).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +16,8 @@ pub(crate) struct Call {
     pub path: &'static str,
     pub body: Bytes,
     content_type: &'static str,
-    /// The numbers of the answer that are charged, by their names, and what one of each is in tokens.
+    /// The numbers of the answer that are charged, by their names, and what one of each is in
+    /// tokens.
     told: &'static [(&'static str, u64)],
     /// Charged without being told.
     untold: u64,

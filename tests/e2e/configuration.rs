@@ -1,4 +1,5 @@
-//! Configurations reach the filter by both carriers, wrong ones are refused and explained, new ones keep what was spent.
+//! Configurations reach the filter by both carriers, wrong ones are refused and explained, new ones
+//! keep what was spent.
 
 use serde_json::{Value, json};
 use tollgate_rig::client::{Client, Request};
@@ -100,7 +101,7 @@ const EXPLAINED: &str = r#"the configuration is refused:
 hold: "perhaps" is not one of auto, always, never
 identity.tenant: needs one of header, metadata, property, source_ip, any
 identity.tenant.heeder: is not a known option, did you mean `header`? (known here: header, scheme, metadata, property, source_ip, any, secret, default)
-missing.tenant: "maybe" is not one of share, refuse
+on_missing.tenant: "maybe" is not one of share, refuse
 salt: a list is not a text
 tiers.free.limits[0].max: -5 is not a whole number such as 50_000: it is negative
 tiers.free.limits[0].window: "1 fortnight" is not a duration such as 30s, 1m, 1h, 1d

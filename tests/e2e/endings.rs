@@ -1,7 +1,8 @@
 //! Every call is settled, however it ends, and its budget is exact afterwards.
 //!
-//! A call of these tests has 10 input tokens. What it holds is 10 + 250 tokens unless it says `max_tokens`: a quarter of the budget,
-//! which is less than the 512 that calls without a bound are expected to write.
+//! A call of these tests has 10 input tokens. What it holds is 10 + 250 tokens unless it says
+//! `max_tokens`: a quarter of the budget, which is less than the 512 that calls without a bound are
+//! expected to write.
 
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;

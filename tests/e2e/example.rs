@@ -1,4 +1,5 @@
-//! What people copy works: `envoy/envoy.yaml`, `envoy/envoy-global.yaml`, `examples/compose.yaml`, and the filter in `README.md`.
+//! What people copy works: `envoy/envoy.yaml`, `envoy/envoy-global.yaml`, `examples/compose.yaml`,
+//! and the filter in `README.md`.
 
 use std::path::Path;
 use std::process::Command;
@@ -181,7 +182,8 @@ fn token(claims: &Value) -> String {
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
 }
 
-/// The file with the comment uncommented that begins with this line, down to where the comment ends.
+/// The file with the comment uncommented that begins with this line, down to where the comment
+/// ends.
 fn uncommented(yaml: &str, first: &str) -> String {
     let mut inside = false;
     let lines = yaml.lines().map(|line| {

@@ -1,4 +1,5 @@
-//! Every golden call on a real Envoy: the upstream answers with the golden bytes, and the call is charged what it is charged natively.
+//! Every golden call on a real Envoy: the upstream answers with the golden bytes, and the call is
+//! charged what it is charged natively.
 //!
 //! In: the cases that `tests/payloads` reads natively. Out: nothing. Not here: how a case is read.
 

@@ -1,5 +1,5 @@
-//! Requests are held until their bodies are counted, where the host can; where it cannot, nothing hangs and nothing passes
-//! uncounted.
+//! Requests are held until their bodies are counted, where the host can; where it cannot, nothing
+//! hangs and nothing passes uncounted.
 
 use core::time::Duration;
 
@@ -12,8 +12,8 @@ use tollgate_rig::mock_llm::MockLlm;
 
 use crate::bench::{Bench, bootstrap, chat_with};
 
-/// A configuration with a generous and a tiny tier. Another `salt` makes it another configuration, for which everything is to be
-/// found out anew.
+/// A configuration with a generous and a tiny tier. Another `salt` makes it another configuration,
+/// for which everything is to be found out anew.
 fn tiers(hold: &str, salt: usize) -> String {
     format!(
         "
@@ -168,8 +168,8 @@ async fn a_fixed_choice_is_kept_to() {
     first_calls("never", false).await;
 }
 
-/// Calls that come one after another while it is still being found out whether holding works, so that some are held by each
-/// tick that there is.
+/// Calls that come one after another while it is still being found out whether holding works, so
+/// that some are held by each tick that there is.
 #[tokio::test]
 async fn calls_that_come_while_it_is_found_out_do_not_hang() {
     for workers in [1, 4] {

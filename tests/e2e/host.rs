@@ -56,7 +56,8 @@ async fn bodies_up_to_the_raised_limit_are_counted_and_larger_ones_judged_by_the
     assert!(used(&response).abs_diff(prompt + 5) < prompt / 1_000, "{} {prompt}", used(&response));
     let response = bench.send(post("over", over.clone())).await;
     assert_eq!(used(&response), over.len().div_ceil(4) as u64 + 1_000);
-    // A guess fills a budget, but does not refuse a call for ever. The next is told before it has sent a byte of its body.
+    // A guess fills a budget, but does not refuse a call for ever. The next is told before it has
+    // sent a byte of its body.
     let head = format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-tier: poor\r\ncontent-length: {}\r\n\r\n",
         5 << 20
@@ -197,7 +198,8 @@ async fn a_worker_recovers_from_a_trap_and_what_its_calls_held_flows_back() {
                 .header("x-mock-output-tokens", "130")
                 .header("x-mock-chunk-delay-ms", "4")
         };
-        // Streams on other connections, most of them on other workers, and one on the connection of the call that traps.
+        // Streams on other connections, most of them on other workers, and one on the connection of
+        // the call that traps.
         let mut others = Vec::new();
         for number in 0..8 {
             let mut other = bench.send(slow(&format!("other-{number}"))).await;

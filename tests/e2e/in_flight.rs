@@ -1,4 +1,5 @@
-//! Calls in flight: never more than may be, and all places free again in the end, whatever becomes of calls and workers.
+//! Calls in flight: never more than may be, and all places free again in the end, whatever becomes
+//! of calls and workers.
 //!
 //! The two long tests wait for real time: two terms of half a minute. They run beside the others.
 

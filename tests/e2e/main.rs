@@ -1,7 +1,7 @@
 //! The filter on a real Envoy: what only the host can prove.
 //!
-//! Each test starts its own Envoy, upstream and clients on ports of the system's choice. `make test` builds the module and gets
-//! Envoy and the official Python and Node clients first.
+//! Each test starts its own Envoy, upstream and clients on ports of the system's choice. `make
+//! test` builds the module and gets Envoy and the official Python and Node clients first.
 
 mod bench;
 mod calls;

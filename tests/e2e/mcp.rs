@@ -1,7 +1,8 @@
-//! MCP before the filter: tools are called as without it, by the official Python client and in every form that clients send.
+//! MCP before the filter: tools are called as without it, by the official Python client and in
+//! every form that clients send.
 //!
-//! In: the script `tests/sdk/mcp_client.py`, and messages as they stand on the wire. Out: nothing. Not here: how messages are read
-//! (`src/api/mcp`), and SDKs of LLMs (`sdks`).
+//! In: the script `tests/sdk/mcp_client.py`, and messages as they stand on the wire. Out: nothing.
+//! Not here: how messages are read (`src/api/mcp`), and SDKs of LLMs (`sdks`).
 
 use bytes::Bytes;
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! What operators see: metrics with bounded labels, facts in the access log, a log line for each refusal, flat memory.
+//! What operators see: metrics with bounded labels, facts in the access log, a log line for each
+//! refusal, flat memory.
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -252,7 +253,8 @@ async fn a_flood_of_made_up_callers_takes_no_memory_and_no_budget_that_is_in_use
     let grown = bench.envoy.resources().resident.saturating_sub(before);
 
     assert_eq!(status("ada").await, 429, "a budget that is in use made room for made-up ones");
-    // 15,000 budgets of 64 bytes and their keys would be more than 2 MB; what is left are buffers of connections.
+    // 15,000 budgets of 64 bytes and their keys would be more than 2 MB; what is left are buffers
+    // of connections.
     assert!(grown < 4 << 20, "{grown} bytes");
     let metrics = bench.envoy.metrics().await;
     assert!(metrics.sum("tollgate_evictions_total", &[]) > 0.0);
@@ -263,7 +265,8 @@ async fn a_gauge_shows_the_scale_that_was_learned_and_all_workers_write_the_same
     let bench = Bench::start(TIERS).await;
     let text = "How many tokens is this? ".repeat(40);
     let body = json!({ "model": "claude-sonnet-4-5", "messages": [{ "role": "user", "content": text }], "max_tokens": 5 });
-    // Far more than the bound of twice what is known of the model, 1.2 tokens for each of `o200k_base`.
+    // Far more than the bound of twice what is known of the model, 1.2 tokens for each of
+    // `o200k_base`.
     let usage = r#"{"prompt_tokens":5000,"completion_tokens":1}"#;
     for _ in 0..40 {
         let request = chat_with("ada", body.clone()).header("x-tier", "pro").header("x-mock-usage", usage);

@@ -1,7 +1,7 @@
 //! Budgets and metrics as they are seen from outside.
 //!
-//! In: a [`Bench`]. Out: what is left of a tenant's budget, to the token, and what has been counted. Not here: what is
-//! expected of them.
+//! In: a [`Bench`]. Out: what is left of a tenant's budget, to the token, and what has been
+//! counted. Not here: what is expected of them.
 
 use serde_json::json;
 use tollgate_rig::client::{Request, Response};
@@ -9,8 +9,8 @@ use tollgate_rig::envoy::Metrics;
 
 use crate::bench::{Bench, chat_with};
 
-/// The input tokens of [`crate::bench::chat`] by OpenAI's published rule: 3 for the message, 1 for its role, 3 for its text,
-/// 3 for the answer's beginning.
+/// The input tokens of [`crate::bench::chat`] by OpenAI's published rule: 3 for the message, 1 for
+/// its role, 3 for its text, 3 for the answer's beginning.
 pub(crate) const INPUT: u64 = 10;
 
 /// A call that costs nothing but its request: it is answered with an error.

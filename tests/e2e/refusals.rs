@@ -1,4 +1,5 @@
-//! What callers are told: refusals to the letter, waits that are true, and where their budgets stand.
+//! What callers are told: refusals to the letter, waits that are true, and where their budgets
+//! stand.
 
 use core::time::Duration;
 
@@ -21,7 +22,8 @@ fn using(tokens: u64) -> Request {
     chat("ada").header("x-mock-usage", usage.to_string())
 }
 
-/// All headers that tell about budgets, with those that Envoy adds left out, in the order of their names.
+/// All headers that tell about budgets, with those that Envoy adds left out, in the order of their
+/// names.
 fn told(response: &Response) -> Vec<(String, String)> {
     let others = ["date", "server", "content-length", "x-envoy-upstream-service-time"];
     let mut told: Vec<_> = response

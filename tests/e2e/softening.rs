@@ -1,7 +1,8 @@
-//! Softer than a refusal: a cheaper model and less output, in the bytes that the upstream gets, by every way that a request can take.
+//! Softer than a refusal: a cheaper model and less output, in the bytes that the upstream gets, by
+//! every way that a request can take.
 //!
-//! In: requests of which every byte is known. Out: nothing. Not here: which edits each API needs (`src/api`), tools that are taken away
-//! (`tools`), and what official clients make of it (`sdks`).
+//! In: requests of which every byte is known. Out: nothing. Not here: which edits each API needs
+//! (`src/api`), tools that are taken away (`tools`), and what official clients make of it (`sdks`).
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;

@@ -24,7 +24,8 @@ tiers: {{ free: {{ limits: [ {{ name: tpm, count: tokens, per: tenant, max: {BUD
     )
 }
 
-/// A call whose answer is far longer than the budget, slow enough that it lasts as long as anybody listens.
+/// A call whose answer is far longer than the budget, slow enough that it lasts as long as anybody
+/// listens.
 pub(crate) fn endless(path: &str, body: &Value) -> Request {
     let request = Request::post(path).json(body);
     request.header("x-mock-output-tokens", "2000").header("x-mock-chunk-delay-ms", "2")
@@ -92,7 +93,8 @@ pub(crate) fn calls() -> [(Request, &'static [&'static str]); 9] {
     ]
 }
 
-/// The documents of a stream: its events, its lines, or the payloads of its frames, which must be whole.
+/// The documents of a stream: its events, its lines, or the payloads of its frames, which must be
+/// whole.
 fn documents(response: &Response, body: &[u8]) -> Vec<String> {
     let content_type = response.header("content-type").unwrap();
     if content_type == eventstream::CONTENT_TYPE {

@@ -195,7 +195,8 @@ async fn edited_requests_keep_their_place_on_the_connection_to_the_upstream() {
     let script = (0..3).fold(Script::new(), |script, _| script.read_request().write(answer.clone()));
     let upstream = ScriptedUpstream::start([script.read_until_closed()]).await;
     let bench = start_before(&upstream).await;
-    // One connection of the client stays with one worker, and so with one connection to the upstream.
+    // One connection of the client stays with one worker, and so with one connection to the
+    // upstream.
     let mut client = Client::http1(bench.envoy.address()).await.unwrap();
     for _ in 0..3 {
         let mut response = client.send(chat_by("scripted", "ada", not_asking())).await.unwrap();

@@ -1,7 +1,8 @@
-//! Limits on tools: calls counted from what models answer and from MCP, spent tools taken out of LLM calls, MCP calls refused.
+//! Limits on tools: calls counted from what models answer and from MCP, spent tools taken out of
+//! LLM calls, MCP calls refused.
 //!
-//! In: LLM calls that offer tools, and JSON-RPC. Out: nothing. Not here: which bytes of a request go (`src/api`), and what passes before a
-//! budget is spent (`mcp`).
+//! In: LLM calls that offer tools, and JSON-RPC. Out: nothing. Not here: which bytes of a request
+//! go (`src/api`), and what passes before a budget is spent (`mcp`).
 
 use std::time::Duration;
 
@@ -304,7 +305,8 @@ async fn ten_thousand_tools_take_no_longer_than_as_much_text_and_names_may_be_an
     bench.send_two("hiding", "ada").await;
     let (after, told) = timed().await;
     assert_eq!(told.as_deref(), Some("hidden_tools=3"));
-    // Patterns tell letters of either case apart, and what is no text is as it is written, with its quotes.
+    // Patterns tell letters of either case apart, and what is no text is as it is written, with its
+    // quotes.
     let hidden = [odd[1], odd[3], odd[4]];
     let is_hidden = |tool: &&String| hidden.iter().any(|name| tool.contains(&format!("\"{name}\"")));
     let left: Vec<_> = tools.iter().filter(|tool| !is_hidden(tool)).cloned().collect();

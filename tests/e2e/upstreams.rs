@@ -1,4 +1,5 @@
-//! Upstreams that refuse, on a real Envoy: all workers hold back, and nothing that Envoy says itself is taken for an upstream's word.
+//! Upstreams that refuse, on a real Envoy: all workers hold back, and nothing that Envoy says
+//! itself is taken for an upstream's word.
 
 use core::time::Duration;
 
@@ -11,7 +12,8 @@ use tollgate_rig::upstream::{Script, ScriptedUpstream};
 use crate::bench::{Bench, Detour, chat, chat_by, with_detours};
 use crate::probe::answer;
 
-/// An answer with this status and more fields, after which the connection ends: so each connection brings one call.
+/// An answer with this status and more fields, after which the connection ends: so each connection
+/// brings one call.
 fn refuses(status: &str, fields: &str) -> Script {
     let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 2\r\n{fields}\r\n");
     Script::new().read_request().write(format!("{head}{{}}"))

@@ -40,7 +40,8 @@ impl Bench {
     }
 }
 
-/// How long others take meanwhile: the slowest of so many, each on a connection of its own, so that every worker has some.
+/// How long others take meanwhile: the slowest of so many, each on a connection of its own, so that
+/// every worker has some.
 async fn slowest_of_others(bench: &Bench, count: u32) -> Duration {
     let mut slowest = Duration::ZERO;
     for number in 0..count {
@@ -58,7 +59,7 @@ const SWIFT: Duration = Duration::from_secs(1);
 async fn calls_over_the_budget_go_on_in_order_as_it_refills_and_are_in_nobodys_way() {
     // 50 tokens take half a second.
     let limit = "{ name: tpm, count: tokens, per: tenant, max: 600, window: 6s }";
-    let bench = Bench::start(&configuration("up_to: 10s, at_most: 100", limit)).await;
+    let bench = Bench::start(&configuration("max_wait: 10s, max_waiting: 100", limit)).await;
     let begun = bench.use_up("ada", 600).await;
     let mut calls = Vec::new();
     for number in 1..=10 {
@@ -95,7 +96,7 @@ async fn calls_over_the_budget_go_on_in_order_as_it_refills_and_are_in_nobodys_w
 async fn no_more_wait_than_may_and_those_that_leave_are_forgotten() {
     // 50 tokens take five seconds.
     let limit = "{ name: tpm, count: tokens, per: tenant, max: 600, window: 60s }";
-    let bench = Bench::start(&configuration("up_to: 1m, at_most: 5", limit)).await;
+    let bench = Bench::start(&configuration("max_wait: 1m, max_waiting: 5", limit)).await;
     bench.use_up("ada", 600).await;
     let mut calls = JoinSet::new();
     for number in 0..20 {
@@ -121,7 +122,8 @@ async fn no_more_wait_than_may_and_those_that_leave_are_forgotten() {
 
     bench.wait_for_waits("left", 5).await;
     bench.wait_for_waits("passed", 0).await;
-    // What they held is back: the next has to wait for its own tokens only, and at most five seconds.
+    // What they held is back: the next has to wait for its own tokens only, and at most five
+    // seconds.
     let response = bench.send(fifty("ada")).await;
     assert_eq!(response.status(), 200);
     assert!(response.time_to_headers() < Duration::from_secs(8), "{:?}", response.time_to_headers());
@@ -131,7 +133,7 @@ async fn no_more_wait_than_may_and_those_that_leave_are_forgotten() {
 #[tokio::test]
 async fn a_call_goes_on_early_when_others_have_used_less_than_they_held() {
     let limit = "{ name: tpm, count: tokens, per: tenant, max: 600, window: 60s }";
-    let bench = Bench::start(&configuration("up_to: 1m", limit)).await;
+    let bench = Bench::start(&configuration("max_wait: 1m", limit)).await;
     // Four calls hold all of it for as long as they are on their way.
     let slow = || {
         chat_with("ada", json!({ "max_tokens": 140 }))
@@ -161,9 +163,10 @@ async fn thousands_wait_and_go_on_together_while_others_are_served() {
     let limit =
         "{ name: tpm, count: tokens, per: tenant, max: 100_000, window: 10s, algorithm: fixed_window }";
     let direct = "- match: { prefix: /direct/ }\n  direct_response: { status: 200, body: { inline_string: \"Yes.\" } }";
-    let filter = Filter::yaml(&configuration("up_to: 40s, at_most: 10_000", limit));
+    let filter = Filter::yaml(&configuration("max_wait: 40s, max_waiting: 10_000", limit));
     let bench = Bench::with(filter, |bootstrap| bootstrap.routes_before(direct)).await;
-    // This window's and the next one's, so that none of the calls below finds any left, whenever they come.
+    // This window's and the next one's, so that none of the calls below finds any left, whenever
+    // they come.
     let used_up = bench.use_up("ada", 200_000).await;
     let mut calls = JoinSet::new();
     for _ in 0..THOUSANDS / 50 {
@@ -203,7 +206,7 @@ async fn calls_that_wait_while_the_configuration_changes_are_answered() {
     // Another salt makes another configuration, and a new root context.
     let with = |salt: u32| {
         let limit = "{ name: rps, count: requests, per: tenant, max: 1, window: 500ms }";
-        let configuration = format!("salt: s{salt}\n{}", configuration("up_to: 20s", limit));
+        let configuration = format!("salt: s{salt}\n{}", configuration("max_wait: 20s", limit));
         bootstrap(mock.address(), Filter::yaml(&configuration)).reloadable()
     };
     let envoy = Envoy::start(with(0)).await;
@@ -228,7 +231,8 @@ async fn calls_that_wait_while_the_configuration_changes_are_answered() {
     while let Some(status) = calls.join_next().await {
         assert_eq!(status.unwrap(), 200);
     }
-    // One budget for all configurations: 18 calls, one of them at once, the others half a second apart.
+    // One budget for all configurations: 18 calls, one of them at once, the others half a second
+    // apart.
     assert!(begun.elapsed() >= Duration::from_millis(500 * 17), "{:?}", begun.elapsed());
     assert_eq!(mock.received().len(), 18);
 }
@@ -236,7 +240,7 @@ async fn calls_that_wait_while_the_configuration_changes_are_answered() {
 #[tokio::test]
 async fn calls_that_wait_in_a_vm_that_traps_end_by_the_idle_timeout_and_the_next_ones_wait_as_ever() {
     let limit = "{ name: rps, count: requests, per: tenant, max: 1, window: 1s }";
-    let filter = Filter::yaml(&configuration("up_to: 20s", limit)).module(&trap_module());
+    let filter = Filter::yaml(&configuration("max_wait: 20s", limit)).module(&trap_module());
     // One worker, so that all are in the VM that traps.
     let idle = "stream_idle_timeout: 4s";
     let bench = Bench::with(filter, |bootstrap| bootstrap.concurrency(1).connection_manager(idle)).await;
@@ -308,7 +312,7 @@ impl Sending {
 /// Three calls by every way of sending: one passes, one waits, one would wait for too long.
 async fn every_sending(hold: &str, holds: bool) {
     let limit = "{ name: rps, count: requests, per: [tenant, model], max: 1, window: 2s }";
-    let configuration = format!("hold: {hold}\n{}", configuration("up_to: 3s", limit));
+    let configuration = format!("hold: {hold}\n{}", configuration("max_wait: 3s", limit));
     let filter = Filter::yaml(&configuration);
     let bench =
         Bench::with(if holds { filter } else { filter.without_holding() }, |bootstrap| bootstrap).await;

@@ -1,4 +1,5 @@
-//! Warnings before a budget is spent: a header, a fact and a count for each call, and one line of log for each crossing.
+//! Warnings before a budget is spent: a header, a fact and a count for each call, and one line of
+//! log for each crossing.
 //!
 //! In: calls on all workers at once. Out: nothing. Not here: when a crossing is one (`src/limits`).
 

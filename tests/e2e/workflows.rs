@@ -1,4 +1,5 @@
-//! Workflows: counted once however many calls they make at once, and budgets that they declare up front.
+//! Workflows: counted once however many calls they make at once, and budgets that they declare up
+//! front.
 
 use serde_json::json;
 use tollgate_rig::client::{Client, Request};
@@ -85,7 +86,8 @@ async fn what_a_workflow_declares_is_held_and_drawn_from_by_its_calls_alone() {
     assert_eq!(bench.at_once((0..26).map(|_| call().header("x-workflow", "v"))).await, [200; 26]);
     let (refused, _) = bench.json(chat_with("ada", json!({ "max_tokens": 5 }))).await;
     assert_eq!(refused.status(), 429, "10 tokens are left");
-    // What is left in the pool is enough for 39 calls at once, and with the 10 tokens that the budget has left, for not one more.
+    // What is left in the pool is enough for 39 calls at once, and with the 10 tokens that the
+    // budget has left, for not one more.
     let statuses = bench.at_once((0..45).map(|_| of("w"))).await;
     let passed = statuses.iter().filter(|status| **status == 200).count();
     assert!(statuses.iter().all(|status| [200, 429].contains(status)));

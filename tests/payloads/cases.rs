@@ -3,7 +3,8 @@
 //! In: files. Out: [`Case`]s. Not here: what is done with them. A case is
 //!
 //! - `request.json`, or another ending for bodies that are no JSON;
-//! - `answer.json`, or `.sse`, `.ndjson`, `.eventstream`, `.bin`; the ending decides on the content type;
+//! - `answer.json`, or `.sse`, `.ndjson`, `.eventstream`, `.bin`; the ending decides on the content
+//!   type;
 //! - `call.json`, where needed: `path`, `method`, `request_headers`, and `headers` of the answer;
 //! - `expected.json`, what is found in them, written by `UPDATE=1` and read by people;
 //! - `bill.json`, in some: prices, and what the call costs by a bill made by hand.

@@ -1,6 +1,7 @@
 //! The filter's core without a host: budgets in memory, the time standing still.
 //!
-//! In: a configuration, a [`Case`]. Out: what the exchange asks of the host. Not here: Envoy (`tests/e2e`).
+//! In: a configuration, a [`Case`]. Out: what the exchange asks of the host. Not here: Envoy
+//! (`tests/e2e`).
 
 use std::rc::Rc;
 

@@ -1,7 +1,8 @@
 //! Real payloads of every API format, with what they must be counted as and charged.
 //!
-//! The cases are described in `cases`. Answers are read in pieces of every size. `UPDATE=1` writes what is found; look at the difference
-//! before you believe it. Bills are made by hand, and nothing writes them.
+//! The cases are described in `cases`. Answers are read in pieces of every size. `UPDATE=1` writes
+//! what is found; look at the difference before you believe it. Bills are made by hand, and nothing
+//! writes them.
 
 mod cases;
 mod core;
@@ -179,7 +180,8 @@ fn money_agrees_with_bills_made_by_hand() {
     }
 }
 
-/// A second call within a minute, of one that is allowed: the whole answer is kept in `refusal.json` of the format.
+/// A second call within a minute, of one that is allowed: the whole answer is kept in
+/// `refusal.json` of the format.
 #[test]
 fn refusals_speak_the_dialect_of_their_api() {
     // MCP costs no requests, only calls of tools.
@@ -208,7 +210,8 @@ fn refusals_speak_the_dialect_of_their_api() {
     }
 }
 
-/// The mock's counter is written from OpenAI's published rule and tiktoken-rs, and shares nothing with the filter's.
+/// The mock's counter is written from OpenAI's published rule and tiktoken-rs, and shares nothing
+/// with the filter's.
 #[test]
 fn text_and_tools_count_as_an_independent_counter_does() {
     const CASES: [&str; 5] =
@@ -226,7 +229,8 @@ fn text_and_tools_count_as_an_independent_counter_does() {
     }
 }
 
-/// What fuzzing begins with: every golden body, behind the bytes that choose how it is read, whole and cut and with bytes changed.
+/// What fuzzing begins with: every golden body, behind the bytes that choose how it is read, whole
+/// and cut and with bytes changed.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for (index, format) in (0_u8..).zip(FORMATS) {

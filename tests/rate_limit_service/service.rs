@@ -138,8 +138,8 @@ fn spawn(limits: &str, options: &[&str]) -> Child {
     process
 }
 
-/// Cargo puts examples next to the directory of the tests. `cargo test` builds them, with `--test` it does not: then
-/// `cargo build --example rate_limit_service` has to be run after each change.
+/// Cargo puts examples next to the directory of the tests. `cargo test` builds them, with `--test`
+/// it does not: then `cargo build --example rate_limit_service` has to be run after each change.
 fn binary() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     tests.parent().unwrap().parent().unwrap().join("examples/rate_limit_service")

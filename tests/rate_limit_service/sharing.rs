@@ -78,7 +78,8 @@ async fn a_service_whose_redis_is_gone_is_unavailable() {
     }
 }
 
-/// One call of a random sequence: the method, and for each descriptor which limit, the hits, whether they are given back.
+/// One call of a random sequence: the method, and for each descriptor which limit, the hits,
+/// whether they are given back.
 type Call = (Method, Vec<(usize, u64, bool)>);
 
 #[derive(Clone, Copy, Debug)]

@@ -1,11 +1,13 @@
 //! The configuration of Limitador.
 //!
-//! In: the domain and the global limits. Out: its YAML: a list of limits. Not here: envoyproxy/ratelimit's.
+//! In: the domain and the global limits. Out: its YAML: a list of limits. Not here:
+//! envoyproxy/ratelimit's.
 //!
-//! The format is that of the crate `limitador` (`src/limit.rs`, `src/limit/cel.rs`), which the server reads its limits file with. Conditions
-//! and variables are expressions of CEL, in which the server binds `descriptors` to the entries of a question. These look at the first
-//! descriptor of a question, which is why the filter asks Limitador for one budget at a time (`hits_addend: request`). The entries of a descriptor
-//! are a map there, so that no two may have the same key.
+//! The format is that of the crate `limitador` (`src/limit.rs`, `src/limit/cel.rs`), which the
+//! server reads its limits file with. Conditions and variables are expressions of CEL, in which the
+//! server binds `descriptors` to the entries of a question. These look at the first descriptor of a
+//! question, which is why the filter asks Limitador for one budget at a time (`hits_addend:
+//! request`). The entries of a descriptor are a map there, so that no two may have the same key.
 
 use core::fmt::Write as _;
 use std::rc::Rc;

@@ -5,10 +5,12 @@
 //! or all limits that it cannot have, each with the reason. Not here: the descriptors themselves
 //! (`tollgate::rls::descriptor`), files (`ratelimit_config`).
 //!
-//! - Money is written in micro-dollars, as the filter reports it, rounded down: a server's limit is never higher than the filter's.
-//! - `enforce: shadow` makes no difference here. The filter lets such calls pass itself, and has to be told what the limit would
-//!   refuse, which a server's own shadow mode would keep from it.
-//! - `models`, `warn_at` and whatever else decides whether or how a limit applies stays with the filter.
+//! - Money is written in micro-dollars, as the filter reports it, rounded down: a server's limit is
+//!   never higher than the filter's.
+//! - `enforce: shadow` makes no difference here. The filter lets such calls pass itself, and has to
+//!   be told what the limit would refuse, which a server's own shadow mode would keep from it.
+//! - `models`, `warn_at` and whatever else decides whether or how a limit applies stays with the
+//!   filter.
 
 use core::fmt;
 use std::rc::Rc;

@@ -1,7 +1,8 @@
 //! Texts as YAML scalars.
 //!
-//! In: any text. Out: the same on one line, in quotes if it could be read as anything else than this text, by YAML 1.1
-//! (which envoyproxy/ratelimit reads) or 1.2. Not here: lists and maps, which are written as they are.
+//! In: any text. Out: the same on one line, in quotes if it could be read as anything else than
+//! this text, by YAML 1.1 (which envoyproxy/ratelimit reads) or 1.2. Not here: lists and maps,
+//! which are written as they are.
 
 use core::fmt::Write as _;
 use std::borrow::Cow;
@@ -15,7 +16,8 @@ pub(crate) fn scalar(text: &str) -> Cow<'_, str> {
     if is_plain(text) { text.into() } else { quoted(text).into() }
 }
 
-/// Whether it can be nothing but itself: begins with a letter, and has only what means nothing in YAML.
+/// Whether it can be nothing but itself: begins with a letter, and has only what means nothing in
+/// YAML.
 fn is_plain(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-./".contains(letter))

@@ -40,8 +40,8 @@ fn read(text: &str) -> Root {
     serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// The limit that a server finds for the entries of a descriptor: at each level a branch with this value, or else one without
-/// a value; a limit counts only if the entries end at it.
+/// The limit that a server finds for the entries of a descriptor: at each level a branch with this
+/// value, or else one without a value; a limit counts only if the entries end at it.
 fn found(root: &Root, entries: &[(String, String)]) -> Option<Leaf> {
     let mut level = &root.descriptors;
     let mut leaf = None;

@@ -1,7 +1,7 @@
 //! Counters in this process, under one lock.
 //!
-//! In: charges. Out: standings. Windows that have ended are thrown away whenever the number of counters has doubled,
-//! so that there are never more than twice those in use.
+//! In: charges. Out: standings. Windows that have ended are thrown away whenever the number of
+//! counters has doubled, so that there are never more than twice those in use.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -1,12 +1,14 @@
 //! Where the counters are kept, and the one operation on them.
 //!
-//! In: charges, each an amount for a counter. Out: where each counter stands then. All charges of a call are one
-//! atomic step, whatever else is going on. Windows are fixed and begin with the first hit, as Limitador's do.
+//! In: charges, each an amount for a counter. Out: where each counter stands then. All charges of a
+//! call are one atomic step, whatever else is going on. Windows are fixed and begin with the first
+//! hit, as Limitador's do.
 //!
-//! Limits, conditions and counters are Limitador's, its storages are not used: they know one amount for all
-//! counters of a call and none to give back; the one in memory checks and updates in two steps, between which others
-//! may come; the one on Redis does so too, and as of 0.14 does not compile without RocksDB. Its traits for other
-//! storages cannot be implemented elsewhere, because nobody else can make their error. Not here: what a call means.
+//! Limits, conditions and counters are Limitador's, its storages are not used: they know one amount
+//! for all counters of a call and none to give back; the one in memory checks and updates in two
+//! steps, between which others may come; the one on Redis does so too, and as of 0.14 does not
+//! compile without RocksDB. Its traits for other storages cannot be implemented elsewhere, because
+//! nobody else can make their error. Not here: what a call means.
 
 mod memory;
 mod redis;
@@ -16,7 +18,8 @@ use core::time::Duration;
 use ::redis::RedisError;
 use limitador::counter::Counter;
 
-/// The most that a counter holds. Two of it can be added exactly in the floating point numbers of Redis' scripts.
+/// The most that a counter holds. Two of it can be added exactly in the floating point numbers of
+/// Redis' scripts.
 pub(crate) const MOST: u64 = 1 << 52;
 
 /// What to do to a counter.
@@ -73,7 +76,8 @@ impl Store {
         Ok(Self::Redis(redis::Redis::connect(url).await?))
     }
 
-    /// Gives back what is to be given back, then charges what is to be charged; a standing for each charge.
+    /// Gives back what is to be given back, then charges what is to be charged; a standing for each
+    /// charge.
     pub(crate) async fn apply(&self, act: Act, charges: &[Charge]) -> Result<Vec<Standing>, RedisError> {
         match self {
             Self::Memory(memory) => Ok(memory.apply(act, charges)),

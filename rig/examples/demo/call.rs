@@ -1,7 +1,8 @@
 //! A call of the demo: what is asked for, and how it went.
 //!
-//! In: who asks for what of which model, and how that shall answer. Out: the request, and a [`Call`] with its answer read as its client would. Not
-//! here: sending it and looking at what must be true of it (`stage`).
+//! In: who asks for what of which model, and how that shall answer. Out: the request, and a
+//! [`Call`] with its answer read as its client would. Not here: sending it and looking at what must
+//! be true of it (`stage`).
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,8 @@ pub(crate) const MODEL: &str = "gpt-4o-mini";
 /// Another one, which costs sixteen times as much.
 pub(crate) const DEARER: &str = "gpt-4o";
 
-/// A model's price in `envoy/envoy.yaml`: billionths of a dollar for a token of input and of output.
+/// A model's price in `envoy/envoy.yaml`: billionths of a dollar for a token of input and of
+/// output.
 pub(crate) fn price(model: &str) -> (u64, u64) {
     if model == MODEL { (150, 600) } else { (2_500, 10_000) }
 }

@@ -121,7 +121,8 @@ pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
     }
 }
 
-/// One tier's of what every tier has, and what became of the calls that were neither let through as they are nor refused.
+/// One tier's of what every tier has, and what became of the calls that were neither let through as
+/// they are nor refused.
 fn is_shown(sample: &Sample) -> bool {
     let of_tier = |tier| sample.label("tier") == Some(tier);
     match sample.name.as_str() {

@@ -1,8 +1,9 @@
 //! The plain calls of the demo, in order: what each shows, and what must be true of it.
 //!
-//! In: a stage. Out: the call that was refused, which is shown in full at the end. The budgets are those of `envoy/envoy.yaml`:
-//! `acme` is on tier `free` and may use 10,000 tokens a minute, `zenith` on `pro` 100,000; both flow back continuously. Not here: what
-//! else than a refusal there is (`softer`).
+//! In: a stage. Out: the call that was refused, which is shown in full at the end. The budgets are
+//! those of `envoy/envoy.yaml`: `acme` is on tier `free` and may use 10,000 tokens a minute,
+//! `zenith` on `pro` 100,000; both flow back continuously. Not here: what else than a refusal there
+//! is (`softer`).
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
-//! The calls of the demo that are answered in other ways than by yes or no, in order: what each shows, and what must be true of it.
+//! The calls of the demo that are answered in other ways than by yes or no, in order: what each
+//! shows, and what must be true of it.
 //!
-//! In: a stage. Out: rows of the table. The budgets are those of the tiers `team` and `agents` in `envoy/envoy.yaml`. Not here: plain calls
-//! (`scenes`).
+//! In: a stage. Out: rows of the table. The budgets are those of the tiers `team` and `agents` in
+//! `envoy/envoy.yaml`. Not here: plain calls (`scenes`).
 
 use serde_json::Value;
 use tollgate_rig::client;
@@ -101,7 +102,8 @@ async fn stopped(stage: &mut Stage) {
     call.checks.expect("stopped by", Some("tpm"), call.log["tollgate.stopped_by"].as_str());
     let of_upstream = stage.mock.received().pop().expect("it is asked").ended().await;
     call.checks.expect("the LLM's stream", Ending::Aborted, of_upstream);
-    // The budget, the grace and what has flowed back; then steps of a hundredth, and what is under way.
+    // The budget, the grace and what has flowed back; then steps of a hundredth, and what is under
+    // way.
     let flowed = flowed(HOOLI, call.started.elapsed());
     let most = 10_500 + flowed + 100 + 2 * PER_CHUNK;
     call.checks.expect_between("tokens charged", (10_500, most), Some(call.charged()));

@@ -1,8 +1,9 @@
 //! The stage: mock, Envoy with Tollgate, and the calls that are made between them.
 //!
-//! In: who calls and with what. Out: a [`Call`] as it went, with what Envoy's access log says of it. What must be true of every
-//! call is checked here: tokens, money and the budget that is left, all against the mock's own counter. Not here: which
-//! calls there are (`scenes`, `softer`), how they are shown (`report`).
+//! In: who calls and with what. Out: a [`Call`] as it went, with what Envoy's access log says of
+//! it. What must be true of every call is checked here: tokens, money and the budget that is left,
+//! all against the mock's own counter. Not here: which calls there are (`scenes`, `softer`), how
+//! they are shown (`report`).
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -100,7 +101,8 @@ impl Stage {
         self.envoy.wait_for_access_log(before + 1).await.swap_remove(before)
     }
 
-    /// What the client is told to have left, against what it had after the last call and what has flowed back since.
+    /// What the client is told to have left, against what it had after the last call and what has
+    /// flowed back since.
     fn check_left(&mut self, caller: Caller, held: Held, call: &mut Call) {
         let of_budget = match held {
             _ if call.refused_by().is_some() => 0,

@@ -1,7 +1,8 @@
 //! `make run`: mock and Envoy on the ports of `envoy/envoy.yaml`, until somebody ends them.
 //!
-//! In: nothing. Out: curl lines to try, then Envoy's access log as calls come. Envoy runs with the file as it is, from the
-//! repository's root. Not here: checks; what is expected is told beside each line.
+//! In: nothing. Out: curl lines to try, then Envoy's access log as calls come. Envoy runs with the
+//! file as it is, from the repository's root. Not here: checks; what is expected is told beside
+//! each line.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;

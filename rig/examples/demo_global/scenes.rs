@@ -1,7 +1,8 @@
 //! The scenes of the demo, in order: what each shows, and what must be true of it.
 //!
-//! In: a stage. Out: the call that was refused, which is shown in full at the end. The budgets are those of
-//! `envoy/envoy-global.yaml`: tier `free` has 200,000 tokens a day, tier `pro` 5,000,000, at whichever Envoy its calls arrive.
+//! In: a stage. Out: the call that was refused, which is shown in full at the end. The budgets are
+//! those of `envoy/envoy-global.yaml`: tier `free` has 200,000 tokens a day, tier `pro` 5,000,000,
+//! at whichever Envoy its calls arrive.
 
 use std::time::Instant;
 
@@ -48,8 +49,8 @@ pub(crate) async fn play(stage: &mut Stage) -> Call {
     refused
 }
 
-/// The first call of a caller at each Envoy asks the service, and makes the Envoy take a lease. What each Envoy knows to be left
-/// then, its lease included.
+/// The first call of a caller at each Envoy asks the service, and makes the Envoy take a lease.
+/// What each Envoy knows to be left then, its lease included.
 async fn both_begin(stage: &mut Stage) -> [u64; 2] {
     let (mut counted, mut known) = (0, [0, 0]);
     for (at, known) in At::BOTH.into_iter().zip(&mut known) {
@@ -202,7 +203,8 @@ async fn leases_go_on(stage: &mut Stage) {
     row(stage, Row { does: "asks", why, counted: None }, &call);
 }
 
-/// What a call without a lease asks for here; four of them fit into the half that each Envoy enforces by itself.
+/// What a call without a lease asks for here; four of them fit into the half that each Envoy
+/// enforces by itself.
 const LARGE: u64 = 24_000;
 const FIT: u64 = 4;
 

@@ -1,7 +1,7 @@
 //! The rate limit service, and what it has counted.
 //!
-//! In: whether there is a Redis. Out: a running service that can be killed and brought back, asked as anybody may ask it. Not here:
-//! what the Envoys ask it.
+//! In: whether there is a Redis. Out: a running service that can be killed and brought back, asked
+//! as anybody may ask it. Not here: what the Envoys ask it.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,8 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Starts one, on Redis if there is one on this machine, with the limits that were written from the configuration.
+    /// Starts one, on Redis if there is one on this machine, with the limits that were written from
+    /// the configuration.
     pub(crate) async fn start() -> Self {
         let redis = Redis::is_installed().then(Redis::start);
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy/ratelimit/limitador.yaml");
@@ -64,12 +65,14 @@ impl Service {
         caller.per_day.saturating_sub(u64::from(left))
     }
 
-    /// Waits until it has counted so much, for what is told in the background. What it has counted then, whatever it is.
+    /// Waits until it has counted so much, for what is told in the background. What it has counted
+    /// then, whatever it is.
     pub(crate) async fn wait_for(&self, caller: Caller, count: u64) -> u64 {
         self.wait_until(caller, |counted| counted == count).await
     }
 
-    /// Waits until what it has counted is as it should be. What it has counted then, whatever it is.
+    /// Waits until what it has counted is as it should be. What it has counted then, whatever it
+    /// is.
     pub(crate) async fn wait_until(&self, caller: Caller, is_enough: impl Fn(u64) -> bool) -> u64 {
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -1,8 +1,9 @@
-//! The stage: a rate limit service, two Envoys that ask it, a mock LLM, and the calls that are made between them.
+//! The stage: a rate limit service, two Envoys that ask it, a mock LLM, and the calls that are made
+//! between them.
 //!
-//! In: who calls where and with what. Out: a [`Call`] as it went. What must be true of every call is checked here: what it was charged,
-//! against the mock's own counter, and what the service has counted. Not here: which calls there are (`scenes`), how they are shown
-//! (`report`).
+//! In: who calls where and with what. Out: a [`Call`] as it went. What must be true of every call
+//! is checked here: what it was charged, against the mock's own counter, and what the service has
+//! counted. Not here: which calls there are (`scenes`), how they are shown (`report`).
 
 use serde_json::{Value, json};
 use tollgate_rig::client::{self, Request};
@@ -19,7 +20,8 @@ const MODEL: &str = "gpt-4o-mini";
 /// What all calls say.
 const QUESTION: &str = "Why does a request that costs a hundred times as much count as one?";
 
-/// A caller, with the tokens that `envoy/envoy-global.yaml` lets its tier use in a day (limit `day`).
+/// A caller, with the tokens that `envoy/envoy-global.yaml` lets its tier use in a day (limit
+/// `day`).
 #[derive(Clone, Copy)]
 pub(crate) struct Caller {
     pub(crate) tenant: &'static str,
@@ -94,7 +96,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Starts everything. Each Envoy has one worker, so that what a worker does by itself is the same on each run.
+    /// Starts everything. Each Envoy has one worker, so that what a worker does by itself is the
+    /// same on each run.
     pub(crate) async fn set(style: Style) -> Self {
         let mock = MockLlm::start().await;
         let service = Service::start().await;

@@ -1,10 +1,10 @@
 //! A small HTTP client that can misbehave.
 //!
-//! In: an address and requests with any header bytes, whole bodies or bodies in parts, trailers. Out:
-//! responses read chunk by chunk with their times of arrival. One [`Client`] is one connection, so a test
-//! decides which calls share one; dropping a [`Response`] gives up its call. Every wait is bounded by
-//! [`PATIENCE`]. Events of a stream are in [`sse`], bytes that are not HTTP in [`raw`]. Not here: TLS,
-//! redirects, pools, retries.
+//! In: an address and requests with any header bytes, whole bodies or bodies in parts, trailers.
+//! Out: responses read chunk by chunk with their times of arrival. One [`Client`] is one
+//! connection, so a test decides which calls share one; dropping a [`Response`] gives up its call.
+//! Every wait is bounded by [`PATIENCE`]. Events of a stream are in [`sse`], bytes that are not
+//! HTTP in [`raw`]. Not here: TLS, redirects, pools, retries.
 
 pub mod raw;
 mod request;
@@ -29,7 +29,8 @@ use tokio::task::AbortHandle;
 
 pub use request::{BodySender, Request};
 
-/// How long anything in the rig waits before it is taken for a hang: far more than a loaded machine needs.
+/// How long anything in the rig waits before it is taken for a hang: far more than a loaded machine
+/// needs.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One connection; it closes when this and all its responses are dropped.
@@ -139,8 +140,8 @@ pub async fn send(address: SocketAddr, request: Request) -> Result<Response, Cli
     Client::http1(address).await?.send(request).await
 }
 
-/// A response whose body is read as it comes. Dropping it before its end gives up the call: HTTP/1.1 closes
-/// the connection, HTTP/2 resets the stream.
+/// A response whose body is read as it comes. Dropping it before its end gives up the call:
+/// HTTP/1.1 closes the connection, HTTP/2 resets the stream.
 pub struct Response {
     status: StatusCode,
     headers: HeaderMap,

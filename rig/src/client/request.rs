@@ -1,8 +1,8 @@
 //! Requests as tests write them.
 //!
-//! In: method, path, headers as text or bytes, a body that is whole or comes in parts. Out: what the
-//! connection sends. `content-length` is set for whole bodies unless the test sets it. Not here: names and
-//! values that HTTP libraries refuse to write; those go through [`super::raw`].
+//! In: method, path, headers as text or bytes, a body that is whole or comes in parts. Out: what
+//! the connection sends. `content-length` is set for whole bodies unless the test sets it. Not
+//! here: names and values that HTTP libraries refuse to write; those go through [`super::raw`].
 
 use std::net::SocketAddr;
 
@@ -95,7 +95,8 @@ impl Request {
         self.header(CONTENT_TYPE.as_str(), "application/json").body(body.to_string())
     }
 
-    /// A body that is sent in parts while the call is under way; it ends when the sender is dropped.
+    /// A body that is sent in parts while the call is under way; it ends when the sender is
+    /// dropped.
     #[must_use]
     pub fn body_in_parts(mut self) -> (Self, BodySender) {
         let (sender, body) = Channel::new(1);
@@ -155,8 +156,8 @@ impl BodySender {
         self.0.send_trailers(trailers.collect()).await.is_ok()
     }
 
-    /// Breaks the request off: HTTP/1.1 closes the connection, HTTP/2 resets the stream. Parts that have not
-    /// left yet are lost with it; where that matters, [`super::raw`] is exact.
+    /// Breaks the request off: HTTP/1.1 closes the connection, HTTP/2 resets the stream. Parts that
+    /// have not left yet are lost with it; where that matters, [`super::raw`] is exact.
     pub fn abort(self) {
         self.0.abort(GivenUp);
     }

@@ -1,8 +1,8 @@
 //! Server-sent events, read back.
 //!
 //! In: the bytes of a whole stream. Out: its events, and what they say together for streams of chat
-//! completions. Lines may end with LF, CR LF or CR (WHATWG HTML, "Server-sent events"). Not here: reading
-//! while the stream runs (see [`super::Response::chunk`]).
+//! completions. Lines may end with LF, CR LF or CR (WHATWG HTML, "Server-sent events"). Not here:
+//! reading while the stream runs (see [`super::Response::chunk`]).
 
 use serde_json::Value;
 

@@ -1,6 +1,7 @@
 //! Notes of what is not as it should be.
 //!
-//! In: what should be, and what is. Out: a sentence for each difference. Not here: what becomes of them.
+//! In: what should be, and what is. Out: a sentence for each difference. Not here: what becomes of
+//! them.
 
 use core::cell::RefCell;
 use core::fmt::Debug;

@@ -71,7 +71,8 @@ pub fn number(value: u64) -> String {
     text
 }
 
-/// `text` in lines of at most [`WIDTH`] columns, each moved right by `indent`; broken at spaces where there are any.
+/// `text` in lines of at most [`WIDTH`] columns, each moved right by `indent`; broken at spaces
+/// where there are any.
 #[must_use]
 pub fn wrapped(text: &str, indent: usize) -> Vec<String> {
     let room = WIDTH - indent;

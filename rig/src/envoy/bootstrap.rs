@@ -1,8 +1,9 @@
-//! An Envoy configuration for tests: one listener, one route, one upstream, and what is to be tried.
+//! An Envoy configuration for tests: one listener, one route, one upstream, and what is to be
+//! tried.
 //!
-//! In: an upstream's address and options, each a sentence of its own. Out: a [`Setup`]. It is written as
-//! text so that what a test passes in reaches Envoy's own YAML reader as an operator's would. Not here: the
-//! example that users copy, which is `envoy/envoy.yaml`.
+//! In: an upstream's address and options, each a sentence of its own. Out: a [`Setup`]. It is
+//! written as text so that what a test passes in reaches Envoy's own YAML reader as an operator's
+//! would. Not here: the example that users copy, which is `envoy/envoy.yaml`.
 
 use core::fmt::Write;
 use std::net::SocketAddr;
@@ -159,7 +160,8 @@ impl Bootstrap {
         self
     }
 
-    /// Puts these keys of the filter state, named without `wasm.`, into each line of the access log.
+    /// Puts these keys of the filter state, named without `wasm.`, into each line of the access
+    /// log.
     #[must_use]
     pub fn log_filter_state(mut self, keys: &[&str]) -> Self {
         self.filter_state.extend(keys.iter().map(|&key| key.to_owned()));

@@ -1,8 +1,9 @@
-//! The configurations that people copy, `envoy/envoy.yaml` and `envoy/envoy-global.yaml`, run beside others: on ports of the
-//! system's choice.
+//! The configurations that people copy, `envoy/envoy.yaml` and `envoy/envoy-global.yaml`, run
+//! beside others: on ports of the system's choice.
 //!
-//! In: the upstream to use, and the rate limit service. Out: a [`Setup`]. Everything but addresses and the paths of the modules stays
-//! as it is in the file, so what runs with this runs for whoever copies it.
+//! In: the upstream to use, and the rate limit service. Out: a [`Setup`]. Everything but addresses
+//! and the paths of the modules stays as it is in the file, so what runs with this runs for whoever
+//! copies it.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -33,7 +34,8 @@ pub fn example(upstream: SocketAddr) -> Setup {
     setup("envoy/envoy.yaml", &[(UPSTREAM, address(upstream)), (FINISHER, module(&finisher_module()))])
 }
 
-/// `envoy/envoy-global.yaml` before `upstream`, with the rate limit service `service`, on free ports, with four workers.
+/// `envoy/envoy-global.yaml` before `upstream`, with the rate limit service `service`, on free
+/// ports, with four workers.
 ///
 /// # Panics
 ///

@@ -1,7 +1,7 @@
 //! The filter as one item of a chain of HTTP filters.
 //!
-//! In: the filter's configuration in one of its two carriers and how the host shall run it. Out: YAML. Not
-//! here: what the configuration means, any text will do.
+//! In: the filter's configuration in one of its two carriers and how the host shall run it. Out:
+//! YAML. Not here: what the configuration means, any text will do.
 
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::bootstrap::indent;
 
-/// The filter in a chain: module, configuration and how the host runs it. The module is [`wasm_module`]
-/// unless another is named.
+/// The filter in a chain: module, configuration and how the host runs it. The module is
+/// [`wasm_module`] unless another is named.
 #[derive(Clone, Debug)]
 pub struct Filter {
     /// The value of `configuration`, as YAML fields.

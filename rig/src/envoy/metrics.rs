@@ -1,7 +1,7 @@
 //! Metrics in the Prometheus text format.
 //!
-//! In: the text of `/stats/prometheus`. Out: samples that can be looked up by name and labels. Not here:
-//! types, help texts, time stamps (Envoy writes none).
+//! In: the text of `/stats/prometheus`. Out: samples that can be looked up by name and labels. Not
+//! here: types, help texts, time stamps (Envoy writes none).
 
 /// All samples of one reading.
 #[derive(Clone, Debug, Default)]

@@ -1,9 +1,10 @@
 //! A real Envoy, started for one test and stopped with it.
 //!
-//! In: a configuration, mostly a [`Bootstrap`]. Out: a running process with its ports, log, metrics, access
-//! log and use of CPU and memory. Everything it writes is in a directory of its own that goes with it; when
-//! a test fails the end of the log is printed. Ports are the system's choice, and two instances never share
-//! anything. Not here: getting the binary (`make envoy` does).
+//! In: a configuration, mostly a [`Bootstrap`]. Out: a running process with its ports, log,
+//! metrics, access log and use of CPU and memory. Everything it writes is in a directory of its own
+//! that goes with it; when a test fails the end of the log is printed. Ports are the system's
+//! choice, and two instances never share anything. Not here: getting the binary (`make envoy`
+//! does).
 
 mod bootstrap;
 mod example;
@@ -32,7 +33,8 @@ pub use resources::Resources;
 /// In a configuration, stands for the directory of the Envoy that runs it.
 pub const DIR: &str = "@DIR@";
 
-/// The file, below [`DIR`], into which [`Bootstrap`] has the access log written, and what Envoy writes to its standard output.
+/// The file, below [`DIR`], into which [`Bootstrap`] has the access log written, and what Envoy
+/// writes to its standard output.
 pub const ACCESS_LOG: &str = "access.log";
 
 /// The file, below [`DIR`], from which listeners come if they can be reloaded.
@@ -246,8 +248,8 @@ impl Envoy {
         write_file(self.dir.path(), name, text);
     }
 
-    /// Replaces the listeners by those of `bootstrap` and waits for Envoy's word on them; whether it
-    /// accepted. Connections that are open keep the configuration they had.
+    /// Replaces the listeners by those of `bootstrap` and waits for Envoy's word on them; whether
+    /// it accepted. Connections that are open keep the configuration they had.
     ///
     /// # Panics
     ///
@@ -389,8 +391,8 @@ fn read_text(path: &Path) -> String {
     fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
-/// The end of a log, ready to be read. Without what Envoy says of itself at every start, and without the
-/// ends of very long lines.
+/// The end of a log, ready to be read. Without what Envoy says of itself at every start, and
+/// without the ends of very long lines.
 fn framed(log: &str) -> String {
     let lines: Vec<_> = log.lines().filter(|line| !line.contains("[info][main]")).collect();
     let tail = lines.iter().skip(lines.len().saturating_sub(TAIL));

@@ -36,8 +36,8 @@ impl Resources {
 const TICK: Duration = Duration::from_millis(10);
 
 fn cpu_ticks(stat: &str) -> Option<u64> {
-    // The second field is the program's name in parentheses and may contain anything; utime and stime are
-    // fields 14 and 15.
+    // The second field is the program's name in parentheses and may contain anything; utime and
+    // stime are fields 14 and 15.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let mut next = || fields.next()?.parse::<u64>().ok();
     Some(next()? + next()?)

@@ -1,9 +1,11 @@
-//! Chat completions as Azure OpenAI has them: `POST */openai/deployments/{deployment}/chat/completions`.
+//! Chat completions as Azure OpenAI has them: `POST
+//! */openai/deployments/{deployment}/chat/completions`.
 //!
-//! In: OpenAI's request, whose model is the deployment in the path. Out: OpenAI's answer with the results of
-//! the content filter, which a stream brings in a first chunk that has neither choices nor usage. Wire
-//! format: Microsoft's "Azure OpenAI REST API reference" and "Content filtering". Not here: `/openai/v1/`,
-//! which is OpenAI's own API, and the other APIs of a deployment, which are OpenAI's but for the path.
+//! In: OpenAI's request, whose model is the deployment in the path. Out: OpenAI's answer with the
+//! results of the content filter, which a stream brings in a first chunk that has neither choices
+//! nor usage. Wire format: Microsoft's "Azure OpenAI REST API reference" and "Content filtering".
+//! Not here: `/openai/v1/`, which is OpenAI's own API, and the other APIs of a deployment, which
+//! are OpenAI's but for the path.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};

@@ -1,11 +1,13 @@
-//! Amazon Bedrock's own dialect: `POST */model/{modelId}/converse`, `converse-stream` and `count-tokens`.
+//! Amazon Bedrock's own dialect: `POST */model/{modelId}/converse`, `converse-stream` and
+//! `count-tokens`.
 //!
-//! In: a request whose path names model and operation, percent-encoded as the SDKs do. Out: an [`Answer`]; a
-//! stream is one of binary frames whose last has the usage. The input is counted as the chat that it amounts
-//! to, by the rule for those of OpenAI, and tools as the text of their definitions. Wire format: Amazon Bedrock
-//! API reference, "Converse", "ConverseStream", "CountTokens", "Common error types". Not here: the models'
-//! native dialects (`bedrock_invoke`), frames (`eventstream`), signatures, what is read from a cache
-//! (`x-mock-usage` can say), and tokens of images and documents.
+//! In: a request whose path names model and operation, percent-encoded as the SDKs do. Out: an
+//! [`Answer`]; a stream is one of binary frames whose last has the usage. The input is counted as
+//! the chat that it amounts to, by the rule for those of OpenAI, and tools as the text of their
+//! definitions. Wire format: Amazon Bedrock API reference, "Converse", "ConverseStream",
+//! "CountTokens", "Common error types". Not here: the models' native dialects (`bedrock_invoke`),
+//! frames (`eventstream`), signatures, what is read from a cache (`x-mock-usage` can say), and
+//! tokens of images and documents.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

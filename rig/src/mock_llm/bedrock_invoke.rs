@@ -1,10 +1,12 @@
-//! Bedrock's `invoke` and `invoke-with-response-stream`: the models' native dialects, with counts around them.
+//! Bedrock's `invoke` and `invoke-with-response-stream`: the models' native dialects, with counts
+//! around them.
 //!
-//! In: a model's id and a native request. Out: an [`Answer`] in the same dialect: Anthropic's for what has an
-//! `anthropic_version`, Llama's for what has a `prompt`, Titan's for the rest. The counts of its usage, where it
-//! has such, are also in headers, and in a stream in the last chunk; chunks come as base64 inside frames. Wire
-//! format: Amazon Bedrock API reference, "InvokeModel", "InvokeModelWithResponseStream", and its user guide,
-//! "Inference request parameters". Not here: other families of models.
+//! In: a model's id and a native request. Out: an [`Answer`] in the same dialect: Anthropic's for
+//! what has an `anthropic_version`, Llama's for what has a `prompt`, Titan's for the rest. The
+//! counts of its usage, where it has such, are also in headers, and in a stream in the last chunk;
+//! chunks come as base64 inside frames. Wire format: Amazon Bedrock API reference, "InvokeModel",
+//! "InvokeModelWithResponseStream", and its user guide, "Inference request parameters". Not here:
+//! other families of models.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,7 +1,8 @@
 //! How a caller makes the mock misbehave: request headers, one table row each.
 //!
-//! In: a request's headers. Out: a [`Behaviour`], or which header was wrong and what was expected. Not
-//! here: doing it, which is up to the API formats (length, usage) and to `playback` (timing, cuts).
+//! In: a request's headers. Out: a [`Behaviour`], or which header was wrong and what was expected.
+//! Not here: doing it, which is up to the API formats (length, usage) and to `playback` (timing,
+//! cuts).
 
 use core::fmt::Write;
 use core::time::Duration;
@@ -43,8 +44,8 @@ impl Behaviour {
     ///
     /// # Errors
     ///
-    /// A sentence that names the header, the value and what was expected; a misspelt `x-mock-` header is
-    /// an error too, because a test that asks for trouble and gets none proves nothing.
+    /// A sentence that names the header, the value and what was expected; a misspelt `x-mock-`
+    /// header is an error too, because a test that asks for trouble and gets none proves nothing.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, String> {
         let mut behaviour = Self::default();
         for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with("x-mock-")) {

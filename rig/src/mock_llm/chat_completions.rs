@@ -1,9 +1,10 @@
 //! OpenAI's chat completions: `POST */chat/completions`, whole or streamed.
 //!
-//! In: the request body and the wished [`Behaviour`]. Out: an [`Answer`] whose `usage` was really counted:
-//! the prompt by the cookbook's rule, the completion over the very text that is sent. Wire format: OpenAI's
-//! API reference, "Chat Completions"; vLLM's documentation for `continuous_usage_stats`. Not here: tool calls,
-//! refusals and audio in the answer, log probabilities, obfuscation padding.
+//! In: the request body and the wished [`Behaviour`]. Out: an [`Answer`] whose `usage` was really
+//! counted: the prompt by the cookbook's rule, the completion over the very text that is sent. Wire
+//! format: OpenAI's API reference, "Chat Completions"; vLLM's documentation for
+//! `continuous_usage_stats`. Not here: tool calls, refusals and audio in the answer, log
+//! probabilities, obfuscation padding.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -34,7 +35,8 @@ pub(super) struct Completion {
     streamed: bool,
     /// Whether a stream shall say its usage.
     asked: bool,
-    /// The tokens of the prompt, if each chunk shall say what was used so far, as vLLM does on request.
+    /// The tokens of the prompt, if each chunk shall say what was used so far, as vLLM does on
+    /// request.
     continuous: Option<usize>,
     usage: Usage,
 }
@@ -63,7 +65,8 @@ impl Completion {
         Ok(Self { model, choices, text, streamed, asked, continuous, usage })
     }
 
-    /// Whole or streamed, as the request wants it; `edit` sees the whole and `opening` precedes the stream.
+    /// Whole or streamed, as the request wants it; `edit` sees the whole and `opening` precedes the
+    /// stream.
     pub(super) fn answer(
         &self,
         behaviour: &Behaviour,

@@ -1,9 +1,9 @@
 //! Content codings: how bodies are compressed on the wire.
 //!
-//! In: the name of a coding, chunks or a body. Out: the same compressed, flushed after each chunk so that each
-//! can be read when it arrives; or decompressed, up to a bound. Names and meanings: RFC 9110 section 8.4.1
-//! (`deflate` is the zlib format), RFC 7932 (`br`), RFC 8878 (`zstd`). Not here: `compress`, `identity`,
-//! dictionaries, and codings stacked on each other.
+//! In: the name of a coding, chunks or a body. Out: the same compressed, flushed after each chunk
+//! so that each can be read when it arrives; or decompressed, up to a bound. Names and meanings:
+//! RFC 9110 section 8.4.1 (`deflate` is the zlib format), RFC 7932 (`br`), RFC 8878 (`zstd`). Not
+//! here: `compress`, `identity`, dictionaries, and codings stacked on each other.
 
 use std::io::{self, Read, Write};
 
@@ -48,8 +48,9 @@ impl Coding {
         Self::ALL.into_iter().find(|coding| name.trim().eq_ignore_ascii_case(coding.name()))
     }
 
-    /// The first that the request's `accept-encoding` names, as servers choose that have no preference of
-    /// their own; none where `identity` comes first. What has weight 0 is not accepted.
+    /// The first that the request's `accept-encoding` names, as servers choose that have no
+    /// preference of their own; none where `identity` comes first. What has weight 0 is not
+    /// accepted.
     #[must_use]
     pub fn accepted(headers: &HeaderMap) -> Option<Self> {
         headers
@@ -70,7 +71,8 @@ impl Coding {
             .flatten()
     }
 
-    /// One compressed stream over all chunks: a piece for each, and a last one that ends the stream.
+    /// One compressed stream over all chunks: a piece for each, and a last one that ends the
+    /// stream.
     ///
     /// # Panics
     ///

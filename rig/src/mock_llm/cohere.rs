@@ -1,9 +1,10 @@
 //! Cohere's chat, second version: `POST */v2/chat`, whole or streamed.
 //!
-//! In: a request. Out: an [`Answer`] with both usages that Cohere reports, as floating-point numbers: `tokens`
-//! is all that the model read, here by the rule for chats of OpenAI; `billed_units` is the text without what
-//! the template adds. Wire format: Cohere API reference, "Chat" and "Chat with streaming". Not here: tool
-//! calls, citations and log probabilities in the answer, the first version of the API.
+//! In: a request. Out: an [`Answer`] with both usages that Cohere reports, as floating-point
+//! numbers: `tokens` is all that the model read, here by the rule for chats of OpenAI;
+//! `billed_units` is the text without what the template adds. Wire format: Cohere API reference,
+//! "Chat" and "Chat with streaming". Not here: tool calls, citations and log probabilities in the
+//! answer, the first version of the API.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};

@@ -1,8 +1,9 @@
 //! OpenAI's completions: `POST */completions`, whole or streamed.
 //!
-//! In: a prompt as text, token ids, or a list of either, and the wished [`Behaviour`]. Out: `n` choices for
-//! each prompt. Usage counts each prompt once and all of `best_of`, the choices that are not shown too. Wire
-//! format: OpenAI's API reference, "Completions". Not here: log probabilities.
+//! In: a prompt as text, token ids, or a list of either, and the wished [`Behaviour`]. Out: `n`
+//! choices for each prompt. Usage counts each prompt once and all of `best_of`, the choices that
+//! are not shown too. Wire format: OpenAI's API reference, "Completions". Not here: log
+//! probabilities.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -68,7 +69,8 @@ impl Prompt<'_> {
     }
 }
 
-/// The prompts of `value`: one text or list of ids, or a list of either; none if it is something else.
+/// The prompts of `value`: one text or list of ids, or a list of either; none if it is something
+/// else.
 pub(super) fn prompts(value: &Value) -> Option<Vec<Prompt<'_>>> {
     match value {
         // A completion without a prompt starts with the token that ends a text.

@@ -1,7 +1,7 @@
 //! OpenAI's embeddings: `POST */embeddings`.
 //!
-//! In: text, token ids, or a list of either. Out: a vector for each and what they count. Wire format:
-//! OpenAI's API reference, "Embeddings". Not here: vectors that mean anything.
+//! In: text, token ids, or a list of either. Out: a vector for each and what they count. Wire
+//! format: OpenAI's API reference, "Embeddings". Not here: vectors that mean anything.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,9 +1,10 @@
-//! Amazon's binary event stream, `application/vnd.amazon.eventstream`: frames written and read back.
+//! Amazon's binary event stream, `application/vnd.amazon.eventstream`: frames written and read
+//! back.
 //!
-//! In: headers and payloads. Out: frames with true lengths and CRCs; or, from bytes, the frames in them, which
-//! must be true too. Format: AWS SDKs, "Amazon Event Stream specification": total length, length of the
-//! headers, CRC32 of these two, headers, payload, CRC32 of all before. Not here: header types other than text,
-//! signed chunks.
+//! In: headers and payloads. Out: frames with true lengths and CRCs; or, from bytes, the frames in
+//! them, which must be true too. Format: AWS SDKs, "Amazon Event Stream specification": total
+//! length, length of the headers, CRC32 of these two, headers, payload, CRC32 of all before. Not
+//! here: header types other than text, signed chunks.
 
 /// The media type.
 pub const CONTENT_TYPE: &str = "application/vnd.amazon.eventstream";

@@ -1,10 +1,12 @@
-//! Google's Gemini: `POST */models/{model}:{verb}`, on the Gemini API and, with a longer path, on Vertex AI.
+//! Google's Gemini: `POST */models/{model}:{verb}`, on the Gemini API and, with a longer path, on
+//! Vertex AI.
 //!
-//! In: a request whose path names model and verb. Out: an [`Answer`] whose `usageMetadata` was really counted,
-//! in a stream as running totals in every chunk; streams are events with `alt=sse`, else a JSON array that
-//! comes in pieces. Google publishes no tokenizer: text is counted as for gpt-4o, without overhead for roles;
-//! an image or other file is [`MEDIA_TOKENS`]. Wire format: Gemini API reference, "Generating content",
-//! "Tokens", "Embeddings". Not here: function calls and grounding in the answer, safety ratings, `:predict`.
+//! In: a request whose path names model and verb. Out: an [`Answer`] whose `usageMetadata` was
+//! really counted, in a stream as running totals in every chunk; streams are events with `alt=sse`,
+//! else a JSON array that comes in pieces. Google publishes no tokenizer: text is counted as for
+//! gpt-4o, without overhead for roles; an image or other file is [`MEDIA_TOKENS`]. Wire format:
+//! Gemini API reference, "Generating content", "Tokens", "Embeddings". Not here: function calls and
+//! grounding in the answer, safety ratings, `:predict`.
 
 use hyper::{Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
@@ -22,7 +24,8 @@ pub(super) const FORMAT: Format = Format {
     error,
 };
 
-/// What an image or a page counts (Gemini API, "Understand and count tokens": 258 up to 384 by 384 pixels).
+/// What an image or a page counts (Gemini API, "Understand and count tokens": 258 up to 384 by 384
+/// pixels).
 const MEDIA_TOKENS: usize = 258;
 
 /// How much the mock thinks before it answers, where `thinkingConfig` lets it.
@@ -235,7 +238,8 @@ impl Generation {
         usage.under("usageMetadata", chunk)
     }
 
-    /// The totals when `so_far` has been said. Numbers that would be 0 are left out, as Google does.
+    /// The totals when `so_far` has been said. Numbers that would be 0 are left out, as Google
+    /// does.
     fn usage(&self, behaviour: &Behaviour, so_far: &str) -> Usage {
         Usage::of(behaviour, || {
             let candidates = self.counter.text(so_far) * self.candidates;

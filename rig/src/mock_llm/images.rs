@@ -1,9 +1,9 @@
 //! OpenAI's images: `POST */images/generations`, whole or streamed.
 //!
-//! In: a prompt, a size, a quality and the wished [`Behaviour`]. Out: images, with the usage in tokens for
-//! the GPT image models and without any for DALL-E; `x-mock-output-tokens` is then for each image. Wire
-//! format: OpenAI's API reference, "Create image"; the tokens of an image: its guide "Image generation".
-//! Not here: edits and variations, and images that show anything.
+//! In: a prompt, a size, a quality and the wished [`Behaviour`]. Out: images, with the usage in
+//! tokens for the GPT image models and without any for DALL-E; `x-mock-output-tokens` is then for
+//! each image. Wire format: OpenAI's API reference, "Create image"; the tokens of an image: its
+//! guide "Image generation". Not here: edits and variations, and images that show anything.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};

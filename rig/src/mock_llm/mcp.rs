@@ -1,9 +1,11 @@
 //! An MCP server over HTTP ("Streamable HTTP"), without sessions: `POST */mcp`.
 //!
-//! In: JSON-RPC messages, one or, of older clients, a list. Out: answers to `initialize`, `ping`, `tools/list` and `tools/call`; every tool
-//! gives back its arguments as text, and `recite` says them word by word on the way there, as a stream of events. Notifications
-//! get a 202, other methods than `POST` a 405, because there is nothing to listen to. Wire format: modelcontextprotocol.io, specification
-//! 2025-06-18, "Transports", "Lifecycle" and "Tools". Not here: revision 2026-07-28, whose clients fall back to the handshake.
+//! In: JSON-RPC messages, one or, of older clients, a list. Out: answers to `initialize`, `ping`,
+//! `tools/list` and `tools/call`; every tool gives back its arguments as text, and `recite` says
+//! them word by word on the way there, as a stream of events. Notifications get a 202, other
+//! methods than `POST` a 405, because there is nothing to listen to. Wire format:
+//! modelcontextprotocol.io, specification 2025-06-18, "Transports", "Lifecycle" and "Tools". Not
+//! here: revision 2026-07-28, whose clients fall back to the handshake.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};

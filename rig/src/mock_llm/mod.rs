@@ -1,10 +1,11 @@
-//! A mock LLM server, and MCP server: real HTTP/1.1 and HTTP/2, real token counts, and trouble on request.
+//! A mock LLM server, and MCP server: real HTTP/1.1 and HTTP/2, real token counts, and trouble on
+//! request.
 //!
-//! In: requests as a client of an LLM API sends them, with `x-mock-` headers for trouble (the table is
-//! [`behaviour::SWITCHES`]). Out: answers in the API's own format and a [`Received`] per request, which
-//! also knows how the exchange ended. One file per API format, one row each in `FORMATS`. Not here: TLS,
-//! keys, limits, and anything that depends on chance or on the time of day: the same request gets the same
-//! answer.
+//! In: requests as a client of an LLM API sends them, with `x-mock-` headers for trouble (the table
+//! is [`behaviour::SWITCHES`]). Out: answers in the API's own format and a [`Received`] per
+//! request, which also knows how the exchange ended. One file per API format, one row each in
+//! `FORMATS`. Not here: TLS, keys, limits, and anything that depends on chance or on the time of
+//! day: the same request gets the same answer.
 
 mod anthropic;
 mod azure;
@@ -209,7 +210,8 @@ async fn accept(listener: TcpListener, records: Arc<Records>) {
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        // An accept fails for reasons of the peer (gone already) or of the moment (no descriptor left).
+        // An accept fails for reasons of the peer (gone already) or of the moment (no descriptor
+        // left).
         let Ok((stream, _)) = listener.accept().await else { continue };
         connections.spawn(serve_connection(stream, Arc::clone(&records)));
     }
@@ -269,7 +271,8 @@ async fn respond(request: Request<Incoming>, records: &Records) -> Response<Play
         }
         (Some(format), _) => {
             let (wish, answer) = (behaviour.clone(), format.answer);
-            // A long prompt takes a while to count: not on the thread that moves other calls' chunks.
+            // A long prompt takes a while to count: not on the thread that moves other calls'
+            // chunks.
             tokio::task::spawn_blocking(move || answer(&wish, &received))
                 .await
                 .expect("an answer can be made")

@@ -1,10 +1,11 @@
 //! Ollama: `POST */api/chat`, `*/api/generate` and `*/api/embed`.
 //!
-//! In: a request. Out: an [`Answer`] that is a stream of lines of JSON unless the request says `"stream":
-//! false`; the last line has the counts, as members of its own. So `x-mock-usage` replaces these: the members
-//! of an object come in their place, anything else is the value of each. Chats are counted by the rule for
-//! those of OpenAI, prompts as mere text. Wire format: Ollama's API reference (docs/api.md). Not here: thinking,
-//! tool calls, images, the loading of models by empty requests, and the `/v1` imitations of other APIs.
+//! In: a request. Out: an [`Answer`] that is a stream of lines of JSON unless the request says
+//! `"stream": false`; the last line has the counts, as members of its own. So `x-mock-usage`
+//! replaces these: the members of an object come in their place, anything else is the value of
+//! each. Chats are counted by the rule for those of OpenAI, prompts as mere text. Wire format:
+//! Ollama's API reference (docs/api.md). Not here: thinking, tool calls, images, the loading of
+//! models by empty requests, and the `/v1` imitations of other APIs.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};

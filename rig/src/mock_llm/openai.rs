@@ -1,7 +1,9 @@
-//! What OpenAI's APIs have in common: the error body, the shape of usage and of events, the list of models.
+//! What OpenAI's APIs have in common: the error body, the shape of usage and of events, the list of
+//! models.
 //!
-//! In: parts of answers. Out: JSON, and events as OpenAI writes them. Wire format: OpenAI's API reference,
-//! "Error codes", "Models", "Streaming". Not here: the formats themselves, which have a file each.
+//! In: parts of answers. Out: JSON, and events as OpenAI writes them. Wire format: OpenAI's API
+//! reference, "Error codes", "Models", "Streaming". Not here: the formats themselves, which have a
+//! file each.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! A response body that is played: pieces written one by one, pauses, a cut.
 //!
-//! In: a list of [`Step`]s. Out: an HTTP body, and an [`Ending`] once it is known how it went. Every piece
-//! is flushed on its own. Not here: what the pieces say.
+//! In: a list of [`Step`]s. Out: an HTTP body, and an [`Ending`] once it is known how it went.
+//! Every piece is flushed on its own. Not here: what the pieces say.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -40,7 +40,8 @@ pub(super) enum Step {
 pub(super) struct Playback {
     steps: VecDeque<Step>,
     sleeping: Option<Pin<Box<Sleep>>>,
-    /// A piece was just written: let the connection flush it before the next, so that pieces stay apart.
+    /// A piece was just written: let the connection flush it before the next, so that pieces stay
+    /// apart.
     flush: bool,
     witness: Witness,
 }

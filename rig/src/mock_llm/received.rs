@@ -1,7 +1,8 @@
 //! What the mock remembers of the requests it got.
 //!
-//! In: requests as they arrive. Out: a [`Received`] for each, readable as soon as its body is complete (or
-//! never will be), and how the exchange ended once that is known. Not here: the answers.
+//! In: requests as they arrive. Out: a [`Received`] for each, readable as soon as its body is
+//! complete (or never will be), and how the exchange ended once that is known. Not here: the
+//! answers.
 
 use std::sync::{Mutex, MutexGuard};
 

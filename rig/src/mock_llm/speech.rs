@@ -1,8 +1,8 @@
 //! OpenAI's speech: `POST */audio/speech`, as audio or as events.
 //!
-//! In: a text to speak and the wished [`Behaviour`]. Out: bytes that are no text, in chunks and without
-//! usage; with `stream_format: "sse"` the same bytes in base64, and a last event with the usage. Wire
-//! format: OpenAI's API reference, "Create speech". Not here: a sound.
+//! In: a text to speak and the wished [`Behaviour`]. Out: bytes that are no text, in chunks and
+//! without usage; with `stream_format: "sse"` the same bytes in base64, and a last event with the
+//! usage. Wire format: OpenAI's API reference, "Create speech". Not here: a sound.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

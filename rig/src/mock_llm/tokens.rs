@@ -1,9 +1,9 @@
 //! How many tokens a chat has, the way OpenAI's cookbook counts them.
 //!
-//! In: a model's name and parts of a request as JSON. Out: token counts by `tiktoken-rs`. This is the
-//! measure that the filter's own counting is held against, so it is written straight from the published
-//! rule and shares nothing with it. Approximate where the cookbook is silent: nested tool parameters,
-//! tool calls in the history, images of unknown size.
+//! In: a model's name and parts of a request as JSON. Out: token counts by `tiktoken-rs`. This is
+//! the measure that the filter's own counting is held against, so it is written straight from the
+//! published rule and shares nothing with it. Approximate where the cookbook is silent: nested tool
+//! parameters, tool calls in the history, images of unknown size.
 
 use serde_json::Value;
 use tiktoken_rs::CoreBPE;
@@ -102,7 +102,8 @@ impl Counter {
     }
 }
 
-// The constants of OpenAI's cookbook, "How to count tokens with tiktoken", for models from 2023-06 on.
+// The constants of OpenAI's cookbook, "How to count tokens with tiktoken", for models from 2023-06
+// on.
 const PER_MESSAGE: usize = 3;
 const PER_NAME: usize = 1;
 const REPLY_PRIMING: usize = 3;

@@ -1,8 +1,8 @@
 //! OpenAI's transcriptions: `POST */audio/transcriptions`, whole or streamed.
 //!
-//! In: a form whose fields name the model; the file is only measured. Out: a text, with the usage in tokens
-//! or, for `whisper-1`, in seconds. Wire format: OpenAI's API reference, "Create transcription"; RFC 7578
-//! for the form. Not here: translations, segments, log probabilities.
+//! In: a form whose fields name the model; the file is only measured. Out: a text, with the usage
+//! in tokens or, for `whisper-1`, in seconds. Wire format: OpenAI's API reference, "Create
+//! transcription"; RFC 7578 for the form. Not here: translations, segments, log probabilities.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -82,8 +82,8 @@ fn plain(status: StatusCode, text: String) -> Answer {
     Answer { content_type: "text/plain; charset=utf-8", ..Answer::whole(status, text) }
 }
 
-/// The value of a form's field that is text; a file may contain anything, so its part is not told apart
-/// from the rest unless it pretends.
+/// The value of a form's field that is text; a file may contain anything, so its part is not told
+/// apart from the rest unless it pretends.
 fn field<'a>(form: &'a [u8], name: &str) -> Option<&'a str> {
     let mark = format!("name=\"{name}\"");
     let at = form.windows(mark.len()).position(|window| window == mark.as_bytes())?;

@@ -1,7 +1,7 @@
 //! The usage of an answer: what was counted, or whatever the caller wants in its place.
 //!
-//! In: the wished [`Behaviour`] and a way to count. Out: JSON text in which the usage is what it shall be,
-//! byte for byte, even where that is not JSON. Not here: what an API's usage looks like.
+//! In: the wished [`Behaviour`] and a way to count. Out: JSON text in which the usage is what it
+//! shall be, byte for byte, even where that is not JSON. Not here: what an API's usage looks like.
 
 use serde_json::Value;
 
@@ -48,8 +48,8 @@ impl Usage {
         self.put_into(serde_json::to_string_pretty(value).expect("a value is JSON"))
     }
 
-    /// `object` as JSON text with the members of this among its own, for APIs that give their counts no object.
-    /// What is no object stands as the value of each of `names`.
+    /// `object` as JSON text with the members of this among its own, for APIs that give their
+    /// counts no object. What is no object stands as the value of each of `names`.
     pub(super) fn write_among(&self, object: &Value, names: &[&str]) -> String {
         let mut text = object.to_string();
         if let Some(usage) = &self.0 {

@@ -1,7 +1,8 @@
 //! What answers say: as many words as wished, each of them one token.
 //!
-//! In: the wished [`Behaviour`] and what the request allows. Out: a [`Text`], whole or in the pieces of a
-//! stream, and whether the request cut it short. Not here: counting it, which is done over what is sent.
+//! In: the wished [`Behaviour`] and what the request allows. Out: a [`Text`], whole or in the
+//! pieces of a stream, and whether the request cut it short. Not here: counting it, which is done
+//! over what is sent.
 
 use super::Behaviour;
 

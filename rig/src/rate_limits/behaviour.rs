@@ -1,6 +1,7 @@
 //! What the service does with a call, for better or worse.
 //!
-//! In: a [`Behaviour`], a request and the budgets. Out: a [`Reply`]. Not here: sending it, and the counting itself.
+//! In: a [`Behaviour`], a request and the budgets. Out: a [`Reply`]. Not here: sending it, and the
+//! counting itself.
 
 use core::time::Duration;
 
@@ -13,7 +14,8 @@ use prost::Message;
 use super::Method;
 use super::budgets::{Budgets, Refused};
 
-/// What the service does with a call. It is decided when the call comes: those that wait keep what they wait for.
+/// What the service does with a call. It is decided when the call comes: those that wait keep what
+/// they wait for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Behaviour {
     /// Counts and answers at once.
@@ -25,7 +27,8 @@ pub enum Behaviour {
     Never,
     /// Answers with bytes that are no protobuf, in a frame that is in order. Nothing is counted.
     Garbage,
-    /// Answers with a message of no bytes, in which every field has its default. Nothing is counted.
+    /// Answers with a message of no bytes, in which every field has its default. Nothing is
+    /// counted.
     Empty,
     /// Answers with the code UNKNOWN, over all and for each descriptor. Nothing is counted.
     Unknown,

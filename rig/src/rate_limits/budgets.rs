@@ -1,10 +1,11 @@
 //! Counting in fixed windows, as the two servers that people run do it.
 //!
-//! In: limits and requests. Out: answers, and counters to look at. Windows begin at multiples of their length since
-//! 1970, also where Limitador begins them with the first hit: nobody can see the difference, for it does not tell when
-//! they end. Sources: envoyproxy/ratelimit's `src/redis/fixed_cache_impl.go`, `src/utils/utilities.go` and
-//! `src/service/ratelimit.go`, Limitador's `limitador-server/src/envoy_rls/`. Not here: matching of descriptors by
-//! trees or conditions, shadow modes, local caches, counting per domain.
+//! In: limits and requests. Out: answers, and counters to look at. Windows begin at multiples of
+//! their length since 1970, also where Limitador begins them with the first hit: nobody can see the
+//! difference, for it does not tell when they end. Sources: envoyproxy/ratelimit's
+//! `src/redis/fixed_cache_impl.go`, `src/utils/utilities.go` and `src/service/ratelimit.go`,
+//! Limitador's `limitador-server/src/envoy_rls/`. Not here: matching of descriptors by trees or
+//! conditions, shadow modes, local caches, counting per domain.
 
 use core::time::Duration;
 use std::collections::HashMap;
@@ -20,7 +21,8 @@ use envoy_types::pb::google::protobuf::Duration as Span;
 
 use super::{Method, grpc};
 
-/// A limit: how many hits each descriptor has in a window, if its first entry is `tollgate_limit` with this value.
+/// A limit: how many hits each descriptor has in a window, if its first entry is `tollgate_limit`
+/// with this value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
     value: String,

@@ -1,8 +1,9 @@
 //! As much gRPC as a server of unary calls needs, and not so much that it could not send nonsense.
 //!
-//! In: an HTTP/2 request's body, or the bytes of a message that may be no message at all. Out: the message's bytes, or
-//! an HTTP/2 response. Source: the gRPC project's "gRPC over HTTP2". Not here: compression, deadlines (Envoy resets a
-//! stream that it no longer waits for), what the messages mean.
+//! In: an HTTP/2 request's body, or the bytes of a message that may be no message at all. Out: the
+//! message's bytes, or an HTTP/2 response. Source: the gRPC project's "gRPC over HTTP2". Not here:
+//! compression, deadlines (Envoy resets a stream that it no longer waits for), what the messages
+//! mean.
 
 use core::convert::Infallible;
 use core::future::ready;

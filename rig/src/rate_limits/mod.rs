@@ -1,9 +1,10 @@
 //! A rate limit service in the test's own process that counts as told, and misbehaves on cue.
 //!
-//! In: limits, a [`Behaviour`] for all calls or one for each of the next, and calls over gRPC: Envoy's
-//! `ShouldRateLimit`, Kuadrant's `CheckRateLimit` and `Report`. Out: answers, every request as it came, and what has
-//! been counted. It can go away and come back on its port. Not here: a service to run for real, which is the example
-//! `rate_limit_service` (started by [`crate::service`]); storage outside the process.
+//! In: limits, a [`Behaviour`] for all calls or one for each of the next, and calls over gRPC:
+//! Envoy's `ShouldRateLimit`, Kuadrant's `CheckRateLimit` and `Report`. Out: answers, every request
+//! as it came, and what has been counted. It can go away and come back on its port. Not here: a
+//! service to run for real, which is the example `rate_limit_service` (started by
+//! [`crate::service`]); storage outside the process.
 
 mod behaviour;
 mod budgets;
@@ -63,9 +64,10 @@ pub enum Method {
 }
 
 impl ScriptedService {
-    /// Starts one on a free port of 127.0.0.1. It counts like envoyproxy/ratelimit without options: what is over a
-    /// limit counts too, 0 hits only look, each descriptor gets a status, hits that are said to be negative are
-    /// counted as if they were not, and what no limit names is let through.
+    /// Starts one on a free port of 127.0.0.1. It counts like envoyproxy/ratelimit without options:
+    /// what is over a limit counts too, 0 hits only look, each descriptor gets a status, hits that
+    /// are said to be negative are counted as if they were not, and what no limit names is let
+    /// through.
     ///
     /// # Panics
     ///
@@ -85,17 +87,17 @@ impl ScriptedService {
         service
     }
 
-    /// Counts like Limitador: the request's own number of hits, never the descriptors'; nothing of a call that does
-    /// not fit; by the first descriptor alone; and the answer has no statuses. Kuadrant's methods count in this way
-    /// anyhow.
+    /// Counts like Limitador: the request's own number of hits, never the descriptors'; nothing of
+    /// a call that does not fit; by the first descriptor alone; and the answer has no statuses.
+    /// Kuadrant's methods count in this way anyhow.
     #[must_use]
     pub fn like_limitador(self) -> Self {
         self.state.send_modify(|state| state.budgets.like_limitador = true);
         self
     }
 
-    /// Gives negative hits back, as envoyproxy/ratelimit does since the middle of 2026 (its pull request 1140): the
-    /// counter does not fall below 0 and the answer is always OK.
+    /// Gives negative hits back, as envoyproxy/ratelimit does since the middle of 2026 (its pull
+    /// request 1140): the counter does not fall below 0 and the answer is always OK.
     #[must_use]
     pub fn with_refunds(self) -> Self {
         self.state.send_modify(|state| state.budgets.refunds = true);
@@ -108,12 +110,14 @@ impl ScriptedService {
         self.port.address()
     }
 
-    /// Does so with all calls from now on, after those that [`ScriptedService::script`] still speaks of.
+    /// Does so with all calls from now on, after those that [`ScriptedService::script`] still
+    /// speaks of.
     pub fn behave(&self, behaviour: Behaviour) {
         self.state.send_modify(|state| state.behaviour = behaviour);
     }
 
-    /// Does the first with the next call, the second with the one after it, and so on, until the list is used up.
+    /// Does the first with the next call, the second with the one after it, and so on, until the
+    /// list is used up.
     pub fn script(&self, behaviours: impl IntoIterator<Item = Behaviour>) {
         self.state.send_modify(|state| state.next.extend(behaviours));
     }
@@ -172,7 +176,8 @@ impl ScriptedService {
         self.wait_until(&what, |state| state.budgets.count(entries) == count).await;
     }
 
-    /// Closes its connections and accepts no more: who connects is refused. What has been counted stays.
+    /// Closes its connections and accepts no more: who connects is refused. What has been counted
+    /// stays.
     ///
     /// # Panics
     ///
@@ -221,8 +226,8 @@ impl Asked {
         entries.map(|entry| (entry.key.as_str(), entry.value.as_str())).collect()
     }
 
-    /// The hits that each descriptor names for itself, below zero if it says that they are negative; nothing for one
-    /// that leaves it to the request.
+    /// The hits that each descriptor names for itself, below zero if it says that they are
+    /// negative; nothing for one that leaves it to the request.
     #[must_use]
     pub fn hits(&self) -> Vec<Option<i128>> {
         let descriptors = self.request.descriptors.iter();
@@ -292,7 +297,8 @@ async fn serve(
             accepted = listener.accept() => accepted,
             _ = &mut stopped => break,
         };
-        // An accept fails for reasons of the peer (gone already) or of the moment (no descriptor left).
+        // An accept fails for reasons of the peer (gone already) or of the moment (no descriptor
+        // left).
         let Ok((stream, _)) = accepted else { continue };
         connections.spawn(serve_connection(stream, Arc::clone(&state)));
     }

@@ -1,5 +1,5 @@
-//! The mock LLM server speaks OpenAI's other APIs as OpenAI does: completions, responses, embeddings, audio,
-//! images, moderations, and chat as Azure and vLLM have it.
+//! The mock LLM server speaks OpenAI's other APIs as OpenAI does: completions, responses,
+//! embeddings, audio, images, moderations, and chat as Azure and vLLM have it.
 
 mod responses;
 

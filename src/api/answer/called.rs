@@ -1,20 +1,24 @@
 //! The tools that a model has called in an answer, each call counted once.
 //!
-//! In: what each document of the answer says ([`Called`]). Out: how often each tool was called ([`ToolsCalled`]). Not here: where documents
-//! name calls (the formats), and documents too long to be read, whose calls are not seen (`Found::unread` tells of them).
+//! In: what each document of the answer says ([`Called`]). Out: how often each tool was called
+//! ([`ToolsCalled`]). Not here: where documents name calls (the formats), and documents too long to
+//! be read, whose calls are not seen (`Found::unread` tells of them).
 //!
-//! Streams name a call at its start, but some servers repeat its name in later pieces, with its id or only its index among the calls of
-//! the message; some give every call the index 0 and an id of its own. So an id decides, and an index only where there is no id.
+//! Streams name a call at its start, but some servers repeat its name in later pieces, with its id
+//! or only its index among the calls of the message; some give every call the index 0 and an id of
+//! its own. So an id decides, and an index only where there is no id.
 
 use core::hash::{Hash, Hasher};
 use std::borrow::Cow;
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many tools are counted by name, more than a request may offer (OpenAI: 128); calls of others are counted together.
+/// How many tools are counted by name, more than a request may offer (OpenAI: 128); calls of others
+/// are counted together.
 const MOST_NAMES: usize = 256;
 
-/// How long a name may be, in bytes, to be counted by itself; the longest that an API allows is 128.
+/// How long a name may be, in bytes, to be counted by itself; the longest that an API allows is
+/// 128.
 const LONGEST_NAME: usize = 256;
 
 /// How many calls are remembered to know them again. A later one that is named twice counts twice.
@@ -52,7 +56,8 @@ impl<'a> Called<'a> {
     }
 }
 
-/// How often each tool was called. At most 256 names of at most 256 bytes are told apart; other calls are counted together.
+/// How often each tool was called. At most 256 names of at most 256 bytes are told apart; other
+/// calls are counted together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ToolsCalled {
     named: BTreeMap<String, u64>,
@@ -82,7 +87,8 @@ impl ToolsCalled {
         Self { others: 1, ..Self::default() }
     }
 
-    /// Each name with the number of its calls; calls that are not told apart have the name `""`, which no call has.
+    /// Each name with the number of its calls; calls that are not told apart have the name `""`,
+    /// which no call has.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
         let others = (self.others > 0).then_some(("", self.others));
         self.named.iter().map(|(name, count)| (name.as_str(), *count)).chain(others)

@@ -1,11 +1,12 @@
 //! Takes the chunk that only tells usage out of a stream of events.
 //!
-//! In: pieces of the stream, and which events are to be hidden. Out: the bytes to pass on instead. Not here: which they are.
+//! In: pieces of the stream, and which events are to be hidden. Out: the bytes to pass on instead.
+//! Not here: which they are.
 
 use crate::api::sse::Splitter;
 
-/// How large an event may be to be held back and taken out. The chunk that only tells usage is far smaller; of a larger event the
-/// client may have seen the beginning.
+/// How large an event may be to be held back and taken out. The chunk that only tells usage is far
+/// smaller; of a larger event the client may have seen the beginning.
 pub(super) const LONGEST_HELD: usize = 16 * 1024;
 
 /// The state between two pieces.
@@ -17,7 +18,8 @@ pub(super) struct Hiding {
     hid_last: bool,
     /// The event that has begun was too large to be held back.
     passed_begun: bool,
-    /// How much of what passed last, with an event that ended in its piece, is whole events; none if none ended.
+    /// How much of what passed last, with an event that ended in its piece, is whole events; none
+    /// if none ended.
     whole: Option<usize>,
 }
 

@@ -1,8 +1,8 @@
 //! A message or one event of its stream: usage, text and calls of tools.
 //!
-//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, gives an empty
-//! answer. Not here: citations, signatures and what Anthropic's own tools found, none of which the model has
-//! written.
+//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, gives
+//! an empty answer. Not here: citations, signatures and what Anthropic's own tools found, none of
+//! which the model has written.
 //!
 //! Source: Anthropic's API reference, "Create a Message"; guide "Streaming messages".
 
@@ -59,8 +59,8 @@ struct Started<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// Calls of the client's tools, of Anthropic's own and of remote servers' (`tool_use`, `server_tool_use`, `mcp_tool_use`), each
-    /// named where its block begins.
+    /// Calls of the client's tools, of Anthropic's own and of remote servers' (`tool_use`,
+    /// `server_tool_use`, `mcp_tool_use`), each named where its block begins.
     fn calls(&self) -> Vec<Called<'a>> {
         let content = self.content.and_then(|raw| serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok());
         let blocks = content.into_iter().flatten().chain(self.content_block);

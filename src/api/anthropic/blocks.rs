@@ -5,9 +5,9 @@
 //!
 //! Source: Anthropic's API reference, "Create a Message", `messages.content`.
 //!
-//! Thinking of earlier turns is counted like all other text: Claude Opus 4.5, Sonnet 4.6 and later models
-//! read all of it again; earlier models read that of the turn which is going on, and the API strips the rest
-//! (guide "Extended thinking"). Which one it was, usage tells.
+//! Thinking of earlier turns is counted like all other text: Claude Opus 4.5, Sonnet 4.6 and later
+//! models read all of it again; earlier models read that of the turn which is going on, and the API
+//! strips the rest (guide "Extended thinking"). Which one it was, usage tells.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -57,7 +57,8 @@ pub(super) struct Block<'a> {
 }
 
 impl<'a> blocks::Block<'a> for Block<'a> {
-    /// The API's deepest is a page that was fetched: result, page, document, its source, a block of it.
+    /// The API's deepest is a page that was fetched: result, page, document, its source, a block of
+    /// it.
     const DEEPEST: u8 = 6;
 
     fn push_to(self, levels: u8, pieces: &mut Vec<Piece<'a>>) {

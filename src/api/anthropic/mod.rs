@@ -1,11 +1,11 @@
-//! Anthropic's messages API: `POST …/v1/messages`, also on Google's Vertex AI (`rawPredict`); Amazon's
-//! InvokeModel uses it, too.
+//! Anthropic's messages API: `POST …/v1/messages`, also on Google's Vertex AI (`rawPredict`);
+//! Amazon's InvokeModel uses it, too.
 //!
-//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not here:
-//! counting tokens, which is free (`routes`), and batches, whose calls answer later.
+//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not
+//! here: counting tokens, which is free (`routes`), and batches, whose calls answer later.
 //!
-//! Source: Anthropic's API reference, "Create a Message" and "Streaming messages"; Google's "Request
-//! predictions with Claude models".
+//! Source: Anthropic's API reference, "Create a Message" and "Streaming messages"; Google's
+//! "Request predictions with Claude models".
 
 pub(super) mod answer;
 mod blocks;

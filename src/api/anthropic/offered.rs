@@ -1,10 +1,11 @@
 //! The tools that a messages request offers, and the request without some of them.
 //!
-//! In: a body, and which tools are to go. Out: names, edits. Not here: the tools of remote servers (`mcp_toolset`), which are not in the
-//! request, and lists in general (`tool_list`).
+//! In: a body, and which tools are to go. Out: names, edits. Not here: the tools of remote servers
+//! (`mcp_toolset`), which are not in the request, and lists in general (`tool_list`).
 //!
-//! Source: Anthropic's API reference, "Create a Message": `tools`, `tool_choice`. A request whose history has calls or results of tools must
-//! define tools: if none may be left, the definitions stay, and the choice becomes `none`.
+//! Source: Anthropic's API reference, "Create a Message": `tools`, `tool_choice`. A request whose
+//! history has calls or results of tools must define tools: if none may be left, the definitions
+//! stay, and the choice becomes `none`.
 
 use std::borrow::Cow;
 

@@ -1,9 +1,10 @@
 //! A messages request: what the model will read, and what it may write.
 //!
-//! In: a body. Out: [`Request`]. Not here: the blocks of a message (`blocks`), and the tokens of anything.
+//! In: a body. Out: [`Request`]. Not here: the blocks of a message (`blocks`), and the tokens of
+//! anything.
 //!
-//! Source: Anthropic's API reference, "Create a Message". `thinking.budget_tokens` is no bound of its own: it
-//! is part of `max_tokens` (guide "Extended thinking").
+//! Source: Anthropic's API reference, "Create a Message". `thinking.budget_tokens` is no bound of
+//! its own: it is part of `max_tokens` (guide "Extended thinking").
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -31,7 +32,8 @@ const NAMES: [&str; 9] = [
 /// Reads a body.
 ///
 /// # Errors
-/// [`Unread`] if it is not a messages request: no JSON object, no list of messages, a wrong type in what is counted.
+/// [`Unread`] if it is not a messages request: no JSON object, no list of messages, a wrong type in
+/// what is counted.
 pub(in crate::api) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     let members = Members::read(body, &NAMES)?;
     let model = members.text("model")?;
@@ -49,8 +51,8 @@ pub(in crate::api) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     Ok(Request {
         model,
         prompt: Prompt(pieces),
-        // The tools of remote servers and what Anthropic's own tools find are read without being in the
-        // request.
+        // The tools of remote servers and what Anthropic's own tools find are read without being in
+        // the request.
         more_input: searches || members.raw("mcp_servers").is_some_and(|servers| servers.len() > "[]".len()),
         max_output: members.whole("max_tokens"),
         ..Request::default()

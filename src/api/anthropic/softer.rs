@@ -2,9 +2,9 @@
 //!
 //! In: a body. Out: edits of `max_tokens`. Not here: how little.
 //!
-//! Source: Anthropic's API reference, "Create a Message", and its guide "Extended thinking": `budget_tokens`
-//! must be less than `max_tokens`. More of it, as thinking between calls of tools allows, is left alone as
-//! well.
+//! Source: Anthropic's API reference, "Create a Message", and its guide "Extended thinking":
+//! `budget_tokens` must be less than `max_tokens`. More of it, as thinking between calls of tools
+//! allows, is left alone as well.
 
 use crate::api::Bounded;
 use crate::api::bound::{Bound, Object, allowed, thinking};

@@ -1,10 +1,11 @@
-//! `usage` as Anthropic words it: three classes of input that do not overlap, and an output total of which
-//! thinking is a part.
+//! `usage` as Anthropic words it: three classes of input that do not overlap, and an output total
+//! of which thinking is a part.
 //!
 //! In: JSON. Out: [`ReportedUsage`]. Not here: which document has which usage (`answer`).
 //!
-//! Source: Anthropic's API reference, "Create a Message", `usage`; guides "Prompt caching" ("Tracking cache
-//! performance") and "Streaming messages", which says that the numbers of a `message_delta` are cumulative.
+//! Source: Anthropic's API reference, "Create a Message", `usage`; guides "Prompt caching"
+//! ("Tracking cache performance") and "Streaming messages", which says that the numbers of a
+//! `message_delta` are cumulative.
 
 use serde::Deserialize;
 
@@ -37,7 +38,8 @@ struct OutputDetails {
 }
 
 impl UsageMember {
-    /// What it tells of a whole message. None if it tells neither total, or a total that is nonsense.
+    /// What it tells of a whole message. None if it tells neither total, or a total that is
+    /// nonsense.
     pub(super) fn told(self) -> Option<ReportedUsage> {
         let totals = [
             self.input_tokens,
@@ -71,8 +73,8 @@ impl UsageMember {
         Some(told)
     }
 
-    /// What it tells at the start of a stream, where the output is a placeholder, and nothing written to
-    /// caches may mean nothing known yet.
+    /// What it tells at the start of a stream, where the output is a placeholder, and nothing
+    /// written to caches may mean nothing known yet.
     pub(super) fn told_at_start(self) -> Option<ReportedUsage> {
         let told = Self { output_tokens: Whole::Absent, ..self }.told()?;
         let is_nothing = [told.cache_write, told.cache_write_1h].iter().all(|it| it.unwrap_or(0) == 0);
@@ -83,15 +85,15 @@ impl UsageMember {
         })
     }
 
-    /// What it tells further on in a stream. What was written to caches is told as one total then, which says
-    /// less than the start did, so it is left to [`Self::written_in_all`].
+    /// What it tells further on in a stream. What was written to caches is told as one total then,
+    /// which says less than the start did, so it is left to [`Self::written_in_all`].
     pub(super) fn told_so_far(self) -> Option<ReportedUsage> {
         let told = self.told()?;
         Some(if self.cache_creation.is_some() { told } else { ReportedUsage { cache_write: None, ..told } })
     }
 
-    /// What was written to caches, for streams whose start tells nothing of it: some gateways know it at the
-    /// end only.
+    /// What was written to caches, for streams whose start tells nothing of it: some gateways know
+    /// it at the end only.
     pub(super) fn written_in_all(self) -> ReportedUsage {
         ReportedUsage { cache_write: self.cache_creation_input_tokens.count(), ..ReportedUsage::default() }
     }

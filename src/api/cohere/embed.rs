@@ -1,7 +1,7 @@
 //! Cohere embeddings: `POST …/v2/embed`, and `/v1/embed`, whose texts are the same.
 //!
-//! In: a body, an answer. Out: [`Request`] whose output is known to be nothing, [`Answer`]. Not here: the
-//! tokens of it.
+//! In: a body, an answer. Out: [`Request`] whose output is known to be nothing, [`Answer`]. Not
+//! here: the tokens of it.
 //!
 //! Source: Cohere's API reference, "Embed API (v2)".
 

@@ -1,9 +1,10 @@
 //! Parts of a content: texts, pictures and documents.
 //!
-//! In: raw JSON. Out: [`Piece`]s. A member that is not known is counted as the text it is written as. Not
-//! here: which members of a request have content (`chat`, `embed`).
+//! In: raw JSON. Out: [`Piece`]s. A member that is not known is counted as the text it is written
+//! as. Not here: which members of a request have content (`chat`, `embed`).
 //!
-//! Source: Cohere's API reference, "Chat API (v2)", `messages` and `documents`; "Embed API (v2)", `inputs`.
+//! Source: Cohere's API reference, "Chat API (v2)", `messages` and `documents`; "Embed API (v2)",
+//! `inputs`.
 
 use crate::api::raw::{entries, string, text};
 use crate::api::{Image, Piece};
@@ -22,8 +23,8 @@ pub(super) fn push_part<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     }
 }
 
-/// A document to ground the answer on: a text, or an object whose `data` the model is shown, and its id to
-/// cite it by.
+/// A document to ground the answer on: a text, or an object whose `data` the model is shown, and
+/// its id to cite it by.
 pub(super) fn push_document<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     match entries(raw) {
         Some(members) => pieces.extend(members.into_iter().map(|(_, value)| text(value))),

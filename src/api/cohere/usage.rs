@@ -1,10 +1,11 @@
 //! Cohere's usage: the model's tokens, or else those that are billed.
 //!
-//! In: JSON. Out: [`ReportedUsage`]. Not here: search units and classifications, which are of other calls.
+//! In: JSON. Out: [`ReportedUsage`]. Not here: search units and classifications, which are of other
+//! calls.
 //!
-//! Source: Cohere's API reference, "Chat API (v2)", `usage`: `tokens` are what the model read and wrote,
-//! special tokens and preambles among them; `billed_units` leave those out; "Embed API (v2)",
-//! `meta.billed_units`, with tokens of texts and of pictures. All are floats.
+//! Source: Cohere's API reference, "Chat API (v2)", `usage`: `tokens` are what the model read and
+//! wrote, special tokens and preambles among them; `billed_units` leave those out; "Embed API
+//! (v2)", `meta.billed_units`, with tokens of texts and of pictures. All are floats.
 
 use serde::Deserialize;
 

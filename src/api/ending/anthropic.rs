@@ -1,6 +1,8 @@
-//! The end of a message of Anthropic's: the open block is closed, `message_delta` tells `max_tokens` and the output, `message_stop` ends.
+//! The end of a message of Anthropic's: the open block is closed, `message_delta` tells
+//! `max_tokens` and the output, `message_stop` ends.
 //!
-//! In: events. Out: events. A tool call that was cut leaves a block whose input is no JSON, as one does that the provider cuts.
+//! In: events. Out: events. A tool call that was cut leaves a block whose input is no JSON, as one
+//! does that the provider cuts.
 //!
 //! Source: Anthropic's guide "Streaming messages".
 

@@ -1,7 +1,8 @@
-//! The end of a stream of Bedrock's Converse: the open block is closed, `messageStop` tells `max_tokens`, `metadata` the usage.
+//! The end of a stream of Bedrock's Converse: the open block is closed, `messageStop` tells
+//! `max_tokens`, `metadata` the usage.
 //!
-//! In: the payloads of frames, whose kind shows in their members. Out: payloads and the types of their events. Not here: streams of
-//! InvokeModel, which are each model's own (`invoke`).
+//! In: the payloads of frames, whose kind shows in their members. Out: payloads and the types of
+//! their events. Not here: streams of InvokeModel, which are each model's own (`invoke`).
 //!
 //! Source: Amazon Bedrock's API reference, "ConverseStreamOutput".
 
@@ -17,7 +18,8 @@ use crate::api::Usage;
 pub(in crate::api) struct Converse {
     begun: bool,
     ended: bool,
-    /// The block that has begun and not ended, by its index. One of text begins with its first delta.
+    /// The block that has begun and not ended, by its index. One of text begins with its first
+    /// delta.
     open: Option<u64>,
 }
 

@@ -1,6 +1,8 @@
-//! The end of a chat of Cohere's: what is open is closed, `message-end` tells `MAX_TOKENS` and the usage.
+//! The end of a chat of Cohere's: what is open is closed, `message-end` tells `MAX_TOKENS` and the
+//! usage.
 //!
-//! In: events. Out: events. Citations that are open need no closing: they say what they cite when they begin.
+//! In: events. Out: events. Citations that are open need no closing: they say what they cite when
+//! they begin.
 //!
 //! Source: Cohere's API reference, "Chat with Streaming" (v2).
 

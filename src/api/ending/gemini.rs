@@ -1,4 +1,5 @@
-//! The end of a stream of Gemini's: one more answer, in which each candidate has finished for `MAX_TOKENS`, with the usage.
+//! The end of a stream of Gemini's: one more answer, in which each candidate has finished for
+//! `MAX_TOKENS`, with the usage.
 //!
 //! In: answers. Out: an answer. Not here: whether they are events or the items of a list.
 //!

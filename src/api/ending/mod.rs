@@ -1,10 +1,13 @@
-//! How a stream is ended before its time: what tells a client, in the words of the API, that the output was cut for its length.
+//! How a stream is ended before its time: what tells a client, in the words of the API, that the
+//! output was cut for its length.
 //!
-//! In: the documents of a stream as they pass; then what was used. Out: the documents that end it, and their bytes. A stream that has
-//! ended by itself, or has not begun, is not ended. Not here: when a stream is ended (`exchange`), and where in its bytes (`answer`).
+//! In: the documents of a stream as they pass; then what was used. Out: the documents that end it,
+//! and their bytes. A stream that has ended by itself, or has not begun, is not ended. Not here:
+//! when a stream is ended (`exchange`), and where in its bytes (`answer`).
 //!
-//! Of what passes only names and numbers are kept that the ending must repeat, and of Responses the text that its last events repeat;
-//! all of it bounded. A tool call that was cut is never told to be complete. One file per API.
+//! Of what passes only names and numbers are kept that the ending must repeat, and of Responses the
+//! text that its last events repeat; all of it bounded. A tool call that was cut is never told to
+//! be complete. One file per API.
 
 pub(super) mod anthropic;
 pub(super) mod bedrock;
@@ -154,7 +157,8 @@ fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawVa
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// The input in all, as an API tells it that counts caches among it; the output in all; and both together.
+/// The input in all, as an API tells it that counts caches among it; the output in all; and both
+/// together.
 fn totals(used: &Usage) -> [u64; 3] {
     let (input, output) = (used.all_input(), used.all_output());
     [input, output, input.saturating_add(output)]

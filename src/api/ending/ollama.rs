@@ -1,8 +1,10 @@
-//! The end of a stream of Ollama's: a last line with `done`, `done_reason: "length"` and the counts.
+//! The end of a stream of Ollama's: a last line with `done`, `done_reason: "length"` and the
+//! counts.
 //!
 //! In: lines. Out: a line.
 //!
-//! Source: Ollama's API reference (`docs/api.md`), "Generate a completion" and "Generate a chat completion".
+//! Source: Ollama's API reference (`docs/api.md`), "Generate a completion" and "Generate a chat
+//! completion".
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

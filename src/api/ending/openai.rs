@@ -1,9 +1,11 @@
-//! The end of OpenAI's chat completions and of the older completions: a last chunk for each choice with `finish_reason: "length"`, the
-//! chunk with the usage if the client sees usage at all, and `[DONE]`.
+//! The end of OpenAI's chat completions and of the older completions: a last chunk for each choice
+//! with `finish_reason: "length"`, the chunk with the usage if the client sees usage at all, and
+//! `[DONE]`.
 //!
 //! In: chunks. Out: chunks. Not here: Responses, whose events are others (`responses`).
 //!
-//! Source: OpenAI's API reference, "The chat completion chunk object", "Stream options" and "The completion object".
+//! Source: OpenAI's API reference, "The chat completion chunk object", "Stream options" and "The
+//! completion object".
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -50,8 +52,9 @@ impl Chunks {
         Self::boxed(Form { empty: TEXT, reason: FINISH_REASON })
     }
 
-    /// For chunks like this one, which are not of OpenAI's own API; none if their form is not known. Some models on Bedrock have whole
-    /// messages in place of deltas, or text, and call the reason otherwise.
+    /// For chunks like this one, which are not of OpenAI's own API; none if their form is not
+    /// known. Some models on Bedrock have whole messages in place of deltas, or text, and call the
+    /// reason otherwise.
     pub(in crate::api) fn like(chunk: &[u8]) -> Option<Box<dyn Ending>> {
         let Chunk { choices, .. } = serde_json::from_slice(chunk).ok()?;
         let first = choices?.into_iter().next()?;

@@ -1,9 +1,10 @@
-//! The end of a stream of OpenAI's Responses: an open text is closed, then `response.incomplete` tells `max_output_tokens`, the output so
-//! far and the usage; then `[DONE]`.
+//! The end of a stream of OpenAI's Responses: an open text is closed, then `response.incomplete`
+//! tells `max_output_tokens`, the output so far and the usage; then `[DONE]`.
 //!
-//! In: events. Out: events. A tool call or reasoning that was cut is left out of the output and gets no `done`, because clients act on
-//! that. `[DONE]` is not OpenAI's own here, but its clients take it for the end in every stream; without it they would read on, into the
-//! end of the connection.
+//! In: events. Out: events. A tool call or reasoning that was cut is left out of the output and
+//! gets no `done`, because clients act on that. `[DONE]` is not OpenAI's own here, but its clients
+//! take it for the end in every stream; without it they would read on, into the end of the
+//! connection.
 //!
 //! Source: OpenAI's API reference, "Streaming events" of Responses.
 
@@ -14,7 +15,8 @@ use serde_json::{Map, Value, json};
 use super::{Cut, Document, Ending, totals};
 use crate::api::raw::Text;
 
-/// How much is kept of the response as it began, which repeats the request's instructions and tools.
+/// How much is kept of the response as it began, which repeats the request's instructions and
+/// tools.
 const LONGEST_RESPONSE: usize = 64 * 1024;
 
 /// How much is kept of the output, to be repeated. Of a longer one the last event tells none.

@@ -1,8 +1,9 @@
-//! An answer with content, or one chunk of it: usage, text and calls of functions. Chunks that go on with a call do not name it again.
+//! An answer with content, or one chunk of it: usage, text and calls of functions. Chunks that go
+//! on with a call do not name it again.
 //!
-//! In: one JSON document: a whole answer, the data of one event, one element of the list. Out: [`Answer`]. A
-//! document that is not JSON, or not of this shape, tells nothing. Not here: embeddings (`embed`), and the
-//! framing of answers (`answer`).
+//! In: one JSON document: a whole answer, the data of one event, one element of the list. Out:
+//! [`Answer`]. A document that is not JSON, or not of this shape, tells nothing. Not here:
+//! embeddings (`embed`), and the framing of answers (`answer`).
 //!
 //! Source: Google's "Gemini API reference", "GenerateContentResponse".
 

@@ -2,9 +2,9 @@
 //!
 //! In: raw JSON. Out: [`Piece`]s. Not here: the members around the contents (`request`).
 //!
-//! Source: Google's "Gemini API reference", "Content", "Part"; the guide "Understand and count tokens", by
-//! whose examples a turn's role costs nothing beyond its frame. A member that is not known is counted as the
-//! text it is written as.
+//! Source: Google's "Gemini API reference", "Content", "Part"; the guide "Understand and count
+//! tokens", by whose examples a turn's role costs nothing beyond its frame. A member that is not
+//! known is counted as the text it is written as.
 
 use std::borrow::Cow;
 
@@ -77,8 +77,8 @@ impl<'a> Contents<'a> {
         }
     }
 
-    /// The members of a call, a response or code: all but its id, and in them the media that a response can
-    /// carry.
+    /// The members of a call, a response or code: all but its id, and in them the media that a
+    /// response can carry.
     fn push_members(&mut self, raw: &'a str) {
         let Some(members) = entries(raw) else {
             self.pieces.push(text(raw));
@@ -138,7 +138,8 @@ impl<'a> Contents<'a> {
     }
 }
 
-/// What a part says of the resolution to look at it in: a word, or in newer models an object around one.
+/// What a part says of the resolution to look at it in: a word, or in newer models an object around
+/// one.
 fn asks_for_low_resolution(members: &[(Cow<'_, str>, &str)]) -> Option<bool> {
     let named = |name: &str| matches!(name, "mediaResolution" | "media_resolution");
     let (_, resolution) = members.iter().find(|(name, _)| named(name))?;

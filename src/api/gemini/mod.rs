@@ -1,15 +1,15 @@
 //! Google's Gemini API, also as Vertex AI speaks it: `POST …/models/{model}:generateContent` and
 //! `:streamGenerateContent`, and embeddings.
 //!
-//! In: request bodies, and JSON documents of answers, which stream as events (`alt=sse`) or else as one list
-//! in pieces. Out: what the shared types of `api` say. Not here: the framing of answers, `:countTokens`,
-//! which is free (`routes`), and Gemini behind OpenAI's paths, which is [`openai`](super::openai). Nothing
-//! switches usage on: every answer has it.
+//! In: request bodies, and JSON documents of answers, which stream as events (`alt=sse`) or else as
+//! one list in pieces. Out: what the shared types of `api` say. Not here: the framing of answers,
+//! `:countTokens`, which is free (`routes`), and Gemini behind OpenAI's paths, which is
+//! [`openai`](super::openai). Nothing switches usage on: every answer has it.
 //!
 //! Members may be spelled `inlineData` or `inline_data`, as protocol buffers' JSON mapping has it.
 //!
-//! Source: Google's "Gemini API reference", "Generating content" and "Embeddings"; Vertex AI's "Method:
-//! models.generateContent".
+//! Source: Google's "Gemini API reference", "Generating content" and "Embeddings"; Vertex AI's
+//! "Method: models.generateContent".
 
 mod answer;
 mod content;

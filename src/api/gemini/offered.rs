@@ -1,10 +1,12 @@
 //! The functions that a request for content offers, and the request without some of them.
 //!
-//! In: a body, and which functions are to go. Out: names, edits. Not here: tools of Google's own, which have no names, and lists in general
-//! (`tool_list`).
+//! In: a body, and which functions are to go. Out: names, edits. Not here: tools of Google's own,
+//! which have no names, and lists in general (`tool_list`).
 //!
-//! Source: Google's "Gemini API reference", "Caching" (`Tool`, `ToolConfig`, `FunctionCallingConfig`). `allowedFunctionNames` stand only with
-//! a mode that must call one of them or check its calls; a configuration of function calls stands only where functions are declared.
+//! Source: Google's "Gemini API reference", "Caching" (`Tool`, `ToolConfig`,
+//! `FunctionCallingConfig`). `allowedFunctionNames` stand only with a mode that must call one of
+//! them or check its calls; a configuration of function calls stands only where functions are
+//! declared.
 
 use std::borrow::Cow;
 
@@ -116,7 +118,8 @@ impl Functions {
     }
 }
 
-/// Edits of a configuration of calls, which may name the functions that are allowed. Where none of them is left, the model is free again.
+/// Edits of a configuration of calls, which may name the functions that are allowed. Where none of
+/// them is left, the model is free again.
 fn narrow(body: &[u8], calling: &Elements<'_>, hide: Hide<'_>) -> Vec<Edit> {
     let mut edits = Vec::new();
     let mut gone = Vec::with_capacity(calling.items.len());

@@ -1,11 +1,11 @@
 //! A request for content: what the model will read and what it may write.
 //!
-//! In: a body. Out: [`Request`]. Not here: the parts of contents (`content`), the tokens of anything, and
-//! whether the answer streams, which only the path says.
+//! In: a body. Out: [`Request`]. Not here: the parts of contents (`content`), the tokens of
+//! anything, and whether the answer streams, which only the path says.
 //!
 //! Source: Google's "Gemini API reference", "Generating content", `GenerateContentRequest` and
-//! `GenerationConfig`; the guide "Thinking": thoughts count towards `maxOutputTokens`, so the thinking budget
-//! sets no bound of its own.
+//! `GenerationConfig`; the guide "Thinking": thoughts count towards `maxOutputTokens`, so the
+//! thinking budget sets no bound of its own.
 
 use std::borrow::Cow;
 
@@ -44,7 +44,8 @@ const GENERATION_NAMES: [&str; 10] = [
 /// Reads a body.
 ///
 /// # Errors
-/// [`Unread`] if it is not of this shape: no JSON object, no contents, a wrong type in what is counted, a member in both spellings.
+/// [`Unread`] if it is not of this shape: no JSON object, no contents, a wrong type in what is
+/// counted, a member in both spellings.
 pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     let members = Members::read(body, &NAMES)?;
     let generation = match either(&members, "generationConfig", "generation_config")? {
@@ -113,8 +114,8 @@ impl<'a> Generation<'a> {
     }
 }
 
-/// One entry of `tools`: functions, or tools of Google's own, which are counted as the text they are written
-/// as.
+/// One entry of `tools`: functions, or tools of Google's own, which are counted as the text they
+/// are written as.
 fn push_tool<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     let Some(members) = entries(raw) else {
         pieces.push(text(raw));

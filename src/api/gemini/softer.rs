@@ -1,11 +1,11 @@
 //! Less output of a model.
 //!
-//! In: a body. Out: edits of `generationConfig.maxOutputTokens`, however they are spelled. Not here: how
-//! little.
+//! In: a body. Out: edits of `generationConfig.maxOutputTokens`, however they are spelled. Not
+//! here: how little.
 //!
-//! Source: Google's "Gemini API reference", "Generating content", `GenerationConfig`; its guide "Thinking":
-//! thoughts count towards `maxOutputTokens`, so a bound no higher than `thinkingBudget` leaves nothing to
-//! answer with; a budget of -1 is the model's choice.
+//! Source: Google's "Gemini API reference", "Generating content", `GenerationConfig`; its guide
+//! "Thinking": thoughts count towards `maxOutputTokens`, so a bound no higher than `thinkingBudget`
+//! leaves nothing to answer with; a budget of -1 is the model's choice.
 
 use crate::api::bound::{Bound, Object, allowed, thinking};
 use crate::api::{Bounded, Unbounded};

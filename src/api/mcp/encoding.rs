@@ -1,14 +1,15 @@
 //! Which Unicode encoding a body of JSON is in, and the same in UTF-8.
 //!
-//! In: bytes. Out: UTF-8, as far as they are text. Not here: JSON. MCP demands UTF-8, but Python's `json.loads` takes the others, too, and
-//! official servers read by it.
+//! In: bytes. Out: UTF-8, as far as they are text. Not here: JSON. MCP demands UTF-8, but Python's
+//! `json.loads` takes the others, too, and official servers read by it.
 //!
-//! Source: RFC 4627, section 3: JSON begins with two ASCII characters, so its zero bytes tell; or a byte order mark does. One character, which
-//! is no message, needs no telling.
+//! Source: RFC 4627, section 3: JSON begins with two ASCII characters, so its zero bytes tell; or a
+//! byte order mark does. One character, which is no message, needs no telling.
 
 use std::borrow::Cow;
 
-/// The same text in UTF-8, without a byte order mark. What is in UTF-8 is not changed otherwise, be it valid or not.
+/// The same text in UTF-8, without a byte order mark. What is in UTF-8 is not changed otherwise, be
+/// it valid or not.
 pub(super) fn utf8(bytes: &[u8]) -> Cow<'_, [u8]> {
     let text = match bytes {
         [0xef, 0xbb, 0xbf, text @ ..] => return Cow::Borrowed(text),

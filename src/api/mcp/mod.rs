@@ -1,15 +1,19 @@
 //! MCP over HTTP: the tools that a client calls at a server of the Model Context Protocol.
 //!
-//! In: bodies of `POST`, JSON-RPC messages. Out: [`Messages`]: which tools are called, and what has to be answered if they may not be.
-//! Not here: answers, whose errors are the server's own affair, and streams that a client opens by `GET`. What a server does not take for a
-//! call is none: responses of the client, other methods, calls that name no tool.
+//! In: bodies of `POST`, JSON-RPC messages. Out: [`Messages`]: which tools are called, and what has
+//! to be answered if they may not be. Not here: answers, whose errors are the server's own affair,
+//! and streams that a client opens by `GET`. What a server does not take for a call is none:
+//! responses of the client, other methods, calls that name no tool.
 //!
-//! Limits on risky tools rest on this, so it reads whatever some server would read ([`scan`], [`encoding`]), and refuses what servers would
-//! read differently. Members may be written in any case, because Go's `encoding/json` takes them so. A call that is asked again with what
-//! the server wanted to know (`inputResponses`) counts again: nobody but the server knows whether it belongs to an earlier one.
+//! Limits on risky tools rest on this, so it reads whatever some server would read ([`scan`],
+//! [`encoding`]), and refuses what servers would read differently. Members may be written in any
+//! case, because Go's `encoding/json` takes them so. A call that is asked again with what the
+//! server wanted to know (`inputResponses`) counts again: nobody but the server knows whether it
+//! belongs to an earlier one.
 //!
-//! Source: modelcontextprotocol.io, specification 2026-07-28, "Streamable HTTP" and "Overview", and 2025-06-18, "Transports" (which took
-//! batches out; clients of 2025-03-26 send them); JSON-RPC 2.0, sections 4 and 6.
+//! Source: modelcontextprotocol.io, specification 2026-07-28, "Streamable HTTP" and "Overview", and
+//! 2025-06-18, "Transports" (which took batches out; clients of 2025-03-26 send them); JSON-RPC
+//! 2.0, sections 4 and 6.
 
 mod encoding;
 mod scan;
@@ -47,7 +51,8 @@ pub struct Messages<'a> {
 /// A JSON-RPC request or notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// The id as JSON, byte for byte; `null` where it cannot be repeated. A notification has none, and gets no answer.
+    /// The id as JSON, byte for byte; `null` where it cannot be repeated. A notification has none,
+    /// and gets no answer.
     pub id: Option<Cow<'a, str>>,
     /// The name of the tool that it calls.
     pub tool: Option<Cow<'a, str>>,
@@ -88,7 +93,8 @@ fn no_llm_call() -> Request<'static> {
     Request { known: Some(Usage::default()), ..Request::default() }
 }
 
-/// Reads the first JSON value of a body. What follows it is not looked at, as some servers do not either.
+/// Reads the first JSON value of a body. What follows it is not looked at, as some servers do not
+/// either.
 fn messages(body: &[u8]) -> Result<Messages<'_>, Unread> {
     let mut scanner = Scanner::new(body);
     let mut messages = Messages { is_batch: scanner.take(b'['), list: Vec::new() };
@@ -188,7 +194,8 @@ fn once<'a>(member: &mut Option<&'a [u8]>, value: &'a [u8], known: &'static str)
     }
 }
 
-/// Whether some server takes a member of this name for the one that is meant: the same letters in any case, as Unicode folds it.
+/// Whether some server takes a member of this name for the one that is meant: the same letters in
+/// any case, as Unicode folds it.
 fn is(name: &str, meant: &str) -> bool {
     let folded =
         name.chars().map(|letter| if letter == '\u{17f}' { 's' } else { letter.to_ascii_lowercase() });

@@ -1,8 +1,10 @@
 //! JSON taken apart as generously as any server takes it apart.
 //!
-//! In: bytes. Out: the bytes of values, one level at a time. Not here: what is in them. Servers' readers differ: some take `NaN`, bytes that are
-//! no UTF-8, a comma too many, control characters in strings. Nothing that one of them reads may be unreadable here, so only quotes,
-//! brackets and colons matter, and what is between is not judged. Every byte is looked at once, however deep it lies.
+//! In: bytes. Out: the bytes of values, one level at a time. Not here: what is in them. Servers'
+//! readers differ: some take `NaN`, bytes that are no UTF-8, a comma too many, control characters
+//! in strings. Nothing that one of them reads may be unreadable here, so only quotes, brackets and
+//! colons matter, and what is between is not judged. Every byte is looked at once, however deep it
+//! lies.
 
 /// Reads values from left to right.
 pub(super) struct Scanner<'a> {
@@ -30,7 +32,8 @@ impl<'a> Scanner<'a> {
         is_next
     }
 
-    /// Whether a list or an object that ends with `close` goes on; if it does not, its end is taken. None if the bytes end before it.
+    /// Whether a list or an object that ends with `close` goes on; if it does not, its end is
+    /// taken. None if the bytes end before it.
     pub(super) fn has_more(&mut self, close: u8) -> Option<bool> {
         while self.take(b',') {}
         self.peek()?;

@@ -120,7 +120,8 @@ fn what_is_no_json_rpc_is_malformed() {
     }
 }
 
-/// Python's readers take `NaN` and other encodings, JavaScript's any bytes in strings, and Go's do not look at what follows.
+/// Python's readers take `NaN` and other encodings, JavaScript's any bytes in strings, and Go's do
+/// not look at what follows.
 #[test]
 fn a_call_that_only_some_servers_can_read_is_a_call() {
     let with = |arguments: &str| {

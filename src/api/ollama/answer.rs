@@ -1,11 +1,11 @@
 //! A line of an answer, or a whole one: usage, text and calls of tools.
 //!
-//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, tells nothing.
-//! Not here: the framing of lines (`answer`).
+//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, tells
+//! nothing. Not here: the framing of lines (`answer`).
 //!
-//! Source: Ollama's API reference, "Response". `prompt_eval_count` is left out where the whole prompt was
-//! still in memory, which does not mean that it was empty: then the count before the call stands. Thinking is
-//! part of `eval_count`.
+//! Source: Ollama's API reference, "Response". `prompt_eval_count` is left out where the whole
+//! prompt was still in memory, which does not mean that it was empty: then the count before the
+//! call stands. Thinking is part of `eval_count`.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

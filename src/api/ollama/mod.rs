@@ -1,8 +1,9 @@
 //! Ollama's own API: chat, completions of a prompt, embeddings.
 //!
 //! In: request bodies, and JSON documents of answers, which stream as lines unless the request says
-//! otherwise. Out: what the shared types of `api` say. Not here: Ollama behind OpenAI's and Anthropic's
-//! paths, which are theirs, and the management of models. Nothing switches usage on: the last line has it.
+//! otherwise. Out: what the shared types of `api` say. Not here: Ollama behind OpenAI's and
+//! Anthropic's paths, which are theirs, and the management of models. Nothing switches usage on:
+//! the last line has it.
 //!
 //! Source: Ollama's API reference (`docs/api.md`).
 

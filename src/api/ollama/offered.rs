@@ -1,9 +1,11 @@
 //! The tools that a chat request offers, and the request without some of them.
 //!
-//! In: a body, and which tools are to go. Out: names, edits. Ollama reads the names of members in any case, so that here is a tool, too,
-//! whatever the case that it is written in. Not here: lists in general (`tool_list`).
+//! In: a body, and which tools are to go. Out: names, edits. Ollama reads the names of members in
+//! any case, so that here is a tool, too, whatever the case that it is written in. Not here: lists
+//! in general (`tool_list`).
 //!
-//! Source: Ollama's API reference, "Generate a chat completion": `tools`. There is no choice among them.
+//! Source: Ollama's API reference, "Generate a chat completion": `tools`. There is no choice among
+//! them.
 
 use std::borrow::Cow;
 

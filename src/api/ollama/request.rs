@@ -1,11 +1,11 @@
 //! Ollama's requests: what the model will read and what it may write.
 //!
-//! In: a body. Out: [`Request`]. Not here: the tokens of it, and the template that a model's own file puts
-//! around a prompt.
+//! In: a body. Out: [`Request`]. Not here: the tokens of it, and the template that a model's own
+//! file puts around a prompt.
 //!
 //! Source: Ollama's API reference, "Generate a chat completion", "Generate a completion", "Generate
-//! Embeddings"; its model file reference, `num_predict`: -1 and -2 are no bound, and nor is 0 (Ollama's
-//! runner).
+//! Embeddings"; its model file reference, `num_predict`: -1 and -2 are no bound, and nor is 0
+//! (Ollama's runner).
 
 use crate::api::members::Members;
 use crate::api::raw::{entries, items, string, text, written};
@@ -65,8 +65,8 @@ pub(super) fn embed(body: &[u8]) -> Result<Request<'_>, Unread> {
     })
 }
 
-/// The members of a body. Ollama reads names in any case, and the last of several counts, so two that differ
-/// in case only are one named twice.
+/// The members of a body. Ollama reads names in any case, and the last of several counts, so two
+/// that differ in case only are one named twice.
 ///
 /// # Errors
 /// [`Unread`] if it is no JSON object, or names one of them twice or in another case.
@@ -82,7 +82,8 @@ pub(super) fn read<'a>(body: &'a [u8], names: &'static [&'static str]) -> Result
     Ok(members)
 }
 
-/// A name as Go's JSON reader compares it: without case, and the two letters that fold into ASCII among it.
+/// A name as Go's JSON reader compares it: without case, and the two letters that fold into ASCII
+/// among it.
 pub(super) fn folded(name: &str) -> impl Iterator<Item = char> {
     name.chars().map(|letter| match letter {
         '\u{17f}' => 's',
@@ -93,7 +94,8 @@ pub(super) fn folded(name: &str) -> impl Iterator<Item = char> {
 
 /// What completions and chats have in common.
 fn generation<'a>(members: &Members<'a>, mut pieces: Vec<Piece<'a>>) -> Result<Request<'a>, Unread> {
-    // The word `json` only constrains the output; a schema is also told to the model by many templates.
+    // The word `json` only constrains the output; a schema is also told to the model by many
+    // templates.
     let schema = members.raw("format").filter(|format| format.starts_with('{'));
     pieces.extend(schema.map(written));
     let max_output = match members.raw("options") {

@@ -2,8 +2,8 @@
 //!
 //! In: a body. Out: [`Edit`]s of `options.num_predict` and of `model`. Not here: how little.
 //!
-//! Source: Ollama's API reference, "Generate a completion", and its model file reference, `num_predict`. What
-//! is not above zero is no bound (Ollama's runner).
+//! Source: Ollama's API reference, "Generate a completion", and its model file reference,
+//! `num_predict`. What is not above zero is no bound (Ollama's runner).
 
 use super::request;
 use crate::api::bound::{Bound, Object, allowed};

@@ -1,8 +1,9 @@
-//! OpenAI completions, the older API: `POST …/completions`, also as Azure and vLLM speak it, and Mistral for
-//! code (`fim`). llama.cpp speaks an API of its own on the same path, so both are read here.
+//! OpenAI completions, the older API: `POST …/completions`, also as Azure and vLLM speak it, and
+//! Mistral for code (`fim`). llama.cpp speaks an API of its own on the same path, so both are read
+//! here.
 //!
-//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not here:
-//! answers, which are read as those of chat (`chat`) or as llama.cpp's (`llama`).
+//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not
+//! here: answers, which are read as those of chat (`chat`) or as llama.cpp's (`llama`).
 //!
 //! Source: OpenAI's API reference, "Create completion"; Mistral's, "Fim". For llama.cpp see
 //! `llama`.
@@ -109,8 +110,9 @@ pub(in crate::api) fn with_n_predict(body: &[u8], _: Option<&str>, each: u64) ->
     bounded(body, N_PREDICT, each)
 }
 
-/// The edits that bound the output of each completion. Where it has no bound, servers differ in what they take for it (16 tokens, or all
-/// that the model can write), so that the one set may be higher.
+/// The edits that bound the output of each completion. Where it has no bound, servers differ in
+/// what they take for it (16 tokens, or all that the model can write), so that the one set may be
+/// higher.
 fn bounded(body: &[u8], absent: &str, each: u64) -> Bounded {
     let object = Object::outermost(body, &[MAX_TOKENS, N_PREDICT])?;
     allowed(n_predict::lowered(&object, &[MAX_TOKENS], absent, each), each, 1, None)

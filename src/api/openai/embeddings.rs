@@ -1,8 +1,8 @@
 //! OpenAI embeddings: `POST …/embeddings`, also as Azure, vLLM and other servers speak it, and
 //! llama.cpp's `…/embedding`, which calls its input `content`.
 //!
-//! In: request bodies, and answers. Out: what the shared types of `api` say. There is no output to pay for.
-//! Not here: Gemini's, Cohere's and Ollama's own.
+//! In: request bodies, and answers. Out: what the shared types of `api` say. There is no output to
+//! pay for. Not here: Gemini's, Cohere's and Ollama's own.
 //!
 //! Source: OpenAI's API reference, "Create embeddings"; llama.cpp, `tools/server/README.md`, "POST
 //! `/embedding`".

@@ -1,13 +1,13 @@
-//! Pictures made by models: `POST …/images/generations`, and `…/images/edits` and `…/images/variations`,
-//! whose uploads pass unread.
+//! Pictures made by models: `POST …/images/generations`, and `…/images/edits` and
+//! `…/images/variations`, whose uploads pass unread.
 //!
-//! In: request bodies, lengths of uploads, and answers. Out: what the shared types of `api` say. The tokens
-//! of a picture follow from its size and quality by a table, and stand for what an answer does not tell. Not
-//! here: pictures that models look at (`image`), and different prices for text and pictures as input, which
-//! are one class.
+//! In: request bodies, lengths of uploads, and answers. Out: what the shared types of `api` say.
+//! The tokens of a picture follow from its size and quality by a table, and stand for what an
+//! answer does not tell. Not here: pictures that models look at (`image`), and different prices for
+//! text and pictures as input, which are one class.
 //!
-//! Source: OpenAI's API reference, "Create image", "Create image edit", "Create image variation"; its guide
-//! "Image generation", "Cost and latency".
+//! Source: OpenAI's API reference, "Create image", "Create image edit", "Create image variation";
+//! its guide "Image generation", "Cost and latency".
 
 use super::usage::{UsageMember, answer_with};
 use crate::api::members::Members;
@@ -42,23 +42,25 @@ pub(in crate::api) static EDITS: Format = Format {
 /// The members looked at. A body that names one of them twice is ambiguous.
 const NAMES: [&str; 6] = ["model", "prompt", "n", "size", "quality", "partial_images"];
 
-/// A square of 1024, an oblong of 1536 upright, and lying, in tokens by quality (guide "Image generation",
-/// `gpt-image-1` and its like).
+/// A square of 1024, an oblong of 1536 upright, and lying, in tokens by quality (guide "Image
+/// generation", `gpt-image-1` and its like).
 const SIZES: [(&str, ByQuality); 3] = [
     ("1024x1024", ByQuality { low: 272, medium: 1_056, high: 4_160 }),
     ("1024x1536", ByQuality { low: 408, medium: 1_584, high: 6_240 }),
     ("1536x1024", ByQuality { low: 400, medium: 1_568, high: 6_208 }),
 ];
 
-/// Assumed of `gpt-image-2` and later up to 1536 by 1024: what OpenAI's calculator says of a square of 1024,
-/// of which oblongs cost less.
+/// Assumed of `gpt-image-2` and later up to 1536 by 1024: what OpenAI's calculator says of a square
+/// of 1024, of which oblongs cost less.
 const LATER: ByQuality = ByQuality { low: 196, medium: 1_756, high: 7_024 };
-/// Assumed of larger pictures: twice that; the calculator says 12,329 for 3584 by 2048 in high quality.
+/// Assumed of larger pictures: twice that; the calculator says 12,329 for 3584 by 2048 in high
+/// quality.
 const LATER_LARGE: ByQuality = ByQuality { low: 392, medium: 3_512, high: 14_048 };
 /// More pixels than this make a larger picture.
 const LARGE: u64 = 1536 * 1024;
 
-/// What each partial picture of a stream costs besides (guide "Image generation", "Partial images cost").
+/// What each partial picture of a stream costs besides (guide "Image generation", "Partial images
+/// cost").
 const PARTIAL_IMAGE: u64 = 100;
 
 /// Assumed of an upload: one picture for each of so many bytes, and one comes back.
@@ -91,8 +93,8 @@ fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     })
 }
 
-/// The tokens of one picture. None for models that are not billed by tokens: DALL·E, and those of other
-/// makers. A model that is only named in the path, as Azure's may be, is taken to be.
+/// The tokens of one picture. None for models that are not billed by tokens: DALL·E, and those of
+/// other makers. A model that is only named in the path, as Azure's may be, is taken to be.
 fn picture(model: Option<&str>, size: Option<&str>, quality: Option<&str>) -> u64 {
     let model = model.unwrap_or("gpt-image-1");
     let Some((_, version)) = model.split_once("gpt-image-") else { return 0 };
@@ -110,8 +112,8 @@ fn picture(model: Option<&str>, size: Option<&str>, quality: Option<&str>) -> u6
     match quality {
         Some("low") => tokens.low,
         Some("medium") => tokens.medium,
-        // Where the model chooses the quality, and in the higher ones of later models, which OpenAI does not
-        // put in numbers.
+        // Where the model chooses the quality, and in the higher ones of later models, which OpenAI
+        // does not put in numbers.
         _ => tokens.high,
     }
 }
@@ -130,7 +132,8 @@ fn guess(bytes: u64) -> Request<'static> {
     }
 }
 
-/// Reads an answer, or one event of it: `image_generation.completed` and `image_edit.completed` tell usage.
+/// Reads an answer, or one event of it: `image_generation.completed` and `image_edit.completed`
+/// tell usage.
 fn answer(json: &[u8]) -> Answer<'_> {
     answer_with(json, UsageMember::told)
 }

@@ -1,11 +1,11 @@
 //! Content of messages and tool results: text, or a list of parts.
 //!
-//! In: raw JSON. Out: pieces of a prompt, and whether something belongs to it that is not in the request. Not
-//! here: which members of a request have content (the formats).
+//! In: raw JSON. Out: pieces of a prompt, and whether something belongs to it that is not in the
+//! request. Not here: which members of a request have content (the formats).
 //!
-//! Source: OpenAI's API reference, "Create chat completion" (`content`) and "Create a model response"
-//! (`input`); for `video_url` and `audio_url` vLLM's "Multimodal Inputs"; for sound as a bare string
-//! Mistral's "Audio & Transcription".
+//! Source: OpenAI's API reference, "Create chat completion" (`content`) and "Create a model
+//! response" (`input`); for `video_url` and `audio_url` vLLM's "Multimodal Inputs"; for sound as a
+//! bare string Mistral's "Audio & Transcription".
 
 use std::borrow::Cow;
 
@@ -21,7 +21,8 @@ use crate::api::{Image, Piece, Unread};
 pub(super) struct Reading<'a> {
     /// Its pieces so far.
     pub(super) pieces: Vec<Piece<'a>>,
-    /// Whether something of it is elsewhere: behind an id, at an address, with a provider's own tool.
+    /// Whether something of it is elsewhere: behind an id, at an address, with a provider's own
+    /// tool.
     pub(super) more: bool,
 }
 
@@ -50,8 +51,8 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Adds one part: everything in it that a model could read, whatever kind it says it is. A part of an
-    /// unknown kind is counted as the text it is written as.
+    /// Adds one part: everything in it that a model could read, whatever kind it says it is. A part
+    /// of an unknown kind is counted as the text it is written as.
     pub(super) fn part(&mut self, raw: &'a str) {
         let part: Part<'a> = serde_json::from_str(raw).unwrap_or_default();
         let before = self.pieces.len();
@@ -102,7 +103,8 @@ struct Part<'a> {
     file_url: Option<Text<'a>>,
 }
 
-/// An object in chat completions, the address alone in responses and in many servers that imitate either.
+/// An object in chat completions, the address alone in responses and in many servers that imitate
+/// either.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Url<'a> {

@@ -1,6 +1,8 @@
-//! A prompt, or several, as text or as token ids: the `prompt` of completions and the `input` of embeddings.
+//! A prompt, or several, as text or as token ids: the `prompt` of completions and the `input` of
+//! embeddings.
 //!
-//! In: raw JSON. Out: pieces, and how many prompts they are. Not here: content of messages (`parts`).
+//! In: raw JSON. Out: pieces, and how many prompts they are. Not here: content of messages
+//! (`parts`).
 //!
 //! Source: OpenAI's API reference, "Create completion" and "Create embeddings". Objects in the list
 //! are content parts, as servers of multimodal embeddings take them, or llama.cpp's prompts with

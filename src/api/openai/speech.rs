@@ -1,8 +1,8 @@
 //! Text to speech: `POST …/audio/speech`.
 //!
-//! In: request bodies, and events of answers. Out: what the shared types of `api` say: characters, and for
-//! models that are billed by tokens the sound that the text will make. Not here: the sound itself, which
-//! tells nothing; only a stream with `stream_format: sse` tells usage.
+//! In: request bodies, and events of answers. Out: what the shared types of `api` say: characters,
+//! and for models that are billed by tokens the sound that the text will make. Not here: the sound
+//! itself, which tells nothing; only a stream with `stream_format: sse` tells usage.
 //!
 //! Source: OpenAI's API reference, "Create speech" and `speech.audio.done`.
 
@@ -24,14 +24,14 @@ pub(in crate::api) static FORMAT: Format = Format {
 /// The members looked at. A body that names one of them twice is ambiguous.
 const NAMES: [&str; 3] = ["model", "input", "instructions"];
 
-/// Sound of `gpt-4o-mini-tts`: OpenAI's pricing page puts a minute at 0.015 USD, which is 1,250 tokens at 12
-/// USD per million.
+/// Sound of `gpt-4o-mini-tts`: OpenAI's pricing page puts a minute at 0.015 USD, which is 1,250
+/// tokens at 12 USD per million.
 const TOKENS_PER_MINUTE: u64 = 1_250;
-/// Assumed of a minute of speech: 150 words of six characters with their spaces. Settled by usage where an
-/// answer tells it.
+/// Assumed of a minute of speech: 150 words of six characters with their spaces. Settled by usage
+/// where an answer tells it.
 const LETTERS_PER_MINUTE: u64 = 900;
-/// Assumed of a character of Chinese, Japanese or Korean, which is a syllable or more: it is spoken as long
-/// as three letters are.
+/// Assumed of a character of Chinese, Japanese or Korean, which is a syllable or more: it is spoken
+/// as long as three letters are.
 const LETTERS_PER_SYLLABLE: u64 = 3;
 /// From here on in Unicode (CJK Radicals Supplement) characters stand for syllables or words.
 const FIRST_SYLLABIC: char = '\u{2e80}';
@@ -51,9 +51,9 @@ fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     })
 }
 
-/// Whether sound is billed by its tokens, as OpenAI's `gpt-…-tts` models do it, and not by characters as
-/// `tts-1` and other servers' models are. A model that is only named in the path, as Azure's may be, is taken
-/// to be.
+/// Whether sound is billed by its tokens, as OpenAI's `gpt-…-tts` models do it, and not by
+/// characters as `tts-1` and other servers' models are. A model that is only named in the path, as
+/// Azure's may be, is taken to be.
 fn is_billed_by_tokens(model: Option<&str>) -> bool {
     model.is_none_or(|model| model.contains("gpt-") && model.contains("-tts"))
 }

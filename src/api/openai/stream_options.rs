@@ -1,12 +1,13 @@
 //! Where to ask a stream for its usage.
 //!
-//! In: the members of a request. Out: an [`Edit`], or none where there is no need or no use to ask. Not here:
-//! taking the chunk that only tells usage out of the answer again (`answer`), and versions of Azure's API
-//! that do not know the option (`routes`).
+//! In: the members of a request. Out: an [`Edit`], or none where there is no need or no use to ask.
+//! Not here: taking the chunk that only tells usage out of the answer again (`answer`), and
+//! versions of Azure's API that do not know the option (`routes`).
 //!
-//! Source: OpenAI's API reference, "Create chat completion", `stream_options`. Mistral's API refuses the
-//! option (status 422, `extra_forbidden` on `stream_options`) and tells usage in the last chunk without it
-//! (Mistral's API reference, "Chat"); so does AI21's ("Jamba models", `usage` in the last message).
+//! Source: OpenAI's API reference, "Create chat completion", `stream_options`. Mistral's API
+//! refuses the option (status 422, `extra_forbidden` on `stream_options`) and tells usage in the
+//! last chunk without it (Mistral's API reference, "Chat"); so does AI21's ("Jamba models", `usage`
+//! in the last message).
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -14,8 +15,8 @@ use serde_json::value::RawValue;
 use crate::api::Edit;
 use crate::api::members::Members;
 
-/// How the models are called that their makers' own APIs serve, which tell usage unasked. The same models
-/// elsewhere have longer names, such as `mistralai/Mistral-7B-Instruct-v0.3`.
+/// How the models are called that their makers' own APIs serve, which tell usage unasked. The same
+/// models elsewhere have longer names, such as `mistralai/Mistral-7B-Instruct-v0.3`.
 const UNASKED: [&str; 13] = [
     "mistral-",
     "magistral-",
@@ -32,8 +33,8 @@ const UNASKED: [&str; 13] = [
     "jamba-",
 ];
 
-/// The edit that sets `stream_options.include_usage`; none where the client has set it, or where it would be
-/// refused. Other options, such as vLLM's `continuous_usage_stats`, stay.
+/// The edit that sets `stream_options.include_usage`; none where the client has set it, or where it
+/// would be refused. Other options, such as vLLM's `continuous_usage_stats`, stay.
 pub(super) fn ask_for_usage(members: &Members<'_>, model: Option<&str>) -> Option<Edit> {
     let model = model.unwrap_or_default();
     let model = model.strip_prefix("ft:").unwrap_or(model);

@@ -1,11 +1,12 @@
 //! Speech to text: `POST …/audio/transcriptions` and `…/audio/translations`.
 //!
-//! In: the length of an upload that passes unread, and answers. Out: what the shared types of `api` say. Not
-//! here: chat that is given sound (`chat`), and the model's name in the upload (a form field, not JSON).
+//! In: the length of an upload that passes unread, and answers. Out: what the shared types of `api`
+//! say. Not here: chat that is given sound (`chat`), and the model's name in the upload (a form
+//! field, not JSON).
 //!
-//! Source: OpenAI's API reference, "Create transcription" and "Create translation", `transcript.text.delta`
-//! and `transcript.text.done`; Mistral's, "Audio Transcriptions", `transcription.text.delta` and
-//! `transcription.done`.
+//! Source: OpenAI's API reference, "Create transcription" and "Create translation",
+//! `transcript.text.delta` and `transcript.text.done`; Mistral's, "Audio Transcriptions",
+//! `transcription.text.delta` and `transcription.done`.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -1,13 +1,14 @@
-//! `usage` as OpenAI's APIs word it, and most servers that imitate them: two totals, of which cached input,
-//! reasoning and sound are parts.
+//! `usage` as OpenAI's APIs word it, and most servers that imitate them: two totals, of which
+//! cached input, reasoning and sound are parts.
 //!
 //! In: JSON. Out: [`ReportedUsage`]. Not here: which documents have a usage (the formats).
 //!
 //! Source: OpenAI's API reference: `usage` of "The chat completion object" (`prompt_tokens`,
-//! `completion_tokens`), of "The response object", "Create image" and "Create speech" (`input_tokens`,
-//! `output_tokens`), of "Create transcription" (those, or `seconds`). The cache hits of DeepSeek ("Context
-//! Caching") and of Moonshot ("Chat") stand beside the totals, and so do the seconds of sound of Mistral
-//! ("Audio & Transcription"), which its `prompt_tokens` do not contain.
+//! `completion_tokens`), of "The response object", "Create image" and "Create speech"
+//! (`input_tokens`, `output_tokens`), of "Create transcription" (those, or `seconds`). The cache
+//! hits of DeepSeek ("Context Caching") and of Moonshot ("Chat") stand beside the totals, and so do
+//! the seconds of sound of Mistral ("Audio & Transcription"), which its `prompt_tokens` do not
+//! contain.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -15,8 +16,8 @@ use serde_json::value::RawValue;
 use crate::api::number::{Whole, parts};
 use crate::api::{Answer, ReportedUsage};
 
-/// Sound that is told in seconds, in tokens: as many as OpenAI's models make of it (Realtime guide, "Managing
-/// costs"), so that a price per minute is a price of 600 tokens.
+/// Sound that is told in seconds, in tokens: as many as OpenAI's models make of it (Realtime guide,
+/// "Managing costs"), so that a price per minute is a price of 600 tokens.
 pub(super) const AUDIO_TOKENS_PER_SECOND: u64 = 10;
 
 /// The member `usage`.

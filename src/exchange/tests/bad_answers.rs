@@ -1,4 +1,5 @@
-//! Answers that no sane upstream sends: each is charged by a declared fallback and counted, and passes byte for byte.
+//! Answers that no sane upstream sends: each is charged by a declared fallback and counted, and
+//! passes byte for byte.
 
 use super::apis::{APIS, Api, EVENTS, PART};
 use super::*;
@@ -22,7 +23,8 @@ enum Ending {
 const ROOMY: &str = r#"{ "counting": { "calibrate": false, "output_reserve": { "start": 100, "learn": false } },
     "tiers": { "all": { "limits": [ { "name": "tpm", "count": "tokens", "max": 1000000000, "window": "1d" } ] } } }"#;
 
-/// Sends a call, answers it in pieces of this size, and sees to it that the client gets what the upstream sent.
+/// Sends a call, answers it in pieces of this size, and sees to it that the client gets what the
+/// upstream sent.
 fn answer(api: &Api, headers: &[(&str, &str)], body: &[u8], size: usize, ending: Ending) -> Settled {
     let mut bench = Bench::new(ROOMY);
     let mut exchange = bench.exchange();
@@ -72,7 +74,8 @@ fn a_stream_cut_anywhere_pays_for_the_events_that_had_come() {
         let stream = [parts.concat(), api.framed_usage("70", "90")].concat();
         let (one, two) = (by_text(api, 1), by_text(api, 2));
         assert!(one.output > 0 && two.output > one.output, "{}: {one:?} {two:?}", api.path);
-        // Lines end with their line feed, but an object has ended before it; of an event the second line feed may be missing.
+        // Lines end with their line feed, but an object has ended before it; of an event the second
+        // line feed may be missing.
         for cut in (0..stream.len())
             .filter(|cut| !(first - 2..first).contains(cut) && !(second - 2..second).contains(cut))
         {
@@ -318,7 +321,8 @@ fn nesting_thousands_deep_hides_no_usage() {
                 let stream = [deep.clone(), api.framed_usage("70", "90")].concat();
                 let settled = streamed(api, &stream, Ending::Whole);
                 let told = Settled { input: 70, output: 90, missing: None };
-                // Objects without frames around them are told apart by their ends, and one may have none.
+                // Objects without frames around them are told apart by their ends, and one may have
+                // none.
                 let ends = !close.is_empty() || !api.content_type.ends_with("ndjson");
                 assert!(settled == told || !ends && settled.output > 0, "{} {open}: {settled:?}", api.path);
                 let settled = streamed(api, &deep, Ending::Whole);

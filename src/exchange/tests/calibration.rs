@@ -25,7 +25,8 @@ fn counted(bench: &mut Bench, body: &str) -> u64 {
     input_of(&effects)
 }
 
-/// Makes a call whose answer tells the input that `used` makes of the count, and says what the gauge shows after it.
+/// Makes a call whose answer tells the input that `used` makes of the count, and says what the
+/// gauge shows after it.
 fn answered(bench: &mut Bench, body: &str, used: u64) -> Option<u64> {
     let (mut exchange, _) = bench.send(body);
     bench.head(&mut exchange, 200, "application/json");

@@ -40,7 +40,8 @@ fn bomb(coding: &str, megabytes: usize, byte: u8) -> Vec<u8> {
     coded(coding, &vec![mebibyte.as_slice(); megabytes])
 }
 
-/// What came of an answer: tokens read and written, and the kind under which its missing usage was counted.
+/// What came of an answer: tokens read and written, and the kind under which its missing usage was
+/// counted.
 type Settled = (u64, u64, Option<&'static str>);
 
 /// What the call is charged whose answer cannot be decoded: 8 tokens and its `max_tokens`.

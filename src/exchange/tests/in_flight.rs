@@ -85,7 +85,8 @@ fn callers_have_places_of_their_own() {
 /// How a call goes on from where its headers have come, to its end.
 type Ending = fn(&mut Bench, &mut Exchange);
 
-/// One that ends without another event, because its answer has been whole or it was refused; it must be free by then.
+/// One that ends without another event, because its answer has been whole or it was refused; it
+/// must be free by then.
 const BEFORE_THE_END: &[(&str, Ending)] = &[
     ("a whole answer", |bench, call| {
         bench.body(call, HI);
@@ -322,7 +323,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Two calls at a time wherever they are, whatever happens to them, in any order: at the end all is free.
+    /// Two calls at a time wherever they are, whatever happens to them, in any order: at the end
+    /// all is free.
     #[test]
     fn nothing_is_taken_after_the_end_in_any_order_of_events(
         steps in prop::collection::vec((any::<bool>(), steps()), 1..6),

@@ -29,7 +29,8 @@ use crate::units::{Span, Timestamp};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
-/// A filter without a host: exchanges one after the other over budgets in memory, under a clock that jumps.
+/// A filter without a host: exchanges one after the other over budgets in memory, under a clock
+/// that jumps.
 struct Bench {
     config: Rc<Config>,
     lines: MemoryLines,

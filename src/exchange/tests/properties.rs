@@ -31,7 +31,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// However an exchange goes, its end leaves charged what was used and nothing else: a minute later all has flowed back.
+    /// However an exchange goes, its end leaves charged what was used and nothing else: a minute
+    /// later all has flowed back.
     #[test]
     fn nothing_stays_held_after_the_end_in_any_order_of_events(steps in steps()) {
         let mut bench = Bench::new(TOKENS);

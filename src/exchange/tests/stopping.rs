@@ -1,4 +1,5 @@
-//! Streams whose caller's budget is spent: when they are stopped, what is charged, and what their clients get.
+//! Streams whose caller's budget is spent: when they are stopped, what is charged, and what their
+//! clients get.
 
 mod endings;
 
@@ -45,7 +46,8 @@ impl Bench {
         exchange
     }
 
-    /// Feeds up to so many words; the number of words before the stop and its effects, if there was one.
+    /// Feeds up to so many words; the number of words before the stop and its effects, if there was
+    /// one.
     fn words(&mut self, exchange: &mut Exchange, count: u64) -> Option<(u64, Effects)> {
         (1..=count).find_map(|number| {
             let effects = self.piece(exchange, &word("c"), false);

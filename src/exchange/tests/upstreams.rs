@@ -1,4 +1,5 @@
-//! Upstreams that refuse: further calls are refused or wait, limits adapt, and a share is kept for callers who cannot wait.
+//! Upstreams that refuse: further calls are refused or wait, limits adapt, and a share is kept for
+//! callers who cannot wait.
 
 use super::*;
 

@@ -13,7 +13,8 @@ const WORKFLOWS: &str = r#"{
 const RESERVE: &str = "x-tollgate-reserve-tokens";
 
 impl Bench {
-    /// Sends a call of a workflow up to the upstream, or to its refusal; what is asked of the host at its head and at its body.
+    /// Sends a call of a workflow up to the upstream, or to its refusal; what is asked of the host
+    /// at its head and at its body.
     fn send_of(&mut self, head: &Request) -> (Exchange, [Effects; 2]) {
         let mut exchange = self.exchange();
         let at_head = self.handle(&mut exchange, Event::RequestHead { head, ended: false });
@@ -86,8 +87,8 @@ fn what_a_workflow_declares_is_held_and_drawn_from_and_the_header_goes_no_furthe
     let (mut third, _) = bench.send_of(&of(b"w"));
     assert_eq!(bench.answered(second, 12)[0], 392);
     bench.handle(&mut third, Event::End { abort: Some(Abort::Upstream) });
-    // Of both, what was not used is back where it came from: the budget lacks what was declared and the 8 of the call that was cut short,
-    // for which nothing was in the pool.
+    // Of both, what was not used is back where it came from: the budget lacks what was declared and
+    // the 8 of the call that was cut short, for which nothing was in the pool.
     let (exchange, _) = bench.send_of(&Request::chat());
     assert_eq!(bench.answered(exchange, 1)[0], 1000 - 600 - 8 - 108);
 }

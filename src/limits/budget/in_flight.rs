@@ -1,12 +1,14 @@
-//! Calls in flight: how many there are at the same time, with those forgotten that nobody has spoken for lately.
+//! Calls in flight: how many there are at the same time, with those forgotten that nobody has
+//! spoken for lately.
 //!
-//! In: calls that begin and end, the time that passed. Out: how many there are. Not here: which time counts (`budget`), who speaks
-//! for calls (`slots`).
+//! In: calls that begin and end, the time that passed. Out: how many there are. Not here: which
+//! time counts (`budget`), who speaks for calls (`slots`).
 //!
-//! Time is cut into terms of one window each. A call is counted in the term in which it began; whoever has it moves it to the present
-//! term now and then. What is still counted in the term before the last was somebody's who is no longer there: a worker whose VM has
-//! trapped. So calls of a dead VM are forgotten between one and two terms after they were last spoken for, and no call is
-//! that is spoken for once in every term.
+//! Time is cut into terms of one window each. A call is counted in the term in which it began;
+//! whoever has it moves it to the present term now and then. What is still counted in the term
+//! before the last was somebody's who is no longer there: a worker whose VM has trapped. So calls
+//! of a dead VM are forgotten between one and two terms after they were last spoken for, and no
+//! call is that is spoken for once in every term.
 
 use super::shape::Shape;
 use crate::units::{Span, Timestamp};
@@ -41,7 +43,8 @@ impl InFlight {
         self.present = self.present.saturating_add(calls);
     }
 
-    /// Gives back calls that were last spoken for then, and says how many of them were still counted.
+    /// Gives back calls that were last spoken for then, and says how many of them were still
+    /// counted.
     pub(in crate::limits) fn refund(
         &mut self,
         shape: &Shape,

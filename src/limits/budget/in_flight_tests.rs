@@ -122,7 +122,8 @@ proptest! {
         prop_assert_eq!(world.budget.idle_at(), world.budget.now);
     }
 
-    /// A clock that is set can make calls count twice or be forgotten for a while, but not for good.
+    /// A clock that is set can make calls count twice or be forgotten for a while, but not for
+    /// good.
     #[test]
     fn soon_after_a_clock_was_set_calls_are_counted_once_each(
         steps in steps(), jumps in prop::collection::vec((0_usize..80, any::<bool>(), 0..Span::from_secs(7_200).0), 0..6),

@@ -1,16 +1,18 @@
-//! One budget: the state of one limit for one caller, and everything that can be asked of it at one moment.
+//! One budget: the state of one limit for one caller, and everything that can be asked of it at one
+//! moment.
 //!
-//! In: the limit's [`Shape`], the payload the store had (or none), and `now`. Out: what is left, whether an amount
-//! fits or how long until it does, and the payload to store. All integers, exact, rounded against the caller.
-//! Not here: the arithmetic of each algorithm (`token_bucket`, `window`), several limits at once (`limits`), storing
-//! (`store`).
+//! In: the limit's [`Shape`], the payload the store had (or none), and `now`. Out: what is left,
+//! whether an amount fits or how long until it does, and the payload to store. All integers, exact,
+//! rounded against the caller. Not here: the arithmetic of each algorithm (`token_bucket`,
+//! `window`), several limits at once (`limits`), storing (`store`).
 //!
 //! # Which time counts
 //!
-//! Workers read the clock independently and store in another order than they read, and the clock may be set. A moment
-//! up to [`CLOCK_DISORDER`] before the one last stored is taken for disorder: the budget stays at the later one, so
-//! that no refill happens twice. One further back is taken for a clock that was set: the budget goes on from there
-//! with what was spent, so that it does not stand still until the old time comes again.
+//! Workers read the clock independently and store in another order than they read, and the clock
+//! may be set. A moment up to [`CLOCK_DISORDER`] before the one last stored is taken for disorder:
+//! the budget stays at the later one, so that no refill happens twice. One further back is taken
+//! for a clock that was set: the budget goes on from there with what was spent, so that it does not
+//! stand still until the old time comes again.
 
 pub(in crate::limits) mod in_flight;
 mod shape;
@@ -28,7 +30,8 @@ use crate::units::{Amount, Span, Timestamp};
 
 /// How far a moment may lie before the last one and still count as the same clock.
 ///
-/// Far more than a worker can be held up between reading the clock and storing, little enough to stand still for.
+/// Far more than a worker can be held up between reading the clock and storing, little enough to
+/// stand still for.
 pub const CLOCK_DISORDER: Span = Span::from_secs(60);
 
 /// How long until an amount fits if nothing else is charged or given back.
@@ -83,7 +86,8 @@ enum BudgetState {
 impl Budget {
     /// The budget as it is `now`; untouched if nothing is stored, or nothing that can be read.
     ///
-    /// What was stored under another shape of the same limit keeps what was spent, as near as it can be said.
+    /// What was stored under another shape of the same limit keeps what was spent, as near as it
+    /// can be said.
     #[must_use]
     pub fn open(shape: Shape, stored: Option<&Payload>, now: Timestamp) -> Self {
         let Some((stored_at, state, flags)) = stored.and_then(decode) else {
@@ -127,11 +131,13 @@ impl Budget {
         }
     }
 
-    /// Charges an amount if it fits, or will fit within `patience`: then into a debt, and says how long until it is paid. Whoever comes
-    /// later waits for this debt too, so that callers come in the order in which they came, the large ones as well as the small.
+    /// Charges an amount if it fits, or will fit within `patience`: then into a debt, and says how
+    /// long until it is paid. Whoever comes later waits for this debt too, so that callers come in
+    /// the order in which they came, the large ones as well as the small.
     ///
-    /// What is left of a window that it does not fit into is charged with it, so that all of it falls into the window in which it is
-    /// used; nobody behind it could have used that rest either.
+    /// What is left of a window that it does not fit into is charged with it, so that all of it
+    /// falls into the window in which it is used; nobody behind it could have used that rest
+    /// either.
     ///
     /// Nobody knows when calls in flight end: they are not waited for.
     ///
@@ -141,8 +147,8 @@ impl Budget {
         self.reserve_with_room(amount, amount, patience)
     }
 
-    /// The same for an amount that is let pass when there is `room`: more than it needs itself, of which the rest is kept for others, or
-    /// less, so that it becomes a debt.
+    /// The same for an amount that is let pass when there is `room`: more than it needs itself, of
+    /// which the rest is kept for others, or less, so that it becomes a debt.
     ///
     /// # Errors
     /// [`Refused`]; the budget is as before.
@@ -183,14 +189,16 @@ impl Budget {
         Ok(Booked { rest, wait })
     }
 
-    /// A call that has waited goes on: what was charged for it then counts as of now, and not the rest of a window before it.
+    /// A call that has waited goes on: what was charged for it then counts as of now, and not the
+    /// rest of a window before it.
     pub fn go_on(&mut self, amount: Amount, rest: Amount, booked_at: Timestamp) {
         if let BudgetState::Windows(windows) = &mut self.state {
             windows.go_on(&self.shape, amount.0, rest.0, booked_at, self.at);
         }
     }
 
-    /// Gives back a charge of a call that will not go on, and the rest of a window before it, if that is not over.
+    /// Gives back a charge of a call that will not go on, and the rest of a window before it, if
+    /// that is not over.
     pub fn leave(&mut self, amount: Amount, rest: Amount, booked_at: Timestamp) -> Amount {
         let rest = match &mut self.state {
             BudgetState::Windows(windows) => windows.return_rest(&self.shape, rest.0, booked_at, self.at),
@@ -199,7 +207,8 @@ impl Budget {
         Amount(rest) + self.refund(amount, booked_at)
     }
 
-    /// How long until an amount that has been charged would have had the room it needs, whatever was charged after it.
+    /// How long until an amount that has been charged would have had the room it needs, whatever
+    /// was charged after it.
     #[must_use]
     pub fn until_paid(&self, amount: Amount, room: Amount) -> Span {
         self.until_spent(self.shape.capacity() - room + amount).unwrap_or(Span::MAX)
@@ -224,8 +233,9 @@ impl Budget {
         Ok(())
     }
 
-    /// Notes that at least so much is spent: whether that is news. It is again when less than half of that has been spent meanwhile, so that
-    /// a budget that goes up and down around the mark is told of once.
+    /// Notes that at least so much is spent: whether that is news. It is again when less than half
+    /// of that has been spent meanwhile, so that a budget that goes up and down around the mark is
+    /// told of once.
     pub fn note(&mut self, mark: Amount) -> bool {
         let spent = self.spent();
         let was_noted = self.noted && spent.0 >= mark.0 / 2;
@@ -246,10 +256,12 @@ impl Budget {
         is_news
     }
 
-    /// Gives back a charge of `reserved_at` (see [`Budget::counted_at`]) and says how much of it counted.
+    /// Gives back a charge of `reserved_at` (see [`Budget::counted_at`]) and says how much of it
+    /// counted.
     ///
-    /// It counts where it was charged and not where it has expired: in a bucket nothing if it has been full since, in a
-    /// window nothing if it is more than one window ago. If nothing counted, the state is as before.
+    /// It counts where it was charged and not where it has expired: in a bucket nothing if it has
+    /// been full since, in a window nothing if it is more than one window ago. If nothing counted,
+    /// the state is as before.
     pub fn refund(&mut self, amount: Amount, reserved_at: Timestamp) -> Amount {
         Amount(match &mut self.state {
             BudgetState::Bucket(bucket) => bucket.refund(amount.0, reserved_at, self.at),
@@ -295,7 +307,8 @@ impl Budget {
     #[must_use]
     pub fn fill(&self) -> u8 {
         if let BudgetState::InFlight(calls) = &self.state {
-            // As long as there are any they must be found again: none of them makes way for a newcomer.
+            // As long as there are any they must be found again: none of them makes way for a
+            // newcomer.
             return if calls.count() == 0 { 0 } else { u8::MAX };
         }
         let (spent, capacity) = (u128::from(self.spent().0), u128::from(self.shape.capacity().0));
@@ -381,7 +394,8 @@ impl BudgetState {
     }
 }
 
-// The first field of a payload, five little-endian numbers: kind, moment, and the three of the state.
+// The first field of a payload, five little-endian numbers: kind, moment, and the three of the
+// state.
 const BUCKET: u64 = 1;
 const WINDOWS: u64 = 2;
 const IN_FLIGHT: u64 = 3;

@@ -16,7 +16,8 @@ fn algorithm() -> impl Strategy<Value = Algorithm> {
     prop_oneof![Just(Algorithm::TokenBucket), Just(Algorithm::SlidingWindow), Just(Algorithm::FixedWindow)]
 }
 
-/// Limits whose windows and amounts are small enough for histories to cross them, and odd enough to round.
+/// Limits whose windows and amounts are small enough for histories to cross them, and odd enough to
+/// round.
 pub(in crate::limits) fn shape() -> impl Strategy<Value = Shape> {
     (algorithm(), 1_u64..500, 1_u64..700, 1_u64..5_000).prop_map(|(algorithm, max, burst, window)| Shape {
         algorithm,
@@ -178,7 +179,8 @@ proptest! {
         let shape = Shape {
             algorithm: Algorithm::TokenBucket, max: Amount(max), burst: Amount(burst), window: Span(window),
         };
-        // At most one a nanosecond, into a bucket of two or more that was emptied below one: nothing flows over.
+        // At most one a nanosecond, into a bucket of two or more that was emptied below one:
+        // nothing flows over.
         prop_assume!(max <= window);
         let mut budget = Budget::open(shape, None, second(0));
         let mut sum = 0;

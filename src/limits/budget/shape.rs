@@ -4,9 +4,9 @@
 
 use crate::units::{Amount, Span};
 
-/// How long a term is: calls of a worker that has died stay counted at least so long, and twice that
-/// at most. Long enough for a busy worker to renew its calls in time, short enough to wait for after a
-/// crash.
+/// How long a term is: calls of a worker that has died stay counted at least so long, and twice
+/// that at most. Long enough for a busy worker to renew its calls in time, short enough to wait for
+/// after a crash.
 pub(in crate::limits) const TERM: Span = Span::from_secs(30);
 
 /// How a budget is given back over time.

@@ -1,8 +1,9 @@
 //! The token bucket: `max` per window flow back continuously, at most `burst` can be spent at once.
 //!
-//! In: what is charged and given back, the time that passed. Out: what is spent, and when it will be less. It keeps
-//! what is *missing* from a full bucket, so that a debt is no special case and a changed `burst` leaves what was
-//! spent as it is. Not here: which time counts and what may be reserved (`budget`).
+//! In: what is charged and given back, the time that passed. Out: what is spent, and when it will
+//! be less. It keeps what is *missing* from a full bucket, so that a debt is no special case and a
+//! changed `burst` leaves what was spent as it is. Not here: which time counts and what may be
+//! reserved (`budget`).
 
 use super::shape::Shape;
 use crate::units::{Span, Timestamp};
@@ -12,10 +13,12 @@ use crate::units::{Span, Timestamp};
 pub(in crate::limits) struct TokenBucket {
     /// Missing from full; more than the burst is a debt.
     pub(in crate::limits) spent: u64,
-    /// Refilled beyond the last whole unit, in units of 1 / window nanoseconds: always less than the window, and
-    /// none in a full bucket. With it no rounding is ever gained or lost, however often the bucket is looked at.
+    /// Refilled beyond the last whole unit, in units of 1 / window nanoseconds: always less than
+    /// the window, and none in a full bucket. With it no rounding is ever gained or lost, however
+    /// often the bucket is looked at.
     pub(in crate::limits) fraction: u64,
-    /// When it was last seen full. What was held before then has been refilled since and is not given back again.
+    /// When it was last seen full. What was held before then has been refilled since and is not
+    /// given back again.
     pub(in crate::limits) full_at: Timestamp,
 }
 
@@ -27,7 +30,8 @@ impl TokenBucket {
     /// Goes from one moment to the other; a step back gives nothing back.
     pub(in crate::limits) fn advance(&mut self, shape: &Shape, from: Timestamp, to: Timestamp) {
         let window = shape.window_nanos();
-        // A window that was shortened by a new configuration leaves less than one unit of the old fraction.
+        // A window that was shortened by a new configuration leaves less than one unit of the old
+        // fraction.
         let fraction = self.fraction.min(window.saturating_sub(1));
         // At most (2^64 - 1)^2 + 2^64 - 1, which is less than 2^128: nothing saturates.
         let flowed = product(to.since(from).0, shape.max.0).saturating_add(u128::from(fraction));
@@ -61,7 +65,8 @@ impl TokenBucket {
         if missing == 0 {
             return Some(Span::ZERO);
         }
-        // The first nanosecond at which the whole units that have flowed back reach what is missing.
+        // The first nanosecond at which the whole units that have flowed back reach what is
+        // missing.
         let flow = product(missing, shape.window_nanos()).saturating_sub(u128::from(self.fraction));
         let rate = u128::from(shape.max.0);
         let whole = flow.checked_div(rate)?;

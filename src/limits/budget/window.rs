@@ -1,13 +1,14 @@
-//! Windows: the fixed one, aligned to the calendar, and the sliding one, which still counts a share of the last.
+//! Windows: the fixed one, aligned to the calendar, and the sliding one, which still counts a share
+//! of the last.
 //!
-//! In: what is charged and given back, and which window it is. Out: what is spent, and when it will be less.
-//! Windows are numbered from the Unix epoch in UTC: a day starts at midnight, an hour at its full hour.
-//! Not here: which time counts and what may be reserved (`budget`).
+//! In: what is charged and given back, and which window it is. Out: what is spent, and when it will
+//! be less. Windows are numbered from the Unix epoch in UTC: a day starts at midnight, an hour at
+//! its full hour. Not here: which time counts and what may be reserved (`budget`).
 //!
-//! The sliding window counts two numbers instead of every call: all of the present window, and of the last one as
-//! much as its share that still lies within one window's length before now. That takes the last window's calls for
-//! evenly spread. A window that used more than `max` (a debt) hands the excess on to the next, which starts with
-//! it; so do the next ones until it is paid.
+//! The sliding window counts two numbers instead of every call: all of the present window, and of
+//! the last one as much as its share that still lies within one window's length before now. That
+//! takes the last window's calls for evenly spread. A window that used more than `max` (a debt)
+//! hands the excess on to the next, which starts with it; so do the next ones until it is paid.
 
 use super::shape::{Algorithm, Shape};
 use crate::units::{Span, Timestamp};
@@ -52,8 +53,9 @@ impl Windows {
 
     /// Gives back to the window that was charged and says how much of it counted.
     ///
-    /// To the present window as such; to the last one first from what it handed on, then from what it used of its
-    /// own, which gives exactly what giving back before its end would have; to an older one nothing.
+    /// To the present window as such; to the last one first from what it handed on, then from what
+    /// it used of its own, which gives exactly what giving back before its end would have; to an
+    /// older one nothing.
     pub(in crate::limits) fn refund(
         &mut self,
         shape: &Shape,
@@ -72,7 +74,8 @@ impl Windows {
         }
     }
 
-    /// What is left of the last window that is charged to, if an amount does not fit into that before it ends.
+    /// What is left of the last window that is charged to, if an amount does not fit into that
+    /// before it ends.
     pub(in crate::limits) fn rest_before(&self, shape: &Shape, amount: u64) -> u64 {
         let used = self.counted().checked_rem(shape.max.0).unwrap_or(0);
         let rest = shape.max.0.saturating_sub(used);
@@ -94,7 +97,8 @@ impl Windows {
         if index(shape, at) > index(shape, booked_at) { 0 } else { take(&mut self.own, rest) }
     }
 
-    /// Charges to this window what was booked in advance, be it that an earlier one has handed it on or that it had room for it.
+    /// Charges to this window what was booked in advance, be it that an earlier one has handed it
+    /// on or that it had room for it.
     pub(in crate::limits) fn go_on(
         &mut self,
         shape: &Shape,
@@ -122,7 +126,8 @@ impl Windows {
         let then = self.after(shape, windows);
         let window = u128::from(shape.window_nanos());
 
-        // Then how near its end: at `fits` before it, the last window's share has become small enough.
+        // Then how near its end: at `fits` before it, the last window's share has become small
+        // enough.
         let room = u128::from(target.saturating_sub(then.counted()));
         let fits = room.saturating_mul(window).checked_div(u128::from(then.sliding(shape)));
         let end = window.saturating_mul(u128::from(windows)).saturating_add(u128::from(remaining(shape, at)));

@@ -1,4 +1,5 @@
-//! Leases: what this process holds of callers' global budgets, charged at the service in advance and spent here.
+//! Leases: what this process holds of callers' global budgets, charged at the service in advance
+//! and spent here.
 //!
 //! ```text
 //! first call: Short ──▶ asks the service for itself ──▶ learn ──▶ how much lease to ask for ──▶ granted
@@ -6,17 +7,19 @@
 //!               └──▶ Short: asks for itself | Spent: refused at once
 //! ```
 //!
-//! In: a global [`Limit`] and the [`Subject`] it is counted for, amounts, what the service told. Out: a [`Ticket`], or why not,
-//! and how much more to ask for. Not here: asking, timeouts, what to do without an answer (`rls`); the arithmetic (`state`).
+//! In: a global [`Limit`] and the [`Subject`] it is counted for, amounts, what the service told.
+//! Out: a [`Ticket`], or why not, and how much more to ask for. Not here: asking, timeouts, what to
+//! do without an answer (`rls`); the arithmetic (`state`).
 //!
 //! # What is promised
 //!
-//! - Workers together never take more than was granted and put back: every step is one compare-and-swap in the table.
-//! - What was leased in one window is never spent in the next, as far as the service tells where windows end. One that
-//!   never does is taken to begin a window with the first call.
+//! - Workers together never take more than was granted and put back: every step is one
+//!   compare-and-swap in the table.
+//! - What was leased in one window is never spent in the next, as far as the service tells where
+//!   windows end. One that never does is taken to begin a window with the first call.
 //! - Of all workers one asks for more at a time.
-//! - A lease that finds no room in the table, or that the host cannot read or write, is nothing: calls ask for themselves.
-//!   What was granted is lost in that case, never given out twice.
+//! - A lease that finds no room in the table, or that the host cannot read or write, is nothing:
+//!   calls ask for themselves. What was granted is lost in that case, never given out twice.
 
 mod promises;
 mod state;
@@ -35,7 +38,8 @@ use crate::units::{Amount, Span, Timestamp};
 /// How much a lease holds; what is left of it is filled up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeasePolicy {
-    /// This much of what remains at the service; of the whole budget, if the service does not tell what remains.
+    /// This much of what remains at the service; of the whole budget, if the service does not tell
+    /// what remains.
     pub share: Ratio,
     /// But so many tokens at least, of limits that count tokens.
     pub at_least: Amount,
@@ -62,14 +66,16 @@ pub struct Account {
     key: Key,
 }
 
-/// What became of an amount that a call wanted from a lease. With it comes where the budget stands afterwards, if known.
+/// What became of an amount that a call wanted from a lease. With it comes where the budget stands
+/// afterwards, if known.
 #[derive(Debug)]
 pub enum LeaseOutcome {
     /// It is the call's; the service need not be asked.
     Taken(Ticket, Option<Standing>),
     /// There is not so much: the call must ask the service for itself.
     Short,
-    /// There is not so much, and the service has lately refused no more. So long until the window ends.
+    /// There is not so much, and the service has lately refused no more. So long until the window
+    /// ends.
     Spent(Span, Option<Standing>),
 }
 
@@ -92,8 +98,8 @@ impl Account {
         Self { limit: limit.clone(), key }
     }
 
-    /// Takes an amount from the lease. The second value: how much more to ask the service for, if this call is the one that
-    /// should see to it.
+    /// Takes an amount from the lease. The second value: how much more to ask the service for, if
+    /// this call is the one that should see to it.
     #[must_use = "what was taken must be corrected to what was used, and more be asked for"]
     pub fn take(
         &self,
@@ -227,7 +233,8 @@ impl Account {
         uncovered.unwrap_or(lacking)
     }
 
-    /// Where the budget stands as far as is known here; none if the service has told nothing of this window.
+    /// Where the budget stands as far as is known here; none if the service has told nothing of
+    /// this window.
     #[must_use]
     pub fn standing(&self, budgets: &Budgets<'_>) -> Option<Standing> {
         self.known(budgets)?.standing(&self.limit, budgets.now)
@@ -238,7 +245,8 @@ impl Account {
         budgets.table.peek(&self.key, now, |stored| Lease::open(stored?, &self.limit, now)).ok().flatten()
     }
 
-    /// Changes the lease (none: untouched) to what `change` gives besides its answer. No answer if that could not be kept.
+    /// Changes the lease (none: untouched) to what `change` gives besides its answer. No answer if
+    /// that could not be kept.
     fn change<T>(
         &self,
         budgets: &Budgets<'_>,

@@ -174,8 +174,8 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// Also where calls use more than they held: what is not covered by a lease is not counted here, it is told to
-    /// the service.
+    /// Also where calls use more than they held: what is not covered by a lease is not counted
+    /// here, it is told to the service.
     #[test]
     fn calls_of_all_processes_never_spend_more_in_a_window_than_the_budget(steps in steps(0..180)) {
         let mut world = World::new();
@@ -196,7 +196,8 @@ proptest! {
         prop_assert_eq!(world.uncovered, 0);
     }
 
-    /// As long as no write is given up and the window lasts: what was granted is left, taken or used.
+    /// As long as no write is given up and the window lasts: what was granted is left, taken or
+    /// used.
     #[test]
     fn within_a_window_nothing_is_lost_and_nothing_comes_from_nowhere(
         grants in prop::collection::vec(0_u64..2_000, 1..10),

@@ -1,10 +1,12 @@
-//! What is known here of one caller's global budget, and what of it is leased: the arithmetic, without the table.
+//! What is known here of one caller's global budget, and what of it is leased: the arithmetic,
+//! without the table.
 //!
-//! In: the payload the table had, amounts, what the service told, `now`. Out: the state after, its payload, how much more to
-//! ask for. All integers, saturating. Not here: storing and who is told (`lease`).
+//! In: the payload the table had, amounts, what the service told, `now`. Out: the state after, its
+//! payload, how much more to ask for. All integers, saturating. Not here: storing and who is told
+//! (`lease`).
 //!
-//! Sources: `utils.CalculateReset` of envoyproxy/ratelimit tells the end of a window in whole seconds, rounded up; Limitador
-//! tells neither an end nor, in a status, what remains.
+//! Sources: `utils.CalculateReset` of envoyproxy/ratelimit tells the end of a window in whole
+//! seconds, rounded up; Limitador tells neither an end nor, in a status, what remains.
 
 use std::rc::Rc;
 
@@ -18,7 +20,8 @@ use crate::units::{Amount, Span, Timestamp};
 /// An answer that has not come after so long does not come: somebody else may ask.
 const ASKED_FOR: Span = Span::from_secs(2);
 
-/// How long a refusal is believed at most: others may have given back, or the operator may have raised the limit.
+/// How long a refusal is believed at most: others may have given back, or the operator may have
+/// raised the limit.
 const REFUSED_FOR: Span = Span::from_secs(10);
 
 /// If the service does not tell when its windows end, a refusal is believed for a 32nd of a window
@@ -29,8 +32,8 @@ const REFUSED_FOR_PART: u32 = 5;
 /// divide the rest among them, and each refuse calls for which another has room.
 const LEAST_LEASES: u64 = 4;
 
-/// Ends farther apart are those of two windows: a second because services tell whole ones, and half of one for the way
-/// of the answer.
+/// Ends farther apart are those of two windows: a second because services tell whole ones, and half
+/// of one for the way of the answer.
 const SAME_END: Span = Span::from_millis(1_500);
 
 /// One caller's lease, in a window that has not ended.
@@ -60,7 +63,8 @@ const CHARGED_BITS: u32 = 20;
 const REFUSED_NONE: u64 = (1 << (u64::BITS - CHARGED_BITS)) - 1;
 
 impl Lease {
-    /// What is stored, unless its window has ended, or ends so late that the clock must have been set back since.
+    /// What is stored, unless its window has ended, or ends so late that the clock must have been
+    /// set back since.
     pub(in crate::limits) fn open(stored: &Payload, limit: &Limit, now: Timestamp) -> Option<Self> {
         let mut fields = numbers_in(stored);
         let left = Amount(fields.next()?);
@@ -111,7 +115,8 @@ impl Lease {
         fits
     }
 
-    /// Takes as much as there is of what a call of this window needs more, and says how much it lacks.
+    /// Takes as much as there is of what a call of this window needs more, and says how much it
+    /// lacks.
     pub(in crate::limits) fn take_more(
         &mut self,
         amount: Amount,
@@ -140,8 +145,9 @@ impl Lease {
 
     /// Goes by what the service has told; in a new window nothing of the old one counts.
     ///
-    /// Of several ends told for one window the earliest is the nearest to the truth: they are rounded up, and later by the
-    /// way of the answer. An end farther away than the window is long is of another limit: as if not told.
+    /// Of several ends told for one window the earliest is the nearest to the truth: they are
+    /// rounded up, and later by the way of the answer. An end farther away than the window is long
+    /// is of another limit: as if not told.
     pub(in crate::limits) fn hear(&mut self, told: WindowStatus, limit: &Limit, now: Timestamp) {
         let window = limit.shape.window;
         if let Some(reset) = told.reset.filter(|reset| !reset.is_zero() && *reset <= window + SAME_END) {
@@ -215,8 +221,9 @@ impl Lease {
         amount >= self.refused && self.refused_until.is_ahead(REFUSED_FOR, now)
     }
 
-    /// How much more to ask the service for now; whoever is told so must ask. What is left is filled up, so that no more than one lease is
-    /// ever unspent, but for what calls under way give back.
+    /// How much more to ask the service for now; whoever is told so must ask. What is left is
+    /// filled up, so that no more than one lease is ever unspent, but for what calls under way give
+    /// back.
     pub(in crate::limits) fn more(
         &mut self,
         policy: &LeasePolicy,
@@ -283,11 +290,12 @@ fn unpack(both: u64) -> (Amount, u32) {
     (refused.map_or(Amount::MAX, Amount), low(both & u64::from(WHOLE)))
 }
 
-/// A moment that was at most some seconds ahead when it was written, in units of 2^20 ns (1.05 ms), of which the lower 32
-/// bits are kept, so that two fit into one number of a payload.
+/// A moment that was at most some seconds ahead when it was written, in units of 2^20 ns (1.05 ms),
+/// of which the lower 32 bits are kept, so that two fit into one number of a payload.
 ///
-/// They come round after 52 days. Should a caller of a longer window return exactly then, what was once asked or refused
-/// counts for some seconds again; nothing is charged by it. Read under a clock that was set back, it is not ahead either.
+/// They come round after 52 days. Should a caller of a longer window return exactly then, what was
+/// once asked or refused counts for some seconds again; nothing is charged by it. Read under a
+/// clock that was set back, it is not ahead either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Soon(u32);
 

@@ -1,4 +1,5 @@
-//! What a lease holds, what can be taken of it, and who asks for more. Below: windows, refusals, the table.
+//! What a lease holds, what can be taken of it, and who asks for more. Below: windows, refusals,
+//! the table.
 
 use super::*;
 use crate::identity::Caller;
@@ -97,7 +98,8 @@ fn left(account: &Account, budgets: &Budgets<'_>) -> u64 {
     budgets.table.peek(&account.key, budgets.now, stored).unwrap().map_or(0, |lease| lease.left.0)
 }
 
-/// A process that at 0 s has learned of 50,000 tokens for 40 more seconds, and was granted 1,000 of them.
+/// A process that at 0 s has learned of 50,000 tokens for 40 more seconds, and was granted 1,000 of
+/// them.
 fn leased(account: &Account) -> Process {
     let process = Process::new();
     process.at(0, |budgets| {

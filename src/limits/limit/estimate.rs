@@ -1,7 +1,7 @@
 //! What a call is expected to use, before it is sent.
 //!
-//! In: what its request says and what is known of calls like it. Out: an [`Estimate`]. Not here: how
-//! much of a budget is held for it (`limit`), how outputs are learned (`remembered`).
+//! In: what its request says and what is known of calls like it. Out: an [`Estimate`]. Not here:
+//! how much of a budget is held for it (`limit`), how outputs are learned (`remembered`).
 
 use super::rates::Rates;
 use crate::api::Usage;

@@ -1,6 +1,7 @@
 //! One limit, what it holds of a call, and where its budget stands.
 //!
-//! In: a [`Subject`] and an [`Estimate`]. Out: a key, an amount, a [`Standing`]. Not here: reserving.
+//! In: a [`Subject`] and an [`Estimate`]. Out: a key, an amount, a [`Standing`]. Not here:
+//! reserving.
 
 pub(in crate::limits) mod estimate;
 pub(in crate::limits) mod priority;
@@ -87,7 +88,8 @@ pub struct GlobalLimit {
 }
 
 impl GlobalLimit {
-    /// A limit of which this process enforces a share where the service cannot be asked; at least one.
+    /// A limit of which this process enforces a share where the service cannot be asked; at least
+    /// one.
     #[must_use]
     pub fn new(limit: Limit, share: Ratio) -> Self {
         let part = Amount(share.of(limit.shape.max.0).max(1));
@@ -100,14 +102,15 @@ impl GlobalLimit {
 }
 
 impl Limit {
-    /// What the budgets of a limit are found by. One that comes to count something else begins anew.
+    /// What the budgets of a limit are found by. One that comes to count something else begins
+    /// anew.
     #[must_use]
     pub fn id(tier: &str, name: &str, counts: &Resource) -> Rc<str> {
         [tier, name, counts.name].join("/").into()
     }
 
-    /// Whether it applies to a model. If the model is unknown it does, whatever its patterns: a body that we cannot
-    /// read is no way around it.
+    /// Whether it applies to a model. If the model is unknown it does, whatever its patterns: a
+    /// body that we cannot read is no way around it.
     #[must_use]
     pub fn applies_to(&self, model: &str) -> bool {
         self.models.is_empty() || model.is_empty() || self.models.iter().any(|pattern| pattern.matches(model))
@@ -138,7 +141,8 @@ impl Limit {
         self.is_of_tools() && self.tools.iter().any(|pattern| pattern.matches(name))
     }
 
-    /// How many of these calls it counts. Those whose names are not known count in every limit, as calls of unknown models do.
+    /// How many of these calls it counts. Those whose names are not known count in every limit, as
+    /// calls of unknown models do.
     #[must_use]
     pub fn calls_of(&self, tools: &ToolsCalled) -> Amount {
         let counted = tools.iter().filter(|(name, _)| name.is_empty() || self.counts_tool(name));
@@ -164,7 +168,8 @@ impl Limit {
         Some(self.key_under(self.rate_id.as_deref()?, None, keys, subject))
     }
 
-    /// The key of what else is noted of its budget for a subject, and for a value of one more dimension.
+    /// The key of what else is noted of its budget for a subject, and for a value of one more
+    /// dimension.
     pub(in crate::limits) fn key_beside(
         &self,
         what: &str,
@@ -199,10 +204,12 @@ impl Limit {
         keys.key(id, per.chain(more))
     }
 
-    /// How much must be left of its budget for an amount to be let pass, while it allows as much as `present` does.
+    /// How much must be left of its budget for an amount to be let pass, while it allows as much as
+    /// `present` does.
     ///
-    /// What fits an untouched budget is never refused for ever: neither because the limit allows less at present, nor because a part is kept
-    /// for others. It is let pass when nothing of the budget is used, into a debt if need be.
+    /// What fits an untouched budget is never refused for ever: neither because the limit allows
+    /// less at present, nor because a part is kept for others. It is let pass when nothing of the
+    /// budget is used, into a debt if need be.
     pub(in crate::limits) fn room(&self, amount: Amount, present: &Self, subject: &Subject<'_>) -> Amount {
         if amount.is_zero() || amount > self.shape.capacity() {
             return amount;
@@ -212,11 +219,12 @@ impl Limit {
         (amount + kept).min(capacity)
     }
 
-    /// How much to hold for a call: its input, and for output what the request allows if that is a fair share of the budget,
-    /// else what such calls have lately had, up to that share.
+    /// How much to hold for a call: its input, and for output what the request allows if that is a
+    /// fair share of the budget, else what such calls have lately had, up to that share.
     ///
-    /// A call whose input fits an unused budget never has more held than that budget: the output that does not fit becomes
-    /// debt if it comes. A guess never has more held either, or it would be refused for ever by a mere guess.
+    /// A call whose input fits an unused budget never has more held than that budget: the output
+    /// that does not fit becomes debt if it comes. A guess never has more held either, or it would
+    /// be refused for ever by a mere guess.
     #[must_use]
     pub fn hold(&self, estimate: &Estimate) -> Amount {
         let amount = |output: u64| {

@@ -1,6 +1,7 @@
 //! What is kept of an upstream's budgets for callers who cannot wait.
 //!
-//! In: who calls. Out: how much of a budget must be left behind. Not here: reserving (`reservation`).
+//! In: who calls. Out: how much of a budget must be left behind. Not here: reserving
+//! (`reservation`).
 
 use std::rc::Rc;
 

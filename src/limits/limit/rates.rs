@@ -1,7 +1,8 @@
-//! What tokens are worth: weights that make `tokens` out of the classes, and prices that make money.
+//! What tokens are worth: weights that make `tokens` out of the classes, and prices that make
+//! money.
 //!
-//! In: [`Usage`]. Out: weighted tokens and [`NanoUsd`], in integers, rounded up once per call, against the caller.
-//! Not here: where the numbers are configured (`settings`).
+//! In: [`Usage`]. Out: weighted tokens and [`NanoUsd`], in integers, rounded up once per call,
+//! against the caller. Not here: where the numbers are configured (`settings`).
 
 use crate::api::{CLASSES, Classes, Side, Usage};
 use crate::config::{Glob, Ratio};
@@ -54,8 +55,8 @@ fn weighed(usage: &Usage, factors: Classes<u64>) -> u64 {
 pub struct Prices(pub Vec<(Glob, Price)>);
 
 impl Prices {
-    /// The price of a model. A model that no row matches has, class by class, the highest price of the list, so
-    /// that a new or misspelled name is no way around a budget in money.
+    /// The price of a model. A model that no row matches has, class by class, the highest price of
+    /// the list, so that a new or misspelled name is no way around a budget in money.
     #[must_use]
     pub fn of(&self, model: &str) -> Price {
         self.listed(model).unwrap_or_else(|| self.highest())

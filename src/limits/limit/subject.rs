@@ -19,14 +19,16 @@ pub struct Subject<'a> {
     pub body: &'a [u8],
 }
 
-/// The dimension that is the upstream a call is routed to, read with those of the caller where it is needed.
+/// The dimension that is the upstream a call is routed to, read with those of the caller where it
+/// is needed.
 pub const UPSTREAM_DIMENSION: &str = "upstream";
 
 /// Dimensions that need not be configured.
 pub const BUILT_IN_DIMENSIONS: [&str; 3] = ["model", "api", UPSTREAM_DIMENSION];
 
 impl<'a> Subject<'a> {
-    /// The value of a dimension; empty if the call lacks it, so that all calls that do share one budget.
+    /// The value of a dimension; empty if the call lacks it, so that all calls that do share one
+    /// budget.
     #[must_use]
     pub fn value(&self, dimension: &str) -> &'a [u8] {
         match dimension {

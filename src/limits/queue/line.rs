@@ -18,8 +18,8 @@ use crate::units::{Amount, Span, Timestamp};
 /// take a while to arrive.
 const GRACE: Span = Span::from_secs(2);
 
-/// The farthest moment that is promised. Few clients wait for an hour, and this bounds the harm that
-/// clients who never come back do to others of the same budget.
+/// The farthest moment that is promised. Few clients wait for an hour, and this bounds the harm
+/// that clients who never come back do to others of the same budget.
 const FARTHEST: Span = Span::from_secs(3600);
 
 /// The most calls in a queue, so that refused calls fill only a little of the table.

@@ -183,7 +183,8 @@ impl Place<'_> {
     }
 
     /// Promises a moment to a call that a budget refuses, not before `at_least`: when; none if it
-    /// never fits, or too late. The call needs `room`, holds `amount`, and will be charged what is `expected`.
+    /// never fits, or too late. The call needs `room`, holds `amount`, and will be charged what is
+    /// `expected`.
     pub(in crate::limits) fn promise(
         &self,
         budget: &Budget,

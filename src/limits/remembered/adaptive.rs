@@ -1,12 +1,15 @@
-//! Limits that adapt to what their upstream really allows: additive increase, multiplicative decrease.
+//! Limits that adapt to what their upstream really allows: additive increase, multiplicative
+//! decrease.
 //!
-//! In: a limit with `adaptive: true`, refusals of its upstream. Out: the limit as it is now, a part of what is configured. Not here: how
-//! upstreams refuse (`api::back_off`), how budgets work under another shape (`budget`).
+//! In: a limit with `adaptive: true`, refusals of its upstream. Out: the limit as it is now, a part
+//! of what is configured. Not here: how upstreams refuse (`api::back_off`), how budgets work under
+//! another shape (`budget`).
 //!
-//! A refusal halves what the limit allows; what it allows then grows again step by step, and so comes to oscillate below what the upstream
-//! allows, whatever that is and however many other processes share it. (Chiu and Jain, "Analysis of the increase and decrease algorithms
-//! for congestion avoidance in computer networks", 1989.) Calls that were let pass before a decrease tell nothing of what came of it, so
-//! their refusals are no reason for another.
+//! A refusal halves what the limit allows; what it allows then grows again step by step, and so
+//! comes to oscillate below what the upstream allows, whatever that is and however many other
+//! processes share it. (Chiu and Jain, "Analysis of the increase and decrease algorithms for
+//! congestion avoidance in computer networks", 1989.) Calls that were let pass before a decrease
+//! tell nothing of what came of it, so their refusals are no reason for another.
 
 use std::rc::Rc;
 
@@ -18,13 +21,15 @@ use crate::limits::remembered::record::{self, Record};
 use crate::store::Key;
 use crate::units::{Amount, Span, Timestamp};
 
-/// What a limit allows at least, however often its upstream refuses: a sixteenth, so that it is tried again soon.
+/// What a limit allows at least, however often its upstream refuses: a sixteenth, so that it is
+/// tried again soon.
 const LEAST: Ratio = Ratio { ppm: 62_500 };
 
 /// By how much it grows: a twentieth of the whole.
 const STEP: u64 = 50_000;
 
-/// How often it grows. From half to all of it takes 100 s, a minute's limit at most providers and then some.
+/// How often it grows. From half to all of it takes 100 s, a minute's limit at most providers and
+/// then some.
 const STEP_EVERY: Span = Span::from_secs(10);
 
 /// How soon after a decrease another one may come.
@@ -52,7 +57,8 @@ pub(in crate::limits) fn shape(limit: &Limit, rate: Option<&Key>, budgets: &Budg
     Shape { max: part(limit.shape.max), burst: part(limit.shape.burst), ..limit.shape }
 }
 
-/// The upstream has refused a call that this limit let pass at that moment. Whether it allows less now.
+/// The upstream has refused a call that this limit let pass at that moment. Whether it allows less
+/// now.
 pub(in crate::limits) fn decrease(key: &Key, let_pass_at: Timestamp, budgets: &Budgets<'_>) -> bool {
     let now = budgets.now;
     let decreased = record::change(budgets, key, |before: Option<Decrease>| {

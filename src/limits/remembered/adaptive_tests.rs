@@ -283,7 +283,8 @@ proptest! {
     ) {
         let provider =
             Shape { max: Amount(allows), burst: Amount(burst), ..Limit::example("p", "requests", 1).shape };
-        // Configured far above it, and with a small burst, as is wise before a provider that looks at seconds.
+        // Configured far above it, and with a small burst, as is wise before a provider that looks
+        // at seconds.
         let ours = limit("requests", 600);
         let ours = Rc::new(Limit { shape: Shape { burst: Amount(10), ..ours.shape }, ..ours });
 

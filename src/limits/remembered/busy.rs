@@ -1,12 +1,14 @@
 //! Upstreams that want to be left alone, remembered for all workers, per upstream and model.
 //!
-//! In: what an answer asks for ([`Pause`]). Out: until when no further call should be sent ([`Busyness`]). Not here: how upstreams say it
-//! (`api::back_off`), what becomes of calls meanwhile (`exchange`).
+//! In: what an answer asks for ([`Pause`]). Out: until when no further call should be sent
+//! ([`Busyness`]). Not here: how upstreams say it (`api::back_off`), what becomes of calls
+//! meanwhile (`exchange`).
 //!
-//! One that does not say for how long is left alone for a second, and twice as long each time it refuses the first calls after that,
-//! until an answer shows that it has recovered. Refusals of calls that were under way already can only extend a pause, for they tell nothing
-//! new; nor does an answer to one of those end it. Nothing is believed beyond the longest pause that is configured, also if the
-//! clock is set back.
+//! One that does not say for how long is left alone for a second, and twice as long each time it
+//! refuses the first calls after that, until an answer shows that it has recovered. Refusals of
+//! calls that were under way already can only extend a pause, for they tell nothing new; nor does
+//! an answer to one of those end it. Nothing is believed beyond the longest pause that is
+//! configured, also if the clock is set back.
 
 use crate::api::Pause;
 use crate::limits::budgets::Budgets;
@@ -62,7 +64,8 @@ impl Busy {
         }
     }
 
-    /// The upstream has asked for a pause. Since when it is busy is known: whether this is news, and until when it is.
+    /// The upstream has asked for a pause. Since when it is busy is known: whether this is news,
+    /// and until when it is.
     pub fn tell(&self, pause: Pause, longest: Span, budgets: &Budgets<'_>) -> Option<(bool, Timestamp)> {
         let now = budgets.now;
         let told = record::change(budgets, &self.key, |last| {
@@ -84,7 +87,8 @@ impl Busy {
         told.ok()
     }
 
-    /// An answer has come to a call that was sent after the pause: the next one will be a first one.
+    /// An answer has come to a call that was sent after the pause: the next one will be a first
+    /// one.
     pub fn recover(&self, longest: Span, budgets: &Budgets<'_>) {
         let now = budgets.now;
         // What cannot be written now is forgotten by itself.
@@ -119,7 +123,8 @@ fn credible(last: LastPause, longest: Span, now: Timestamp) -> Option<LastPause>
 }
 
 fn doubled(row: u64) -> Span {
-    // Two to the tenth is a quarter of an hour: more than any pause that can be configured, or soon after.
+    // Two to the tenth is a quarter of an hour: more than any pause that can be configured, or soon
+    // after.
     let times = u32::try_from(row).ok().and_then(|row| 1_u64.checked_shl(row)).filter(|times| *times > 0);
     FIRST.times(times.unwrap_or(u64::MAX))
 }

@@ -114,8 +114,8 @@ fn doubling_never_ends_in_a_panic_or_in_nothing() {
     }
 }
 
-/// Names without number find no room in one line of eight, where what is written twice stays: most share a place, and none is taken for
-/// another.
+/// Names without number find no room in one line of eight, where what is written twice stays: most
+/// share a place, and none is taken for another.
 #[test]
 fn upstreams_that_share_a_place_are_told_apart() {
     let bench = Bench { sets: 1, ..Bench::new() };

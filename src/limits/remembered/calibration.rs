@@ -1,14 +1,15 @@
 //! How far counts of a model's text are off, learned from the usage that its answers tell.
 //!
-//! In: what was counted of a call's text, and what was used. Out: the factor for later counts. Not here: the scale that is
-//! known or configured before anything is learned (`tokens`).
+//! In: what was counted of a call's text, and what was used. Out: the factor for later counts. Not
+//! here: the scale that is known or configured before anything is learned (`tokens`).
 //!
-//! Only models without a public tokenizer are corrected: of others the count is exact, and a difference is somebody else's
-//! text. What is learned is a running mean in the table of budgets, which all workers share. A caller who sends odd text,
-//! or an upstream that tells nonsense, moves it little: each call is taken to be at most [`FARTHEST`] off, and moves the
-//! mean by a sixteenth of the difference; so the factor itself never leaves these bounds. It begins at one, not at what the
-//! first call says. A wrong factor makes reservations too large or too small for a while; what is charged in the end is
-//! the usage that was told.
+//! Only models without a public tokenizer are corrected: of others the count is exact, and a
+//! difference is somebody else's text. What is learned is a running mean in the table of budgets,
+//! which all workers share. A caller who sends odd text, or an upstream that tells nonsense, moves
+//! it little: each call is taken to be at most [`FARTHEST`] off, and moves the mean by a sixteenth
+//! of the difference; so the factor itself never leaves these bounds. It begins at one, not at what
+//! the first call says. A wrong factor makes reservations too large or too small for a while; what
+//! is charged in the end is the usage that was told.
 
 use crate::config::Ratio;
 use crate::limits::budgets::Budgets;
@@ -24,13 +25,16 @@ pub struct Calibration {
     pub on: bool,
 }
 
-/// The factors between which a count may be corrected: no tokenizer in use differs more from a scale set in good faith.
+/// The factors between which a count may be corrected: no tokenizer in use differs more from a
+/// scale set in good faith.
 pub const FARTHEST: (Ratio, Ratio) = (Ratio { ppm: 500_000 }, Ratio { ppm: 2_000_000 });
 
-/// Fewer tokens of text say little: frames that a provider adds by itself would weigh more than the text.
+/// Fewer tokens of text say little: frames that a provider adds by itself would weigh more than the
+/// text.
 const FEWEST: u64 = 64;
 
-/// One call moves the mean by a sixteenth of its difference, as the expected output (`output_reserve`).
+/// One call moves the mean by a sixteenth of its difference, as the expected output
+/// (`output_reserve`).
 const GAIN: u64 = 16;
 
 /// What is learned counts as forgotten after so long without a call.
@@ -46,9 +50,9 @@ impl Calibration {
         record::look::<Scale>(budgets, &key(model, budgets)).map_or(Ratio::ONE, |learned| learned.factor)
     }
 
-    /// Learns from a call of which so much was counted before any correction, and so much input was used. The factor from
-    /// now on, unless nothing was learned: from few tokens, from what was not all counted, or because another worker came
-    /// first.
+    /// Learns from a call of which so much was counted before any correction, and so much input was
+    /// used. The factor from now on, unless nothing was learned: from few tokens, from what was not
+    /// all counted, or because another worker came first.
     pub fn observe(
         self,
         model: &str,

@@ -1,15 +1,15 @@
 //! Budgets of the rate limit service that have come beyond their warning, and whether that is news.
 //!
-//! In: where such budgets stand. Out: those that no worker has told of in this window. Budgets of this process note it themselves
-//! (`budget`). Not here: what is told.
+//! In: where such budgets stand. Out: those that no worker has told of in this window. Budgets of
+//! this process note it themselves (`budget`). Not here: what is told.
 
 use crate::limits::budgets::Budgets;
 use crate::limits::limit::{Standing, Subject};
 use crate::limits::remembered::record::{self, Record};
 use crate::units::Timestamp;
 
-/// Those that are used beyond their warning and that no worker has told of. They are given back when their windows end, so that each can
-/// cross it once in a window.
+/// Those that are used beyond their warning and that no worker has told of. They are given back
+/// when their windows end, so that each can cross it once in a window.
 #[must_use]
 pub fn newly_crossed(standings: &[Standing], subject: &Subject<'_>, budgets: &Budgets<'_>) -> Vec<Standing> {
     let past = standings.iter().filter(|standing| standing.is_past_warning());

@@ -1,6 +1,7 @@
 //! Names that one worker tells all others, such as models that have answered.
 //!
-//! In: a kind and a name. Out: whether a worker has lately told it. Not here: what is told of a name.
+//! In: a kind and a name. Out: whether a worker has lately told it. Not here: what is told of a
+//! name.
 
 use crate::limits::budgets::Budgets;
 use crate::limits::remembered::record::{self, Record};

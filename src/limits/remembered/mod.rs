@@ -1,5 +1,5 @@
-//! What the table remembers beside budgets, for all workers: pauses that upstreams ask for, what was
-//! learned of models, rates of limits that adapt, crossings of global budgets, names.
+//! What the table remembers beside budgets, for all workers: pauses that upstreams ask for, what
+//! was learned of models, rates of limits that adapt, crossings of global budgets, names.
 //!
 //! In: a key and what happened. Out: what is remembered of it. Each file is one kind of [`Record`],
 //! which lives in an entry of its own or not at all.

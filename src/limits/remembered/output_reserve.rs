@@ -5,9 +5,9 @@
 //!
 //! Of calls without a bound it learns a running mean and mean deviation, as TCP estimates round
 //! trips (RFC 6298): mean plus one deviation covers most calls without holding what only the
-//! longest need. Of calls with one it also learns which part of their bounds they use, all together:
-//! what is expected of many of them is then right in sum. It lives in the table of budgets, so that
-//! all workers learn together and it needs no memory of its own.
+//! longest need. Of calls with one it also learns which part of their bounds they use, all
+//! together: what is expected of many of them is then right in sum. It lives in the table of
+//! budgets, so that all workers learn together and it needs no memory of its own.
 
 use crate::config::Ratio;
 use crate::limits::budgets::Budgets;
@@ -30,8 +30,8 @@ pub struct OutputReserve {
 /// What is learned counts as forgotten after so long without a call.
 const FORGOTTEN_AFTER: Span = Span::from_secs(24 * 3600);
 
-/// One call moves the mean by a sixteenth of its difference, which settles within a few dozen calls; RFC 6298 uses an eighth
-/// for values that come in sequence.
+/// One call moves the mean by a sixteenth of its difference, which settles within a few dozen
+/// calls; RFC 6298 uses an eighth for values that come in sequence.
 const GAIN: u64 = 16;
 
 /// Means are kept in sixteenths of a token, or small differences would be lost.

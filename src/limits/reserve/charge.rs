@@ -1,7 +1,9 @@
-//! What one call holds of one limit: charged before it, followed while it runs, corrected at its end.
+//! What one call holds of one limit: charged before it, followed while it runs, corrected at its
+//! end.
 //!
-//! In: a limit, a subject, an amount; later what was used. Out: [`Charge`], or a [`Refusal`]. Not here: several limits of one call
-//! (`reservation`), what calls hold together (`workflow`), the arithmetic of a budget (`budget`).
+//! In: a limit, a subject, an amount; later what was used. Out: [`Charge`], or a [`Refusal`]. Not
+//! here: several limits of one call (`reservation`), what calls hold together (`workflow`), the
+//! arithmetic of a budget (`budget`).
 
 use std::rc::Rc;
 
@@ -16,10 +18,12 @@ use crate::limits::workflow::share::Share;
 use crate::store::{Key, Place};
 use crate::units::{Amount, Span, Timestamp};
 
-/// How long a caller is told to wait when its budget cannot be read: long enough for contention to pass.
+/// How long a caller is told to wait when its budget cannot be read: long enough for contention to
+/// pass.
 const WAIT_FOR_STORE: Span = Span::from_secs(1);
 
-/// What is charged to one budget for a call. A call has one of these for each of its limits, so what most of them lack is boxed.
+/// What is charged to one budget for a call. A call has one of these for each of its limits, so
+/// what most of them lack is boxed.
 #[derive(Debug)]
 pub(in crate::limits) struct Charge {
     pub(in crate::limits) limit: Rc<Limit>,
@@ -250,8 +254,9 @@ impl Charge {
         used.0 >= (self.amount + self.drawn()).0.div_ceil(2)
     }
 
-    /// Its limit, if the budget would be overspent by a settlement of so much now. What is used beyond what is held is charged at once. A
-    /// budget that cannot be read or written stops nobody.
+    /// Its limit, if the budget would be overspent by a settlement of so much now. What is used
+    /// beyond what is held is charged at once. A budget that cannot be read or written stops
+    /// nobody.
     pub(in crate::limits) fn overspent(
         &mut self,
         used: Amount,

@@ -1,7 +1,8 @@
 //! What a call can expect of its budgets, before anything is held.
 //!
-//! In: limits, a subject, an estimate. Out: how full the budgets are, how much output there is room for, which tools are spent. All of it
-//! may have changed when the call is reserved: these are reasons to ask for less, not decisions. Not here: those (`reservation`).
+//! In: limits, a subject, an estimate. Out: how full the budgets are, how much output there is room
+//! for, which tools are spent. All of it may have changed when the call is reserved: these are
+//! reasons to ask for less, not decisions. Not here: those (`reservation`).
 
 use std::rc::Rc;
 
@@ -35,7 +36,8 @@ pub fn fullness(limits: &[Rc<Limit>], subject: &Subject<'_>, budgets: &Budgets<'
     u64::try_from(shares.max().unwrap_or(0)).unwrap_or(u64::MAX)
 }
 
-/// How many output tokens there is room for, if a call does not fit as it is; none if it does, or if its input alone does not.
+/// How many output tokens there is room for, if a call does not fit as it is; none if it does, or
+/// if its input alone does not.
 #[must_use]
 pub fn room_for_output(
     limits: &[Rc<Limit>],
@@ -72,13 +74,15 @@ pub fn spent_tools(
 }
 
 impl Limit {
-    /// The most output tokens with which a call is no more than this amount; 0 if its input alone is.
+    /// The most output tokens with which a call is no more than this amount; 0 if its input alone
+    /// is.
     fn room_for_output(&self, estimate: &Estimate, available: Amount) -> u64 {
         let fits = |output: u64| {
             let usage = estimate.known.plus(Usage { output, ..Usage::default() });
             (self.counts.amount)(&usage, &estimate.rates) <= available
         };
-        // The amount grows with the output: the last number that fits is found by halving, in as many steps as it has bits.
+        // The amount grows with the output: the last number that fits is found by halving, in as
+        // many steps as it has bits.
         let (mut fitting, mut step) = (0_u64, 1_u64 << 32);
         while step > 0 {
             let more = fitting.saturating_add(step);

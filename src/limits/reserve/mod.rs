@@ -1,7 +1,8 @@
-//! Holding what a call will cost, in all limits or none, and replacing it by what the call did cost.
+//! Holding what a call will cost, in all limits or none, and replacing it by what the call did
+//! cost.
 //!
-//! In: limits, a [`Subject`], an [`Estimate`]; later the usage. Out: [`Granted`] or [`Refusal`]. Not here: the arithmetic of one
-//! budget.
+//! In: limits, a [`Subject`], an [`Estimate`]; later the usage. Out: [`Granted`] or [`Refusal`].
+//! Not here: the arithmetic of one budget.
 
 pub(in crate::limits) mod charge;
 pub(in crate::limits) mod forecast;
@@ -33,11 +34,13 @@ pub struct Granted {
     pub reservation: Reservation,
     /// Where the budgets of its enforced limits stand now.
     pub standings: Vec<Standing>,
-    /// Limits with `enforce: shadow` that would have refused it. They are not charged, as if they had.
+    /// Limits with `enforce: shadow` that would have refused it. They are not charged, as if they
+    /// had.
     pub shadowed: Vec<Refusal>,
     /// Budgets that the call has brought beyond their warning, which is news.
     pub crossed: Vec<Standing>,
-    /// What it would have been refused by, if it may wait instead: the limit that has to be waited for longest.
+    /// What it would have been refused by, if it may wait instead: the limit that has to be waited
+    /// for longest.
     pub waits_for: Option<Box<Refusal>>,
     /// The workflow whose pools it draws from.
     pub workflow: Option<Workflow>,
@@ -46,8 +49,8 @@ pub struct Granted {
 /// By which share of a budget a call's usage grows before the budget is looked at again.
 const LOOK_EVERY: Ratio = Ratio { ppm: 10_000 };
 
-/// The charges held for a call. It must be settled or kept; a value that is dropped, as all are when a VM dies, stays
-/// charged until it has flowed back with its window.
+/// The charges held for a call. It must be settled or kept; a value that is dropped, as all are
+/// when a VM dies, stays charged until it has flowed back with its window.
 #[derive(Debug, Default)]
 #[must_use = "what is held must be settled or kept"]
 pub struct Reservation {
@@ -56,8 +59,8 @@ pub struct Reservation {
     slots: Vec<Rc<Slot>>,
 }
 
-/// Whether limits that count requests would refuse a call whose body is not yet read, even if it waited as long as it may. Nothing is
-/// held.
+/// Whether limits that count requests would refuse a call whose body is not yet read, even if it
+/// waited as long as it may. Nothing is held.
 ///
 /// # Errors
 /// The [`Refusal`].
@@ -74,7 +77,8 @@ pub fn would_refuse_at_once(
     refused.map_or(Ok(()), |refused| Err(refused.promised(limits, subject, |_| Amount(1), budgets)))
 }
 
-/// Takes a place among the calls in flight in every limit that counts them and applies whatever the body says, or in none.
+/// Takes a place among the calls in flight in every limit that counts them and applies whatever the
+/// body says, or in none.
 ///
 /// # Errors
 /// The [`Refusal`].
@@ -88,8 +92,9 @@ pub fn acquire_slots(
     Granted::default().add(&wanted, subject, Span::ZERO, budgets).map_err(Refused::longest)
 }
 
-/// Holds what a call is expected to cost in every limit that applies to it, or in none, besides what it has been `granted` before. If
-/// it does not fit at once but would within `patience`, it is held all the same, and the call has to wait so long.
+/// Holds what a call is expected to cost in every limit that applies to it, or in none, besides
+/// what it has been `granted` before. If it does not fit at once but would within `patience`, it is
+/// held all the same, and the call has to wait so long.
 ///
 /// # Errors
 /// The [`Refusal`] that has to be waited for longest; whatever had been held is given back.
@@ -109,7 +114,8 @@ pub fn reserve(
     granted.map_err(|refused| refused.promised(limits, subject, expected, budgets))
 }
 
-/// Holds the calls of tools that a request makes by itself, in every limit that counts them, or in none.
+/// Holds the calls of tools that a request makes by itself, in every limit that counts them, or in
+/// none.
 ///
 /// # Errors
 /// The [`Refusal`] that has to be waited for longest.
@@ -227,9 +233,10 @@ impl Reservation {
         release(&self.slots, budgets);
     }
 
-    /// A limit whose budget would be spent, beyond its capacity by more than this share of it, if the call ended now with this usage. What
-    /// a call has used beyond what is held for it is charged on the way, so that budgets refill under a long call as they do between
-    /// calls, and other calls see it. Limits that only watch stop nothing.
+    /// A limit whose budget would be spent, beyond its capacity by more than this share of it, if
+    /// the call ended now with this usage. What a call has used beyond what is held for it is
+    /// charged on the way, so that budgets refill under a long call as they do between calls, and
+    /// other calls see it. Limits that only watch stop nothing.
     pub fn overspent(
         &mut self,
         usage: &Usage,
@@ -247,8 +254,8 @@ impl Reservation {
         overspent.into_iter().next()
     }
 
-    /// Whether a budget may have come to its end since the call had used `before`: it has used most of what is held for it, and a
-    /// hundredth of the budget since then.
+    /// Whether a budget may have come to its end since the call had used `before`: it has used most
+    /// of what is held for it, and a hundredth of the budget since then.
     #[must_use]
     pub fn is_worth_a_look(&self, before: &Usage, now: &Usage, rates: &Rates) -> bool {
         self.held.iter().filter(|held| !held.limit.shadow).any(|held| {
@@ -299,7 +306,8 @@ impl Reservation {
         self.held.is_empty() && self.slots.is_empty()
     }
 
-    /// How long until all that is charged to its budgets is paid: a call that waits need not wait longer.
+    /// How long until all that is charged to its budgets is paid: a call that waits need not wait
+    /// longer.
     #[must_use]
     pub fn until_paid(&self, budgets: &Budgets<'_>) -> Span {
         let enforced = self.held.iter().filter(|held| !held.limit.shadow);

@@ -1,7 +1,7 @@
 //! Why a limit refuses a call, and for how long.
 //!
-//! In: where a budget stands, what a call needs. Out: a [`Refusal`]. Not here: what the caller is told
-//! (`reply`).
+//! In: where a budget stands, what a call needs. Out: a [`Refusal`]. Not here: what the caller is
+//! told (`reply`).
 
 use core::borrow::Borrow;
 use std::rc::Rc;
@@ -30,7 +30,8 @@ pub enum Reason {
     Spent,
     /// The same, and the budget is kept for the call at the moment that it is told.
     Promised,
-    /// Where the budget stands cannot be found out: what is not known to fit must not pass for free.
+    /// Where the budget stands cannot be found out: what is not known to fit must not pass for
+    /// free.
     Unknown,
 }
 

@@ -1,9 +1,10 @@
 //! Calls in flight, and who speaks for them: a call counts for as long as its worker says so.
 //!
-//! In: places that calls have taken. Out: places given back, or spoken for again. Not here: how many there may be (`in_flight`).
+//! In: places that calls have taken. Out: places given back, or spoken for again. Not here: how
+//! many there may be (`in_flight`).
 //!
-//! A VM that traps gives nothing back. So every worker speaks for its calls again and again ([`Slots::renew`]), and those that nobody
-//! speaks for are forgotten.
+//! A VM that traps gives nothing back. So every worker speaks for its calls again and again
+//! ([`Slots::renew`]), and those that nobody speaks for are forgotten.
 
 use std::rc::Weak;
 
@@ -47,8 +48,8 @@ impl Slot {
 }
 
 impl Slots {
-    /// Speaks for the next of them, and says whether that was the last of a round; to be called until it is, every [`RENEW_EVERY`] while
-    /// there are any.
+    /// Speaks for the next of them, and says whether that was the last of a round; to be called
+    /// until it is, every [`RENEW_EVERY`] while there are any.
     pub fn renew(&mut self, budgets: &Budgets<'_>) -> bool {
         let next = self.all.iter().skip(self.renewed).take(AT_ONCE);
         next.filter_map(Weak::upgrade).for_each(|slot| slot.renew(budgets));

@@ -111,7 +111,8 @@ fn token_calls() -> impl Strategy<Value = Vec<(u64, u64, Ending)>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// However calls of two workflows meet, each workflow of which a call was made is one request, and one of which all were refused is none.
+    /// However calls of two workflows meet, each workflow of which a call was made is one request,
+    /// and one of which all were refused is none.
     #[test]
     fn every_workflow_is_counted_once_however_its_calls_meet(
         calls in prop::collection::vec((0..2_usize, request_endings()), 2..5),
@@ -136,7 +137,8 @@ proptest! {
         prop_assert!(passed.contains(&true), "somebody comes first");
     }
 
-    /// However calls of one workflow meet, what is charged is what was used and what is left in the pool: nothing is drawn twice.
+    /// However calls of one workflow meet, what is charged is what was used and what is left in the
+    /// pool: nothing is drawn twice.
     #[test]
     fn all_that_is_used_is_charged_and_the_rest_is_in_the_pool(
         calls in token_calls(),
@@ -159,8 +161,8 @@ proptest! {
         at(0, &lines, |budgets| {
             let left = left_in_pool(&tpm, budgets);
             prop_assert_eq!(spent(&tpm, budgets), used + left.unwrap_or(0));
-            // Pools that are opened in the same nanosecond, as all are here, are one: what was drawn from
-            // the first may be put back into the second.
+            // Pools that are opened in the same nanosecond, as all are here, are one: what was
+            // drawn from the first may be put back into the second.
             let drawn: u64 = calls.iter().map(|&(tokens, ..)| tokens).sum();
             prop_assert!(left.is_none_or(|left| left <= 300 + drawn));
             Ok(())

@@ -1,11 +1,13 @@
-//! What a call holds of one limit together with others of its workflow: a request that all of them count as, tokens that one of them has
-//! declared for all.
+//! What a call holds of one limit together with others of its workflow: a request that all of them
+//! count as, tokens that one of them has declared for all.
 //!
-//! In: as for any call, and the [`Workflow`] it belongs to. Out: what is held, or a [`Refusal`]; later the share settled, kept or given
-//! back. Not here: how calls find each other (`once`, `pool`), several limits at once (`reservation`).
+//! In: as for any call, and the [`Workflow`] it belongs to. Out: what is held, or a [`Refusal`];
+//! later the share settled, kept or given back. Not here: how calls find each other (`once`,
+//! `pool`), several limits at once (`reservation`).
 //!
-//! The order is always the same: look for what others have charged, charge what is missing, then offer it to others. Whoever finds
-//! then that another came first gives its own charge back. Nothing is ever offered that is not charged.
+//! The order is always the same: look for what others have charged, charge what is missing, then
+//! offer it to others. Whoever finds then that another came first gives its own charge back.
+//! Nothing is ever offered that is not charged.
 
 pub(in crate::limits) mod note;
 pub(in crate::limits) mod once;
@@ -36,7 +38,8 @@ pub(in crate::limits) fn hold(
     patience: Span,
     budgets: &Budgets<'_>,
 ) -> Result<ChargeOutcome, Refusal> {
-    // What is charged for others as well is not waited for in windows: they could not tell in which window it will be used.
+    // What is charged for others as well is not waited for in windows: they could not tell in which
+    // window it will be used.
     let shared = if limit.shape.algorithm == Algorithm::TokenBucket { patience } else { Span::ZERO };
     let call = Call { limit, subject, amount, patience: shared, budgets };
     if let Some(once) = Once::of(limit, subject, budgets) {
@@ -87,7 +90,8 @@ fn pool_of<'w>(
     Some((Pool::of(limit, subject, &workflow.dimension, budgets)?, workflow))
 }
 
-/// Replaces what is held by what was used. What was drawn is used first; what is not used goes back to where it came from.
+/// Replaces what is held by what was used. What was drawn is used first; what is not used goes back
+/// to where it came from.
 pub(in crate::limits) fn settle(mut held: Charge, used: Amount, budgets: &Budgets<'_>) {
     match held.share.take().map(|share| *share) {
         None => held.correct_to(used, budgets),

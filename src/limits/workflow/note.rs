@@ -1,8 +1,8 @@
 //! Records that tell the calls of one workflow of a charge that they share.
 //!
 //! In: a key, and a pure closure on the note that lives there. Out: the closure's answer, once what
-//! it wants is stored. Not here: what notes say (`once`, `pool`), how records are stored (`record`),
-//! budgets.
+//! it wants is stored. Not here: what notes say (`once`, `pool`), how records are stored
+//! (`record`), budgets.
 //!
 //! A note has a place of its own or none, so no workflow is taken for another, however full the
 //! table is. Writing one does not count as use when the table chooses what to evict: a flood of
@@ -49,8 +49,8 @@ pub(in crate::limits) fn change_same<N: Note, T>(
     })
 }
 
-/// The first number of a packed note: a bit that says that the charge is in a shared entry, above it
-/// the end of the note in milliseconds, which fits until the year 2109, below it the wait in
+/// The first number of a packed note: a bit that says that the charge is in a shared entry, above
+/// it the end of the note in milliseconds, which fits until the year 2109, below it the wait in
 /// milliseconds: 35 minutes, of which one can occur.
 const SHARED: u64 = 1 << 21;
 const LONGEST_WAIT: u64 = SHARED - 1;

@@ -1,17 +1,22 @@
-//! Counting a workflow once: which values of a dimension a limit on requests has counted already (`once_per`).
+//! Counting a workflow once: which values of a dimension a limit on requests has counted already
+//! (`once_per`).
 //!
-//! In: a call's value, and where a request was charged for it. Out: a [`Claim`] on that request; who is the last to leave it is told
-//! to give the request back. Not here: budgets, and what a call does with a claim (`workflow`).
+//! In: a call's value, and where a request was charged for it. Out: a [`Claim`] on that request;
+//! who is the last to leave it is told to give the request back. Not here: budgets, and what a call
+//! does with a claim (`workflow`).
 //!
 //! # How no request is forgotten
 //!
-//! The first call charges a request and then claims it for its value, in one compare-and-swap; so behind each claim there is a charge.
-//! Others join the claim, and it counts them until the first of all is settled: from then on the request stays charged and joining needs no
-//! counting. A call that is refused elsewhere leaves. Only the last to leave, with none settled, takes the claim away and gives the request
-//! back: a refused call consumes nothing, and nobody relies on a request that is given back.
+//! The first call charges a request and then claims it for its value, in one compare-and-swap; so
+//! behind each claim there is a charge. Others join the claim, and it counts them until the first
+//! of all is settled: from then on the request stays charged and joining needs no counting. A call
+//! that is refused elsewhere leaves. Only the last to leave, with none settled, takes the claim
+//! away and gives the request back: a refused call consumes nothing, and nobody relies on a request
+//! that is given back.
 //!
-//! A worker that traps leaves nothing, so its request stays charged. If a claim is lost from a full table, its request stays charged too, and
-//! the next call of the workflow is counted again: too much rather than too little.
+//! A worker that traps leaves nothing, so its request stays charged. If a claim is lost from a full
+//! table, its request stays charged too, and the next call of the workflow is counted again: too
+//! much rather than too little.
 
 use crate::limits::budgets::Budgets;
 use crate::limits::limit::{Limit, Subject};
@@ -20,8 +25,8 @@ use crate::limits::workflow::note::{self, Note, SharedCharge};
 use crate::store::Key;
 use crate::units::{Span, Timestamp};
 
-/// A value is remembered so long after its last call, or for the limit's window if that is longer: people who sit before an agent
-/// think, eat and come back.
+/// A value is remembered so long after its last call, or for the limit's window if that is longer:
+/// people who sit before an agent think, eat and come back.
 const REMEMBERED_FOR: Span = Span::from_secs(3600);
 
 /// A value of a limit's `once_per`.
@@ -50,7 +55,8 @@ pub(in crate::limits) enum Claimed {
 }
 
 impl Once {
-    /// The value that a call has of a limit's `once_per`; none if the limit counts every call, or the call has no value.
+    /// The value that a call has of a limit's `once_per`; none if the limit counts every call, or
+    /// the call has no value.
     pub(in crate::limits) fn of(limit: &Limit, subject: &Subject<'_>, budgets: &Budgets<'_>) -> Option<Self> {
         let dimension = limit.once_per.as_deref()?;
         let value = Some(subject.value(dimension)).filter(|value| !value.is_empty())?;
@@ -109,7 +115,8 @@ impl Claim {
         count_failure(settled, budgets);
     }
 
-    /// The call has not been made. The request that is to be given back, if nobody else counts by it.
+    /// The call has not been made. The request that is to be given back, if nobody else counts by
+    /// it.
     pub(in crate::limits) fn leave(self, budgets: &Budgets<'_>) -> Option<SharedCharge> {
         let left = self.change(budgets, |counted| match counted.calls {
             Calls::Settled => (None, None),

@@ -1,15 +1,18 @@
-//! What a workflow has declared up front: so many tokens are charged at once, and its calls draw from them.
+//! What a workflow has declared up front: so many tokens are charged at once, and its calls draw
+//! from them.
 //!
-//! In: a key, amounts. Out: [`Draw`]s from the pool, and what is put back into it. Not here: budgets, and what a call does with a draw
-//! (`workflow`).
+//! In: a key, amounts. Out: [`Draw`]s from the pool, and what is put back into it. Not here:
+//! budgets, and what a call does with a draw (`workflow`).
 //!
 //! # What is promised
 //!
-//! - Draws are made by compare-and-swap, so all of them together are never more than what is in the pool.
-//! - All that is in a pool is charged to the budget, as are all draws from it. Whoever cannot put back what it has drawn, because the pool is
-//!   gone, gives it back to the budget instead.
-//! - A pool lives for the limit's window, and no longer than the calendar's where that counts: by then what is left of it has flowed
-//!   back, as all that is charged does. If it is lost from a full table before, what is left stays charged until then.
+//! - Draws are made by compare-and-swap, so all of them together are never more than what is in the
+//!   pool.
+//! - All that is in a pool is charged to the budget, as are all draws from it. Whoever cannot put
+//!   back what it has drawn, because the pool is gone, gives it back to the budget instead.
+//! - A pool lives for the limit's window, and no longer than the calendar's where that counts: by
+//!   then what is left of it has flowed back, as all that is charged does. If it is lost from a
+//!   full table before, what is left stays charged until then.
 
 use crate::limits::budget::Algorithm;
 use crate::limits::budgets::Budgets;
@@ -40,7 +43,8 @@ pub(in crate::limits) struct Draw {
 }
 
 impl Pool {
-    /// The pool in a limit on tokens; none if the limit counts something else, or the call is of no workflow.
+    /// The pool in a limit on tokens; none if the limit counts something else, or the call is of no
+    /// workflow.
     pub(in crate::limits) fn of(
         limit: &Limit,
         subject: &Subject<'_>,
@@ -70,8 +74,8 @@ impl Pool {
         Some(Draw { pool: self, charge, amount, has_opened: false })
     }
 
-    /// Opens it with what has just been charged, and draws an amount from it; or draws from the one that another call has opened
-    /// meanwhile.
+    /// Opens it with what has just been charged, and draws an amount from it; or draws from the one
+    /// that another call has opened meanwhile.
     ///
     /// # Errors
     /// [`Unstored`]: there is no pool.

@@ -1,7 +1,7 @@
 //! What a call says of its workflow, and what it holds together with other calls of it.
 //!
-//! In: the headers' word, claims and draws. Out: [`Workflow`], [`Share`]. Not here: how they are held
-//! and settled (`workflow`).
+//! In: the headers' word, claims and draws. Out: [`Workflow`], [`Share`]. Not here: how they are
+//! held and settled (`workflow`).
 
 use std::rc::Rc;
 

@@ -135,7 +135,8 @@ fn one_call_and_its_settlement_are_one_touch() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Against a map without bounds: whoever has been touched twice always finds exactly their own state.
+    /// Against a map without bounds: whoever has been touched twice always finds exactly their own
+    /// state.
     #[test]
     fn budgets_in_use_are_as_in_an_unbounded_map(
         calls in prop::collection::vec((0_u16..60, any::<bool>()), 1..400),

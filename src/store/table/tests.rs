@@ -150,7 +150,8 @@ fn threads_lose_no_update_not_even_the_first() {
                 let table = Table::new(&lines, 1);
                 start.wait();
                 for _ in 0..EACH {
-                    // Threads that do nothing else may well lose 64 times in a row; a call would then be refused.
+                    // Threads that do nothing else may well lose 64 times in a row; a call would
+                    // then be refused.
                     while table.update(&key("ada"), NOW, add_one).is_err() {}
                 }
             });

@@ -1,8 +1,9 @@
 //! How families other than OpenAI cut pictures into tokens.
 //!
-//! In: a way of cutting, a size. Out: [`Tokens`], at most by a little more than the provider reports: what is held too
-//! much comes back with the usage. Sources are the providers' pages on vision, named at the rows of `family`. Not here:
-//! which family cuts in which way (`family`), OpenAI's own table (`openai`).
+//! In: a way of cutting, a size. Out: [`Tokens`], at most by a little more than the provider
+//! reports: what is held too much comes back with the usage. Sources are the providers' pages on
+//! vision, named at the rows of `family`. Not here: which family cuts in which way (`family`),
+//! OpenAI's own table (`openai`).
 
 use super::Size;
 use crate::units::Tokens;
@@ -41,7 +42,8 @@ pub(in crate::tokens) enum Pictures {
 /// A crop, or a picture too small to be cropped (Google, "Image understanding").
 const CROP_TOKENS: u64 = 258;
 const UNCROPPED: u32 = 384;
-/// The bounds of a crop's side, and what larger pictures are scaled down to (Google Cloud, "Image understanding").
+/// The bounds of a crop's side, and what larger pictures are scaled down to (Google Cloud, "Image
+/// understanding").
 const SMALLEST_CROP: u32 = 256;
 const LARGEST_CROP: u32 = 768;
 const LARGEST_CROPPED: u32 = 3072;
@@ -78,9 +80,9 @@ mod tests {
 
     #[test]
     fn every_family_counts_a_picture_by_its_own_rule() {
-        // Claude: "Vision", ⌈w/28⌉ × ⌈h/28⌉, and the largest sizes that are not scaled down. Gemini: "Image
-        // understanding" (960 × 540 is cut into 3 × 2 crops) and "Media resolution". Nova: "Image understanding", whose
-        // examples are rough.
+        // Claude: "Vision", ⌈w/28⌉ × ⌈h/28⌉, and the largest sizes that are not scaled down.
+        // Gemini: "Image understanding" (960 × 540 is cut into 3 × 2 crops) and "Media resolution".
+        // Nova: "Image understanding", whose examples are rough.
         for (model, width, height, expected) in [
             ("claude-3-5-haiku-latest", 200, 200, 8 * 8),
             ("claude-sonnet-4-5", 1000, 1000, 36 * 36),

@@ -1,8 +1,9 @@
 //! How many tokens a picture costs by the model that looks at it and its size in pixels.
 //!
-//! In: a model's name, width and height, the level of detail asked for. Out: [`Tokens`]. OpenAI's models are in `openai`,
-//! the ways in which other families cut pictures in `grid`; which family does it in which way is in `family`. Not here:
-//! reading a picture's size from its bytes (`api::image`).
+//! In: a model's name, width and height, the level of detail asked for. Out: [`Tokens`]. OpenAI's
+//! models are in `openai`, the ways in which other families cut pictures in `grid`; which family
+//! does it in which way is in `family`. Not here: reading a picture's size from its bytes
+//! (`api::image`).
 
 mod grid;
 mod openai;
@@ -12,7 +13,8 @@ pub(super) use grid::Pictures;
 use super::family::Family;
 use crate::units::Tokens;
 
-/// What a picture is taken to measure whose size is not known, such as one behind a URL: by every family.
+/// What a picture is taken to measure whose size is not known, such as one behind a URL: by every
+/// family.
 pub const UNKNOWN_SIZE: (u32, u32) = (1024, 1024);
 
 /// The level of detail that a request asks for. Only OpenAI's models have a price for each.
@@ -27,7 +29,8 @@ pub enum Detail {
     Auto,
 }
 
-/// The tokens of one picture. Any size is valid; one without pixels counts as one pixel wide or high.
+/// The tokens of one picture. Any size is valid; one without pixels counts as one pixel wide or
+/// high.
 ///
 /// A model of a family that is not known counts like `gpt-4o`.
 #[must_use]
@@ -60,7 +63,8 @@ impl Size {
         self.scaled_down(side, self.width.min(self.height))
     }
 
-    /// So that what measures `from` measures `to`, in proportion and rounded to whole pixels; never up.
+    /// So that what measures `from` measures `to`, in proportion and rounded to whole pixels; never
+    /// up.
     fn scaled_down(self, to: u32, from: u32) -> Self {
         if from <= to {
             return self;

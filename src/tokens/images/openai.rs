@@ -1,8 +1,8 @@
 //! What pictures cost by the models of OpenAI, and by models that have no rule of their own.
 //!
-//! In: a model's name, a size, the level of detail asked for. Out: [`Tokens`]. Two kinds of formula, by OpenAI's "Images
-//! and vision" guide: tiles of 512 pixels on a base price, and patches of 32 pixels up to a budget, times the model's
-//! factor. Not here: the other families (`grid`).
+//! In: a model's name, a size, the level of detail asked for. Out: [`Tokens`]. Two kinds of
+//! formula, by OpenAI's "Images and vision" guide: tiles of 512 pixels on a base price, and patches
+//! of 32 pixels up to a budget, times the model's factor. Not here: the other families (`grid`).
 
 use super::{Detail, Size};
 use crate::tokens::encoding::base_name;

@@ -1,4 +1,5 @@
-//! What the service's answers do: refusals in the words of the API, waits, headers; and how values are written to it.
+//! What the service's answers do: refusals in the words of the API, waits, headers; and how values
+//! are written to it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -41,7 +42,8 @@ async fn a_refusal_is_in_the_words_of_the_api_with_the_services_wait() {
 
     assert_eq!((openai.status(), &body["error"]["code"]), (429, &json!("rate_limit_exceeded")), "{body}");
     assert_eq!(openai.header("x-ratelimit-remaining-tokens"), Some("0"));
-    // A second at most is added, so that not all come back at once. If the day ends meanwhile, the later is the longer.
+    // A second at most is added, so that not all come back at once. If the day ends meanwhile, the
+    // later is the longer.
     let waits = if after <= before { after..=before + 2 } else { 0..=before.max(after) + 2 };
     assert!(waits.contains(&seconds(&openai)), "{} {waits:?}", seconds(&openai));
     assert_eq!(anthropic.status(), 429);

@@ -1,4 +1,5 @@
-//! Answers that decide nothing, and none at all: what becomes of the call, in how much time, and what the service is told later.
+//! Answers that decide nothing, and none at all: what becomes of the call, in how much time, and
+//! what the service is told later.
 
 use core::time::Duration;
 
@@ -28,12 +29,14 @@ fn troubles() -> Vec<(&'static str, Behaviour, &'static str)> {
     ]
 }
 
-/// Options with this `on_failure`: a call waits for a quarter of a second at most, and asking is never given up.
+/// Options with this `on_failure`: a call waits for a quarter of a second at most, and asking is
+/// never given up.
 fn options(on_failure: &str) -> String {
     format!(", timeout: 250ms, on_failure: {on_failure}, breaker: {{ failures: 1000 }}")
 }
 
-/// One call per trouble, last without any service; each must satisfy `check` and be counted as `on_failure` says.
+/// One call per trouble, last without any service; each must satisfy `check` and be counted as
+/// `on_failure` says.
 async fn each_trouble(on_failure: &str, check: impl Fn(&str, &Response)) -> (Bench, ScriptedService) {
     let mut service = ScriptedService::start([tpd(1_000)]);
     let bench = Bench::with_service(&tokens(1_000, &options(on_failure)), &service).await;
@@ -47,7 +50,8 @@ async fn each_trouble(on_failure: &str, check: impl Fn(&str, &Response)) -> (Ben
         assert!(response.time_to_headers() < LATE / 2, "{tenant}: {:?}", response.time_to_headers());
         assert!(failed(&bench, kind).await > before, "{tenant}");
         if response.status() == 200 {
-            // What it has used is told; if what it asked for has been charged on the way, too, that stays.
+            // What it has used is told; if what it asked for has been charged on the way, too, that
+            // stays.
             service.wait_for_count(&of(tenant), if tenant == "late" { 120 } else { 60 }).await;
         }
         expected += 1;
@@ -148,7 +152,8 @@ async fn a_refusal_without_the_status_that_explains_it_is_a_refusal() {
     assert!(refused.header("retry-after").is_some());
 }
 
-/// The name of a cluster that the host would take for a message, if it got the bare name: Envoy 1.40 ends then.
+/// The name of a cluster that the host would take for a message, if it got the bare name: Envoy
+/// 1.40 ends then.
 #[tokio::test]
 async fn a_cluster_named_envoy_is_asked_like_any_other() {
     let service = ScriptedService::start([tpd(1_000)]);
@@ -166,7 +171,8 @@ async fn a_cluster_named_envoy_is_asked_like_any_other() {
 
 #[tokio::test]
 async fn a_cluster_that_is_not_there_or_speaks_no_http2_is_a_service_without_answers() {
-    // The host would take some of these names for messages. The last is the upstream, which is spoken to in HTTP/1.1.
+    // The host would take some of these names for messages. The last is the upstream, which is
+    // spoken to in HTTP/1.1.
     for (cluster, on_failure, status) in [
         ("envoy", "allow", 200),
         ("multi", "local", 200),

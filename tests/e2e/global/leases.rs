@@ -103,7 +103,8 @@ async fn spend_all(protocol: &str, service: ScriptedService) {
     let used = used(&outcomes);
     assert_eq!(outcomes.count(200) + outcomes.count(429), 64 * 30, "{:?}", outcomes.statuses());
     assert!(used <= BUDGET.into(), "{used} of {BUDGET}");
-    // A service that counts what it refuses leaves unspent what the last ones asked for: a lease and some calls.
+    // A service that counts what it refuses leaves unspent what the last ones asked for: a lease
+    // and some calls.
     assert!(used >= u64::from(BUDGET) * 9 / 10, "only {used} of {BUDGET} could be spent");
     // Who goes on trying is refused here, but for one in ten seconds, with which a lease may be
     // asked for.
@@ -155,8 +156,9 @@ async fn refused_clients_are_told_the_windows_in_which_they_fit() {
     for outcome in refused {
         windows[told(outcome.headers["retry-after-ms"].to_str().unwrap())] += 1;
     }
-    // Each window is told to no more callers than fit. It may be told to fewer, for some are refused
-    // before it is known how many passed; those who are refused later are told the windows behind.
+    // Each window is told to no more callers than fit. It may be told to fewer, for some are
+    // refused before it is known how many passed; those who are refused later are told the windows
+    // behind.
     for _ in 0..7 {
         let (response, _) = bench.json(call("ada", EACH, EACH)).await;
         windows[told(response.header("retry-after-ms").unwrap())] += 1;
@@ -187,7 +189,8 @@ async fn a_lease_that_is_not_spent_ends_with_its_window() {
     let service = ScriptedService::start([Limit::new("free/tps", 1_000_000, Duration::from_secs(2))]);
     // The service says when its windows end, sooner than the limit does.
     let tps = "{ name: tps, count: tokens, per: tenant, max: 1_000_000, window: 1m, scope: global }";
-    // Half of the budget: far more than is spent here, so that more is not asked for before a window ends.
+    // Half of the budget: far more than is spent here, so that more is not asked for before a
+    // window ends.
     let half = leased("envoy").replace("share: 0.02", "share: 0.5");
     let bench = Bench::with_service(&limits(tps, &half), &service).await;
     let of_tps = [("tollgate_limit", "free/tps"), ("tenant", "ada")];
@@ -200,7 +203,8 @@ async fn a_lease_that_is_not_spent_ends_with_its_window() {
     bench.envoy.wait_for_metrics(|_| service.count(&of_tps) == 0).await;
     assert_eq!((asks(), calls(&service)), (1, 2));
 
-    // Here it ends a second later at most, since its end is told in whole seconds. Then calls are charged anew.
+    // Here it ends a second later at most, since its end is told in whole seconds. Then calls are
+    // charged anew.
     while asks() < 2 {
         assert_eq!(bench.json(call("ada", EACH, EACH)).await.0.status(), 200);
     }

@@ -1,4 +1,5 @@
-//! Limits held in a rate limit service: on the real Envoy, against a scripted service and a real one.
+//! Limits held in a rate limit service: on the real Envoy, against a scripted service and a real
+//! one.
 //!
 //! Here: what these tests share.
 
@@ -21,13 +22,15 @@ use tollgate_rig::rate_limits::{Asked, Limit, Method, ScriptedService};
 use crate::bench::{Bench, chat_with};
 use crate::probe::INPUT;
 
-/// The window of global limits in these tests: no test sees its end unless it puts the clock forward.
+/// The window of global limits in these tests: no test sees its end unless it puts the clock
+/// forward.
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// More options of `global`, for tests in which the service answers: however busy the machine is.
 pub(crate) const PATIENT: &str = ", timeout: 10s";
 
-/// A configuration with one global limit of so many tokens a day for each tenant, and these options of `global`, in flow style.
+/// A configuration with one global limit of so many tokens a day for each tenant, and these options
+/// of `global`, in flow style.
 pub(crate) fn tokens(max: u64, options: &str) -> String {
     limits(
         &format!("{{ name: tpd, count: tokens, per: tenant, max: {max}, window: 1d, scope: global }}"),
@@ -35,7 +38,8 @@ pub(crate) fn tokens(max: u64, options: &str) -> String {
     )
 }
 
-/// A configuration with these limits and options of `global`, in flow style. What a call allows for its output is held.
+/// A configuration with these limits and options of `global`, in flow style. What a call allows for
+/// its output is held.
 pub(crate) fn limits(limits: &str, options: &str) -> String {
     format!(
         "
@@ -67,8 +71,9 @@ pub(crate) fn usage(tokens: u64) -> String {
     json!({ "prompt_tokens": INPUT, "completion_tokens": tokens - INPUT }).to_string()
 }
 
-/// Requests as text, such as `ShouldRateLimit tollgate 0: tollgate_limit=free/tpd tenant=ada (30)`: the method, the domain, the
-/// request's hits, and each descriptor with its own. Those of `zed` are left out.
+/// Requests as text, such as `ShouldRateLimit tollgate 0: tollgate_limit=free/tpd tenant=ada (30)`:
+/// the method, the domain, the request's hits, and each descriptor with its own. Those of `zed` are
+/// left out.
 pub(crate) fn said(requests: &[Asked]) -> Vec<String> {
     let others = requests.iter().map(|asked| {
         let Asked { method, request } = asked;
@@ -84,7 +89,8 @@ pub(crate) fn said(requests: &[Asked]) -> Vec<String> {
     others.filter(|text| !text.contains("=zed")).collect()
 }
 
-/// A call of `zed`, of whose use the service is told: whatever the same worker had to say before has come by then.
+/// A call of `zed`, of whose use the service is told: whatever the same worker had to say before
+/// has come by then.
 pub(crate) async fn say_everything(client: &mut Client, service: &ScriptedService) {
     let before = service.count(&of("zed"));
     let mut response = client.send(call("zed", 20, 50)).await.unwrap();

@@ -1,4 +1,5 @@
-//! A service that is gone for a while, clients that go while they wait, and what happens to Envoy meanwhile.
+//! A service that is gone for a while, clients that go while they wait, and what happens to Envoy
+//! meanwhile.
 
 use core::time::Duration;
 
@@ -15,7 +16,8 @@ use crate::bench::{Bench, bootstrap, trap_module};
 
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 
-/// Three failures, and a probe every [`PROBE_EVERY`]; refused calls have nothing to report, so that calls alone are seen.
+/// Three failures, and a probe every [`PROBE_EVERY`]; refused calls have nothing to report, so that
+/// calls alone are seen.
 fn breaking(on_failure: &str) -> String {
     let breaker = "breaker: { failures: 3, probe_every: 500ms }";
     format!(", timeout: 10s, on_failure: {on_failure}, {breaker}")
@@ -204,7 +206,8 @@ async fn a_new_configuration_while_calls_wait_leaves_none_hanging() {
 async fn a_worker_that_traps_while_calls_wait_recovers_and_they_end_with_envoys_idle_timeout() {
     let service = ScriptedService::start([tpd(100_000)]);
     let filter = Filter::yaml(&tokens(100_000, PATIENT)).module(&trap_module());
-    // Nobody can let go on what a VM held that is dead; the idle timeout ends it, of five minutes unless set.
+    // Nobody can let go on what a VM held that is dead; the idle timeout ends it, of five minutes
+    // unless set.
     let bench = Bench::with(filter, |bootstrap| {
         bootstrap.grpc_cluster("ratelimit", service.address()).connection_manager("stream_idle_timeout: 2s")
     })

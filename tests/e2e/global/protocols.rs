@@ -1,4 +1,5 @@
-//! What is said to the service before and after a call, by each protocol, and what it has counted in the end.
+//! What is said to the service before and after a call, by each protocol, and what it has counted
+//! in the end.
 
 use serde_json::json;
 use tollgate_rig::client::Client;

@@ -1,8 +1,8 @@
 //! What a message counts, in the classes that Anthropic keeps apart.
 //!
-//! In: a request and the blocks that answer it. Out: [`Counts`]. Anthropic's tokenizer is not public, so the
-//! input is counted as the chat that it amounts to, by the cookbook's rule, with Anthropic's published
-//! overhead for tools. Not here: documents other than text.
+//! In: a request and the blocks that answer it. Out: [`Counts`]. Anthropic's tokenizer is not
+//! public, so the input is counted as the chat that it amounts to, by the cookbook's rule, with
+//! Anthropic's published overhead for tools. Not here: documents other than text.
 
 use serde_json::{Value, json};
 
@@ -84,7 +84,8 @@ pub(super) fn input_tokens(request: &Value) -> usize {
     counter(request).chat(&as_chat(request)) + overhead
 }
 
-// Anthropic's guide "Tool use": the system prompt that goes with tools, for the models from Claude 4 on.
+// Anthropic's guide "Tool use": the system prompt that goes with tools, for the models from Claude
+// 4 on.
 const TOOLS_OFFERED: usize = 346;
 const TOOLS_DEMANDED: usize = 313;
 
@@ -92,8 +93,9 @@ fn counter(request: &Value) -> Counter {
     Counter::for_model(request["model"].as_str().unwrap_or_default())
 }
 
-/// How much of `total` is written to the cache, for five minutes and for an hour: tools, system and messages
-/// are a prefix in this order, and the last mark ends what is kept. The last mark's time is taken for all.
+/// How much of `total` is written to the cache, for five minutes and for an hour: tools, system and
+/// messages are a prefix in this order, and the last mark ends what is kept. The last mark's time
+/// is taken for all.
 fn written(request: &Value, total: usize) -> [usize; 2] {
     let mut prefix = json!({ "model": request["model"], "tools": [], "system": [], "messages": [] });
     let (mut kept, mut for_an_hour) = (0, false);

@@ -1,11 +1,13 @@
-//! Anthropic's messages: `POST */messages`, whole or streamed, and `POST */messages/count_tokens`; the same
-//! behind Google's Vertex: `POST */publishers/anthropic/models/{model}:rawPredict` and `:streamRawPredict`.
+//! Anthropic's messages: `POST */messages`, whole or streamed, and `POST */messages/count_tokens`;
+//! the same behind Google's Vertex: `POST */publishers/anthropic/models/{model}:rawPredict` and
+//! `:streamRawPredict`.
 //!
-//! In: the request and the wished [`Behaviour`]. Out: a message of text, before it thinking if the request
-//! enables it, or the use of a tool if the request demands one. What stands before a `cache_control` mark
-//! counts as written to the cache; nothing is ever read from it, as nothing is remembered (`x-mock-usage`
-//! can say otherwise). Wire format: Anthropic's API reference, "Messages", "Count Message tokens", "Errors";
-//! Google's "Claude on Vertex AI" for the paths. Not here: batches, server tools, citations.
+//! In: the request and the wished [`Behaviour`]. Out: a message of text, before it thinking if the
+//! request enables it, or the use of a tool if the request demands one. What stands before a
+//! `cache_control` mark counts as written to the cache; nothing is ever read from it, as nothing is
+//! remembered (`x-mock-usage` can say otherwise). Wire format: Anthropic's API reference,
+//! "Messages", "Count Message tokens", "Errors"; Google's "Claude on Vertex AI" for the paths. Not
+//! here: batches, server tools, citations.
 
 mod counting;
 mod stream;

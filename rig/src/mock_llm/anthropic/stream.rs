@@ -1,8 +1,8 @@
 //! The events of a streamed message.
 //!
-//! In: a [`Message`]. Out: its events, each named and typed, in the order of the API: the message starts
-//! with the usage of its input, each block starts, is filled and stops, and the last delta brings the usage
-//! of all. Wire format: Anthropic's guide "Streaming messages".
+//! In: a [`Message`]. Out: its events, each named and typed, in the order of the API: the message
+//! starts with the usage of its input, each block starts, is filled and stops, and the last delta
+//! brings the usage of all. Wire format: Anthropic's guide "Streaming messages".
 
 use serde_json::{Value, json};
 

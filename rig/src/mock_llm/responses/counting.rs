@@ -1,7 +1,7 @@
 //! What a response counts, and how its id tells.
 //!
-//! In: a request and the items that answer it. Out: [`Counts`]. The input is counted as the chat that it
-//! amounts to, by the cookbook's rule; files and items of built-in tools count nothing.
+//! In: a request and the items that answer it. Out: [`Counts`]. The input is counted as the chat
+//! that it amounts to, by the cookbook's rule; files and items of built-in tools count nothing.
 
 use serde_json::{Value, json};
 

@@ -1,11 +1,12 @@
-//! OpenAI's responses: `POST */responses`, whole, streamed or in the background; `GET */responses/{id}`; and
-//! `POST */responses/input_tokens`.
+//! OpenAI's responses: `POST */responses`, whole, streamed or in the background; `GET
+//! */responses/{id}`; and `POST */responses/input_tokens`.
 //!
-//! In: the request and the wished [`Behaviour`]. Out: a message, before it a summary of reasoning if the
-//! request asks for one, or a function call if the request demands one. The id of a response tells what it
-//! counted: so `previous_response_id` adds a history, and a background call can be asked for, though nothing
-//! is remembered. Wire format: OpenAI's API reference, "Responses". Not here: conversations, built-in tools,
-//! failed responses (a failure is an HTTP error), cancelling and deleting.
+//! In: the request and the wished [`Behaviour`]. Out: a message, before it a summary of reasoning
+//! if the request asks for one, or a function call if the request demands one. The id of a response
+//! tells what it counted: so `previous_response_id` adds a history, and a background call can be
+//! asked for, though nothing is remembered. Wire format: OpenAI's API reference, "Responses". Not
+//! here: conversations, built-in tools, failed responses (a failure is an HTTP error), cancelling
+//! and deleting.
 
 mod counting;
 mod stream;

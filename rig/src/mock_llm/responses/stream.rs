@@ -1,8 +1,8 @@
 //! The events of a streamed response.
 //!
-//! In: a [`Reply`]. Out: its events, each named, typed and numbered, in the order of the API: the response
-//! begins, each item is added, filled and done, and the response ends. Wire format: OpenAI's API reference,
-//! "Responses, streaming events". There is no `[DONE]`.
+//! In: a [`Reply`]. Out: its events, each named, typed and numbered, in the order of the API: the
+//! response begins, each item is added, filled and done, and the response ends. Wire format:
+//! OpenAI's API reference, "Responses, streaming events". There is no `[DONE]`.
 
 use serde_json::{Value, json};
 

@@ -1,8 +1,8 @@
 //! A Converse answer or one event of its stream: usage, text and calls of tools.
 //!
-//! In: one JSON document: a whole answer, or the payload of a frame. Nova's own stream has the frame's name
-//! around each payload, so both are read. Out: [`Answer`]. A document that is not JSON, or not of this shape,
-//! gives an empty answer. Not here: frames (`frames`).
+//! In: one JSON document: a whole answer, or the payload of a frame. Nova's own stream has the
+//! frame's name around each payload, so both are read. Out: [`Answer`]. A document that is not
+//! JSON, or not of this shape, gives an empty answer. Not here: frames (`frames`).
 //!
 //! Source: Amazon Bedrock API reference, "Converse" and "ConverseStream" (`contentBlockStart`,
 //! `contentBlockDelta`, `metadata`).

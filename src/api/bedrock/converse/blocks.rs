@@ -3,8 +3,8 @@
 //! In: JSON. Out: [`Piece`]s. Not here: lists of blocks (`api::blocks`), and what the model answers
 //! (`answer`).
 //!
-//! Source: Amazon Bedrock API reference, "ContentBlock", "ToolResultContentBlock", "SystemContentBlock" and
-//! the types they name.
+//! Source: Amazon Bedrock API reference, "ContentBlock", "ToolResultContentBlock",
+//! "SystemContentBlock" and the types they name.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

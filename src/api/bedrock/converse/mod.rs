@@ -1,11 +1,11 @@
-//! Converse and ConverseStream: `POST …/model/{model}/converse` and `…/converse-stream`. Amazon's Nova models
-//! have the same form of their own.
+//! Converse and ConverseStream: `POST …/model/{model}/converse` and `…/converse-stream`. Amazon's
+//! Nova models have the same form of their own.
 //!
-//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not here: the
-//! models' own forms other than Nova's (`invoke`).
+//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not
+//! here: the models' own forms other than Nova's (`invoke`).
 //!
-//! Source: Amazon Bedrock API reference, "Converse", "ConverseStream", "ContentBlock", "TokenUsage"; Amazon
-//! Nova's user guide, "Complete request schema".
+//! Source: Amazon Bedrock API reference, "Converse", "ConverseStream", "ContentBlock",
+//! "TokenUsage"; Amazon Nova's user guide, "Complete request schema".
 
 pub(super) mod answer;
 mod blocks;

@@ -1,12 +1,15 @@
 //! The tools that a Converse request offers, and the request without some of them.
 //!
-//! In: a body, and which tools are to go. Out: names, edits. Not here: lists in general (`tool_list`).
+//! In: a body, and which tools are to go. Out: names, edits. Not here: lists in general
+//! (`tool_list`).
 //!
-//! Source: Amazon Bedrock API reference, "ToolConfiguration", "Tool", "ToolChoice". Converse refuses a history with calls or results of tools
-//! where no `toolConfig` is defined, refuses one without tools, and has no choice that forbids to call any. If no tool may be left of such
-//! a request, one that does nothing stands in for them. To leave the definitions would let the model call what it must not, in every
-//! conversation that has called it before, and to take them away would have the whole call refused. At worst the model calls the stand-in,
-//! and the client says that it knows no such tool.
+//! Source: Amazon Bedrock API reference, "ToolConfiguration", "Tool", "ToolChoice". Converse
+//! refuses a history with calls or results of tools where no `toolConfig` is defined, refuses one
+//! without tools, and has no choice that forbids to call any. If no tool may be left of such a
+//! request, one that does nothing stands in for them. To leave the definitions would let the model
+//! call what it must not, in every conversation that has called it before, and to take them away
+//! would have the whole call refused. At worst the model calls the stand-in, and the client says
+//! that it knows no such tool.
 
 use std::borrow::Cow;
 
@@ -50,7 +53,8 @@ pub(in crate::api::bedrock) fn without(body: &[u8], hide: Hide<'_>) -> Vec<Edit>
     edits
 }
 
-/// The stand-in for all tools, and no choice, which would name one of them or force the model to call it.
+/// The stand-in for all tools, and no choice, which would name one of them or force the model to
+/// call it.
 fn stand_in(body: &[u8], config: &Elements<'_>) -> Vec<Edit> {
     let gone: Vec<_> = config.items.iter().map(|member| member.name == OFFER.choice).collect();
     let lists = config.named(&[OFFER.list]).map(|list| replace(body, list.raw, STAND_IN));

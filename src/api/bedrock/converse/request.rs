@@ -1,8 +1,10 @@
 //! A Converse request: what the model will read, and what it may write.
 //!
-//! In: a body. Out: [`Request`]. Not here: the blocks of a message (`blocks`), and the tokens of anything.
+//! In: a body. Out: [`Request`]. Not here: the blocks of a message (`blocks`), and the tokens of
+//! anything.
 //!
-//! Source: Amazon Bedrock API reference, "Converse". `additionalModelRequestFields` are parameters, not text.
+//! Source: Amazon Bedrock API reference, "Converse". `additionalModelRequestFields` are parameters,
+//! not text.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -2,10 +2,11 @@
 //!
 //! In: a body. Out: edits of `inferenceConfig.maxTokens`. Not here: how little.
 //!
-//! Source: Amazon Bedrock API reference, "Converse" and "InferenceConfiguration"; its user guide, "Extended
-//! thinking" of Claude, whose budget must be less than `maxTokens`; Amazon Nova's, "Extended thinking": with
-//! `maxReasoningEffort` at `high` a request with a bound is refused. Both stand among
-//! `additionalModelRequestFields`, in Nova's own form beside the messages or in `inferenceConfig`.
+//! Source: Amazon Bedrock API reference, "Converse" and "InferenceConfiguration"; its user guide,
+//! "Extended thinking" of Claude, whose budget must be less than `maxTokens`; Amazon Nova's,
+//! "Extended thinking": with `maxReasoningEffort` at `high` a request with a bound is refused. Both
+//! stand among `additionalModelRequestFields`, in Nova's own form beside the messages or in
+//! `inferenceConfig`.
 
 use crate::api::Bounded;
 use crate::api::bound::{Bound, Object, allowed, thinking};

@@ -1,11 +1,11 @@
-//! `usage` as Converse words it: three classes of input that do not overlap, and an output total. Reasoning
-//! is not told apart.
+//! `usage` as Converse words it: three classes of input that do not overlap, and an output total.
+//! Reasoning is not told apart.
 //!
 //! In: JSON. Out: [`ReportedUsage`]. Not here: the counts of InvokeModel (`invoke`).
 //!
-//! Source: Amazon Bedrock API reference, "TokenUsage" and "CacheDetail"; its user guide, "Prompt caching",
-//! which adds the tokens read from and written to caches to `inputTokens`. Nova's own form has `…TokenCount`
-//! in place of `…Tokens`; some answers have both.
+//! Source: Amazon Bedrock API reference, "TokenUsage" and "CacheDetail"; its user guide, "Prompt
+//! caching", which adds the tokens read from and written to caches to `inputTokens`. Nova's own
+//! form has `…TokenCount` in place of `…Tokens`; some answers have both.
 
 use serde::Deserialize;
 

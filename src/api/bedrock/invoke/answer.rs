@@ -1,12 +1,12 @@
 //! An answer of InvokeModel, or one chunk of its stream, in the form of whichever model gave it.
 //!
-//! In: one JSON document: a whole answer, the payload of a frame (`{"bytes"}`, base64 of the model's own
-//! chunk), or such a chunk. Out: [`Answer`]. The last chunk of every stream has Amazon's own count; what the
-//! model itself has told in more detail comes before it. Not here: the counts in headers, which are read
-//! beside the row (`invoke`), and frames (`frames`).
+//! In: one JSON document: a whole answer, the payload of a frame (`{"bytes"}`, base64 of the
+//! model's own chunk), or such a chunk. Out: [`Answer`]. The last chunk of every stream has
+//! Amazon's own count; what the model itself has told in more detail comes before it. Not here: the
+//! counts in headers, which are read beside the row (`invoke`), and frames (`frames`).
 //!
-//! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for foundation
-//! models"; API reference, "PayloadPart".
+//! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for
+//! foundation models"; API reference, "PayloadPart".
 
 use std::borrow::Cow;
 

@@ -1,12 +1,12 @@
-//! InvokeModel: `POST …/model/{model}/invoke` and `…/invoke-with-response-stream`. Bodies are those of the
-//! model's own API.
+//! InvokeModel: `POST …/model/{model}/invoke` and `…/invoke-with-response-stream`. Bodies are those
+//! of the model's own API.
 //!
-//! In: request bodies, JSON documents of answers, and their heads. Out: what the shared types of `api` say.
-//! Not here: models that make pictures or films.
+//! In: request bodies, JSON documents of answers, and their heads. Out: what the shared types of
+//! `api` say. Not here: models that make pictures or films.
 //!
-//! Source: Amazon Bedrock API reference, "InvokeModel" and "InvokeModelWithResponseStream"; its user guide,
-//! "Inference request parameters and response fields for foundation models". The headers with the number of
-//! tokens are in no reference, but in every answer.
+//! Source: Amazon Bedrock API reference, "InvokeModel" and "InvokeModelWithResponseStream"; its
+//! user guide, "Inference request parameters and response fields for foundation models". The
+//! headers with the number of tokens are in no reference, but in every answer.
 
 mod answer;
 mod offered;
@@ -33,8 +33,8 @@ pub(in crate::api) static FORMAT: Format = Format {
     ..Format::DEFAULT
 };
 
-/// The tokens by the headers. Like in `usage` of Converse, those read from and written to caches are not
-/// among the input tokens.
+/// The tokens by the headers. Like in `usage` of Converse, those read from and written to caches
+/// are not among the input tokens.
 fn told_by_head(head: &dyn Head) -> ReportedUsage {
     let count = |name: &str| {
         let value = head.header(name)?;

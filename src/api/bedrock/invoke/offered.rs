@@ -1,9 +1,11 @@
-//! The tools that an InvokeModel request offers in the form of its model's API, and the request without some of them.
+//! The tools that an InvokeModel request offers in the form of its model's API, and the request
+//! without some of them.
 //!
-//! In: a body, and which tools are to go. Out: names, edits. Not here: the forms themselves, and forms of plain members, of which only
-//! Command R's had tools.
+//! In: a body, and which tools are to go. Out: names, edits. Not here: the forms themselves, and
+//! forms of plain members, of which only Command R's had tools.
 //!
-//! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for foundation models".
+//! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for
+//! foundation models".
 
 use std::borrow::Cow;
 

@@ -1,12 +1,13 @@
 //! An InvokeModel request in the form of whichever model it is for.
 //!
-//! In: a body. Out: [`Request`]. The forms are told apart by their members, because the model is in the path:
-//! Anthropic's messages, Nova's, OpenAI's chat (Mistral, AI21, DeepSeek, Qwen, gpt-oss), and those with plain
-//! members (Llama, Titan, Cohere, older models). Of plain members, all are counted but the known parameters:
-//! one that nobody here has heard of is never free. Not here: the forms that other formats have already.
+//! In: a body. Out: [`Request`]. The forms are told apart by their members, because the model is in
+//! the path: Anthropic's messages, Nova's, OpenAI's chat (Mistral, AI21, DeepSeek, Qwen, gpt-oss),
+//! and those with plain members (Llama, Titan, Cohere, older models). Of plain members, all are
+//! counted but the known parameters: one that nobody here has heard of is never free. Not here: the
+//! forms that other formats have already.
 //!
-//! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for foundation
-//! models".
+//! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for
+//! foundation models".
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -17,8 +18,8 @@ use crate::api::number::Whole;
 use crate::api::raw::{Text, entries, text, written};
 use crate::api::{Image, Piece, Prompt, Request, Unread, Usage, anthropic, openai};
 
-/// The members that decide on the form or on the bound of the output. A body that names one of them twice is
-/// ambiguous.
+/// The members that decide on the form or on the bound of the output. A body that names one of them
+/// twice is ambiguous.
 pub(super) const NAMES: [&str; 16] = [
     "anthropic_version",
     "messages",

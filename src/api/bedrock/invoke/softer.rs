@@ -1,10 +1,10 @@
 //! Less output of a model in its own form.
 //!
-//! In: a body, the model's id. Out: edits of whatever that form calls its bound. Not here: the forms that
-//! other formats have already, and how little.
+//! In: a body, the model's id. Out: edits of whatever that form calls its bound. Not here: the
+//! forms that other formats have already, and how little.
 //!
-//! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for foundation
-//! models".
+//! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for
+//! foundation models".
 
 use super::request::{BOUNDS, Form, NAMES};
 use crate::api::bedrock::converse;
@@ -14,7 +14,8 @@ use crate::api::{Bounded, Unbounded, anthropic, openai};
 const TITAN: &str = "textGenerationConfig";
 const TITAN_BOUND: Bound = Bound::named(&["maxTokenCount"]);
 
-/// What models call their bound, by what is in their ids. Ids of models for embeddings are not among them.
+/// What models call their bound, by what is in their ids. Ids of models for embeddings are not
+/// among them.
 const FAMILIES: [(&str, &str); 9] = [
     ("meta.llama", "max_gen_len"),
     ("anthropic.claude", "max_tokens_to_sample"),
@@ -41,7 +42,8 @@ pub(super) fn with_max_output(body: &[u8], model: Option<&str>, each: u64) -> Bo
     }
 }
 
-/// The bound among plain members: by any name that is there, or else by the one that the model has for it.
+/// The bound among plain members: by any name that is there, or else by the one that the model has
+/// for it.
 fn plain(object: &Object<'_>, model: &str, each: u64) -> Bounded {
     let beside = Bound::named(&BOUNDS).lowered_if_set(object, each);
     let titan = object.inside(TITAN, TITAN_BOUND.names)?;

@@ -1,10 +1,11 @@
 //! A chat answer, or one event of a streamed one: usage, text and calls of tools.
 //!
-//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, tells nothing.
-//! Not here: citations, which the model has not written.
+//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, tells
+//! nothing. Not here: citations, which the model has not written.
 //!
 //! Source: Cohere's API reference, "Chat API (v2)" and "Chat with Streaming (v2)": `content-delta`,
-//! `tool-plan-delta`, `tool-call-start`, `tool-call-delta`, and `message-end`, whose delta has the usage.
+//! `tool-plan-delta`, `tool-call-start`, `tool-call-delta`, and `message-end`, whose delta has the
+//! usage.
 
 use std::borrow::Cow;
 

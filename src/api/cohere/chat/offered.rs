@@ -1,8 +1,10 @@
 //! The tools that a chat request offers, and the request without some of them.
 //!
-//! In: a body, and which tools are to go. Out: names, edits. Not here: lists in general (`tool_list`).
+//! In: a body, and which tools are to go. Out: names, edits. Not here: lists in general
+//! (`tool_list`).
 //!
-//! Source: Cohere's API reference, "Chat API (v2)": `tools`, `tool_choice`, which names no tool, and `strict_tools`.
+//! Source: Cohere's API reference, "Chat API (v2)": `tools`, `tool_choice`, which names no tool,
+//! and `strict_tools`.
 
 use std::borrow::Cow;
 

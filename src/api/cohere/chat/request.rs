@@ -1,7 +1,7 @@
 //! A chat request: what the model will read and what it may write.
 //!
-//! In: a body. Out: [`Request`]. Not here: the tokens of it; of the preamble that Cohere adds itself, usage
-//! tells.
+//! In: a body. Out: [`Request`]. Not here: the tokens of it; of the preamble that Cohere adds
+//! itself, usage tells.
 //!
 //! Source: Cohere's API reference, "Chat API (v2)".
 
@@ -15,7 +15,8 @@ const NAMES: [&str; 6] = ["model", "messages", "documents", "tools", "response_f
 /// Reads a body.
 ///
 /// # Errors
-/// [`Unread`] if it is not a chat request: no JSON object, no messages, a message that is no object.
+/// [`Unread`] if it is not a chat request: no JSON object, no messages, a message that is no
+/// object.
 pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     let members = Members::read(body, &NAMES)?;
     let mut pieces = Vec::new();
@@ -37,7 +38,8 @@ pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     })
 }
 
-/// Everything in a message but its ids, and the citations of an earlier answer, which only point into it.
+/// Everything in a message but its ids, and the citations of an earlier answer, which only point
+/// into it.
 fn push_message<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) -> Result<(), Unread> {
     let members = entries(raw).ok_or(Unread::Malformed)?;
     pieces.push(Piece::Message);

@@ -2,8 +2,9 @@
 //!
 //! In: a body. Out: edits of `max_tokens`. Not here: how little.
 //!
-//! Source: Cohere's API reference, "Chat API (v2)", `max_tokens` and `thinking.token_budget`: thinking is
-//! part of the output, so that a bound no higher than its budget leaves nothing to answer with.
+//! Source: Cohere's API reference, "Chat API (v2)", `max_tokens` and `thinking.token_budget`:
+//! thinking is part of the output, so that a bound no higher than its budget leaves nothing to
+//! answer with.
 
 use crate::api::Bounded;
 use crate::api::bound::{Bound, Object, allowed, thinking};

@@ -1,13 +1,16 @@
-//! The end of a stream of Bedrock's InvokeModel: that of the model's own API, each document in base64 within `{"bytes"}`, and in the last
-//! of them Amazon's own count.
+//! The end of a stream of Bedrock's InvokeModel: that of the model's own API, each document in
+//! base64 within `{"bytes"}`, and in the last of them Amazon's own count.
 //!
-//! In: the payloads of frames. Out: payloads of events of the type `chunk`. Not here: which members tell forms apart when usage is read
-//! (`bedrock::invoke`); endings of APIs that others have, too, which are theirs.
+//! In: the payloads of frames. Out: payloads of events of the type `chunk`. Not here: which members
+//! tell forms apart when usage is read (`bedrock::invoke`); endings of APIs that others have, too,
+//! which are theirs.
 //!
-//! Whose form it is shows in the first document that is of one. A stream whose documents are of none cannot be ended.
+//! Whose form it is shows in the first document that is of one. A stream whose documents are of
+//! none cannot be ended.
 //!
-//! Source: Amazon Bedrock's API reference, "InvokeModelWithResponseStream" and "PayloadPart"; its user guide, "Inference request parameters
-//! and response fields for foundation models"; Amazon Nova's user guide, "Streaming responses"; AWS's code examples for
+//! Source: Amazon Bedrock's API reference, "InvokeModelWithResponseStream" and "PayloadPart"; its
+//! user guide, "Inference request parameters and response fields for foundation models"; Amazon
+//! Nova's user guide, "Streaming responses"; AWS's code examples for
 //! `amazon-bedrock-invocationMetrics`, which the last chunk of every stream has.
 
 mod command;
@@ -72,7 +75,8 @@ impl Ending for Invoke {
         if self.ended {
             return None;
         }
-        // Usage stands in Amazon's count. A chunk with nothing else is not usual here, and clients look for a choice in every chunk.
+        // Usage stands in Amazon's count. A chunk with nothing else is not usual here, and clients
+        // look for a choice in every chunk.
         let documents = self.own.as_ref()?.write(&Cut { hides_usage: true, ..*cut })?;
         // `[DONE]` is left out.
         let objects = documents.iter().filter_map(|document| serde_json::from_str(&document.data).ok());

@@ -1,9 +1,10 @@
-//! The end of streams of flat documents, one like the other: a last one without text and with the reason.
+//! The end of streams of flat documents, one like the other: a last one without text and with the
+//! reason.
 //!
 //! In: documents. Out: a document. Not here: Cohere's, which come in two forms (`command`).
 //!
-//! Source: Amazon Bedrock's user guide, "Meta Llama models", "Amazon Titan Text models", "Mistral AI text completion", "Anthropic Claude Text
-//! Completions API".
+//! Source: Amazon Bedrock's user guide, "Meta Llama models", "Amazon Titan Text models", "Mistral
+//! AI text completion", "Anthropic Claude Text Completions API".
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -1,13 +1,13 @@
-//! A completion or one chunk of it, of chat or of the older API: usage, text, calls of tools, and whether it is
-//! the chunk that only tells usage.
+//! A completion or one chunk of it, of chat or of the older API: usage, text, calls of tools, and
+//! whether it is the chunk that only tells usage.
 //!
-//! In: one JSON document. Out: [`Answer`]. Not here: requests. A document that is not JSON, or not of this
-//! shape, gives an empty answer: what an upstream sends is never a reason to fail.
+//! In: one JSON document. Out: [`Answer`]. Not here: requests. A document that is not JSON, or not
+//! of this shape, gives an empty answer: what an upstream sends is never a reason to fail.
 //!
 //! Source: OpenAI's API reference, "The chat completion chunk object" and "The completion object".
-//! `reasoning_content` is DeepSeek's and vLLM's, `reasoning` OpenRouter's; lists of thinking and text are
-//! Mistral's ("Reasoning"); Groq tells the usage of a stream unasked in the last chunk's `x_groq` (Groq's API
-//! reference, "Chat").
+//! `reasoning_content` is DeepSeek's and vLLM's, `reasoning` OpenRouter's; lists of thinking and
+//! text are Mistral's ("Reasoning"); Groq tells the usage of a stream unasked in the last chunk's
+//! `x_groq` (Groq's API reference, "Chat").
 
 use std::borrow::Cow;
 
@@ -111,7 +111,8 @@ impl<'a> Written<'a> {
     }
 }
 
-/// Text, or a list of parts that have text or, again, a list of such parts; what is neither is no text.
+/// Text, or a list of parts that have text or, again, a list of such parts; what is neither is no
+/// text.
 fn push_content<'a>(content: Option<&'a RawValue>, texts: &mut Vec<Cow<'a, str>>) {
     let Some(content) = content.map(RawValue::get) else { return };
     if let Ok(Text(text)) = serde_json::from_str(content) {

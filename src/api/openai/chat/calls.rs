@@ -1,4 +1,5 @@
-//! Calls of tools, as they stand in messages of requests and in those of answers, whole or in pieces.
+//! Calls of tools, as they stand in messages of requests and in those of answers, whole or in
+//! pieces.
 //!
 //! In: JSON. Out: [`Called`]. Not here: definitions of tools (`request`), and the frame of a call.
 //!

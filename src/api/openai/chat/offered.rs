@@ -1,9 +1,11 @@
 //! The tools that a chat request offers, in their two forms, and the request without some of them.
 //!
-//! In: a body, and which tools are to go. Out: names, edits. Not here: lists in general (`tool_list`).
+//! In: a body, and which tools are to go. Out: names, edits. Not here: lists in general
+//! (`tool_list`).
 //!
-//! Source: OpenAI's API reference, "Create chat completion": `tools`, `tool_choice`, `parallel_tool_calls`, which is only allowed beside
-//! `tools`, and the older `functions` and `function_call`. A history with calls needs no definitions.
+//! Source: OpenAI's API reference, "Create chat completion": `tools`, `tool_choice`,
+//! `parallel_tool_calls`, which is only allowed beside `tools`, and the older `functions` and
+//! `function_call`. A history with calls needs no definitions.
 
 use std::borrow::Cow;
 

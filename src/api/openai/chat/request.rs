@@ -2,8 +2,8 @@
 //!
 //! In: a body. Out: [`Request`]. Not here: the tokens of it.
 //!
-//! Source: OpenAI's API reference, "Create chat completion"; for `reasoning_content` in messages vLLM's
-//! "Reasoning Outputs".
+//! Source: OpenAI's API reference, "Create chat completion"; for `reasoning_content` in messages
+//! vLLM's "Reasoning Outputs".
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -36,7 +36,8 @@ const NAMES: [&str; 12] = [
 /// Reads a body.
 ///
 /// # Errors
-/// [`Unread`] if it is not a chat request: no JSON object, no list of messages, a wrong type in what is counted.
+/// [`Unread`] if it is not a chat request: no JSON object, no list of messages, a wrong type in
+/// what is counted.
 pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     let members = Members::read(body, &NAMES)?;
     let mut reading = Reading::default();

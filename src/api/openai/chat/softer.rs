@@ -3,10 +3,11 @@
 //! In: a body, the model. Out: edits of `max_completion_tokens`, its older name and llama.cpp's
 //! `n_predict`. Not here: how little.
 //!
-//! Source: OpenAI's API reference, "Create chat completion": `max_tokens` is deprecated, and refused by
-//! reasoning models. Other servers know only that one, or both (Mistral's API reference, "Chat"; vLLM's and
-//! Ollama's pages on OpenAI compatibility). Budgets of thinking, which must be below the bound: Anthropic's
-//! "OpenAI SDK compatibility" (`thinking`), OpenRouter's "Reasoning Tokens" (`reasoning.max_tokens`).
+//! Source: OpenAI's API reference, "Create chat completion": `max_tokens` is deprecated, and
+//! refused by reasoning models. Other servers know only that one, or both (Mistral's API reference,
+//! "Chat"; vLLM's and Ollama's pages on OpenAI compatibility). Budgets of thinking, which must be
+//! below the bound: Anthropic's "OpenAI SDK compatibility" (`thinking`), OpenRouter's "Reasoning
+//! Tokens" (`reasoning.max_tokens`).
 
 use crate::api::Bounded;
 use crate::api::bound::{Object, allowed, thinking};
@@ -31,9 +32,9 @@ pub(in crate::api) fn with_max_output(body: &[u8], model: Option<&str>, each: u6
     allowed(edits, each, 1, budgets.into_iter().flatten().max())
 }
 
-/// Whether a model of OpenAI's own knows the newer name only: the o series, GPT-5 and later. Earlier ones
-/// take both, and the older name is the one that earlier versions of Azure's API know, too. Amazon has the
-/// newer name for gpt-oss ("OpenAI models").
+/// Whether a model of OpenAI's own knows the newer name only: the o series, GPT-5 and later.
+/// Earlier ones take both, and the older name is the one that earlier versions of Azure's API know,
+/// too. Amazon has the newer name for gpt-oss ("OpenAI models").
 fn needs_newer(model: &str) -> bool {
     let model = model.strip_prefix("ft:").unwrap_or(model);
     let is_reasoning = |series: &str| {

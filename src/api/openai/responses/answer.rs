@@ -1,10 +1,13 @@
-//! A response, or one event of its stream: usage, text, calls of tools, and whether it is yet to be made.
+//! A response, or one event of its stream: usage, text, calls of tools, and whether it is yet to be
+//! made.
 //!
-//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, gives an empty
-//! answer: what an upstream sends is never a reason to fail. Events repeat what they have said: only deltas
-//! and the names of called functions are text, and only the response within an event (`response.completed`,
-//! `.incomplete`, `.failed`) has usage. A call is named when its item is added and when it is done; what calls a
-//! tool of the provider's own (`web_search_call`) has no name, and is one of the tool by its type. Not here: what tools found, which the model has not written.
+//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, gives
+//! an empty answer: what an upstream sends is never a reason to fail. Events repeat what they have
+//! said: only deltas and the names of called functions are text, and only the response within an
+//! event (`response.completed`, `.incomplete`, `.failed`) has usage. A call is named when its item
+//! is added and when it is done; what calls a tool of the provider's own (`web_search_call`) has no
+//! name, and is one of the tool by its type. Not here: what tools found, which the model has not
+//! written.
 //!
 //! Source: OpenAI's API reference, "The response object" and "Streaming events".
 
@@ -63,7 +66,8 @@ fn read_state<'a>(status: Option<Text<'a>>, usage: Option<&'a RawValue>, answer:
     answer.pending = is_waiting && answer.told.is_nothing();
 }
 
-/// The call of a tool that an item of the output is. Items that have a name are done with one; others have only a type.
+/// The call of a tool that an item of the output is. Items that have a name are done with one;
+/// others have only a type.
 fn call(item: &str, index: Option<u64>) -> Option<Called<'_>> {
     let item: Item<'_> = serde_json::from_str(item).ok()?;
     let kind = item.kind.and_then(|kind| string(kind.get()))?;
@@ -73,14 +77,15 @@ fn call(item: &str, index: Option<u64>) -> Option<Called<'_>> {
         (None, "function" | "custom_tool" | "mcp") => return None,
         (None, tool) => Cow::Owned(tool.to_owned()),
     };
-    // The id by which the client answers; calls that the provider answers itself have only the other.
+    // The id by which the client answers; calls that the provider answers itself have only the
+    // other.
     let id = [item.call_id, item.id].into_iter().flatten().map(RawValue::get);
     let id = id.filter(|id| !matches!(*id, "\"\"" | "null")).map(Cow::Borrowed).next();
     Some(Called { name, id, index, choice: 0 })
 }
 
-/// The text of an item of the output: of a message its parts, of a call its name and arguments, of reasoning
-/// its text.
+/// The text of an item of the output: of a message its parts, of a call its name and arguments, of
+/// reasoning its text.
 fn push_item<'a>(item: &'a str, texts: &mut Vec<Cow<'a, str>>) {
     let Ok(item) = serde_json::from_str::<Item<'_>>(item) else { return };
     texts.extend(item.name.map(|Text(name)| name));

@@ -1,10 +1,12 @@
 //! The tools that a request for a response offers, and the request without some of them.
 //!
-//! In: a body, and which tools are to go. Out: names, edits. A tool of the provider's own has no name, and is named by its type
-//! (`web_search_preview`), as its calls are (`answer`). Not here: the tools of remote servers, which are not in the request: an `mcp` tool
-//! stays or goes as a whole; and lists in general (`tool_list`).
+//! In: a body, and which tools are to go. Out: names, edits. A tool of the provider's own has no
+//! name, and is named by its type (`web_search_preview`), as its calls are (`answer`). Not here:
+//! the tools of remote servers, which are not in the request: an `mcp` tool stays or goes as a
+//! whole; and lists in general (`tool_list`).
 //!
-//! Source: OpenAI's API reference, "Create a model response": `tools`, `tool_choice`, `parallel_tool_calls`.
+//! Source: OpenAI's API reference, "Create a model response": `tools`, `tool_choice`,
+//! `parallel_tool_calls`.
 
 use std::borrow::Cow;
 

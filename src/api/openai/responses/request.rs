@@ -1,7 +1,7 @@
 //! A request for a response: what the model will read and may write.
 //!
-//! In: a body. Out: [`Request`]. Not here: the tokens of it, and the history that a stored response or
-//! conversation stands for.
+//! In: a body. Out: [`Request`]. Not here: the tokens of it, and the history that a stored response
+//! or conversation stands for.
 //!
 //! Source: OpenAI's API reference, "Create a model response" and "Compact a response".
 
@@ -30,13 +30,15 @@ const NAMES: [&str; 9] = [
     "prompt",
 ];
 
-/// Members that stand for what the model reads besides: a stored response, a conversation, a prompt template.
+/// Members that stand for what the model reads besides: a stored response, a conversation, a prompt
+/// template.
 const ELSEWHERE: [&str; 3] = ["previous_response_id", "conversation", "prompt"];
 
 /// Reads a body.
 ///
 /// # Errors
-/// [`Unread`] if it is not such a request: no JSON object, nothing to read, a wrong type in what is counted.
+/// [`Unread`] if it is not such a request: no JSON object, nothing to read, a wrong type in what is
+/// counted.
 pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     let members = Members::read(body, &NAMES)?;
     let is_elsewhere = ELSEWHERE.iter().any(|name| members.raw(name).is_some());
@@ -72,8 +74,8 @@ pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     })
 }
 
-/// Adds one item: everything in it that a model could read, whatever kind it says it is. An item of another
-/// shape is counted as the text it is written as.
+/// Adds one item: everything in it that a model could read, whatever kind it says it is. An item of
+/// another shape is counted as the text it is written as.
 fn push_item<'a>(raw: &'a str, reading: &mut Reading<'a>) -> Result<(), Unread> {
     if !raw.starts_with('{') {
         return Err(Unread::Malformed);
@@ -149,8 +151,8 @@ struct Item<'a> {
     result: Option<Text<'a>>,
 }
 
-/// Adds one tool. What is not a function is counted as the text it is written as; what a built-in tool tells
-/// the model besides, and what it finds, is not in the request.
+/// Adds one tool. What is not a function is counted as the text it is written as; what a built-in
+/// tool tells the model besides, and what it finds, is not in the request.
 fn push_tool<'a>(raw: &'a str, reading: &mut Reading<'a>) {
     #[derive(Deserialize)]
     struct Tool<'a> {

@@ -1,7 +1,7 @@
 //! Less output of a response.
 //!
-//! In: a body. Out: edits of `max_output_tokens`. Not here: how little; and shortening a conversation
-//! (`…/compact`), which has no bound (`routes`).
+//! In: a body. Out: edits of `max_output_tokens`. Not here: how little; and shortening a
+//! conversation (`…/compact`), which has no bound (`routes`).
 //!
 //! Source: OpenAI's API reference, "Create a model response"; lower bounds than 16 are refused with
 //! `integer_below_min_value`.

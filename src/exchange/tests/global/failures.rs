@@ -9,7 +9,8 @@ fn undecided(world: &mut World, answer: Result<&[u8], Failure>) -> (Exchange, Ef
     (exchange, effects)
 }
 
-/// With a breaker that stays closed, a share of the limits that is enforced here, and calls that hold 108 of whatever budget.
+/// With a breaker that stays closed, a share of the limits that is enforced here, and calls that
+/// hold 108 of whatever budget.
 fn sharing(share: &str, limits: &[&str]) -> World {
     let global = format!(r#", "local_share": {share}, "breaker": {{ "failures": 1000 }}"#);
     let counting = r#"{ "counting": { "output_reserve": { "at_most": 1 } }, "#;

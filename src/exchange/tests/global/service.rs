@@ -1,7 +1,8 @@
-//! A rate limit service in the tests: it reads questions with messages that are generated, and counts in fixed windows.
+//! A rate limit service in the tests: it reads questions with messages that are generated, and
+//! counts in fixed windows.
 //!
-//! It charges what envoyproxy/ratelimit charges (a refused amount, too, if it is told to), takes hits back, and keeps a book of
-//! everything that it was told to count.
+//! It charges what envoyproxy/ratelimit charges (a refused amount, too, if it is told to), takes
+//! hits back, and keeps a book of everything that it was told to count.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,7 +19,8 @@ use crate::units::Timestamp;
 /// The service, as it behaves.
 #[derive(Default)]
 pub(super) struct FakeService {
-    /// How much there is of each limit, over which time in seconds; by the value of its first entry.
+    /// How much there is of each limit, over which time in seconds; by the value of its first
+    /// entry.
     pub(super) limits: HashMap<String, (u64, u64)>,
     /// What has been charged, by limit, caller and window.
     charged: HashMap<(String, u64), i64>,

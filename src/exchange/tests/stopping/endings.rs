@@ -1,4 +1,5 @@
-//! What the clients of each API get in place of the rest of a stream, however it is cut into pieces.
+//! What the clients of each API get in place of the rest of a stream, however it is cut into
+//! pieces.
 
 mod invoke;
 
@@ -260,7 +261,8 @@ impl Dialect {
         (passed, bench)
     }
 
-    /// Checks that a client got the stream's own documents, some at least, and behind them the ending.
+    /// Checks that a client got the stream's own documents, some at least, and behind them the
+    /// ending.
     fn check(&self, passed: &[u8], upstream: &[u8]) {
         let documents = self.framing.documents(passed);
         let (own, ending) = documents.split_at(documents.len() - self.ending.len());

@@ -1,7 +1,7 @@
 //! What a limit can count: one file and one row of [`RESOURCES`] per thing.
 //!
-//! In: a call's usage (real, or expected before the call) and the [`Rates`] of its model. Out: an [`Amount`] in the
-//! thing's own unit. Not here: budgets.
+//! In: a call's usage (real, or expected before the call) and the [`Rates`] of its model. Out: an
+//! [`Amount`] in the thing's own unit. Not here: budgets.
 
 mod characters;
 mod concurrent_requests;
@@ -71,7 +71,8 @@ impl Resource {
         matches!(self.unit, Unit::InFlight)
     }
 
-    /// Whether it can be counted by a rate limit service, which knows nothing but amounts that are spent.
+    /// Whether it can be counted by a rate limit service, which knows nothing but amounts that are
+    /// spent.
     #[must_use]
     pub const fn can_be_global(&self) -> bool {
         !matches!(self.unit, Unit::InFlight | Unit::ToolCalls)

@@ -1,4 +1,5 @@
-//! Calls of tools, by their names: those that models make in their answers, and `tools/call` of MCP.
+//! Calls of tools, by their names: those that models make in their answers, and `tools/call` of
+//! MCP.
 
 use super::{Resource, Unit};
 use crate::units::Amount;

@@ -1,4 +1,5 @@
-//! One budget of two Envoys, by each protocol: what is let in, and what the service has counted afterwards.
+//! One budget of two Envoys, by each protocol: what is let in, and what the service has counted
+//! afterwards.
 
 use serde_json::json;
 use tollgate_rig::client::Request;
@@ -33,7 +34,8 @@ const USED: u64 = 195;
 const HELD_OR_USED: u64 = 210;
 const USED_OR_KEPT: u64 = 205;
 
-/// Calls of two tenants with 64 clients on two Envoys, then calls that use more and less than they hold, one by one.
+/// Calls of two tenants with 64 clients on two Envoys, then calls that use more and less than they
+/// hold, one by one.
 async fn share_one_budget(protocol: &str, options: &[&str], promise: Promise, counted: u64) {
     let fleet = Fleet::start(&budgets(TOKENS, CALLS, protocol), options).await;
 
@@ -44,7 +46,8 @@ async fn share_one_budget(protocol: &str, options: &[&str], promise: Promise, co
     match promise {
         Promise::Exact => assert_eq!((of_talker, of_caller), (whole_of_talker, whole_of_caller)),
         Promise::ThoseAtOnce => {
-            // One call of each client is under way, and one may have ended and not have been told of yet.
+            // One call of each client is under way, and one may have ended and not have been told
+            // of yet.
             let at_once = CLIENTS as u64 / 2 * 2;
             assert!((whole_of_talker..=whole_of_talker + at_once).contains(&of_talker), "{of_talker}");
             assert!((whole_of_caller..=whole_of_caller + at_once).contains(&of_caller), "{of_caller}");
@@ -57,7 +60,8 @@ async fn share_one_budget(protocol: &str, options: &[&str], promise: Promise, co
         for request in [call_of("talker", OF_TALKER), call_of("caller", OF_CALLER)] {
             let (status, retry_after) = fleet.call(envoy, request).await;
             let retry_after = retry_after.expect("a refusal says how long to wait");
-            // The rest of the day and up to a tenth more, so that not all come back at the same moment.
+            // The rest of the day and up to a tenth more, so that not all come back at the same
+            // moment.
             assert!((80_000..=95_040).contains(&retry_after), "{retry_after}");
             assert_eq!(status, 429);
         }
@@ -82,7 +86,8 @@ async fn settle(fleet: &Fleet, of_talker: u64, of_caller: u64) {
     fleet.wait_for_spent("rpd", "caller", of_caller).await;
 }
 
-/// Clients of which each second one at each Envoy talks. Answers take as long as it takes to tell of the last call.
+/// Clients of which each second one at each Envoy talks. Answers take as long as it takes to tell
+/// of the last call.
 fn at_the_same_time(client: usize, _: usize) -> Request {
     let request = if talks(client) { call_of("talker", OF_TALKER) } else { call_of("caller", OF_CALLER) };
     request.header("x-mock-delay-ms", "30")

@@ -7,13 +7,15 @@ use super::{DECISIONS, Fleet, PLENTY, REQUESTS, admitted, budgets, call_of};
 /// A process takes 2 % of what remains at once.
 const LEASE: &str = ", lease: { share: 0.02, at_least: 500 }";
 
-/// A budget, of which each lease is 2,000 tokens at most: three or four calls for each client of an Envoy.
+/// A budget, of which each lease is 2,000 tokens at most: three or four calls for each client of an
+/// Envoy.
 const TOKENS: u64 = 100_000;
 const LARGEST_LEASE: u64 = 2_000;
 
 const OF_CALL: u64 = 50;
 
-/// Where what is left is looked at to the call, and clients at one Envoy then: fewer than a lease has calls.
+/// Where what is left is looked at to the call, and clients at one Envoy then: fewer than a lease
+/// has calls.
 const OF_LARGE_CALL: u64 = 100;
 const FEW: usize = 16;
 

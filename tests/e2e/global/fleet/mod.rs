@@ -1,8 +1,10 @@
-//! Two Envoys of four workers each that share one budget: at the example rate limit service, which counts in a real Redis.
+//! Two Envoys of four workers each that share one budget: at the example rate limit service, which
+//! counts in a real Redis.
 //!
-//! Here: what these tests share. In: a configuration of the filter. Out: the fleet, whose service knows the limits that
-//! `make ratelimit-config` writes from that configuration, calls of a known cost, and what the service has counted. The service is the
-//! example's own program (`cargo test` builds it, `cargo test --test e2e` does not).
+//! Here: what these tests share. In: a configuration of the filter. Out: the fleet, whose service
+//! knows the limits that `make ratelimit-config` writes from that configuration, calls of a known
+//! cost, and what the service has counted. The service is the example's own program (`cargo test`
+//! builds it, `cargo test --test e2e` does not).
 
 mod budgets;
 mod leases;
@@ -42,7 +44,8 @@ struct Fleet {
 }
 
 impl Fleet {
-    /// With this configuration of the filter, in YAML, and these options of the service beside that of its Redis.
+    /// With this configuration of the filter, in YAML, and these options of the service beside that
+    /// of its Redis.
     async fn start(configuration: &str, options: &[&str]) -> Self {
         let (mock, redis) = (MockLlm::start().await, Redis::start());
         let url = redis.url();
@@ -69,7 +72,8 @@ impl Fleet {
         tokio::spawn(async move { load.run(move |_, _| call_of("ada", tokens)).await })
     }
 
-    /// Makes a call at one of the Envoys, by its number: the status, and how long to wait if it says so.
+    /// Makes a call at one of the Envoys, by its number: the status, and how long to wait if it
+    /// says so.
     async fn call(&self, envoy: usize, request: Request) -> (u16, Option<u64>) {
         let address = self.envoys[envoy].address();
         let mut response = tollgate_rig::client::send(address, request).await.unwrap();
@@ -146,8 +150,9 @@ fn known_to_service(configuration: &str) -> String {
     servers::limitador(domain, &limits).unwrap()
 }
 
-/// A configuration with a budget of tokens and one of requests a day for each tenant, and these options of `global`, in flow
-/// style. Nothing takes as long as the service is waited for, so that what is decided does not depend on how busy the machine is.
+/// A configuration with a budget of tokens and one of requests a day for each tenant, and these
+/// options of `global`, in flow style. Nothing takes as long as the service is waited for, so that
+/// what is decided does not depend on how busy the machine is.
 fn budgets(tokens: u64, requests: u64, options: &str) -> String {
     format!(
         "

@@ -1,6 +1,7 @@
 //! The service, or the Redis under it, is killed and brought back while 64 clients call.
 //!
-//! A load ends the test if a call hangs or breaks, and [`admitted`] if one is answered with anything but 200 and 429.
+//! A load ends the test if a call hangs or breaks, and [`admitted`] if one is answered with
+//! anything but 200 and 429.
 
 use tokio::time::Instant;
 use tollgate_rig::load::{Outcome, Outcomes};
@@ -47,7 +48,8 @@ impl Fleet {
         }
     }
 
-    /// Waits until every worker that had stopped asking asks again, and calls are decided by the service.
+    /// Waits until every worker that had stopped asking asks again, and calls are decided by the
+    /// service.
     async fn wait_until_decided_again(&self) {
         for envoy in &self.envoys {
             let asked = [("kind", "asked")];
@@ -69,7 +71,8 @@ fn used(outcomes: &Outcomes, which: impl Fn(&Outcome) -> bool) -> u64 {
     admitted(&Outcomes(outcomes.0.iter().filter(|outcome| which(outcome)).cloned().collect())) * OF_CALL
 }
 
-/// Killed under load: calls are decided by what each Envoy has for itself, and by the service as soon as it is back.
+/// Killed under load: calls are decided by what each Envoy has for itself, and by the service as
+/// soon as it is back.
 async fn outage_under_load(victim: Victim) {
     let mut fleet = Fleet::start(&configuration("local", 3), &[]).await;
     let done = Signal::new();
@@ -102,7 +105,8 @@ async fn outage_under_load(victim: Victim) {
     assert!(spent <= all + CLIENTS as u64 * OF_CALL, "{spent} counted, {all} used");
 }
 
-/// Killed when nothing is on its way, and brought back under load: what was used is counted afterwards, to the token.
+/// Killed when nothing is on its way, and brought back under load: what was used is counted
+/// afterwards, to the token.
 async fn outage_in_which_everything_passes(victim: Victim) {
     // Late enough that there are reports which fail and have to be sent again.
     let mut fleet = Fleet::start(&configuration("allow", 50), &[]).await;

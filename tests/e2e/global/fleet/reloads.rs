@@ -15,7 +15,8 @@ fn with(option: &str) -> String {
     budgets(TOKENS, PLENTY, &format!(", {option}"))
 }
 
-/// What two Envoys let in of a budget, of which one is reloaded in the middle: calls of old and of new connections together.
+/// What two Envoys let in of a budget, of which one is reloaded in the middle: calls of old and of
+/// new connections together.
 async fn admitted_over_a_reload(before: &str, after: &str) -> u64 {
     let fleet = Fleet::start(&with(before), &[]).await;
     let done = Signal::new();

@@ -1,0 +1,59 @@
+//! A host for native tests: a clock that is set, requests that come in pieces, shared data.
+
+use core::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use super::functions::Functions;
+use crate::units::Timestamp;
+
+/// What the host has been told and will answer.
+#[derive(Default)]
+pub(super) struct Script {
+    pub(super) now: Cell<u64>,
+    /// The sizes of the requests that exist, by their contexts.
+    pub(super) requests: RefCell<BTreeMap<u32, u64>>,
+    /// The request at hand.
+    pub(super) at_hand: Cell<u32>,
+    pub(super) resumed: RefCell<Vec<u32>>,
+    pub(super) data: RefCell<BTreeMap<String, Vec<u8>>>,
+    pub(super) periods: RefCell<Vec<u32>>,
+    pub(super) has_no_ticks: bool,
+    pub(super) warnings: RefCell<Vec<String>>,
+}
+
+impl Functions for Script {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.now.get())
+    }
+
+    fn request_size(&self) -> u64 {
+        self.requests.borrow().get(&self.at_hand.get()).copied().unwrap_or(0)
+    }
+
+    fn switch_to(&self, context: u32) -> bool {
+        self.at_hand.set(context);
+        self.requests.borrow().contains_key(&context)
+    }
+
+    fn resume_request(&self) {
+        self.resumed.borrow_mut().push(self.at_hand.get());
+    }
+
+    fn shared(&self, key: &str) -> (Vec<u8>, u32) {
+        (self.data.borrow().get(key).cloned().unwrap_or_default(), 1)
+    }
+
+    fn share(&self, key: &str, value: &[u8], _: u32) -> bool {
+        self.data.borrow_mut().insert(key.to_owned(), value.to_vec());
+        false
+    }
+
+    fn set_tick_period(&self, millis: u32) -> bool {
+        self.periods.borrow_mut().push(millis);
+        !self.has_no_ticks
+    }
+
+    fn warn(&self, text: &str) {
+        self.warnings.borrow_mut().push(text.to_owned());
+    }
+}
