@@ -53,7 +53,7 @@ pub struct Dimension {
     pub secret: bool,
     /// The value where no source yields one.
     pub default: Option<Rc<str>>,
-    /// What becomes of calls that have no value.
+    /// How calls are treated that have no value.
     pub missing: Missing,
 }
 
@@ -75,7 +75,7 @@ pub enum Source {
     SourceIp,
 }
 
-/// What becomes of calls that lack a dimension.
+/// How calls are treated that lack a dimension.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Missing {
     /// They share one budget.

@@ -15,7 +15,7 @@ use crate::limits::{Budgets, is_known, make_known};
 pub struct Metric {
     /// Its name in Prometheus.
     pub name: &'static str,
-    /// What becomes of the numbers that are reported.
+    /// Whether reported numbers add up or replace each other.
     pub kind: Kind,
     /// The labels it carries.
     pub labels: &'static [Label],
@@ -23,7 +23,7 @@ pub struct Metric {
     pub meaning: &'static str,
 }
 
-/// What becomes of the numbers that are reported of a metric.
+/// Whether reported numbers of a metric add up or replace each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// They are added up.

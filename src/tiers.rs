@@ -30,7 +30,7 @@ pub struct Tier {
 /// Softer answers than a refusal.
 #[derive(Clone, Debug, Default)]
 pub struct Degradation {
-    /// What becomes of calls as budgets fill, the earliest step first.
+    /// How requests are softened as budgets fill, the earliest step first.
     pub soften: Vec<Step>,
     /// Whether the output of a call that does not fit is bounded to what is left.
     pub clamp_output: bool,
@@ -38,7 +38,7 @@ pub struct Degradation {
     pub wait: Option<Waiting>,
 }
 
-/// What becomes of calls from some share of a budget on.
+/// How requests are softened from some share of a budget on.
 #[derive(Clone, Debug)]
 pub struct Step {
     /// From which share of the most used budget on.

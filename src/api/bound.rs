@@ -46,13 +46,13 @@ impl<'a> Object<'a> {
         self.members.raw(name)
     }
 
-    /// Whether a member is there, be it `null`.
+    /// Whether a member is there, even as `null`.
     pub(super) fn has(&self, name: &str) -> bool {
         self.members.written(name).is_some()
     }
 
-    /// The edit that gives a member this JSON as its value, be it there or not. It is one of the
-    /// names that were looked for.
+    /// The edit that gives a member this JSON as its value, whether it is there or not. It is one
+    /// of the names that were looked for.
     pub(super) fn set(&self, name: &str, json: &str) -> Edit {
         if let Some(old) = self.members.written(name) {
             let place = self.members.place(old);

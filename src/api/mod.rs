@@ -97,7 +97,7 @@ pub struct Format {
     pub dialect: Dialect,
     /// What its calls look like from outside; the first that fits tells the model.
     pub endpoints: &'static [Endpoint],
-    /// What becomes of its request bodies.
+    /// How its request bodies are treated.
     pub body: Body,
     /// Reads a request body, if it is [`Body::Held`]. [`Unread`] says why it cannot be read as this
     /// format; the caller then counts it as plain text or, if it is [`Unread::Ambiguous`], refuses
@@ -189,7 +189,7 @@ impl fmt::Debug for Format {
     }
 }
 
-/// What becomes of a request body.
+/// How a request body is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
     /// It is held until it is whole, and read.
@@ -279,7 +279,7 @@ impl Edit {
     #[must_use]
     pub fn apply_all(edits: &[Self], body: &[u8]) -> Vec<u8> {
         let mut sorted: Vec<_> = edits.iter().collect();
-        // What is inserted in front of a place comes before what becomes of the place.
+        // Text inserted in front of a place comes before the replacement of the place.
         sorted.sort_by_key(|edit| (edit.range.start, edit.range.end));
         let mut edited = Vec::with_capacity(body.len());
         let mut done = 0;

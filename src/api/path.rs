@@ -69,6 +69,15 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// A raw path that ends like `end`, with another model in its place and all else as it is; none if
 /// that cannot be told for sure, or if the model is this one already.
+///
+/// ```text
+/// raw     /x/../v1/models/gemini%2Dpro:generateContent?alt=sse
+/// plain        /v1/models/gemini-pro:generateContent
+/// other   /x/../v1/models/gemini-flash:generateContent?alt=sse
+/// ```
+///
+/// The model is found in the plain path and replaced in the raw one. The result is then read again:
+/// unless it says the other model in the same place, nothing is replaced.
 pub(super) fn with_model(raw: &[u8], end: &PathEnd, model: &str) -> Option<Vec<u8>> {
     let plain = Plain::of(raw);
     let place = plain.model_place(end)?;

@@ -82,7 +82,7 @@ pub(super) fn on_head(
 }
 
 /// Limits that are known before the body: requests that are left, and places among the calls in
-/// slot.
+/// flight.
 fn acquire_slots<'c>(call: &'c Call, context: &mut Context<'_>) -> Result<Granted, Refusal<'c>> {
     let workflow = call.workflow.clone();
     if call.is_rpc() {
@@ -232,7 +232,7 @@ fn prepare<'c>(
     Ok(Prepared { softened, ask_for_usage, estimate, uncorrected, upstream, reserved })
 }
 
-/// What the call is expected to use, and what was counted of its input, before any correction.
+/// The call's expected usage, and the count of its input before any correction.
 fn estimate(
     call: &Call,
     softened: &Softened,

@@ -28,7 +28,7 @@ pub(super) struct Admitted {
     /// The model as metrics name it.
     pub(super) label: Rc<str>,
     pub(super) estimate: Estimate,
-    /// What was counted of the input, before any correction, if that was all of it.
+    /// The count of the input before any correction, if that was all of it.
     pub(super) uncorrected: Option<TokenCount>,
     pub(super) charges: Charges,
     /// Where its budgets stood then.

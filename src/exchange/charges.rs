@@ -11,7 +11,7 @@ use crate::limits::{Rates, Reservation, Used};
 use crate::rls::Holding;
 use crate::settings::Config;
 
-/// What is charged for a call. It must be settled, kept or released; a dropped value, such as those
+/// The charges for a call. They must be settled, kept or released; dropped charges, such as those
 /// of a dead VM, stays charged until it has flowed back.
 #[derive(Debug, Default)]
 #[must_use = "what is charged must be settled, kept or released"]
@@ -21,7 +21,7 @@ pub(super) struct Charges {
 }
 
 impl Charges {
-    /// What is charged to budgets of this process.
+    /// Charges to budgets of this process.
     pub(super) fn local(local: Reservation) -> Self {
         Self { local, global: Holding::default() }
     }

@@ -1,4 +1,4 @@
-//! What the steps of an exchange work with besides its event.
+//! The context in which the steps of an exchange handle an event.
 
 use crate::limits::Budgets;
 use crate::metrics::ModelLabels;
@@ -6,7 +6,7 @@ use crate::rls::Breaker;
 use crate::tokens::Counter;
 use crate::units::Timestamp;
 
-/// What an event is handled with.
+/// The context of an event.
 pub struct Context<'a> {
     /// The budgets, and the time.
     pub budgets: &'a Budgets<'a>,

@@ -1,4 +1,4 @@
-//! What an event asks of the host.
+//! Effects: the host calls that an event asks for.
 //!
 //! In: the state machine's decisions. Out: [`Effects`]. Not here: how they are carried out.
 
@@ -12,7 +12,7 @@ use crate::reply::{Fields, Reply};
 use crate::rls::{Question, Task};
 use crate::units::{Span, Timestamp};
 
-/// What to do after an event, in the order of the fields.
+/// Host calls after an event, in the order of the fields.
 #[derive(Debug, Default)]
 pub struct Effects {
     /// Changes of the headers at hand: the request's after a request event, else the response's.
@@ -31,7 +31,7 @@ pub struct Effects {
     pub log: Vec<String>,
     /// Warnings for Envoy's log, of which one of each topic is told in a process.
     pub warnings: Vec<Warning>,
-    /// What is to be done at the rate limit service, soon and without waiting for it.
+    /// Tasks at the rate limit service, to be done soon and without waiting for them.
     pub tasks: Vec<Task>,
     /// How the exchange goes on.
     pub next: Next,
@@ -89,7 +89,7 @@ pub struct Ask {
     pub timeout: Span,
 }
 
-/// What access logs can show; kept as filter state.
+/// Facts for access logs, kept as filter state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// The caller's tier.
@@ -106,7 +106,7 @@ pub enum Fact {
     RefusedBy,
     /// The limits whose budgets are used beyond their warning.
     Warning,
-    /// What has been changed of the request.
+    /// The changes of the request.
     Softened,
     /// The limit at whose end the stream was stopped.
     StoppedBy,
@@ -126,7 +126,7 @@ impl Fact {
         Self::StoppedBy,
     ];
 
-    /// What it tells, for the reference.
+    /// Its meaning, for the reference.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {

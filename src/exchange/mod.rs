@@ -66,7 +66,7 @@ use crate::settings::Config;
 use response::Responding;
 use state::{AwaitingBody, State};
 
-/// What happens to an exchange.
+/// An event of an exchange.
 pub enum Event<'a> {
     /// The request's headers have come.
     RequestHead {
@@ -79,7 +79,7 @@ pub enum Event<'a> {
     RequestBody {
         /// The body.
         body: &'a [u8],
-        /// What of the request can still be changed.
+        /// Which parts of the request can still be changed.
         editable: Editable,
     },
     /// The rate limit service has answered, or will not.

@@ -15,7 +15,7 @@ use crate::metrics;
 use crate::reply;
 use crate::settings::Config;
 
-/// What a call asks for.
+/// A call with what it asks for.
 pub(super) struct ParsedCall<'a> {
     pub(super) request: Request<'a>,
     /// Its body, decoded, if it is there and is JSON.

@@ -35,7 +35,7 @@ pub(super) enum Refusal<'c> {
     UpstreamBusy(Asked<'c>, BusyUpstream),
 }
 
-/// What was asked for, and by whom.
+/// The refused call, and the model that it asks for.
 pub(super) struct Asked<'c> {
     pub(super) call: &'c Call,
     pub(super) model: String,
@@ -131,7 +131,7 @@ impl OverLimit<'_> {
     }
 }
 
-/// What an operator needs to understand a refusal: no prompt, and of secrets only their hashes.
+/// A line that lets an operator understand a refusal: no prompt, and of secrets only their hashes.
 fn log_line(refusal: &limits::Refusal, asked: &Asked<'_>, is_shared: bool) -> String {
     let limits::Refusal { standing, needed, wait, reason } = refusal;
     let (call, limit) = (asked.call, &standing.limit);
@@ -158,7 +158,7 @@ fn log_line(refusal: &limits::Refusal, asked: &Asked<'_>, is_shared: bool) -> St
 }
 
 impl BusyUpstream {
-    /// What an operator needs to understand it.
+    /// A line that lets an operator understand it.
     pub(super) fn log_line(&self, event: &str, model: &str) -> String {
         let name = String::from_utf8_lossy(&self.name);
         json!({

@@ -153,7 +153,7 @@ impl Responding {
         }
     }
 
-    /// What has been found in the answer; none if there is no answer.
+    /// The findings in the answer; none if there is no answer.
     pub(super) fn found(&self) -> Option<&Found> {
         match &self.outcome {
             Outcome::Answered { reader, .. } => Some(reader.found()),

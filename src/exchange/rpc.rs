@@ -13,7 +13,7 @@ use crate::api::{Messages, Unread};
 use crate::metrics;
 use crate::reply;
 
-/// What an MCP request calls.
+/// An MCP request, and the tools that it calls.
 #[derive(Default)]
 pub(super) struct RpcRequest<'a> {
     pub(super) messages: Messages<'a>,

@@ -18,13 +18,13 @@ use crate::settings::{Config, Counting, OnAbort};
 
 const PPM_PER_PERCENT: u64 = 10_000;
 
-/// What a call is charged.
+/// The final charge of a call.
 enum Charge {
     /// Its request and no more.
     Request,
-    /// What the upstream says the whole call used.
+    /// The usage that the upstream reports for the whole call.
     Reported(Usage),
-    /// What is known of a call that did not say, or was cut short.
+    /// The usage as counted here, of a call without a report or cut short.
     Counted(Usage),
     /// Everything that was reserved for it.
     Reserved,

@@ -24,7 +24,7 @@ use crate::tiers::Tier;
 /// no lower bound.
 const LEAST_OUTPUT: u64 = 16;
 
-/// What a call asks for after it was softened, and how it was changed for that.
+/// A softened call: the model and output that it asks for, and the edits of its request.
 #[derive(Debug, Default)]
 pub(super) struct Softened {
     /// The model that is asked.
@@ -38,7 +38,7 @@ pub(super) struct Softened {
     bound: Option<(u64, Vec<Edit>)>,
     is_clamped: bool,
     hidden_tools: u64,
-    /// What could not be changed, in the words of the metric.
+    /// Changes that were not possible, in the words of the metric.
     skipped: Vec<&'static str>,
 }
 

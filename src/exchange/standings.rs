@@ -1,4 +1,4 @@
-//! What limits say of a call that they let through, told to operators.
+//! Reports to operators on limits that let a call through.
 //!
 //! In: where budgets stand, refusals of limits that only watch. Out: metrics, log lines, access log
 //! facts. Not here: what the caller is told (`response`).

@@ -22,11 +22,11 @@ pub(super) enum State {
 /// A call whose headers are known.
 pub(super) struct AwaitingBody {
     pub(super) call: Call,
-    /// What it holds already: its places among the calls in flight.
+    /// Its slots among the calls in flight.
     pub(super) granted: Granted,
 }
 
-/// What an exchange may want to know.
+/// An event that may matter to an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// The whole request body.

@@ -105,7 +105,7 @@ fn overspent(
     Some((limit, exact))
 }
 
-/// What an operator needs to understand why a stream was stopped: no text, and of secrets only
+/// A line that lets an operator understand why a stream was stopped: no text, and of secrets only
 /// their hashes.
 fn log_line(admitted: &Admitted, limit: &Limit, used: &Usage) -> String {
     let call = &admitted.call;

@@ -1,4 +1,4 @@
-//! What operators have to change, told in Envoy's log once in a process.
+//! Warnings to operators, written to Envoy's log once in a process.
 //!
 //! In: what was noticed. Out: a [`Warning`]: its topic, and a sentence with the present number and
 //! the one to set. Not here: whether another worker has told it already (`host`).
@@ -33,7 +33,7 @@ impl Warning {
         is_too_large.then(|| Self::BufferTooSmall { size: request_size(head), hold_up_to })
     }
 
-    /// What it is about. One process warns of a topic once; a table that has been made larger is
+    /// Its topic. One process warns of a topic once; a table that has been made larger is
     /// another one.
     #[must_use]
     pub fn topic(&self) -> String {
@@ -78,7 +78,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// What Envoy calls its own answer to a body that is larger than its buffer
+/// Envoy's name for its own answer to a body that is larger than its buffer
 /// (`%RESPONSE_CODE_DETAILS%`).
 const TOO_LARGE: &[u8] = b"request_payload_too_large";
 

@@ -1,4 +1,4 @@
-//! What a stream has used so far, counted as it comes.
+//! Counts a stream's usage as it comes.
 //!
 //! In: the text of an answer as far as it has come. Out: its tokens. Not here: stopping the stream
 //! (`stop`), the count at its end (`settle`).
@@ -16,7 +16,7 @@ use crate::units::Span;
 /// How many bytes of text are counted at once, at least: some eight tokens.
 const COUNT_EVERY: usize = 32;
 
-/// What is known of a stream that may have to be stopped.
+/// The usage so far of a stream that may have to be stopped.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     /// How long its upstream may go on behind the ending, if it is stopped.
@@ -24,7 +24,7 @@ pub(super) struct Watch {
     /// How much of the text is counted, and its tokens.
     counted: usize,
     tokens: u64,
-    /// What was used when the budgets were last looked at.
+    /// The usage when the budgets were last looked at.
     pub(super) seen: Usage,
     /// The correction of counts of this model's text, once it has been looked up.
     factor: Option<Ratio>,

@@ -158,7 +158,7 @@ pub(super) fn now() -> u64 {
     time
 }
 
-/// Has `on_tick` called every so many milliseconds; never, if 0.
+/// Sets the period of `on_tick` in milliseconds; 0 stops it.
 pub(super) fn set_tick_period(millis: u32) -> Result<(), Status> {
     // SAFETY: no memory is passed.
     answer(unsafe { import::proxy_set_tick_period_milliseconds(millis) })
@@ -359,7 +359,7 @@ pub(super) fn define_metric(kind: MetricType, name: &str) -> Result<u32, Status>
     Ok(id)
 }
 
-/// Has a gauge show a value.
+/// Sets a gauge.
 pub(super) fn record(gauge: u32, value: u64) -> Result<(), Status> {
     // SAFETY: no memory is passed.
     answer(unsafe { import::proxy_record_metric(gauge, value) })

@@ -91,7 +91,7 @@ impl Flow {
         self.exchange.try_borrow().is_ok_and(|exchange| exchange.wants(wanted))
     }
 
-    /// Has the request held until its body is there, if that works.
+    /// Holds the request until its body is there, if that works.
     pub(super) fn hold(&self) {
         self.headers.replace(self.configured.watch.hold(self.context));
     }

@@ -128,7 +128,7 @@ impl Watch {
         }
     }
 
-    /// Has a request that stops at its trailers go on at the next tick.
+    /// Lets a request that stops at its trailers go on at the next tick.
     ///
     /// Envoy 1.40 loses a body that is kept back until trailers which it delivers while it resumes
     /// the request: they end this filter's part of the request, after which no body is taken from

@@ -48,7 +48,7 @@ pub(super) fn claim(name: &str) -> bool {
     calls::set_shared_data(&format!("{PREFIX}{name}"), b"claimed", Cas::ABSENT.0).is_ok()
 }
 
-/// Shared data under a fixed name, made by `make` if nobody has; whoever comes first wins.
+/// Shared data under a fixed name, made by `make` if nobody has; the first worker wins.
 pub(super) fn shared_once<const N: usize>(
     name: &str,
     make: impl FnOnce() -> Option<[u8; N]>,

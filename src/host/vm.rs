@@ -28,7 +28,7 @@ pub(super) struct Vm {
     counters: RefCell<Counters>,
     dice: Cell<u64>,
     remotes: RefCell<Vec<Rc<Remote>>>,
-    /// Calls in flight that count as long as this VM speaks for them.
+    /// Slots of calls in flight, which this VM renews.
     pub(super) slots: RefCell<Slots>,
     renewed_at: Cell<Timestamp>,
     /// Topics that some worker has warned of.

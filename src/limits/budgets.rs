@@ -22,7 +22,7 @@ pub struct Budgets<'a> {
     slots: Option<&'a RefCell<Slots>>,
 }
 
-/// What the table had to do, for metrics.
+/// A tally of the table's work, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Writes done again because another worker came first.
@@ -46,7 +46,7 @@ impl<'a> Budgets<'a> {
         Self { table, keys, now, tally: Cell::default(), slots: None }
     }
 
-    /// These budgets, of which calls in flight are put on a list: whoever has it speaks for them.
+    /// These budgets, whose acquired slots go on a list; the list's owner renews them.
     #[must_use]
     pub fn with_slots(self, slots: &'a RefCell<Slots>) -> Self {
         Self { slots: Some(slots), ..self }
@@ -64,7 +64,7 @@ impl<'a> Budgets<'a> {
         self.now
     }
 
-    /// What the table had to do since this was asked last.
+    /// The tally since this was asked last.
     #[must_use]
     pub fn take_tally(&self) -> Tally {
         Tally { occupancy: self.table.take_occupancy(), ..self.tally.take() }

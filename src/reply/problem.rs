@@ -151,7 +151,7 @@ impl Cause<'_> {
     }
 }
 
-/// A model's or tool's name as it may be repeated to whoever sent it: bounded, in one line.
+/// A model's or tool's name as it may be repeated to the client that sent it: bounded, in one line.
 pub(super) fn shortened(model: &str) -> String {
     model.chars().take(64).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }

@@ -238,7 +238,7 @@ impl ReportQueue {
         due.into_iter().filter_map(|(_, about)| self.reports.remove_entry(&about)).collect()
     }
 
-    /// Has reports that are due wait.
+    /// Delays reports that are due.
     fn put_off(&mut self, until: Timestamp) {
         for waiting in self.reports.values_mut() {
             waiting.due = waiting.due.max(until.min(last_moment(waiting.until)));

@@ -23,7 +23,7 @@ pub struct Service {
     pub hits_addend: HitsAddend,
     /// How long to wait for an answer.
     pub timeout: Span,
-    /// What becomes of calls that it does not decide on.
+    /// How calls are treated that it does not decide on.
     pub on_failure: OnFailure,
     /// With [`OnFailure::Local`]: the part of each global limit that is enforced in this process.
     pub local_share: Ratio,
@@ -110,7 +110,7 @@ impl core::fmt::Display for Windows {
     }
 }
 
-/// What becomes of calls that the service does not decide on.
+/// How calls are treated that the service does not decide on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFailure {
     /// A part of each global limit is enforced in this process.

@@ -63,7 +63,7 @@ pub(super) static GLOBAL: Section = Section::new(
             "on_failure",
             Kind::Choice(&kind::names(&ON_FAILURE)),
             "local",
-            "What becomes of calls that the service does not decide on, because it is slow, failing or gone: `local` (a part of each global limit, `local_share`, is enforced in this process), `allow`, or `deny` (429 with `retry-after`).",
+            "How calls are treated that the service does not decide on, because it is slow, failing or gone: `local` (a part of each global limit, `local_share`, is enforced in this process), `allow`, or `deny` (429 with `retry-after`).",
         ),
         with_default(
             "local_share",

@@ -13,7 +13,7 @@ pub(super) const MISSING: [(&str, Missing); 2] = [("share", Missing::Share), ("r
 
 pub(super) static DIMENSION: Section = Section::new(
     "identity.<name>",
-    "Where one dimension is read: one of `header`, `metadata`, `property`, `source_ip` or `any`; or only a `default`. A header is only as good as whoever sets it: have Envoy remove it from clients' requests and set it from a verified key or token.",
+    "Where one dimension is read: one of `header`, `metadata`, `property`, `source_ip` or `any`; or only a `default`. A header is only as trustworthy as the party that sets it: have Envoy remove it from clients' requests and set it from a verified key or token.",
     &[
         optional(
             "header",
@@ -61,7 +61,7 @@ pub(super) static DIMENSION: Section = Section::new(
     ],
 );
 
-/// One dimension, still without its name and what becomes of calls that lack it.
+/// Reads one dimension; its name and `on_missing` come later.
 pub(super) fn dimension(node: &Node<'_>) -> Option<Dimension> {
     let fields = node.section(&DIMENSION);
     let sources = sources(&fields);
@@ -118,7 +118,7 @@ pub(super) fn declared(fields: &Fields<'_>) -> Vec<Rc<str>> {
     own.map(|(name, _)| name.as_str().into()).collect()
 }
 
-/// Gives dimensions their names and what becomes of calls that lack them.
+/// Gives dimensions their names and their `on_missing`.
 pub(super) fn with_missing(
     fields: &Fields<'_>,
     declared: &[Rc<str>],

@@ -25,7 +25,7 @@ const ALGORITHMS: [(&str, Algorithm); 3] = [
 /// Whether a limit's budgets are kept by the rate limit service.
 const SCOPES: [(&str, bool); 2] = [("local", false), ("global", true)];
 
-/// What becomes of calls that offer a tool whose budget is spent.
+/// How calls are treated that offer a tool whose budget is exhausted.
 const ON_EXHAUSTED: [(&str, OnExhausted); 2] =
     [("hide_tool", OnExhausted::HideTool), ("refuse", OnExhausted::Refuse)];
 
@@ -105,7 +105,7 @@ pub(super) static LIMIT: Section = Section::new(
             "on_exhausted",
             Kind::Choice(&kind::names(&ON_EXHAUSTED)),
             "hide_tool",
-            "With `tool_calls`: what becomes of an LLM call that offers a tool whose budget is spent. `hide_tool` takes the tool out of the request; where the request cannot be changed the call is refused. `refuse` refuses it. A `tools/call` of MCP is refused either way.",
+            "With `tool_calls`: how an LLM call is treated that offers a tool whose budget is exhausted. `hide_tool` takes the tool out of the request; where the request cannot be changed the call is refused. `refuse` refuses it. A `tools/call` of MCP is refused either way.",
         ),
         optional(
             "once_per",

@@ -53,7 +53,7 @@ pub struct Config {
     pub table_size: u32,
     /// Where global limits are counted.
     pub global: Option<Rc<Service>>,
-    /// What becomes of streams whose budget comes to its end.
+    /// How streams are treated whose budget is exhausted.
     pub streams: Streams,
     /// How workflows declare what they may use, if they may.
     pub workflows: Option<Workflows>,
@@ -95,7 +95,7 @@ static ROOT: Section = Section::new(
             "on_missing",
             Kind::Map(&Kind::Choice(&kind::names(&identity::MISSING))),
             "{}",
-            "What becomes of calls that lack a dimension, by its name: `share` (they share one budget) or `refuse` (401). `share` where it is not said.",
+            "How calls are treated that lack a dimension, by its name: `share` (they share one budget) or `refuse` (401). The default for each dimension is `share`.",
         ),
         with_default(
             "apis",
@@ -142,7 +142,7 @@ static ROOT: Section = Section::new(
             "streams",
             Kind::Section(&streams::STREAMS),
             "{}",
-            "What becomes of streamed answers while they pass.",
+            "How streamed answers are treated while they pass.",
         ),
         optional(
             "workflows",
@@ -154,7 +154,7 @@ static ROOT: Section = Section::new(
             "upstreams",
             Kind::Section(&upstreams::UPSTREAMS),
             "nothing is remembered of upstreams that refuse",
-            "What becomes of calls to upstreams that have refused one.",
+            "How calls are treated whose upstream has refused one before.",
         ),
         optional(
             "priority",

@@ -6,7 +6,7 @@
 use crate::config::{Kind, Node, Ratio, Section, kind, with_default};
 use crate::units::Span;
 
-/// What becomes of streams whose budget comes to its end.
+/// How streams are treated whose budget is exhausted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Streams {
     /// Whether they are stopped.
@@ -19,7 +19,7 @@ pub struct Streams {
 
 pub(super) static STREAMS: Section = Section::new(
     "streams",
-    "What becomes of streamed answers while they pass.",
+    "How streamed answers are treated while they pass.",
     &[
         with_default(
             "stop_at_limit",

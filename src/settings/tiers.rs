@@ -30,7 +30,7 @@ pub(super) static TIER: Section = Section::new(
             "soften",
             Kind::List(&Kind::Section(&SOFTEN)),
             "[]",
-            "What becomes of calls as their budgets fill: the step with the highest `at` that the most used of a caller's budgets has reached.",
+            "How requests are softened as budgets fill: the step applies with the highest `at` that the most used of a caller's budgets has reached.",
         ),
         with_default(
             "clamp_output",

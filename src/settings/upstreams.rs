@@ -16,30 +16,30 @@ use crate::units::Span;
 pub struct Upstreams {
     /// Whether calls to one wait, as long as their tier lets them, or are refused at once.
     pub calls_wait: bool,
-    /// How long one is left alone at most.
+    /// The longest pause that is believed.
     pub longest: Span,
 }
 
 const WHEN_BUSY: [(&str, bool); 2] = [("refuse", false), ("wait", true)];
 
-/// An upstream that is left alone for longer than this is better taken out of its route.
+/// An upstream that needs a longer pause is better taken out of its route.
 const LONGEST: Span = Span::from_secs(3_600);
 
 pub(super) static UPSTREAMS: Section = Section::new(
     "upstreams",
-    "What becomes of calls to an upstream that has refused one: with 429 or 529, or with 503 and `retry-after`. It is left alone with calls for the same model for as long as it says (`retry-after-ms`, `retry-after`; or of `x-ratelimit-*` and `anthropic-ratelimit-*` when what is spent will be refilled), else for a second, and twice as long each further time in a row. All workers of the process know of it; upstreams are told apart by the names of their clusters.",
+    "How calls are treated whose upstream has refused one: with 429 or 529, or with 503 and `retry-after`. Tollgate sends it no calls for the same model for as long as it says (`retry-after-ms`, `retry-after`; or of `x-ratelimit-*` and `anthropic-ratelimit-*` when what is spent will be refilled), else for a second, and twice as long each further time in a row. All workers of the process know of it; upstreams are told apart by the names of their clusters.",
     &[
         with_default(
             "when_busy",
             Kind::Choice(&kind::names(&WHEN_BUSY)),
             "refuse",
-            "What becomes of further calls meanwhile: `refuse` answers 429 with the time that is left; `wait` holds them until then if their tier's `wait` allows it, and refuses those that would have to wait longer.",
+            "How further calls are treated meanwhile: `refuse` answers 429 with the time that is left; `wait` holds them until then if their tier's `wait` allows it, and refuses those that would have to wait longer.",
         ),
         with_default(
             "longest",
             Kind::Duration,
             "1m",
-            "How long an upstream is left alone at most, whatever it says; at most `1h`.",
+            "The longest pause of an upstream, whatever it asks for; at most `1h`.",
         ),
     ],
 );

@@ -48,7 +48,7 @@ impl From<Unavailable> for NotStored {
 
 /// Lines of bytes by number, shared by everything that may write them.
 ///
-/// Lines are never deleted (Envoy cannot), so whoever numbers them must use a bounded range.
+/// Lines are never deleted (Envoy cannot), so their numbers must come from a bounded range.
 pub trait Lines {
     /// The line's bytes and their version; no bytes and [`Cas::ABSENT`] if nobody has written it.
     ///

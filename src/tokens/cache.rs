@@ -41,7 +41,7 @@ pub(super) struct Slot {
 }
 
 impl CountCache {
-    /// An empty cache. The key should be random: whoever knows it can make texts that share a
+    /// An empty cache. The key should be random: a client that knows it can make texts that share a
     /// count.
     #[must_use]
     pub fn new(key: [u8; 16]) -> Self {

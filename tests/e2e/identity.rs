@@ -177,7 +177,7 @@ async fn callers_without_a_value_share_a_budget_or_are_turned_away() {
     assert_eq!(calls(&bench, call().header("x-user", " ")).await, 2);
     assert_eq!(calls(&bench, call().header("x-user", "ada")).await, 1);
 
-    let strict = format!("missing: {{ who: refuse }}\n{}", configuration("{ header: x-user }"));
+    let strict = format!("on_missing: {{ who: refuse }}\n{}", configuration("{ header: x-user }"));
     let bench = Bench::start(&strict).await;
     assert_eq!(calls(&bench, call().header("x-user", "ada")).await, 1);
     let (response, body) = bench.json(call()).await;

@@ -22,7 +22,7 @@ pub(in crate::api) struct Chunks {
     created: Option<Box<RawValue>>,
     model: Option<Box<RawValue>>,
     choices: Choices,
-    /// Chunks have a member for usage, be it empty.
+    /// Chunks have a member for usage, even an empty one.
     shows_usage: bool,
     ended: bool,
 }

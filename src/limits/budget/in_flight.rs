@@ -1,14 +1,12 @@
-//! Calls in flight: how many there are at the same time, with those forgotten that nobody has
-//! spoken for lately.
+//! How many calls are in flight at the same time, without those whose slots nobody renews.
 //!
 //! In: calls that begin and end, the time that passed. Out: how many there are. Not here: which
-//! time counts (`budget`), who speaks for calls (`slots`).
+//! time counts (`budget`), renewing slots (`slots`).
 //!
-//! Time is cut into terms of one window each. A call is counted in the term in which it began;
-//! whoever has it moves it to the present term now and then. What is still counted in the term
-//! before the last was somebody's who is no longer there: a worker whose VM has trapped. So calls
-//! of a dead VM are forgotten between one and two terms after they were last spoken for, and no
-//! call is that is spoken for once in every term.
+//! Time is cut into terms of one window each. A call counts in the term in which it began; each
+//! renewal moves it to the present term. Calls that still count in the term before the last belong
+//! to a worker whose VM has trapped. So slots of a dead VM are forgotten between one and two terms
+//! after their last renewal, and a slot that is renewed once in every term never is.
 
 use super::shape::Shape;
 use crate::units::{Span, Timestamp};
@@ -16,7 +14,7 @@ use crate::units::{Span, Timestamp};
 /// When to try again where all places are taken: nobody knows when a call will end.
 pub(in crate::limits) const TRY_AGAIN: Span = Span::from_secs(1);
 
-/// Calls in flight, by the term in which they were last spoken for.
+/// Calls in flight, by the term of their last renewal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::limits) struct InFlight {
     /// In the present term.
@@ -43,8 +41,7 @@ impl InFlight {
         self.present = self.present.saturating_add(calls);
     }
 
-    /// Gives back calls that were last spoken for then, and says how many of them were still
-    /// counted.
+    /// Gives back calls that were last renewed then, and says how many of them were still counted.
     pub(in crate::limits) fn refund(
         &mut self,
         shape: &Shape,
@@ -62,7 +59,7 @@ impl InFlight {
         returned
     }
 
-    /// How long until none is counted any more, if nobody speaks for them.
+    /// How long until none counts any more, if none is renewed.
     pub(in crate::limits) fn until_forgotten(self, shape: &Shape, at: Timestamp) -> Span {
         let terms = match self {
             Self { present: 0, last: 0 } => return Span::ZERO,

@@ -46,15 +46,15 @@ pub enum Wait {
 /// An amount does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// What was asked for.
+    /// The amount asked for.
     pub asked: Amount,
-    /// What would have fitted.
+    /// The amount that would have fitted.
     pub available: Amount,
     /// How long until it fits.
     pub wait: Wait,
 }
 
-/// An amount is charged, be it in advance.
+/// An amount is charged, possibly in advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Booked {
     /// The rest of a window that was charged besides.
@@ -86,7 +86,7 @@ enum BudgetState {
 impl Budget {
     /// The budget as it is `now`; untouched if nothing is stored, or nothing that can be read.
     ///
-    /// What was stored under another shape of the same limit keeps what was spent, as near as it
+    /// A budget stored under another shape of the same limit keeps what was spent, as near as it
     /// can be said.
     #[must_use]
     pub fn open(shape: Shape, stored: Option<&Payload>, now: Timestamp) -> Self {
@@ -106,7 +106,7 @@ impl Budget {
         self.at
     }
 
-    /// What is spent; more than the capacity if there is a debt.
+    /// The amount spent; more than the capacity if there is a debt.
     #[must_use]
     pub fn spent(&self) -> Amount {
         Amount(match &self.state {
@@ -116,13 +116,13 @@ impl Budget {
         })
     }
 
-    /// What can be reserved at once.
+    /// The amount that can be reserved at once.
     #[must_use]
     pub fn available(&self) -> Amount {
         self.shape.capacity() - self.spent()
     }
 
-    /// Charges an amount that has been used already, be it a debt.
+    /// Charges an amount that has been used already, possibly into a debt.
     pub fn charge(&mut self, amount: Amount) {
         match &mut self.state {
             BudgetState::Bucket(bucket) => bucket.charge(amount.0),
@@ -132,10 +132,10 @@ impl Budget {
     }
 
     /// Charges an amount if it fits, or will fit within `patience`: then into a debt, and says how
-    /// long until it is paid. Whoever comes later waits for this debt too, so that callers come in
+    /// long until it is paid. A later caller waits for this debt too, so that callers come in
     /// the order in which they came, the large ones as well as the small.
     ///
-    /// What is left of a window that it does not fit into is charged with it, so that all of it
+    /// The rest of a window that it does not fit into is charged with it, so that all of it
     /// falls into the window in which it is used; nobody behind it could have used that rest
     /// either.
     ///
@@ -214,7 +214,7 @@ impl Budget {
         self.until_spent(self.shape.capacity() - room + amount).unwrap_or(Span::MAX)
     }
 
-    /// Speaks for calls in flight that were last spoken for then: they count as of now.
+    /// Renews calls in flight that were last renewed then: they count as of now.
     pub fn renew(&mut self, calls: Amount, renewed_at: Timestamp) {
         self.refund(calls, renewed_at);
         self.charge(calls);
@@ -319,7 +319,7 @@ impl Budget {
         u8::try_from(spent.saturating_mul(u128::from(u8::MAX)).div_ceil(capacity)).unwrap_or(u8::MAX)
     }
 
-    /// What the store keeps of it.
+    /// Its entry in the store.
     #[must_use]
     pub fn entry(&self) -> Entry {
         Entry { payload: self.encode(), idle_at: self.idle_at(), fill: self.fill() }

@@ -1,4 +1,4 @@
-//! What a limit allows: how much, over which time, and how it is given back.
+//! The shape of a limit: how much it allows, over which time, and how it gives back.
 //!
 //! In: numbers of the configuration. Out: a [`Shape`]. Not here: what is spent (`budget`).
 
@@ -23,7 +23,7 @@ pub enum Algorithm {
     InFlight,
 }
 
-/// What a limit allows.
+/// The amount that a limit allows, and how it gives back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// How it is given back.

@@ -8,7 +8,7 @@
 use super::shape::Shape;
 use crate::units::{Span, Timestamp};
 
-/// What is missing from a full bucket.
+/// A token bucket, as the amount missing from a full one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::limits) struct TokenBucket {
     /// Missing from full; more than the burst is a debt.

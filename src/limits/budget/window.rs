@@ -13,14 +13,14 @@
 use super::shape::{Algorithm, Shape};
 use crate::units::{Span, Timestamp};
 
-/// What was charged in the window the state is of, and what earlier ones left.
+/// The charges of the window that the state is of, and what earlier ones left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::limits) struct Windows {
     /// Charged in this window itself.
     pub(in crate::limits) own: u64,
     /// Debt that the last window handed on.
     pub(in crate::limits) carried: u64,
-    /// What the last window used of its `max`; counts for the sliding window only.
+    /// The part of its `max` that the last window used; counts for the sliding window only.
     pub(in crate::limits) previous: u64,
 }
 
@@ -74,7 +74,7 @@ impl Windows {
         }
     }
 
-    /// What is left of the last window that is charged to, if an amount does not fit into that
+    /// The rest of the last window that is charged to, if an amount does not fit into that
     /// before it ends.
     pub(in crate::limits) fn rest_before(&self, shape: &Shape, amount: u64) -> u64 {
         let used = self.counted().checked_rem(shape.max.0).unwrap_or(0);
@@ -97,7 +97,7 @@ impl Windows {
         if index(shape, at) > index(shape, booked_at) { 0 } else { take(&mut self.own, rest) }
     }
 
-    /// Charges to this window what was booked in advance, be it that an earlier one has handed it
+    /// Charges to this window what was booked in advance, also where an earlier one has handed it
     /// on or that it had room for it.
     pub(in crate::limits) fn go_on(
         &mut self,
@@ -135,12 +135,12 @@ impl Windows {
         Some(Span(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
-    /// What counts in full.
+    /// The charges that count in full.
     pub(in crate::limits) fn counted(&self) -> u64 {
         self.own.saturating_add(self.carried)
     }
 
-    /// What counts by the share of the last window that is still within reach.
+    /// The charges that count by the share of the last window that is still within reach.
     fn sliding(&self, shape: &Shape) -> u64 {
         if shape.algorithm == Algorithm::SlidingWindow { self.previous } else { 0 }
     }
@@ -151,12 +151,12 @@ pub(in crate::limits) fn fits_behind_another(shape: &Shape, amount: u64) -> bool
     amount <= shape.max.0.saturating_sub(last_share(shape, shape.max.0))
 }
 
-/// What a window before counts in the last nanosecond of the present one.
+/// The count of an earlier window in the last nanosecond of the present one.
 fn last_share(shape: &Shape, before: u64) -> u64 {
     before.div_ceil(shape.window_nanos())
 }
 
-/// What is left of the window at `at`, in nanoseconds: all of it at its start, one at its last.
+/// The rest of the window at `at`, in nanoseconds: all of it at its start, one at its last.
 pub(in crate::limits) fn remaining(shape: &Shape, at: Timestamp) -> u64 {
     let window = shape.window_nanos();
     window.saturating_sub(at.0.checked_rem(window).unwrap_or(0))

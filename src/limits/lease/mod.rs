@@ -50,10 +50,10 @@ impl LeasePolicy {
     pub const NOTHING: Self = Self { share: Ratio { ppm: 0 }, at_least: Amount::MAX };
 }
 
-/// What the service has told of a budget with an answer.
+/// The service's word on a budget's window, told with an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WindowStatus {
-    /// What is left of it, after what the answer allowed.
+    /// The amount left of it, after what the answer allowed.
     pub remaining: Option<Amount>,
     /// How long until its window ends.
     pub reset: Option<Span>,
@@ -66,7 +66,7 @@ pub struct Account {
     key: Key,
 }
 
-/// What became of an amount that a call wanted from a lease. With it comes where the budget stands
+/// The outcome for a call that wanted an amount from a lease. With it comes where the budget stands
 /// afterwards, if known.
 #[derive(Debug)]
 pub enum LeaseOutcome {
@@ -136,7 +136,7 @@ impl Account {
 
     /// The service has allowed an amount to a call that asked for itself, and told where the budget
     /// stands. How much lease to ask for now, if this call is the one that should.
-    #[must_use = "whoever is told to ask for a lease must ask"]
+    #[must_use = "a caller that is told to ask for a lease must ask"]
     pub fn learn(
         &self,
         amount: Amount,

@@ -39,9 +39,9 @@ const SAME_END: Span = Span::from_millis(1_500);
 /// One caller's lease, in a window that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::limits) struct Lease {
-    /// What is charged at the service, and not yet taken.
+    /// The amount that is charged at the service and not yet taken.
     pub(in crate::limits) left: Amount,
-    /// What the service has left, if it tells.
+    /// The amount that the service has left, if it tells.
     remaining: Option<Amount>,
     /// The end of the window.
     until: Timestamp,
@@ -63,7 +63,7 @@ const CHARGED_BITS: u32 = 20;
 const REFUSED_NONE: u64 = (1 << (u64::BITS - CHARGED_BITS)) - 1;
 
 impl Lease {
-    /// What is stored, unless its window has ended, or ends so late that the clock must have been
+    /// The stored lease, unless its window has ended, or ends so late that the clock must have been
     /// set back since.
     pub(in crate::limits) fn open(stored: &Payload, limit: &Limit, now: Timestamp) -> Option<Self> {
         let mut fields = numbers_in(stored);
@@ -221,7 +221,7 @@ impl Lease {
         amount >= self.refused && self.refused_until.is_ahead(REFUSED_FOR, now)
     }
 
-    /// How much more to ask the service for now; whoever is told so must ask. What is left is
+    /// How much more to ask the service for now; a caller that is told so must ask. What is left is
     /// filled up, so that no more than one lease is ever unspent, but for what calls under way give
     /// back.
     pub(in crate::limits) fn more(

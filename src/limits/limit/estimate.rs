@@ -1,4 +1,4 @@
-//! What a call is expected to use, before it is sent.
+//! The expected usage of a call, before it is sent.
 //!
 //! In: what its request says and what is known of calls like it. Out: an [`Estimate`]. Not here:
 //! how much of a budget is held for it (`limit`), how outputs are learned (`remembered`).
@@ -8,7 +8,7 @@ use crate::api::Usage;
 use crate::config::Ratio;
 use crate::units::Tokens;
 
-/// What a call is expected to use.
+/// The expected usage of a call.
 #[derive(Clone, Debug)]
 pub struct Estimate {
     /// Its input, and whatever else follows from its request; nothing of an output that does not.
@@ -23,7 +23,7 @@ pub struct Estimate {
     pub expected_output: ExpectedOutput,
     /// The largest share of a budget that is held for output.
     pub at_most: Ratio,
-    /// What the tokens are worth.
+    /// The tokens' worth.
     pub rates: Rates,
 }
 
@@ -49,7 +49,7 @@ impl Estimate {
         self.with_output(self.max_output.map_or(most, |bound| bound.min(most)))
     }
 
-    /// What it is expected to use in the mean.
+    /// The usage to expect in the mean.
     pub(super) fn mean(&self) -> Usage {
         self.with_output(self.expected_output.within(self.max_output))
     }
@@ -63,14 +63,14 @@ impl Estimate {
 /// The output to expect of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpectedOutput {
-    /// What most calls stay within, with a bound or without.
+    /// The output that most calls stay within, with a bound or without.
     pub most: Tokens,
     /// Which part of their bounds calls use: all, until something is learned.
     pub of_bound: Ratio,
 }
 
 impl ExpectedOutput {
-    /// What a call with such a bound is expected to have in the mean; without a bound, what most
+    /// The mean output of a call with such a bound; without a bound, the output that most
     /// calls stay within.
     pub(in crate::limits) fn within(&self, bound: Option<u64>) -> u64 {
         bound.map_or(self.most.0, |bound| self.of_bound.of(bound))

@@ -24,16 +24,16 @@ use crate::limits::budget::{Budget, Shape};
 use crate::store::{Key, KeyHasher};
 use crate::units::{Amount, Span};
 
-/// What is counted, per which dimensions, how much, over which window.
+/// A limit: a resource, the dimensions that it is counted per, how much of it, over which window.
 #[derive(Clone, Debug)]
 pub struct Limit {
     /// Its name within its tier.
     pub name: Rc<str>,
     /// Its tier's name: tiers have budgets of their own.
     pub tier: Rc<str>,
-    /// What its budgets are found by, from [`Limit::id`].
+    /// The identity by which its budgets are found, from [`Limit::id`].
     pub id: Rc<str>,
-    /// What it counts.
+    /// The resource that it counts.
     pub counts: &'static Resource,
     /// The dimensions it is counted per; none means one budget for the whole tier.
     pub per: Vec<Rc<str>>,
@@ -43,13 +43,14 @@ pub struct Limit {
     pub models: Vec<Glob>,
     /// The tools whose calls it counts, if it counts those.
     pub tools: Vec<Glob>,
-    /// What becomes of calls that offer a tool whose budget is spent.
+    /// How calls are treated that offer a tool whose budget is exhausted.
     pub on_exhausted: OnExhausted,
     /// The dimension of which it counts each value once, if it does not count every call.
     pub once_per: Option<Rc<str>>,
-    /// What the rates of its budgets are found by, if it adapts to what its upstream allows.
+    /// The identity by which its budgets' rates are found, if it adapts to what its upstream
+    /// allows.
     pub rate_id: Option<Rc<str>>,
-    /// What is kept of its budgets for callers who cannot wait.
+    /// The share of its budgets that is kept for callers who cannot wait.
     pub reserved: Option<Reserved>,
     /// Whether it only reports what it would refuse.
     pub shadow: bool,
@@ -57,7 +58,7 @@ pub struct Limit {
     pub warn_at: Ratio,
 }
 
-/// What becomes of an LLM call that offers a tool whose budget is spent.
+/// How an LLM call is treated that offers a tool whose budget is exhausted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnExhausted {
     /// The tool is taken out of the request.
@@ -67,12 +68,12 @@ pub enum OnExhausted {
     Refuse,
 }
 
-/// What a call has used, of everything that can be counted.
+/// A call's use of everything that can be counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Used<'a> {
     /// Its tokens and characters.
     pub usage: &'a Usage,
-    /// What they are worth.
+    /// Their worth.
     pub rates: &'a Rates,
     /// The tools that were called, and how often.
     pub tools: &'a ToolsCalled,
@@ -83,7 +84,7 @@ pub struct Used<'a> {
 pub struct GlobalLimit {
     /// The limit, as the service has it.
     pub limit: Rc<Limit>,
-    /// What is enforced in this process where the service cannot be asked: a part of it.
+    /// The part of it that this process enforces where the service cannot be asked.
     pub stand_in: Rc<Limit>,
 }
 
@@ -102,8 +103,8 @@ impl GlobalLimit {
 }
 
 impl Limit {
-    /// What the budgets of a limit are found by. One that comes to count something else begins
-    /// anew.
+    /// The identity by which a limit's budgets are found. A limit that comes to count something
+    /// else begins anew.
     #[must_use]
     pub fn id(tier: &str, name: &str, counts: &Resource) -> Rc<str> {
         [tier, name, counts.name].join("/").into()
@@ -207,9 +208,9 @@ impl Limit {
     /// How much must be left of its budget for an amount to be let pass, while it allows as much as
     /// `present` does.
     ///
-    /// What fits an untouched budget is never refused for ever: neither because the limit allows
-    /// less at present, nor because a part is kept for others. It is let pass when nothing of the
-    /// budget is used, into a debt if need be.
+    /// An amount that fits an untouched budget is never refused for ever: neither because the limit
+    /// allows less at present, nor because a part is kept for others. It is let pass when nothing
+    /// of the budget is used, into a debt if need be.
     pub(in crate::limits) fn room(&self, amount: Amount, present: &Self, subject: &Subject<'_>) -> Amount {
         if amount.is_zero() || amount > self.shape.capacity() {
             return amount;
@@ -274,9 +275,9 @@ impl Limit {
 pub struct Standing {
     /// The limit.
     pub limit: Rc<Limit>,
-    /// What can still be spent at once.
+    /// The amount that can still be spent at once.
     pub available: Amount,
-    /// What is spent; more than the capacity if there is a debt.
+    /// The amount spent; more than the capacity if there is a debt.
     pub spent: Amount,
     /// Until the budget is full again, or its window ends.
     pub reset: Span,

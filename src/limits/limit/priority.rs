@@ -1,4 +1,4 @@
-//! What is kept of an upstream's budgets for callers who cannot wait.
+//! The share of an upstream's budgets that is kept for callers who cannot wait.
 //!
 //! In: who calls. Out: how much of a budget must be left behind. Not here: reserving
 //! (`reservation`).

@@ -1,4 +1,4 @@
-//! What tokens are worth: weights that make `tokens` out of the classes, and prices that make
+//! The worth of tokens: weights that make `tokens` out of the classes, and prices that make
 //! money.
 //!
 //! In: [`Usage`]. Out: weighted tokens and [`NanoUsd`], in integers, rounded up once per call,
@@ -8,7 +8,7 @@ use crate::api::{CLASSES, Classes, Side, Usage};
 use crate::config::{Glob, Ratio};
 use crate::units::{Amount, NanoUsd};
 
-/// What one of each class counts in limits on `tokens`.
+/// The weight of each class in limits on `tokens`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weights(pub Classes<Ratio>);
 
@@ -75,7 +75,7 @@ impl Prices {
     }
 }
 
-/// What the tokens of one call's model are worth.
+/// The worth of the tokens of one call's model.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
     /// Weights for limits on `tokens`.

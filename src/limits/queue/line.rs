@@ -55,9 +55,9 @@ const SPARE: u64 = 8;
 /// All promises of one budget together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::limits) struct Queue {
-    /// What the promised calls are expected to be charged.
+    /// The amount that the promised calls are expected to be charged.
     pub(in crate::limits) owed: Amount,
-    /// What will be held for them.
+    /// The amount that will be held for them.
     pub(in crate::limits) held: Amount,
     /// The last promised moment.
     pub(in crate::limits) end: Timestamp,
@@ -68,12 +68,12 @@ pub(in crate::limits) struct Queue {
     pub(in crate::limits) taken_up: Ratio,
 }
 
-/// What is expected of one promised call.
+/// The expected amounts of one promised call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::limits) struct Expected {
-    /// What it will be charged.
+    /// The amount that it will be charged.
     pub(in crate::limits) owed: Amount,
-    /// What is held for it meanwhile: it passes only where that fits.
+    /// The amount held for it meanwhile: it passes only where that fits.
     pub(in crate::limits) held: Amount,
 }
 
@@ -154,8 +154,8 @@ impl Queue {
         self
     }
 
-    /// What newcomers must leave of the budget: what is promised, and not given back before it is
-    /// due.
+    /// The amount that newcomers must leave of the budget: what is promised, and not given back
+    /// before it is due.
     pub(in crate::limits) fn keeps(&self, shape: &Shape, now: Timestamp) -> Amount {
         if self.count == 0 {
             return Amount::ZERO;
@@ -218,7 +218,7 @@ impl Queue {
         self.taken_up.ppm = self.taken_up.ppm.saturating_add(missing.div_ceil(STEP));
     }
 
-    /// What will be charged of what is promised, and what is spared for what nobody can foresee.
+    /// The amount that will be charged of what is promised, with a part spared for the unforeseen.
     fn expected(&self, shape: &Shape) -> Amount {
         let (expected, count) = (self.taken_up.of(self.owed.0), u64::from(self.count).max(1));
         let mean = |amount: u64| amount.checked_div(count).unwrap_or(0);
@@ -264,7 +264,7 @@ fn is_by_window(shape: &Shape) -> bool {
     shape.algorithm == Algorithm::FixedWindow
 }
 
-/// What the limit gives back between two moments.
+/// The amount that the limit gives back between two moments.
 fn given_back(shape: &Shape, from: Timestamp, to: Timestamp) -> Amount {
     if is_by_window(shape) {
         return shape.max.times(window::index(shape, to).saturating_sub(window::index(shape, from)));

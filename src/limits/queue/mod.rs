@@ -138,7 +138,7 @@ impl Record for Ticket {
     }
 }
 
-/// What the queue before a budget means for a call.
+/// A call's turn in the queue before a budget.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::limits) struct Turn {
     /// How much of the budget is promised now.
@@ -166,7 +166,7 @@ pub(in crate::limits) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// What the queue means for the call.
+    /// The call's turn.
     pub(in crate::limits) fn turn(&self) -> Turn {
         let queue = record::look::<Queue>(self.budgets, &self.key("queue")).map(|queue| self.seen(queue));
         let Some(queue) = queue.filter(|queue| queue.count > 0) else { return Turn::default() };

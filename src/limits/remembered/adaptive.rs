@@ -21,7 +21,7 @@ use crate::limits::remembered::record::{self, Record};
 use crate::store::Key;
 use crate::units::{Amount, Span, Timestamp};
 
-/// What a limit allows at least, however often its upstream refuses: a sixteenth, so that it is
+/// The least that a limit allows, however often its upstream refuses: a sixteenth, so that it is
 /// tried again soon.
 const LEAST: Ratio = Ratio { ppm: 62_500 };
 
@@ -48,7 +48,7 @@ pub(in crate::limits) fn present(
     (present, Some(Box::new(key)))
 }
 
-/// What the limit allows now, whose rate is kept there.
+/// The shape of a limit now, whose rate is kept there.
 pub(in crate::limits) fn shape(limit: &Limit, rate: Option<&Key>, budgets: &Budgets<'_>) -> Shape {
     let Some(key) = rate else { return limit.shape };
     let decrease = record::look::<Decrease>(budgets, key);

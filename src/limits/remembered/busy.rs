@@ -1,14 +1,14 @@
-//! Upstreams that want to be left alone, remembered for all workers, per upstream and model.
+//! Pauses that upstreams ask for, remembered for all workers, per upstream and model.
 //!
 //! In: what an answer asks for ([`Pause`]). Out: until when no further call should be sent
-//! ([`Busyness`]). Not here: how upstreams say it (`api::back_off`), what becomes of calls
+//! ([`Busyness`]). Not here: how upstreams say it (`api::back_off`), how calls are treated
 //! meanwhile (`exchange`).
 //!
-//! One that does not say for how long is left alone for a second, and twice as long each time it
-//! refuses the first calls after that, until an answer shows that it has recovered. Refusals of
-//! calls that were under way already can only extend a pause, for they tell nothing new; nor does
-//! an answer to one of those end it. Nothing is believed beyond the longest pause that is
-//! configured, also if the clock is set back.
+//! Without a `retry-after`, the pause is one second, doubling each time the upstream refuses the
+//! first calls after it, until an answer shows that it has recovered. Calls that were under way
+//! already can only extend a pause by their refusals, and cannot end it by their answers: they say
+//! nothing new. No pause is longer than the longest that is configured, also if the clock is set
+//! back.
 
 use crate::api::Pause;
 use crate::limits::budgets::Budgets;
@@ -16,7 +16,7 @@ use crate::limits::remembered::record::{self, Record};
 use crate::store::Key;
 use crate::units::{Span, Timestamp};
 
-/// How long an upstream is left alone that does not say for how long, the first time.
+/// The first pause of an upstream that does not say for how long.
 const FIRST: Span = Span::from_secs(1);
 
 /// Where is remembered what one upstream says of one model.

@@ -14,9 +14,10 @@
 use crate::config::Ratio;
 use crate::limits::budgets::Budgets;
 use crate::limits::remembered::record::{self, Record};
+use crate::limits::remembered::running_mean::{FORGOTTEN_AFTER, toward};
 use crate::store::Key;
 use crate::tokens::{TokenCount, has_public_tokenizer};
-use crate::units::{Span, Timestamp};
+use crate::units::Timestamp;
 
 /// Whether counts of input text are corrected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,15 +34,8 @@ pub const FARTHEST: (Ratio, Ratio) = (Ratio { ppm: 500_000 }, Ratio { ppm: 2_000
 /// text.
 const FEWEST: u64 = 64;
 
-/// One call moves the mean by a sixteenth of its difference, as the expected output
-/// (`output_reserve`).
-const GAIN: u64 = 16;
-
-/// What is learned counts as forgotten after so long without a call.
-const FORGOTTEN_AFTER: Span = Span::from_secs(24 * 3600);
-
 impl Calibration {
-    /// What to multiply the text of a model's prompts and answers by.
+    /// The factor for counts of the text of a model's prompts and answers.
     #[must_use]
     pub fn factor(self, model: &str, budgets: &Budgets<'_>) -> Ratio {
         if !self.corrects(model) {
@@ -66,7 +60,10 @@ impl Calibration {
         let sample = sample(counted, used_input);
         let learned = record::change(budgets, &key(model, budgets), |before: Option<Scale>| {
             let before = before.map_or(Ratio::ONE, |before| before.factor);
-            let learned = Scale { factor: toward(before, sample), until: budgets.now + FORGOTTEN_AFTER };
+            let learned = Scale {
+                factor: Ratio { ppm: toward(before.ppm, sample.ppm) },
+                until: budgets.now + FORGOTTEN_AFTER,
+            };
             (learned.factor, Some(learned))
         });
         learned.ok()
@@ -90,17 +87,11 @@ fn bounded(ppm: u64) -> Ratio {
     Ratio { ppm }.clamp(least, most)
 }
 
-/// A step from `from` to `to`; at least a millionth, so that it arrives.
-fn toward(from: Ratio, to: Ratio) -> Ratio {
-    let step = from.ppm.abs_diff(to.ppm).div_ceil(GAIN);
-    Ratio { ppm: if to > from { from.ppm.saturating_add(step) } else { from.ppm.saturating_sub(step) } }
-}
-
 fn key(model: &str, budgets: &Budgets<'_>) -> Key {
     budgets.keys.key("learned scale", [("model", model.as_bytes())])
 }
 
-/// What is learned of one model.
+/// The scale learned of one model.
 #[derive(Clone, Copy, Debug)]
 struct Scale {
     factor: Ratio,
@@ -131,7 +122,7 @@ impl Record for Scale {
 mod tests {
     use super::*;
     use crate::store::{KeyHasher, Lines, MemoryLines, Table};
-    use crate::units::Tokens;
+    use crate::units::{Span, Tokens};
 
     const ON: Calibration = Calibration { on: true };
     const MODEL: &str = "claude-opus-5";
@@ -145,13 +136,13 @@ mod tests {
         test(&Budgets::new(&table, &KeyHasher::new(&[1; 16]), Timestamp(1) + Span::from_secs(seconds)));
     }
 
-    fn with_ledger(test: impl FnOnce(&Budgets<'_>)) {
+    fn with_budgets(test: impl FnOnce(&Budgets<'_>)) {
         at(0, &MemoryLines::default(), test);
     }
 
     #[test]
     fn steady_usage_is_arrived_at_exactly_and_models_do_not_mix() {
-        with_ledger(|budgets| {
+        with_budgets(|budgets| {
             for _ in 0..300 {
                 ON.observe(MODEL, &text(1_000), 1_400, budgets);
             }
@@ -162,7 +153,7 @@ mod tests {
 
     #[test]
     fn what_is_counted_by_rule_is_taken_off_the_usage_first() {
-        with_ledger(|budgets| {
+        with_budgets(|budgets| {
             let counted = TokenCount { ruled: Tokens(300), audio: Tokens(100), ..text(1_000) };
             for _ in 0..300 {
                 ON.observe(MODEL, &counted, 400 + 900, budgets);
@@ -174,7 +165,7 @@ mod tests {
     #[test]
     fn one_call_moves_the_factor_by_a_sixteenth_of_what_it_may_be_off() {
         for (used, expected) in [(u64::MAX, 1_062_500), (0, 968_750), (1_160, 1_010_000)] {
-            with_ledger(|budgets| {
+            with_budgets(|budgets| {
                 let learned = ON.observe(MODEL, &text(1_000), used, budgets);
                 assert_eq!(learned, Some(Ratio { ppm: expected }), "{used}");
                 assert_eq!(ON.factor(MODEL, budgets), Ratio { ppm: expected }, "{used}");
@@ -185,7 +176,7 @@ mod tests {
     #[test]
     fn nonsense_moves_the_factor_to_its_bounds_and_no_farther() {
         for (used, bound) in [(u64::MAX, FARTHEST.1), (0, FARTHEST.0)] {
-            with_ledger(|budgets| {
+            with_budgets(|budgets| {
                 for _ in 0..1_000 {
                     ON.observe(MODEL, &text(FEWEST), used, budgets);
                 }
@@ -196,7 +187,7 @@ mod tests {
 
     #[test]
     fn nothing_is_learned_from_few_tokens_from_assumptions_or_of_exact_models() {
-        with_ledger(|budgets| {
+        with_budgets(|budgets| {
             assert_eq!(ON.observe(MODEL, &text(FEWEST - 1), 500, budgets), None);
             let assumed = TokenCount { assumed: true, ..text(1_000) };
             assert_eq!(ON.observe(MODEL, &assumed, 500, budgets), None);
@@ -208,7 +199,7 @@ mod tests {
 
     #[test]
     fn what_was_learned_is_not_used_once_it_is_switched_off() {
-        with_ledger(|budgets| {
+        with_budgets(|budgets| {
             ON.observe(MODEL, &text(1_000), 2_000, budgets);
             let off = Calibration { on: false };
             assert_eq!(off.observe(MODEL, &text(1_000), 2_000, budgets), None);

@@ -1,4 +1,4 @@
-//! What the table remembers beside budgets, for all workers: pauses that upstreams ask for, what
+//! Records beside budgets that all workers share: pauses that upstreams ask for, what
 //! was learned of models, rates of limits that adapt, crossings of global budgets, names.
 //!
 //! In: a key and what happened. Out: what is remembered of it. Each file is one kind of [`Record`],
@@ -16,3 +16,4 @@ pub(in crate::limits) mod crossing;
 pub(in crate::limits) mod known;
 pub(in crate::limits) mod output_reserve;
 pub(in crate::limits) mod record;
+mod running_mean;

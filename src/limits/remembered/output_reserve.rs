@@ -13,26 +13,20 @@ use crate::config::Ratio;
 use crate::limits::budgets::Budgets;
 use crate::limits::limit::ExpectedOutput;
 use crate::limits::remembered::record::{self, Record};
+use crate::limits::remembered::running_mean::{FORGOTTEN_AFTER, toward};
 use crate::store::Key;
-use crate::units::{Span, Timestamp, Tokens};
+use crate::units::{Timestamp, Tokens};
 
 /// How output is reserved for where the request sets no bound, or a large one.
 #[derive(Clone, Debug)]
 pub struct OutputReserve {
-    /// What is expected before anything is learned.
+    /// The output expected before anything is learned.
     pub start: Tokens,
     /// Whether to learn.
     pub learn: bool,
     /// The largest share of a budget that is held for output.
     pub at_most: Ratio,
 }
-
-/// What is learned counts as forgotten after so long without a call.
-const FORGOTTEN_AFTER: Span = Span::from_secs(24 * 3600);
-
-/// One call moves the mean by a sixteenth of its difference, which settles within a few dozen
-/// calls; RFC 6298 uses an eighth for values that come in sequence.
-const GAIN: u64 = 16;
 
 /// Means are kept in sixteenths of a token, or small differences would be lost.
 const PRECISION: u64 = 16;
@@ -134,12 +128,6 @@ fn in_parts(tokens: u64) -> u64 {
     tokens.min(LARGEST).saturating_mul(PRECISION)
 }
 
-/// A step from `from` to `to`; at least 1, so that it arrives.
-fn toward(from: u64, to: u64) -> u64 {
-    let step = from.abs_diff(to).div_ceil(GAIN);
-    if to > from { from.saturating_add(step) } else { from.saturating_sub(step) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,7 +137,7 @@ mod tests {
     const RESERVE: OutputReserve =
         OutputReserve { start: Tokens(512), learn: true, at_most: Ratio { ppm: 250_000 } };
 
-    fn with_ledger(test: impl FnOnce(&Budgets<'_>)) {
+    fn with_budgets(test: impl FnOnce(&Budgets<'_>)) {
         let lines = MemoryLines::default();
         let table = Table::new(&lines as &dyn Lines, 16);
         test(&Budgets::new(&table, &KeyHasher::new(&[1; 16]), Timestamp(1)));
@@ -157,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_start_is_expected_until_something_is_learned() {
-        with_ledger(|budgets| {
+        with_budgets(|budgets| {
             assert_eq!(RESERVE.expected("gpt-4o", "free", budgets).most, Tokens(512));
             RESERVE.observe("gpt-4o", "free", None, 100, budgets);
             assert_eq!(RESERVE.expected("gpt-4o", "free", budgets).most, Tokens(150));
@@ -168,7 +156,7 @@ mod tests {
 
     #[test]
     fn steady_output_is_expected_exactly_after_a_while() {
-        with_ledger(|budgets| {
+        with_budgets(|budgets| {
             for _ in 0..500 {
                 RESERVE.observe("gpt-4o", "free", None, 40, budgets);
             }
@@ -178,7 +166,7 @@ mod tests {
 
     #[test]
     fn varying_output_is_covered_beyond_its_mean() {
-        with_ledger(|budgets| {
+        with_budgets(|budgets| {
             for call in 0..500 {
                 RESERVE.observe("gpt-4o", "free", None, if call % 2 == 0 { 100 } else { 300 }, budgets);
             }
@@ -197,7 +185,7 @@ mod tests {
 
     #[test]
     fn what_is_expected_of_calls_with_bounds_is_right_in_sum() {
-        with_ledger(|budgets| {
+        with_budgets(|budgets| {
             // All that they may, and a tenth of it.
             let calls = [(10, 10), (20, 20), (1_000, 100)];
             for call in 0..1_500 {
@@ -213,7 +201,7 @@ mod tests {
 
     #[test]
     fn of_a_call_with_a_bound_all_of_it_is_expected_until_such_calls_are_known() {
-        with_ledger(|budgets| {
+        with_budgets(|budgets| {
             RESERVE.observe("gpt-4o", "free", None, 100, budgets);
             assert_eq!(RESERVE.expected("gpt-4o", "free", budgets).within(Some(1_000)), 1_000);
             RESERVE.observe("gpt-4o", "free", Some(1_000), 100, budgets);
@@ -223,7 +211,7 @@ mod tests {
 
     #[test]
     fn nothing_is_learned_if_it_is_switched_off() {
-        with_ledger(|budgets| {
+        with_budgets(|budgets| {
             let fixed = OutputReserve { learn: false, ..RESERVE };
             fixed.observe("gpt-4o", "free", None, 9_999, budgets);
             assert_eq!(fixed.expected("gpt-4o", "free", budgets).most, Tokens(512));

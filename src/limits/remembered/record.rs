@@ -1,4 +1,4 @@
-//! What the table remembers beside budgets: small typed records, each with a kind of its own.
+//! Small typed records that the table keeps beside budgets, each with a kind of its own.
 //!
 //! In: a key, and a pure closure on the record that lives there. Out: the closure's answer, once
 //! what it wants is stored. Not here: what a record means, budgets.
@@ -11,7 +11,7 @@ use crate::limits::budgets::Budgets;
 use crate::store::{Change, Entry, Failure, Key, Payload, Place, Updated, numbers_in, payload_of};
 use crate::units::Timestamp;
 
-/// What one kind of record stores: up to four numbers.
+/// A kind of record: it stores up to four numbers.
 pub(in crate::limits) trait Record: Sized {
     /// Marks the payload, so that no record is read as a budget or as another kind.
     const KIND: u64;

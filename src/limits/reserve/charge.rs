@@ -1,4 +1,4 @@
-//! What one call holds of one limit: charged before it, followed while it runs, corrected at its
+//! The charge of one call to one limit: made before it, followed while it runs, corrected at its
 //! end.
 //!
 //! In: a limit, a subject, an amount; later what was used. Out: [`Charge`], or a [`Refusal`]. Not
@@ -22,7 +22,7 @@ use crate::units::{Amount, Span, Timestamp};
 /// pass.
 const WAIT_FOR_STORE: Span = Span::from_secs(1);
 
-/// What is charged to one budget for a call. A call has one of these for each of its limits, so
+/// A charge to one budget for a call. A call has one for each of its limits, so
 /// what most of them lack is boxed.
 #[derive(Debug)]
 pub(in crate::limits) struct Charge {
@@ -37,11 +37,11 @@ pub(in crate::limits) struct Charge {
     pub(in crate::limits) room: Amount,
     /// Where the limit's rate is kept, if it adapts.
     pub(in crate::limits) rate: Option<Box<Key>>,
-    /// What it holds besides, together with others of its workflow.
+    /// Its share in a charge of its workflow.
     pub(in crate::limits) share: Option<Box<Share>>,
 }
 
-/// What is held of one limit, and what that means for the call.
+/// A charge, and what it means for the call.
 #[derive(Debug)]
 pub(in crate::limits) struct ChargeOutcome {
     pub(in crate::limits) held: Charge,
@@ -241,7 +241,7 @@ impl Charge {
         until.unwrap_or(Span::MAX)
     }
 
-    /// What it holds of what its workflow has declared.
+    /// The amount that it draws from its workflow's pool.
     fn drawn(&self) -> Amount {
         match self.share.as_deref() {
             Some(Share::Drawn(draw)) => draw.amount,

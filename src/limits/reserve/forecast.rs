@@ -1,4 +1,4 @@
-//! What a call can expect of its budgets, before anything is held.
+//! A forecast of a call's budgets, before anything is charged.
 //!
 //! In: limits, a subject, an estimate. Out: how full the budgets are, how much output there is room
 //! for, which tools are spent. All of it may have changed when the call is reserved: these are

@@ -30,7 +30,7 @@ use crate::units::{Amount, Span};
 /// A call may pass.
 #[derive(Debug, Default)]
 pub struct Granted {
-    /// What is held for it.
+    /// The charges for it.
     pub reservation: Reservation,
     /// Where the budgets of its enforced limits stand now.
     pub standings: Vec<Standing>,
@@ -39,7 +39,7 @@ pub struct Granted {
     pub shadowed: Vec<Refusal>,
     /// Budgets that the call has brought beyond their warning, which is news.
     pub crossed: Vec<Standing>,
-    /// What it would have been refused by, if it may wait instead: the limit that has to be waited
+    /// The refusal that it waits out, if it may wait: that of the limit which has to be waited
     /// for longest.
     pub waits_for: Option<Box<Refusal>>,
     /// The workflow whose pools it draws from.

@@ -15,15 +15,15 @@ use crate::units::{Amount, Span};
 pub struct Refusal {
     /// The limit that has to be waited for longest, and where its budget stands.
     pub standing: Standing,
-    /// What the call needs of it.
+    /// The amount that the call needs of it.
     pub needed: Amount,
     /// How long until that fits.
     pub wait: Wait,
-    /// What it rests on.
+    /// The ground that it rests on.
     pub reason: Reason,
 }
 
-/// What a refusal rests on.
+/// The ground that a refusal rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The budget is known, and the call does not fit.

@@ -10,7 +10,7 @@ use crate::limits::limit::Limit;
 use crate::store::{Key, Place};
 use crate::units::Timestamp;
 
-/// The place that a call in flight has taken in one budget.
+/// The slot that a call in flight holds in one budget.
 #[derive(Debug)]
 pub(in crate::limits) struct Slot {
     pub(super) limit: Rc<Limit>,
@@ -25,13 +25,13 @@ impl Slot {
     }
 }
 
-/// The calls in flight of one worker.
+/// The slots of one worker's calls in flight.
 #[derive(Debug, Default)]
 pub struct Slots {
     pub(super) all: Vec<Weak<Slot>>,
     /// How many there may be before those that have ended are looked for.
     look_at: usize,
-    /// How many of them have been spoken for in the present round.
+    /// How many of them have been renewed in the present round.
     pub(super) renewed: usize,
 }
 

@@ -1,10 +1,10 @@
-//! Calls in flight, and who speaks for them: a call counts for as long as its worker says so.
+//! Renewing and releasing the slots of calls in flight.
 //!
-//! In: places that calls have taken. Out: places given back, or spoken for again. Not here: how
-//! many there may be (`in_flight`).
+//! In: slots that calls have acquired. Out: slots renewed or released in their budgets. Not here:
+//! how many there may be (`budget::in_flight`).
 //!
-//! A VM that traps gives nothing back. So every worker speaks for its calls again and again
-//! ([`Slots::renew`]), and those that nobody speaks for are forgotten.
+//! A VM that traps releases nothing. So every worker renews its slots again and again
+//! ([`Slots::renew`]), and budgets forget slots that nobody renews.
 
 use std::rc::Weak;
 
@@ -13,7 +13,7 @@ use crate::limits::budgets::Budgets;
 use crate::limits::reserve::slot_list::{Slot, Slots};
 use crate::units::{Amount, Span};
 
-/// How often calls are to be spoken for: three times in a term, so that a worker may be late twice.
+/// How often slots are renewed: three times in a term, so that a worker may be late twice.
 pub const RENEW_EVERY: Span = Span(TERM.0 / 3);
 
 /// How many slots a worker renews at once: some 10 us each, so that it is away from its other calls
@@ -33,7 +33,7 @@ impl Slot {
         }
     }
 
-    /// The call has ended.
+    /// Gives the slot back: the call has ended.
     pub(in crate::limits) fn release(&self, budgets: &Budgets<'_>) {
         let renewed_at = self.renewed_at.get();
         let landed = budgets.change(self.limit.shape, &self.key, Some(self.place), |budget| {
@@ -41,15 +41,15 @@ impl Slot {
             ((), !returned.is_zero())
         });
         if landed.is_err() {
-            // Nobody speaks for it any more, so that it is forgotten by itself.
+            // Nobody renews it any more, so the budget forgets it.
             budgets.count(|tally| tally.failed_settlements = tally.failed_settlements.saturating_add(1));
         }
     }
 }
 
 impl Slots {
-    /// Speaks for the next of them, and says whether that was the last of a round; to be called
-    /// until it is, every [`RENEW_EVERY`] while there are any.
+    /// Renews the next slots, and says whether these were the last of a round. Call it until they
+    /// are, every [`RENEW_EVERY`] while there are any.
     pub fn renew(&mut self, budgets: &Budgets<'_>) -> bool {
         let next = self.all.iter().skip(self.renewed).take(AT_ONCE);
         next.filter_map(Weak::upgrade).for_each(|slot| slot.renew(budgets));

@@ -1,4 +1,4 @@
-//! What a call holds of one limit together with others of its workflow: a request that all of them
+//! Charges of one limit that a call shares with others of its workflow: a request that all of them
 //! count as, tokens that one of them has declared for all.
 //!
 //! In: as for any call, and the [`Workflow`] it belongs to. Out: what is held, or a [`Refusal`];
@@ -6,7 +6,7 @@
 //! `pool`), several limits at once (`reservation`).
 //!
 //! The order is always the same: look for what others have charged, charge what is missing, then
-//! offer it to others. Whoever finds then that another came first gives its own charge back.
+//! offer it to others. A call that finds that another came first gives its own charge back.
 //! Nothing is ever offered that is not charged.
 
 pub(in crate::limits) mod note;
@@ -164,7 +164,7 @@ impl Call<'_> {
         charge::charge(self.limit, self.subject, amount, self.patience, self.budgets)
     }
 
-    /// What has just been charged, for others to rely on.
+    /// The charge just made, for others to rely on.
     fn charged(&self, taken: &ChargeOutcome) -> SharedCharge {
         let Charge { place, counted_at, .. } = taken.held;
         let wait = match taken.waits_for.as_ref().map(|refusal| refusal.wait) {

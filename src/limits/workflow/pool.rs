@@ -1,4 +1,4 @@
-//! What a workflow has declared up front: so many tokens are charged at once, and its calls draw
+//! Tokens that a workflow declares up front: they are charged at once, and its calls draw
 //! from them.
 //!
 //! In: a key, amounts. Out: [`Draw`]s from the pool, and what is put back into it. Not here:
@@ -8,8 +8,8 @@
 //!
 //! - Draws are made by compare-and-swap, so all of them together are never more than what is in the
 //!   pool.
-//! - All that is in a pool is charged to the budget, as are all draws from it. Whoever cannot put
-//!   back what it has drawn, because the pool is gone, gives it back to the budget instead.
+//! - All that is in a pool is charged to the budget, as are all draws from it. A call that cannot
+//!   put back what it has drawn, because the pool is gone, gives it back to the budget instead.
 //! - A pool lives for the limit's window, and no longer than the calendar's where that counts: by
 //!   then what is left of it has flowed back, as all that is charged does. If it is lost from a
 //!   full table before, what is left stays charged until then.
@@ -29,12 +29,12 @@ pub(in crate::limits) struct Pool {
     capacity: Amount,
 }
 
-/// What a call has drawn from a pool.
+/// An amount that a call has drawn from a pool.
 #[derive(Debug)]
 #[must_use = "what is drawn must be settled or put back"]
 pub(in crate::limits) struct Draw {
     pool: Pool,
-    /// What fills the pool.
+    /// The charge that fills the pool.
     pub(in crate::limits) charge: SharedCharge,
     /// How much.
     pub(in crate::limits) amount: Amount,
@@ -59,7 +59,7 @@ impl Pool {
         Some(Self { key, capacity: limit.shape.capacity() })
     }
 
-    /// What is left in it, if it lives.
+    /// The amount left in it, if it lives.
     pub(in crate::limits) fn left(&self, budgets: &Budgets<'_>) -> Option<Amount> {
         Some(record::look::<Filled>(budgets, &self.key)?.left)
     }
@@ -111,7 +111,7 @@ impl Pool {
     }
 }
 
-/// What is left in a pool.
+/// A pool with the amount left in it.
 #[derive(Clone, Copy, Debug)]
 struct Filled {
     until: Timestamp,

@@ -1,4 +1,4 @@
-//! What a call says of its workflow, and what it holds together with other calls of it.
+//! A call's word on its workflow, and its share in charges of the workflow.
 //!
 //! In: the headers' word, claims and draws. Out: [`Workflow`], [`Share`]. Not here: how they are
 //! held and settled (`workflow`).
@@ -9,7 +9,7 @@ use crate::limits::workflow::once::Claim;
 use crate::limits::workflow::pool::Draw;
 use crate::units::Amount;
 
-/// What a call says of its workflow.
+/// A call's word on its workflow.
 #[derive(Clone, Debug)]
 pub struct Workflow {
     /// The dimension whose value is the workflow.
@@ -18,7 +18,7 @@ pub struct Workflow {
     pub declared: Amount,
 }
 
-/// What a call holds together with others.
+/// A call's share in a charge of its workflow.
 #[derive(Debug)]
 pub(in crate::limits) enum Share {
     /// A request.

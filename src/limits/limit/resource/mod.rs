@@ -1,4 +1,4 @@
-//! What a limit can count: one file and one row of [`RESOURCES`] per thing.
+//! Resources that a limit can count: one file and one row of [`RESOURCES`] each.
 //!
 //! In: a call's usage (real, or expected before the call) and the [`Rates`] of its model. Out: an
 //! [`Amount`] in the thing's own unit. Not here: budgets.
@@ -33,7 +33,7 @@ pub static RESOURCES: &[&Resource] = &[
 pub struct Resource {
     /// Its name in the configuration.
     pub name: &'static str,
-    /// What it counts, for the reference.
+    /// Its meaning, for the reference.
     pub meaning: &'static str,
     /// The unit of its budgets, for headers and messages.
     pub unit: Unit,
