@@ -4,8 +4,8 @@
 
 use crate::units::Span;
 
-/// The part of its difference by which a value moves the mean; it settles within a few dozen values.
-/// RFC 6298 uses an eighth for values that come in sequence.
+/// The part of its difference by which a value moves the mean; it settles within a few dozen
+/// values. RFC 6298 uses an eighth for values that come in sequence.
 const GAIN: u64 = 16;
 
 /// A mean counts as forgotten after so long without a value.
