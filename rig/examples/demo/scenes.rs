@@ -142,7 +142,7 @@ async fn nobody(stage: &mut Stage) {
 async fn after_the_wait(stage: &mut Stage, refused: &Call, prompt: &str) {
     let wait = Duration::from_millis(refused.number("retry-after-ms").unwrap_or(0));
     tokio::time::sleep_until((refused.at() + wait).into()).await;
-    let call = stage.call(&ask(ACME, prompt, ANSWER, Answer::Stream(150))).await;
+    let call = stage.call(&ask(ACME, prompt, ANSWER, Answer::Json(150))).await;
     call.checks.expect("status", 200, call.status);
     let why = format!("{:.1} s later, as it was told: enough has flowed back.", wait.as_secs_f64());
     row(stage, "sends the other one again", &why, call);
