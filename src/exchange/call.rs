@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::api::{self, Dialect, Format};
 use crate::coding::Encoding;
@@ -64,8 +64,25 @@ impl Call {
         Labels { limit: Some(limit.name.clone()), ..self.labels(model, "") }
     }
 
+    /// A log line about a limit and this call, with what else the event tells: no prompt, and of
+    /// secrets only their hashes.
+    pub(super) fn log_line(&self, event: &str, limit: &Limit, model: &str, more: Value) -> String {
+        let mut line = json!({
+            "event": event,
+            "tier": &*self.tier.name,
+            "limit": &*limit.name,
+            "counts": limit.counts.name,
+            "per": self.dimensions_of(limit, model),
+            "max": limit.shape.max.0,
+        });
+        if let (Some(line), Value::Object(more)) = (line.as_object_mut(), more) {
+            line.extend(more);
+        }
+        line.to_string()
+    }
+
     /// The dimensions that a limit counts by, with this call's values.
-    pub(super) fn dimensions_of(&self, limit: &Limit, model: &str) -> serde_json::Map<String, Value> {
+    fn dimensions_of(&self, limit: &Limit, model: &str) -> serde_json::Map<String, Value> {
         let subject = self.subject(model);
         let value = |dimension| logged(&String::from_utf8_lossy(subject.value(dimension)));
         limit.per.iter().map(|dimension| (dimension.to_string(), value(dimension).into())).collect()

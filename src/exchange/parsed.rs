@@ -52,16 +52,12 @@ impl<'a> ParsedCall<'a> {
         editable: Editable,
         effects: &mut Effects,
     ) -> Result<Self, Refusal<'static>> {
-        let mut json = Some(body);
-        let request = match (call.format().read)(body) {
-            Ok(request) => request,
-            Err(Unread::Ambiguous { member }) => {
-                return Err(Refusal::BadRequest(Box::new(reply::ambiguous(call.format().dialect, member))));
-            }
-            Err(Unread::Malformed) => {
-                effects.count(&metrics::UNREAD, &kind("malformed"), 1);
-                json = json.filter(|body| serde_json::from_slice::<&RawValue>(body).is_ok());
-                Request { prompt: Prompt(vec![Piece::Unread(body)]), ..Request::default() }
+        let (request, json) = match read(call, body, effects)? {
+            Some(request) => (request, Some(body)),
+            None => {
+                let is_json = serde_json::from_slice::<&RawValue>(body).is_ok();
+                let text = Prompt(vec![Piece::Unread(body)]);
+                (Request { prompt: text, ..Request::default() }, is_json.then_some(body))
             }
         };
         let is_fixed = call.is_signed || call.encoding != Encoding::Identity;
@@ -77,6 +73,27 @@ impl<'a> ParsedCall<'a> {
     /// The body, if it can be changed.
     pub(super) fn editable_body(&self) -> Option<&'a [u8]> {
         self.body.filter(|_| self.is_editable())
+    }
+}
+
+/// Reads a decoded body in its format; none if it is malformed.
+///
+/// # Errors
+/// The body names a member twice that decides what the call costs.
+pub(super) fn read<'a>(
+    call: &Call,
+    body: &'a [u8],
+    effects: &mut Effects,
+) -> Result<Option<Request<'a>>, Refusal<'static>> {
+    match (call.format().read)(body) {
+        Ok(request) => Ok(Some(request)),
+        Err(Unread::Ambiguous { member }) => {
+            Err(Refusal::BadRequest(Box::new(reply::ambiguous(call.format().dialect, member))))
+        }
+        Err(Unread::Malformed) => {
+            effects.count(&metrics::UNREAD, &kind("malformed"), 1);
+            Ok(None)
+        }
     }
 }
 

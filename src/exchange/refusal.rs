@@ -131,19 +131,12 @@ impl OverLimit<'_> {
     }
 }
 
-/// A line that lets an operator understand a refusal: no prompt, and of secrets only their hashes.
+/// The line that lets an operator understand a refusal.
 fn log_line(refusal: &limits::Refusal, asked: &Asked<'_>, is_shared: bool) -> String {
     let limits::Refusal { standing, needed, wait, reason } = refusal;
-    let (call, limit) = (asked.call, &standing.limit);
-    let mut line = json!({
-        "event": "refused",
-        "tier": &*call.tier.name,
-        "limit": &*limit.name,
-        "counts": limit.counts.name,
-        "per": call.dimensions_of(limit, &asked.model),
-        "api": call.format().name,
+    let mut more = json!({
+        "api": asked.call.format().name,
         "model": logged(&asked.model),
-        "max": limit.shape.max.0,
         "available": (*reason != Reason::Unknown).then_some(standing.available.0),
         "needed": needed.0,
         "wait_ms": match wait {
@@ -151,10 +144,10 @@ fn log_line(refusal: &limits::Refusal, asked: &Asked<'_>, is_shared: bool) -> St
             Wait::For(span) => Some(span.as_millis_ceil()),
         },
     });
-    if let Some(line) = line.as_object_mut().filter(|_| is_shared) {
-        line.insert("shared".to_owned(), Value::Bool(true));
+    if let Some(more) = more.as_object_mut().filter(|_| is_shared) {
+        more.insert("shared".to_owned(), Value::Bool(true));
     }
-    line.to_string()
+    asked.call.log_line("refused", &standing.limit, &asked.model, more)
 }
 
 impl BusyUpstream {

@@ -39,7 +39,9 @@ pub(super) enum Outcome {
 
 impl Responding {
     pub(super) fn new(admitted: Box<Admitted>, config: &Config) -> Self {
-        let watch = config.streams.stop_at_limit.then(|| Box::new(Watch::new(&config.streams)));
+        // Answers of MCP servers are not stopped.
+        let may_stop = config.streams.stop_at_limit && admitted.called.is_none();
+        let watch = may_stop.then(|| Box::new(Watch::new(&config.streams)));
         Self { admitted, outcome: Outcome::Unanswered, watch }
     }
 

@@ -5,13 +5,12 @@
 
 use std::borrow::Cow;
 
-use super::call::{Call, kind};
+use super::call::Call;
 use super::effects::Effects;
+use super::parsed;
 use super::refusal::Refusal;
+use crate::api::Messages;
 use crate::api::answer::{Called, ToolsCalled};
-use crate::api::{Messages, Unread};
-use crate::metrics;
-use crate::reply;
 
 /// An MCP request, and the tools that it calls.
 #[derive(Default)]
@@ -23,16 +22,7 @@ pub(super) struct RpcRequest<'a> {
 impl<'a> RpcRequest<'a> {
     /// Reads a decoded body. A malformed one calls nothing: no server takes it for a call.
     pub(super) fn read(call: &Call, body: &'a [u8], effects: &mut Effects) -> Result<Self, Refusal<'static>> {
-        let request = match (call.format().read)(body) {
-            Ok(request) => request,
-            Err(Unread::Ambiguous { member }) => {
-                return Err(Refusal::BadRequest(Box::new(reply::ambiguous(call.format().dialect, member))));
-            }
-            Err(Unread::Malformed) => {
-                effects.count(&metrics::UNREAD, &kind("malformed"), 1);
-                return Ok(Self::default());
-            }
-        };
+        let Some(request) = parsed::read(call, body, effects)? else { return Ok(Self::default()) };
         let mut tools = ToolsCalled::default();
         for name in request.called_tools() {
             tools.add(&Called::once(Cow::Borrowed(name)));

@@ -32,17 +32,8 @@ pub(super) fn report(
 /// Writes a line for each budget that has come beyond its warning.
 pub(super) fn log_crossings(call: &Call, model: &str, crossed: &[Standing], effects: &mut Effects) {
     effects.log.extend(crossed.iter().map(|standing| {
-        let limit = &standing.limit;
-        json!({
-            "event": "warning",
-            "tier": &*call.tier.name,
-            "limit": &*limit.name,
-            "counts": limit.counts.name,
-            "per": call.dimensions_of(limit, model),
-            "max": limit.shape.max.0,
-            "available": standing.available.0,
-            "used_percent": standing.used_percent(),
-        })
-        .to_string()
+        let (available, used_percent) = (standing.available.0, standing.used_percent());
+        let more = json!({ "available": available, "used_percent": used_percent });
+        call.log_line("warning", &standing.limit, model, more)
     }));
 }

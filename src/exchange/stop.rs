@@ -57,17 +57,15 @@ pub(super) fn stop_at_limit(
     let Outcome::Answered { reader, .. } = &responding.outcome else { return Err(responding) };
     let ended = reader.end(effects.piece.as_deref().unwrap_or(piece), &cut);
     let has_ending = reader.has_ending();
-    let Some(ended) = ended else {
-        if !has_ending {
-            effects.count(&metrics::STREAMS_UNSTOPPABLE, &labels, 1);
-            responding.watch = None;
-        }
-        return Err(responding);
-    };
+    if !has_ending {
+        effects.count(&metrics::STREAMS_UNSTOPPABLE, &labels, 1);
+        responding.watch = None;
+    }
+    let Some(ended) = ended else { return Err(responding) };
     effects.piece = Some(ended);
     effects.count(&metrics::STREAMS_STOPPED, &labels, 1);
     effects.facts.push((Fact::StoppedBy, limit.name.to_string()));
-    effects.log.push(log_line(admitted, &limit, &used));
+    effects.log.push(log_line(&responding.admitted, &limit, &used));
     let drain_for = responding.watch.as_ref().map(|watch| watch.drain_for).unwrap_or_default();
     settle::settle_stopped(responding, config, context, effects);
     Ok(Drain { until: context.now() + drain_for })
@@ -105,22 +103,12 @@ fn overspent(
     Some((limit, exact))
 }
 
-/// A line that lets an operator understand why a stream was stopped: no text, and of secrets only
-/// their hashes.
+/// The line that lets an operator understand why a stream was stopped.
 fn log_line(admitted: &Admitted, limit: &Limit, used: &Usage) -> String {
-    let call = &admitted.call;
-    json!({
-        "event": "stopped",
-        "tier": &*call.tier.name,
-        "limit": &*limit.name,
-        "counts": limit.counts.name,
-        "per": call.dimensions_of(limit, &admitted.model),
-        "api": call.format().name,
-        "model": logged(&admitted.model),
-        "max": limit.shape.max.0,
-        "used": (limit.counts.amount)(used, &admitted.estimate.rates).0,
-    })
-    .to_string()
+    let (call, model) = (&admitted.call, &admitted.model);
+    let used = (limit.counts.amount)(used, &admitted.estimate.rates).0;
+    let more = json!({ "api": call.format().name, "model": logged(model), "used": used });
+    call.log_line("stopped", limit, model, more)
 }
 
 impl Drain {

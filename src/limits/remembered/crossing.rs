@@ -5,8 +5,7 @@
 
 use crate::limits::budgets::Budgets;
 use crate::limits::limit::{Standing, Subject};
-use crate::limits::remembered::record::{self, Record};
-use crate::units::Timestamp;
+use crate::limits::remembered::record::{self, Happened};
 
 /// Those that are used beyond their warning and that no worker has told of. They are given back
 /// when their windows end, so that each can cross it once in a window.
@@ -27,25 +26,7 @@ fn is_news(standing: &Standing, subject: &Subject<'_>, budgets: &Budgets<'_>) ->
 }
 
 /// A worker has told of it.
-struct Crossed {
-    until: Timestamp,
-}
-
-impl Record for Crossed {
-    const KIND: u64 = 0x6372_6f73_7365_6421;
-
-    fn numbers(&self) -> [u64; 4] {
-        [self.until.0, 0, 0, 0]
-    }
-
-    fn from_numbers([until, ..]: [u64; 4]) -> Self {
-        Self { until: Timestamp(until) }
-    }
-
-    fn until(&self) -> Timestamp {
-        self.until
-    }
-}
+type Crossed = Happened<0x6372_6f73_7365_6421, 0>;
 
 #[cfg(test)]
 mod tests {

@@ -4,9 +4,9 @@
 //! name.
 
 use crate::limits::budgets::Budgets;
-use crate::limits::remembered::record::{self, Record};
+use crate::limits::remembered::record::{self, Happened};
 use crate::store::Key;
-use crate::units::{Span, Timestamp};
+use crate::units::Span;
 
 /// How long workers remember what one of them has told.
 const KNOWN_FOR: Span = Span::from_secs(24 * 3600);
@@ -29,26 +29,4 @@ fn key(kind: &str, name: &str, budgets: &Budgets<'_>) -> Key {
 }
 
 /// A worker has told the others of a name.
-struct Known {
-    until: Timestamp,
-}
-
-impl Record for Known {
-    const KIND: u64 = 0x6b6e_6f77_6e21_2121;
-
-    fn numbers(&self) -> [u64; 4] {
-        [self.until.0, 0, 0, 0]
-    }
-
-    fn from_numbers([until, ..]: [u64; 4]) -> Self {
-        Self { until: Timestamp(until) }
-    }
-
-    fn until(&self) -> Timestamp {
-        self.until
-    }
-
-    fn fill(&self) -> u8 {
-        u8::MAX
-    }
-}
+type Known = Happened<0x6b6e_6f77_6e21_2121, { u8::MAX }>;

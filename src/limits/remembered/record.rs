@@ -29,6 +29,32 @@ pub(in crate::limits) trait Record: Sized {
     }
 }
 
+/// A record that only says that something has happened, until it is forgotten; `FILL` is how much
+/// is lost with it.
+pub(in crate::limits) struct Happened<const KIND: u64, const FILL: u8> {
+    pub(in crate::limits) until: Timestamp,
+}
+
+impl<const KIND: u64, const FILL: u8> Record for Happened<KIND, FILL> {
+    const KIND: u64 = KIND;
+
+    fn numbers(&self) -> [u64; 4] {
+        [self.until.0, 0, 0, 0]
+    }
+
+    fn from_numbers([until, ..]: [u64; 4]) -> Self {
+        Self { until: Timestamp(until) }
+    }
+
+    fn until(&self) -> Timestamp {
+        self.until
+    }
+
+    fn fill(&self) -> u8 {
+        FILL
+    }
+}
+
 /// Nothing has been written: there was no place, or the table could not be read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::limits) struct Unstored;
