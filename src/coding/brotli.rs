@@ -1,11 +1,11 @@
 //! The coding `br`.
 //!
-//! In: one brotli stream. Out: its bytes. Not here: large windows and shared dictionaries, which no
-//! content coding of this name has.
+//! In: one brotli stream. Out: its bytes. Not here: large windows and shared dictionaries, which
+//! the content coding does not use.
 //!
-//! Memory: 40 to 80 KiB for a small body, tables of up to some 100 KiB, and a window that grows
-//! with what the stream announces, before that is decoded: to 16 MiB at most, half as much again
-//! while it grows, where the stream's own limit allows that (usual encoders stay at 4 MiB).
+//! Memory: 40 to 80 KiB for a small body, tables of up to about 100 KiB, and a window of at most 16
+//! MiB, half as much again while it grows. The window is allocated by the size that the stream
+//! announces, before the data are decoded; common encoders stay at 4 MiB.
 //!
 //! Source: RFC 7932.
 
@@ -52,7 +52,8 @@ impl Brotli {
             }
             match result {
                 BrotliResult::ResultSuccess => self.has_ended = true,
-                // Input is asked for although output waits, when the block was too small for it.
+                // With a block too small for the output, the decoder asks for input although output
+                // is waiting.
                 BrotliResult::NeedsMoreInput if !BrotliDecoderHasMoreOutput(&self.state) => return Ok(()),
                 BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput if !decoded.is_empty() => {}
                 _ => return Err(Fault::Corrupt),

@@ -7,8 +7,8 @@ use structured_zstd::io::Write as _;
 
 const CODINGS: [&str; 5] = ["gzip", "deflate", "raw deflate", "br", "zstd"];
 
-/// Each part is flushed, so that it could be sent at once. Gives the coded parts; the last one ends
-/// the stream.
+/// Flushes after each part, so that it could be sent at once. Returns the coded parts; the last one
+/// ends the stream.
 fn code(name: &str, parts: &[&[u8]]) -> Vec<Vec<u8>> {
     macro_rules! flushed {
         ($encoder:expr, $output:ident) => {{
@@ -234,7 +234,7 @@ fn a_bomb_stops_at_the_bound() {
 
 #[test]
 fn a_bomb_that_is_coded_twice_stops_where_the_outer_coding_passes_the_bound() {
-    // The inner body is long but gives nothing.
+    // The inner body is long but yields nothing.
     let empty = coded("gzip", b"");
     let inner = empty.repeat(1_000_000 / empty.len());
     let bomb = coded("gzip", &inner);
@@ -267,7 +267,7 @@ fn a_whole_body_is_decoded_or_tells_how_far_it_was() {
     );
 }
 
-/// Cuts `bytes` at the given places, each taken as a part of the whole length.
+/// Cuts `bytes` at the given places, each a fraction of the whole length.
 fn cut<'a>(bytes: &'a [u8], places: &[u16]) -> Vec<&'a [u8]> {
     let mut cuts: Vec<usize> = places.iter().map(|&at| usize::from(at) * bytes.len() / 65_536).collect();
     cuts.extend([0, bytes.len()]);
@@ -361,7 +361,7 @@ fn a_small_body_that_stands_for_megabytes_is_not_decoded_to_its_end_however_it_i
 
 #[test]
 fn what_compresses_as_answers_do_is_decoded_to_its_end_though_it_is_watched() {
-    // Some twenty times smaller, and longer than what is granted to any body.
+    // About twenty times smaller, and longer than `UNSUSPICIOUS` grants to any body.
     let line: Vec<u8> = (0..=255_u8).flat_map(|byte| [byte.wrapping_mul(101); 2]).collect();
     let mut noise = 1_u32;
     let mut plain = Vec::new();

@@ -5,24 +5,24 @@
 //!
 //! Memory: 43 KiB, of which 32 KiB are the window.
 //!
-//! Source: RFC 1950 and 1951; RFC 9110, section 8.4.1.2, whose note says that bare deflate data are
-//! sent, too.
+//! Source: RFC 1950 and 1951; RFC 9110, section 8.4.1.2, whose note says that some servers send
+//! bare deflate data.
 
 use super::{Fault, Sink};
 use miniz_oxide::DataFormat;
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 
-/// How far back deflate data can refer.
+/// The window of deflate in bytes: how far back the data can refer.
 const WINDOW: usize = 32 * 1024;
 
-/// Deflate data in pieces.
+/// Inflates deflate data in pieces.
 pub(super) struct Inflater {
     state: Box<DecompressorOxide>,
-    /// A ring of what was inflated last. Blocks are handed on out of it, so that all that comes
-    /// before a fault is.
+    /// A ring of the bytes inflated last. Blocks are passed on from here, so that everything before
+    /// a fault is passed on.
     window: Box<[u8]>,
-    /// Where in the window the next byte belongs.
+    /// The position in the window of the next byte.
     at: usize,
     flags: u32,
 }
@@ -33,19 +33,19 @@ impl Inflater {
             DataFormat::Raw => inflate_flags::TINFL_FLAG_IGNORE_ADLER32,
             _ => inflate_flags::TINFL_FLAG_PARSE_ZLIB_HEADER | inflate_flags::TINFL_FLAG_COMPUTE_ADLER32,
         };
-        // Whether more input follows is not known; without the flag its want would be a fault.
+        // More input may always follow. Without the flag its absence would be a fault.
         let flags = flags | inflate_flags::TINFL_FLAG_HAS_MORE_INPUT;
         Self { state: Box::default(), window: vec![0; WINDOW].into(), at: 0, flags }
     }
 
-    /// Makes ready for other data of the same format.
+    /// Resets the state for other data of the same format.
     pub(super) fn reset(&mut self) {
         self.state.init();
         self.at = 0;
     }
 
-    /// Inflates what there is. At the end of the deflate data gives the bytes behind them, before
-    /// it nothing.
+    /// Inflates `piece`. Returns the bytes behind the deflate data once they have ended, `None`
+    /// before.
     pub(super) fn feed<'a>(
         &mut self,
         piece: &'a [u8],
@@ -74,7 +74,7 @@ impl Inflater {
 
 /// The state of a body coded with `deflate`.
 pub(super) enum Deflate {
-    /// Which of the two formats it is shows in the first two bytes; the first one may be here.
+    /// The first two bytes tell the two formats apart; the first one may be here.
     Start(Option<u8>),
     Data(Inflater),
     Ended,
@@ -115,8 +115,8 @@ impl Deflate {
     }
 }
 
-/// Tells the formats apart by the header that zlib begins with. Deflate data could begin so only
-/// with a stored block whose padding is not zero, which no encoder writes.
+/// Tells the formats apart by zlib's header. Deflate data could begin like it only with a stored
+/// block whose padding is not zero, and no encoder writes one.
 const fn format(cmf: u8, flg: u8) -> DataFormat {
     let is_deflate_in_zlib = cmf & 0x0f == 8 && cmf >> 4 <= 7;
     if is_deflate_in_zlib && u16::from_be_bytes([cmf, flg]).is_multiple_of(31) {

@@ -1,9 +1,9 @@
 //! The coding `gzip`.
 //!
-//! In: gzip members, one behind the other. Out: the inflated bytes. Not here: what a member's
-//! header says of the file; its fields are passed over without being kept, however long they are.
+//! In: gzip members, one after the other. Out: the inflated bytes. Not here: the fields of a
+//! member's header, which are skipped without being stored, however long they are.
 //!
-//! Memory: that of the inflater, 43 KiB.
+//! Memory: 43 KiB, that of the inflater.
 //!
 //! Source: RFC 1952, section 2.3; section 2.2 for several members.
 
@@ -22,22 +22,22 @@ pub(super) struct Gzip {
     at: At,
     inflater: Inflater,
     crc: crc32fast::Hasher,
-    /// How many bytes the member has given, modulo 2^32 as its trailer has it.
+    /// The bytes that the member has yielded, modulo 2^32 as in its trailer.
     size: u32,
 }
 
-/// Where in a member the next byte belongs. The flags tell the header's fields that are still to
-/// come.
+/// The part of a member that the next byte belongs to. The flags name the header's fields that are
+/// still to come.
 #[derive(Clone, Copy)]
 enum At {
     /// Before the first member.
     Start,
-    /// The fixed part of the header, and how many bytes of it have come.
+    /// The fixed part of the header, and the number of its bytes that have arrived.
     Fixed {
         come: u8,
         flags: u8,
     },
-    /// The length of the extra field, and its first byte once that has come.
+    /// The length of the extra field, and its first byte once that has arrived.
     ExtraLength {
         low: Option<u8>,
         flags: u8,
@@ -47,7 +47,7 @@ enum At {
         left: u16,
         flags: u8,
     },
-    /// The file's name or a comment, each with a zero at its end.
+    /// The file's name or a comment, each terminated by a zero.
     Text {
         flags: u8,
     },
@@ -56,14 +56,14 @@ enum At {
         left: u8,
     },
     Data,
-    /// The trailer: the bytes that have come as a little-endian number, from the top down.
+    /// The trailer: the bytes so far as a little-endian number, filled from the top.
     Trailer {
         come: u8,
         bytes: u64,
     },
-    /// Behind a member, where another one may begin.
+    /// After a member, where another one may begin.
     Between,
-    /// Behind all members: padding, as gzip(1) takes it.
+    /// After all members: padding, which gzip(1) accepts as well.
     Ended,
 }
 
@@ -105,7 +105,7 @@ impl Gzip {
         })
     }
 
-    /// Takes one byte of a header or trailer; gives where the next one belongs.
+    /// Reads one byte of a header or trailer and returns the state after it.
     fn step(&mut self, byte: u8) -> Result<At, Fault> {
         Ok(match self.at {
             At::Start => fixed(0, 0, byte)?,
@@ -141,7 +141,7 @@ impl Gzip {
         })
     }
 
-    /// Begins the data of a member.
+    /// Starts the data of a member.
     fn begin(&mut self) {
         self.inflater.reset();
         self.crc.reset();
@@ -149,20 +149,20 @@ impl Gzip {
     }
 }
 
-/// The fixed part's next byte, of which `come` have come before.
+/// Reads byte number `come` of the fixed part.
 const fn fixed(come: u8, flags: u8, byte: u8) -> Result<At, Fault> {
     let (is_right, flags) = match come {
         0 => (byte == 0x1f, flags),
         1 => (byte == 0x8b, flags),
         2 => (byte == 8, flags),
         3 => (byte & RESERVED == 0, byte),
-        // Time, extra flags and system tell nothing of the data.
+        // Time, extra flags and system do not matter for the data.
         _ => (true, flags),
     };
     if is_right { Ok(At::Fixed { come: come.saturating_add(1), flags }) } else { Err(Fault::Corrupt) }
 }
 
-/// Where the next field of the header begins, or else the data.
+/// Returns the state in which the next field of the header begins, or else the data.
 const fn field(flags: u8) -> At {
     if flags & FEXTRA != 0 {
         At::ExtraLength { low: None, flags: flags & !FEXTRA }

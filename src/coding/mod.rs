@@ -1,13 +1,12 @@
-//! Content codings: compressed bodies made readable as they pass.
+//! Content codings: decodes compressed bodies while they pass.
 //!
-//! In: the `content-encoding` of a message and its body in any pieces. Out: the decoded bytes in
-//! blocks, each as soon as the pieces so far contain it; or why there are none. Not here: changing
-//! what passes. The peer gets the coded bytes as they were sent; what is decoded is only read, so
-//! bytes behind the end of the coded data are not judged.
+//! In: the `content-encoding` of a message and its body in pieces of any size. Out: the decoded
+//! bytes in blocks, each as soon as the pieces so far contain it, or the reason why there are none.
+//! Not here: changes to the message. The peer gets the coded bytes as they were sent; the decoded
+//! ones are only read, so bytes behind the end of the coded data are ignored.
 //!
-//! A coded body is foreign input: no bytes can make a decoder panic, use more time than its input
-//! and its bounded output are worth, or use more memory than said with its coding. Those numbers
-//! are for one stream.
+//! A coded body is untrusted input. No bytes can make a decoder panic, and its time is bounded by
+//! its input and its bounded output. Each coding's module says how much memory one stream needs.
 //!
 //! Source: RFC 9110, sections 8.4 and 8.4.1.
 
@@ -18,25 +17,26 @@ mod zstd;
 
 use std::fmt;
 
-/// How many codings may lie upon each other. Two are already rare; each costs a decoder.
+/// The most codings that a body may have. Two are already rare, and each costs a decoder.
 const DEEPEST: usize = 3;
 
-/// The size of the blocks in which brotli and zstd hand on decoded bytes; deflate's are as long as
-/// its window at most.
+/// The size in bytes of the blocks in which brotli and zstd return decoded data. Blocks of deflate
+/// are at most as long as its window.
 const BLOCK: usize = 8 * 1024;
 
-/// How many bytes a watched body may give at once, whatever its length: some 40 ms of reading.
+/// The bytes that a watched body may decode to at once, whatever its length: about 40 ms of
+/// reading.
 const UNSUSPICIOUS: usize = 4 * 1024 * 1024;
 
-/// How many bytes a watched body may give beyond that for each byte of its own. Events that repeat
-/// each other come to 20 or 30, since each is flushed; a bomb has 1,000 and more.
+/// The bytes that a watched body may decode to beyond [`UNSUSPICIOUS`], per byte of its own.
+/// Flushed events that repeat each other reach 20 or 30, a decompression bomb 1,000 and more.
 const LARGEST_RATIO: usize = 64;
 
-/// In steps of how many bytes of the body more is granted, so that it does not matter how the body
+/// The bound grows after every `STEP` bytes of the body, so that it does not depend on how the body
 /// is cut.
 const STEP: usize = 4 * 1024;
 
-/// A way of coding a body that can be decoded here.
+/// A content coding that this module can decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     /// `gzip`, also called `x-gzip`.
@@ -49,24 +49,24 @@ pub enum Coding {
     Zstd,
 }
 
-/// The codings of a body, in the order in which they were applied: at least one, at most three.
+/// The codings of a body, one to three, in the order in which they were applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Codings(Vec<Coding>);
 
-/// What `content-encoding` says of a body.
+/// The meaning of a `content-encoding` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// The body is as it is.
+    /// The body is not coded.
     Identity,
     /// The body can be decoded.
     Coded(Codings),
-    /// A coding that is not known, or more of them than are decoded.
+    /// An unknown coding, or more codings than the limit.
     Unknown,
 }
 
 impl Encoding {
-    /// Reads the value of `content-encoding`; several fields are joined with commas, a missing one
-    /// is empty.
+    /// Parses the value of `content-encoding`. Several fields are joined with commas; a missing
+    /// field is empty.
     pub fn parse(field: &[u8]) -> Self {
         let mut codings = Vec::new();
         for name in field.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
@@ -87,18 +87,18 @@ impl Encoding {
     }
 }
 
-/// Why a stream gives no more decoded bytes.
+/// The reason why a stream yields no more decoded bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The data are not what their coding allows, or ask for more memory than is granted.
+    /// The data violate their coding, or need more memory than the decoder may use.
     Corrupt,
     /// The body ended within the coded data.
     Truncated,
-    /// There is more than the bound allows. All up to the bound has been handed on.
+    /// The decoded bytes exceed the bound. Those up to the bound were passed on.
     TooLarge,
 }
 
-/// Takes decoded bytes; an error ends the decoding at once.
+/// Receives decoded bytes; an error stops the decoder at once.
 type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), Fault> + 'a;
 
 /// Decodes one body.
@@ -106,22 +106,21 @@ pub struct Decoder {
     /// From the outermost coding to the innermost.
     stages: Vec<Stage>,
     fault: Option<Fault>,
-    /// How many bytes of the bound have not been granted yet.
+    /// The bytes of the bound that are not granted yet.
     withheld: usize,
-    /// How many bytes of the body come before more is granted.
+    /// The bytes of the body to read before more is granted.
     until_more: usize,
 }
 
 impl Decoder {
-    /// A decoder that hands on at most `bound` bytes. Codings that lie under others may give no
-    /// more either, so that a bomb within a bomb costs no more time than one.
+    /// Creates a decoder that yields at most `bound` bytes. The same bound holds for every inner
+    /// coding, so that a bomb within a bomb costs no more time than one.
     pub fn new(codings: &Codings, bound: usize) -> Self {
         Self::granting(codings, bound, 0)
     }
 
-    /// A decoder that hands on at most `bound` bytes, and so many only of a body that is itself of
-    /// some length: a few bytes that stand for many megabytes would keep whoever decodes them busy
-    /// all at once.
+    /// Creates a decoder that yields at most `bound` bytes, granted step by step as the body
+    /// arrives. A few bytes that stand for many megabytes would otherwise block the worker.
     pub fn watching(codings: &Codings, bound: usize) -> Self {
         let granted = bound.min(UNSUSPICIOUS);
         Self::granting(codings, granted, bound.saturating_sub(granted))
@@ -132,8 +131,8 @@ impl Decoder {
         Self { stages: codings.0.iter().rev().map(stage).collect(), fault: None, withheld, until_more: 0 }
     }
 
-    /// Takes the next piece of the body and calls `out` with what can be decoded now, in blocks.
-    /// Does nothing once the stream is broken.
+    /// Decodes the next piece of the body and calls `out` with each block. Does nothing once the
+    /// stream is broken.
     pub fn feed(&mut self, piece: &[u8], out: &mut dyn FnMut(&[u8])) {
         let mut rest = piece;
         while self.fault.is_none() && !rest.is_empty() {
@@ -156,20 +155,19 @@ impl Decoder {
         self.until_more = STEP;
     }
 
-    /// The body has ended. A body without a single byte is whole, as in the answer to a HEAD
-    /// request.
+    /// Ends the body. An empty body is complete, as in the response to a HEAD request.
     pub fn finish(&mut self) {
         if self.fault.is_none() && !self.stages.iter().all(|stage| stage.codec.is_complete()) {
             self.fault = Some(Fault::Truncated);
         }
     }
 
-    /// Whether nothing more can be decoded because of an error, a bound or an early end.
+    /// Returns whether an error, the bound or an early end has stopped the decoder.
     pub const fn is_broken(&self) -> bool {
         self.fault.is_some()
     }
 
-    /// Why the stream is broken, if it is.
+    /// Returns why the stream is broken, if it is.
     pub const fn fault(&self) -> Option<Fault> {
         self.fault
     }
@@ -181,24 +179,24 @@ impl fmt::Debug for Decoder {
     }
 }
 
-/// Why a body could not be decoded as a whole, with what could be.
+/// The reason why a body could not be decoded completely, with the part that could.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// Its coding is not known.
     Unknown,
-    /// It is corrupt or ends early.
+    /// It is corrupt or truncated.
     Broken {
-        /// The bytes before the place where it breaks; the last of them may be lost with it.
+        /// The bytes before the damage, perhaps without the last few.
         decoded: Vec<u8>,
     },
-    /// It is longer than the bound.
+    /// It exceeds the bound.
     TooLarge {
-        /// Its first bytes, as many as the bound allows.
+        /// Its first bytes, up to the bound.
         decoded: Vec<u8>,
     },
 }
 
-/// Decodes a body that is there as a whole, up to `bound` bytes.
+/// Decodes a complete body, up to `bound` bytes.
 pub fn decode_whole(encoding: &Encoding, body: &[u8], bound: usize) -> Result<Vec<u8>, Failure> {
     let mut decoded = Vec::new();
     let fault = match encoding {
@@ -238,7 +236,7 @@ fn push(stages: &mut [Stage], bytes: &[u8], out: &mut dyn FnMut(&[u8])) -> Resul
     })
 }
 
-/// One coding of a body, and how many bytes it may still give.
+/// One coding of a body, and the bytes that it may still yield.
 struct Stage {
     codec: Codec,
     left: usize,
@@ -270,7 +268,7 @@ impl Codec {
         }
     }
 
-    /// Whether the body may end here.
+    /// Returns whether the body may end here.
     fn is_complete(&self) -> bool {
         match self {
             Self::Gzip(codec) => codec.is_complete(),

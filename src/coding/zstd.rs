@@ -1,20 +1,19 @@
 //! The coding `zstd`.
 //!
-//! In: zstd frames and skippable frames, one behind the other. Out: the frames' bytes, block by
-//! block. Not here: dictionaries, which a content coding of this name does not have, and checksums,
-//! which guard against errors that the transport already excludes.
+//! In: zstd frames and skippable frames, one after the other. Out: the frames' bytes, block by
+//! block. Not here: dictionaries, which the content coding does not use, and the verification of
+//! checksums, since the transport already detects such errors.
 //!
 //! Memory: 14 KiB for a small body; one block, up to 128 KiB coded and as much decoded; tables of
-//! some 100 KiB; and a window of up to 8 MiB, for a moment twice that while it grows. It grows with
-//! what has been decoded, unless a frame says how long its content is: then what its window needs
-//! is taken at once.
+//! about 100 KiB; and a window of up to 8 MiB, briefly twice that while it grows. The window grows
+//! with the decoded data, unless a frame declares its content size; then it is allocated at once.
 //!
 //! Source: RFC 8878, section 3.1; RFC 9659 for the largest window.
 
 use super::{BLOCK, Fault, Sink};
 use structured_zstd::decoding::FrameDecoder;
 
-/// RFC 9659, section 3: a content coding's window is no larger.
+/// The largest window of the content coding in bytes (RFC 9659, section 3).
 const LARGEST_WINDOW: u64 = 8 * 1024 * 1024;
 
 const MAGIC: u32 = 0xfd2f_b528;
@@ -25,16 +24,16 @@ const MAGIC_SKIPPABLE: u32 = 0x184d_2a50;
 pub(super) struct Zstd {
     frame: FrameDecoder,
     at: At,
-    /// What has come of a step that is not yet whole: of a header, a block or a checksum.
+    /// The part of a header, block or checksum that has arrived; it is not complete yet.
     held: Vec<u8>,
 }
 
 #[derive(Clone, Copy)]
 enum At {
-    /// Between frames or in a frame's header.
+    /// Between frames, or in a frame's header.
     Header,
     Blocks,
-    /// In a skippable frame, of which so much is to come.
+    /// In a skippable frame, with this many bytes to come.
     Skippable(usize),
 }
 
@@ -85,7 +84,7 @@ impl Zstd {
         matches!(self.at, At::Header) && self.held.is_empty()
     }
 
-    /// Takes the header that is held.
+    /// Parses the complete header in `held`.
     fn begin_frame(&mut self) -> Result<(), Fault> {
         if let [m0, m1, m2, m3, l0, l1, l2, l3] = *self.held.as_slice()
             && is_skippable(u32::from_le_bytes([m0, m1, m2, m3]))
@@ -99,7 +98,7 @@ impl Zstd {
         Ok(())
     }
 
-    /// Decodes the block or takes the checksum that is held.
+    /// Decodes the complete block in `held`, or reads the checksum there.
     fn decode_step(&mut self, out: &mut Sink<'_>) -> Result<(), Fault> {
         let mut block = [0; BLOCK];
         let mut rest = self.held.as_slice();
@@ -123,8 +122,8 @@ impl Zstd {
     }
 }
 
-/// How long the frame's header is, as far as its first bytes tell: at least one byte more than they
-/// are, or the whole.
+/// Returns the length of the frame's header in bytes, as far as its first bytes tell: at least one
+/// byte more than `held`, or the whole length.
 fn header_length(held: &[u8]) -> Result<usize, Fault> {
     let Some(&magic) = held.first_chunk() else { return Ok(4) };
     let magic = u32::from_le_bytes(magic);
