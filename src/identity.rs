@@ -1,8 +1,8 @@
-//! Who is calling: dimensions read from headers and attributes.
+//! Callers: dimensions read from headers and attributes.
 //!
 //! In: [`Sources`] from the configuration and a request's [`Head`]. Out: a [`Caller`]. Not here:
-//! what the dimensions are used for (`tiers`, `limits`). Values are bytes, because headers need not
-//! be text; secrets leave this module only as keyed hashes.
+//! the use of dimensions (`tiers`, `limits`). Values are bytes, because headers need not be text.
+//! Secrets leave this module only as keyed hashes.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -11,28 +11,30 @@ use std::rc::Rc;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-/// What can be read of a request before its body.
+/// The parts of a request that are readable before its body.
 pub trait Head {
-    /// A header's value; several of one name joined by commas, as RFC 9110 section 5.3 has it.
+    /// Returns a header's value, with several fields of one name joined by commas (RFC 9110,
+    /// section 5.3).
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>>;
 
-    /// Shows the name of each header. Heads that are asked for single headers only need not.
+    /// Calls `show` with the name of each header. A head that is only read by name need not
+    /// implement it.
     fn each_name(&self, _show: &mut dyn FnMut(&[u8])) {}
 
-    /// One of Envoy's attributes, as the bytes that the host gives.
+    /// Returns one of Envoy's attributes, as the bytes that the host gives.
     fn property(&self, path: &[&str]) -> Option<Vec<u8>>;
 }
 
-/// Where every dimension is read from, in the configuration's order.
+/// The sources of every dimension, in the configuration's order.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The dimensions.
     pub dimensions: Vec<Dimension>,
-    /// Keys the hashes of secrets.
+    /// The key for the hashes of secrets.
     pub salt: Salt,
 }
 
-/// The key of hashes of secrets; never printed.
+/// The key for the hashes of secrets; never printed.
 #[derive(Clone, Default)]
 pub struct Salt(pub Vec<u8>);
 
@@ -42,7 +44,7 @@ impl core::fmt::Debug for Salt {
     }
 }
 
-/// One dimension and where it comes from.
+/// One dimension and its sources.
 #[derive(Clone, Debug)]
 pub struct Dimension {
     /// Its name.
@@ -51,20 +53,20 @@ pub struct Dimension {
     pub sources: Vec<Source>,
     /// Whether only a keyed hash of the value may be kept.
     pub secret: bool,
-    /// The value where no source yields one.
+    /// The value if no source yields one.
     pub default: Option<Rc<str>>,
-    /// How calls are treated that have no value.
+    /// The treatment of calls without a value.
     pub missing: Missing,
 }
 
-/// Where a value is read.
+/// A source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A request header, in lower case, and the scheme word before the value, if it must have one.
+    /// A request header in lower case, with the scheme word that must precede the value, if any.
     Header {
         /// The header's name.
         name: String,
-        /// Such as `Bearer`; compared without regard to case.
+        /// Such as `Bearer`; case is ignored.
         scheme: Option<String>,
     },
     /// Dynamic metadata of another filter: its namespace, then the keys inside.
@@ -75,7 +77,7 @@ pub enum Source {
     SourceIp,
 }
 
-/// How calls are treated that lack a dimension.
+/// The treatment of calls that lack a dimension.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Missing {
     /// They share one budget.
@@ -85,7 +87,7 @@ pub enum Missing {
     Refuse,
 }
 
-/// A dimension that a call had to have and has not.
+/// A required dimension that a call lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unidentified {
     /// The dimension's name.
@@ -98,15 +100,15 @@ pub struct Caller {
     values: Vec<(Rc<str>, Vec<u8>)>,
 }
 
-/// How much of an attribute or header can be a name. Longer values are hashed, so that they stay
-/// distinct.
+/// The longest header or attribute value that is kept, in bytes. Longer values are hashed, so that
+/// they stay distinct.
 const LONGEST_VALUE: usize = 256;
 
 impl Sources {
     /// Reads all dimensions of a call.
     ///
     /// # Errors
-    /// [`Unidentified`] if one is missing that the configuration does not let calls go without.
+    /// [`Unidentified`] if a required dimension is missing.
     pub fn read(&self, head: &dyn Head) -> Result<Caller, Unidentified> {
         let mut values = Vec::with_capacity(self.dimensions.len());
         for dimension in &self.dimensions {
@@ -132,9 +134,9 @@ impl Sources {
         shortened(value)
     }
 
-    /// HMAC-SHA-256 under the salt.
+    /// Returns the HMAC-SHA-256 under the salt.
     fn hashed(&self, value: &[u8]) -> Vec<u8> {
-        // HMAC takes keys of any length, so this cannot fail; if it did, nothing of the secret
+        // HMAC takes keys of any length, so this cannot fail. If it did, no part of the secret
         // would be kept.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.salt.0) else { return named_by(&[]) };
         mac.update(value);
@@ -142,12 +144,13 @@ impl Sources {
     }
 }
 
-/// Without the salt, so that all processes agree on it where a rate limit service is told of it.
+/// Hashes long values, without the salt, because all processes must send the same value to a rate
+/// limit service.
 fn shortened(value: Vec<u8>) -> Vec<u8> {
     if value.len() > LONGEST_VALUE { named_by(&Sha256::digest(&value)) } else { value }
 }
 
-/// A hash, cut to 128 bits, as `hash:` and hex digits.
+/// Returns a hash as `hash:` and hex digits, cut to 128 bits.
 fn named_by(hash: &[u8]) -> Vec<u8> {
     let mut text = String::from("hash:");
     for byte in hash.iter().take(16) {
@@ -180,7 +183,7 @@ impl Source {
     }
 }
 
-/// The credentials behind an authentication scheme: RFC 9110 section 11.4.
+/// Returns the credentials after an authentication scheme (RFC 9110, section 11.4).
 fn after_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
     let value = value.trim_ascii_start();
     let (word, rest) = value.split_at_checked(scheme.len())?;
@@ -188,7 +191,7 @@ fn after_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
     word.eq_ignore_ascii_case(scheme.as_bytes()).then(|| rest.trim_ascii())
 }
 
-/// `192.0.2.1:443` and `[2001:db8::1]:443` without port and brackets.
+/// Strips the port and brackets from `192.0.2.1:443` and `[2001:db8::1]:443`.
 fn without_port(address: &[u8]) -> &[u8] {
     let colon = address.iter().rposition(|&byte| byte == b':');
     let host = colon.and_then(|colon| address.get(..colon)).unwrap_or(address);
@@ -196,23 +199,23 @@ fn without_port(address: &[u8]) -> &[u8] {
 }
 
 impl Caller {
-    /// A caller with these dimensions.
+    /// Creates a caller with these dimensions.
     #[must_use]
     pub const fn new(values: Vec<(Rc<str>, Vec<u8>)>) -> Self {
         Self { values }
     }
 
-    /// Adds a dimension that is no secret.
+    /// Adds a dimension that is not a secret.
     pub fn add(&mut self, dimension: &str, value: Vec<u8>) {
         self.values.push((dimension.into(), shortened(value)));
     }
 
-    /// All dimensions that the call has, with their values.
+    /// Returns all dimensions of the call with their values.
     pub fn values(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.values.iter().map(|(name, value)| (&**name, value.as_slice()))
     }
 
-    /// The value of a dimension; none if the call lacks it.
+    /// Returns the value of a dimension, or `None` if the call lacks it.
     #[must_use]
     pub fn value(&self, dimension: &str) -> Option<&[u8]> {
         self.values.iter().find(|(name, _)| &**name == dimension).map(|(_, value)| value.as_slice())

@@ -1,19 +1,20 @@
-//! Tollgate limits LLM traffic by what it costs: an Envoy HTTP filter.
+//! Tollgate is an Envoy HTTP filter that limits LLM traffic by cost.
 //!
-//! The way of a call, which is also the order of the modules:
+//! A call passes these steps; the modules come in the same order:
 //!
-//! 1. The request's head says who calls ([`identity`]) and, by its path, which API ([`api`]).
-//! 2. Its body says what the model will read, which is counted exactly ([`tokens`]).
-//! 3. What the call will cost is held in every budget that applies ([`tiers`], [`limits`]), in a
-//!    table that all workers share ([`store`]); or the call is refused ([`reply`]).
-//! 4. The response passes; its usage is read on the way ([`api::answer`]).
-//! 5. At the end, however it comes, the reservation is replaced by what was used ([`exchange`]).
+//! 1. The request's head identifies the caller ([`identity`]) and, by its path, the API ([`api`]).
+//! 2. The tokens of its body are counted exactly ([`tokens`]).
+//! 3. The expected cost is reserved in every budget that applies ([`tiers`], [`limits`]), in a
+//!    table that all workers share ([`store`]), or the call is refused ([`reply`]).
+//! 4. Usage is read while the response passes ([`api::answer`]).
+//! 5. At the end of the exchange, however it ends, the reservation is replaced by the usage
+//!    ([`exchange`]).
 //!
 //! Everything here is plain Rust without I/O; the adapter to Envoy is compiled for wasm only.
-//! `ARCHITECTURE.md` has the decisions.
+//! `ARCHITECTURE.md` explains the decisions.
 
-// A panic in the filter ends a worker's whole VM and every stream on it, so whatever could panic is
-// refused outside tests.
+// A panic in the filter kills a worker's VM and every stream on it. Outside tests, these lints deny
+// code that could panic.
 #![cfg_attr(
     not(test),
     deny(
@@ -29,7 +30,7 @@
     )
 )]
 
-// In the order of dependency: a module uses only modules above it.
+// In the order of dependency: a module uses only the modules above it.
 pub mod units;
 pub mod coding;
 pub mod protobuf;

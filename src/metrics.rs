@@ -1,9 +1,9 @@
-//! What operators can see in numbers: one row per metric, from which the reference is generated.
+//! Metrics for operators: one row per metric, from which the reference is generated.
 //!
-//! In: nothing. Out: [`Metric`]s and [`Count`]s, the reports that the exchange makes. Not here: how
-//! the host keeps them. Most are counters that only grow, because gauges of several workers
-//! overwrite each other: a gauge may only show what all workers share, so that whoever writes last
-//! is right.
+//! In: nothing. Out: [`Metric`]s and [`Count`]s, which the exchange reports. Not here: how the host
+//! stores them. Most metrics are counters, because the gauges of several workers overwrite each
+//! other: a gauge may only show a value that all workers share, so that the last writer is always
+//! right.
 
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -26,13 +26,13 @@ pub struct Metric {
 /// Whether reported numbers of a metric add up or replace each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// They are added up.
+    /// Reported numbers add up.
     Counter,
-    /// The last one is shown.
+    /// The last reported number is shown.
     Gauge,
 }
 
-/// What a metric can be told apart by.
+/// A label of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label {
     /// The caller's tier.
@@ -41,12 +41,12 @@ pub enum Label {
     Limit,
     /// The model asked for.
     Model,
-    /// A fixed word for what happened; the row's meaning lists the words.
+    /// A fixed word for the event; the row's meaning lists the words.
     Kind,
 }
 
 impl Label {
-    /// The label's name in Prometheus.
+    /// Returns the label's name in Prometheus.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ impl Label {
     }
 }
 
-/// A row is a counter unless it says what else it is.
+/// A row without a kind is a counter.
 macro_rules! kind {
     () => {
         Kind::Counter
@@ -160,36 +160,36 @@ pub struct Count {
     pub metric: &'static Metric,
     /// Values for [`Metric::labels`]; those that the metric does not have are ignored.
     pub labels: Labels,
-    /// By how much a counter grows, or what a gauge shows; zero is not reported.
+    /// The increment of a counter, or the value of a gauge. Zero is not reported.
     pub by: u64,
 }
 
-/// Label values; none is an empty one.
+/// Label values; an absent one is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
     /// The caller's tier.
     pub tier: Option<Rc<str>>,
     /// A limit's name.
     pub limit: Option<Rc<str>>,
-    /// A model that is known well enough to have a label, or `other`.
+    /// A model that has a label of its own, or `other`.
     pub model: Option<Rc<str>>,
     /// A fixed word.
     pub kind: &'static str,
 }
 
-/// The models that have a label of their own in metrics: a bounded set, so that made-up names in
-/// requests cannot grow it. A model gets its label by one successful answer, which made-up names do
-/// not get.
+/// The models that have a label of their own in metrics. The set is bounded, so that made-up names
+/// in requests cannot grow it: a model gets its label by one successful answer, which made-up names
+/// do not get.
 #[derive(Debug)]
 pub struct ModelLabels {
     known: Vec<Rc<str>>,
     other: Rc<str>,
 }
 
-/// What workers tell each other about.
+/// The kind of name under which workers share known models.
 const MODEL: &str = "model";
 
-/// How many models can have labels. Every label multiplies the series of a metric, and Envoy keeps
+/// The most models that have labels. Every label multiplies the series of a metric, and Envoy keeps
 /// them for ever.
 const MOST_MODELS: usize = 100;
 
@@ -200,18 +200,18 @@ impl Default for ModelLabels {
 }
 
 impl ModelLabels {
-    /// The label of what is no model that has one.
+    /// Returns the label of models that have none of their own.
     #[must_use]
     pub fn other(&self) -> Rc<str> {
         self.other.clone()
     }
 
-    /// The label of a model: its name if a worker has seen it answer, or `other`.
+    /// Returns the label of a model: its name if a worker has seen it answer, or `other`.
     pub fn label(&mut self, model: &str, budgets: &Budgets<'_>) -> Rc<str> {
         self.with_room(model, || is_known(MODEL, model, budgets))
     }
 
-    /// Gives a model that has answered a label, here and for all workers, if there is one left.
+    /// Gives a model that has answered a label, here and for all workers, if one is left.
     pub fn learn(&mut self, model: &str, budgets: &Budgets<'_>) -> Rc<str> {
         self.with_room(model, || {
             make_known(MODEL, model, budgets);
@@ -219,7 +219,8 @@ impl ModelLabels {
         })
     }
 
-    /// The label of a model; one that has none yet gets it if there is room and it `may` have one.
+    /// Returns the label of a model. A model without one gets it if there is room and `may` allows
+    /// it.
     fn with_room(&mut self, model: &str, may: impl FnOnce() -> bool) -> Rc<str> {
         if let Some(known) = self.known.iter().find(|known| ***known == *model) {
             return known.clone();
@@ -234,12 +235,12 @@ impl ModelLabels {
     }
 }
 
-/// The longest label value; longer ones are cut.
+/// The longest label value in characters; longer ones are cut.
 const LONGEST_VALUE: usize = 64;
 
 impl Count {
-    /// Writes the name under which the host keeps it: each label as `name=.=value;.;`, then the
-    /// metric's name, as `stats_tags` in Envoy's bootstrap takes it apart again.
+    /// Writes the name under which the host stores it: each label as `name=.=value;.;`, then the
+    /// metric's name. `stats_tags` in Envoy's bootstrap takes it apart again.
     pub fn write_name(&self, name: &mut String) {
         name.clear();
         for label in self.metric.labels {
@@ -258,7 +259,7 @@ impl Count {
     }
 }
 
-/// Letters that could end a label early, or trouble a reader of metrics, become underscores.
+/// Replaces letters that could end a label early, or confuse a reader of metrics, by underscores.
 const fn plain(letter: char) -> char {
     match letter {
         '0'..='9' | 'A'..='Z' | 'a'..='z' | '.' | '_' | ':' | '/' | '@' | '+' | '-' => letter,
@@ -266,7 +267,7 @@ const fn plain(letter: char) -> char {
     }
 }
 
-/// The reference of all metrics, in Markdown.
+/// Returns the reference of all metrics, in Markdown.
 #[must_use]
 pub fn markdown() -> String {
     let mut text = String::from("| metric | labels | counts |\n|---|---|---|\n");

@@ -1,31 +1,31 @@
 //! The wire format of Protocol Buffers: messages as numbered fields.
 //!
-//! In: the bytes of a message, or its fields. Out: its fields, or its bytes. Not here: any message;
-//! `config` knows `google.protobuf.Struct`, `rls` those of the rate limit service. Groups, which
-//! proto3 does not have, are refused.
+//! In: the bytes of a message, or its fields. Out: its fields, or its bytes. Not here: any
+//! particular message; `config` knows `google.protobuf.Struct`, `rls` those of the rate limit
+//! service. Groups, which proto3 does not have, are errors.
 //!
 //! <https://protobuf.dev/programming-guides/encoding/>
 
-/// Why bytes are not a message.
+/// The reason why bytes are not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// Byte at which it shows.
+    /// The position of the error in bytes.
     pub at: usize,
-    /// What is wrong there.
+    /// The error.
     pub what: &'static str,
 }
 
-/// The bytes of one message that are not read yet, and where in the whole input they begin.
+/// The unread bytes of one message, and their position in the whole input.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-/// A field's content, by wire type.
+/// The value of a field, by wire type.
 #[derive(Clone, Copy, Debug)]
 pub enum Field<'a> {
-    /// Any integer, truth value or enumeration.
+    /// An integer, Boolean or enumeration.
     Varint(u64),
     /// Eight bytes, such as a double.
     Fixed64(u64),
@@ -36,16 +36,16 @@ pub enum Field<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// A whole message.
+    /// Creates a reader of a whole message.
     #[must_use]
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
-    /// The next field and its number, or nothing at the end.
+    /// Reads the next field and its number; `None` at the end.
     ///
     /// # Errors
-    /// [`Malformed`] if what follows is no field.
+    /// [`Malformed`] if the next bytes are not a field.
     pub fn field(&mut self) -> Result<Option<(u32, Field<'a>)>, Malformed> {
         if self.bytes.is_empty() {
             return Ok(None);
@@ -70,27 +70,27 @@ impl<'a> Message<'a> {
         Ok(Some((number, field)))
     }
 
-    /// The bytes that are not read yet.
+    /// Returns the unread bytes.
     #[must_use]
     pub const fn bytes(self) -> &'a [u8] {
         self.bytes
     }
 
-    /// The same as text.
+    /// Returns the unread bytes as text.
     ///
     /// # Errors
-    /// [`Malformed`] if they are not UTF-8, which the text of a message must be.
+    /// [`Malformed`] if they are not UTF-8, as the text of a message must be.
     pub fn text(self) -> Result<&'a str, Malformed> {
         core::str::from_utf8(self.bytes).map_err(|_| self.malformed("a text is not UTF-8"))
     }
 
-    /// An error at this place.
+    /// Returns an error at this position.
     #[must_use]
     pub const fn malformed(&self, what: &'static str) -> Malformed {
         Malformed { at: self.at, what }
     }
 
-    /// A little-endian number of 7 bits per byte, the high bit saying that more follow.
+    /// Reads a little-endian number of 7 bits per byte; the high bit says that more bytes follow.
     fn varint(&mut self) -> Result<u64, Malformed> {
         let mut number = 0_u64;
         for shift in (0..u64::BITS).step_by(7) {
@@ -115,15 +115,15 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Writes a message, field by field. Fields should come in the order of their numbers; what has
-/// proto3's default is left out.
+/// Writes a message, field by field. Fields should come in the order of their numbers. Values equal
+/// to proto3's default are left out.
 #[derive(Clone, Debug, Default)]
 pub struct Writer {
     bytes: Vec<u8>,
 }
 
 impl Writer {
-    /// A number; nothing if it is zero.
+    /// Writes a number; nothing if it is zero.
     pub fn number(&mut self, field: u32, value: u64) {
         if value > 0 {
             self.tag(field, 0);
@@ -131,21 +131,21 @@ impl Writer {
         }
     }
 
-    /// A text; nothing if it is empty.
+    /// Writes a text; nothing if it is empty.
     pub fn text(&mut self, field: u32, text: &str) {
         if !text.is_empty() {
             self.bytes(field, text.as_bytes());
         }
     }
 
-    /// A message inside, also if it is empty: that it is there says something.
+    /// Writes a nested message, even an empty one, because its presence carries meaning.
     pub fn message(&mut self, field: u32, write: impl FnOnce(&mut Self)) {
         let mut inner = Self::default();
         write(&mut inner);
         self.bytes(field, &inner.bytes);
     }
 
-    /// The whole message.
+    /// Returns the whole message.
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
         self.bytes

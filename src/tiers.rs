@@ -1,6 +1,6 @@
-//! Tiers: named lists of limits, and which one a call belongs to.
+//! Tiers: named lists of limits, and the tier of a call.
 //!
-//! In: a [`Caller`]. Out: its [`Tier`]. Not here: what limits do.
+//! In: a [`Caller`]. Out: its [`Tier`]. Not here: how limits work.
 
 use std::rc::Rc;
 
@@ -9,7 +9,7 @@ use crate::identity::Caller;
 use crate::limits::{GlobalLimit, Limit};
 use crate::units::Span;
 
-/// The dimension that chooses the tier.
+/// The dimension that selects the tier.
 pub const TIER_DIMENSION: &str = "tier";
 
 /// A named list of limits.
@@ -17,40 +17,40 @@ pub const TIER_DIMENSION: &str = "tier";
 pub struct Tier {
     /// Its name.
     pub name: Rc<str>,
-    /// Its limits with budgets in this process, those of the tiers it extends first.
+    /// Its limits with budgets in this process; those of the tiers it extends come first.
     pub limits: Vec<Rc<Limit>>,
     /// Its limits with budgets in the rate limit service.
     pub global: Vec<GlobalLimit>,
-    /// How its callers are treated before they are refused.
+    /// What its callers get before a refusal.
     pub degradation: Degradation,
     /// Whether one of its limits depends on the upstream.
     pub names_upstream: bool,
 }
 
-/// Softer answers than a refusal.
+/// The milder answers that precede a refusal.
 #[derive(Clone, Debug, Default)]
 pub struct Degradation {
-    /// How requests are softened as budgets fill, the earliest step first.
+    /// The steps that soften requests as budgets fill, the earliest first.
     pub soften: Vec<Step>,
     /// Whether the output of a call that does not fit is bounded to what is left.
     pub clamp_output: bool,
-    /// Whether calls that will soon fit are held.
+    /// How calls wait that will soon fit; `None` if they do not.
     pub wait: Option<Waiting>,
 }
 
-/// How requests are softened from some share of a budget on.
+/// A step of softening, taken from some share of a budget on.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// From which share of the most used budget on.
+    /// The share of the most used budget at which the step begins.
     pub at: Ratio,
-    /// Models, and those that they are replaced by; the first that matches counts.
+    /// Patterns of models and their replacements; the first match counts.
     pub models: Vec<(Glob, String)>,
     /// The highest bound on output tokens.
     pub max_output: Option<u64>,
 }
 
 impl Step {
-    /// The model that takes the place of this one, if it is another.
+    /// Returns the model that replaces this one, if it is another.
     #[must_use]
     pub fn cheaper(&self, model: &str) -> Option<&String> {
         let matching = self.models.iter().find(|(from, _)| from.matches(model));
@@ -58,17 +58,17 @@ impl Step {
     }
 }
 
-/// How calls are held until they fit.
+/// How calls wait until they fit.
 #[derive(Clone, Debug)]
 pub struct Waiting {
-    /// How long at most.
+    /// The longest wait.
     pub max_wait: Span,
-    /// How many at the same time, as a limit on calls in flight.
+    /// How many may wait at a time, as a limit on calls in flight.
     pub places: Rc<Limit>,
 }
 
 impl Tier {
-    /// Whether it has limits on tools.
+    /// Returns whether it has limits on tools.
     #[must_use]
     pub fn limits_tools(&self) -> bool {
         self.limits.iter().any(|limit| limit.is_of_tools())
@@ -76,14 +76,14 @@ impl Tier {
 }
 
 impl Degradation {
-    /// How long a call may be held.
+    /// Returns the longest wait of a call.
     #[must_use]
     pub fn patience(&self) -> Span {
         self.wait.as_ref().map_or(Span::ZERO, |wait| wait.max_wait)
     }
 }
 
-/// All tiers, of which one is for calls that name none, or one that does not exist.
+/// All tiers, and the default for calls that name none or an unknown one.
 #[derive(Clone, Debug)]
 pub struct Tiers {
     all: Vec<Rc<Tier>>,
@@ -91,14 +91,14 @@ pub struct Tiers {
 }
 
 impl Tiers {
-    /// All tiers and the one that is the default.
+    /// Collects all tiers and the default.
     #[must_use]
     pub fn new(all: Vec<Tier>, default: Tier) -> Self {
         Self { all: all.into_iter().map(Rc::new).collect(), default: Rc::new(default) }
     }
 
-    /// The tier of a caller, and whether it exists under the name that the caller has; one that
-    /// does not is never a free ride, but the default.
+    /// Returns the tier of a caller, and whether the configuration has the tier that the caller
+    /// names. An unknown tier gets the default, never unlimited access.
     #[must_use]
     pub fn of(&self, caller: &Caller) -> (Rc<Tier>, bool) {
         let Some(name) = caller.value(TIER_DIMENSION) else { return (self.default.clone(), true) };
@@ -108,19 +108,19 @@ impl Tiers {
         }
     }
 
-    /// Whether any tier has limits on tools.
+    /// Returns whether any tier has limits on tools.
     #[must_use]
     pub fn limit_tools(&self) -> bool {
         self.all.iter().any(|tier| tier.limits_tools())
     }
 
-    /// The tier of calls that name none, or one that does not exist.
+    /// Returns the default tier, for calls that name none or an unknown one.
     #[must_use]
     pub fn default(&self) -> &Rc<Tier> {
         &self.default
     }
 
-    /// Every tier.
+    /// Returns every tier.
     #[must_use]
     pub fn all(&self) -> &[Rc<Tier>] {
         &self.all

@@ -1,7 +1,7 @@
-//! The quantities everything else is computed in: integers that saturate instead of wrapping.
+//! Quantities: integers that saturate instead of wrapping.
 //!
 //! In: nothing. Out: [`Amount`], [`Tokens`], [`NanoUsd`], [`Timestamp`], [`Span`]. Not here: how
-//! they are written in a configuration (`config::scalars`) or shown to people (`reply`).
+//! the configuration writes them (`config::scalars`) and how people see them (`reply`).
 
 use core::fmt;
 use core::iter::Sum;
@@ -15,18 +15,18 @@ macro_rules! saturating_quantity {
         pub struct $name(pub u64);
 
         impl $name {
-            /// Nothing of it.
+            /// Zero.
             pub const ZERO: Self = Self(0);
-            /// More than can be counted.
+            /// The largest value, which stands for any larger one.
             pub const MAX: Self = Self(u64::MAX);
 
-            /// This many times as much.
+            /// Multiplies by `factor`.
             #[must_use]
             pub const fn times(self, factor: u64) -> Self {
                 Self(self.0.saturating_mul(factor))
             }
 
-            /// Whether there is none.
+            /// Returns whether it is zero.
             #[must_use]
             pub const fn is_zero(self) -> bool {
                 self.0 == 0
@@ -68,9 +68,10 @@ macro_rules! saturating_quantity {
 }
 
 saturating_quantity! {
-    /// So much of what a limit counts, in that limit's own unit: requests, tokens or nano-dollars.
+    /// A quantity of what a limit counts, in that limit's own unit: requests, tokens or
+    /// nano-dollars.
     Amount
-    /// Tokens as a model reads or writes them.
+    /// Tokens, as a model reads or writes them.
     Tokens
     /// Money: billionths of a US dollar, so that the price of one token of any model is a whole
     /// number.
@@ -80,45 +81,45 @@ saturating_quantity! {
 }
 
 impl Span {
-    /// So many whole seconds.
+    /// Converts from seconds.
     #[must_use]
     pub const fn from_secs(seconds: u64) -> Self {
         Self(seconds.saturating_mul(1_000_000_000))
     }
 
-    /// So many whole milliseconds.
+    /// Converts from milliseconds.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis.saturating_mul(1_000_000))
     }
 
-    /// A random part of it, by a random number: `jitter` / 2^32 of it.
+    /// Returns the part `jitter` / 2^32 of it; a random `jitter` gives a random part.
     #[must_use]
     pub fn jittered(self, jitter: u32) -> Self {
         let part = u128::from(self.0).saturating_mul(u128::from(jitter)) >> 32;
-        // Less than the whole, which fits.
+        // The part is less than the whole, which fits.
         Self(u64::try_from(part).unwrap_or(u64::MAX))
     }
 
-    /// In whole seconds, rounded up.
+    /// Converts to whole seconds, rounded up.
     #[must_use]
     pub const fn as_secs_ceil(self) -> u64 {
         self.0.div_ceil(1_000_000_000)
     }
 
-    /// In whole milliseconds, rounded up.
+    /// Converts to whole milliseconds, rounded up.
     #[must_use]
     pub const fn as_millis_ceil(self) -> u64 {
         self.0.div_ceil(1_000_000)
     }
 }
 
-/// A moment: nanoseconds since the Unix epoch by the host's clock, which may step.
+/// A moment in nanoseconds since the Unix epoch, by the host's clock, which may step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// The time that has passed since `earlier`; none if the clock stepped back.
+    /// Returns the time since `earlier`, or zero if the clock stepped back.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Span {
         Span(self.0.saturating_sub(earlier.0))

@@ -1,12 +1,12 @@
-//! Lists in which each item must mean something of its own.
+//! Lists whose items must all be distinct.
 //!
-//! In: the items of a list and, for rows, the option that tells them apart. Out: the list, or an
+//! In: the items of a list and, for rows, the option that distinguishes them. Out: the list, or an
 //! error at each item that an earlier one covers, with the paths of both. Not here: the keys of
 //! maps, which no document may repeat (`tree`).
 
 use super::reader::Node;
 
-/// A list of different things, or the only one without the brackets.
+/// Reads a list of distinct items, or its only item without the brackets.
 pub fn set<T: PartialEq>(item: impl Fn(&Node<'_>) -> Option<T>) -> impl Fn(&Node<'_>) -> Option<Vec<T>> {
     move |node| {
         let Some(items) = node.items() else { return item(node).map(|only| vec![only]) };
@@ -15,7 +15,7 @@ pub fn set<T: PartialEq>(item: impl Fn(&Node<'_>) -> Option<T>) -> impl Fn(&Node
     }
 }
 
-/// A list of rows that are told apart by their option `name`. No row may be covered by an earlier
+/// Reads a list of rows that their option `name` distinguishes. No row may be covered by an earlier
 /// one.
 pub fn rows<T>(
     name: &'static str,
@@ -31,7 +31,7 @@ pub fn rows<T>(
     }
 }
 
-/// The items. Each one that an earlier one covers is reported at its node.
+/// Returns the items and reports each one that an earlier one covers, at its node.
 pub fn uncovered<T>(items: Vec<(T, Node<'_>)>, covers: impl Fn(&T, &T) -> bool) -> Vec<T> {
     for (position, (item, node)) in items.iter().enumerate() {
         let first = items.iter().take(position).find(|(earlier, _)| covers(earlier, item));

@@ -1,36 +1,36 @@
-//! What is wrong with a configuration, as data: where, what was found, what was expected.
+//! Configuration errors as data: the place, what was found, what was expected.
 //!
 //! In: nothing. Out: [`ConfigErrors`], one [`ConfigError`] per mistake, and [`Problem`], its
-//! evidence. Not here: the decision that something is a mistake (`reader`, `kind` and the parts
+//! evidence. Not here: the decision that something is a mistake (`reader`, `kind` and the modules
 //! that own the settings).
 
 use core::fmt;
 
-/// How many errors are listed; a configuration with more is broken in one way many times over.
+/// The most errors that are listed. A configuration with more repeats one mistake many times.
 pub const MAX_LISTED: usize = 50;
 
-/// Everything that is wrong with a configuration, in the order of the document.
+/// All errors of a configuration, in the order of the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors {
-    /// The first [`MAX_LISTED`] of them.
+    /// The first [`MAX_LISTED`] errors.
     pub listed: Vec<ConfigError>,
-    /// How many more there are.
+    /// The number of errors beyond those.
     pub more: usize,
 }
 
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// Where, as in `tiers.free.limits[2].window`; empty for the configuration as a whole.
+    /// The path, as in `tiers.free.limits[2].window`; empty for the whole configuration.
     pub path: String,
-    /// The same place by positions from the root, in the order of the document. An option that is
-    /// absent has the place of the map that it is missing from.
+    /// The positions on the path from the root, in the order of the document. An absent option has
+    /// the place of the map that lacks it.
     pub place: Vec<usize>,
-    /// What is wrong there.
+    /// The error there.
     pub problem: Problem,
 }
 
-/// What is wrong at a path. Text out of the configuration is shortened, and never a secret.
+/// The error at a path. Text from the configuration is shortened, and never a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// The bytes are neither JSON nor a `google.protobuf.Struct`.
@@ -40,45 +40,45 @@ pub enum Problem {
     },
     /// A value that the option cannot take.
     Unexpected {
-        /// The value as it would be shown, quotes included.
+        /// The value as shown, quotes included.
         found: String,
         /// What is accepted, after "is not": `a duration such as 30s`.
         expected: String,
-        /// More about why, if there is more to say.
+        /// The reason, if there is more to say.
         reason: Option<String>,
     },
     /// A required option is absent.
     Missing {
-        /// What belongs there.
+        /// What is accepted.
         expected: String,
     },
     /// No option has this name.
     Unknown {
         /// The option that was probably meant.
         suggestion: Option<&'static str>,
-        /// Every option that is known there.
+        /// Every option known there.
         known: Vec<&'static str>,
     },
-    /// The same name is given more than once.
+    /// The same name occurs more than once.
     Repeated,
-    /// An earlier item of a list leaves nothing to this one.
+    /// An earlier item of the list covers this one, so that it has no effect.
     Covered {
-        /// The value as it would be shown.
+        /// The value as shown.
         found: String,
-        /// Where the earlier one is.
+        /// The path of the earlier item.
         by: String,
-        /// What that one is, if it is not the same.
+        /// The earlier item, if it differs.
         with: Option<String>,
     },
     /// A rule between several options does not hold.
     Rule {
-        /// The rule, so that it reads well after the path.
+        /// The rule, worded to follow the path.
         rule: String,
     },
 }
 
 impl ConfigErrors {
-    /// The first [`MAX_LISTED`] of `errors`, which are in document order, and the number of the
+    /// Keeps the first [`MAX_LISTED`] of `errors`, which are in document order, and counts the
     /// others.
     #[must_use]
     pub fn listing(mut errors: Vec<ConfigError>) -> Self {
@@ -87,7 +87,7 @@ impl ConfigErrors {
         Self { listed: errors, more }
     }
 
-    /// The configuration as a whole cannot be read.
+    /// Returns the error for an unreadable configuration.
     pub(super) fn unreadable(reason: impl Into<String>) -> Self {
         let problem = Problem::Unreadable { reason: reason.into() };
         Self::listing(vec![ConfigError { path: String::new(), place: Vec::new(), problem }])
@@ -97,7 +97,7 @@ impl ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 impl fmt::Display for ConfigErrors {
-    /// One line per error, without a newline at the end.
+    /// Writes one line per error, without a newline at the end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.listed.iter().enumerate() {
             if index > 0 {

@@ -1,25 +1,24 @@
 //! Patterns for names, with `*` only.
 //!
-//! In: a pattern such as `gpt-4o*`. Out: [`Glob`], which says whether a text matches. Not here:
-//! `?`, character classes and escapes: no model or tool name needs them, and each would need
-//! explaining.
+//! In: a pattern such as `gpt-4o*`. Out: [`Glob`], which matches texts. Not here: `?`, character
+//! classes and escapes, because no model or tool name needs them.
 
 use core::fmt;
 
-/// A pattern in which `*` stands for any text, also none; everything else stands for itself, case
-/// included.
+/// A pattern in which `*` stands for any text, including none. Everything else stands for itself,
+/// case included.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Glob(Box<str>);
 
 impl Glob {
-    /// The pattern as it is written; every text is a pattern.
+    /// Creates a pattern; every text is valid.
     #[must_use]
     pub fn new(pattern: &str) -> Self {
         Self(pattern.into())
     }
 
-    /// Whether the pattern describes the whole of `text`. Takes time linear in both lengths: each
-    /// piece between two stars is looked for once, from where the piece before it first ended.
+    /// Returns whether the pattern matches the whole of `text`. Takes time linear in both lengths,
+    /// because each piece between two stars is searched once, from the end of the piece before it.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         let mut pieces = self.0.split('*');
@@ -33,14 +32,14 @@ impl Glob {
         true
     }
 
-    /// Whether it matches every text that `other` matches. Only a `*` of its own matches a `*` of
-    /// the other, so it then matches the other as a text.
+    /// Returns whether it matches every text that `other` matches. Only a `*` of its own matches a
+    /// `*` of the other, so it is enough to match the other as a text.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         self.matches(&other.0)
     }
 
-    /// The pattern as it was written.
+    /// Returns the pattern as written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

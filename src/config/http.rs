@@ -1,35 +1,35 @@
-//! Words of HTTP in the configuration: names of headers, and authentication schemes.
+//! HTTP terms in the configuration: names of headers, and authentication schemes.
 //!
 //! In: a [`Node`]. Out: a text that can occur in a message. Not here: reading headers (`identity`).
 
 use super::kind::{self, Kind};
 use super::reader::Node;
 
-/// The name of a header, for tables of options.
+/// A header's name, for tables of options.
 pub const HEADER: Kind = Kind::Other("a header's name such as x-tenant-id");
 
 /// One word, for tables of options.
 pub const WORD: Kind = Kind::Other("one word such as Bearer");
 
-/// What Envoy knows of a request besides its fields: RFC 9113 section 8.3.1.
+/// The pseudo-headers of a request (RFC 9113, section 8.3.1).
 const PSEUDO_HEADERS: [&str; 4] = [":method", ":scheme", ":authority", ":path"];
 
-/// Whether `text` is a token: RFC 9110 section 5.6.2.
+/// Returns whether `text` is a token (RFC 9110, section 5.6.2).
 #[must_use]
 pub fn is_token(text: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(letter)
 }
 
-/// The name of a header field, in lower case: RFC 9110 section 5.1.
+/// Reads the name of a header field, in lower case (RFC 9110, section 5.1).
 #[must_use]
 pub fn field_name(node: &Node<'_>) -> Option<String> {
     let name = kind::text(node)?;
     if is_token(&name) { Some(name.to_ascii_lowercase()) } else { node.unexpected(HEADER) }
 }
 
-/// The name of a header that a request can be read by: a field's, or a pseudo header such as
-/// `:path`. Envoy has the value of `host` as `:authority`.
+/// Reads the name of a request header: a field, or a pseudo-header such as `:path`. Envoy has the
+/// value of `host` as `:authority`.
 #[must_use]
 pub fn request_header(node: &Node<'_>) -> Option<String> {
     let name = kind::text(node)?.to_ascii_lowercase();
@@ -42,7 +42,7 @@ pub fn request_header(node: &Node<'_>) -> Option<String> {
     }
 }
 
-/// A token, as authentication schemes are: RFC 9110 section 11.1.
+/// Reads a token, such as an authentication scheme (RFC 9110, section 11.1).
 #[must_use]
 pub fn word(node: &Node<'_>) -> Option<String> {
     let word = kind::text(node)?;

@@ -1,9 +1,8 @@
-//! The kinds of value that options hold: how each is called, what an error says was expected, how
-//! it is read.
+//! The kinds of value that options hold: their names, the wording of their errors, their readers.
 //!
 //! In: a [`Node`]. Out: a typed value, or nothing and an error recorded at the node. Each function
-//! can be given to [`Fields::read`](super::Fields::read); those that take a reader make one of it:
-//! `kind::list(kind::glob)`. Not here: kinds that only one part needs; it writes a function like
+//! can be given to [`Fields::read`](super::Fields::read); those that take a reader return one:
+//! `kind::list(kind::glob)`. Not here: kinds that only one module needs; it writes a function like
 //! these.
 
 use super::glob::Glob;
@@ -16,14 +15,14 @@ use crate::units::{NanoUsd, Span};
 use core::fmt;
 use core::ops::RangeInclusive;
 
-/// What an option can hold, for its documentation and for the error when it is missing.
+/// The kind of an option's value, for its documentation and for the error when it is missing.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
-    /// Yes or no.
+    /// True or false.
     Flag,
     /// Any text.
     Text,
-    /// A text that is not empty.
+    /// A non-empty text.
     Name,
     /// One of these words.
     Choice(&'static [&'static str]),
@@ -31,13 +30,13 @@ pub enum Kind {
     Integer,
     /// An amount of money.
     Usd,
-    /// A part of one.
+    /// A fraction of one.
     Fraction,
     /// A factor.
     Ratio,
-    /// A length of time.
+    /// A duration.
     Duration,
-    /// A number of bytes.
+    /// A size in bytes.
     Size,
     /// A pattern for names.
     Glob,
@@ -45,16 +44,16 @@ pub enum Kind {
     List(&'static Self),
     /// A list, or its only item without the brackets.
     Several(&'static Self),
-    /// A map from names that the operator chooses.
+    /// A map whose names the operator chooses.
     Map(&'static Self),
     /// A map with the options of a section.
     Section(&'static Section),
-    /// Something else, in words that read well after "is not".
+    /// Another kind, in words that follow "is not".
     Other(&'static str),
 }
 
 impl fmt::Display for Kind {
-    /// With its article: `a duration such as 30s, 1m, 1h, 1d`.
+    /// Writes the kind with its article: `a duration such as 30s, 1m, 1h, 1d`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Flag => "true or false",
@@ -76,7 +75,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The words of a table of choices, for [`Kind::Choice`].
+/// Returns the words of a table of choices, for [`Kind::Choice`].
 #[must_use]
 #[expect(
     clippy::indexing_slicing,
@@ -93,7 +92,7 @@ pub const fn names<T: Copy, const N: usize>(table: &[(&'static str, T); N]) -> [
     names
 }
 
-/// `true` or `false`, also as text, which is what a templated YAML makes of it.
+/// Reads `true` or `false`, also as text, because YAML templates quote them.
 #[must_use]
 pub fn flag(node: &Node<'_>) -> Option<bool> {
     match node.value() {
@@ -104,7 +103,7 @@ pub fn flag(node: &Node<'_>) -> Option<bool> {
     }
 }
 
-/// Any text. Numbers are not taken for one: `1.10` would lose its zero.
+/// Reads any text. Numbers are errors, because `1.10` would lose its zero.
 #[must_use]
 pub fn text(node: &Node<'_>) -> Option<String> {
     match node.value() {
@@ -114,14 +113,14 @@ pub fn text(node: &Node<'_>) -> Option<String> {
     }
 }
 
-/// A text that is not empty.
+/// Reads a non-empty text.
 #[must_use]
 pub fn name(node: &Node<'_>) -> Option<String> {
     let text = text(node)?;
     if text.is_empty() { node.unexpected(Kind::Name) } else { Some(text) }
 }
 
-/// A pattern, which is not empty.
+/// Reads a non-empty pattern.
 #[must_use]
 pub fn glob(node: &Node<'_>) -> Option<Glob> {
     match node.value() {
@@ -131,12 +130,13 @@ pub fn glob(node: &Node<'_>) -> Option<Glob> {
     }
 }
 
-/// The value that a word stands for. The table is the one that [`names`] gives to [`Kind::Choice`].
+/// Reads a word and returns its value. [`names`] makes the words of [`Kind::Choice`] from the same
+/// table.
 pub fn choice<T: Copy>(table: &'static [(&'static str, T)]) -> impl Fn(&Node<'_>) -> Option<T> {
     move |node| {
         let words: &[&str] = match node.value() {
             Value::Text(text) => &[text.as_str()],
-            // What Envoy makes of these words where YAML does not put them in quotes.
+            // Envoy reads these words as Booleans if the YAML does not quote them.
             Value::Bool(true) => &["true", "on", "yes"],
             Value::Bool(false) => &["false", "off", "no"],
             _ => &[],
@@ -153,13 +153,13 @@ pub fn choice<T: Copy>(table: &'static [(&'static str, T)]) -> impl Fn(&Node<'_>
     }
 }
 
-/// A whole number, zero or more, also as text and with `_`.
+/// Reads a whole number, zero or more, also as text and with `_`.
 #[must_use]
 pub fn integer(node: &Node<'_>) -> Option<u64> {
     number(node, Kind::Integer, scalars::integer)
 }
 
-/// A whole number within `range`.
+/// Reads a whole number within `range`.
 pub fn integer_in(range: RangeInclusive<u64>) -> impl Fn(&Node<'_>) -> Option<u64> {
     move |node| {
         let (first, last) = (range.start(), range.end());
@@ -172,32 +172,32 @@ pub fn integer_in(range: RangeInclusive<u64>) -> impl Fn(&Node<'_>) -> Option<u6
     }
 }
 
-/// An amount of US dollars, exact to a billionth, rounded up.
+/// Reads an amount of US dollars, exact to a billionth, rounded up.
 #[must_use]
 pub fn usd(node: &Node<'_>) -> Option<NanoUsd> {
     number(node, Kind::Usd, scalars::billionths).map(NanoUsd)
 }
 
-/// A part of one, exact to a millionth, rounded up.
+/// Reads a fraction of one, exact to a millionth, rounded up.
 #[must_use]
 pub fn fraction(node: &Node<'_>) -> Option<Ratio> {
     let ratio = number(node, Kind::Fraction, scalars::ratio)?;
     if ratio <= Ratio::ONE { Some(ratio) } else { node.unexpected(Kind::Fraction) }
 }
 
-/// A factor of zero or more, exact to a millionth, rounded up.
+/// Reads a factor of zero or more, exact to a millionth, rounded up.
 #[must_use]
 pub fn ratio(node: &Node<'_>) -> Option<Ratio> {
     number(node, Kind::Ratio, scalars::ratio)
 }
 
-/// A length of time, more than zero.
+/// Reads a duration above zero.
 #[must_use]
 pub fn duration(node: &Node<'_>) -> Option<Span> {
     number(node, Kind::Duration, scalars::duration)
 }
 
-/// A length of time, which may be zero.
+/// Reads a duration, which may be zero.
 #[must_use]
 pub fn duration_or_zero(node: &Node<'_>) -> Option<Span> {
     number(node, Kind::Duration, |text| match scalars::duration(text) {
@@ -206,13 +206,13 @@ pub fn duration_or_zero(node: &Node<'_>) -> Option<Span> {
     })
 }
 
-/// A number of bytes.
+/// Reads a number of bytes.
 #[must_use]
 pub fn size(node: &Node<'_>) -> Option<u64> {
     number(node, Kind::Size, scalars::size)
 }
 
-/// A list of what `item` reads. An item that fails is left out; its error is recorded.
+/// Reads a list with the reader `item`. A failed item is left out; its error is recorded.
 pub fn list<T>(item: impl Fn(&Node<'_>) -> Option<T>) -> impl Fn(&Node<'_>) -> Option<Vec<T>> {
     move |node| match node.items() {
         Some(items) => Some(items.filter_map(|node| node.read(&item)).collect()),
@@ -220,7 +220,7 @@ pub fn list<T>(item: impl Fn(&Node<'_>) -> Option<T>) -> impl Fn(&Node<'_>) -> O
     }
 }
 
-/// A list of what `item` reads, or one such without the brackets.
+/// Reads a list with the reader `item`, or its only item without the brackets.
 pub fn several<T>(item: impl Fn(&Node<'_>) -> Option<T>) -> impl Fn(&Node<'_>) -> Option<Vec<T>> {
     move |node| match node.items() {
         Some(items) => Some(items.filter_map(|node| node.read(&item)).collect()),
@@ -228,16 +228,16 @@ pub fn several<T>(item: impl Fn(&Node<'_>) -> Option<T>) -> impl Fn(&Node<'_>) -
     }
 }
 
-/// A map from any names to what `entry` reads. An entry that fails is left out; its error is
+/// Reads a map with any names and the reader `entry`. A failed entry is left out; its error is
 /// recorded.
 ///
-/// The order is that of the document in JSON and that of the names in a `Struct`: nothing may
+/// In JSON the order is that of the document, in a `Struct` that of the names. Callers must not
 /// depend on it.
 pub fn map<T>(entry: impl Fn(&Node<'_>) -> Option<T>) -> impl Fn(&Node<'_>) -> Option<Vec<(String, T)>> {
     pairs(name, entry)
 }
 
-/// A map whose names mean something too: `key` reads each name as if it were a text.
+/// Reads a map whose names are values as well: `key` reads each name as if it were a text.
 pub fn pairs<K, T>(
     key: impl Fn(&Node<'_>) -> Option<K>,
     entry: impl Fn(&Node<'_>) -> Option<T>,

@@ -1,8 +1,8 @@
-//! Turns what operators wrote into parsed parts, or into errors that say where, what was found and
-//! what was expected, all of them at once.
+//! Reads the configuration into typed values, or collects all errors: where, what was found, what
+//! was expected.
 //!
-//! In: the bytes of the plugin configuration, in either carrier. Out: whatever the reader of the
-//! root makes of them, or [`ConfigErrors`]. On the way:
+//! In: the bytes of the plugin configuration, in either carrier. Out: the value that the root's
+//! reader returns, or [`ConfigErrors`]. The steps:
 //!
 //! ```text
 //! bytes --tree, protobuf--> Value --reader, kind, scalars, glob--> parsed parts | errors
@@ -10,8 +10,8 @@
 //!                     schema (tables of options) --reference--> Markdown
 //! ```
 //!
-//! Each part of Tollgate owns its sections, its defaults and its types, and reads them with this;
-//! `reader` shows how. Not here: any option of Tollgate's, nor what a tier or a limit is.
+//! Each module of Tollgate owns its sections, defaults and types, and reads them with this one;
+//! `reader` has an example. Not here: any option of Tollgate's, or what a tier or a limit is.
 
 pub mod distinct;
 mod error;

@@ -1,53 +1,53 @@
-//! Where in the configuration something is.
+//! Paths in the configuration.
 //!
 //! In: steps from the root, by name or by index. Out: [`Path`], shown as
 //! `tiers.free.limits[2].window`, and its [place](Path::place) in the order of the document. Not
-//! here: what is found there.
+//! here: the values at a path.
 
 use super::error::{ConfigError, Problem};
 use core::fmt;
 use std::rc::Rc;
 
-/// How much of a name or value out of the configuration is shown.
+/// The most characters of a configured name or value that are shown.
 const MAX_SHOWN: usize = 40;
 
-/// Steps from the root; cheap to clone and to extend.
+/// Steps from the root; cheap to clone and extend.
 #[derive(Clone, Default)]
 pub(super) struct Path(Option<Rc<Step>>);
 
 struct Step {
     parent: Path,
-    /// Position among its siblings; none for what is not in the document.
+    /// The position among its siblings; `None` if it is not in the document.
     position: Option<usize>,
-    /// None for an item of a list.
+    /// `None` for an item of a list.
     name: Option<String>,
 }
 
 impl Path {
-    /// The `position`-th entry of the map that is here.
+    /// Returns the path of the entry number `position` of the map here.
     pub(super) fn entry(&self, position: usize, name: &str) -> Self {
         self.step(Some(position), Some(name.to_owned()))
     }
 
-    /// The `position`-th item of the list that is here.
+    /// Returns the path of the item number `position` of the list here.
     pub(super) fn item(&self, position: usize) -> Self {
         self.step(Some(position), None)
     }
 
-    /// An entry that the map that is here does not have.
+    /// Returns the path of an entry that the map here lacks.
     pub(super) fn absent(&self, name: &str) -> Self {
         self.step(None, Some(name.to_owned()))
     }
 
-    /// What document order compares: the positions from the root. Something absent is where its map
-    /// begins.
+    /// Returns the positions from the root, which document order compares. An absent entry has the
+    /// place of its map.
     fn place(&self) -> Vec<usize> {
         let mut place: Vec<usize> = self.steps().filter_map(|step| step.position).collect();
         place.reverse();
         place
     }
 
-    /// A mistake that is here.
+    /// Returns an error at this path.
     pub(super) fn error(&self, problem: Problem) -> ConfigError {
         ConfigError { path: self.to_string(), place: self.place(), problem }
     }
@@ -56,7 +56,7 @@ impl Path {
         Self(Some(Rc::new(Step { parent: self.clone(), position, name })))
     }
 
-    /// From the last step to the first.
+    /// Iterates from the last step to the first.
     fn steps(&self) -> impl Iterator<Item = &Step> {
         core::iter::successors(self.0.as_deref(), |step| step.parent.0.as_deref())
     }
@@ -81,12 +81,12 @@ impl fmt::Display for Path {
     }
 }
 
-/// `text` in quotes, escaped and cut where it gets long.
+/// Returns `text` in quotes, escaped, and cut if it is long.
 pub(super) fn quoted(text: &str) -> String {
     format!("{:?}", shortened(text))
 }
 
-/// `text`, cut where it gets long.
+/// Returns `text`, cut if it is long.
 pub(super) fn shortened(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

@@ -1,20 +1,20 @@
-//! Decodes a `google.protobuf.Struct`, the form in which Envoy hands over a configuration that was
-//! written as YAML.
+//! Decodes a `google.protobuf.Struct`, the form in which Envoy passes a configuration written as
+//! YAML.
 //!
 //! In: the bytes. Out: a [`Value`] tree, or [`Malformed`] with the position. Not here: the wire
-//! format (`protobuf`). The messages of `google/protobuf/struct.proto` are frozen, so a field that
-//! they do not have is an error instead of something to skip.
+//! format (`protobuf`). The messages of `google/protobuf/struct.proto` are frozen, so an unknown
+//! field is an error and not skipped.
 
 use super::tree::Value;
 use crate::protobuf::{Field, Malformed, Message};
 
-/// How deep values may be nested; far more than any configuration needs, and far less than the
-/// stack holds.
+/// The deepest nesting of values: far more than a configuration needs, and far less than the stack
+/// holds.
 const MAX_DEPTH: u32 = 100;
 
 /// Decodes `bytes` as a `google.protobuf.Struct`.
 ///
-/// Its map has no order on the wire, so that keys come out sorted; repeated ones are kept.
+/// The map has no order on the wire, so its keys are sorted. Repeated keys are kept.
 pub(super) fn decode(bytes: &[u8]) -> Result<Value, Malformed> {
     structure(Message::new(bytes), MAX_DEPTH)
 }
@@ -86,7 +86,7 @@ fn list(mut message: Message<'_>, depth: u32) -> Result<Value, Malformed> {
 mod tests {
     use super::*;
 
-    /// A message with one length-delimited field.
+    /// Returns a message with one length-delimited field.
     fn wrap(number: u8, inner: &[u8]) -> Vec<u8> {
         let mut bytes = vec![number << 3 | 2];
         let mut length = inner.len();
@@ -99,7 +99,7 @@ mod tests {
         bytes
     }
 
-    /// A Struct whose only field `k` holds the Value encoded in `value`.
+    /// Returns a Struct whose only field `k` holds the Value encoded in `value`.
     fn with_value(value: &[u8]) -> Vec<u8> {
         wrap(1, &[wrap(1, b"k"), wrap(2, value)].concat())
     }

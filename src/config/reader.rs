@@ -1,11 +1,10 @@
-//! Walks the tree of a configuration, remembers where it is, and collects every error.
+//! Walks the tree of a configuration with its path, and collects every error.
 //!
-//! In: the bytes or the tree, and a function that reads the root. Out: what that function makes of
-//! it, or all [`ConfigErrors`]. Not here: what kinds of value there are (`kind`) and which options
-//! (`schema`).
+//! In: the bytes or the tree, and a reader of the root. Out: the reader's result, or all
+//! [`ConfigErrors`]. Not here: the kinds of value (`kind`) and the options (`schema`).
 //!
-//! A reader is any `fn(&Node<'_>) -> Option<T>`; it returns `None` only after an error was
-//! recorded. To report everything at once, read all options first and use `?` after that:
+//! A reader is any `fn(&Node<'_>) -> Option<T>`. It returns `None` only after it has recorded an
+//! error. To report everything at once, read all options first and use `?` after that:
 //!
 //! ```
 //! use tollgate::config::{self, Kind, Node, Section, kind, required, with_default};
@@ -45,7 +44,7 @@ pub fn read<T>(bytes: &[u8], root: impl FnOnce(&Node<'_>) -> Option<T>) -> Resul
     read_tree(&tree::parse(bytes)?, root)
 }
 
-/// Reads a tree with `root`. Any error recorded on the way is a failure, whatever `root` returns.
+/// Reads a tree with `root`. Any recorded error is a failure, whatever `root` returns.
 pub fn read_tree<T>(tree: &Value, root: impl FnOnce(&Node<'_>) -> Option<T>) -> Result<T, ConfigErrors> {
     let log = Log::default();
     let result = Node { value: tree, path: Path::default(), secret: false, log: &log }.read(root);
@@ -55,7 +54,7 @@ pub fn read_tree<T>(tree: &Value, root: impl FnOnce(&Node<'_>) -> Option<T>) -> 
     }
 }
 
-/// A value and where it is.
+/// A value and its path.
 #[derive(Clone)]
 pub struct Node<'a> {
     value: &'a Value,
@@ -65,14 +64,14 @@ pub struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// What is written here.
+    /// Returns the value.
     #[must_use]
     pub const fn value(&self) -> &'a Value {
         self.value
     }
 
-    /// The options written here, which are those of `section`; others are reported. `null` is a
-    /// section without any option written, which is what YAML makes of `free:`.
+    /// Returns the options written here, and reports those that `section` does not have. `null` is
+    /// a section without options, because YAML reads `free:` as `null`.
     #[must_use]
     pub fn section(&self, section: &'static Section) -> Fields<'a> {
         let (entries, is_map): (&[_], _) = match self.value {
@@ -90,7 +89,7 @@ impl<'a> Node<'a> {
         Fields { node: self.clone(), section, entries, is_map, errors_before: self.log.len() }
     }
 
-    /// The items of the list that is here.
+    /// Returns the items, if this is a list.
     #[must_use]
     pub fn items(&self) -> Option<impl Iterator<Item = Node<'a>>> {
         let Value::List(items) = self.value else { return None };
@@ -98,7 +97,7 @@ impl<'a> Node<'a> {
         Some(items.iter().enumerate().map(move |(at, value)| node.child(value, node.path.item(at), false)))
     }
 
-    /// The entries of the map that is here, with their names.
+    /// Returns the entries with their names, if this is a map.
     #[must_use]
     pub fn entries(&self) -> Option<impl Iterator<Item = (&'a String, Node<'a>)>> {
         let Value::Map(entries) = self.value else { return None };
@@ -109,13 +108,13 @@ impl<'a> Node<'a> {
         Some(entries.iter().enumerate().map(entry))
     }
 
-    /// The entry of the map that is here, by its name.
+    /// Returns the entry called `name`, if this is a map that has it.
     #[must_use]
     pub fn entry(&self, name: &str) -> Option<Self> {
         self.entries()?.find(|(key, _)| *key == name).map(|(_, node)| node)
     }
 
-    /// Another value in this one's place.
+    /// Returns a node with another value at the same path.
     #[must_use]
     pub fn with_value<'b>(&self, value: &'b Value) -> Node<'b>
     where
@@ -124,7 +123,7 @@ impl<'a> Node<'a> {
         Node { value, path: self.path.clone(), secret: self.secret, log: self.log }
     }
 
-    /// Applies a reader, and makes sure that it does not fail in silence.
+    /// Applies a reader, and records an error if it fails without one.
     pub fn read<T>(&self, reader: impl FnOnce(&Self) -> Option<T>) -> Option<T> {
         let before = self.log.len();
         let result = reader(self);
@@ -139,18 +138,18 @@ impl<'a> Node<'a> {
         self.refuse(expected, None)
     }
 
-    /// The same, with the reason.
+    /// Does the same and records the reason.
     pub fn unexpected_because<T>(&self, expected: impl Display, reason: impl Into<String>) -> Option<T> {
         self.refuse(expected, Some(reason.into()))
     }
 
-    /// Records that a rule does not hold, in words that read well after the path. Always `None`.
+    /// Records that a rule does not hold; the words follow the path. Always `None`.
     pub fn rule<T>(&self, rule: impl Into<String>) -> Option<T> {
         self.log.record(&self.path, Problem::Rule { rule: rule.into() });
         None
     }
 
-    /// Records that an earlier item of a list leaves nothing to this one. Always `None`.
+    /// Records that an earlier item of the list covers this one. Always `None`.
     pub fn covered_by<T>(&self, earlier: &Self) -> Option<T> {
         let (found, with) = (self.shown(), earlier.shown());
         let with = (with != found).then_some(with);
@@ -165,7 +164,7 @@ impl<'a> Node<'a> {
         None
     }
 
-    /// The value for an error message: short, and nothing of a secret.
+    /// Returns the value for an error message, shortened, and never a secret.
     fn shown(&self) -> String {
         match self.value {
             Value::Null => "null".to_owned(),
@@ -186,22 +185,22 @@ impl<'a> Node<'a> {
     }
 }
 
-/// The options of one section, as they were written.
+/// The options of one section, as written.
 pub struct Fields<'a> {
     node: Node<'a>,
     section: &'static Section,
     entries: &'a [(String, Value)],
-    /// Otherwise the error is recorded, and nothing that depends on it is worth another.
+    /// If false, the error is recorded, and errors that follow from it are suppressed.
     is_map: bool,
-    /// How many errors there were when the section was opened.
+    /// The number of errors when the section was opened.
     errors_before: usize,
 }
 
 impl<'a> Fields<'a> {
-    /// Reads the option `name` with `reader`, or its default. `None` if that failed, and also if an
-    /// option without a default is not given. A reader need not tell these apart: every recorded
-    /// error makes the whole configuration fail, whatever is made of the value. Where only what
-    /// follows from it would mislead, see [`Fields::has_failed`].
+    /// Reads the option `name` with `reader`, or its default. Returns `None` if that failed, and
+    /// also if an option without a default is absent. A reader need not distinguish the two,
+    /// because any recorded error makes the whole configuration fail. To suppress misleading errors
+    /// that follow from another, see [`Fields::has_failed`].
     pub fn read<T>(&self, name: &str, reader: impl FnOnce(&Node<'_>) -> Option<T>) -> Option<T> {
         let spec = self.spec(name)?;
         if let Some(node) = self.given(name) {
@@ -221,24 +220,24 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads the option `name` with `reader` if it is given; else none, whatever its default is.
+    /// Reads the option `name` with `reader` if it is given; ignores its default.
     pub fn read_given<T>(&self, name: &str, reader: impl FnOnce(&Node<'_>) -> Option<T>) -> Option<T> {
         self.given(name)?.read(reader)
     }
 
-    /// Whether an error was recorded in this section since it was opened.
+    /// Returns whether an error was recorded in this section since it was opened.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.node.log.len() > self.errors_before
     }
 
-    /// Whether the option `name` is given and not `null`.
+    /// Returns whether the option `name` is given and not `null`.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.given(name).is_some()
     }
 
-    /// The value given for the option `name`, if it is given and not `null`.
+    /// Returns the value of the option `name`, if it is given and not `null`.
     #[must_use]
     pub fn given(&self, name: &str) -> Option<Node<'a>> {
         let spec = self.spec(name)?;
@@ -247,7 +246,7 @@ impl<'a> Fields<'a> {
         (*value != Value::Null).then(|| self.node.child(value, path, spec.secret))
     }
 
-    /// The only one of `names` that is given; an error if none or several are.
+    /// Returns the only one of `names` that is given. Records an error if none or several are.
     #[must_use]
     pub fn exactly_one(&self, names: &[&'static str]) -> Option<&'static str> {
         if !self.is_map {
@@ -268,14 +267,14 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// The section as a whole.
+    /// Returns the section's node.
     #[must_use]
     pub const fn node(&self) -> &Node<'a> {
         &self.node
     }
 
-    /// The row of the table; that there is none is a defect, shown at the first test that reads the
-    /// section.
+    /// Returns the row of the table. A missing row is a defect, which the first test that reads the
+    /// section reveals.
     fn spec(&self, name: &str) -> Option<&'static OptionSpec> {
         let spec = self.section.option(name);
         if spec.is_none() {
@@ -286,7 +285,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A default is written as an operator would write it.
+/// Parses a default, which is written as an operator would write it.
 fn default_value(text: &str) -> Value {
     match text.bytes().next() {
         Some(b'[' | b'{') => serde_json::from_str(text).unwrap_or_else(|_| Value::Text(text.to_owned())),
@@ -294,7 +293,7 @@ fn default_value(text: &str) -> Value {
     }
 }
 
-/// The errors so far, each with its place in the document.
+/// The errors so far, with their places in the document.
 #[derive(Default)]
 struct Log(RefCell<Vec<ConfigError>>);
 
@@ -310,7 +309,7 @@ impl Log {
     fn into_sorted(self) -> Vec<ConfigError> {
         let mut errors = self.0.into_inner();
         errors.sort_by(|one, other| one.place.cmp(&other.place));
-        // What several others build on may be read, and refused, several times.
+        // A value that several others depend on may be read, and refused, several times.
         errors.dedup();
         errors
     }

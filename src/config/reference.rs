@@ -1,13 +1,13 @@
-//! The reference of all options, in Markdown, made from the tables that the reader uses.
+//! The reference of all options in Markdown, generated from the tables that the reader uses.
 //!
-//! In: sections, in the order to show them. Out: one heading and one table for each. Not here: the
-//! file it belongs in; a test compares them.
+//! In: sections, in the order of the reference. Out: one heading and one table for each. Not here:
+//! the file that holds the reference; a test compares them.
 
 use super::kind::Kind;
 use super::schema::{Absent, OptionSpec, Section};
 use core::fmt::{self, Write as _};
 
-/// Documents `sections`; the same tables always give the same text, which ends with a newline.
+/// Documents `sections`. The text ends with a newline and is the same for the same tables.
 #[must_use]
 pub fn markdown(sections: &[&Section]) -> String {
     let mut page = String::new();
@@ -42,7 +42,7 @@ fn write_option(page: &mut String, option: &OptionSpec) -> fmt::Result {
     writeln!(page, "| `{name}` | {} | {} | {}{secret} |", cell(&kind), cell(&default), cell(option.meaning))
 }
 
-/// A kind in more detail than an error message has room for.
+/// Describes a kind in more detail than an error message has room for.
 fn value(kind: &Kind) -> String {
     match kind {
         Kind::Choice(names) => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or "),
@@ -54,7 +54,7 @@ fn value(kind: &Kind) -> String {
     }
 }
 
-/// Text that does not end its table cell.
+/// Escapes text for a table cell.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }

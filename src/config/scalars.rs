@@ -1,8 +1,8 @@
-//! Texts that mean a number: integers, exact decimals, durations, sizes.
+//! Numbers written as text: integers, exact decimals, durations, sizes.
 //!
-//! In: the text of one value. Out: an integer in the unit asked for, or a [`NotANumber`] that says
-//! why not. Not here: floating point, which would turn 0.15 into something else, and where the text
-//! comes from (`kind`).
+//! In: the text of one value. Out: an integer in the unit asked for, or a [`NotANumber`] with the
+//! reason. Not here: floating point, which cannot hold 0.15 exactly, and the source of the text
+//! (`kind`).
 
 use crate::units::Span;
 use core::fmt;
@@ -10,18 +10,18 @@ use core::fmt;
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
 
-/// Units a duration may be written in, and their nanoseconds; `ms` before `s`, which is its ending.
+/// The units of durations in nanoseconds. `ms` precedes `s`, because it ends in it.
 const DURATION_UNITS: [(&str, u64); 5] =
     [("ms", MILLISECOND), ("s", SECOND), ("m", 60 * SECOND), ("h", 3_600 * SECOND), ("d", 86_400 * SECOND)];
 
-/// Units a size may be written in, and their bytes; `B` last, which is the ending of the others.
+/// The units of sizes in bytes. `B` is last, because the others end in it.
 const SIZE_UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
 
-/// What a number's digits stay below: 24 digits are exact, and times a day in nanoseconds they fit
-/// 128 bits.
+/// The bound of a number's digits: 24 digits are exact, and times a day in nanoseconds they fit 128
+/// bits.
 const MAX_DIGITS: u128 = 1 << 80;
 
-/// Parts of one that [`Ratio`] counts in.
+/// The parts of one that [`Ratio`] counts.
 const MILLION: u64 = 1_000_000;
 
 /// A factor or share, exact to a millionth.
@@ -32,12 +32,12 @@ pub struct Ratio {
 }
 
 impl Ratio {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self { ppm: 0 };
-    /// All of it.
+    /// One.
     pub const ONE: Self = Self { ppm: MILLION };
 
-    /// So much of `whole`, rounded up, saturating.
+    /// Returns this share of `whole`, rounded up, saturating.
     #[must_use]
     pub fn of(self, whole: u64) -> u64 {
         let product = u128::from(whole).saturating_mul(u128::from(self.ppm));
@@ -45,27 +45,27 @@ impl Ratio {
     }
 }
 
-/// Why a text is not the number that is wanted.
+/// The reason why a text is not the number wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotANumber {
-    /// It is not written as one at all.
+    /// It is not written as a number.
     Syntax,
     /// It is less than zero.
     Negative,
     /// It is NaN or infinite.
     NotFinite,
-    /// It is too large to be counted.
+    /// It is too large.
     TooLarge,
-    /// It has a fraction where only whole numbers make sense.
+    /// It has a fraction, but must be whole.
     Fraction,
-    /// It is zero where something is needed.
+    /// It is zero, but must not be.
     Zero,
-    /// The number is fine, its unit is not there.
+    /// Its unit is missing.
     NoUnit,
 }
 
 impl NotANumber {
-    /// What to say beyond "is not a number": nothing when that says it all.
+    /// Returns the reason to add to "is not a number", or `None` if there is none to add.
     #[must_use]
     pub const fn reason(self) -> Option<&'static str> {
         match self {
@@ -86,23 +86,23 @@ impl fmt::Display for NotANumber {
     }
 }
 
-/// A whole number: `50000`, `50_000`, `5e4`, `5.0`.
+/// Parses a whole number: `50000`, `50_000`, `5e4`, `5.0`.
 pub fn integer(text: &str) -> Result<u64, NotANumber> {
     let (whole, rest) = Decimal::parse(text)?.times(1)?;
     if rest { Err(NotANumber::Fraction) } else { Ok(whole) }
 }
 
-/// A decimal number in billionths, rounded up: `0.15` is 150,000,000.
+/// Parses a decimal number in billionths, rounded up: `0.15` is 150,000,000.
 pub fn billionths(text: &str) -> Result<u64, NotANumber> {
     Decimal::parse(text)?.times_ceil(1_000_000_000)
 }
 
-/// A decimal number in millionths, rounded up: `1.2` is 1,200,000.
+/// Parses a decimal number in millionths, rounded up: `1.2` is 1,200,000.
 pub fn ratio(text: &str) -> Result<Ratio, NotANumber> {
     Decimal::parse(text)?.times_ceil(MILLION).map(|ppm| Ratio { ppm })
 }
 
-/// A number with one unit of time, more than zero: `250ms`, `0.25s`, `30d`. Rounded up to a
+/// Parses a number with one unit of time, above zero: `250ms`, `0.25s`, `30d`. Rounds up to a
 /// nanosecond.
 pub fn duration(text: &str) -> Result<Span, NotANumber> {
     let (number, unit) = split_unit(text, &DURATION_UNITS)?;
@@ -112,7 +112,7 @@ pub fn duration(text: &str) -> Result<Span, NotANumber> {
     }
 }
 
-/// A number with a unit of bytes, or a plain number of bytes: `64KiB`, `1.5MiB`, `512`.
+/// Parses a number with a unit of bytes, or a plain number of bytes: `64KiB`, `1.5MiB`, `512`.
 pub fn size(text: &str) -> Result<u64, NotANumber> {
     let (number, unit) = match split_unit(text, &SIZE_UNITS) {
         Err(NotANumber::NoUnit) => (text, 1),
@@ -122,7 +122,7 @@ pub fn size(text: &str) -> Result<u64, NotANumber> {
     if rest { Err(NotANumber::Fraction) } else { Ok(bytes) }
 }
 
-/// `text` without its unit, and what the unit is worth.
+/// Splits `text` into its number and the value of its unit.
 fn split_unit<'a>(text: &'a str, units: &[(&str, u64)]) -> Result<(&'a str, u64), NotANumber> {
     let text = text.trim();
     let ending = |&(name, worth): &(&str, u64)| Some((text.strip_suffix(name)?.trim_end(), worth));
@@ -133,7 +133,7 @@ fn split_unit<'a>(text: &'a str, units: &[(&str, u64)]) -> Result<(&'a str, u64)
     }
 }
 
-/// A number as it is written: `digits` × 10^`exponent`, and a little more if `more`.
+/// A parsed number: `digits` × 10^`exponent`, and a little more if `more`.
 struct Decimal {
     digits: u128,
     exponent: i64,
@@ -141,7 +141,7 @@ struct Decimal {
 }
 
 impl Decimal {
-    /// `12`, `1_000`, `0.15`, `.5`, `1e-3`; a `_` only between two digits.
+    /// Parses `12`, `1_000`, `0.15`, `.5`, `1e-3`; a `_` may only stand between two digits.
     fn parse(text: &str) -> Result<Self, NotANumber> {
         let text = text.trim();
         let (negative, text) = match text.strip_prefix('-') {
@@ -170,20 +170,20 @@ impl Decimal {
                     number.digits = digits;
                     number.exponent = number.exponent.saturating_sub(1);
                 }
-                // Beyond the room it only matters whether there is anything left.
+                // Beyond [`MAX_DIGITS`] it only matters whether anything is left.
                 _ => number.more |= digit != b'0',
             }
         }
         if negative && (number.digits > 0 || number.more) { Err(NotANumber::Negative) } else { Ok(number) }
     }
 
-    /// The digits with one more, while there is room to multiply them by any unit without overflow.
+    /// Appends a digit, if the result can still be multiplied by any unit without overflow.
     fn with_digit(&self, digit: u8) -> Option<u128> {
         let digits = self.digits.checked_mul(10)?.checked_add(u128::from(digit.wrapping_sub(b'0')))?;
         (digits < MAX_DIGITS).then_some(digits)
     }
 
-    /// The whole part of `unit` times the number, and whether a fraction is left over.
+    /// Returns the whole part of `unit` times the number, and whether a fraction is left over.
     fn times(&self, unit: u64) -> Result<(u64, bool), NotANumber> {
         if self.digits == 0 {
             return Ok((0, self.more));
@@ -201,20 +201,20 @@ impl Decimal {
         Ok((whole, rest || self.more))
     }
 
-    /// `unit` times the number, rounded up.
+    /// Returns `unit` times the number, rounded up.
     fn times_ceil(&self, unit: u64) -> Result<u64, NotANumber> {
         let (whole, rest) = self.times(unit)?;
         whole.checked_add(u64::from(rest)).ok_or(NotANumber::TooLarge)
     }
 }
 
-/// Digits only, or nothing; `_` between two digits is allowed.
+/// Returns whether the text has only digits, or nothing; `_` may stand between two digits.
 fn is_digits(text: &str) -> bool {
     text.is_empty() || text.split('_').all(|run| !run.is_empty() && run.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn parse_exponent(text: &str) -> Result<i64, NotANumber> {
-    // Nobody means an exponent of more digits than an i32 holds.
+    // An exponent beyond an `i32` is surely a mistake.
     text.parse::<i32>().map(i64::from).map_err(|_| NotANumber::Syntax)
 }
 

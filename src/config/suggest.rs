@@ -1,12 +1,13 @@
-//! Guesses which name was meant by a misspelt one.
+//! Suggests a name for a misspelt one.
 //!
-//! In: a word and the names that exist. Out: the nearest name, if it is near enough to be a slip of
-//! the fingers. Not here: any knowledge of what the names are for.
+//! In: a word and the names that exist. Out: the nearest name, if it is near enough to be a typing
+//! error. Not here: the meaning of the names.
 
-/// Longer words than any name could be are not compared: the work grows with their length.
+/// The longest word in bytes that is compared. The work grows with the length, and no name is
+/// longer.
 const MAX_COMPARED: usize = 64;
 
-/// The name that differs least from `word`, if at most a third of its letters differ.
+/// Returns the name that differs least from `word`, if at most a third of its letters differ.
 pub(super) fn nearest(word: &str, names: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
     if word.len() > MAX_COMPARED {
         return None;
@@ -20,8 +21,8 @@ pub(super) fn nearest(word: &str, names: impl IntoIterator<Item = &'static str>)
         .map(|(_, name)| name)
 }
 
-/// Characters to insert, delete, replace or swap with their neighbour; neither case nor `-` for `_`
-/// counts.
+/// Counts the characters to insert, delete, replace or swap with their neighbour. Ignores case, and
+/// treats `-` as `_`.
 fn distance(from: &str, to: &str) -> usize {
     let fold = |c: char| if c == '-' { '_' } else { c.to_ascii_lowercase() };
     let cost = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX);

@@ -1,5 +1,5 @@
-//! The machinery as one of its users sees it: a made-up service with nested sections, right and
-//! wrong.
+//! The module as one of its users sees it: a made-up service with nested sections, valid and
+//! invalid.
 
 use super::*;
 use crate::units::{NanoUsd, Span};

@@ -1,8 +1,8 @@
-//! The configuration as it was written, before anything is known about its meaning.
+//! The configuration as written, before its meaning is known.
 //!
-//! In: the bytes that Envoy hands over, in either carrier: a `google.protobuf.Struct` in binary
-//! form, or JSON text. Out: a [`Value`] tree in which no map has the same key twice. Not here: what
-//! options there are (`schema`), and YAML, which Envoy reads.
+//! In: the bytes that Envoy passes, in either carrier: a `google.protobuf.Struct` in binary form,
+//! or JSON text. Out: a [`Value`] tree in which no map has the same key twice. Not here: the
+//! options (`schema`), and YAML, which Envoy reads.
 
 use super::error::{ConfigError, ConfigErrors, Problem};
 use super::path::Path;
@@ -12,35 +12,34 @@ use core::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// A value as it was written.
+/// A value as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// Nothing; for an option the same as leaving it out.
+    /// `null`; for an option the same as leaving it out.
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A number in decimal notation. Integers up to 64 bits are exact; fractions are too as far as
-    /// a double holds them, which is 15 significant digits. A `Struct` may also hold `NaN` and
-    /// `inf`.
+    /// A number in decimal notation. Integers up to 64 bits are exact, and fractions up to the 15
+    /// significant digits of a double. A `Struct` may also hold `NaN` and `inf`.
     Number(String),
-    /// A text; Envoy also makes texts of the fractions and large integers in YAML.
+    /// A text. Envoy also turns fractions and large integers in YAML into texts.
     Text(String),
-    /// Items in order.
+    /// Items, in order.
     List(Vec<Self>),
     /// Entries, in the order of the JSON text. A `Struct` has no order; its keys are sorted.
     Map(Vec<(String, Self)>),
 }
 
-/// Reads `bytes` in whichever carrier they are; none at all, or only blanks, make an empty map.
+/// Parses `bytes` in either carrier. Empty or blank input is an empty map.
 pub fn parse(bytes: &[u8]) -> Result<Value, ConfigErrors> {
     carried(bytes)?.without_repetitions()
 }
 
 impl Value {
-    /// The same tree.
+    /// Returns the tree unchanged.
     ///
     /// # Errors
-    /// Every key that a map has more than once.
+    /// Lists every key that a map has more than once.
     pub fn without_repetitions(self) -> Result<Self, ConfigErrors> {
         let mut repeated = Vec::new();
         find_repeated(&self, &Path::default(), &mut repeated);
@@ -48,11 +47,11 @@ impl Value {
     }
 }
 
-/// Tells the carriers apart.
+/// Detects the carrier and decodes it.
 ///
 /// A `Struct` begins with a field tag of 0x0A, which is also the newline that JSON may begin with,
 /// and the length after it may be a blank or a brace. But a valid one also holds the tag 0x12, a
-/// control character that no JSON text may contain: so whatever can be decoded as a `Struct` is
+/// control character that no JSON text may contain. Therefore input that decodes as a `Struct` is
 /// one.
 fn carried(bytes: &[u8]) -> Result<Value, ConfigErrors> {
     let text = bytes.trim_ascii();
@@ -76,7 +75,7 @@ fn carried(bytes: &[u8]) -> Result<Value, ConfigErrors> {
     Err(ConfigErrors::unreadable(format!("is not a valid google.protobuf.Struct: {what} (byte {at})")))
 }
 
-/// Whether a character has no place in a text that people write.
+/// Returns whether a character does not occur in text files.
 fn is_binary(c: char) -> bool {
     c.is_control() && !c.is_ascii_whitespace()
 }
@@ -108,7 +107,7 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// Builds a [`Value`]; serde_json limits how deep it goes.
+/// Builds a [`Value`]; serde_json limits its depth.
 struct ValueVisitor;
 
 impl<'de> Visitor<'de> for ValueVisitor {
@@ -290,7 +289,7 @@ mod tests {
         prop_oneof![decimal, any::<i32>().prop_map(|n| Value::Number(n.to_string()))]
     }
 
-    /// A map with sorted keys, as a `Struct` gives it.
+    /// Returns a map with sorted keys, as a `Struct` gives it.
     fn map_of(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
         prop::collection::btree_map("\\PC{0,6}", value, 0..5)
             .prop_map(|entries| Value::Map(entries.into_iter().collect()))
