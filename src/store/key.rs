@@ -1,20 +1,19 @@
-//! What a budget is found by: a keyed hash of the limit's name and the caller's dimensions.
+//! The key of a budget: a keyed hash of the limit's name and the caller's dimensions.
 //!
 //! In: a limit's name, dimension names and values as raw bytes. Out: [`Key`]. The hash is
-//! SipHash-1-3 with a 128-bit result under a secret: callers who choose their own names can neither
-//! aim at another's set nor find a collision, and names cannot be read back from what is stored.
-//! Not here: which dimensions a limit is counted per (`tiers`), where the secret comes from
-//! (`host`).
+//! SipHash-1-3 with a 128-bit result under a secret. Callers who choose their own names can neither
+//! aim at another's set nor find a collision, and stored data do not reveal names. Not here: the
+//! dimensions of a limit (`limits`), and the origin of the secret (`host`).
 
 use core::fmt;
 use core::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-/// Where one budget is found, and where it is shared with others if the table has no place for it.
+/// The key of one budget, and of the budget it shares with others if the table has no place for it.
 ///
-/// Equal exactly if limit, dimensions, their order and their values are (short of a 128-bit
-/// collision).
+/// Two keys are equal if and only if limit, dimensions, their order and their values are (except
+/// for a 128-bit collision).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The budget of this limit for this caller; its low bits choose the set.
@@ -24,7 +23,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// Tells it from others, to make keys of what is noted beside its budget.
+    /// Returns bytes that identify the key, to make the keys of records beside its budget.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 16] {
         self.own.to_le_bytes()
@@ -50,15 +49,15 @@ impl fmt::Debug for KeyHasher {
 }
 
 impl KeyHasher {
-    /// All workers of a process must use the same secret, or they will not find each other's
-    /// budgets.
+    /// Creates a hasher. All workers of a process must use the same secret, or they will not find
+    /// each other's budgets.
     #[must_use]
     pub fn new(secret: &[u8; 16]) -> Self {
         Self { start: SipHasher13::new_with_key(secret) }
     }
 
-    /// The key of `limit` for the caller whose `dimensions` (name, value) these are, in the limit's
-    /// own order.
+    /// Returns the key of `limit` for a caller with these `dimensions` (name, value), in the
+    /// limit's own order.
     #[must_use]
     pub fn key<'a>(&self, limit: &str, dimensions: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Key {
         let mut shared = self.hasher(Kind::Shared);
@@ -80,16 +79,16 @@ impl KeyHasher {
     }
 }
 
-/// Keeps the two halves of a key apart even for a limit that has no dimensions.
+/// Separates the two halves of a key even for a limit without dimensions.
 #[derive(Clone, Copy)]
 enum Kind {
     Own = 0,
     Shared = 1,
 }
 
-/// With its length before it, so that no two lists of parts are the same bytes.
+/// Writes a part after its length, so that no two lists of parts have the same bytes.
 fn write_part(hasher: &mut SipHasher13, part: &[u8]) {
-    // usize is at most 64 bits wide on every target of Rust, so nothing is cut off.
+    // A usize is at most 64 bits wide on every target of Rust, so nothing is lost.
     hasher.write(&(part.len() as u64).to_le_bytes());
     hasher.write(part);
 }

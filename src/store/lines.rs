@@ -1,25 +1,25 @@
-//! The one thing a host gives the store: numbered lines of bytes under compare-and-swap.
+//! The host's interface to the store: numbered lines of bytes under compare-and-swap.
 //!
-//! In: a line's number, bytes, and the [`Cas`] they were read under. Out: the bytes, or who came
-//! first. Not here: what is in a line (`set`), how often a lost write is tried again (`table`).
+//! In: a line's number, bytes, and the [`Cas`] they were read under. Out: the bytes, or the loss to
+//! another writer. Not here: the contents of a line (`set`), retries (`table`).
 
 use core::fmt;
 
-/// Which version of a line was read; a write succeeds only while it is still the current one.
+/// The version of a line when it was read. A write succeeds only while that version is current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cas(pub u32);
 
 impl Cas {
-    /// What [`Lines::load`] gives for a line that nobody has written.
+    /// The version of a line that was never written.
     ///
-    /// Envoy inserts a missing key whatever the number given and overwrites unconditionally for 0,
-    /// so a first write must carry a number that is not 0 and is never issued: its counter starts
-    /// at 1 and would have to go all the way round. Then the second of two first writers finds the
-    /// key present and loses, as it must.
+    /// Envoy inserts a missing key whatever the number given, and overwrites unconditionally for 0.
+    /// A first write must therefore carry a number other than 0 that is never issued. Envoy's
+    /// counter starts at 1 and would have to wrap to reach this one. The second of two first
+    /// writers then finds the key present and loses, as it must.
     pub const ABSENT: Self = Self(u32::MAX);
 }
 
-/// The host could not read or write at all; trying again at once would not help.
+/// The host could not read or write. An immediate retry would not help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unavailable;
 
@@ -31,12 +31,12 @@ impl fmt::Display for Unavailable {
 
 impl core::error::Error for Unavailable {}
 
-/// Why bytes were not stored.
+/// The reason why bytes were not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotStored {
-    /// Somebody else wrote the line since it was loaded: load it again.
+    /// Another writer changed the line since it was loaded. Load it again.
     Lost,
-    /// The host could not write at all.
+    /// The host could not write.
     Unavailable,
 }
 
@@ -46,11 +46,13 @@ impl From<Unavailable> for NotStored {
     }
 }
 
-/// Lines of bytes by number, shared by everything that may write them.
+/// Lines of bytes by number, shared by all their writers.
 ///
-/// Lines are never deleted (Envoy cannot), so their numbers must come from a bounded range.
+/// Lines are never deleted, because Envoy cannot delete them, so their numbers must come from a
+/// bounded range.
 pub trait Lines {
-    /// The line's bytes and their version; no bytes and [`Cas::ABSENT`] if nobody has written it.
+    /// Returns the line's bytes and their version; no bytes and [`Cas::ABSENT`] for a line never
+    /// written.
     ///
     /// # Errors
     /// [`Unavailable`] if the host cannot read.
@@ -59,8 +61,8 @@ pub trait Lines {
     /// Replaces the line if `cas` is still its version.
     ///
     /// # Errors
-    /// [`NotStored::Lost`] if somebody else wrote it since, [`NotStored::Unavailable`] if the host
-    /// cannot write.
+    /// [`NotStored::Lost`] if another writer changed it since, [`NotStored::Unavailable`] if the
+    /// host cannot write.
     fn store(&self, line: u32, bytes: &[u8], cas: Cas) -> Result<(), NotStored>;
 }
 

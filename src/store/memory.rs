@@ -1,16 +1,16 @@
-//! The in-memory twin of the host's shared data, for tests and benchmarks of everything above the
+//! An in-memory twin of the host's shared data, for tests and benchmarks of everything above the
 //! store.
 //!
-//! In and out: as [`Lines`], with Envoy's rules for missing lines and for the number 0 reproduced.
-//! On top of that: writes that are made to be lost, a host made to fail, and counts of what is
-//! held. Not here: expiry, limits of any kind. The filter never uses it.
+//! In and out: as [`Lines`], with Envoy's rules for missing lines and the number 0. In addition it
+//! can lose writes, fail like a broken host, and count what it holds. Not here: expiry, limits of
+//! any kind. The filter never uses it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::lines::{Cas, Lines, NotStored, Unavailable};
 
-/// Lines in this process's memory; may be used from several threads.
+/// Lines in this process's memory; safe to use from several threads.
 #[derive(Debug, Default)]
 pub struct MemoryLines {
     inner: Mutex<Inner>,
@@ -26,40 +26,40 @@ struct Inner {
 }
 
 impl MemoryLines {
-    /// No lines yet.
+    /// Creates an empty memory.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The next `count` stores lose against a writer who leaves the bytes as they were.
+    /// Makes the next `count` stores lose against a writer who leaves the bytes unchanged.
     pub fn lose_next(&self, count: u32) {
         self.lock().losing = count;
     }
 
-    /// From now on every load and store fails, or works again.
+    /// Makes every load and store fail, or work again.
     pub fn fail(&self, failing: bool) {
         self.lock().failing = failing;
     }
 
-    /// Puts these bytes in a line as a stranger would, whatever was there.
+    /// Overwrites a line unconditionally, as another program would.
     pub fn overwrite(&self, line: u32, bytes: &[u8]) {
         self.lock().write(line, bytes);
     }
 
-    /// How many stores succeeded.
+    /// Returns the number of successful stores.
     #[must_use]
     pub fn writes(&self) -> u64 {
         self.lock().writes
     }
 
-    /// How many lines were ever written; they stay for good.
+    /// Returns the number of lines ever written; lines are never deleted.
     #[must_use]
     pub fn count(&self) -> usize {
         self.lock().lines.len()
     }
 
-    /// How many bytes all lines hold now.
+    /// Returns the number of bytes in all lines.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.lock().lines.values().map(|(bytes, _)| bytes.len()).sum()

@@ -1,14 +1,14 @@
-//! Where budgets live between calls: a bounded table in data that all workers of a process share.
+//! The store of budgets between calls: a bounded table in data that all workers of a process share.
 //!
-//! In: a [`Key`] and a pure closure from the stored payload to a new one. Out: what the closure
-//! answered, and how the write went. The closure may be run several times; the compare-and-swap
-//! loop is here.
+//! In: a [`Key`] and a pure closure from the stored payload to a new one. Out: the closure's answer
+//! and the outcome of the write. The compare-and-swap loop is here, so the closure may run several
+//! times.
 //!
 //! ```text
 //! KeyHasher -> Key -> Table -> Set (one line's entries) -> Lines (the host's shared data, or MemoryLines)
 //! ```
 //!
-//! Not here: what a payload means (`limits`), how a line's name is written for the host (`host`).
+//! Not here: the meaning of a payload (`limits`), the host's names for lines (`host`).
 
 mod key;
 mod lines;

@@ -1,41 +1,41 @@
-//! How many of a table's places are taken, counted without looking at them all.
+//! Counts the taken places of a table without reading them all.
 //!
-//! In: by how many places an update has changed a line. Out: [`Occupancy`], kept in one line behind
-//! the table's own, so that all workers count together. Only updates that take or free a place
-//! write it: a caller that has its place pays nothing. Not here: who is told of it (`exchange`).
+//! In: the number of places that an update has taken or freed in a line. Out: [`Occupancy`], kept
+//! in one line behind the table's own, so that all workers share the count. Only updates that take
+//! or free a place write it; other updates cost nothing. Not here: the warning (`exchange`).
 //!
-//! Bytes: a mark (1), then the number of places that are taken (4, little-endian). The mark is no
-//! version of a set, so that this line is never read as one, nor a set as this, when the table's
-//! size changes. The count then begins at nothing, and is too low by what the table still holds
-//! from before.
+//! Bytes: a mark (1), then the number of taken places (4, little-endian). The mark is not the
+//! version of a set, so that after a change of the table's size neither this line is read as a set
+//! nor a set as this line. The count then starts at zero, and omits the places that the table still
+//! holds from before.
 
 use super::lines::{Lines, NotStored};
 
-/// Written first in the line.
+/// The first byte of the line.
 const MARK: u8 = 0xc0;
 
-/// How often the count is tried to be written; one that is not is off by the place at hand.
+/// The most attempts to write the count. If all fail, the count is off by the places of one update.
 const MAX_TRIES: u32 = 16;
 
-/// How full a table is.
+/// The fill level of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occupancy {
-    /// How many places are taken. Budgets that are idle count until a newcomer to their set has
-    /// them cleared away.
+    /// The number of taken places. Idle budgets count until a newcomer to their set clears them
+    /// away.
     pub taken: u32,
-    /// How many places there are.
+    /// The number of places.
     pub places: u32,
 }
 
 impl Occupancy {
-    /// Whether three quarters of the places are taken, or more.
+    /// Returns whether at least three quarters of the places are taken.
     #[must_use]
     pub fn is_filling(&self) -> bool {
         u64::from(self.taken).saturating_mul(4) >= u64::from(self.places).saturating_mul(3)
     }
 }
 
-/// Adds to the count in `line`. How many places are taken then; none if it could not be written.
+/// Adds to the count in `line`. Returns the taken places after that, or `None` if the write failed.
 pub(super) fn add(lines: &impl Lines, line: u32, by: i32) -> Option<u32> {
     for _ in 0..MAX_TRIES {
         let Ok((bytes, cas)) = lines.load(line) else { return None };

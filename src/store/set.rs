@@ -1,38 +1,39 @@
-//! One line's bytes as a set of entries, and which of them may make way for another.
+//! The bytes of one line as a set of entries, and the choice of an entry to evict.
 //!
 //! In: the bytes of a line, a key, `now`. Out: the entry's payload, or the place where it would go,
-//! and the bytes to write back. Not here: reading and writing lines (`lines`), trying again
-//! (`table`), what a payload means.
+//! and the bytes to write back. Not here: reading and writing lines (`lines`), retries (`table`),
+//! the meaning of a payload.
 //!
 //! Bytes, all numbers little-endian: version (1), number of own entries (1), then the own entries
-//! and the shared ones, each in the order they were last written, the oldest first. An entry is key
-//! (16), `idle_at` (8), `fill` (1), touches (1), payload (40). Bytes that are not exactly that are
-//! another program's or another version's and read as an empty set: state is lost, nothing else.
+//! and the shared ones, each in the order of their last write, the oldest first. An entry is key
+//! (16), `idle_at` (8), `fill` (1), touches (1), payload (40). Bytes of any other form come from
+//! another program or version and read as an empty set; only their state is lost.
 
 use super::key::Key;
 use crate::units::Timestamp;
 
-/// How many callers' own entries a set holds.
+/// The most own entries of callers in a set.
 ///
 /// With eight, a table half full of budgets in use still has a place for 95 % of new keys (one
-/// third full: 99 %), and a full line is 530 bytes, which the host copies in far less time than a
-/// call to it takes.
+/// third full: 99 %). A full line is 530 bytes, which the host copies in far less time than a call
+/// to it takes.
 pub const WAYS: usize = 8;
 
-/// How many shared entries a set holds: as many limits can overflow in one set at once and lose
-/// nothing.
+/// The most shared entries of a set: the number of limits that can overflow in one set at a time
+/// without loss.
 ///
-/// Their number comes from the configuration, never from callers; a set that overflows for no limit
-/// holds none.
+/// The configuration determines their number, never the callers. A set without an overflow has
+/// none.
 pub const SHARED_WAYS: usize = 32;
 
-/// How many bytes of state an entry carries.
+/// The bytes of state in an entry.
 pub const PAYLOAD_BYTES: usize = 40;
 
-/// An entry's state: opaque to the store.
+/// An entry's state, opaque to the store.
 pub type Payload = [u8; PAYLOAD_BYTES];
 
-/// A payload of up to five numbers, little-endian; further ones are left out, missing ones are 0.
+/// Packs up to five numbers into a payload, little-endian. Further numbers are dropped, missing
+/// ones are 0.
 #[must_use]
 pub fn payload_of(numbers: impl IntoIterator<Item = u64>) -> Payload {
     let mut payload = [0; PAYLOAD_BYTES];
@@ -42,40 +43,40 @@ pub fn payload_of(numbers: impl IntoIterator<Item = u64>) -> Payload {
     payload
 }
 
-/// The numbers that [`payload_of`] has put into a payload.
+/// Returns the numbers that [`payload_of`] packed.
 pub fn numbers_in(payload: &Payload) -> impl Iterator<Item = u64> {
     payload.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
-/// Written first in every line; any change of the layout changes it.
+/// The first byte of every line. Any change of the layout changes it.
 const VERSION: u8 = 1;
 
 const HEADER_BYTES: usize = 2;
 const ENTRY_BYTES: usize = 66;
 const _: () = assert!(ENTRY_BYTES == 16 + 8 + 1 + 1 + PAYLOAD_BYTES);
 
-/// An entry less full than this, of [`u8::MAX`], and touched only once, may make way for a
-/// newcomer: a quarter.
+/// A newcomer may evict an entry less full than this, of [`u8::MAX`], and touched only once. The
+/// value is a quarter.
 const EVICTABLE_BELOW: u8 = 64;
 
-/// Whose entry a call is counted in.
+/// The entry in which a call is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The caller's own.
     Own,
-    /// The one shared by all of the limit's callers for whom the set had no place: it overflowed.
+    /// The entry shared by all of the limit's callers that found no place in the set.
     Shared,
 }
 
-/// What a closure stores, with what the table needs to know of it.
+/// A state to store, with what the table needs to know of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The state.
     pub payload: Payload,
-    /// From when on the state equals that of a caller never seen, so that dropping it loses
+    /// The time from which the state equals that of a new caller, so that dropping it loses
     /// nothing.
     pub idle_at: Timestamp,
-    /// How much of the budget is used, of [`u8::MAX`].
+    /// The used part of the budget, of [`u8::MAX`].
     pub fill: u8,
 }
 
@@ -115,11 +116,11 @@ impl Slot {
     }
 }
 
-/// There is no place for the entry.
+/// The set has no place for the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoRoom;
 
-/// The entries of one line, each list in the order they were last written.
+/// The entries of one line, each list in the order of the last write.
 #[derive(Debug, Default)]
 pub(super) struct Set {
     own: Vec<Slot>,
@@ -153,7 +154,7 @@ impl Set {
         let entries = self.own.len().saturating_add(self.shared.len());
         let mut bytes = Vec::with_capacity(entries.saturating_mul(ENTRY_BYTES).saturating_add(HEADER_BYTES));
         bytes.push(VERSION);
-        // Never cut off: there are at most WAYS.
+        // There are at most WAYS, so the number always fits.
         bytes.push(u8::try_from(self.own.len()).unwrap_or(u8::MAX));
         for slot in self.own.iter().chain(&self.shared) {
             slot.encode(&mut bytes);
@@ -161,14 +162,14 @@ impl Set {
         bytes
     }
 
-    /// How many own entries there are.
+    /// Returns the number of own entries.
     pub(super) fn places_taken(&self) -> i32 {
-        // Never cut off: there are at most WAYS.
+        // There are at most WAYS, so the number always fits.
         i32::try_from(self.own.len()).unwrap_or(i32::MAX)
     }
 
-    /// Where the caller's budget is or can be: shared only if every own entry is another's and in
-    /// use.
+    /// Returns the place where the caller's budget is or can be: shared only if every own entry
+    /// belongs to another caller and is in use.
     pub(super) fn place_for(&self, key: &Key, now: Timestamp) -> Place {
         let fits = self.own.len() < WAYS
             || self.own.iter().any(|slot| slot.key == key.own || slot.is_idle(now) || slot.is_evictable());
@@ -183,7 +184,7 @@ impl Set {
         slots.iter().find(|slot| slot.key == key).map(|slot| &slot.entry.payload)
     }
 
-    /// Writes an entry and says how many others, not idle, had to make way for it.
+    /// Writes an entry and returns how many entries in use it evicted.
     pub(super) fn put(
         &mut self,
         place: Place,
@@ -220,8 +221,8 @@ impl Set {
             }
             Place::Shared if self.shared.len() < SHARED_WAYS => Ok(0),
             Place::Shared => {
-                // More limits overflow here at once than there are places: the emptiest has the
-                // least to lose.
+                // More limits overflow here than there are places. The emptiest entry has the least
+                // to lose.
                 let emptiest = self.shared.iter().enumerate().min_by_key(|(_, slot)| slot.entry.fill);
                 if let Some((index, _)) = emptiest {
                     self.shared.remove(index);
@@ -250,7 +251,7 @@ mod tests {
         set.put(Place::Own, &key(own), entry, true, NOW)
     }
 
-    /// A set of own entries 0, 1, 2.. that are in use.
+    /// Returns a set with own entries 0, 1, 2.. that are in use.
     fn busy() -> Set {
         let mut set = Set::default();
         for own in 0..WAYS as u128 {

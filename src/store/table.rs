@@ -1,30 +1,28 @@
-//! The bounded table: finds a caller's state, runs a pure closure on it, and writes what that
-//! gives.
+//! The bounded table: finds a caller's state, runs a pure closure on it, and writes the result.
 //!
-//! In: a [`Key`], `now` and the closure. Out: the closure's answer and how it went ([`Updated`]),
-//! or a [`Failure`]. Not here: bytes of a line (`set`), what a payload means (`limits`), metrics
-//! (whoever calls keeps them).
+//! In: a [`Key`], `now` and the closure. Out: the closure's answer and the outcome ([`Updated`]),
+//! or a [`Failure`]. Not here: the bytes of a line (`set`), the meaning of a payload (`limits`),
+//! metrics (the callers report them).
 //!
-//! # What is promised
+//! # Guarantees
 //!
 //! - **Memory.** At most `sets` lines are ever written, each with at most [`WAYS`](super::WAYS) own
 //!   and [`SHARED_WAYS`](super::SHARED_WAYS) shared entries, however many callers there are, and
-//!   one line that counts the places taken ([`Occupancy`]). A line is written when a caller first
-//!   comes to it, so that places which nobody takes use no memory. Shared entries exist only for
-//!   limits that overflow.
-//! - **A budget in use is never evicted.** A newcomer to a full set takes the place of an idle
-//!   entry (which equals a fresh one: nothing is lost), else of the least recently written one that
-//!   has been touched only once and was less than a quarter full. Anything touched twice, or a
-//!   quarter full, stays until it is idle, whatever floods in. What a flood can undo is one call
-//!   that used less than a quarter, and only if it comes before the second.
-//! - **No place is no free ride.** A newcomer for whom nothing makes way shares one entry of its
-//!   set with all others of the same limit in that position. Unlike limits never share. That holds
-//!   for 32 limits overflowing in one set at the same time; with more, the emptiest shared entry
-//!   starts anew (and is counted as evicted). So callers of one limit can spend at most `sets` ×
-//!   ([`WAYS`](super::WAYS) + 1) budgets at any time, whatever names they make up. The price is
-//!   that a newcomer can be refused for what the others in its position have spent: a table is to
-//!   be large enough that this does not happen, and says so before it does
-//!   ([`Occupancy::is_filling`]).
+//!   one line that counts the taken places ([`Occupancy`]). A line is written when a caller first
+//!   comes to it, so unused places need no memory. Shared entries exist only for limits that
+//!   overflow.
+//! - **A budget in use is never evicted.** A newcomer to a full set replaces an idle entry (which
+//!   equals a fresh one, so nothing is lost), or else the least recently written entry that was
+//!   touched only once and is less than a quarter full. An entry touched twice, or a quarter full,
+//!   stays until it is idle, whatever the load. A flood can undo one call that used less than a
+//!   quarter, and only before the second call.
+//! - **No place does not mean no limit.** A newcomer that can evict no entry shares one entry of
+//!   its set with all others of the same limit in that position. Different limits never share. That
+//!   holds for 32 limits overflowing in one set at a time; with more, the emptiest shared entry
+//!   starts anew (and counts as evicted). So callers of one limit can spend at most `sets` ×
+//!   ([`WAYS`](super::WAYS) + 1) budgets at any time, whatever names they make up. In return a
+//!   newcomer can be refused for what the others in its position have spent. The table should be
+//!   large enough to avoid that, and it warns before that happens ([`Occupancy::is_filling`]).
 //! - **No update is lost** between workers, the first write of a line included.
 
 use core::cell::Cell;
@@ -36,47 +34,47 @@ use super::occupancy::{self, Occupancy};
 use super::set::{Entry, Payload, Place, Set, WAYS};
 use crate::units::Timestamp;
 
-/// How often an update is tried before it is given up.
+/// The most attempts at an update.
 ///
-/// A try fails only because another worker's write to the same line succeeded within the
-/// microsecond or two between load and store. Even if 8 workers did nothing but write this line, an
-/// eighth of the tries would succeed, and 64 in a row would fail once in 5,000 times; real calls
-/// have work to do in between. 64 tries take about 0.1 ms, which a worker can spare.
+/// An attempt fails only if another worker wrote the same line within the microsecond or two
+/// between load and store. Even if 8 workers did nothing but write this line, an eighth of the
+/// attempts would succeed, and 64 in a row would fail once in 5,000 times; real calls do other work
+/// in between. 64 attempts take about 0.1 ms, which a worker can spare.
 pub const MAX_TRIES: u32 = 64;
 
-/// How many places a table can have: 2^24, which all in use take more than a gigabyte.
+/// The most places of a table: 2^24, which need more than a gigabyte if all are in use.
 pub const MOST_PLACES: u32 = 1 << 24;
 
-/// What the closure wants done with the state.
+/// What to do with the state, as the closure decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Leave it; nothing is written.
+    /// Keep it; nothing is written.
     Keep,
-    /// Store this.
+    /// Store this entry.
     Put(Entry),
 }
 
-/// The closure's answer, and what the table did to get it stored.
+/// The closure's answer, and the outcome of storing its change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Updated<T> {
-    /// What the closure answered in the run that counted.
+    /// The closure's answer in the run that was stored.
     pub value: T,
-    /// Where the state is; a later correction must go to the same place.
+    /// The place of the state; a later correction must go to the same place.
     pub place: Place,
-    /// How often another worker came first.
+    /// How often another worker wrote first.
     pub retries: u32,
-    /// How many budgets that were not idle were lost for want of room: 0 or 1.
+    /// The number of budgets in use that were evicted: 0 or 1.
     pub evicted: u32,
-    /// Whether what the closure wanted stored was not, because there is no place for it.
+    /// Whether the closure's change was dropped, because it has no place.
     pub lost: bool,
 }
 
-/// Why an update was not made; nothing has been written.
+/// The reason why an update failed; nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Other workers came first every time.
+    /// Other workers wrote first every time.
     Contended {
-        /// How often it was tried.
+        /// The number of attempts.
         tries: u32,
     },
     /// The host could not read or write.
@@ -107,36 +105,36 @@ impl From<Unavailable> for Failure {
 pub struct Table<L> {
     lines: L,
     sets: u32,
-    /// How full it was when an update last took or freed a place, if that has not been asked for
-    /// yet.
+    /// The fill level after the last update that took or freed a place, until it is read.
     occupancy: Cell<Option<Occupancy>>,
 }
 
 impl<L: Lines> Table<L> {
-    /// A table over `lines` 0 up to `sets`, which is rounded up to a power of two (2^31 at most),
-    /// with its count of places in the line behind them.
+    /// Creates a table over `lines` 0 up to `sets`, rounded up to a power of two (2^31 at most).
+    /// The line behind them holds the count of places.
     ///
-    /// All workers, and all versions that are to keep their balances, must use the same number: the
-    /// entries of a table of another size are looked for in the wrong places.
+    /// All workers, and all versions that keep their balances, must use the same number, because
+    /// another size puts entries in other places.
     #[must_use]
     pub fn new(lines: L, sets: u32) -> Self {
         let sets = sets.checked_next_power_of_two().unwrap_or(1 << 31);
         Self { lines, sets, occupancy: Cell::default() }
     }
 
-    /// How many lines can be written at most.
+    /// Returns the most lines that can be written.
     #[must_use]
     pub const fn sets(&self) -> u32 {
         self.sets
     }
 
-    /// Runs `f` on the state at `key` (none: as if never seen) and stores what it gives; counts as
-    /// a touch.
+    /// Runs `f` on the state at `key` (`None` for a new caller) and stores the result. Counts as a
+    /// touch.
     ///
-    /// `f` must be pure: it is run again from the new state whenever another worker came first.
+    /// `f` must be pure, because it runs again on the new state whenever another worker wrote
+    /// first.
     ///
     /// # Errors
-    /// [`Failure`]; then nothing has been written and no answer counts.
+    /// [`Failure`]; then nothing was written, and no answer is valid.
     pub fn update<T>(
         &self,
         key: &Key,
@@ -146,15 +144,15 @@ impl<L: Lines> Table<L> {
         self.run(key, None, now, f)
     }
 
-    /// As [`Table::update`], but at the place where an earlier update of the same call was counted,
-    /// and no touch: one call with its settlement does not look like two calls.
+    /// Like [`Table::update`], but at the place where an earlier update of the same call was
+    /// counted, and without a touch, so that a call and its settlement do not count as two calls.
     ///
-    /// If the own entry was evicted meanwhile and has no place any more, `f` sees none and what it
-    /// stores is lost; that counts as evicted. It is never written to the shared entry, where the
+    /// If the own entry was evicted meanwhile and has no place any more, `f` sees `None` and its
+    /// result is lost; that counts as evicted. The result never goes to the shared entry, where the
     /// call was not counted.
     ///
     /// # Errors
-    /// [`Failure`]; then nothing has been written and no answer counts.
+    /// [`Failure`]; then nothing was written, and no answer is valid.
     pub fn settle<T>(
         &self,
         key: &Key,
@@ -165,7 +163,7 @@ impl<L: Lines> Table<L> {
         self.run(key, Some(place), now, f)
     }
 
-    /// Shows `f` the state that [`Table::update`] would see; writes nothing.
+    /// Runs `f` on the state that [`Table::update`] would see; writes nothing.
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
@@ -180,7 +178,7 @@ impl<L: Lines> Table<L> {
         Ok(f(set.payload(set.place_for(key, now), key)))
     }
 
-    /// Whether the state at `key` is in an entry that callers share for want of room.
+    /// Returns whether the state at `key` is in an entry that callers share for lack of room.
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
@@ -191,7 +189,7 @@ impl<L: Lines> Table<L> {
         Ok(place == Place::Shared && set.payload(place, key).is_some())
     }
 
-    /// How full the table is, if an update has taken or freed a place since this was asked last.
+    /// Returns the fill level, if an update has taken or freed a place since the last call.
     #[must_use]
     pub fn take_occupancy(&self) -> Option<Occupancy> {
         self.occupancy.take()
@@ -230,7 +228,7 @@ impl<L: Lines> Table<L> {
         Err(Failure::Contended { tries: MAX_TRIES })
     }
 
-    /// An update has taken so many places, or freed them if it is less than none.
+    /// Records that an update has taken places, or freed them if `by` is negative.
     fn count_places(&self, by: i32) {
         if by == 0 {
             return;
@@ -240,7 +238,7 @@ impl<L: Lines> Table<L> {
         }
     }
 
-    /// How many places there are for callers' own entries.
+    /// Returns the number of places for callers' own entries.
     fn places(&self) -> u32 {
         u32::try_from(WAYS).map_or(u32::MAX, |ways| self.sets.saturating_mul(ways))
     }

@@ -1,9 +1,9 @@
-//! How many tokens a piece of text becomes by byte pair encoding.
+//! Counts the tokens of one piece of text by byte pair encoding.
 //!
-//! In: a vocabulary and the bytes of one piece. Out: the number of tokens that merging neighbours,
-//! lowest rank first and leftmost among equals, leaves. Nothing is allocated per piece: what long
-//! pieces need lives in the caller's [`Scratch`]. Not here: which tokens they are, and where pieces
-//! begin (`split`).
+//! In: a vocabulary and the bytes of one piece. Out: the number of tokens that remain after merging
+//! neighbours, lowest rank first, leftmost among equals. Nothing is allocated per piece; long
+//! pieces use the caller's [`Scratch`]. Not here: which tokens they are, and where pieces begin
+//! (`split`).
 
 use core::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,41 +11,42 @@ use std::collections::BinaryHeap;
 use super::layout::RANK_BITS;
 use super::table::{NO_TOKEN, Vocabulary};
 
-/// The longest piece that is merged as a whole, in bytes. A longer run without a boundary is no
-/// prose, and its merges would need memory without bound: it is counted in parts of this length,
-/// and each cut may move the count by a token or two.
+/// The longest piece that is merged as a whole, in bytes. A longer run without a boundary is not
+/// prose, and its merges would need unbounded memory. It is counted in parts of this length, and
+/// each cut may change the count by a token or two.
 pub(super) const LONGEST_PIECE: usize = 1 << 14;
 
-/// Pieces up to this many bytes are merged by scanning: one bit each in a word says where parts
-/// start. Above it a heap is faster (Chinese text in wasm: 33 µs a KiB with 64 here, 24 with 32).
+/// Pieces up to this many bytes are merged by scanning, with one bit per byte in a word for the
+/// starts of parts. Above it a heap is faster (Chinese text in wasm: 33 µs a KiB with 64 here, 24
+/// with 32).
 const SHORT: usize = 32;
 
-/// Bits that hold a place in a piece, in the keys that order merges.
+/// The bits of a position in a piece, in the keys that order merges.
 const SHORT_BITS: u32 = SHORT.ilog2();
 const SHORT_MASK: u32 = SHORT as u32 - 1;
 const PIECE_BITS: u32 = LONGEST_PIECE.ilog2();
 const PIECE_MASK: u32 = LONGEST_PIECE as u32 - 1;
 
-/// Memory for merging long pieces, kept from one piece to the next. Bounded by the longest piece
-/// that is merged as one.
+/// Memory for merging long pieces, reused from piece to piece. The longest piece that is merged as
+/// a whole bounds it.
 #[derive(Default)]
 pub struct Scratch {
     parts: Vec<Part>,
     merges: BinaryHeap<Reverse<u32>>,
 }
 
-/// What a byte of the piece is while merging, if a part starts there.
+/// The part that starts at a byte of the piece, if one does.
 #[derive(Clone, Copy)]
 struct Part {
-    /// Where the part before starts; its own start if there is none.
+    /// The start of the part before; its own start if there is none.
     previous: u16,
-    /// Where the part ends.
+    /// The end of the part.
     end: u16,
     /// The rank of this part joined with the next.
     rank: u32,
 }
 
-/// The number of tokens in one piece.
+/// Returns the number of tokens in one piece.
 #[inline]
 pub(super) fn count(vocabulary: Vocabulary, piece: &[u8], scratch: &mut Scratch) -> u64 {
     if piece.len() < 2 || vocabulary.rank(piece) != NO_TOKEN {
@@ -57,12 +58,12 @@ pub(super) fn count(vocabulary: Vocabulary, piece: &[u8], scratch: &mut Scratch)
     piece.chunks(LONGEST_PIECE).map(|part| merge_long(vocabulary, part, scratch)).sum()
 }
 
-/// For pieces of 2 to [`SHORT`] bytes: finds each merge by looking at all.
+/// Merges a piece of 2 to [`SHORT`] bytes; finds each merge by scanning all.
 fn merge_short(vocabulary: Vocabulary, piece: &[u8]) -> u64 {
     let key = |rank: u32, start: u32| {
         if rank == NO_TOKEN { NO_TOKEN } else { rank.wrapping_shl(SHORT_BITS) | start }
     };
-    // By the byte where a part starts: rank and place of its merge with the next part.
+    // By the byte where a part starts: the rank and position of its merge with the next part.
     let mut keys = [NO_TOKEN; SHORT];
     for ((slot, pair), start) in keys.iter_mut().zip(piece.windows(2)).zip(0..) {
         if let [first, second] = *pair {
@@ -94,7 +95,7 @@ fn merge_short(vocabulary: Vocabulary, piece: &[u8]) -> u64 {
     }
 }
 
-/// Where the first part after the byte `at` starts; the piece's length if there is none.
+/// Returns the start of the first part after the byte `at`, or the piece's length if there is none.
 #[inline]
 fn next_start(starts: u64, at: u32, len: u32) -> u32 {
     let after = starts & u64::MAX.checked_shl(at.saturating_add(1)).unwrap_or(0);
@@ -113,10 +114,10 @@ fn rank_of(vocabulary: Vocabulary, piece: &[u8], start: u32, end: u32) -> u32 {
     piece.get(start as usize..end as usize).map_or(NO_TOKEN, |bytes| vocabulary.rank(bytes))
 }
 
-/// For pieces of up to [`LONGEST_PIECE`] bytes: keeps the possible merges in a heap.
+/// Merges a piece of up to [`LONGEST_PIECE`] bytes, with the possible merges in a heap.
 ///
-/// Merges in the heap are never taken out when they become impossible; one whose rank is no longer
-/// the rank at its place is skipped.
+/// Merges that become impossible stay in the heap. A merge whose rank is no longer the rank at its
+/// position is skipped.
 fn merge_long(vocabulary: Vocabulary, piece: &[u8], scratch: &mut Scratch) -> u64 {
     let Scratch { parts, merges } = scratch;
     parts.clear();
@@ -173,7 +174,7 @@ fn merge_long(vocabulary: Vocabulary, piece: &[u8], scratch: &mut Scratch) -> u6
     tokens
 }
 
-/// A merge's key: by rank, then from the left.
+/// Returns a merge's key, which orders by rank, then from the left.
 #[inline]
 fn merge(rank: u32, start: u16) -> u32 {
     rank.wrapping_shl(PIECE_BITS) | u32::from(start)

@@ -1,10 +1,10 @@
-//! Remembers the counts of texts seen before: system prompts, tools and histories come again with
+//! Remembers the counts of earlier texts, because system prompts, tools and histories return with
 //! every call of a conversation.
 //!
 //! In: a text and its encoding. Out: its count, if the same text was counted in the same encoding
-//! and no other took its place since. A text is known by a 128-bit hash under a secret key, so that
-//! nobody can make two texts that share a count. The number of entries is fixed. Not here: sharing
-//! between workers, and texts themselves, of which nothing is kept.
+//! and its entry was not overwritten. A 128-bit hash under a secret key identifies a text, so that
+//! clients cannot construct two texts that share a count. The number of entries is fixed. Not here:
+//! sharing between workers, and the texts themselves, which are not stored.
 
 use core::hash::Hasher;
 use core::num::NonZeroU64;
@@ -14,14 +14,14 @@ use siphasher::sip128::{Hash128, Hasher128, SipHasher13};
 use super::encoding::Encoding;
 use crate::units::Tokens;
 
-/// The shortest text worth remembering, in bytes: a shorter one is counted in less than half a
-/// microsecond (measured by `benches/tokenizer.rs`), and would take the place of a longer one.
+/// The shortest text that is remembered, in bytes. A shorter one is counted in less than half a
+/// microsecond (measured by `benches/tokenizer.rs`), and would displace a longer one.
 pub const SHORTEST_REMEMBERED: usize = 128;
 
-/// Entries of a cache: 24 bytes each, so about 96 KiB in each worker's VM.
+/// The entries of a cache: 24 bytes each, about 96 KiB in each worker's VM.
 const ENTRIES: usize = 4096;
 
-/// Counts by text. One text, by its hash, can be at one place only; the newest wins.
+/// Counts by text. The hash of a text gives its only place; the newest text wins.
 pub struct CountCache {
     key: [u8; 16],
     entries: Vec<Entry>,
@@ -30,25 +30,25 @@ pub struct CountCache {
 #[derive(Clone, Copy, Default)]
 struct Entry {
     text: (u64, u64),
-    /// No text that is remembered has no tokens.
+    /// `None` if the entry is empty: every remembered text has tokens.
     tokens: Option<NonZeroU64>,
 }
 
-/// Which text it was, and where its count belongs.
+/// The identity of a text, and the place of its count.
 #[derive(Clone, Copy)]
 pub(super) struct Slot {
     text: (u64, u64),
 }
 
 impl CountCache {
-    /// An empty cache. The key should be random: a client that knows it can make texts that share a
-    /// count.
+    /// Creates an empty cache. The key should be random, because a client that knows it can
+    /// construct texts that share a count.
     #[must_use]
     pub fn new(key: [u8; 16]) -> Self {
         Self { key, entries: vec![Entry::default(); ENTRIES] }
     }
 
-    /// Where a text's count belongs, if the text is long enough to be remembered.
+    /// Returns the slot of a text's count, if the text is long enough to be remembered.
     pub(super) fn slot(&self, encoding: Encoding, text: &str) -> Option<Slot> {
         if text.len() < SHORTEST_REMEMBERED {
             return None;
@@ -65,13 +65,13 @@ impl CountCache {
         Some(Slot { text: (h1, h2) })
     }
 
-    /// The count of the slot's text, if it is still there.
+    /// Returns the count of the slot's text, if it is still there.
     pub(super) fn find(&self, slot: Slot) -> Option<Tokens> {
         let entry = self.entries.get(place(slot))?;
         (entry.text == slot.text).then_some(Tokens(entry.tokens?.get()))
     }
 
-    /// Remembers the count of the slot's text in place of whatever was there.
+    /// Remembers the count of the slot's text and overwrites the entry there.
     pub(super) fn remember(&mut self, slot: Slot, tokens: Tokens) {
         if let Some(entry) = self.entries.get_mut(place(slot)) {
             *entry = Entry { text: slot.text, tokens: NonZeroU64::new(tokens.0) };

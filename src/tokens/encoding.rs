@@ -1,32 +1,32 @@
-//! The encodings whose ranks are public, which model uses which, and counting in them.
+//! The encodings with public ranks, the models that use them, and counting in them.
 //!
 //! In: a model's name; a text. Out: its encoding, if it has a public one; the number of tokens.
-//! Text that spells a special token (`<|endoftext|>`) is counted as the plain text it is when a
-//! user sends it. Not here: models without a public tokenizer, whose counts the caller scales.
+//! Text that spells a special token (`<|endoftext|>`) counts as plain text, as it does in a user's
+//! message. Not here: models without a public tokenizer, whose counts the caller scales.
 
 use super::bpe::{self, Scratch};
 use super::split::{self, Pieces};
 use super::table::{self, Vocabulary};
 use crate::units::Tokens;
 
-/// A way of cutting text into tokens.
+/// A public encoding of text as tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
-    /// `o200k_base`, and `o200k_harmony`, which differs in special tokens only.
+    /// `o200k_base`, and `o200k_harmony`, which differs only in special tokens.
     O200k,
     /// `cl100k_base`
     Cl100k,
-    /// `p50k_base`, and `p50k_edit`, which differs in special tokens only.
+    /// `p50k_base`, and `p50k_edit`, which differs only in special tokens.
     P50k,
     /// `r50k_base`, also called `gpt2`
     R50k,
 }
 
 impl Encoding {
-    /// The encoding of a model of OpenAI's; `None` for any other, and for names not known yet.
+    /// Returns the encoding of an OpenAI model; `None` for other models and unknown names.
     ///
-    /// A provider's prefix (`openai/gpt-4o`, `openai.gpt-oss-20b-1:0`) and the parts around a
-    /// fine-tuned model's base (`ft:gpt-4o:org::id`) do not matter. Source: tiktoken's `model.py`.
+    /// Ignores a provider's prefix (`openai/gpt-4o`, `openai.gpt-oss-20b-1:0`) and the parts around
+    /// a fine-tuned model's base (`ft:gpt-4o:org::id`). Source: tiktoken's `model.py`.
     #[must_use]
     pub fn of_model(model: &str) -> Option<Self> {
         let name = base_name(model);
@@ -35,10 +35,11 @@ impl Encoding {
         exact.or_else(by_prefix).map(|&(_, encoding)| encoding)
     }
 
-    /// How many tokens a text is.
+    /// Counts the tokens of a text.
     ///
-    /// Exact, but for a run of more than 16 KiB without a boundary such as a space between letters:
-    /// that is counted in parts, each cut off by at most a few tokens.
+    /// The count is exact, except for a run of more than 16 KiB without a boundary such as a space
+    /// between letters. Such a run is counted in parts, and each cut adds an error of at most a few
+    /// tokens.
     #[must_use]
     pub fn count(self, text: &str, scratch: &mut Scratch) -> Tokens {
         match self {
@@ -59,7 +60,7 @@ fn count<'t>(
     pieces.map(|piece| Tokens(bpe::count(vocabulary, piece, scratch))).sum()
 }
 
-/// A model's name without its provider and without what fine-tuning put around it.
+/// Returns a model's name without its provider and the parts added by fine-tuning.
 pub(super) fn base_name(model: &str) -> &str {
     let name = model.rsplit('/').next().unwrap_or(model);
     let name = name.strip_prefix("openai.").unwrap_or(name);

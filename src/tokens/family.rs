@@ -1,21 +1,21 @@
-//! The families of models: what is known of those that have no public tokenizer, and how each
-//! hears, sees and reads.
+//! The families of models: scales for models without a public tokenizer, and the token rules of
+//! pictures, sound, video and documents.
 //!
-//! In: a model's name. Out: its [`Family`]: how many of its tokens one token of `o200k_base` is,
-//! and what pictures, sound, video and documents cost. One row for each family. Where a provider
-//! publishes no rule, the number is an assumption, declared as such beside it; all of it is settled
-//! by usage, and scales correct themselves (`limits::calibration`). Not here: the formulas for
-//! pictures (`images`), scales that an operator sets (`settings::counting`).
+//! In: a model's name. Out: its [`Family`]: the number of its tokens per token of `o200k_base`, and
+//! the cost of pictures, sound, video and documents. One row for each family. Where a provider
+//! publishes no rule, the number is an assumption, and its comment says so. Usage settles all of
+//! them, and scales correct themselves (`limits::remembered`). Not here: the formulas for pictures
+//! (`images`), scales that an operator sets (`settings::counting`).
 
 use super::encoding::{Encoding, base_name};
 use super::images::Pictures;
 use crate::config::Ratio;
 
-/// How the models of a family turn into tokens what they are given.
+/// How the models of a family turn their input into tokens.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Family {
-    /// How many of its tokens one token of `o200k_base` is. Observed on English text and code,
-    /// rounded up; no provider but OpenAI publishes one.
+    /// Its tokens per token of `o200k_base`: observed on English text and code, rounded up. Only
+    /// OpenAI publishes tokenizers.
     pub(super) scale: Ratio,
     /// How it cuts pictures.
     pub(super) pictures: Pictures,
@@ -28,10 +28,10 @@ pub(super) struct Family {
 }
 
 impl Family {
-    /// The family of a model, by the first word of its name that is one's; OpenAI's, if there is
-    /// none.
+    /// Returns the family of a model, by the first word of its name that belongs to one. OpenAI's
+    /// is the default.
     ///
-    /// What providers and routers put before a name does not matter: `us.anthropic.claude-…`,
+    /// Prefixes of providers and routers do not matter: `us.anthropic.claude-…`,
     /// `anthropic/claude-…`, `models/gemini-…`, `accounts/…/models/llama-…`.
     pub(super) fn of(model: &str) -> &'static Self {
         if has_public_tokenizer(model) {
@@ -46,16 +46,16 @@ impl Family {
     }
 }
 
-/// Whether a model's tokens are counted exactly, because its encoding is public.
+/// Returns whether a model's tokens are counted exactly, because its encoding is public.
 #[must_use]
 pub fn has_public_tokenizer(model: &str) -> bool {
     Encoding::of_model(model).is_some()
 }
 
-/// How much of a name is looked at.
+/// The characters of a name that are searched.
 const LONGEST_NAME: usize = 256;
 
-/// Where a word begins in a name that is not the end of a longer one.
+/// Returns the first position at which a word begins in a name, outside a longer word.
 fn place(name: &str, word: &str) -> Option<usize> {
     let before = |at: usize| at.checked_sub(1).and_then(|before| name.as_bytes().get(before));
     name.match_indices(word)
@@ -63,12 +63,11 @@ fn place(name: &str, word: &str) -> Option<usize> {
         .find(|at| before(*at).is_none_or(|letter| !letter.is_ascii_alphanumeric()))
 }
 
-/// Which words in a name mean which family. Of those at the same place the first row counts: longer
-/// ones stand before those they begin with.
+/// The words that identify a family. At the same position the first row wins, so longer words
+/// precede those they begin with.
 const FAMILIES: &[(&[&str], &Family)] = &[
     (
-        // Opus 4.7 and all after it; older generations follow, and whatever is not known yet is
-        // taken for new.
+        // Opus 4.7 and later. Older generations follow; an unknown generation counts as new.
         &[
             "claude-opus-4-7",
             "claude-opus-4-8",
@@ -118,13 +117,13 @@ const fn percent(scale: u64) -> Ratio {
 }
 
 /// Sound: OpenAI, "Realtime guide: managing costs", a token for 100 ms. A page: assumed, text and a
-/// picture. Video, which its models do not take, as Gemini's.
+/// picture. Video: as Gemini's, because OpenAI's models do not accept it.
 const OPENAI: Family =
     Family { scale: Ratio::ONE, pictures: Pictures::OpenAi, sound: 10, video: 263, page: 2_000 };
 
 /// Scale: Anthropic, "about 30 % more tokens" than before, on top of [`CLAUDE_TO_4_6`]. Pictures:
 /// Anthropic, "Vision": patches of 28 pixels, up to 2,576 pixels and 4,784 tokens. A page:
-/// Anthropic, "PDF support", the most it names.
+/// Anthropic, "PDF support", the highest number there.
 const CLAUDE: Family = Family {
     scale: percent(155),
     pictures: Pictures::Patches { side: 28, longest_side: 2576, at_most: 4_784, row_ends: false },
@@ -132,7 +131,7 @@ const CLAUDE: Family = Family {
     ..OPENAI
 };
 
-/// Pictures: Anthropic, "Vision", up to 1,568 pixels and as many tokens.
+/// Pictures: Anthropic, "Vision", up to 1,568 pixels and 1,568 tokens.
 const CLAUDE_TO_4_6: Family = Family {
     scale: percent(120),
     pictures: Pictures::Patches { side: 28, longest_side: 1568, at_most: 1_568, row_ends: false },
@@ -140,8 +139,8 @@ const CLAUDE_TO_4_6: Family = Family {
     ..OPENAI
 };
 
-/// Google, "Media resolution", at its defaults: 1,120 tokens a picture, 560 a page, 70 a frame, of
-/// which there is one a second. Sound: "Understand and count tokens".
+/// Google, "Media resolution", at its defaults: 1,120 tokens a picture, 560 a page, 70 a frame at
+/// one frame per second. Sound: "Understand and count tokens".
 const GEMINI: Family =
     Family { scale: percent(110), pictures: Pictures::Flat(1_120), sound: 32, video: 70, page: 560 };
 
@@ -169,8 +168,8 @@ const LLAMA: Family = Family {
     ..OPENAI
 };
 
-/// Mistral's tokenizer since Nemo ("tekken"). Pictures: mistral-common, 14-pixel patches of which
-/// four are one token. Sound: Voxtral, 12.5 tokens a second.
+/// Mistral's tokenizer since Nemo ("tekken"). Pictures: mistral-common, four 14-pixel patches per
+/// token. Sound: Voxtral, 12.5 tokens a second.
 const MISTRAL: Family = Family {
     scale: percent(110),
     pictures: Pictures::Patches { side: 28, longest_side: 1540, at_most: u64::MAX, row_ends: true },
@@ -185,7 +184,7 @@ const PIXTRAL: Family = Family {
     ..OPENAI
 };
 
-/// Mistral's first tokenizer, of a vocabulary of 32,000.
+/// Mistral's first tokenizer, with a vocabulary of 32,000.
 const MISTRAL_SENTENCEPIECE: Family = Family { scale: percent(125), ..OPENAI };
 
 /// Pictures: Cohere, "Image inputs".
@@ -197,15 +196,15 @@ const COHERE: Family = Family {
 
 const DEEPSEEK: Family = Family { scale: percent(110), ..OPENAI };
 
-/// Scale: assumed, as most others. Pictures: xAI, "Image understanding".
+/// Scale: assumed, like most others. Pictures: xAI, "Image understanding".
 const GROK: Family = Family {
     scale: percent(110),
     pictures: Pictures::Tiles { side: 448, tokens: 256, at_most: 6 },
     ..OPENAI
 };
 
-/// Scale: assumed. Pictures: made to cover the examples of AWS, "Image understanding", of which the
-/// largest is 2,600. Video: AWS, "Video understanding", a frame a second of 288 tokens.
+/// Scale: assumed. Pictures: chosen to cover the examples of AWS, "Image understanding", of which
+/// the largest is 2,600. Video: AWS, "Video understanding", a frame a second of 288 tokens.
 const NOVA: Family = Family {
     scale: percent(120),
     pictures: Pictures::Patches { side: 22, longest_side: u32::MAX, at_most: 2_600, row_ends: false },

@@ -1,14 +1,16 @@
-//! What the build script, which writes the tables, and the code that reads them agree on.
+//! The table layout shared by the build script, which writes the tables, and the code that reads
+//! them.
 //!
 //! In: bytes of a token; a character's properties. Out: the hash that places a token, the header of
-//! its record, the class bits of a character. Compiled into both; not here: the reading and the
-//! writing.
+//! its record, the class bits of a character. Compiled into both. Not here: reading and writing the
+//! tables.
 
-/// Class bits of one character. The end of a text has none of them.
+/// The class bits of a character. The end of a text has none.
 pub(crate) mod class {
-    /// Lu, Lt, Lm, Lo, M: what `o200k_base` lets a word begin with.
+    /// Lu, Lt, Lm, Lo, M: characters with which a word of `o200k_base` may begin.
     pub(crate) const UPPER: u8 = 1;
-    /// Ll, Lm, Lo, M: what `o200k_base` lets a word end with. Lm, Lo and M are both.
+    /// Ll, Lm, Lo, M: characters with which a word of `o200k_base` may end. Lm, Lo and M are in
+    /// both.
     pub(crate) const LOWER: u8 = 1 << 1;
     /// `\p{L}`
     pub(crate) const LETTER: u8 = 1 << 2;
@@ -16,31 +18,31 @@ pub(crate) mod class {
     pub(crate) const NUMBER: u8 = 1 << 3;
     /// `\s`
     pub(crate) const SPACE: u8 = 1 << 4;
-    /// `[\r\n]`, which are `\s` as well
+    /// `[\r\n]`, a subset of `\s`
     pub(crate) const NEWLINE: u8 = 1 << 5;
-    /// `[^\s\p{L}\p{N}]`; marks are among them
+    /// `[^\s\p{L}\p{N}]`, marks included
     pub(crate) const SYMBOL: u8 = 1 << 6;
-    /// `[^\r\n\p{L}\p{N}]`: what may stand before a word
+    /// `[^\r\n\p{L}\p{N}]`: characters that may precede a word
     pub(crate) const PREFIX: u8 = 1 << 7;
 }
 
-/// Characters whose classes share one block of the class table, as a power of two.
+/// The number of characters whose classes share one block of the class table, as a power of two.
 pub(crate) const CLASS_BLOCK_BITS: u32 = 7;
 
-/// The longest token of any encoding, in bytes; a longer piece cannot be one token.
+/// The longest token of any encoding, in bytes. A longer piece cannot be one token.
 pub(crate) const LONGEST_TOKEN: usize = 128;
 
-/// Bits of a rank in a record's header. The other bits tell records of one bucket apart.
+/// The bits of a rank in a record's header. The other bits distinguish the records of one bucket.
 pub(crate) const RANK_BITS: u32 = 18;
 
-/// Bits of the hash that a header carries beside the rank and the 8 bits of the length.
+/// The bits of the hash in a header, beside the rank and the 8 bits of the length.
 const FINGERPRINT_BITS: u32 = 6;
 
-/// A 64-bit hash whose highest bits choose the bucket.
+/// Returns a 64-bit hash whose highest bits choose the bucket.
 ///
-/// One multiplication per eight bytes, which costs the same in wasm as natively; the overlapping
-/// last word saves a loop over the tail. Tokens are fixed at build time, so nobody can aim at its
-/// collisions.
+/// One multiplication per eight bytes costs the same in wasm as natively, and the overlapping last
+/// word saves a loop over the tail. Tokens are fixed at build time, so its collisions cannot be
+/// attacked.
 #[inline]
 pub(crate) fn hash(token: &[u8]) -> u64 {
     let mut state = mix(token.len() as u64, 0);
@@ -65,12 +67,12 @@ fn mix(state: u64, word: u64) -> u64 {
     product ^ (product >> 32)
 }
 
-/// Bits of an offset into the records; the other bits of a bucket's entry say which hashes it may
-/// hold.
+/// The bits of an offset into the records. The other bits of a bucket's entry say which hashes the
+/// bucket may hold.
 pub(crate) const OFFSET_BITS: u32 = 22;
 
-/// The bit that a hash sets in its bucket's entry. Most byte strings that are looked up while
-/// merging are no token, and most of those end here, without a look at the records.
+/// Returns the bit that a hash sets in its bucket's entry. Most byte strings looked up while
+/// merging are not tokens, and this bit rejects most of those without reading the records.
 #[inline]
 pub(crate) fn presence(hash: u64) -> u32 {
     let bits = 32 - OFFSET_BITS;
@@ -78,15 +80,15 @@ pub(crate) fn presence(hash: u64) -> u32 {
     1_u32.wrapping_shl(OFFSET_BITS.wrapping_add(bit))
 }
 
-/// What a token's header holds above its rank: the length and some bits of the hash, so that a
-/// record of another token is passed over without comparing bytes.
+/// Returns the part of a token's header above its rank: the length and some bits of the hash. It
+/// rejects a record of another token without comparing bytes.
 #[inline]
 pub(crate) fn tag(hash: u64, len: usize) -> u32 {
     let fingerprint = (hash & ((1 << FINGERPRINT_BITS) - 1)) as u32;
     (len as u32 & 0xff) << FINGERPRINT_BITS | fingerprint
 }
 
-/// The bytes a tag says the record's token has.
+/// Returns the length in bytes of the token that a tag belongs to.
 #[inline]
 pub(crate) fn tagged_len(tag: u32) -> usize {
     (tag >> FINGERPRINT_BITS) as usize

@@ -1,4 +1,4 @@
-//! Text and images to numbers of tokens, exactly as OpenAI's tiktoken counts; the only user of the
+//! Counts the tokens of text and images, exactly as OpenAI's tiktoken does; the only user of the
 //! tokenizer's tables.
 //!
 //! ```text
@@ -6,10 +6,10 @@
 //! ```
 //!
 //! In: a text and its encoding; an image's size and its model. Out: [`Tokens`]. The tables are
-//! constants of the binary (`build.rs` derives them from the tiktoken-rs crate, which is also what
-//! tests compare with), so that a new VM has nothing to build. Frames, functions and other things
-//! that are counted by rule are in `prompt`; what is known of models without a public tokenizer is
-//! in `family`. Not here: what the tokens cost.
+//! constants of the binary, so that a new VM has nothing to build. `build.rs` derives them from the
+//! crate tiktoken-rs, which is also the oracle of the tests. `prompt` counts frames, functions and
+//! other things by rule; `family` describes models without a public tokenizer. Not here: the cost
+//! of tokens.
 
 mod bpe;
 mod cache;
@@ -32,20 +32,20 @@ pub use prompt::{Exactness, TokenCount, by_length, encoding};
 
 use crate::units::Tokens;
 
-/// Counts texts, remembering those it has seen. One for each VM.
+/// Counts texts and remembers their counts. One for each VM.
 pub struct Counter {
     cache: CountCache,
     scratch: Scratch,
 }
 
 impl Counter {
-    /// A counter that has seen nothing. The key is for [`CountCache::new`].
+    /// Creates a counter that has seen no texts. The key is for [`CountCache::new`].
     #[must_use]
     pub fn new(cache_key: [u8; 16]) -> Self {
         Self { cache: CountCache::new(cache_key), scratch: Scratch::default() }
     }
 
-    /// How many tokens a text is. Takes time in proportion to the text.
+    /// Counts the tokens of a text. Takes time linear in the text.
     pub fn count_text(&mut self, encoding: Encoding, text: &str) -> Tokens {
         let slot = self.cache.slot(encoding, text);
         if let Some(tokens) = slot.and_then(|slot| self.cache.find(slot)) {

@@ -1,8 +1,8 @@
-//! How many tokens a prompt is: texts by their encoding, frames, functions, pictures, sound, video
-//! and documents by rule.
+//! Counts the tokens of a prompt: texts by their encoding; frames, functions, pictures, sound,
+//! video and documents by rule.
 //!
 //! In: a [`Prompt`] and its model. Out: [`Tokens`]. Not here: text to tokens (`encoding`), pictures
-//! (`images`), what each family takes for a second or a page (`family`).
+//! (`images`), each family's tokens per second or page (`family`).
 //!
 //! The rules for frames and functions are OpenAI's own, published in its cookbook ("How to count
 //! tokens with tiktoken", functions `num_tokens_from_messages` and `num_tokens_for_tools`).
@@ -15,55 +15,54 @@ use crate::api::{Function, Image, Piece, Prompt, Property, Usage};
 use crate::config::{Glob, Ratio};
 use crate::units::Tokens;
 
-/// How exactly prompts are counted.
+/// The precision of prompt counts.
 #[derive(Clone, Debug)]
 pub struct Exactness {
-    /// So many bytes of a prompt's text are tokenized; the rest is taken to have as many tokens per
-    /// byte.
+    /// The bytes of a prompt's text that are tokenized. The rest is assumed to have as many tokens
+    /// per byte.
     pub exact_up_to: u64,
-    /// How many of a model's tokens one token of `o200k_base` is, where it is not what is known of
-    /// the model's family. The first row that matches decides.
+    /// A model's tokens per token of `o200k_base`, where it differs from that of the model's
+    /// family. The first matching row decides.
     pub scales: Vec<(Glob, Ratio)>,
 }
 
-/// Frame of a message: `<|start|>{role}\n…<|end|>\n`.
+/// The frame of a message: `<|start|>{role}\n…<|end|>\n`.
 const PER_MESSAGE: u64 = 3;
 /// A name next to the role.
 const PER_NAME: u64 = 1;
 /// Every answer is primed with `<|start|>assistant<|message|>`.
 const ANSWER_PRIMER: u64 = 3;
-/// Frame of an earlier tool call; OpenAI does not publish it, observed between 3 and 6.
+/// The frame of an earlier tool call. OpenAI does not publish it; observed between 3 and 6.
 const PER_TOOL_CALL: u64 = 4;
 
-/// A function's frame in `o200k_base` models, and in the older ones of `cl100k_base`.
+/// A function's frame in models of `o200k_base`, and in the older ones of `cl100k_base`.
 const PER_FUNCTION: u64 = 7;
 const PER_FUNCTION_CL100K: u64 = 10;
 /// Opens a function's list of parameters.
 const PER_PARAMETER_LIST: u64 = 3;
 const PER_PARAMETER: u64 = 3;
-/// A choice of a parameter; the first one of a list costs nothing more than its text.
+/// A choice of a parameter; the first one of a list costs only its text.
 const PER_CHOICE: u64 = 3;
 /// Closes the list of functions.
 const FUNCTIONS_END: u64 = 12;
 
-/// 16-bit samples at 24 kHz, which is what OpenAI's raw formats are.
+/// 16-bit samples at 24 kHz, as in OpenAI's raw formats.
 const RAW_SOUND_BYTES_PER_SECOND: u64 = 48_000;
-/// 128 kbit/s, the usual rate of MP3; assumed, and settled by usage.
+/// 128 kbit/s, the usual rate of MP3. Assumed; usage settles it.
 const COMPRESSED_SOUND_BYTES_PER_SECOND: u64 = 16_000;
 
-/// 1 Mbit/s, a low rate for video, and so more seconds than there are; assumed, and settled by
-/// usage.
+/// 1 Mbit/s, a low rate for video, which overestimates the seconds. Assumed; usage settles it.
 const VIDEO_BYTES_PER_SECOND: u64 = 125_000;
-/// Assumed of a video whose contents are not in the request: a minute.
+/// The assumed size of a video that the request only refers to: a minute.
 const UNKNOWN_VIDEO_BYTES: u64 = 60 * VIDEO_BYTES_PER_SECOND;
 
-/// Assumed of a page, because pages could be counted only in the decoded document; one whose
-/// contents are not in the request is taken to have one. Settled by usage.
+/// The assumed size of a page, because pages can be counted only in a decoded document. A document
+/// that the request only refers to counts as one page. Usage settles it.
 const BYTES_PER_PAGE: u64 = 100_000;
 
 impl Exactness {
-    /// How many of a model's tokens one token of the encoding is that it is counted by: as
-    /// configured, or as known of its family.
+    /// Returns a model's tokens per token of the encoding that counts it: the configured number, or
+    /// that of its family.
     #[must_use]
     pub fn scale(&self, model: &str) -> Ratio {
         let configured = self.scales.iter().find(|(pattern, _)| pattern.matches(model));
@@ -71,13 +70,13 @@ impl Exactness {
     }
 }
 
-/// The encoding that a model's texts are counted by; `o200k_base` for models that do not say.
+/// Returns the encoding in which a model's texts are counted; `o200k_base` for unknown models.
 #[must_use]
 pub fn encoding(model: &str) -> Encoding {
     Encoding::of_model(model).unwrap_or(Encoding::O200k)
 }
 
-/// The tokens of a prompt by how they were found.
+/// The tokens of a prompt by how they were counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TokenCount {
     /// Text, by its encoding and the model's scale.
@@ -87,18 +86,18 @@ pub struct TokenCount {
     /// Sound, by its length.
     pub audio: Tokens,
     /// Whether any of it was assumed rather than counted: pictures, sound, video, documents, text
-    /// that is not at hand.
+    /// that is not in the request.
     pub assumed: bool,
 }
 
 impl TokenCount {
-    /// The same with so many times the text.
+    /// Multiplies the text by `factor`.
     #[must_use]
     pub fn scaled(self, factor: Ratio) -> Self {
         Self { text: Tokens(factor.of(self.text.0)), ..self }
     }
 
-    /// The same as usage.
+    /// Converts the count to usage.
     #[must_use]
     pub fn usage(self) -> Usage {
         Usage { input: (self.text + self.ruled).0, audio_input: self.audio.0, ..Usage::default() }
@@ -106,7 +105,7 @@ impl TokenCount {
 }
 
 impl Counter {
-    /// The tokens of a prompt, rounded up where they are not exact.
+    /// Counts the tokens of a prompt, rounded up where the count is not exact.
     pub fn prompt(&mut self, prompt: &Prompt<'_>, model: &str, exactness: &Exactness) -> TokenCount {
         let mut counting = Counting {
             counter: self,
@@ -127,14 +126,14 @@ impl Counter {
         TokenCount { text: Tokens(exactness.scale(model).of(text.0)), ruled, audio, assumed }
     }
 
-    /// The tokens of a text that a model wrote, of which `more` bytes are not at hand.
+    /// Counts the tokens of a text that a model wrote, plus `more` bytes that are not available.
     pub fn written(&mut self, text: &str, more: u64, model: &str, exactness: &Exactness) -> Tokens {
         let tokens = self.count_text(encoding(model), text);
         Tokens(exactness.scale(model).of((tokens + Tokens(by_length(more))).0))
     }
 }
 
-/// Tokens of text that is not at hand: four bytes each, as OpenAI's help pages reckon for English.
+/// Returns the tokens of unavailable text: four bytes each, OpenAI's rule of thumb for English.
 #[must_use]
 pub const fn by_length(bytes: u64) -> u64 {
     bytes.div_ceil(4)
@@ -145,7 +144,7 @@ struct Counting<'c> {
     encoding: Encoding,
     model: &'c str,
     family: &'static Family,
-    /// How many bytes of text may still be tokenized.
+    /// The bytes of text that may still be tokenized.
     exact_bytes: u64,
     text: Tokens,
     audio: Tokens,
@@ -155,7 +154,7 @@ struct Counting<'c> {
 }
 
 impl Counting<'_> {
-    /// The tokens of the pieces that are counted by rule; those of texts are added up in `self`.
+    /// Returns the tokens of the pieces counted by rule; adds those of texts to `self`.
     fn pieces(&mut self, pieces: &[Piece<'_>]) -> Tokens {
         let mut ruled = Tokens::ZERO;
         let (mut messages, mut functions) = (false, false);
@@ -213,7 +212,7 @@ impl Counting<'_> {
         self.audio += Tokens(at_rate(self.family.sound, bytes, bytes_per_second));
     }
 
-    /// A video's pictures; its sound is added to the other sound.
+    /// Returns the tokens of a video's pictures, and adds its sound to the other sound.
     fn video(&mut self, bytes: u64) -> u64 {
         self.sound(bytes, VIDEO_BYTES_PER_SECOND);
         at_rate(self.family.video, bytes, VIDEO_BYTES_PER_SECOND)
@@ -255,7 +254,8 @@ impl Counting<'_> {
         self.text += self.counter.count_text(self.encoding, exact);
     }
 
-    /// The tokens of the text beyond the exact bytes, at as many per byte as within them.
+    /// Returns the tokens of the text beyond the exact bytes, at the same rate per byte as within
+    /// them.
     fn further(&self) -> Tokens {
         if self.counted_bytes == 0 {
             return Tokens(by_length(self.further_bytes));
@@ -265,12 +265,12 @@ impl Counting<'_> {
     }
 }
 
-/// So many tokens for each second of so many bytes.
+/// Converts bytes to tokens: `tokens_per_second` for each second of `bytes_per_second`.
 fn at_rate(tokens_per_second: u64, bytes: u64, bytes_per_second: u64) -> u64 {
     bytes.saturating_mul(tokens_per_second).div_ceil(bytes_per_second.max(1))
 }
 
-/// A description as the cookbook counts it: without the full stop at its end.
+/// Strips the final full stop of a description, as the cookbook does.
 fn sentence(text: &str) -> &str {
     text.strip_suffix('.').unwrap_or(text)
 }

@@ -112,7 +112,7 @@ fn a_body_that_cannot_be_read_counts_as_the_text_it_is() {
     assert!(tokens > Tokens(5));
 }
 
-/// What a piece is on a model.
+/// Counts one piece on a model.
 fn piece(model: &str, piece: Piece<'_>) -> TokenCount {
     counter().prompt(&Prompt(vec![piece]), model, &exactness())
 }

@@ -1,13 +1,13 @@
-//! Cuts a text into the pieces that an encoding never merges across.
+//! Splits a text into the pieces across which an encoding never merges.
 //!
 //! In: a text. Out: its pieces in order, which together are the text. Each splitter accepts exactly
-//! what the encoding's regular expression does (OpenAI's tiktoken, `openai_public.py`; the
-//! expressions are quoted at the functions), in time linear in the text. Not here: tokens.
+//! the language of the encoding's regular expression, in time linear in the text. The expressions
+//! are from OpenAI's tiktoken, `openai_public.py`, and quoted at the functions. Not here: tokens.
 
 use super::layout::class::{LETTER, LOWER, NEWLINE, NUMBER, PREFIX, SPACE, SYMBOL, UPPER};
 use super::table::{class_of, class_of_ascii};
 
-/// The pieces of a text, cut by a function that says how long the first piece of the rest is.
+/// The pieces of a text; `first` returns the length of the first piece of the rest.
 pub(super) struct Pieces<'t, F> {
     rest: &'t [u8],
     first: F,
@@ -33,7 +33,7 @@ impl<'t, F: Fn(&'t [u8]) -> usize> Iterator for Pieces<'t, F> {
     }
 }
 
-/// The length of the first piece by `o200k_base`:
+/// Returns the length of the first piece by `o200k_base`:
 ///
 /// ```text
 ///   [^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?
@@ -53,7 +53,7 @@ pub(super) fn o200k(text: &[u8]) -> usize {
         .at
 }
 
-/// The length of the first piece by `cl100k_base`:
+/// Returns the length of the first piece by `cl100k_base`:
 ///
 /// ```text
 /// '(?i:[sdmt]|ll|ve|re) | [^\r\n\p{L}\p{N}]?+\p{L}++ | \p{N}{1,3}+ | ?[^\s\p{L}\p{N}]++[\r\n]*+
@@ -71,7 +71,7 @@ pub(super) fn cl100k(text: &[u8]) -> usize {
         .at
 }
 
-/// The length of the first piece by `p50k_base` and `r50k_base`:
+/// Returns the length of the first piece by `p50k_base` and `r50k_base`:
 ///
 /// ```text
 /// '(?:[sdmt]|ll|ve|re) | ?\p{L}++ | ?\p{N}++ | ?[^\s\p{L}\p{N}]++ | \s++$ | \s+(?!\S) | \s
@@ -89,7 +89,7 @@ pub(super) fn p50k(text: &[u8]) -> usize {
         .at
 }
 
-/// Whether a contraction may be written in capitals.
+/// Whether a contraction may be in capitals.
 #[derive(Clone, Copy, PartialEq)]
 enum Case {
     Any,
@@ -103,11 +103,11 @@ enum Newlines {
     BeforeEnd,
     /// Unless only white space follows until the text's end.
     AfterEnd,
-    /// Never: they count as any white space.
+    /// Never: they count like other white space.
     LikeSpaces,
 }
 
-/// A place in a text, always between two characters.
+/// A position in a text, always between two characters.
 #[derive(Clone, Copy)]
 struct Cursor<'t> {
     text: &'t [u8],
@@ -115,7 +115,7 @@ struct Cursor<'t> {
 }
 
 impl Cursor<'_> {
-    /// The class of the next character and its length; `(0, 0)` at the end.
+    /// Returns the class of the next character and its length; `(0, 0)` at the end.
     #[inline]
     fn look(self) -> (u8, usize) {
         match self.text.get(self.at) {
@@ -148,20 +148,20 @@ impl Cursor<'_> {
         Self { at: self.at.wrapping_add(bytes), ..self }
     }
 
-    /// After one character of these classes, if it is next.
+    /// Skips one character of these classes, if it is next.
     #[inline]
     fn after_one(self, classes: u8) -> Self {
         let (class, width) = self.look();
         if class & classes == 0 { self } else { self.skip(width) }
     }
 
-    /// After this byte, if it is next.
+    /// Skips this byte, if it is next.
     #[inline]
     fn after_byte(self, byte: u8) -> Self {
         if self.byte() == Some(byte) { self.skip(1) } else { self }
     }
 
-    /// After all characters of these classes; `None` if there is none.
+    /// Skips all characters of these classes; `None` if there are none.
     #[inline]
     fn run(self, classes: u8) -> Option<Self> {
         let mut cursor = self;
@@ -174,12 +174,12 @@ impl Cursor<'_> {
         }
     }
 
-    /// The first two alternatives of `o200k_base` without their contraction.
+    /// Matches the first two alternatives of `o200k_base` without their contraction.
     ///
-    /// Lm, Lo and M may stand in both halves of a word, so the first half, which takes all it can,
-    /// gives back up to its last such character when nothing that only the second half takes
-    /// follows. A mark is also a possible prefix; it is given back by the prefix when that is the
-    /// only way to match.
+    /// Lm, Lo and M may stand in both halves of a word, and the first half is greedy. If no
+    /// character follows that only the second half accepts, the first half gives back up to its
+    /// last such character. A mark is also a possible prefix; the prefix gives it back if there is
+    /// no other match.
     #[inline]
     fn cased_word(self) -> Option<Self> {
         let (first_class, first_width) = self.look();
@@ -209,8 +209,8 @@ impl Cursor<'_> {
         (cursor.at != head.at).then_some(cursor)
     }
 
-    /// `'s`, `'t`, `'m`, `'d`, `'ll`, `'ve`, `'re`; in any case that includes `ſ`, which folds to
-    /// `s`.
+    /// Matches `'s`, `'t`, `'m`, `'d`, `'ll`, `'ve`, `'re`. [`Case::Any`] includes `ſ`, which folds
+    /// to `s`.
     #[inline]
     fn contraction(self, case: Case) -> Option<Self> {
         if self.byte() != Some(b'\'') {
@@ -227,14 +227,14 @@ impl Cursor<'_> {
         Some(self.skip(letters).skip(1))
     }
 
-    /// `\p{N}{1,3}`
+    /// Matches `\p{N}{1,3}`.
     #[inline]
     fn up_to_three_numbers(self) -> Option<Self> {
         let end = self.after_one(NUMBER).after_one(NUMBER).after_one(NUMBER);
         (end.at != self.at).then_some(end)
     }
 
-    /// ` ?[^\s\p{L}\p{N}]+`, then any of the trailing bytes.
+    /// Matches ` ?[^\s\p{L}\p{N}]+`, then any of the trailing bytes.
     #[inline]
     fn symbols(self, trailing: &[u8]) -> Option<Self> {
         let mut cursor = self.after_byte(b' ').run(SYMBOL)?;
@@ -244,9 +244,9 @@ impl Cursor<'_> {
         Some(cursor)
     }
 
-    /// The alternatives for white space: all of a run that ends the text, else all but its last
-    /// character, which may begin the next piece, unless it is the only one; or up to the run's
-    /// last newline.
+    /// Matches the alternatives for white space: a whole run at the end of the text, or up to the
+    /// run's last newline, or else all but the last character, which may begin the next piece. A
+    /// run of one character matches whole.
     fn spaces(self, newlines: Newlines) -> Self {
         let mut cursor = self;
         let mut before_last = self;

@@ -1,12 +1,12 @@
-//! The read-only tables of tokens and character classes that `build.rs` wrote.
+//! The read-only tables of tokens and character classes that `build.rs` writes.
 //!
 //! In: bytes of a piece, or a character. Out: the rank of the token with exactly these bytes, or
-//! the character's class bits. Nothing is built at start-up: every table is read where it lies in
-//! the binary. Not here: how a text is cut into pieces (`split`) or pieces into tokens (`bpe`).
+//! the character's class bits. Nothing is built at start-up; the tables are read in place. Not
+//! here: how a text becomes pieces (`split`), and pieces tokens (`bpe`).
 
 use super::layout::{self, CLASS_BLOCK_BITS, LONGEST_TOKEN, OFFSET_BITS, RANK_BITS};
 
-/// What a rank is when no token has these bytes: higher than any.
+/// The rank of bytes that are not a token: higher than any other.
 pub(super) const NO_TOKEN: u32 = u32::MAX;
 
 /// The tokens of one encoding.
@@ -17,19 +17,19 @@ pub(super) struct Vocabulary {
     end: u32,
 }
 
-/// All of `o200k_base`; `o200k_harmony` differs from it in special tokens only.
+/// All of `o200k_base`; `o200k_harmony` differs from it only in special tokens.
 pub(super) const O200K: Vocabulary = Vocabulary { tables: &O200K_TABLES, end: NO_TOKEN };
 /// All of `cl100k_base`.
 pub(super) const CL100K: Vocabulary = Vocabulary { tables: &CL100K_TABLES, end: NO_TOKEN };
-/// All of `p50k_base`; `p50k_edit` differs from it in special tokens only.
+/// All of `p50k_base`; `p50k_edit` differs from it only in special tokens.
 pub(super) const P50K: Vocabulary = Vocabulary { tables: &P50K_TABLES, end: NO_TOKEN };
-/// `r50k_base`: `p50k_base` without the runs of spaces that it added after the end-of-text token.
+/// `r50k_base`: `p50k_base` without the runs of spaces after the end-of-text token.
 pub(super) const R50K: Vocabulary = Vocabulary { tables: &P50K_TABLES, end: 50_256 };
 
 impl Vocabulary {
-    /// The rank of the token that is exactly these bytes, or [`NO_TOKEN`].
+    /// Returns the rank of the token with exactly these bytes, or [`NO_TOKEN`].
     ///
-    /// Single bytes are not looked up: each is a token of every encoding, and `bpe` never asks.
+    /// Single bytes have no entry: each is a token of every encoding, and `bpe` never asks.
     #[inline]
     pub(super) fn rank(self, piece: &[u8]) -> u32 {
         let rank = match *piece {
@@ -40,7 +40,7 @@ impl Vocabulary {
         self.within(rank)
     }
 
-    /// The rank of the token of two bytes, or [`NO_TOKEN`]; cheaper than [`Self::rank`].
+    /// Returns the rank of the token of two bytes, or [`NO_TOKEN`]; cheaper than [`Self::rank`].
     #[inline]
     pub(super) fn pair(self, first: u8, second: u8) -> u32 {
         self.within(self.tables.pair(first, second))
@@ -52,7 +52,7 @@ impl Vocabulary {
     }
 }
 
-/// The class bits of a character outside ASCII.
+/// Returns the class bits of a character outside ASCII.
 #[inline]
 pub(super) fn class_of(character: u32) -> u8 {
     let block = character.wrapping_shr(CLASS_BLOCK_BITS) as usize;
@@ -61,7 +61,7 @@ pub(super) fn class_of(character: u32) -> u8 {
     CLASS_BLOCKS.get(usize::from(index).wrapping_shl(CLASS_BLOCK_BITS) | within).copied().unwrap_or(0)
 }
 
-/// The class bits of an ASCII character.
+/// Returns the class bits of an ASCII character.
 #[inline]
 pub(super) fn class_of_ascii(byte: u8) -> u8 {
     CLASS_ASCII.get(usize::from(byte)).copied().unwrap_or(0)
@@ -71,16 +71,16 @@ static CLASS_ASCII: &[u8; 128] = include_bytes!(concat!(env!("OUT_DIR"), "/class
 static CLASS_BLOCKS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/class_blocks"));
 static CLASS_INDEX: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/class_index"));
 
-/// Tokens of two bytes lie in a bitmap small enough for the first-level cache, because every merge
-/// starts with them. Longer ones lie in buckets: records of one bucket are neighbours, so that a
-/// search costs one jump to the bucket's offset and one to its records.
+/// The tables of one encoding. Tokens of two bytes are in a bitmap that fits the first-level cache,
+/// because every merge starts with them. Longer ones are in buckets with adjacent records, so that
+/// a search costs one jump to the bucket's offset and one to its records.
 struct Tables {
     buckets: &'static [[u8; 4]],
     records: &'static [u8],
     pair_bits: &'static [[u8; 8]],
     pair_first: &'static [[u8; 2]],
     pair_ranks: &'static [[u8; 4]],
-    /// What leaves of a hash only the number of the bucket.
+    /// The right shift that turns a hash into the number of its bucket.
     shift: u32,
 }
 
@@ -94,7 +94,7 @@ macro_rules! tables {
             pair_bits: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".pair_bits")).as_chunks().0,
             pair_first: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".pair_first")).as_chunks().0,
             pair_ranks: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".pair_ranks")).as_chunks().0,
-            // One offset more than buckets, whose number is a power of two.
+            // There is one offset more than buckets, whose number is a power of two.
             shift: 64_u32.saturating_sub(BUCKETS.len().ilog2()),
         }
     }};
@@ -144,8 +144,8 @@ impl Tables {
     }
 }
 
-/// Whether two slices of equal length, at least 3, are the same: in words, because tokens are short
-/// and a call of `memcmp` costs more than the comparison, in wasm above all.
+/// Returns whether two slices of equal length, at least 3, are the same. Compares words, because
+/// tokens are short and a call of `memcmp` costs more than the comparison, above all in wasm.
 #[inline]
 fn same(token: &[u8], piece: &[u8]) -> bool {
     if token.len() < 8 {

@@ -1,4 +1,5 @@
-//! Comparisons with tiktoken-rs, over texts made to be cut wrongly; and of the counter as a whole.
+//! Comparisons with tiktoken-rs, over texts that are easily split wrongly, and tests of the counter
+//! as a whole.
 
 use proptest::prelude::*;
 use tiktoken_rs::CoreBPE;
@@ -185,7 +186,7 @@ fn every_pair_of_hard_fragments_counts_as_the_oracle_counts_it() {
 
 #[test]
 fn every_character_has_the_class_the_oracle_splits_by() {
-    // Between letters, digits and spaces each class of character is cut differently. The planes
+    // Each class of character is split differently between letters, digits and spaces. The planes
     // left out have no assigned characters, or private ones only.
     let planes = (0..0x3_4000_u32).chain(0xe_0000..0xe_1000).chain(0x10_ff00..0x11_0000);
     for block in planes.step_by(64) {

@@ -1,4 +1,4 @@
-//! How full the table is, as its updates tell it.
+//! Tests of the fill level that the table's updates report.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ fn taken<L: Lines>(table: &Table<L>) -> Option<u32> {
     table.take_occupancy().map(|occupancy| occupancy.taken)
 }
 
-/// Its places as they are, by a look at every line.
+/// Counts the taken places by reading every line.
 fn counted(lines: &MemoryLines, table: &Table<&MemoryLines>) -> u32 {
     let own = |line| Set::decode(&lines.load(line).unwrap().0).places_taken();
     (0..table.sets()).map(own).sum::<i32>().try_into().unwrap()

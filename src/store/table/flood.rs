@@ -1,4 +1,4 @@
-//! What the table promises when there are more callers than places.
+//! The table's guarantees with more callers than places.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::tests::{NOW, add_one, entry, key, number, value};
 use super::*;
 use crate::store::{KeyHasher, MemoryLines, SHARED_WAYS, WAYS};
 
-/// A table of one set in which every place is taken by a budget in use.
+/// Returns a table of one set in which budgets in use take every place.
 fn full(lines: &MemoryLines) -> Table<&MemoryLines> {
     let table = Table::new(lines, 1);
     for name in 0..WAYS {
@@ -36,7 +36,7 @@ fn a_budget_touched_twice_survives_a_flood_of_made_up_callers() {
 
     assert!(victims.iter().all(|victim| value(&table, victim) == 2));
     assert_eq!(early, late);
-    // And one that counts the places taken.
+    // One more line counts the taken places.
     assert_eq!(lines.count(), SETS as usize + 1);
 }
 
@@ -135,8 +135,7 @@ fn one_call_and_its_settlement_are_one_touch() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Against a map without bounds: whoever has been touched twice always finds exactly their own
-    /// state.
+    /// Compares with an unbounded map: a caller touched twice always finds exactly its own state.
     #[test]
     fn budgets_in_use_are_as_in_an_unbounded_map(
         calls in prop::collection::vec((0_u16..60, any::<bool>()), 1..400),
@@ -154,7 +153,7 @@ proptest! {
             prop_assert_eq!(updated.value, before + 1);
             prop_assert_eq!(updated.retries, u32::from(lost));
             if updated.place == Place::Own {
-                // One of whom only one touch was seen may have been evicted and start anew.
+                // A caller with only one touch may have been evicted and start anew.
                 let known = own.entry(caller).or_default();
                 *known = if *known >= 2 { *known + 1 } else { updated.value };
                 prop_assert_eq!(updated.value, *known);

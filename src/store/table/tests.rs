@@ -1,4 +1,4 @@
-//! The table's contract with its closure and with its lines.
+//! The table's contract with its closure and its lines.
 
 use std::cell::Cell;
 
@@ -11,7 +11,7 @@ pub(super) fn key(name: &str) -> Key {
     KeyHasher::new(&[1; 16]).key("tpm", [("user", name.as_bytes())])
 }
 
-/// A payload that is a number, for closures that count.
+/// Reads a payload as a number, for closures that count.
 pub(super) fn number(payload: Option<&Payload>) -> u64 {
     payload.map_or(0, |payload| u64::from_le_bytes(*payload.first_chunk().unwrap()))
 }
@@ -150,8 +150,8 @@ fn threads_lose_no_update_not_even_the_first() {
                 let table = Table::new(&lines, 1);
                 start.wait();
                 for _ in 0..EACH {
-                    // Threads that do nothing else may well lose 64 times in a row; a call would
-                    // then be refused.
+                    // Threads in a tight loop may well lose 64 times in a row; a call would then be
+                    // refused.
                     while table.update(&key("ada"), NOW, add_one).is_err() {}
                 }
             });

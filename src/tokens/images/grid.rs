@@ -1,9 +1,9 @@
-//! How families other than OpenAI cut pictures into tokens.
+//! How families other than OpenAI's cut pictures into tokens.
 //!
-//! In: a way of cutting, a size. Out: [`Tokens`], at most by a little more than the provider
-//! reports: what is held too much comes back with the usage. Sources are the providers' pages on
-//! vision, named at the rows of `family`. Not here: which family cuts in which way (`family`),
-//! OpenAI's own table (`openai`).
+//! In: a way of cutting, a size. Out: [`Tokens`], never fewer than the provider reports, and at
+//! most a little more; settlement returns the excess. The rows of `family` name the sources, the
+//! providers' pages on vision. Not here: which family cuts in which way (`family`), OpenAI's own
+//! table (`openai`).
 
 use super::Size;
 use crate::units::Tokens;
@@ -17,38 +17,38 @@ pub(in crate::tokens) enum Pictures {
     Patches {
         /// The side of a patch, in pixels.
         side: u32,
-        /// What the picture's longer side is scaled down to first.
+        /// The length to which the picture's longer side is scaled down first.
         longest_side: u32,
-        /// The largest number of tokens; a larger picture is scaled down until they are enough.
+        /// The most tokens of a picture; a larger picture is scaled down to fit.
         at_most: u64,
-        /// Whether each row of patches ends with a token of its own.
+        /// Whether each row of patches ends with an extra token.
         row_ends: bool,
     },
-    /// So many tokens for each tile, and for one more that shows the whole picture.
+    /// A number of tokens for each tile, and for one more tile that shows the whole picture.
     Tiles {
         /// The side of a tile, in pixels.
         side: u32,
         /// Tokens of a tile.
         tokens: u64,
-        /// The largest number of tiles.
+        /// The most tiles of a picture.
         at_most: u64,
     },
-    /// Crops whose size follows from the picture's shorter side (Gemini before 3).
+    /// Crops, sized by the picture's shorter side (Gemini before 3).
     Crops,
-    /// The same for every picture.
+    /// The same number for every picture.
     Flat(u64),
 }
 
-/// A crop, or a picture too small to be cropped (Google, "Image understanding").
+/// The tokens of a crop, or of a picture too small to be cropped (Google, "Image understanding").
 const CROP_TOKENS: u64 = 258;
 const UNCROPPED: u32 = 384;
-/// The bounds of a crop's side, and what larger pictures are scaled down to (Google Cloud, "Image
-/// understanding").
+/// The bounds of a crop's side, and the length to which larger pictures are scaled down (Google
+/// Cloud, "Image understanding").
 const SMALLEST_CROP: u32 = 256;
 const LARGEST_CROP: u32 = 768;
 const LARGEST_CROPPED: u32 = 3072;
 
-/// The tokens of one picture; for OpenAI's models, none.
+/// Returns the tokens of one picture; zero for OpenAI's models.
 pub(super) fn tokens(pictures: &Pictures, size: Size) -> Tokens {
     Tokens(match *pictures {
         Pictures::OpenAi => 0,
@@ -64,7 +64,7 @@ pub(super) fn tokens(pictures: &Pictures, size: Size) -> Tokens {
     })
 }
 
-/// The crop's side is two thirds of the shorter side, within bounds.
+/// Returns the number of crops, whose side is two thirds of the shorter side, within bounds.
 fn crops(size: Size) -> u64 {
     if size.width <= UNCROPPED && size.height <= UNCROPPED {
         return 1;

@@ -1,9 +1,8 @@
-//! How many tokens a picture costs by the model that looks at it and its size in pixels.
+//! Counts the tokens of a picture from its size in pixels and the model.
 //!
-//! In: a model's name, width and height, the level of detail asked for. Out: [`Tokens`]. OpenAI's
-//! models are in `openai`, the ways in which other families cut pictures in `grid`; which family
-//! does it in which way is in `family`. Not here: reading a picture's size from its bytes
-//! (`api::image`).
+//! In: a model's name, width and height, the level of detail asked for. Out: [`Tokens`]. `openai`
+//! has OpenAI's models, `grid` the ways in which other families cut pictures, `family` the way of
+//! each family. Not here: reading a picture's size from its bytes (`api::image`).
 
 mod grid;
 mod openai;
@@ -13,32 +12,31 @@ pub(super) use grid::Pictures;
 use super::family::Family;
 use crate::units::Tokens;
 
-/// What a picture is taken to measure whose size is not known, such as one behind a URL: by every
-/// family.
+/// The assumed size of a picture whose size is not known, such as one behind a URL; the same for
+/// every family.
 pub const UNKNOWN_SIZE: (u32, u32) = (1024, 1024);
 
-/// The level of detail that a request asks for. Only OpenAI's models have a price for each.
+/// The level of detail that a request asks for. Only OpenAI's models price it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detail {
     /// A small copy.
     Low,
-    /// As much as the model takes.
+    /// As much detail as the model accepts.
     High,
-    /// The provider decides: counted as [`Self::High`], the most it can be.
+    /// The provider decides. Counted as [`Self::High`], the upper bound.
     #[default]
     Auto,
 }
 
-/// The tokens of one picture. Any size is valid; one without pixels counts as one pixel wide or
-/// high.
+/// Returns the tokens of one picture. Any size is valid; a side of zero pixels counts as one.
 ///
-/// A model of a family that is not known counts like `gpt-4o`.
+/// Models of unknown families count like `gpt-4o`.
 #[must_use]
 pub fn image_tokens(model: &str, width: u32, height: u32, detail: Detail) -> Tokens {
     picture(Family::of(model), model, width, height, detail)
 }
 
-/// The same, where the model's family is known.
+/// Returns the tokens of one picture for a known family.
 pub(super) fn picture(family: &Family, model: &str, width: u32, height: u32, detail: Detail) -> Tokens {
     let size = Size { width: width.max(1), height: height.max(1) };
     match &family.pictures {
@@ -47,7 +45,7 @@ pub(super) fn picture(family: &Family, model: &str, width: u32, height: u32, det
     }
 }
 
-/// Pixels, at least one each way.
+/// A size in pixels; both sides are at least one.
 #[derive(Clone, Copy)]
 struct Size {
     width: u32,
@@ -63,8 +61,8 @@ impl Size {
         self.scaled_down(side, self.width.min(self.height))
     }
 
-    /// So that what measures `from` measures `to`, in proportion and rounded to whole pixels; never
-    /// up.
+    /// Scales the picture down in proportion, so that a length of `from` becomes `to`. Rounds to
+    /// whole pixels, and never scales up.
     fn scaled_down(self, to: u32, from: u32) -> Self {
         if from <= to {
             return self;
@@ -77,13 +75,13 @@ impl Size {
         Self { width: scale(self.width), height: scale(self.height) }
     }
 
-    /// How many squares of this side cover the picture.
+    /// Returns the number of squares of this side that cover the picture.
     fn squares(self, side: u32) -> u64 {
         let (columns, rows) = self.grid(side);
         columns.saturating_mul(rows)
     }
 
-    /// How many squares of this side stand next to each other, and how many below each other.
+    /// Returns the columns and rows of squares of this side that cover the picture.
     fn grid(self, side: u32) -> (u64, u64) {
         let side = side.max(1);
         (u64::from(self.width.div_ceil(side)), u64::from(self.height.div_ceil(side)))

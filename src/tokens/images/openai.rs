@@ -1,4 +1,4 @@
-//! What pictures cost by the models of OpenAI, and by models that have no rule of their own.
+//! Counts the tokens of pictures on OpenAI's models, and on models without a rule of their own.
 //!
 //! In: a model's name, a size, the level of detail asked for. Out: [`Tokens`]. Two kinds of
 //! formula, by OpenAI's "Images and vision" guide: tiles of 512 pixels on a base price, and patches
@@ -8,7 +8,7 @@ use super::{Detail, Size};
 use crate::tokens::encoding::base_name;
 use crate::units::Tokens;
 
-/// The tokens of one picture. A model without a row of its own counts like `gpt-4o`.
+/// Returns the tokens of one picture. A model without a row counts like `gpt-4o`.
 pub(super) fn tokens(model: &str, size: Size, detail: Detail) -> Tokens {
     let name = base_name(model);
     let pricing =
@@ -24,24 +24,24 @@ enum Pricing {
     Patches(Patches),
 }
 
-/// A price for the small copy, and one for each tile of the large one.
+/// A price for the small copy, and a price for each tile of the large one.
 struct Tiles {
     base: u64,
     tile: u64,
-    /// What the shorter side is scaled down to.
+    /// The length to which the shorter side is scaled down.
     shortest_side: u32,
-    /// What is added at high detail for a square image, and for any other.
+    /// The tokens added at high detail for a square image, and for any other.
     high_fidelity: (u64, u64),
 }
 
-/// A price for each patch, of which there are at most so many.
+/// A price for each patch, up to a number of patches.
 struct Patches {
     budget: u32,
-    /// Hundredths of a token for each patch.
+    /// Hundredths of a token per patch.
     percent: u64,
-    /// What the longer side is scaled down to first.
+    /// The length to which the longer side is scaled down first.
     longest_side: u32,
-    /// The same at low detail. Models that know no low detail have the same number here.
+    /// The same at low detail. Models without low detail have the same number here.
     longest_side_low: u32,
 }
 
@@ -53,14 +53,15 @@ const fn patches(percent: u64) -> Pricing {
     Pricing::Patches(Patches { budget: 1536, percent, longest_side: u32::MAX, longest_side_low: u32::MAX })
 }
 
-/// Since `gpt-5.4`: more patches, a limit to the longer side, and a low detail.
+/// Returns the pricing since `gpt-5.4`: more patches, a limit for the longer side, and a low
+/// detail.
 const fn large_patches(percent: u64) -> Pricing {
     Pricing::Patches(Patches { budget: 2500, percent, longest_side: 2048, longest_side_low: 512 })
 }
 
 const GPT_4O: Pricing = tiles(85, 170);
 
-/// The first prefix that fits decides: longer ones stand before those they begin with.
+/// The first prefix that matches decides, so longer ones precede those they begin with.
 const PRICING: &[(&str, Pricing)] = &[
     ("gpt-4o-mini", tiles(2833, 5667)),
     ("gpt-4.1-mini", patches(162)),
@@ -88,7 +89,7 @@ const PRICING: &[(&str, Pricing)] = &[
     ),
 ];
 
-/// The side of the square that a tiled image is fitted into first.
+/// The side of the square into which a tiled image is scaled first.
 const LARGEST_TILED: u32 = 2048;
 const TILE: u32 = 512;
 const PATCH: u32 = 32;
@@ -121,8 +122,8 @@ impl Patches {
     }
 }
 
-/// The patches of the image scaled down until the budget covers it, and then a little more, so that
-/// one of its sides is a whole number of patches.
+/// Counts the patches of an image scaled down until the budget covers it, and a little further, so
+/// that one of its sides is a whole number of patches.
 fn patches_within(size: Size, budget: u32) -> u64 {
     let budget = f64::from(budget);
     let (width, height) =
@@ -130,7 +131,7 @@ fn patches_within(size: Size, budget: u32) -> u64 {
     let shrink = (budget / (width * height)).sqrt();
     let whole = |side: f64| (side * shrink).floor().max(1.0) / (side * shrink);
     let shrink = shrink * whole(width).min(whole(height));
-    // What is a whole number of patches must not become one more by a rounding error.
+    // A rounding error must not add a patch to a whole number of patches.
     let patches = |side: f64| (side * shrink - 1e-6).ceil().max(1.0);
     (patches(width) * patches(height)).min(budget) as u64
 }
