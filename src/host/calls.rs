@@ -1,10 +1,9 @@
 //! The host's functions, each as a safe call that returns a [`Result`].
 //!
-//! In: slices and numbers. Out: owned bytes, or the [`Status`] that the host answered. Not here:
-//! when to call them.
+//! In: slices and numbers. Out: owned bytes, or the host's [`Status`]. Not here: when to call them.
 //!
-//! The SDK's own wrappers panic on a status they do not expect and on bytes that are not UTF-8, and
-//! a panic ends the VM. These never do, whatever the host answers.
+//! The SDK's own wrappers panic on unexpected statuses and on bytes that are not UTF-8, and a panic
+//! kills the VM. These never panic, whatever the host answers.
 
 use core::ptr::null_mut;
 use core::time::Duration;
@@ -13,25 +12,25 @@ use proxy_wasm::hostcalls;
 
 use crate::rls::Failure;
 
-/// What the host answered instead of `Ok` (0): proxy-wasm ABI 0.2.1, `proxy_status_t`.
+/// A status of the host other than `Ok` (0): proxy-wasm ABI 0.2.1, `proxy_status_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Status(pub(super) u32);
 
 impl Status {
-    /// There is no such key, property or metric.
+    /// No such key, property or metric exists.
     pub(super) const NOT_FOUND: Self = Self(1);
-    /// A compare-and-swap write came too late.
+    /// Another worker wrote before a compare-and-swap write.
     pub(super) const CAS_MISMATCH: Self = Self(8);
 }
 
-/// Which headers: `proxy_map_type_t`.
+/// The kind of headers: `proxy_map_type_t`.
 #[derive(Clone, Copy)]
 pub(super) enum Map {
     RequestHeaders = 0,
     ResponseHeaders = 2,
 }
 
-/// Which bytes: `proxy_buffer_type_t`.
+/// The kind of buffer: `proxy_buffer_type_t`.
 #[derive(Clone, Copy)]
 pub(super) enum Buffer {
     RequestBody = 0,
@@ -40,7 +39,7 @@ pub(super) enum Buffer {
     PluginConfiguration = 7,
 }
 
-/// How important a log line is: `proxy_log_level_t`.
+/// The level of a log line: `proxy_log_level_t`.
 #[derive(Clone, Copy)]
 pub(super) enum Level {
     Info = 2,
@@ -130,7 +129,7 @@ const fn answer(status: u32) -> Result<(), Status> {
     if status == 0 { Ok(()) } else { Err(Status(status)) }
 }
 
-/// Runs a call that hands over bytes: the host allocates them through the SDK's
+/// Runs a call that returns bytes. The host allocates them through the SDK's
 /// `proxy_on_memory_allocate`, which leaks a vector of exactly that capacity.
 fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
     let (mut data, mut size) = (null_mut(), 0);
@@ -138,19 +137,19 @@ fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8
     if data.is_null() || size == 0 {
         return Ok(Vec::new());
     }
-    // SAFETY: the host has written `size` bytes to memory that it asked this module's allocator
-    // for, and has given up the pointer by returning it.
+    // SAFETY: the host has written `size` bytes to memory from this module's allocator, and has
+    // given up the pointer by returning it.
     Ok(unsafe { Vec::from_raw_parts(data, size, size) })
 }
 
 /// Writes a line to Envoy's log.
 pub(super) fn log(level: Level, text: &str) {
-    // A log that cannot be written has nowhere to be complained about.
+    // A failure to log cannot be logged.
     // SAFETY: the slice outlives the call.
     let _ = unsafe { import::proxy_log(level as u32, text.as_ptr(), text.len()) };
 }
 
-/// Nanoseconds since the epoch; 0 if the host does not know.
+/// Returns the nanoseconds since the epoch, or 0 if the host does not know.
 pub(super) fn now() -> u64 {
     let mut time = 0;
     // SAFETY: the host writes one u64.
@@ -164,26 +163,26 @@ pub(super) fn set_tick_period(millis: u32) -> Result<(), Status> {
     answer(unsafe { import::proxy_set_tick_period_milliseconds(millis) })
 }
 
-/// Makes later calls of this callback act on another stream of this VM; fails if it is gone.
+/// Makes later calls of this callback act on another stream of this VM. Fails if it is gone.
 pub(super) fn set_effective_context(context: u32) -> Result<(), Status> {
     // SAFETY: no memory is passed.
     answer(unsafe { import::proxy_set_effective_context(context) })
 }
 
-/// Lets a held request go on. The host may deliver its body inside this call.
+/// Resumes a held request. The host may deliver its body inside this call.
 pub(super) fn resume_request() -> Result<(), Status> {
     // SAFETY: no memory is passed.
     answer(unsafe { import::proxy_continue_stream(0) })
 }
 
-/// Resets the response at hand, and with it the request: what has been passed on reaches the
-/// client, and no more.
+/// Resets the current response, and with it the request. The client gets the bytes passed on so far
+/// and no more.
 pub(super) fn reset_response() -> Result<(), Status> {
     // SAFETY: no memory is passed.
     answer(unsafe { import::proxy_close_stream(1) })
 }
 
-/// The first `size` bytes of a buffer.
+/// Returns the first `size` bytes of a buffer.
 pub(super) fn buffer(kind: Buffer, size: usize) -> Result<Vec<u8>, Status> {
     if size == 0 {
         return Ok(Vec::new());
@@ -198,20 +197,20 @@ pub(super) fn replace_buffer(kind: Buffer, replaced: usize, with: &[u8]) -> Resu
     answer(unsafe { import::proxy_set_buffer_bytes(kind as u32, 0, replaced, with.as_ptr(), with.len()) })
 }
 
-/// All headers at once: one call costs as much as reading a single one.
+/// Returns all headers at once, which costs as much as reading one.
 pub(super) fn headers(map: Map) -> Result<Headers, Status> {
     // SAFETY: the host writes a pointer and a size.
     received(|data, size| unsafe { import::proxy_get_header_map_pairs(map as u32, data, size) }).map(Headers)
 }
 
-/// Headers in the host's form of a list of pairs: a count, the sizes of each key and value, then
-/// keys and values with a NUL behind each; numbers are 32 bits, little-endian. Values are bytes,
-/// which need not be text.
+/// Headers in the host's serialization: a count, the sizes of each key and value, then keys and
+/// values, each followed by a NUL. Numbers are 32 bits, little-endian. Values are bytes and need
+/// not be text.
 #[derive(Default)]
 pub(super) struct Headers(Vec<u8>);
 
 impl Headers {
-    /// Names and values, as far as the list is whole.
+    /// Returns names and values, as far as the list is complete.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let (count, behind) = self
             .0
@@ -229,7 +228,7 @@ impl Headers {
     }
 }
 
-/// Sets a header, in place of all of its name.
+/// Sets a header and replaces all others of its name.
 pub(super) fn set_header(map: Map, name: &str, value: &[u8]) -> Result<(), Status> {
     // SAFETY: the slices outlive the call.
     answer(unsafe {
@@ -249,20 +248,20 @@ pub(super) fn remove_header(map: Map, name: &str) -> Result<(), Status> {
     answer(unsafe { import::proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
 }
 
-/// A property by the parts of its path.
+/// Returns a property by the parts of its path.
 pub(super) fn property(path: &[&str]) -> Result<Vec<u8>, Status> {
     let path = path.join("\0");
     // SAFETY: the string outlives the call; the host writes a pointer and a size.
     received(|data, size| unsafe { import::proxy_get_property(path.as_ptr(), path.len(), data, size) })
 }
 
-/// Sets filter state under `wasm.` and this name.
+/// Sets filter state under this name with the prefix `wasm.`.
 pub(super) fn set_property(name: &str, value: &[u8]) -> Result<(), Status> {
     // SAFETY: the slices outlive the call.
     answer(unsafe { import::proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
-/// Shared data and its compare-and-swap number.
+/// Returns shared data and its compare-and-swap number.
 pub(super) fn shared_data(key: &str) -> Result<(Vec<u8>, u32), Status> {
     let mut cas = 0;
     // SAFETY: the string outlives the call; the host writes a pointer, a size and a number.
@@ -272,7 +271,7 @@ pub(super) fn shared_data(key: &str) -> Result<(Vec<u8>, u32), Status> {
     Ok((bytes, cas))
 }
 
-/// Writes shared data if its number is still `cas`; 0 overwrites whatever is there.
+/// Writes shared data if its number is still `cas`; 0 overwrites unconditionally.
 pub(super) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<(), Status> {
     // SAFETY: the slices outlive the call.
     answer(unsafe {
@@ -280,11 +279,11 @@ pub(super) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<(), S
     })
 }
 
-/// Makes a gRPC call to a cluster, given as a serialized `GrpcService`. The answer comes to the
-/// context at hand, under the number that is returned.
+/// Makes a gRPC call to a cluster, given as a serialized `GrpcService`. The answer goes to the
+/// current context, under the returned number.
 ///
-/// This is the SDK's own, because it also remembers which context that is. It panics on a status
-/// that the host does not give (Envoy 1.40 gives these two: the message is not one, or no call can
+/// This wraps the SDK's call, because only the SDK remembers the context. It panics on a status
+/// that the host does not give (Envoy 1.40 gives these two: the message is invalid, or no call can
 /// be made to the cluster).
 pub(super) fn grpc_call(
     upstream: &str,
@@ -297,7 +296,7 @@ pub(super) fn grpc_call(
         .map_err(|status| Status(status as u32))
 }
 
-/// The message that has come in answer to a gRPC call, which may be empty.
+/// Returns the answer to a gRPC call, which may be empty.
 pub(super) fn grpc_answer(status: u32, size: usize) -> Result<Vec<u8>, Failure> {
     if status != 0 {
         return Err(Failure::Unavailable);
@@ -305,7 +304,7 @@ pub(super) fn grpc_answer(status: u32, size: usize) -> Result<Vec<u8>, Failure> 
     buffer(Buffer::GrpcResponse, size).map_err(|_| Failure::Unavailable)
 }
 
-/// Answers the request from here.
+/// Replies to the request from the filter.
 pub(super) fn send_reply<'h>(
     status: u16,
     details: &str,
@@ -344,14 +343,14 @@ fn serialized(headers: &[(&str, &[u8])]) -> Vec<u8> {
     out
 }
 
-/// What a metric does with numbers: `proxy_metric_type_t`.
+/// How a metric combines numbers: `proxy_metric_type_t`.
 #[derive(Clone, Copy)]
 pub(super) enum MetricType {
     Counter = 0,
     Gauge = 1,
 }
 
-/// Makes a metric.
+/// Defines a metric and returns its number.
 pub(super) fn define_metric(kind: MetricType, name: &str) -> Result<u32, Status> {
     let mut id = 0;
     // SAFETY: the string outlives the call; the host writes a number.
@@ -365,13 +364,13 @@ pub(super) fn record(gauge: u32, value: u64) -> Result<(), Status> {
     answer(unsafe { import::proxy_record_metric(gauge, value) })
 }
 
-/// Counts; the host refuses 0.
+/// Adds to a counter; the host refuses 0.
 pub(super) fn increment(counter: u32, by: u64) -> Result<(), Status> {
     // SAFETY: no memory is passed.
     answer(unsafe { import::proxy_increment_metric(counter, i64::try_from(by).unwrap_or(i64::MAX)) })
 }
 
-/// Bytes nobody can guess.
+/// Returns bytes that cannot be guessed.
 pub(super) fn random<const N: usize>() -> Result<[u8; N], Status> {
     let mut bytes = [0; N];
     // SAFETY: the host fills the array.

@@ -1,7 +1,7 @@
 //! One configuration in one VM, as its streams use it.
 //!
-//! In: the plugin configuration's bytes, from the host. Out: [`Configured`], or nothing and Envoy's
-//! log says why. Not here: what the options mean (`settings`).
+//! In: the plugin configuration's bytes, from the host. Out: [`Configured`], or nothing and a line
+//! in Envoy's log. Not here: the meaning of the options (`settings`).
 
 use std::rc::Rc;
 
@@ -16,21 +16,21 @@ use super::waiting::Waiting;
 use crate::rls::SOON;
 use crate::settings::Config;
 
-/// What streams need of their configuration.
+/// The parts of a configuration that streams need.
 pub(super) struct Configured {
     pub(super) config: Rc<Config>,
     pub(super) watch: Watch,
     /// The rate limit service, if there is one.
     pub(super) remote: Option<Rc<Remote>>,
     pub(super) ticker: Rc<Ticker>,
-    /// Requests that wait for their budgets: on a tick of another configuration they would set the
-    /// host's tick period of theirs.
+    /// Requests that wait for their budgets. They are kept per configuration, because on a tick of
+    /// another one they would set that one's tick period.
     pub(super) waiting: Waiting,
 }
 
 impl Configured {
-    /// Reads the configuration, which has so many bytes. The VM's secret keys hashes where it has
-    /// no salt.
+    /// Reads the configuration, which has `size` bytes. The VM's secret keys hashes if the
+    /// configuration has no salt.
     pub(super) fn read(size: usize, vm: &Vm) -> Option<Self> {
         let config = calls::buffer(Buffer::PluginConfiguration, size)
             .map_err(|status| format!("tollgate: the host does not hand over the configuration: {status:?}"))
@@ -45,7 +45,7 @@ impl Configured {
                 let key = format!("{PREFIX}hold/{}", name());
                 let watch = Watch::new(config.hold, key, host, ticker.clone());
                 let remote = config.global.as_ref().map(|service| vm.remote(service));
-                // Tasks of an earlier configuration may be left.
+                // An earlier configuration may have left tasks.
                 ticker.wake_within(SOON);
                 let waiting = Waiting::default();
                 Some(Self { config: Rc::new(config), watch, remote, ticker, waiting })
@@ -58,7 +58,7 @@ impl Configured {
     }
 }
 
-/// Tells filters of one process apart.
+/// Returns a name that identifies this filter in the process.
 fn name() -> String {
     let [plugin, root] =
         ["plugin_name", "plugin_root_id"].map(|name| calls::property(&[name]).unwrap_or_default());

@@ -1,7 +1,7 @@
-//! The exchange of one stream, and what it asks of the host whichever callback it is in.
+//! The exchange of one stream, with the host calls that do not depend on the callback.
 //!
-//! In: events, from callbacks of the stream and from ticks, which let requests go on that wait.
-//! Out: host calls. Not here: which callbacks are which events (`stream`), decisions (`exchange`).
+//! In: events, from callbacks of the stream and from ticks, which resume waiting requests. Out:
+//! host calls. Not here: the mapping of callbacks to events (`stream`), decisions (`exchange`).
 
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -26,9 +26,9 @@ pub(super) struct Flow {
     pub(super) configured: Rc<Configured>,
     exchange: RefCell<Exchange>,
     headers: RefCell<Rc<Cell<Headers>>>,
-    /// The request is held, although its body is there.
+    /// The request is held, although its body has arrived.
     pub(super) waits: Cell<bool>,
-    /// A reply has been sent, or an error is on its way: nothing else may follow.
+    /// A reply was sent, or an error is on its way. Nothing else may follow.
     pub(super) replied: Cell<bool>,
 }
 
@@ -40,7 +40,7 @@ impl Flow {
         Self { context, vm, configured, exchange, headers, waits, replied }
     }
 
-    /// Runs the exchange and carries out what does not depend on the callback.
+    /// Runs the exchange and carries out the effects that do not depend on the callback.
     pub(super) fn handle(&self, event: Event<'_>) -> Effects {
         let lines: &dyn Lines = &SharedData;
         let table = Table::new(lines, self.configured.config.sets());
@@ -50,7 +50,7 @@ impl Flow {
             self.vm.counter.try_borrow_mut(),
             self.vm.models.try_borrow_mut(),
         ) else {
-            // Callbacks do not nest in the host, so this cannot happen; if it did, the call would
+            // Callbacks do not nest in the host, so this cannot happen. If it did, the call would
             // pass uncounted.
             return Effects::default();
         };
@@ -86,12 +86,12 @@ impl Flow {
         effects
     }
 
-    /// Whether such an event matters to the exchange now.
+    /// Returns whether the exchange needs such an event now.
     pub(super) fn wants(&self, wanted: Wanted) -> bool {
         self.exchange.try_borrow().is_ok_and(|exchange| exchange.wants(wanted))
     }
 
-    /// Holds the request until its body is there, if that works.
+    /// Holds the request until its body has arrived, if the host can.
     pub(super) fn hold(&self) {
         self.headers.replace(self.configured.watch.hold(self.context));
     }
@@ -116,19 +116,18 @@ impl Flow {
         if let Err(status) = calls::send_reply(*status, details, ours.chain(theirs), body.as_bytes()) {
             calls::log(Level::Warn, &format!("tollgate: a refusal could not be sent: {status:?}"));
         }
-        // The host goes no further with a request that it has an answer for, whatever is returned
-        // here.
+        // The host stops a request that has a reply, whatever this returns.
         Action::Pause
     }
 
-    /// The request is held until then.
+    /// Holds the request until `until`.
     pub(super) fn wait(self: &Rc<Self>, until: Timestamp) {
         self.waits.set(true);
         self.configured.ticker.wake_within(self.configured.waiting.add(self.clone(), until));
     }
 
-    /// Looks at a request again that waits. It is the effective context. How long it has to wait
-    /// on, if it does.
+    /// Checks a waiting request again, in its own context. Returns the new end of its wait, if it
+    /// must wait on.
     pub(super) fn look_again(&self) -> Option<Timestamp> {
         let effects = self.handle(Event::Due);
         match effects.next {
@@ -142,7 +141,7 @@ impl Flow {
         None
     }
 
-    /// Lets a held request go on.
+    /// Resumes a held request.
     pub(super) fn go_on(&self, headers: &[HeaderEdit]) {
         if self.waits.take() {
             change_headers(Map::RequestHeaders, headers);
@@ -152,10 +151,10 @@ impl Flow {
     }
 }
 
-/// Changes headers, as far as they still can be.
+/// Changes headers, as far as they can still be changed.
 pub(super) fn change_headers(map: Map, edits: &[HeaderEdit]) {
     for edit in edits {
-        // A header that cannot be changed any more is not worth a call.
+        // A failure is ignored: a header that can no longer be changed is not worth failing a call.
         let _ = match edit {
             HeaderEdit::Set(name, value) => calls::set_header(map, name, value),
             HeaderEdit::Remove(name) => calls::remove_header(map, name),

@@ -1,26 +1,27 @@
-//! The host's functions that holding and ticking take, as an argument: native tests stand in for
-//! them.
+//! The host functions for holding and ticking, as a trait, so that native tests can script them.
 //!
-//! In: numbers, names, bytes. Out: what the host answers. Not here: all other host calls (`calls`).
+//! In: numbers, names, bytes. Out: the host's answers. Not here: all other host calls (`calls`).
 
 use crate::units::Timestamp;
 
-/// Host functions. Those on requests act on the request at hand.
+/// Host functions. Those on requests act on the current request.
 pub(super) trait Functions {
-    /// The time.
+    /// Returns the time.
     fn now(&self) -> Timestamp;
-    /// How many bytes of the request have come, headers and body; 0 if the host does not tell.
+    /// Returns the bytes of the request received so far, headers and body; 0 if the host does not
+    /// know.
     fn request_size(&self) -> u64;
-    /// Makes another request the one at hand; whether it still exists.
+    /// Makes another request the current one. Returns whether it still exists.
     fn switch_to(&self, context: u32) -> bool;
-    /// Lets the request go on, once the callback is over.
+    /// Resumes the request, once the callback is over.
     fn resume_request(&self);
-    /// Shared data under a key, with its compare-and-swap number; nothing and 0 if there is none.
+    /// Returns shared data under a key, with its compare-and-swap number; empty and 0 if there is
+    /// none.
     fn shared(&self, key: &str) -> (Vec<u8>, u32);
-    /// Writes shared data if its number is still `cas`, or in any case if that is 0; whether
-    /// another worker wrote first.
+    /// Writes shared data if its number is still `cas`, or unconditionally if `cas` is 0. Returns
+    /// whether another worker wrote first.
     fn share(&self, key: &str, value: &[u8], cas: u32) -> bool;
-    /// Sets the period of ticks in milliseconds, or stops them if it is 0; whether the host has
+    /// Sets the period of ticks in milliseconds; 0 stops them. Returns whether the host supports
     /// ticks.
     fn set_tick_period(&self, millis: u32) -> bool;
     /// Writes a warning to Envoy's log.
@@ -47,7 +48,7 @@ impl Functions for Envoy {
     }
 
     fn resume_request(&self) {
-        // A request that is gone has nothing to resume.
+        // A failure is ignored: a request that is gone cannot be resumed.
         let _ = super::calls::resume_request();
     }
 

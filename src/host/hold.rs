@@ -1,18 +1,17 @@
-//! Finds out whether the host can hold a request's headers and still hand over its body.
+//! Detects whether the host can hold a request's headers and still deliver its body.
 //!
-//! In: held requests, body callbacks, ticks. Out: whether to hold. Not here: what happens to the
-//! bodies.
+//! In: held requests, body callbacks, ticks. Out: whether to hold. Not here: the bodies.
 //!
-//! Holding needs `allow_on_headers_stop_iteration: true` on the filter, which some platforms cannot
-//! set, and no host call tells whether it is set. Without it, a held request would hang. So the
-//! first held requests are watched. A body that arrives while its headers are held shows that
-//! holding works. A request that nothing has come of for a while is let go on; if the host has
-//! received some of its body by then, and hands it over at once, it had kept it back: holding does
-//! not work.
+//! Holding needs `allow_on_headers_stop_iteration: true` on the filter. Some platforms cannot set
+//! it, no host call tells whether it is set, and without it a held request would hang. Therefore
+//! the first held requests are watched. A body that arrives while its headers are held proves that
+//! holding works. A request without any body for a while is resumed. If the host has received some
+//! of its body by then, and delivers it immediately, the host had kept it back: holding does not
+//! work.
 //!
-//! What does not work for one worker works for none, so it is told to all of them. What works is
-//! not: a worker finds that out by its first request, at no cost, and to be told so wrongly, by a
-//! configuration that is on its way out, would make requests hang.
+//! A failure holds for all workers, so the first worker shares it. A success is not shared: each
+//! worker learns it from its first request, at no cost, and a wrong success, from a configuration
+//! that Envoy is draining, would make requests hang.
 
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -22,53 +21,53 @@ use super::ticker::Ticker;
 use crate::settings::Hold;
 use crate::units::{Span, Timestamp};
 
-/// How long a request is watched before it is let go on. Clients send small bodies right behind the
-/// headers.
+/// The time for which a request is watched before it is resumed. Clients send small bodies right
+/// behind the headers.
 const WATCHED_FOR: Span = Span::from_millis(50);
 
-/// How soon a request goes on that stops at its trailers.
+/// The delay after which a request that stops at its trailers is resumed.
 const LATE_BY: Span = Span::from_millis(5);
 
-/// How soon after a tick the host hands over a body that it had kept back: it does so before it
-/// looks at anything else, but the machine may be busy with other things. What takes longer shows
-/// nothing, as some other filter may have kept it back.
+/// The longest delay after a tick at which the host delivers a body that it had kept back. It does
+/// so before anything else, but the machine may be busy. A later delivery proves nothing, because
+/// another filter may have kept the body back.
 const AT_ONCE: Span = Span::from_millis(10);
 
-/// What is known about one configuration of the filter.
+/// The detection for one configuration of the filter.
 pub(super) struct Watch {
-    /// The shared data under which workers tell each other that holding does not work.
+    /// The shared data in which workers record that holding does not work.
     key: String,
     known: Cell<Option<bool>>,
     host: Rc<dyn Functions>,
     ticker: Rc<Ticker>,
     watched: RefCell<Vec<Watched>>,
-    /// Requests that wait behind their trailers for the next tick.
+    /// Requests that wait at their trailers for the next tick.
     late: RefCell<Vec<u32>>,
 }
 
 struct Watched {
     context: u32,
     since: Timestamp,
-    /// The size of the request when it had no body yet.
+    /// The request's size in bytes before its body.
     size: u64,
     headers: Rc<Cell<Headers>>,
 }
 
-/// Where a request's headers are.
+/// The state of a request's headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Headers {
-    /// Held here: they can be read and changed.
+    /// Held here; they can be read and changed.
     Held,
-    /// Sent on by a tick, when so many bytes of the body had come and had not been handed over.
+    /// Sent on by a tick, when `waiting` bytes of the body had been received but not delivered.
     Probed { at: Timestamp, waiting: u64 },
     /// Sent on by a tick.
     Resumed,
-    /// Never held, or sent on because the body has been decided on.
+    /// Never held, or sent on because the call is decided.
     Released,
 }
 
 impl Watch {
-    /// A watch for a configuration that is known by `name`.
+    /// Creates the detection for a configuration with the shared data `key`.
     pub(super) fn new(hold: Hold, key: String, host: Rc<dyn Functions>, ticker: Rc<Ticker>) -> Self {
         let known = match hold {
             Hold::Auto => None,
@@ -76,8 +75,8 @@ impl Watch {
             Hold::Never => Some(false),
         };
         if known.is_none() {
-            // A new configuration may come with the flag set or gone: what was found out before
-            // does not count.
+            // A new configuration may come with or without the flag, so earlier results do not
+            // count.
             host.share(&key, b"", 0);
         }
         Self {
@@ -90,13 +89,13 @@ impl Watch {
         }
     }
 
-    /// Whether there is anything to find out.
+    /// Returns whether the result is still open.
     fn is_open(&self) -> bool {
         self.known.get().is_none()
     }
 
-    /// A request, whose headers will not be changed any more, is to be held until its body is
-    /// there. Whether it is.
+    /// Starts to hold a request until its body has arrived; its headers will not be changed any
+    /// more. Returns the state of its headers, which says whether it is held.
     pub(super) fn hold(&self, context: u32) -> Rc<Cell<Headers>> {
         if self.is_open() && self.is_told() {
             self.known.set(Some(false));
@@ -114,7 +113,7 @@ impl Watch {
         headers
     }
 
-    /// So much of a request's body, or what comes behind it, has been handed over.
+    /// Records that `size` bytes of a request's body, or its trailers, were delivered.
     pub(super) fn saw_body(&self, size: usize, headers: &Cell<Headers>) {
         match headers.get() {
             Headers::Held if self.is_open() => self.known.set(Some(true)),
@@ -128,25 +127,25 @@ impl Watch {
         }
     }
 
-    /// Lets a request that stops at its trailers go on at the next tick.
+    /// Resumes a request that stops at its trailers at the next tick.
     ///
-    /// Envoy 1.40 loses a body that is kept back until trailers which it delivers while it resumes
-    /// the request: they end this filter's part of the request, after which no body is taken from
-    /// it. Resumed once more, it comes.
+    /// While Envoy 1.40 resumes a request, it delivers the trailers that ended the wait for the
+    /// body. They end this filter's part of the request, and a body that was kept back until then
+    /// is lost. A second resume delivers it.
     pub(super) fn resume_later(&self, context: u32) {
         self.late.borrow_mut().push(context);
         self.ticker.wake_within(LATE_BY);
     }
 
-    /// A request is over.
+    /// Forgets a request that is over.
     pub(super) fn forget(&self, context: u32) {
         if let Ok(mut watched) = self.watched.try_borrow_mut() {
             watched.retain(|watched| watched.context != context);
         }
     }
 
-    /// Lets requests go on that have been watched for long enough; all of them, once it is known
-    /// that they cannot be held. When to do so again, if any are left.
+    /// Resumes requests that were watched for long enough, and all of them once holding is known to
+    /// fail. Returns the time of the next check, if any are left.
     pub(super) fn tick(&self) -> Option<Span> {
         for context in self.late.take() {
             if self.host.switch_to(context) {
@@ -165,7 +164,7 @@ impl Watch {
             }
         };
         for Watched { context, size, headers, .. } in due {
-            // A request that is gone, or decided, has nothing to resume.
+            // A request that is gone, or decided, cannot be resumed.
             if headers.get() != Headers::Held || !self.host.switch_to(context) {
                 continue;
             }
@@ -181,12 +180,12 @@ impl Watch {
         (!self.watched.borrow().is_empty()).then_some(WATCHED_FOR)
     }
 
-    /// Whether another worker has found out that holding does not work.
+    /// Returns whether another worker has found that holding does not work.
     fn is_told(&self) -> bool {
         self.host.shared(&self.key).0 == CANNOT_HOLD
     }
 
-    /// Holding does not work: the first worker to know says so.
+    /// Records that holding does not work. The first worker to find out logs a warning.
     fn cannot_hold(&self) {
         self.known.set(Some(false));
         let (told, cas) = self.host.shared(&self.key);
@@ -201,7 +200,7 @@ impl Watch {
     }
 }
 
-/// What stands in shared data where holding does not work.
+/// The value of the shared data if holding does not work.
 const CANNOT_HOLD: &[u8] = b"0";
 
 #[cfg(test)]
@@ -211,7 +210,7 @@ mod tests {
 
     const CONTEXT: u32 = 7;
     const KEY: &str = "hold/test";
-    /// The size of a request's headers.
+    /// The size of a request's headers in bytes.
     const HEAD: u64 = 100;
 
     struct Bench {
@@ -228,7 +227,7 @@ mod tests {
             Self { host, watch }
         }
 
-        /// The headers of a request have come.
+        /// Reports that the headers of a request have arrived.
         fn hold(&self, context: u32) -> Rc<Cell<Headers>> {
             self.host.requests.borrow_mut().insert(context, HEAD);
             self.host.at_hand.set(context);

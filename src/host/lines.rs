@@ -1,14 +1,15 @@
 //! Lines of the store in Envoy's shared data.
 //!
-//! In: line numbers and bytes. Out: shared data under keys of our own. Not here: what a line holds.
+//! In: line numbers and bytes. Out: shared data under keys of our own. Not here: the contents of a
+//! line.
 //!
-//! Shared data may be shared with other plugins, where a platform gives all of them the same
-//! `vm_id`: hence the prefix.
+//! Other plugins may use the same shared data, because some platforms give all of them the same
+//! `vm_id`. The prefix separates them.
 
 use super::calls::{self, Status};
 use crate::store::{Cas, Lines, NotStored, Unavailable};
 
-/// Before every key; the number changes with the meaning of what is stored.
+/// The prefix of every key. The number changes with the meaning of the stored data.
 pub(super) const PREFIX: &str = "tollgate/1/";
 
 /// Envoy's shared data.
@@ -33,8 +34,8 @@ impl Lines for SharedData {
     }
 }
 
-/// The prefix and eight hex digits. Every budget of a call is read and written by such a key, so it
-/// is made without the formatter.
+/// Returns the prefix and eight hex digits. It avoids the formatter, because every budget of a call
+/// is read and written under such a key.
 fn key(line: u32) -> String {
     let mut key = String::with_capacity(PREFIX.len().saturating_add(8));
     key.push_str(PREFIX);
@@ -43,12 +44,13 @@ fn key(line: u32) -> String {
     key
 }
 
-/// Whether this worker is the first of the process to claim a name; it stays claimed.
+/// Claims a name for good. Returns whether this worker is the first of the process to do so.
 pub(super) fn claim(name: &str) -> bool {
     calls::set_shared_data(&format!("{PREFIX}{name}"), b"claimed", Cas::ABSENT.0).is_ok()
 }
 
-/// Shared data under a fixed name, made by `make` if nobody has; the first worker wins.
+/// Returns shared data under a fixed name. `make` makes them if they do not exist; the first worker
+/// wins.
 pub(super) fn shared_once<const N: usize>(
     name: &str,
     make: impl FnOnce() -> Option<[u8; N]>,
@@ -57,7 +59,7 @@ pub(super) fn shared_once<const N: usize>(
     let read = || calls::shared_data(&key).ok().and_then(|(bytes, _)| bytes.try_into().ok());
     read().or_else(|| {
         let made = make()?;
-        // Lost to another worker or not: what is there now is what all use.
+        // Whether this write won or lost, all workers use the value that is there now.
         let _ = calls::set_shared_data(&key, &made, Cas::ABSENT.0);
         read()
     })

@@ -1,8 +1,8 @@
 //! The adapter to Envoy: the only place that names `proxy_wasm`.
 //!
 //! In: the host's callbacks. Out: events for the exchange, and its effects carried out as host
-//! calls. Not here: any decision about a call. A host call that fails is dropped or worked around,
-//! never unwrapped: a panic ends the VM of a worker.
+//! calls. Not here: any decision about a call. A failed host call is ignored or worked around,
+//! never unwrapped, because a panic kills the VM of a worker.
 //!
 //! ```text
 //! Root (one per configuration and VM) ── creates ──▶ Stream (one per exchange)
@@ -38,7 +38,7 @@ mod waiting;
 
 #[cfg(target_arch = "wasm32")]
 proxy_wasm::main! {{
-    // The SDK's own log goes unused: every line comes from `calls::log`.
+    // The SDK's own log is silent; every line comes from `calls::log`.
     proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Critical);
     proxy_wasm::set_root_context(|_| Box::new(root::Root::new()));
 }}

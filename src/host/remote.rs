@@ -1,10 +1,9 @@
-//! The rate limit service of a configuration, as one VM sees it: what is on its way to it, and
-//! whether to ask it.
+//! The rate limit service of a configuration in one VM: the requests under way, and the breaker.
 //!
-//! In: tasks, ticks, answers. Out: gRPC calls, made from the root so that their answers come
-//! whatever becomes of the streams. Not here: what is said (`rls`).
+//! In: tasks, ticks, answers. Out: gRPC calls from the root context, so that their answers arrive
+//! even if the streams are gone. Not here: the messages (`rls`).
 //!
-//! A VM has one of these for each service that differs, however often it is configured anew: tasks
+//! A VM has one of these for each distinct service, however often it is reconfigured, because tasks
 //! outlive the configuration that they come from.
 
 use core::cell::RefCell;
@@ -31,7 +30,7 @@ impl Remote {
         Self { upstream: service.upstream(), breaker, report_queue: RefCell::default(), service }
     }
 
-    /// Sends for the context at hand; the answer will come under the number.
+    /// Sends a question for the current context. Returns the number of its answer.
     pub(super) fn send(&self, question: &Question, timeout: Span) -> Result<u32, Failure> {
         let Question { method, message, .. } = question;
         let timeout = Duration::from_nanos(timeout.0);
@@ -39,13 +38,13 @@ impl Remote {
             .map_err(|_| Failure::Unavailable)
     }
 
-    /// Takes tasks; the first is due after the time that is returned.
+    /// Queues tasks. Returns the time until the first is due.
     pub(super) fn push(&self, tasks: Vec<Task>) -> Option<Span> {
         let (mut report_queue, now) = (self.report_queue.try_borrow_mut().ok()?, Vm::now());
         tasks.into_iter().map(|task| report_queue.push(task, now)).min()
     }
 
-    /// Sends what is due. Only the root may call this.
+    /// Sends the tasks that are due. Only the root context may call this.
     pub(super) fn send_due(&self, vm: &Vm, budgets: &Budgets<'_>) {
         let (Ok(mut report_queue), Ok(mut breaker)) =
             (self.report_queue.try_borrow_mut(), self.breaker.try_borrow_mut())
@@ -64,7 +63,7 @@ impl Remote {
         report_queue.take_counts().iter().for_each(|count| vm.count(count));
     }
 
-    /// An answer has come to the root. Whether it was for this service.
+    /// Handles an answer to the root context. Returns whether it was for this service.
     pub(super) fn answered(
         &self,
         token: u32,
@@ -81,14 +80,14 @@ impl Remote {
         match answered {
             Some(Health::Well) => report(vm, breaker.answered(true, budgets.now())),
             Some(Health::Failing) => report(vm, breaker.answered(false, budgets.now())),
-            // Calls would not have had this answer, nor do they fail by it.
+            // The answer came too late for a call to use it, but it is not a failure.
             Some(Health::Slow) | None => {}
         }
         report_queue.take_counts().iter().for_each(|count| vm.count(count));
         answered.is_some()
     }
 
-    /// How long until something is to be done.
+    /// Returns the time until the next task is due.
     pub(super) fn next_due(&self) -> Option<Span> {
         self.report_queue.try_borrow().ok()?.next_due(Vm::now())
     }

@@ -1,4 +1,4 @@
-//! The root context: it is configured, ticks, and makes a context for each stream.
+//! The root context: receives the configuration and ticks, and makes a context for each stream.
 //!
 //! In: the host's callbacks. Out: a configuration, streams under it. Not here: reading options
 //! (`settings`).
@@ -18,7 +18,7 @@ use crate::rls::SOON;
 use crate::store::{Lines, Table};
 use crate::units::Span;
 
-/// How soon the next tick comes at the earliest, for requests that wait.
+/// The shortest time to the next tick for waiting requests.
 const NEXT: Span = Span::from_millis(1);
 
 /// One configuration in one VM.
@@ -42,7 +42,7 @@ impl Root {
 }
 
 impl Context for Root {
-    /// The rate limit service has answered a task.
+    /// Handles the rate limit service's answer to a task.
     fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
         let Some(configured) = &self.configured else { return };
         let message = grpc_answer(status, size);
@@ -51,8 +51,7 @@ impl Context for Root {
         self.with_budgets(configured, |budgets| {
             remotes.iter().any(|remote| remote.answered(token, answer, &self.vm, budgets));
         });
-        // What has failed is to be tried again before the tick that looks for answers that do not
-        // come.
+        // Failed tasks are retried before the tick that looks for missing answers.
         if let Some(due) = remotes.iter().filter_map(|remote| remote.next_due()).min() {
             configured.ticker.wake_within(due.max(SOON));
         }
@@ -68,8 +67,8 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         let Some(configured) = &self.configured else { return };
         let remotes = self.vm.remotes();
-        // Before requests are let go on: after that, another context is at hand, which answers
-        // would go to.
+        // This precedes the resuming of requests, which changes the current context and so the
+        // receiver of answers.
         let renewal = self.with_budgets(configured, |budgets| {
             remotes.iter().for_each(|remote| remote.send_due(&self.vm, budgets));
             self.vm.renew_slots(budgets)
@@ -81,7 +80,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
-        // Without a configuration there is no stream: the host has refused the filter.
+        // Without a configuration there are no streams, because the host has refused the filter.
         let configured = self.configured.clone()?;
         Some(Box::new(Stream::new(context_id, self.vm.clone(), configured)))
     }

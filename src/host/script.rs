@@ -1,4 +1,5 @@
-//! A host for native tests: a clock that is set, requests that come in pieces, shared data.
+//! A scripted host for native tests: a clock under control, requests that come in pieces, shared
+//! data.
 
 use core::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -6,13 +7,13 @@ use std::collections::BTreeMap;
 use super::functions::Functions;
 use crate::units::Timestamp;
 
-/// What the host has been told and will answer.
+/// The state of the scripted host and its answers.
 #[derive(Default)]
 pub(super) struct Script {
     pub(super) now: Cell<u64>,
-    /// The sizes of the requests that exist, by their contexts.
+    /// The sizes of the existing requests, by their contexts.
     pub(super) requests: RefCell<BTreeMap<u32, u64>>,
-    /// The request at hand.
+    /// The current request.
     pub(super) at_hand: Cell<u32>,
     pub(super) resumed: RefCell<Vec<u32>>,
     pub(super) data: RefCell<BTreeMap<String, Vec<u8>>>,

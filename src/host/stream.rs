@@ -1,6 +1,6 @@
 //! One stream: callbacks become events of its [`Exchange`], effects become host calls.
 //!
-//! In: callbacks in any order that the host can give them. Out: host calls. Not here: decisions.
+//! In: callbacks in any order that the host allows. Out: host calls. Not here: decisions.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -23,9 +23,10 @@ pub(super) struct Stream {
     flow: Rc<Flow>,
     /// Whether the request's headers tell its body's length.
     has_length: bool,
-    /// How much of the request's body the host has shown; it keeps what it has shown while we wait.
+    /// The bytes of the request's body that the host has shown. The host keeps and repeats them
+    /// while the request waits.
     body_size: usize,
-    /// Questions to the rate limit service by the numbers of their answers.
+    /// Questions to the rate limit service, by the numbers of their answers.
     asked: Vec<(u32, usize)>,
     #[cfg(feature = "trap")]
     trap: super::trap::Trap,
@@ -43,7 +44,7 @@ impl Stream {
         }
     }
 
-    /// Carries out how the exchange goes on, once everything else has been.
+    /// Carries out the exchange's next step, after its other effects.
     fn go(&mut self, next: Next) -> Action {
         let Effects { next, headers, .. } = self.ask(Effects { next, ..Effects::default() });
         change_headers(Map::RequestHeaders, &headers);
@@ -64,8 +65,8 @@ impl Stream {
         }
     }
 
-    /// Asks the rate limit service, if that comes next. A question that cannot be sent is as good
-    /// as one without an answer, and may lead further.
+    /// Sends questions to the rate limit service, if they come next. A question that cannot be sent
+    /// counts as unanswered, and the exchange may ask further.
     fn ask(&mut self, mut effects: Effects) -> Effects {
         let remote = self.flow.configured.remote.clone();
         loop {
@@ -87,7 +88,7 @@ impl Stream {
         }
     }
 
-    /// The request's body is there, whole.
+    /// Decides on the request, whose body is complete.
     fn decide(&mut self) -> Action {
         let body = calls::buffer(Buffer::RequestBody, self.body_size).unwrap_or_default();
         let editable = match self.flow.headers_are() {
@@ -104,9 +105,8 @@ impl Stream {
         self.go(effects.next)
     }
 
-    /// Changes the body and the length that the headers tell. They change together or not at all: a
-    /// length that is not the body's would make the rest of it look like the next request on the
-    /// upstream's connection.
+    /// Changes the body and the length in the headers, both or neither. With a wrong length the
+    /// upstream would read the rest of the body as the next request on the connection.
     fn edit(&self, edits: &[Edit], body: &[u8]) {
         let edited = Edit::apply_all(edits, body);
         let tell_length = |length: usize| {
@@ -158,7 +158,7 @@ impl HttpContext for Stream {
         }
         if self.flow.wants(Wanted::RequestPieces) {
             let bytes = calls::buffer(Buffer::RequestBody, size).unwrap_or_default();
-            // While the request waits, the host shows again what it has shown.
+            // While the request waits, the host repeats the bytes that it has already shown.
             let seen = if self.flow.waits.get() { self.body_size } else { 0 };
             self.flow.handle(Event::RequestPiece { bytes: bytes.get(seen..).unwrap_or_default() });
             self.body_size = size;
@@ -174,7 +174,7 @@ impl HttpContext for Stream {
         if ended { self.decide() } else { Action::Pause }
     }
 
-    /// An HTTP/2 request may end here instead of in its body.
+    /// Handles the end of an HTTP/2 request that ends here and not in its body.
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
         if self.flow.replied.get() || self.flow.waits.get() {
             return Action::Pause;
@@ -218,7 +218,7 @@ impl HttpContext for Stream {
         self.answer_piece(0, true)
     }
 
-    /// The one callback that comes at every ending, unless the VM is dead.
+    /// The only callback that comes at every ending, unless the VM is dead.
     fn on_log(&mut self) {
         self.flow.configured.watch.forget(self.flow.context);
         if self.flow.wants(Wanted::Due) {
@@ -233,7 +233,7 @@ impl HttpContext for Stream {
 }
 
 impl Context for Stream {
-    /// The rate limit service has answered a question of this stream.
+    /// Handles the rate limit service's answer to a question of this stream.
     fn on_grpc_call_response(&mut self, token: u32, status: u32, size: usize) {
         let Some(at) = self.asked.iter().position(|(of, _)| *of == token) else { return };
         let (_, question) = self.asked.swap_remove(at);
@@ -259,15 +259,15 @@ impl Context for Stream {
     }
 }
 
-/// Who ended a stream early, by Envoy's response code details: a client's connection that closes is
-/// `downstream_…`, a single stream that a client resets is told by the codec, as
-/// `http2.remote_reset`. What upstreams do comes as `upstream_…` instead.
+/// Determines which side ended a stream early, from Envoy's response code details. A client's
+/// closed connection is `downstream_…`. A single stream that a client resets is reported by the
+/// codec, as `http2.remote_reset`. Failures of upstreams are `upstream_…`.
 fn who_broke_off(details: &[u8]) -> Abort {
     const CLIENT: [&[u8]; 4] = [b"downstream", b"http1.", b"http2.", b"http3."];
     if CLIENT.iter().any(|prefix| details.starts_with(prefix)) { Abort::Client } else { Abort::Upstream }
 }
 
-/// The headers that the host has handed over, and attributes on request.
+/// The headers that the host has passed, and attributes on request.
 struct HostHead(calls::Headers);
 
 impl Head for HostHead {

@@ -1,10 +1,9 @@
-//! The ticks of one configuration: as often as somebody needs them, and none when nobody does.
+//! The ticks of one configuration: as frequent as needed, and off when not needed.
 //!
-//! In: wishes to be called soon. Out: the host's tick period. Not here: what is done on a tick.
+//! In: requests for a tick. Out: the host's tick period. Not here: the work of a tick.
 //!
-//! The host starts the period anew whenever it is set, so a wish that is repeated often enough
-//! would put the tick off for ever. It is set only where a tick is wanted sooner than it would
-//! come.
+//! The host restarts the period whenever it is set, so frequent requests would postpone the tick
+//! for ever. The period is therefore set only for a tick sooner than the next one.
 
 use core::cell::Cell;
 use std::rc::Rc;
@@ -12,7 +11,7 @@ use std::rc::Rc;
 use super::functions::Functions;
 use crate::units::Span;
 
-/// The period that the host has been told; 0 is none.
+/// The period set at the host in milliseconds; 0 is none.
 pub(super) struct Ticker {
     host: Rc<dyn Functions>,
     period: Cell<u32>,
@@ -23,7 +22,7 @@ impl Ticker {
         Self { host, period: Cell::new(0) }
     }
 
-    /// A tick is wanted within this time.
+    /// Requests a tick within this time.
     pub(super) fn wake_within(&self, span: Span) {
         let millis = millis(span);
         if self.period.get() == 0 || millis < self.period.get() {
@@ -31,7 +30,7 @@ impl Ticker {
         }
     }
 
-    /// A tick has come: when the next is wanted, if at all.
+    /// Ends a tick: sets the time to the next one, or stops the ticks.
     pub(super) fn go_on(&self, next: Option<Span>) {
         let millis = next.map_or(0, millis);
         if millis != self.period.get() {
@@ -49,7 +48,7 @@ impl Ticker {
     }
 }
 
-/// At least one: zero means never.
+/// Converts to whole milliseconds, at least one, because zero means never.
 fn millis(span: Span) -> u32 {
     u32::try_from(span.as_millis_ceil()).unwrap_or(u32::MAX).max(1)
 }

@@ -1,18 +1,18 @@
-//! Ends the VM on request, so that a test can see how a worker recovers. Only in modules built with
-//! the feature `trap`.
+//! Traps on request, so that a test can see how a worker recovers. Only in modules built with the
+//! feature `trap`.
 //!
 //! In: the request header `x-tollgate-trap: request | response`. Out: a trap when that comes.
 
 use crate::identity::Head;
 
-/// Whether the VM shall end when the response comes.
+/// Whether to trap when the response comes.
 #[derive(Debug, Default)]
 pub(super) struct Trap {
     at_response: bool,
 }
 
 impl Trap {
-    /// Does, or remembers, what the header asks for.
+    /// Traps, or remembers to, as the header says.
     pub(super) fn set(&mut self, head: &dyn Head) {
         match head.header("x-tollgate-trap").as_deref() {
             Some(b"request") => core::arch::wasm32::unreachable(),
@@ -21,7 +21,7 @@ impl Trap {
         }
     }
 
-    /// The response has come.
+    /// Traps when the response has come, if asked to.
     pub(super) fn at_response(&self) {
         if self.at_response {
             core::arch::wasm32::unreachable();

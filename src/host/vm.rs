@@ -1,7 +1,7 @@
-//! What all configurations and streams of one VM share.
+//! The state that all configurations and streams of one VM share.
 //!
-//! In: nothing. Out: [`Vm`]. Not here: anything of one configuration, because old and new ones live
-//! side by side while Envoy drains a listener.
+//! In: nothing. Out: [`Vm`]. Not here: anything of one configuration, because old and new ones
+//! coexist while Envoy drains a listener.
 
 use core::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -18,31 +18,32 @@ use crate::store::KeyHasher;
 use crate::tokens::Counter;
 use crate::units::{Span, Timestamp};
 
-/// One VM's working state.
+/// The state of one VM.
 pub(super) struct Vm {
     pub(super) counter: RefCell<Counter>,
     pub(super) models: RefCell<ModelLabels>,
     pub(super) keys: KeyHasher,
-    /// Keys hashes of secrets where no salt is configured; the same in the whole process.
+    /// Keys the hashes of secrets if no salt is configured; the same in the whole process.
     pub(super) secret: [u8; 16],
     counters: RefCell<Counters>,
     dice: Cell<u64>,
     remotes: RefCell<Vec<Rc<Remote>>>,
-    /// Slots of calls in flight, which this VM renews.
+    /// The slots of calls in flight, which this VM renews.
     pub(super) slots: RefCell<Slots>,
     renewed_at: Cell<Timestamp>,
-    /// Topics that some worker has warned of.
+    /// Topics for which some worker has logged a warning.
     warned: RefCell<Vec<String>>,
 }
 
-/// The host's numbers for metrics by name.
+/// The host's numbers of metrics, by name.
 #[derive(Default)]
 struct Counters {
     by_name: HashMap<String, u32>,
     name: String,
 }
 
-/// How many series one VM may make; Envoy keeps every one for ever. Beyond it increments are lost.
+/// The most series of one VM, because Envoy keeps each of them for ever. Beyond it increments are
+/// lost.
 const MOST_SERIES: usize = 5_000;
 
 thread_local! {
@@ -50,7 +51,7 @@ thread_local! {
 }
 
 impl Vm {
-    /// This VM's; made when it is asked for first, while the VM starts.
+    /// Returns this VM's state, which the first call makes while the VM starts.
     pub(super) fn shared() -> Rc<Self> {
         VM.with_borrow_mut(|vm| vm.get_or_insert_with(|| Rc::new(Self::new())).clone())
     }
@@ -78,12 +79,12 @@ impl Vm {
         }
     }
 
-    /// The time.
+    /// Returns the time.
     pub(super) fn now() -> Timestamp {
         Timestamp(calls::now())
     }
 
-    /// A number that is random enough to spread callers in time: xorshift64 (Marsaglia 2003).
+    /// Returns a number random enough to spread callers in time: xorshift64 (Marsaglia 2003).
     pub(super) fn jitter(&self) -> u32 {
         let mut dice = self.dice.get();
         dice ^= dice << 13;
@@ -93,13 +94,13 @@ impl Vm {
         u32::try_from(dice >> 32).unwrap_or_default()
     }
 
-    /// Whether there are calls in flight that count.
+    /// Returns whether any calls in flight occupy slots.
     pub(super) fn has_slots(&self) -> bool {
         self.slots.try_borrow().is_ok_and(|slots| !slots.is_empty())
     }
 
-    /// Speaks for the calls in flight, if it is time to, many of them on several ticks. When it
-    /// will be again, if there are any.
+    /// Renews the slots of calls in flight when that is due; many slots take several ticks. Returns
+    /// the time to the next renewal, if slots are left.
     pub(super) fn renew_slots(&self, budgets: &Budgets<'_>) -> Option<Span> {
         let mut slots = self.slots.try_borrow_mut().ok()?;
         let now = budgets.now();
@@ -116,10 +117,10 @@ impl Vm {
         (!slots.is_empty()).then_some(next)
     }
 
-    /// This VM's side of a service.
+    /// Returns this VM's side of a service.
     pub(super) fn remote(&self, service: &Rc<Service>) -> Rc<Remote> {
         let mut remotes = self.remotes.borrow_mut();
-        // One that no configuration uses any more, and that has nothing to send, is forgotten.
+        // Forgets services that no configuration uses any more and that have nothing to send.
         remotes.retain(|remote| Rc::strong_count(remote) > 1 || remote.next_due().is_some());
         if let Some(known) = remotes.iter().find(|remote| remote.service == *service) {
             return known.clone();
@@ -129,12 +130,12 @@ impl Vm {
         remote
     }
 
-    /// All services, also those of earlier configurations that still have something to send.
+    /// Returns all services, including those of earlier configurations with something to send.
     pub(super) fn remotes(&self) -> Vec<Rc<Remote>> {
         self.remotes.try_borrow().map(|remotes| remotes.clone()).unwrap_or_default()
     }
 
-    /// Writes a warning to Envoy's log, unless a worker of this process has written one of its
+    /// Writes a warning to Envoy's log, unless a worker of this process has already logged its
     /// topic.
     pub(super) fn warn(&self, warning: &Warning) {
         let Ok(mut warned) = self.warned.try_borrow_mut() else { return };
@@ -165,7 +166,7 @@ impl Vm {
             Some(id)
         });
         if let Some(id) = id {
-            // A count that the host refuses is not worth a call.
+            // A failure is ignored: a count is not worth failing a call.
             let _ = match kind {
                 MetricType::Counter => calls::increment(id, count.by),
                 MetricType::Gauge => calls::record(id, count.by),

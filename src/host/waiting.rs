@@ -1,7 +1,7 @@
-//! Requests under one configuration, in one VM, that wait for their budgets.
+//! The requests of one configuration in one VM that wait for their budgets.
 //!
-//! In: requests, and when they will be due. Out: those that are due, looked at again on a tick. Not
-//! here: whether they may go on (`exchange`).
+//! In: requests and their due times. Out: those that are due, checked again on a tick. Not here:
+//! whether they may go on (`exchange`).
 
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -11,20 +11,20 @@ use super::flow::Flow;
 use super::vm::Vm;
 use crate::units::{Span, Timestamp};
 
-/// How often requests that are not yet due are looked at: another call that ends early, or leaves,
-/// may have made room.
+/// The interval at which requests that are not yet due are checked, because another call that ends
+/// early, or leaves, may have made room.
 const LOOK_EVERY: Span = Span::from_millis(50);
 
-/// How many are looked at on one tick, the next ones first: some 10 us each, and more for one that
-/// goes on. When a window ends for thousands at once, they go on a few at a time, with the worker's
-/// other calls between them.
+/// The most requests checked on one tick, the earliest due first: about 10 µs each, and more for
+/// one that goes on. When a window ends for thousands at once, they go on a few at a time, between
+/// the worker's other calls.
 const LOOK_AT: usize = 64;
 
-/// Requests that wait, in the order in which they will be due.
+/// Waiting requests, in the order of their due times.
 #[derive(Default)]
 pub(super) struct Waiting {
     all: RefCell<Vec<Waiter>>,
-    /// When those were last looked at that are not yet due.
+    /// The time of the last check of requests that were not yet due.
     looked_ahead: Cell<Timestamp>,
 }
 
@@ -34,7 +34,7 @@ struct Waiter {
 }
 
 impl Waiting {
-    /// A request waits. When to look at it, at the latest.
+    /// Adds a waiting request. Returns the longest time to its next check.
     pub(super) fn add(&self, flow: Rc<Flow>, due: Timestamp) -> Span {
         let mut all = self.all.borrow_mut();
         let place = all.partition_point(|waiter| waiter.due <= due);
@@ -42,16 +42,17 @@ impl Waiting {
         due.since(Vm::now()).min(LOOK_EVERY)
     }
 
-    /// A request is over.
+    /// Forgets a request that is over.
     pub(super) fn forget(&self, context: u32) {
         if let Ok(mut all) = self.all.try_borrow_mut() {
             all.retain(|waiter| waiter.flow.context != context);
         }
     }
 
-    /// Looks at those that are due, and at the next ones. When to do so again, if any are left.
+    /// Checks the requests that are due, and the next ones. Returns the time to the next check, if
+    /// any are left.
     ///
-    /// Other contexts are at hand after it.
+    /// It changes the current context.
     pub(super) fn tick(&self) -> Option<Span> {
         let now = Vm::now();
         let looked_at: Vec<Waiter> = {
@@ -61,7 +62,7 @@ impl Waiting {
             all.drain(..count.min(LOOK_AT)).collect()
         };
         for Waiter { flow, .. } in looked_at {
-            // One that is gone has nothing to go on with.
+            // A request that is gone cannot go on.
             if calls::set_effective_context(flow.context).is_err() {
                 continue;
             }
@@ -73,8 +74,8 @@ impl Waiting {
         first.map(|due| due.since(Vm::now()).min(LOOK_EVERY))
     }
 
-    /// Whether it is time to look at those that are not yet due; ticks come more often than that
-    /// when many are due one after the other.
+    /// Returns whether it is time to check requests that are not yet due. Ticks come more often
+    /// when many requests are due one after the other.
     fn looks_ahead(&self, now: Timestamp) -> bool {
         let last = self.looked_ahead.get();
         let is_time = now.since(last) >= LOOK_EVERY || now < last;

@@ -2,7 +2,7 @@
 //!
 //! In: problems, standings. Out: JSON text, and header fields for the most constrained limit of
 //! each kind that Anthropic has a name for. Source: Anthropic's pages "Errors", "Rate limits". Not
-//! here: a `request_id`, for only Anthropic can name a request of Anthropic's.
+//! here: a `request_id`, which only Anthropic can assign.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ use crate::units::Timestamp;
 
 pub(super) static WORDS: Words = Words { body, error_fields: no_fields, standing_fields: fields };
 
-/// The names of [`fields`] by what a limit counts: limit, remaining, reset.
+/// The names of [`fields`] by resource: limit, remaining, reset.
 pub(super) const FAMILIES: [(&str, [&str; 3]); 4] = [
     (
         "requests",

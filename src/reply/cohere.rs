@@ -1,8 +1,7 @@
 //! Cohere's error bodies.
 //!
-//! In: problems. Out: JSON text. Source: Cohere's API reference, "Errors". Its own budget headers,
-//! in recorded answers, tell only of the calls that a trial key has left, so `x-ratelimit-*` are
-//! told.
+//! In: problems. Out: JSON text. Source: Cohere's API reference, "Errors". In recorded answers its
+//! own budget headers only tell the calls left to a trial key, so replies carry `x-ratelimit-*`.
 
 use serde_json::json;
 

@@ -1,7 +1,6 @@
 //! The table of dialects: one file and one row for each.
 //!
-//! In: a [`Dialect`]. Out: its [`Words`]. Not here: what is said (`problem`, `ietf`), only how an
-//! API says it.
+//! In: a [`Dialect`]. Out: its [`Words`]. Not here: the content of replies (`problem`, `ietf`).
 
 use super::problem::Problem;
 use super::{Fields, anthropic, bedrock, cohere, gemini, mcp, ollama, openai};
@@ -9,19 +8,19 @@ use crate::api::Dialect;
 use crate::limits::Standing;
 use crate::units::Timestamp;
 
-/// How an API words errors and budgets.
+/// An API's wording of errors and budgets.
 pub(super) struct Words {
     /// The body of an error.
     pub(super) body: fn(&Problem<'_>) -> String,
-    /// What its clients look for in the header of an error, besides the content type and when to
-    /// come back.
+    /// The header fields that its clients read in an error, besides the content type and
+    /// `retry-after`.
     pub(super) error_fields: fn(&Problem<'_>) -> Fields,
-    /// Where budgets stand now, as far as it has words for what they count.
+    /// The current standing of budgets, for the resources that it has names for.
     pub(super) standing_fields: fn(&[Standing], Timestamp) -> Fields,
 }
 
 impl Dialect {
-    /// Its row.
+    /// Returns its row.
     pub(super) const fn words(self) -> &'static Words {
         match self {
             Self::OpenAi => &openai::WORDS,
@@ -35,7 +34,7 @@ impl Dialect {
     }
 }
 
-/// Most APIs say everything in the body of an error.
+/// Returns no fields; most APIs put everything in the body of an error.
 pub(super) const fn no_fields(_: &Problem<'_>) -> Fields {
     Vec::new()
 }

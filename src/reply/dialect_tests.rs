@@ -18,7 +18,7 @@ fn over_budget(dialect: Dialect, wait: Wait) -> Reply {
     refused(dialect, &refusal(wait), "m-1", NOW, 0)
 }
 
-/// The values that a table of names tells, in its order.
+/// Returns the values of the fields with these names, in the order of the names.
 fn values<'f>(fields: &'f Fields, names: &[&str]) -> Vec<Option<&'f str>> {
     names.iter().map(|name| field(fields, name)).collect()
 }

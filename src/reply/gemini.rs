@@ -1,8 +1,9 @@
-//! Google's error bodies, of the Gemini API and of Vertex AI.
+//! Google's error bodies, for the Gemini API and Vertex AI.
 //!
 //! In: problems. Out: JSON text. Source: Google's API design guide "Errors" (AIP-193),
 //! `google/rpc/code.proto` and `error_details.proto`, and recorded answers of the Gemini API;
-//! durations as in ProtoJSON. Google has no budget headers of its own, so `x-ratelimit-*` are told.
+//! durations as in ProtoJSON. Google has no budget headers of its own, so replies carry
+//! `x-ratelimit-*`.
 
 use serde_json::{Value, json};
 
@@ -37,7 +38,7 @@ fn body(Problem { message, cause }: &Problem<'_>) -> String {
     json!({ "error": error }).to_string()
 }
 
-/// `quotaValue` is left out: it is an integer, which dollars are not.
+/// Returns the violated limit. It omits `quotaValue`, an integer, which cannot hold dollars.
 fn quota_failure(limit: &Limit) -> Value {
     let amount = limit.counts.unit.words().amount;
     json!({
@@ -57,8 +58,7 @@ fn retry_info(wait: Span) -> Value {
     })
 }
 
-/// A duration in ProtoJSON: seconds with no or three digits behind the point, rounded up to
-/// milliseconds.
+/// Formats a duration in ProtoJSON: seconds with no or three decimals, rounded up to milliseconds.
 fn proto_duration(span: Span) -> String {
     let millis = span.as_millis_ceil();
     let (seconds, millis) = (millis / 1_000, millis % 1_000);

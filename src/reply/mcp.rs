@@ -1,12 +1,12 @@
-//! JSON-RPC errors, in which servers of the Model Context Protocol speak.
+//! JSON-RPC errors, as servers of the Model Context Protocol send them.
 //!
 //! In: problems, and the messages of a refused body. Out: JSON text. Not here: HTTP statuses
 //! (`super::tool_refused`).
 //!
-//! Source: JSON-RPC 2.0, sections 5.1 (an id that is not known is `null`) and 6 (batches);
-//! modelcontextprotocol.io, specification 2026-07-28, "Overview", "Error codes": from -32000 to
-//! -32099 no new codes may be used, and those of applications lie outside what JSON-RPC reserves.
-//! There they are HTTP's here.
+//! Source: JSON-RPC 2.0, sections 5.1 (an unknown id is `null`) and 6 (batches);
+//! modelcontextprotocol.io, specification 2026-07-28, "Overview", "Error codes": no new codes from
+//! -32000 to -32099, and codes of applications outside the range that JSON-RPC reserves. Here those
+//! are HTTP's.
 
 use serde_json::{Map, Value, json};
 
@@ -21,14 +21,14 @@ use crate::units::{Span, Timestamp};
 pub(super) static WORDS: Words =
     Words { body, error_fields: no_fields, standing_fields: x_ratelimit::fields };
 
-/// JSON-RPC's own code for a message that is not as it must be.
+/// JSON-RPC's code for an invalid message.
 const INVALID_REQUEST: i32 = -32600;
 
-/// So many calls of a batch are told all there is to tell, so that a refusal is not many times as
-/// long as what it refuses.
+/// The most calls of a batch that get the full error. It keeps a refusal from being many times as
+/// long as the refused body.
 const MOST_TOLD_ALL: usize = 100;
 
-/// An error for a body of which the ids are not known.
+/// Returns an error for a body whose ids are not known.
 fn body(problem: &Problem<'_>) -> String {
     let data = match problem.cause {
         Cause::OverBudget { refusal, wait } => data(refusal, wait).into(),
@@ -41,8 +41,8 @@ fn body(problem: &Problem<'_>) -> String {
     answer("null", &error(code(problem.cause), &problem.message, data))
 }
 
-/// The answer to messages of which a call of `tool` is over budget; none if nothing has to be
-/// answered.
+/// Returns the answer to messages of which a call of `tool` is over budget; `None` if no message
+/// needs an answer.
 pub(super) fn tool_refused(
     messages: &Messages<'_>,
     refusal: &Refusal,
@@ -81,7 +81,7 @@ pub(super) fn tool_refused(
     }
 }
 
-/// For programs: which limit it is, and when there is use in trying again.
+/// Returns data for programs: the limit, and when to try again.
 fn data(refusal: &Refusal, wait: Option<Span>) -> Map<String, Value> {
     let limit = &refusal.standing.limit;
     let mut data = Map::new();
@@ -109,7 +109,7 @@ fn error(code: i32, message: &str, data: Value) -> String {
     error.to_string()
 }
 
-/// An error as the answer to the message with this id, which is JSON.
+/// Formats an error as the answer to the message with this id, which is JSON.
 fn answer(id: &str, error: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
 }

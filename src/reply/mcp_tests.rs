@@ -19,7 +19,7 @@ fn refusal(wait: Wait) -> Refusal {
     Refusal { standing, needed: Amount(1), wait, reason: Reason::Spent }
 }
 
-/// Messages with these ids and tools.
+/// Builds messages with these ids and tools.
 fn messages<'a>(is_batch: bool, list: &[(Option<&'a str>, Option<&'a str>)]) -> Messages<'a> {
     let list = list.iter().map(|(id, tool)| Message { id: id.map(Into::into), tool: tool.map(Into::into) });
     Messages { is_batch, list: list.collect() }

@@ -1,7 +1,7 @@
-//! What clients are told: refusals and budget headers, in the dialect of the API they called.
+//! Replies to clients: refusals and budget headers, in the dialect of the API they called.
 //!
-//! In: a [`Refusal`] or [`Standing`]s. Out: a [`Reply`] or header fields. Not here: who is refused.
-//! Never told: anything of another caller than the one who asked.
+//! In: a [`Refusal`] or [`Standing`]s. Out: a [`Reply`] or header fields. Not here: the decision to
+//! refuse. A reply never contains anything of another caller.
 
 mod anthropic;
 mod bedrock;
@@ -26,17 +26,17 @@ use crate::identity::Unidentified;
 use crate::limits::{Reason, Refusal, Standing, Wait};
 use crate::units::{Span, Timestamp};
 
-/// Header fields to be set.
+/// Header fields to set.
 pub type Fields = Vec<(&'static str, String)>;
 
-/// An answer given by the filter itself.
+/// A reply of the filter itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
-    /// Header fields, the content type among them.
+    /// Header fields, including the content type.
     pub fields: Fields,
-    /// More header fields, which are not ours: names and values.
+    /// Header fields that are not Tollgate's own: names and values.
     pub added: Vec<(String, Vec<u8>)>,
     /// The body, JSON in the API's dialect.
     pub body: String,
@@ -44,18 +44,17 @@ pub struct Reply {
     pub details: &'static str,
 }
 
-/// Beyond this clients do better to give up: Anthropic's SDK ignores longer waits and OpenAI's
-/// stops retrying at 120 s.
+/// The longest wait after which clients should retry. Anthropic's SDK ignores longer waits, and
+/// OpenAI's stops retrying at 120 s.
 const LONGEST_WAIT_WORTH_RETRYING: Span = Span::from_secs(60);
 
-/// The most that is added to a wait so that callers who were refused together do not come back
-/// together.
+/// The most jitter added to a wait, so that callers refused together do not come back together.
 const MOST_JITTER: Span = Span::from_secs(1);
 
-/// A limit refuses: 429 with the wait until this call would fit, rounded up to a whole second in
-/// `retry-after`.
+/// Refuses for a limit: 429 with the wait until this call would fit in `retry-after`, rounded up to
+/// a whole second.
 ///
-/// `jitter` is a random number; it adds up to a tenth of the wait, unless the moment is promised to
+/// `jitter` is a random number. It adds up to a tenth of the wait, unless the moment is promised to
 /// this caller alone.
 #[must_use]
 pub fn refused(dialect: Dialect, refusal: &Refusal, model: &str, now: Timestamp, jitter: u32) -> Reply {
@@ -70,12 +69,12 @@ pub fn refused(dialect: Dialect, refusal: &Refusal, model: &str, now: Timestamp,
     reply(dialect, fields, &Problem::over_budget(refusal, model, wait))
 }
 
-/// A limit on calls of `tool` refuses MCP messages, all of them.
+/// Refuses MCP messages, all of them, for a limit on calls of `tool`.
 ///
-/// Those that have an id are answered with status 200 and a JSON-RPC error each, from which clients
-/// take the message: the official Python client before 2.0 ends the whole session at any other
-/// status. Where none has an id there is no answer to give, so that the status has to tell it, as
-/// MCP demands: 429.
+/// Messages with an id get status 200 and a JSON-RPC error each, from which clients take the
+/// message: the official Python client before 2.0 ends the whole session at any other status. If
+/// none has an id there is nothing to answer, and the status must report the refusal, as MCP
+/// demands: 429.
 #[must_use]
 pub fn tool_refused(
     messages: &Messages<'_>,
@@ -92,7 +91,8 @@ pub fn tool_refused(
     reply
 }
 
-/// The upstream wants to be left alone for so long: 429, with up to a tenth more as in [`refused`].
+/// Replies that the upstream has asked for a pause of `wait`: 429, with up to a tenth more as in
+/// [`refused`].
 #[must_use]
 pub fn busy(dialect: Dialect, model: &str, wait: Span, jitter: u32) -> Reply {
     let wait = wait + jittered(wait, jitter);
@@ -101,40 +101,39 @@ pub fn busy(dialect: Dialect, model: &str, wait: Span, jitter: u32) -> Reply {
     reply(dialect, fields, &Problem::upstream_busy(model, wait))
 }
 
-/// A dimension is missing that the configuration demands: 401.
+/// Replies that a required dimension is missing: 401.
 #[must_use]
 pub fn unidentified(dialect: Dialect, missing: &Unidentified) -> Reply {
     reply(dialect, Vec::new(), &Problem::unidentified(missing))
 }
 
-/// A body names a member twice that decides what the call costs: 400.
+/// Replies that the body names a member twice that decides the cost of the call: 400.
 #[must_use]
 pub fn ambiguous(dialect: Dialect, member: &'static str) -> Reply {
     reply(dialect, Vec::new(), &Problem::duplicate_member(member))
 }
 
-/// An LLM call asks for another protocol, behind which it could not be counted: 426, because that
-/// is the status after which Codex goes on over HTTP at once (tried with Codex 0.171). It carries
-/// no `upgrade` header, since plain HTTP is what the client is to speak, and HTTP/2 has no such
-/// header.
+/// Refuses another protocol, in which calls could not be counted: 426, because after that status
+/// Codex goes on over HTTP at once (tried with Codex 0.171). The reply has no `upgrade` header,
+/// since the client should use plain HTTP, and HTTP/2 has no such header.
 #[must_use]
 pub fn upgrade(dialect: Dialect) -> Reply {
     reply(dialect, Vec::new(), &Problem::upgrade())
 }
 
-/// A header that has to be a whole number is none: 400.
+/// Replies that a header is not a whole number, as it must be: 400.
 #[must_use]
 pub fn not_a_number(dialect: Dialect, header: &str) -> Reply {
     reply(dialect, Vec::new(), &Problem::not_a_number(header))
 }
 
-/// A header declares something for a workflow, and the call belongs to none: 400.
+/// Replies that a header is for a workflow, but the call belongs to none: 400.
 #[must_use]
 pub fn no_workflow(dialect: Dialect, header: &str, dimension: &str) -> Reply {
     reply(dialect, Vec::new(), &Problem::no_workflow(header, dimension))
 }
 
-/// The fields that tell a caller whose call was let through where its budgets stand now.
+/// Returns the fields that tell an admitted caller the standing of its budgets.
 #[must_use]
 pub fn standing_fields(dialect: Dialect, standings: &[Standing], now: Timestamp) -> Fields {
     let mut fields = (dialect.words().standing_fields)(standings, now);
@@ -143,9 +142,9 @@ pub fn standing_fields(dialect: Dialect, standings: &[Standing], now: Timestamp)
     fields
 }
 
-/// How the names of fields begin in which upstreams of any API tell where budgets stand: the
-/// IETF's, OpenAI's and its imitators', Anthropic's (pages "Rate limits", "Service tiers", "Fast
-/// mode"), Cohere's (recorded answers).
+/// The prefixes of the fields in which upstreams report standings: the IETF's, OpenAI's and its
+/// imitators', Anthropic's (pages "Rate limits", "Service tiers", "Fast mode"), Cohere's (recorded
+/// answers).
 const STANDING: [&str; 7] = [
     "ratelimit",
     "x-ratelimit-",
@@ -156,15 +155,15 @@ const STANDING: [&str; 7] = [
     "x-trial-endpoint-call-",
 ];
 
-/// Whether a field of this name tells where budgets stand. What an upstream says in it is of its
-/// own limits, which the operator's callers share: mixed with ours it would mislead, and it would
-/// tell callers of each other.
+/// Returns whether a field of this name reports a standing. An upstream's fields are about its own
+/// limits, which the operator's callers share. Mixed with ours they would mislead, and would tell
+/// callers of each other.
 #[must_use]
 pub fn tells_standing(name: &[u8]) -> bool {
     STANDING.iter().any(|start| name.starts_with(start.as_bytes()))
 }
 
-/// `x-tollgate-warning`: the budgets used beyond their `warn_at`, in percent.
+/// Returns `x-tollgate-warning`: the budgets used beyond their `warn_at`, in percent.
 fn warning(standings: &[Standing]) -> Option<(&'static str, String)> {
     let warned: Vec<_> = standings
         .iter()
@@ -174,11 +173,11 @@ fn warning(standings: &[Standing]) -> Option<(&'static str, String)> {
     (!warned.is_empty()).then(|| ("x-tollgate-warning", warned.join(", ")))
 }
 
-/// How long a refused caller is told to wait; none if there is no use in it.
+/// Returns the wait that a refused caller is told, or `None` if waiting does not help.
 fn told_wait(refusal: &Refusal, jitter: u32) -> Option<Span> {
     match refusal.wait {
         Wait::Never => None,
-        // Nobody else has been told this moment.
+        // The moment is promised to this caller alone.
         Wait::For(span) if refusal.reason == Reason::Promised => Some(span),
         Wait::For(span) => Some(span + jittered(span, jitter)),
     }

@@ -1,15 +1,14 @@
-//! Numbers as people and clients read them.
+//! Formats numbers for people and clients.
 //!
-//! In: spans, moments and money. Out: text. Not here: which numbers are told, and amounts of other
-//! units (`unit`).
+//! In: spans, moments and money. Out: text. Not here: amounts of other units (`unit`).
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use crate::units::{Span, Timestamp};
 
-/// A duration as Go prints it and OpenAI sends it: `0s`, `120ms`, `1.5s`, `6m0s`, `1h2m3s`. Rounded
-/// up to milliseconds.
+/// Formats a duration as Go prints it and OpenAI sends it: `0s`, `120ms`, `1.5s`, `6m0s`, `1h2m3s`.
+/// Rounds up to milliseconds.
 pub(super) fn go_duration(span: Span) -> String {
     let millis = span.as_millis_ceil();
     if millis == 0 {
@@ -36,7 +35,7 @@ pub(super) fn go_duration(span: Span) -> String {
     text
 }
 
-/// A window as the configuration writes it: `1m`, `1h`, `30d`.
+/// Formats a window as in the configuration: `1m`, `1h`, `30d`.
 #[must_use]
 pub fn window(span: Span) -> String {
     const UNITS: [(&str, u64); 4] =
@@ -49,7 +48,7 @@ pub fn window(span: Span) -> String {
     format!("{}ms", span.as_millis_ceil())
 }
 
-/// A moment in UTC as RFC 3339 section 5.6 writes it, in whole seconds, rounded up:
+/// Formats a moment in UTC as in RFC 3339, section 5.6, in whole seconds, rounded up:
 /// `2025-08-21T12:40:59Z`.
 pub(super) fn rfc3339(at: Timestamp) -> String {
     let seconds = Duration::from_secs(at.0.div_ceil(1_000_000_000));
@@ -58,7 +57,7 @@ pub(super) fn rfc3339(at: Timestamp) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
-/// Nano-dollars as exact decimal dollars with at least two digits behind the point.
+/// Formats nano-dollars as exact decimal dollars with at least two decimals.
 #[must_use]
 pub fn usd(nano: u64) -> String {
     let text = format!("{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000);

@@ -1,7 +1,7 @@
 //! Ollama's error bodies.
 //!
-//! In: problems. Out: JSON text. Source: Ollama's page "Errors". It has no budget headers of its
-//! own, so `x-ratelimit-*` are told.
+//! In: problems. Out: JSON text. Source: Ollama's page "Errors". Ollama has no budget headers of
+//! its own, so replies carry `x-ratelimit-*`.
 
 use serde_json::json;
 

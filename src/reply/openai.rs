@@ -1,7 +1,7 @@
-//! OpenAI's error bodies, which its many likes share.
+//! OpenAI's error bodies, which many compatible APIs share.
 //!
 //! In: problems. Out: JSON text. Source: OpenAI's guides "Error codes" and "Rate limits", and
-//! recorded answers: all four members of `error` are always there.
+//! recorded answers, in which `error` always has all four members.
 
 use serde_json::json;
 

@@ -1,14 +1,14 @@
-//! Why a call is answered by the filter itself, before it is put in a dialect's words.
+//! The problems that the filter replies with, independent of the dialect.
 //!
-//! In: what is wrong. Out: a [`Problem`]: one sentence with all that a reader needs to act on it,
-//! and its [`Cause`] for programs. Not here: bodies and headers.
+//! In: the cause. Out: a [`Problem`]: one sentence with all that a reader needs to act, and its
+//! [`Cause`] for programs. Not here: bodies and headers.
 
 use super::numbers::{go_duration, window};
 use crate::identity::Unidentified;
 use crate::limits::{Reason, Refusal, Wait};
 use crate::units::Span;
 
-/// What a caller is told to be wrong.
+/// A problem reported to the caller.
 pub(super) struct Problem<'a> {
     /// For people.
     pub(super) message: String,
@@ -16,33 +16,33 @@ pub(super) struct Problem<'a> {
     pub(super) cause: Cause<'a>,
 }
 
-/// What kind of problem it is.
+/// The kind of a problem.
 #[derive(Clone, Copy)]
 pub(super) enum Cause<'a> {
-    /// A limit refuses.
+    /// A limit refused the call.
     OverBudget {
-        /// Which one, and by how much.
+        /// The limit, and the amounts.
         refusal: &'a Refusal,
-        /// Until the call would fit; none if it never does.
+        /// The time until the call would fit; `None` if it never fits.
         wait: Option<Span>,
     },
-    /// The upstream wants to be left alone.
+    /// The upstream has asked for a pause.
     UpstreamBusy {
-        /// For how long.
+        /// The rest of the pause.
         wait: Span,
     },
-    /// A dimension is missing that the configuration demands.
+    /// A required dimension is missing.
     Unidentified,
     /// The body names this member twice.
     DuplicateMember(&'static str),
     /// The call asks for another protocol.
     Upgrade,
-    /// A header is wrong.
+    /// A header is invalid.
     Header,
 }
 
 impl<'a> Problem<'a> {
-    /// A limit refuses a call for this model, or of this tool.
+    /// A limit refused a call for this model, or of this tool.
     pub(super) fn over_budget(refusal: &'a Refusal, model: &str, wait: Option<Span>) -> Self {
         if refusal.reason == Reason::Unknown {
             return Self::unknown_budget(refusal, wait);
@@ -76,7 +76,7 @@ impl<'a> Problem<'a> {
         Self { message, cause: Cause::OverBudget { refusal, wait } }
     }
 
-    /// A budget cannot be read at the moment, here or at the rate limit service.
+    /// A budget could not be read, here or at the rate limit service.
     fn unknown_budget(refusal: &'a Refusal, wait: Option<Span>) -> Self {
         let message = format!(
             "Limit `{}` cannot be checked at the moment. Please try again in {}.",
@@ -86,7 +86,7 @@ impl<'a> Problem<'a> {
         Self { message, cause: Cause::OverBudget { refusal, wait } }
     }
 
-    /// The upstream has asked for a pause in calls for this model, maybe because of others' calls.
+    /// The upstream has asked for a pause in calls for this model, maybe because of other callers.
     pub(super) fn upstream_busy(model: &str, wait: Span) -> Self {
         let model = if model.is_empty() { String::new() } else { format!(" for {}", shortened(model)) };
         let wait_text = go_duration(wait);
@@ -94,32 +94,32 @@ impl<'a> Problem<'a> {
         Self { message, cause: Cause::UpstreamBusy { wait } }
     }
 
-    /// Nobody knows who calls.
+    /// A required dimension of the caller is missing.
     pub(super) fn unidentified(missing: &Unidentified) -> Self {
         let message = format!("This call does not say who makes it: no value for `{}`.", missing.dimension);
         Self { message, cause: Cause::Unidentified }
     }
 
-    /// Nobody knows which of two members counts.
+    /// The two members contradict each other, or could.
     pub(super) fn duplicate_member(member: &'static str) -> Self {
         let message = format!("The body names `{member}` more than once, so what it asks for is ambiguous.");
         Self { message, cause: Cause::DuplicateMember(member) }
     }
 
-    /// Nobody knows how much is meant.
+    /// The header's value is not a whole number.
     pub(super) fn not_a_number(header: &str) -> Self {
         let message = format!("The header `{header}` is not a whole number of tokens.");
         Self { message, cause: Cause::Header }
     }
 
-    /// Nobody knows for whom it is meant.
+    /// The header is for a workflow, and the call belongs to none.
     pub(super) fn no_workflow(header: &str, dimension: &str) -> Self {
         let message =
             format!("The header `{header}` is for a workflow, but this call has no value for `{dimension}`.");
         Self { message, cause: Cause::Header }
     }
 
-    /// Nobody could count what comes after an upgrade.
+    /// Calls after an upgrade could not be counted.
     pub(super) fn upgrade() -> Self {
         let message =
             "LLM calls are taken over plain HTTP only, not over an upgraded connection such as a WebSocket."
@@ -129,7 +129,7 @@ impl<'a> Problem<'a> {
 }
 
 impl Cause<'_> {
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub(super) const fn status(self) -> u16 {
         match self {
             Self::OverBudget { .. } | Self::UpstreamBusy { .. } => 429,
@@ -139,7 +139,7 @@ impl Cause<'_> {
         }
     }
 
-    /// The word for access logs.
+    /// Returns the word for access logs.
     pub(super) const fn details(self) -> &'static str {
         match self {
             Self::OverBudget { .. } => "tollgate_refused",
@@ -151,7 +151,7 @@ impl Cause<'_> {
     }
 }
 
-/// A model's or tool's name as it may be repeated to the client that sent it: bounded, in one line.
+/// Shortens a model's or tool's name to repeat it to the client that sent it: bounded, in one line.
 pub(super) fn shortened(model: &str) -> String {
     model.chars().take(64).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }

@@ -1,28 +1,27 @@
-//! The table of units: how an amount of each is told, in every place that has words of its own for
-//! units.
+//! The table of units: how replies word an amount of each.
 //!
-//! In: a [`Unit`]. Out: its [`UnitWords`]. Not here: which headers are told of which unit (each
-//! family of headers has its own table).
+//! In: a [`Unit`]. Out: its [`UnitWords`]. Not here: the headers that report each unit (each family
+//! of headers has its own table).
 
 use super::numbers::usd;
 use crate::limits::Unit;
 use crate::units::Amount;
 
-/// How amounts of a unit are told.
+/// The wording of a unit's amounts.
 pub(super) struct UnitWords {
-    /// The quota unit of the IETF's fields; none for requests, which need not be named.
+    /// The quota unit of the IETF's fields; `None` for requests, the default.
     pub(super) quota_unit: Option<&'static str>,
-    /// How many make up one quota unit, of which only whole numbers can be told.
+    /// How many make up one quota unit; the fields only hold whole quota units.
     pub(super) per_quota_unit: u64,
     /// The `type` of OpenAI's rate limit errors.
     pub(super) openai_type: &'static str,
-    /// Whether a limit on it is so much per window; else it is so much at the same time.
+    /// Whether a limit on it holds per window; otherwise it holds at any time.
     pub(super) per_window: bool,
-    /// An amount for people.
+    /// Formats an amount for people.
     pub(super) amount: fn(Amount) -> String,
 }
 
-/// What most units have in common.
+/// The row that most units share.
 const PLAIN: UnitWords = UnitWords {
     quota_unit: None,
     per_quota_unit: 1,
@@ -46,7 +45,7 @@ static NANO_USD: UnitWords = UnitWords {
 static CHARACTERS: UnitWords =
     UnitWords { quota_unit: Some("characters"), openai_type: "characters", ..PLAIN };
 
-/// `concurrent-requests` is a quota unit that the draft registers.
+/// The draft registers the quota unit `concurrent-requests`.
 static IN_FLIGHT: UnitWords =
     UnitWords { quota_unit: Some("concurrent-requests"), per_window: false, ..PLAIN };
 
@@ -54,7 +53,7 @@ static TOOL_CALLS: UnitWords =
     UnitWords { quota_unit: Some("tool-calls"), openai_type: "tool_calls", ..PLAIN };
 
 impl Unit {
-    /// Its row.
+    /// Returns its row.
     pub(super) const fn words(self) -> &'static UnitWords {
         match self {
             Self::Requests => &REQUESTS,

@@ -1,4 +1,4 @@
-//! The `x-ratelimit-*` fields: OpenAI's, and what generic clients look for at APIs that have none
+//! The `x-ratelimit-*` fields: OpenAI's, which generic clients also expect of APIs without fields
 //! of their own.
 //!
 //! In: standings. Out: header fields for the most constrained limit on requests and on tokens.
@@ -16,7 +16,7 @@ const REQUESTS: [&str; 3] =
 const TOKENS: [&str; 3] =
     ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
 
-/// `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`.
+/// Returns `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`.
 pub(super) fn fields(standings: &[Standing], _now: Timestamp) -> Fields {
     let mut fields = Fields::new();
     for (unit, [limit, remaining, reset]) in [(Unit::Requests, REQUESTS), (Unit::Tokens, TOKENS)] {
