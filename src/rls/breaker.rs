@@ -1,32 +1,31 @@
-//! Whether to ask a service that has lately failed: the circuit breaker of one worker.
+//! The circuit breaker of one worker: stops asking a service that has failed.
 //!
-//! In: what became of each call to the service, and `now`. Out: whether to make the next, and when
-//! that changes for all. Not here: what is decided without an answer, and what counts as one
-//! (`rls`).
+//! In: the outcome of each call to the service, and `now`. Out: whether to make the next, and when
+//! that changes. Not here: the decision without an answer, and what counts as one (`rls`).
 //!
 //! ```text
-//! Closed ── so many failures in a row ──▶ Open: one call in a while goes through, the probe
-//!    ◀───────────── any success ────────────┘
+//! Closed ── several failures in a row ──▶ Open: one call per interval goes through, the probe
+//!    ◀───────────────── any success ──────────┘
 //! ```
 //!
-//! A success closes it even if its call was made before the breaker opened: it is the latest news
-//! of the service. Failures while it is open say nothing new, those of calls made earlier least of
-//! all. A probe needs no state of its own: the next one goes when it is due, whether the last was
-//! answered or not.
+//! A success closes it even if the call was made before the breaker opened, because it is the
+//! latest news of the service. Failures while it is open add nothing, least of all those of earlier
+//! calls. A probe needs no state of its own: the next one goes when it is due, whether or not the
+//! last was answered.
 
 use crate::metrics::{self, Count, Labels};
 use crate::units::{Span, Timestamp};
 
-/// When to stop asking, and how often to try again.
+/// When to stop asking, and how often to probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerPolicy {
-    /// It opens after so many failures in a row; none counts as one.
+    /// The failures in a row that open it; 0 counts as 1.
     pub failures: u32,
-    /// While it is open, one call in so long goes through.
+    /// The interval at which one call goes through while it is open.
     pub probe_every: Span,
 }
 
-/// Lets calls through or not.
+/// A circuit breaker.
 #[derive(Clone, Debug)]
 pub struct Breaker {
     policy: BreakerPolicy,
@@ -36,7 +35,7 @@ pub struct Breaker {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Closed {
-        /// In a row, until now.
+        /// The number in a row so far.
         failures: u32,
     },
     Open {
@@ -44,17 +43,17 @@ enum State {
     },
 }
 
-/// What an answer has changed, to be told once.
+/// A change of the breaker's state, reported once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The service is not asked any more, but for probes.
+    /// Only probes go to the service now.
     Opened,
-    /// The service is asked again.
+    /// Calls go to the service again.
     Closed,
 }
 
 impl Change {
-    /// Its count, for metrics.
+    /// Returns its count, for metrics.
     #[must_use]
     pub fn count(self) -> Count {
         let kind = match self {
@@ -66,21 +65,22 @@ impl Change {
 }
 
 impl Breaker {
-    /// Closed.
+    /// Creates a closed breaker.
     #[must_use]
     pub const fn new(policy: BreakerPolicy) -> Self {
         Self { policy, state: State::Closed { failures: 0 } }
     }
 
-    /// Whether to make a call now; if so, it must be made, for it may be the probe.
+    /// Returns whether to make a call now. If so, the call must be made, because it may be the
+    /// probe.
     #[must_use = "a call that may be made must be made"]
     pub fn may_ask(&mut self, now: Timestamp) -> bool {
         let State::Open { next_probe } = self.state else {
             return true;
         };
         let ahead = next_probe.since(now);
-        // Farther ahead than ever written: the clock was set back, and nobody should wait for the
-        // old time.
+        // A probe further ahead than any interval means that the clock was set back; the old time
+        // must not delay it.
         let is_due = ahead.is_zero() || ahead > self.policy.probe_every;
         if is_due {
             self.open(now);
@@ -88,13 +88,13 @@ impl Breaker {
         is_due
     }
 
-    /// Whether what may be asked is only the probe.
+    /// Returns whether only probes may be made.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
     }
 
-    /// A call has been answered, or has failed for want of an answer.
+    /// Records that a call was answered, or failed without an answer.
     pub fn answered(&mut self, ok: bool, now: Timestamp) -> Option<Change> {
         match (self.state, ok) {
             (State::Closed { .. }, true) => {

@@ -17,7 +17,7 @@ fn descriptor(limit: &Limit, caller: &Caller) -> Descriptor {
     Descriptor::of(limit, &Subject { caller, model: "gpt-4o", api: "openai_chat", body: b"" })
 }
 
-/// The key under which envoyproxy/ratelimit counts, without the time of the window:
+/// Returns the key under which envoyproxy/ratelimit counts, without the time of the window:
 /// `domain_key_value_key_value_`.
 fn joined(descriptor: &Descriptor) -> String {
     let mut key = "tollgate_".to_owned();
@@ -61,7 +61,7 @@ fn a_long_value_is_sent_as_its_hash() {
     assert_eq!(escaped(&[b'x'; 128]), "x".repeat(128));
     // printf 'x%.0s' {1..129} | sha256sum
     assert_eq!(escaped(&[b'x'; 129]), "_0ec9eb33e74510bcdd1f2ea55206e82f");
-    // Its escaped form is what counts.
+    // The length of the escaped form counts.
     assert_eq!(escaped(&[b' '; 42]), "%20".repeat(42));
     assert!(escaped(&[b' '; 43]).starts_with('_'));
     assert_eq!(escaped(&vec![b'x'; 1 << 20]).len(), 33);
@@ -83,7 +83,7 @@ fn a_clone_is_the_same_budget_and_costs_nothing() {
     assert!(Rc::ptr_eq(&one.0, &other.0));
 }
 
-/// Values that are likely to run into each other when they are joined.
+/// Values that are likely to collide when they are joined.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
         Just("_"),

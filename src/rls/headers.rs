@@ -1,15 +1,16 @@
-//! Headers that the service wants a request or response to have: which of them may pass.
+//! The headers that the service adds to a request or response, filtered.
 //!
-//! In: what an answer says. Out: names in lower case and values that can stand in a message. Not
-//! here: setting them.
+//! In: the headers of an answer. Out: names in lower case and values that can stand in a message.
+//! Not here: setting them.
 //!
-//! The service is the operator's own, but a header that frames a message, or has a line end in it,
-//! would let one slip of it corrupt a connection that others use.
+//! The service is the operator's own, but a header that frames a message, or contains a line end,
+//! would let one mistake of it corrupt a connection that others use.
 
 use super::message::HeaderValue;
 use crate::config::http::is_token;
 
-/// Headers by which HTTP itself works: RFC 9110 section 7.6.1, RFC 9112 section 6.
+/// Headers that frame messages or control connections (RFC 9110, section 7.6.1; RFC 9112, section
+/// 6).
 const FRAMING: [&str; 9] = [
     "connection",
     "content-length",
@@ -22,7 +23,7 @@ const FRAMING: [&str; 9] = [
     "upgrade",
 ];
 
-/// Those that may pass.
+/// Returns the headers that may pass.
 pub(super) fn passable(headers: Vec<HeaderValue>) -> Vec<HeaderValue> {
     let lowered = |header: HeaderValue| HeaderValue { key: header.key.to_ascii_lowercase(), ..header };
     headers.into_iter().map(lowered).filter(may_pass).collect()

@@ -1,14 +1,14 @@
-//! What one call holds of global limits: begun with leases, completed by the service's answers,
+//! One call's holding of global limits: begun with leases, completed by the service's answers,
 //! settled at the end.
 //!
 //! ```text
-//! begin ──▶ Begun: all decided from leases ─────────────────────────┬──▶ Holding ──▶ settle | release
-//!   └─────▶ Begun with open limits ──▶ questions ──▶ answers ──▶ decide ──▶ some undecided (no answer)
+//! begin ──▶ Begun, all decided from leases ───────────────────────┬──▶ Holding ──▶ settle | release
+//!   └─────▶ Begun, limits open ──▶ questions ──▶ answers ──▶ decide ──▶ some undecided (no answer)
 //! ```
 //!
 //! In: a tier's global limits, a call's estimate; the service's answers; in the end the usage. Out:
-//! a [`Holding`] or a [`Refusal`], and [`Task`]s. Not here: one limit by itself (`part`), what
-//! becomes of calls without an answer (`exchange`), messages (`protocol`).
+//! a [`Holding`] or a [`Refusal`], and [`Task`]s. Not here: one limit by itself (`part`), calls
+//! without an answer (`exchange`), messages (`protocol`).
 
 use std::rc::Rc;
 
@@ -24,35 +24,35 @@ use crate::limits::{
 };
 use crate::units::{Amount, Timestamp};
 
-/// What one call holds of global limits. It must be settled or released.
+/// One call's charges to global limits. It must be settled or released.
 #[derive(Debug, Default)]
 #[must_use = "what is held must be settled or released"]
 pub struct Holding {
     held: Vec<GlobalCharge>,
 }
 
-/// What it holds of one.
+/// One call's charge to one global limit.
 #[derive(Debug)]
 struct GlobalCharge {
     part: Part,
     paid: Paid,
-    /// When the window ends that it was charged in, if the service has told.
+    /// The end of the window that it was charged in, if the service has reported it.
     until: Option<Timestamp>,
     charged_at: Timestamp,
 }
 
-/// By whom an amount has been charged.
+/// Who has charged an amount.
 #[derive(Debug)]
 enum Paid {
     /// The service.
     Service,
     /// A lease of this process.
     Lease(Ticket),
-    /// Nobody yet.
+    /// The amount is not charged yet.
     Nobody,
 }
 
-/// A call's global limits, as far as they could be decided without the service.
+/// A call's global limits, decided as far as possible without the service.
 #[derive(Debug)]
 pub struct Begun {
     holding: Holding,
@@ -64,24 +64,24 @@ pub struct Begun {
 /// A call's global limits, decided.
 #[derive(Debug, Default)]
 pub struct Decided {
-    /// What the call holds of them.
+    /// The call's charges to them.
     pub holding: Holding,
-    /// Where the budgets stand, as far as the service has told.
+    /// The standing of the budgets, as far as the service has reported it.
     pub standings: Vec<Standing>,
     /// Limits with `enforce: shadow` that would have refused the call.
     pub shadowed: Vec<Refusal>,
-    /// Limits that the service has not decided on.
+    /// Limits that the service has not decided.
     pub undecided: Vec<GlobalLimit>,
-    /// Limits that the service does not have.
+    /// Limits that the service does not know.
     pub unknown: Vec<GlobalLimit>,
-    /// Headers that it wants the response to have.
+    /// Headers that the service adds to the response.
     pub response_headers: Vec<HeaderValue>,
-    /// Headers that it wants the request to have.
+    /// Headers that the service adds to the request.
     pub request_headers: Vec<HeaderValue>,
 }
 
 /// Turns a refusal into a promise: its wait becomes the wait for a window that has room for the
-/// call behind the callers who were refused before it.
+/// call behind the callers refused before it.
 #[must_use]
 pub fn promised(
     refusal: Refusal,
@@ -116,10 +116,10 @@ pub fn begin_leased(
     Some(begun)
 }
 
-/// Takes what the leases have of what a call needs.
+/// Takes what the leases cover of a call's needs.
 ///
 /// # Errors
-/// The [`Refusal`], if a call needs more than a whole budget, or what is known here says that
+/// The [`Refusal`], if a call needs more than a whole budget, or if the known state says that
 /// nothing is left. Nothing is held then.
 pub fn begin(
     limits: &[GlobalLimit],
@@ -155,20 +155,20 @@ pub fn begin(
 }
 
 impl Begun {
-    /// Whether the service must be asked.
+    /// Returns whether the service must be asked.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.open.is_empty()
     }
 
-    /// Whether no global limit applies.
+    /// Returns whether no global limit applies.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.open.is_empty() && self.holding.held.is_empty()
     }
 
-    /// The questions for it, in the order of asking. Shadow limits are asked for last and by
-    /// themselves, so that they neither refuse nor hide a refusal.
+    /// Returns the questions for the service, in the order of asking. Shadow limits come last and
+    /// in questions of their own, so that they neither refuse nor hide a refusal.
     #[must_use]
     pub fn questions(&self, service: &Service) -> Vec<Question> {
         let asked = |shadow: bool| {
@@ -180,7 +180,7 @@ impl Begun {
             let hits: Vec<_> = parts.iter().map(|(_, part)| part.hits()).collect();
             let mut questions = service.ask(&hits);
             for question in &mut questions {
-                // From places among these parts to places among all.
+                // Translates places among these parts to places among all.
                 let place = |covered: &usize| parts.get(*covered).map(|(place, _)| *place);
                 question.covers = question.covers.iter().filter_map(place).collect();
             }
@@ -191,7 +191,7 @@ impl Begun {
         questions
     }
 
-    /// Whether an answer refuses the call. A shadow limit does not.
+    /// Returns whether an answer refuses the call. A shadow limit does not.
     #[must_use]
     pub fn is_refused_by(&self, question: &Question, answer: &Answer) -> bool {
         let is_enforced = |place: &usize| self.open.get(*place).is_some_and(|part| !part.global.limit.shadow);
@@ -199,12 +199,12 @@ impl Begun {
         decisions.any(|(place, decision)| !decision.allowed && is_enforced(place))
     }
 
-    /// Decides by the answers; those that failed leave their limits undecided.
+    /// Decides by the answers. Failed answers leave their limits undecided.
     ///
     /// # Errors
-    /// The [`Refusal`] that has to be waited for longest, and the headers that the service wants
-    /// the response to have. Nothing is held then: leases have been given back, and what the
-    /// service has charged by other answers is, where it takes hits back.
+    /// The [`Refusal`] with the longest wait, and the headers that the service adds to the
+    /// response. Nothing is held then: leases are given back, and so are charges by other answers,
+    /// if the service takes hits back.
     pub fn decide(
         self,
         answers: Vec<(Question, Result<Answer, Failure>)>,
@@ -226,7 +226,7 @@ impl Begun {
                 Err(_) => parts.into_iter().for_each(|part| decided.leave_open(part, budgets)),
             }
         }
-        // A question that was never answered leaves its limits as one that failed.
+        // An unanswered question leaves its limits undecided, like a failed one.
         open.into_iter().flatten().for_each(|part| decided.leave_open(part, budgets));
         match longest(refusals.into_iter()) {
             None => Ok(decided),
@@ -239,7 +239,7 @@ impl Begun {
 }
 
 impl Decided {
-    /// One answer has come, for these parts.
+    /// Applies one answer for these parts; returns its refusals.
     fn hear(
         &mut self,
         parts: Vec<Part>,
@@ -264,8 +264,8 @@ impl Decided {
             if part.global.limit.shadow { self.shadowed.push(refusal) } else { refusals.push(refusal) }
         }
         if !refusals.is_empty() {
-            // Whether what one answer allows is charged although it refuses something else depends
-            // on the server. What is not known to be charged is not given back.
+            // Whether a server charges the other limits of a refusing answer depends on the server.
+            // Amounts that may not be charged are not given back.
             return refusals;
         }
         for (part, decision) in allowed {
@@ -280,7 +280,7 @@ impl Decided {
         refusals
     }
 
-    /// The service has not decided on a part: nobody has charged it.
+    /// Marks a part as undecided by the service, and so not charged.
     fn leave_open(&mut self, part: Part, budgets: &Budgets<'_>) {
         if !part.global.limit.shadow {
             self.undecided.push(part.global.clone());
@@ -292,13 +292,13 @@ impl Decided {
 impl Holding {
     fn add(&mut self, part: Part, paid: Paid, until: Option<Timestamp>, budgets: &Budgets<'_>) {
         let charged_at = budgets.now();
-        // No window is longer than it is, and none that has ended is charged.
+        // No window lasts longer than its length, and an ended window is not charged.
         let latest = charged_at + part.global.limit.shape.window;
         let until = until.filter(|until| *until > charged_at).map(|until| until.min(latest));
         self.held.push(GlobalCharge { part, paid, until, charged_at });
     }
 
-    /// Replaces what is held by what was used.
+    /// Replaces the charges by the usage.
     pub fn settle(
         self,
         usage: &Usage,
@@ -313,7 +313,7 @@ impl Holding {
         }
     }
 
-    /// Leaves charged what is held: nobody can tell what was used.
+    /// Keeps the charges, because the usage is unknown.
     pub fn keep(self, service: &Service, budgets: &Budgets<'_>, tasks: &mut Vec<Task>) {
         for held in self.held {
             let amount = held.part.amount;
@@ -321,7 +321,7 @@ impl Holding {
         }
     }
 
-    /// Gives back everything, as far as that is possible.
+    /// Gives everything back, as far as possible.
     pub fn release(self, service: &Service, budgets: &Budgets<'_>, tasks: &mut Vec<Task>) {
         for held in self.held {
             held.correct_to(Amount::ZERO, service, budgets, tasks);
@@ -333,7 +333,7 @@ impl GlobalCharge {
     fn correct_to(self, used: Amount, service: &Service, budgets: &Budgets<'_>, tasks: &mut Vec<Task>) {
         let Self { part, paid, until, charged_at } = self;
         let (now, window) = (budgets.now(), part.global.limit.shape.window);
-        // Each rounded by itself, so that in the end the service has what was used, rounded once.
+        // Each is rounded separately, so that the service's total is the usage, rounded once.
         let (asked, needed) = (part.hits_of(part.amount), part.hits_of(used));
         let lacking = match paid {
             Paid::Service => match &part.account {
@@ -350,8 +350,8 @@ impl GlobalCharge {
             Paid::Nobody => needed,
             Paid::Lease(ticket) => part.hits_of(ticket.correct_to(used, budgets)),
         };
-        // What comes to be known after the window, or when there is no time left to tell it, is
-        // owed in the next. A window that the service does not tell has ended after its own length.
+        // A difference known after the window, or too late to report, goes to the next window. A
+        // window whose end the service does not report ends after its own length.
         let is_in_time = |until: &Timestamp| until.since(now) > LAST_MOMENT;
         let until = until.filter(is_in_time).unwrap_or(now + window);
         tasks.extend(part.report(lacking, false, until));

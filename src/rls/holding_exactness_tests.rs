@@ -1,5 +1,4 @@
-//! What the service is charged in the end, whatever happens: as a property over calls, answers and
-//! endings.
+//! The service's final charges, as a property over calls, answers and endings.
 
 use proptest::prelude::*;
 
@@ -9,7 +8,7 @@ use crate::rls::breaker::{Breaker, BreakerPolicy};
 use crate::rls::report_queue::ReportQueue;
 use crate::rls::service::HitsAddend;
 
-/// What becomes of a call.
+/// How a call ends.
 #[derive(Clone, Copy, Debug)]
 enum Ending {
     Settled(u64),
@@ -38,7 +37,7 @@ fn call() -> impl Strategy<Value = Call> {
     })
 }
 
-/// A service that is spoken to in one of the ways that can be configured.
+/// A service of any configurable kind.
 fn any_service() -> impl Strategy<Value = Service> {
     let ways = vec![
         (Protocol::Envoy, HitsAddend::Descriptor, false),
@@ -64,7 +63,7 @@ fn limits() -> [GlobalLimit; 3] {
     [global("tpm", "tokens", max), global("rpm", "requests", max), global("spend", "cost_usd", max * 1_000)]
 }
 
-/// The worker's end: tasks go through its report queue to the server.
+/// The worker's side: tasks go through its report queue to the server.
 struct Worker {
     server: Server,
     report_queue: ReportQueue,
@@ -93,7 +92,8 @@ impl Worker {
         }
     }
 
-    /// One call from its beginning to its end. Whether the service was asked, and answered.
+    /// Runs one call from its beginning to its end. Returns whether the service was asked, and
+    /// answered.
     fn call(&mut self, call: Call, service: &Service, budgets: &Budgets<'_>) {
         let mut tasks = vec![];
         let begun = begun(&limits(), call.estimate, service, budgets, &mut tasks).unwrap();
@@ -117,8 +117,7 @@ impl Worker {
     }
 }
 
-/// What a number of tokens is in hits of each limit. A call counts as a request also if it has no
-/// tokens.
+/// Converts tokens to hits of each limit. A call counts as a request even without tokens.
 fn in_hits(tokens: u64) -> [i128; 3] {
     [i128::from(tokens), 1, i128::from(tokens.div_ceil(1_000))]
 }
@@ -155,11 +154,11 @@ proptest! {
         leases in any::<bool>(),
         calls in prop::collection::vec(call(), 1..30),
     ) {
-        // Without leases, too, where what is charged is kept.
+        // Kept charges also work without leases.
         let lease = (leases || service.kept_here().is_none()).then_some(POLICY);
         let service = Service { lease, ..service };
         let (process, mut worker, mut expected) = (Process::new(), Worker::new(), 0);
-        // Each answer tells that the window ends in a minute.
+        // Each answer reports that the window ends in a minute.
         for (call, millis) in calls.into_iter().zip((0..).step_by(40)) {
             process.at(millis, |budgets| worker.call(call, &service, budgets));
             expected += match call.ending {

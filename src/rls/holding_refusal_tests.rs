@@ -1,9 +1,9 @@
-//! Calls that are refused: by whom, how long to wait, and what becomes of what they held.
+//! Refused calls: who refuses, the wait, and the fate of their charges.
 
 use super::*;
 use crate::rls::service::HitsAddend;
 
-/// A call of 300 tokens that the service answers so, limit by limit.
+/// A call of 300 tokens, with the service's answers, limit by limit.
 fn answered(
     limits: &[GlobalLimit],
     codes: &[PbCode],
@@ -73,7 +73,7 @@ fn the_headers_of_a_refusing_service_come_with_the_refusal() {
 
 #[test]
 fn what_another_answer_is_known_to_have_charged_is_given_back() {
-    // In requests of their own, so that the answers are, too.
+    // Separate requests, so that the answers are separate, too.
     let service = Service { refunds: true, hits_addend: HitsAddend::Request, ..service() };
     let (limits, mut tasks) = ([global("a", "tokens", 1_000), global("b", "tokens", 1_000)], vec![]);
     Process::new().at(0, |budgets| {

@@ -22,7 +22,7 @@ pub(super) fn leasing(protocol: Protocol) -> Service {
     Service { lease: Some(POLICY), ..speaking(protocol) }
 }
 
-/// A call of ada's that the server has let pass, and the server.
+/// Returns the holding of a call of ada's that the server has admitted, and the server.
 fn held(limits: &[GlobalLimit], tokens: u64, service: &Service, budgets: &Budgets<'_>) -> (Holding, Server) {
     let (mut server, mut tasks) = (Server::of(100_000), vec![]);
     let begun = begun(limits, tokens, service, budgets, &mut tasks).unwrap();
@@ -31,7 +31,7 @@ fn held(limits: &[GlobalLimit], tokens: u64, service: &Service, budgets: &Budget
     (decided.holding, server)
 }
 
-/// What is reported when a call that held 300 tokens has used so many, 10 seconds later.
+/// Returns the reports about a call that held 300 tokens and used `tokens`, 10 seconds later.
 fn settled(tokens: u64, service: &Service) -> Vec<(String, u64, bool)> {
     let process = Process::new();
     let limits = [global("tpm", "tokens", 100_000)];
@@ -198,7 +198,7 @@ fn a_question_without_any_answer_leaves_its_limits_undecided() {
         let begun = begun(&limits, 300, &service(), budgets, &mut vec![]).unwrap();
         let decided = begun.decide(vec![], &service(), budgets, &mut vec![]).unwrap();
 
-        // A limit that only watches needs no stand-in; but what is used is told to it, too.
+        // A limit that only watches needs no stand-in, but the usage is reported to it, too.
         assert_eq!(decided.undecided.len(), 1);
         let mut tasks = vec![];
         decided.holding.settle(&used(5), &rates(), &service(), budgets, &mut tasks);
@@ -242,8 +242,8 @@ fn a_limit_that_the_service_does_not_have_is_told_and_passes() {
     });
 }
 
-/// Until when reports are told of a call that began at the start with a window of so many seconds
-/// told, and was settled so many milliseconds later, in milliseconds after the start.
+/// Returns the ends of validity of reports, in milliseconds after the start, for a call that began
+/// at the start with a window of `reset` seconds and was settled after `settled` milliseconds.
 fn told_until(reset: Option<i64>, settled: u64, tokens: u64, service: &Service) -> Vec<u64> {
     let (process, limits, mut tasks) = (Process::new(), [global("tpm", "tokens", 100_000)], vec![]);
     let holding = process.at(0, |budgets| {
@@ -273,7 +273,7 @@ fn what_is_lacking_after_the_window_is_owed_in_the_next() {
     for protocol in PROTOCOLS {
         let service = speaking(protocol);
         assert_eq!(told_until(Some(30), 45_000, 500, &service), [105_000], "{protocol:?}");
-        // There is no time left to tell it.
+        // It is too late to report it.
         assert_eq!(told_until(Some(30), 29_950, 500, &service), [89_950], "{protocol:?}");
     }
 }
@@ -324,7 +324,7 @@ fn the_first_call_asks_for_itself_and_for_a_lease_from_which_the_next_is_paid() 
     }
 }
 
-/// What is reported of a call paid for by a lease of 1,000, and what is left of the lease.
+/// Returns the reports about a call paid by a lease of 1,000, and the rest of the lease.
 fn paid_by_lease(tokens: u64, service: &Service) -> (Vec<(String, u64, bool)>, u64) {
     let (tpm, mut tasks) = (global("tpm", "tokens", 100_000), vec![]);
     Process::new().at(0, |budgets| {

@@ -1,19 +1,19 @@
-//! The messages of the rate limit service.
+//! The protobuf messages of the rate limit service.
 //!
-//! In: what to ask, or the bytes of an answer. Out: the bytes to send, or the answer. Not here:
-//! what is asked when and what an answer means; gRPC frames, which are the host's.
+//! In: a request, or the bytes of a response. Out: the bytes to send, or the response. Not here:
+//! when to ask, the meaning of a response, and gRPC frames, which are the host's.
 //!
 //! `envoy.service.ratelimit.v3.RateLimitRequest` and `RateLimitResponse`, with the field numbers of
 //! Envoy's `api/envoy/service/ratelimit/v3/rls.proto` and
-//! `api/envoy/extensions/common/ratelimit/v3/ratelimit.proto`; Kuadrant's service has the same
-//! messages. Answers are read as proto3 has it: unknown fields are skipped, of a scalar that comes
-//! twice the last counts, a message that comes twice is merged.
+//! `api/envoy/extensions/common/ratelimit/v3/ratelimit.proto`. Kuadrant's service has the same
+//! messages. Responses are read by the rules of proto3: unknown fields are skipped, the last of
+//! repeated scalars counts, repeated messages are merged.
 
 use crate::protobuf::{Field, Malformed, Message, Writer};
 use crate::units::Span;
 
-/// How many statuses of an answer are kept, and how many headers of each kind; nobody sends as
-/// many.
+/// The most statuses of a response that are kept, and the most headers of each kind. Servers send
+/// fewer.
 pub const MAX_KEPT: usize = 64;
 
 /// A question to the service, or a report.
@@ -23,7 +23,7 @@ pub struct RateLimitRequest<'a> {
     pub domain: &'a str,
     /// The budgets.
     pub descriptors: Vec<RateLimitDescriptor<'a>>,
-    /// How much is asked of each budget whose descriptor does not say; servers take 0 for 1.
+    /// The amount for each budget whose descriptor has none; servers read 0 as 1.
     pub hits_addend: u32,
 }
 
@@ -32,14 +32,14 @@ pub struct RateLimitRequest<'a> {
 pub struct RateLimitDescriptor<'a> {
     /// Keys and values, in the order of the server's configuration.
     pub entries: Vec<(&'a str, &'a str)>,
-    /// How much is asked of it; 0 only looks. None leaves it to the whole request.
+    /// The amount; 0 only checks. `None` applies the request's amount.
     pub hits_addend: Option<u64>,
-    /// Whether the amount is given back instead. Servers that do not know this field charge it.
+    /// Whether the amount is given back instead. Servers without this field charge it.
     pub is_negative_hits: bool,
 }
 
 impl RateLimitRequest<'_> {
-    /// The bytes of the message.
+    /// Returns the bytes of the message.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut request = Writer::default();
@@ -68,54 +68,55 @@ impl RateLimitDescriptor<'_> {
     }
 }
 
-/// What the service says of a question, or of one budget in it.
+/// The service's decision on a question, or on one budget in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Code {
-    /// Nothing, or something that we do not know.
+    /// No decision, or an unknown code.
     #[default]
     Unknown,
-    /// It may pass.
+    /// Admitted.
     Ok,
-    /// It may not.
+    /// Refused.
     OverLimit,
 }
 
-/// An answer of the service; the parts of it that have a use here.
+/// A response of the service, with the fields that Tollgate uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RateLimitResponse {
-    /// Of all budgets together.
+    /// The decision on all budgets together.
     pub overall_code: Code,
     /// One for each descriptor, in their order; some servers send none. At most [`MAX_KEPT`].
     pub statuses: Vec<DescriptorStatus>,
-    /// To be added to the response. At most [`MAX_KEPT`].
+    /// Headers to add to the response. At most [`MAX_KEPT`].
     pub response_headers_to_add: Vec<HeaderValue>,
-    /// To be added to the request if it passes. At most [`MAX_KEPT`].
+    /// Headers to add to the request if it passes. At most [`MAX_KEPT`].
     pub request_headers_to_add: Vec<HeaderValue>,
 }
 
-/// What the service says of one budget.
+/// The service's status of one budget.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DescriptorStatus {
     /// Whether it has room.
     pub code: Code,
-    /// The limit in the server's configuration; none if no limit matches.
+    /// The limit in the server's configuration; `None` if no limit matches.
     pub current_limit: Option<RateLimit>,
-    /// What is left in its window.
+    /// The amount left in its window.
     pub limit_remaining: u32,
-    /// Until its window ends; none if the server does not say, or says something negative.
+    /// The time until its window ends; `None` if the server does not report it, or reports a
+    /// negative one.
     pub duration_until_reset: Option<Span>,
 }
 
 /// A limit of the server's configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RateLimit {
-    /// How much per window.
+    /// The amount per window.
     pub requests_per_unit: u32,
-    /// The window, as `RateLimitResponse.RateLimit.Unit` numbers them.
+    /// The window, numbered as in `RateLimitResponse.RateLimit.Unit`.
     pub unit: u32,
 }
 
-/// A header that the service wants to be added.
+/// A header that the service adds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderValue {
     /// Its name.
@@ -125,10 +126,10 @@ pub struct HeaderValue {
 }
 
 impl RateLimitResponse {
-    /// Reads an answer. No bytes at all are one, with nothing in it.
+    /// Reads a response. Empty input is a response without fields.
     ///
     /// # Errors
-    /// [`Malformed`] if it is no such message.
+    /// [`Malformed`] if the bytes are not such a message.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut message = Message::new(bytes);
         let mut response = Self::default();
@@ -149,7 +150,7 @@ impl RateLimitResponse {
     }
 }
 
-/// Adds one more to a list that is not full.
+/// Appends to a list that is not full.
 fn keep<'a, T>(
     list: &mut Vec<T>,
     message: Message<'a>,
@@ -245,7 +246,8 @@ impl Duration {
     }
 }
 
-/// A number of a 32-bit field, which on the wire may have more bits; negative ones always have.
+/// Truncates the number of a 32-bit field, which may have more bits on the wire; a negative one
+/// always has.
 const fn low_32_bits(number: u64) -> u32 {
     let [a, b, c, d, ..] = number.to_le_bytes();
     u32::from_le_bytes([a, b, c, d])

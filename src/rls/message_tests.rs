@@ -9,7 +9,7 @@ use prost::Message as _;
 
 use super::*;
 
-/// What we keep of a message as prost has it.
+/// Returns the fields of prost's message that Tollgate keeps.
 fn kept(message: pb::RateLimitResponse) -> RateLimitResponse {
     let headers = |headers: Vec<core_pb::HeaderValue>| headers.into_iter().take(MAX_KEPT).map(kept_header);
     RateLimitResponse {
@@ -143,7 +143,7 @@ fn descriptor_pb((entries, hits_addend, is_negative_hits): &Parts) -> descriptor
     }
 }
 
-/// A message inside another.
+/// Wraps a message in a field of another.
 fn wrapped(number: u8, inner: &[u8]) -> Vec<u8> {
     let mut bytes = vec![number << 3 | 2];
     prost::encoding::encode_varint(inner.len() as u64, &mut bytes);
@@ -151,7 +151,7 @@ fn wrapped(number: u8, inner: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What we read must be what prost reads, if it reads anything. It also skips groups, which we
+/// Our reading must equal prost's, if prost reads anything. prost also skips groups, which we
 /// refuse.
 fn agrees_with_prost(bytes: &[u8]) -> Result<(), TestCaseError> {
     let ours = RateLimitResponse::decode(bytes);
@@ -244,7 +244,7 @@ fn codes_that_nobody_knows_are_unknown() {
         [Code::Unknown, Code::Ok, Code::OverLimit]
     );
     assert_eq!([code(&[0x08, 3]), code(&[0x08, 0xff, 0x01])], [Code::Unknown; 2]);
-    // -1 as enumerations are written.
+    // -1, as enumerations are encoded.
     assert_eq!(code(&[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), Code::Unknown);
 }
 

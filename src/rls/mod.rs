@@ -1,14 +1,16 @@
-//! One budget for many Envoys: limits whose budgets are kept by a rate limit service.
+//! One budget for many Envoys: limits whose budgets a rate limit service keeps.
 //!
 //! ```text
-//! GlobalLimits ──▶ begin: leases of this process ──▶ open? ── Questions ──▶ the service ── Answers ──▶ decide ──▶ Holding
-//!                                                                                                                 │ settle
-//!                       ReportQueue (on a tick) ◀── Tasks:   differences to tell, leases to ask for ◀──────────────────┘
+//! GlobalLimits ──▶ begin (leases of this process) ──▶ open? ── Questions ──▶ the service
+//!                                                                                 │ Answers
+//!                           settle ◀── Holding ◀── decide ◀───────────────────────┘
+//!                             │
+//! ReportQueue (on a tick) ◀── Tasks: differences to report, leases to request
 //! ```
 //!
-//! In: a tier's global limits and a call's estimate; the service's answers. Out: what the call
-//! holds, messages to the service. Not here: sending them (`host`), when a call asks and what
-//! becomes of it without an answer (`exchange`).
+//! In: a tier's global limits and a call's estimate; the service's answers. Out: the call's
+//! holding, messages to the service. Not here: sending them (`host`), when a call asks and what
+//! happens without an answer (`exchange`).
 
 mod breaker;
 pub mod descriptor;

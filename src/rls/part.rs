@@ -1,7 +1,7 @@
-//! What a call needs of one global limit, and what its answers mean for that.
+//! One call's need of one global limit, and the meaning of its answers.
 //!
-//! In: a [`GlobalLimit`] and a call's estimate; what leases have; the service's [`Decision`]. Out:
-//! what is asked for, a refusal, where the budget stands, tasks. Not here: several limits of one
+//! In: a [`GlobalLimit`] and a call's estimate; the leases; the service's [`Decision`]. Out: the
+//! hits to ask for, a refusal, the standing of the budget, tasks. Not here: several limits of one
 //! call (`holding`).
 
 use super::descriptor::Descriptor;
@@ -14,23 +14,23 @@ use crate::limits::{
 };
 use crate::units::{Amount, Span, Timestamp};
 
-/// What a call needs of one global limit.
+/// One call's need of one global limit.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
     pub(super) global: GlobalLimit,
     pub(super) of: Descriptor,
-    /// Where its lease is, if there are leases.
+    /// The account of its lease, if there are leases.
     pub(super) account: Option<Account>,
     pub(super) amount: Amount,
 }
 
-/// What the leases of this process make of a part.
+/// How the leases of this process cover a part.
 pub(super) enum Coverage {
     /// It needs nothing.
     Nothing,
-    /// It has what it needs.
+    /// A lease covers it.
     Lease(Ticket, Option<Standing>),
-    /// It cannot have it.
+    /// It is refused.
     Refused(Refusal),
     /// The service must be asked.
     Open,
@@ -56,7 +56,8 @@ impl Part {
             return Coverage::Nothing;
         }
         if self.amount > limit.shape.capacity() {
-            // The service is not asked for what it must refuse: it might charge it all the same.
+            // The service is not asked for an amount that it must refuse, because it might charge
+            // it.
             let known = self.account.as_ref().and_then(|account| account.standing(budgets));
             let (full, window) = (limit.shape.capacity(), limit.shape.window);
             let standing = known.unwrap_or_else(|| self.stands_at(full, window));
@@ -77,11 +78,11 @@ impl Part {
         }
     }
 
-    /// Sorts limits into the order in which they are asked in turn.
+    /// Returns the sort key for limits that are asked in turn.
     ///
-    /// When a limit refuses, the limits before it have been charged for nothing. Limits with short
-    /// windows come first, because they get that back soonest. Of equal windows, the limit with
-    /// room for the fewest calls of this size comes first, because it is the likeliest to refuse.
+    /// When a limit refuses, the limits before it were charged for nothing. Limits with short
+    /// windows come first, because they recover soonest. Of equal windows, the limit with room for
+    /// the fewest calls of this size comes first, because it is the likeliest to refuse.
     pub(super) fn turn(&self) -> (Span, u64) {
         let shape = self.global.limit.shape;
         (shape.window, shape.capacity().0.checked_div(self.amount.0).unwrap_or(u64::MAX))
@@ -107,7 +108,7 @@ impl Part {
         }
     }
 
-    /// Remembers where the budget stands, for leases.
+    /// Records the standing of the budget, for leases.
     pub(super) fn learn(
         &self,
         decision: &Decision,

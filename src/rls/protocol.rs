@@ -1,21 +1,21 @@
-//! What is said to a rate limit service, and what its answers mean.
+//! The protocols of rate limit services: how to ask and report, and the meaning of answers.
 //!
-//! In: [`Ask`]s, what is to be told, and an answer's bytes. Out: [`Question`]s and [`Answer`]s. Not
-//! here: the bytes of messages (`message`), which limits are asked for (`holding`), sending
+//! In: [`Hits`] to ask for or report, and an answer's bytes. Out: [`Question`]s and [`Answer`]s.
+//! Not here: the bytes of messages (`message`), which limits are asked for (`holding`), sending
 //! (`host`).
 //!
 //! | protocol | before the call | after it |
 //! |---|---|---|
-//! | `envoy` | ShouldRateLimit with what is held | ShouldRateLimit with what was used beyond that |
-//! | `check_then_report` | ShouldRateLimit with 0 hits | ShouldRateLimit with what was used |
-//! | `kuadrant` | CheckRateLimit | Report with what was used |
-//! | any, with leases | ShouldRateLimit with what is held or leased | as above, what was used beyond that |
+//! | `envoy` | ShouldRateLimit with the reservation | ShouldRateLimit with the usage beyond it |
+//! | `check_then_report` | ShouldRateLimit with 0 hits | ShouldRateLimit with the usage |
+//! | `kuadrant` | CheckRateLimit | Report with the usage |
+//! | any, with leases | ShouldRateLimit with the reservation or lease | as above, usage beyond it |
 //!
 //! Sources: the messages of `envoy.service.ratelimit.v3`; envoyproxy/ratelimit (`GetHitsAddends`: a
-//! descriptor's addend of 0 looks, a request's of 0 counts as 1) and Limitador (reads the request's
-//! addend only; its conditions name `descriptors[0]`; it answers CheckRateLimit, which looks
-//! whether one hit fits, and Report, which charges always, by a code alone; to ShouldRateLimit it
-//! adds the headers of draft-polli-ratelimit-headers-03 if started with `--rate-limit-headers`).
+//! descriptor's addend of 0 only checks, a request's of 0 counts as 1); Limitador (reads only the
+//! request's addend; its conditions name `descriptors[0]`; it answers CheckRateLimit, which checks
+//! one hit, and Report, which always charges, with a code only; to ShouldRateLimit it adds the
+//! headers of draft-polli-ratelimit-headers-03 if started with `--rate-limit-headers`).
 
 use super::descriptor::Descriptor;
 use super::headers::passable;
@@ -47,58 +47,58 @@ pub struct Question {
     pub method: &'static Method,
     /// The message.
     pub message: Vec<u8>,
-    /// Which of the things to be said it says, by their place.
+    /// The places of the hits that it covers.
     pub covers: Vec<usize>,
 }
 
-/// So much of a budget.
+/// An amount of a budget.
 #[derive(Clone, Copy, Debug)]
 pub struct Hits<'a> {
     /// The budget.
     pub of: &'a Descriptor,
-    /// How much, as the service counts.
+    /// The amount, as the service counts.
     pub hits: u64,
-    /// Whether they are given back.
+    /// Whether it is given back.
     pub given_back: bool,
 }
 
-/// What the service says to a [`Question`].
+/// The service's answer to a [`Question`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// For each descriptor of the question.
+    /// One for each descriptor of the question.
     pub decisions: Vec<Decision>,
-    /// Headers that it wants the response to have.
+    /// Headers that the service adds to the response.
     pub response_headers: Vec<HeaderValue>,
-    /// Headers that it wants the request to have.
+    /// Headers that the service adds to the request.
     pub request_headers: Vec<HeaderValue>,
 }
 
-/// What the service says of one budget.
+/// The service's decision on one budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Whether it lets the call pass.
+    /// Whether the call may pass.
     pub allowed: bool,
-    /// Hits that are left, if it tells.
+    /// The hits left, if the service reports them.
     pub remaining: Option<u64>,
-    /// Until its window ends, if it tells.
+    /// The time until its window ends, if the service reports it.
     pub reset: Option<Span>,
-    /// Whether it has such a limit, as far as it tells.
+    /// Whether the service has such a limit, as far as its answer tells.
     pub is_known: bool,
 }
 
-/// There is no decision.
+/// The reason why there is no decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// No answer came in time, or an error.
+    /// No answer in time, or an error.
     Unavailable,
-    /// The answer is no message.
+    /// The answer is not a message.
     Unreadable,
-    /// The answer leaves it open: its code is UNKNOWN, which an empty message has, too.
+    /// The answer leaves it open: its code is UNKNOWN, as in an empty message.
     Undecided,
 }
 
 impl Failure {
-    /// What metrics call it.
+    /// Returns its label in metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -109,16 +109,15 @@ impl Failure {
     }
 }
 
-/// How many descriptors a request has at most.
+/// The most descriptors of a request.
 const MOST_DESCRIPTORS: usize = 64;
 
-/// The most hits that are said of one budget. Servers count limits in 32 bits, so that no budget is
-/// larger; and where one keeps counters in Redis, a number of more than 63 bits would fail
-/// everything else in its request, too.
+/// The most hits for one budget. Servers count limits in 32 bits, so no budget is larger. A number
+/// of more than 63 bits would make a server with counters in Redis fail the whole request.
 const MOST_HITS: u64 = 0xffff_ffff;
 
 impl Service {
-    /// Asks for amounts. They are charged if allowed, with a protocol that does so.
+    /// Asks for amounts, which are charged if allowed and the protocol charges.
     #[must_use]
     pub fn ask(&self, asked: &[Hits<'_>]) -> Vec<Question> {
         match self.protocol {
@@ -131,7 +130,7 @@ impl Service {
         }
     }
 
-    /// Tells amounts that were used, or are given back.
+    /// Reports amounts that were used, or are given back.
     #[must_use]
     pub fn tell(&self, told: &[Hits<'_>]) -> Vec<Question> {
         match self.protocol {
@@ -140,7 +139,7 @@ impl Service {
         }
     }
 
-    /// How many budgets one request can be about.
+    /// Returns the most budgets of one request.
     pub(super) fn together(&self) -> usize {
         match self.hits_addend {
             HitsAddend::Descriptor => MOST_DESCRIPTORS,
@@ -175,7 +174,7 @@ impl Service {
 }
 
 impl Answer {
-    /// The answer as seen `span` after it came: its windows end that much sooner.
+    /// Returns the answer as seen `span` after it came: its windows end that much sooner.
     #[must_use]
     pub fn after(mut self, span: Span) -> Self {
         for decision in &mut self.decisions {
@@ -188,11 +187,11 @@ impl Answer {
 impl Question {
     /// Reads the answer.
     ///
-    /// The overall code decides; statuses, of which there may be fewer than descriptors, or none,
-    /// say which limit it is.
+    /// The overall code decides. Statuses identify the limit that refuses; a server may send fewer
+    /// of them than descriptors, or none.
     ///
     /// # Errors
-    /// [`Failure`], if it decides nothing.
+    /// [`Failure`], if the answer decides nothing.
     pub fn read(&self, answer: &[u8]) -> Result<Answer, Failure> {
         let response = RateLimitResponse::decode(answer).map_err(|_| Failure::Unreadable)?;
         let is_over = match response.overall_code {
@@ -226,7 +225,7 @@ impl Decision {
             return Self { allowed, remaining: None, reset: None, is_known: true };
         };
         let has_limit = status.current_limit.is_some();
-        // What envoyproxy/ratelimit says of a descriptor that no limit matches.
+        // envoyproxy/ratelimit answers so for a descriptor without a matching limit.
         let is_known = has_limit || !allowed || status.limit_remaining != u32::MAX;
         let tells = has_limit || (is_known && status.limit_remaining > 0);
         Self {
@@ -237,7 +236,8 @@ impl Decision {
         }
     }
 
-    /// Reads where the one limit stands from the headers that Limitador can be configured to send.
+    /// Reads the standing of the only limit from the headers that Limitador can be configured to
+    /// send.
     fn read_headers(&mut self, headers: &[HeaderValue]) {
         let number = |name: &str| {
             let header = headers.iter().find(|header| header.key == name)?;

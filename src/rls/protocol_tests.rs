@@ -10,8 +10,8 @@ use crate::limits::LeasePolicy;
 use crate::rls::tests::{decoded, descriptor, global, response, service, speaking, status};
 use crate::units::Amount;
 
-/// What a request says: its method, the request's addend, and for each descriptor the limit, the
-/// user, its addend and whether it is negative.
+/// The content of a request: its method, the request's addend, and for each descriptor the limit,
+/// the user, its addend and whether it is negative.
 #[derive(Debug, PartialEq)]
 struct Said {
     method: &'static str,
@@ -126,7 +126,7 @@ fn with_leases_asking_charges_by_every_protocol_and_differences_are_told_by_its_
     }
 }
 
-/// An answer of Limitador's: a code, and headers if it is configured to send them.
+/// Returns an answer of Limitador's: a code, and headers if it is configured to send them.
 fn of_limitador(headers: &[(&str, &str)]) -> Vec<u8> {
     let header = |(key, value): &(&str, &str)| core_pb::HeaderValue {
         key: (*key).to_owned(),
@@ -160,7 +160,7 @@ fn headers_tell_where_one_limit_stands_if_there_are_no_statuses() {
     for nothing in [&headers[..1], &[("x-ratelimit-remaining", "-1"), ("x-ratelimit-reset", "soon")]] {
         assert_eq!(stands(one.clone(), &[hits(&tpm, 3)], &of_limitador(nothing)), (None, None));
     }
-    // Of which of two limits is not said.
+    // The headers do not say which of the two limits they describe.
     assert_eq!(stands(service(), &[hits(&tpm, 3), hits(&day, 3)], &of_limitador(&headers)), (None, None));
 }
 
@@ -228,7 +228,7 @@ fn more_hits_than_any_limit_has_are_said_as_the_most() {
     }
 }
 
-/// A question about so many limits.
+/// Returns a question about this number of limits.
 fn question(limits: usize) -> Question {
     let all: Vec<_> = (0..limits).map(|number| of(&format!("l{number}"))).collect();
     let asked: Vec<_> = all.iter().map(|of| hits(of, 1)).collect();
@@ -286,7 +286,7 @@ fn a_refusal_that_no_status_explains_refuses_all_limits() {
 #[test]
 fn more_statuses_than_limits_are_not_heard() {
     assert_eq!(allowed(1, &response(PbCode::Ok, vec![fine(); 3])), Ok(vec![true]));
-    // What is refused is none of these limits: the answer is about something else, and refuses.
+    // The refused limit is none of these: the answer is about another one, and refuses.
     assert_eq!(allowed(1, &response(PbCode::OverLimit, vec![fine(), over()])), Ok(vec![false]));
 }
 

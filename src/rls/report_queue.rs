@@ -1,28 +1,28 @@
-//! Errands on their way to the service: gathered, sent together on a tick, tried again when they
-//! fail.
+//! Tasks for the service: collected, sent together on a tick, retried when they fail.
 //!
 //! ```text
 //! push ──▶ waiting ──▶ due ──▶ Batch ──▶ sent(token) ──▶ in flight ──▶ answered(token)
 //!             ▲                                               │
-//!             └────────── reports that failed ────────────────┘
+//!             └────────────── failed reports ─────────────────┘
 //! ```
 //!
-//! In: [`Task`]s, answers, the time. Out: [`Batch`]s to be sent, leases credited, and what
-//! happened, as counts. Not here: sending.
+//! In: [`Task`]s, answers, the time. Out: [`Batch`]es to send, credited leases, and counts for
+//! metrics. Not here: sending.
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! - Reports of one budget are added up while they wait, so that the queue holds as many entries as
-//!   there are budgets, and at most [`MOST_WAITING`]. What does not fit is dropped, and counted.
-//! - A report is told at least once before its window ends, if the service can be reached: one
-//!   without an answer is sent again, though the service may have charged it. What is given back is
-//!   told at most once: told twice, it would enlarge the budget. After its window it means nothing,
-//!   and is dropped and counted, with what has been added to it: an outage of many windows is not
-//!   charged to the one after it.
-//! - A lease is asked for once. If no answer comes, somebody else asks.
-//! - There are at most [`MOST_IN_FLIGHT`] requests in flight, of which leases do not keep reports
-//!   from going, nor reports leases.
-//! - A service that fails is tried by one request at a time, as the [`Breaker`] says.
+//! - Reports of one budget are added up while they wait, so that the queue has at most one entry
+//!   per budget and direction, and at most [`MOST_WAITING`]. Reports beyond that are dropped and
+//!   counted.
+//! - A report is sent at least once before its window ends, if the service can be reached. An
+//!   unanswered report is sent again, although the service may have charged it. Amounts given back
+//!   are sent at most once, because sent twice they would enlarge the budget. After its window a
+//!   report means nothing, and is dropped and counted with all that was added to it: the next
+//!   window does not pay for an outage of many windows.
+//! - A lease is requested once. Without an answer, another worker requests it.
+//! - At most [`MOST_IN_FLIGHT`] requests are in flight. Leases do not keep reports from going, nor
+//!   reports leases.
+//! - A failing service gets one request at a time, as the [`Breaker`] allows.
 
 use std::collections::{HashMap, HashSet};
 
@@ -35,38 +35,37 @@ use crate::limits::{Budgets, WindowStatus};
 use crate::metrics::{self, Count, Labels, Metric};
 use crate::units::{Span, Timestamp};
 
-/// How many budgets can have reports waiting: some hundred bytes each, and as many as callers that
-/// come in a few seconds of an outage.
+/// The most budgets with waiting reports: some hundred bytes each, and as many as the callers of a
+/// few seconds of an outage.
 const MOST_WAITING: usize = 4_096;
 
-/// How many requests can be in flight: more would only wait in the host.
+/// The most requests in flight. More would only wait in the host.
 const MOST_IN_FLIGHT: usize = 64;
 
-/// One of so many requests that could be sent now may be for leases, if there are so many: each has
-/// at most two reports of its budget with it.
+/// The part of the requests that may be leases, if enough leases wait: each has at most two reports
+/// of its budget with it.
 const LEASES_ONE_OF: usize = 3;
 
-/// How soon tasks are done: so long they are gathered.
+/// The time for which tasks are collected before they are sent.
 pub const SOON: Span = Span::from_millis(5);
 
-/// So long before its window ends a report is sent at the latest.
+/// The latest time before the end of its window at which a report is sent.
 pub(super) const LAST_MOMENT: Span = Span::from_millis(100);
 
-/// How long a report that failed waits before it is sent again; twice as long each time, up to the
-/// longest.
+/// The delay before a failed report is sent again. It doubles each time, up to the longest.
 const FIRST_RETRY: Span = Span::from_millis(100);
 const LONGEST_RETRY: Span = Span::from_millis(5_000);
 
-/// How long a task waits for its answer. Nobody else waits, and a service that is slower than calls
-/// can wait for still counts: a report taken for lost would be told twice. Not longer than others
-/// wait with asking for the same lease (`limits::lease`).
+/// The longest wait of a task for its answer. No call waits for it, and an answer slower than calls
+/// can wait for still counts, because a report taken for lost is sent twice. It is not longer than
+/// the time for which others wait to request the same lease (`limits::lease`).
 pub const ERRAND_TIMEOUT: Span = Span::from_secs(2);
 
-/// Beyond its deadline an answer does not come any more: the host has ended the call without a
-/// word, as it does when it takes a configuration away.
+/// The time after its deadline at which an answer is lost. The host drops calls silently when it
+/// removes a configuration.
 const LOST_AFTER: Span = Span::from_millis(1_000);
 
-/// Errands of one VM for one service.
+/// The tasks of one VM for one service.
 #[derive(Debug, Default)]
 pub struct ReportQueue {
     reports: HashMap<About, Waiting>,
@@ -75,10 +74,10 @@ pub struct ReportQueue {
     counts: Vec<Count>,
 }
 
-/// Which budget, and whether hits are given back to it.
+/// A budget, and whether hits are given back to it.
 type About = (Descriptor, bool);
 
-/// Reports of one budget that wait.
+/// The waiting reports of one budget.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     hits: u64,
@@ -87,10 +86,10 @@ struct Waiting {
     tries: u32,
 }
 
-/// What an answer says of the service, besides what it says of budgets.
+/// The service's health as an answer shows it, apart from budgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// It answers as calls need it.
+    /// It answers in time for calls.
     Well,
     /// It answers, but later than calls wait.
     Slow,
@@ -98,7 +97,7 @@ pub enum Health {
     Failing,
 }
 
-/// A request to be sent, and what it is about.
+/// A request to send, with the tasks that it covers.
 #[derive(Debug)]
 pub struct Batch {
     /// The request.
@@ -113,11 +112,11 @@ enum Contents {
 }
 
 impl ReportQueue {
-    /// Takes a task; it is due after the time that is returned.
+    /// Queues a task. Returns the time until it is due.
     pub fn push(&mut self, task: Task, now: Timestamp) -> Span {
         match task {
             Task::Lease(request) => {
-                // For one that does not fit somebody else asks after a while.
+                // Another worker requests a lease that does not fit, after a while.
                 if self.leases.len() < MOST_WAITING {
                     self.leases.push(request);
                 }
@@ -129,7 +128,7 @@ impl ReportQueue {
         SOON
     }
 
-    /// What is to be sent now. Every batch must be told as [`ReportQueue::sent`] or
+    /// Returns the batches to send now. Report each batch with [`ReportQueue::sent`] or
     /// [`ReportQueue::not_sent`].
     pub fn due(&mut self, service: &Service, breaker: &mut Breaker, budgets: &Budgets<'_>) -> Vec<Batch> {
         let now = budgets.now();
@@ -153,7 +152,7 @@ impl ReportQueue {
         batches
     }
 
-    /// A batch is on its way; its answer will come under this number.
+    /// Records that a batch was sent; its answer will come under this number.
     pub fn sent(&mut self, batch: Batch, token: u32, now: Timestamp) {
         let kind = match &batch.contents {
             Contents::Reports(_) => "report",
@@ -163,13 +162,13 @@ impl ReportQueue {
         self.in_flight.push((token, now, batch));
     }
 
-    /// A batch could not be sent.
+    /// Records that a batch could not be sent.
     pub fn not_sent(&mut self, batch: Batch, budgets: &Budgets<'_>) {
         self.count(&metrics::GLOBAL_FAILURES, Failure::Unavailable.name(), 1);
         self.take_back(batch.contents, budgets);
     }
 
-    /// An answer has come. What it says of the service, if it is one to a batch of this box.
+    /// Handles an answer. Returns the service's health, if the answer is for a batch of this queue.
     pub fn answered(
         &mut self,
         token: u32,
@@ -182,7 +181,7 @@ impl ReportQueue {
         let is_slow = budgets.now().since(at) > service.timeout;
         let health = if is_slow { Health::Slow } else { Health::Well };
         let failure = match (answer, &contents) {
-            // What a report is answered does not matter: it is charged.
+            // The answer to a report does not matter: the report is charged.
             (Ok(_), Contents::Reports(_)) => return Some(health),
             (Ok(bytes), Contents::Leases(requests)) => match question.read(bytes) {
                 Ok(answer) => {
@@ -198,7 +197,7 @@ impl ReportQueue {
         Some(Health::Failing)
     }
 
-    /// How long until something is to be done; none if there is nothing.
+    /// Returns the time until the next work, or `None` if there is none.
     #[must_use]
     pub fn next_due(&self, now: Timestamp) -> Option<Span> {
         let leases = (!self.leases.is_empty()).then_some(Span::ZERO);
@@ -207,19 +206,20 @@ impl ReportQueue {
         [leases, reports, slots].into_iter().flatten().min()
     }
 
-    /// What has happened since this was asked last.
+    /// Returns the counts since the last call.
     pub fn take_counts(&mut self) -> Vec<Count> {
         core::mem::take(&mut self.counts)
     }
 
-    /// Leases to be asked for, with so many requests.
+    /// Takes leases to request, for at most this number of requests.
     fn take_leases(&mut self, requests: usize, service: &Service) -> Vec<LeaseRequest> {
         let most = requests.saturating_mul(service.together());
         self.leases.drain(..self.leases.len().min(most)).collect()
     }
 
-    /// Reports to be told, with so many requests: those first of budgets of which more is asked
-    /// for, as the service should know before what was used of it; then those that wait longest.
+    /// Takes reports to send, for at most this number of requests. Reports of budgets whose leases
+    /// are requested come first, because the service should know the usage before it grants more;
+    /// then those that have waited longest.
     fn take_reports(
         &mut self,
         requests: usize,
@@ -245,8 +245,7 @@ impl ReportQueue {
         }
     }
 
-    /// Requests whose answers do not come any more have failed; reports of windows that have ended
-    /// are dropped.
+    /// Fails requests whose answers are lost, and drops reports whose windows have ended.
     fn give_up(&mut self, budgets: &Budgets<'_>) {
         let now = budgets.now();
         let patience = ERRAND_TIMEOUT + LOST_AFTER;
@@ -274,7 +273,7 @@ impl ReportQueue {
                 for (about, mut waiting) in charged {
                     let delay = FIRST_RETRY.times(1 << waiting.tries.min(16)).min(LONGEST_RETRY);
                     waiting.tries = waiting.tries.saturating_add(1);
-                    // The last chance is not slept through.
+                    // The delay must not pass the last moment.
                     waiting.due = (now + delay).min(last_moment(waiting.until)).max(now + FIRST_RETRY);
                     self.wait(about, waiting, now);
                 }
@@ -316,13 +315,13 @@ impl Waiting {
         self.until <= now
     }
 
-    /// Adds what is to be told of the same budget.
+    /// Adds a report of the same budget.
     fn join(&mut self, other: &Self) {
         self.hits = self.hits.saturating_add(other.hits);
-        // Of several ends told for one window the earliest is the nearest to the truth. A later one
-        // would make what waits through an outage last as long as something is added to it.
+        // Of several reported ends of one window, the earliest is the closest to the truth. A later
+        // one would keep a report alive through an outage as long as something is added to it.
         self.until = self.until.min(other.until);
-        // What comes does not put off what waits; but what failed has to wait.
+        // A new report does not delay a waiting one, but a failed one must wait.
         if other.tries > self.tries {
             (self.due, self.tries) = (other.due, other.tries);
         } else if self.tries == 0 {
@@ -331,7 +330,7 @@ impl Waiting {
     }
 }
 
-/// When a report must be sent at the latest.
+/// Returns the latest time at which a report must be sent.
 fn last_moment(until: Timestamp) -> Timestamp {
     Timestamp(until.0.saturating_sub(LAST_MOMENT.0))
 }
@@ -364,7 +363,7 @@ fn ask(service: &Service, leases: &[LeaseRequest]) -> Vec<Batch> {
     service.ask(&asked).into_iter().map(batch).collect()
 }
 
-/// Writes granted leases to their accounts.
+/// Credits granted leases to their accounts.
 fn credit(requests: &[LeaseRequest], answer: &Answer, budgets: &Budgets<'_>) {
     for (request, decision) in requests.iter().zip(&answer.decisions) {
         let LeaseRequest { unit, account, amount, .. } = request;

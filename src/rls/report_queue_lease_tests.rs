@@ -1,4 +1,4 @@
-//! Leases that are asked for in the background.
+//! Leases that are requested in the background.
 
 use super::*;
 
@@ -16,12 +16,12 @@ pub(super) fn request(user: &str, amount: u64) -> Task {
     })
 }
 
-/// What ada's lease holds.
+/// Returns the rest of ada's lease.
 fn left(bench: &Bench, millis: u64) -> u64 {
     bench.process.at(millis, |budgets| drained(&tpm(), &POLICY, budgets))
 }
 
-/// Ada has learned of so much, and is told how much to ask for.
+/// Reports ada's remaining budget, and returns the amount to request.
 fn learned(bench: &Bench, remaining: u64) -> Option<Amount> {
     let told = WindowStatus { remaining: Some(Amount(remaining)), reset: Some(Span::from_secs(60)) };
     bench.process.at(0, |budgets| account("ada").learn(Amount(1), told, &POLICY, budgets))
@@ -165,7 +165,7 @@ fn neither_leases_nor_reports_keep_the_others_from_going() {
 
     let leases = sent.iter().filter(|(_, said)| said[0].1 == 1_000).count();
     assert_eq!((sent.len(), leases), (MOST_IN_FLIGHT, 22));
-    // Those that did not fit follow as soon as there is room.
+    // Those that did not fit follow when there is room.
     assert_eq!(bench.next_due(1_000), Some(0));
     for (token, _) in sent {
         bench.answered(1_001, token, Ok(&ok()));

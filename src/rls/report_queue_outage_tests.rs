@@ -1,4 +1,4 @@
-//! A service that fails: what is sent again, when, and what is dropped.
+//! A failing service: what is sent again, when, and what is dropped.
 
 use super::*;
 
@@ -90,8 +90,7 @@ fn a_failed_report_has_a_last_chance_before_its_window_ends() {
 fn an_outage_of_many_windows_is_not_charged_to_the_one_after_it() {
     let mut bench = Bench::of(service());
     let mut sent = 0;
-    // Every second a call of 1 token, of windows of ten seconds, of which nothing gets through for
-    // a minute.
+    // A call of 1 token every second, with windows of ten seconds, and no contact for a minute.
     for millis in (0..60_000).step_by(1_000) {
         bench.push(millis, report("ada", 1, millis / 10_000 * 10_000 + 10_000));
         for (token, _) in bench.send(millis) {

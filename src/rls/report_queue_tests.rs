@@ -24,7 +24,7 @@ fn leasing() -> Service {
     Service { lease: Some(POLICY), ..service() }
 }
 
-/// A report of hits to a user's budget, whose window ends so many milliseconds after the start.
+/// Returns a report of hits to a user's budget; its window ends at `until` milliseconds.
 fn report(user: &str, hits: u64, until: u64) -> Task {
     let until = START + Span::from_millis(until);
     Task::Report(Report { of: descriptor(&tpm(), user), hits, given_back: false, until })
@@ -58,7 +58,7 @@ impl Bench {
         process.at(millis, |budgets| report_queue.due(service, breaker, budgets))
     }
 
-    /// Sends what is due: the tokens, and what each request says.
+    /// Sends the due batches. Returns the tokens, and the content of each request.
     fn send(&mut self, millis: u64) -> Vec<(u32, Vec<(String, u64)>)> {
         let batches = self.due(millis);
         let mut sent = vec![];
@@ -70,7 +70,7 @@ impl Bench {
         sent
     }
 
-    /// What is sent of ada's budget alone, if anything.
+    /// Returns the hits sent for ada's budget alone, if any.
     fn hits(&mut self, millis: u64) -> Option<u64> {
         let sent = self.send(millis);
         assert!(sent.len() <= 1, "{sent:?}");
@@ -82,7 +82,7 @@ impl Bench {
         process.at(millis, |budgets| report_queue.answered(token, answer, service, budgets))
     }
 
-    /// The last request that was sent fails.
+    /// Fails the last request.
     fn fail(&mut self, millis: u64) {
         assert_eq!(self.answered(millis, self.tokens, Err(Failure::Unavailable)), Some(Health::Failing));
     }
@@ -92,7 +92,7 @@ impl Bench {
         Some(span.0 / 1_000_000)
     }
 
-    /// What was counted, by metric and kind.
+    /// Returns the counts, by metric and kind.
     fn counts(&mut self) -> HashMap<(&'static str, &'static str), u64> {
         let mut counts = HashMap::new();
         for count in self.report_queue.take_counts() {
@@ -200,7 +200,7 @@ fn no_more_budgets_wait_than_there_is_room_for() {
         bench.push(0, report(&user.to_string(), 1, 60_000));
     }
     assert_eq!(bench.dropped(), 3);
-    // There is always room for more of a budget that waits.
+    // A budget that waits always has room for more.
     bench.push(0, report("0", 1, 60_000));
     assert_eq!(bench.dropped(), 0);
     let sent = bench.send(5);
@@ -223,7 +223,7 @@ fn no_more_requests_are_in_flight_than_there_is_room_for() {
     let then = bench.send(1_002);
 
     assert_eq!(then.len(), 4);
-    // Those that waited longest went first.
+    // Those that waited longest go first.
     let users = |sent: &[(u32, Vec<(String, u64)>)]| {
         sent.iter().map(|(_, said)| said[0].0.clone()).collect::<HashSet<_>>()
     };

@@ -1,6 +1,6 @@
-//! A rate limit service and how it is spoken to, as configured.
+//! A rate limit service and its protocol, as configured.
 //!
-//! In: nothing. Out: [`Service`]. Not here: reading options (`settings`), what is said
+//! In: nothing. Out: [`Service`]. Not here: reading options (`settings`), the messages
 //! (`protocol`).
 
 use super::breaker::BreakerPolicy;
@@ -8,40 +8,41 @@ use crate::config::Ratio;
 use crate::limits::LeasePolicy;
 use crate::units::Span;
 
-/// A rate limit service and how it is spoken to.
+/// A rate limit service and its protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Envoy's cluster that leads to it; at most [`LONGEST_CLUSTER`] bytes.
+    /// The name of its cluster in Envoy; at most [`LONGEST_CLUSTER`] bytes.
     pub cluster: String,
-    /// What it calls the limits of this filter together.
+    /// The service's name for the limits of this filter.
     pub domain: String,
-    /// Who charges what, and when.
+    /// When the service charges which amounts.
     pub protocol: Protocol,
     /// Whether it takes hits back.
     pub refunds: bool,
     /// Where it reads amounts.
     pub hits_addend: HitsAddend,
-    /// How long to wait for an answer.
+    /// The longest wait for an answer.
     pub timeout: Span,
-    /// How calls are treated that it does not decide on.
+    /// The treatment of calls that it does not decide.
     pub on_failure: OnFailure,
-    /// With [`OnFailure::Local`]: the part of each global limit that is enforced in this process.
+    /// With [`OnFailure::Local`]: the part of each global limit that this process enforces.
     pub local_share: Ratio,
-    /// How much of a budget is taken in advance; if none, every call is asked for.
+    /// The part of a budget to lease; without it, every call asks.
     pub lease: Option<LeasePolicy>,
     /// When to stop asking.
     pub breaker: BreakerPolicy,
 }
 
-/// Who charges what, and when.
+/// When the service charges which amounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// Asking charges what is asked for; a difference is told afterwards.
+    /// Asking charges the amount; a difference is reported afterwards.
     Envoy,
-    /// Asking for 0 hits looks; usage is reported afterwards. With leases like [`Protocol::Envoy`].
+    /// Asking for 0 hits only checks; usage is reported afterwards. With leases like
+    /// [`Protocol::Envoy`].
     CheckThenReport,
-    /// Like [`Protocol::CheckThenReport`], by Kuadrant's own methods. With leases, asking charges
-    /// by ShouldRateLimit, and Report charges differences whether they fit or not.
+    /// Like [`Protocol::CheckThenReport`], with Kuadrant's own methods. With leases,
+    /// ShouldRateLimit charges, and Report charges differences whether or not they fit.
     Kuadrant,
 }
 
@@ -54,8 +55,8 @@ pub enum HitsAddend {
     Request,
 }
 
-/// The units that Envoy's API counts in, and their seconds, as envoyproxy/ratelimit has them
-/// (`src/utils/utilities.go`). A month has 30 days there, unless the server is told to count
+/// The units of Envoy's API and their seconds, as in envoyproxy/ratelimit
+/// (`src/utils/utilities.go`). There a month has 30 days, unless the server is configured for
 /// calendar months, and a year 365. Older servers do not know `week`.
 pub const UNITS: [(u64, &str); 7] = [
     (1, "second"),
@@ -69,7 +70,7 @@ pub const UNITS: [(u64, &str); 7] = [
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// The windows that limits of a service can have.
+/// The windows that a service's limits can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Windows {
     /// One of [`UNITS`].
@@ -79,8 +80,8 @@ pub enum Windows {
 }
 
 impl HitsAddend {
-    /// The windows of servers that read amounts there. Limitador, which reads them in the request,
-    /// counts any number of seconds.
+    /// Returns the windows of servers that read amounts there. Limitador, which reads them in the
+    /// request, supports any number of seconds.
     #[must_use]
     pub const fn windows(self) -> Windows {
         match self {
@@ -91,7 +92,7 @@ impl HitsAddend {
 }
 
 impl Windows {
-    /// Whether a limit can have this window.
+    /// Returns whether a limit can have this window.
     #[must_use]
     pub fn have(self, window: Span) -> bool {
         match self {
@@ -110,10 +111,10 @@ impl core::fmt::Display for Windows {
     }
 }
 
-/// How calls are treated that the service does not decide on.
+/// The treatment of calls that the service does not decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFailure {
-    /// A part of each global limit is enforced in this process.
+    /// This process enforces a part of each global limit.
     Local,
     /// They pass.
     Allow,
@@ -121,11 +122,11 @@ pub enum OnFailure {
     Deny,
 }
 
-/// The longest name of a cluster: see [`Service::upstream`].
+/// The longest name of a cluster in bytes: see [`Service::upstream`].
 pub const LONGEST_CLUSTER: usize = 125;
 
 impl Service {
-    /// Whether asking charges the amount asked for. With leases it does, whatever the protocol:
+    /// Returns whether asking charges the amount. With leases it does in every protocol. Otherwise
     /// other processes would spend again what this one has leased or holds without the service's
     /// knowledge.
     #[must_use]
@@ -133,28 +134,28 @@ impl Service {
         self.protocol == Protocol::Envoy || self.lease.is_some()
     }
 
-    /// Whether the limits of a call are asked one after the other. A server that reads one amount
-    /// per request cannot refuse a call as a whole, so a refusal would leave limits asked at the
-    /// same time charged.
+    /// Returns whether the limits of a call are asked one after the other. A server that reads one
+    /// amount per request cannot refuse a call as a whole, so a refusal would leave limits asked at
+    /// the same time charged.
     #[must_use]
     pub fn asks_in_turn(&self) -> bool {
         self.charges_when_asked() && self.hits_addend == HitsAddend::Request
     }
 
-    /// The lease policy, if this process keeps charged amounts that a call did not need for its
-    /// later calls. It does so with leases, and where limits are asked in turn, unless the service
-    /// takes hits back.
+    /// Returns the lease policy, if this process keeps charged amounts that a call did not need for
+    /// its later calls. It does so with leases, and where limits are asked in turn, unless the
+    /// service takes hits back.
     #[must_use]
     pub fn kept_here(&self) -> Option<LeasePolicy> {
         self.lease.or_else(|| (self.asks_in_turn() && !self.refunds).then_some(LeasePolicy::NOTHING))
     }
 
-    /// The cluster as the host wants it:
+    /// Returns the cluster in the form that the host expects:
     /// `envoy.config.core.v3.GrpcService{envoy_grpc{cluster_name}}`, serialized.
     ///
-    /// The host also takes a bare name, but only if the name is not by accident a message: one
-    /// called `envoy` ends the whole process (Envoy 1.40). Up to [`LONGEST_CLUSTER`] bytes the
-    /// lengths inside are of seven bits, and the message is text, as the SDK's call demands.
+    /// The host also accepts a bare name, unless the name happens to be a valid message: one called
+    /// `envoy` kills the whole process (Envoy 1.40). Up to [`LONGEST_CLUSTER`] bytes the lengths
+    /// inside have seven bits, and the message is text, as the SDK's call requires.
     #[must_use]
     pub fn upstream(&self) -> String {
         const FIRST_FIELD: char = '\n';

@@ -1,51 +1,52 @@
-//! What is to be done at the service without a call waiting for it.
+//! Tasks: work at the service that no call waits for.
 //!
-//! In: holdings that were settled, leases that run short. Out: [`Task`]s. Not here: when they are
-//! done (`report_queue`).
+//! In: settled holdings, leases that run short. Out: [`Task`]s. Not here: when they are done
+//! (`report_queue`).
 
 use super::descriptor::Descriptor;
 use crate::limits::{Account, Unit};
 use crate::units::{Amount, Timestamp};
 
-/// Something to be done at the service without a call waiting for it.
+/// A request to the service that no call waits for.
 #[derive(Debug)]
 pub enum Task {
-    /// To be told what was used.
+    /// Report a difference.
     Report(Report),
-    /// To be asked for.
+    /// Request a lease.
     Lease(LeaseRequest),
 }
 
-/// What was used of a budget and the service does not know of, or what it charged and was not used.
+/// An amount used of a budget that the service has not charged, or charged and not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The budget.
     pub of: Descriptor,
-    /// How much, as the service counts.
+    /// The amount, as the service counts.
     pub hits: u64,
-    /// Whether they are given back.
+    /// Whether it is given back.
     pub given_back: bool,
-    /// When the window ends that they belong to; they mean nothing after that.
+    /// The end of the window that it belongs to. After that it means nothing.
     pub until: Timestamp,
 }
 
-/// A part of a budget that is to be spent in this process.
+/// A request for a part of a budget to spend in this process.
 #[derive(Clone, Debug)]
 pub struct LeaseRequest {
     /// The budget.
     pub of: Descriptor,
-    /// What the budget counts.
+    /// The unit of the budget.
     pub unit: Unit,
-    /// Where the lease is kept.
+    /// The account of the lease.
     pub account: Account,
-    /// How much.
+    /// The amount.
     pub amount: Amount,
 }
 
-/// One hit on a limit on money: a micro-dollar, because servers count hits in 32 bits.
+/// One hit on a limit on money, in nano-dollars: a micro-dollar, because servers count hits in 32
+/// bits.
 const NANO_USD_PER_HIT: u64 = 1_000;
 
-/// An amount as the service counts it, rounded up.
+/// Converts an amount to the service's hits, rounded up.
 #[must_use]
 pub(super) fn hits_of(unit: Unit, amount: Amount) -> u64 {
     match unit {
@@ -54,7 +55,7 @@ pub(super) fn hits_of(unit: Unit, amount: Amount) -> u64 {
     }
 }
 
-/// What the service counts, as an amount.
+/// Converts the service's hits to an amount.
 #[must_use]
 pub(super) fn amount_of(unit: Unit, hits: u64) -> Amount {
     match unit {

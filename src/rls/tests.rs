@@ -1,5 +1,5 @@
-//! What tests of this module share: limits, calls, a table, and a service that charges as real ones
-//! do.
+//! Shared by the tests of this module: limits, calls, a table, and a service that charges as real
+//! ones do.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ use crate::units::{Amount, Span, Timestamp, Tokens};
 pub(super) const START: Timestamp = Timestamp(1_800_000_000_000_000_000);
 pub(super) const WINDOW: Span = Span::from_secs(60);
 
-/// A service as it is without options.
+/// Returns a service with default options.
 pub(super) fn service() -> Service {
     Service {
         cluster: "ratelimit".to_owned(),
@@ -38,14 +38,14 @@ pub(super) fn service() -> Service {
     }
 }
 
-/// A service of another protocol, which has amounts where they must be.
+/// Returns a service of another protocol, with amounts where it reads them.
 pub(super) fn speaking(protocol: Protocol) -> Service {
     let hits_addend =
         if protocol == Protocol::Kuadrant { HitsAddend::Request } else { HitsAddend::Descriptor };
     Service { protocol, hits_addend, ..service() }
 }
 
-/// The table that the workers of a process share, under a clock that jumps.
+/// The table that the workers of a process share, under a controlled clock.
 pub(super) struct Process {
     lines: MemoryLines,
     keys: KeyHasher,
@@ -56,7 +56,7 @@ impl Process {
         Self { lines: MemoryLines::new(), keys: KeyHasher::new(&[3; 16]) }
     }
 
-    /// Runs what happens so many milliseconds after the start.
+    /// Runs `run` at `millis` after the start.
     pub(super) fn at<T>(&self, millis: u64, run: impl FnOnce(&Budgets<'_>) -> T) -> T {
         let table = Table::new(&self.lines as &dyn Lines, 64);
         run(&Budgets::new(&table, &self.keys, START + Span::from_millis(millis)))
@@ -85,7 +85,7 @@ pub(super) fn descriptor(global: &GlobalLimit, user: &str) -> descriptor::Descri
     descriptor::Descriptor::of(&global.limit, &subject(&caller(user)))
 }
 
-/// A token costs a nano-dollar.
+/// Returns rates at which a token costs a nano-dollar.
 pub(super) fn rates() -> Rates {
     Rates {
         weights: Weights::default(),
@@ -98,7 +98,7 @@ pub(super) fn used(tokens: u64) -> Usage {
     Usage { input: tokens, requests: 1, ..Usage::default() }
 }
 
-/// Of a call that needs so many tokens.
+/// Returns the estimate of a call that needs this number of tokens.
 pub(super) fn estimate(tokens: u64) -> Estimate {
     Estimate {
         known: used(tokens),
@@ -111,7 +111,7 @@ pub(super) fn estimate(tokens: u64) -> Estimate {
     }
 }
 
-/// A status of a server: hits of the limit, how many are left, and seconds until the window ends.
+/// Returns a status of a server: hits of the limit, hits left, and seconds until the window ends.
 pub(super) fn status(code: PbCode, limit: u32, left: u32, reset: i64) -> PbStatus {
     PbStatus {
         code: code.into(),
@@ -134,18 +134,18 @@ pub(super) fn decoded(question: &Question) -> pb::RateLimitRequest {
     pb::RateLimitRequest::decode(&*question.message).unwrap()
 }
 
-/// A budget as the service names it: the values of its entries.
+/// Names a budget by the values of its entries.
 pub(super) fn name(descriptor: &descriptor::Descriptor) -> String {
     descriptor.entries().map(|(_, value)| value).collect::<Vec<_>>().join(" ")
 }
 
-/// A service with counters: envoyproxy/ratelimit with amounts in descriptors, Limitador's counting
-/// with amounts in requests.
+/// A service with counters: envoyproxy/ratelimit with amounts in descriptors, Limitador with
+/// amounts in requests.
 #[derive(Default)]
 pub(super) struct Server {
     /// Hits by [`name`].
     pub(super) charged: HashMap<String, i128>,
-    /// How much each limit allows.
+    /// The maximum of each limit.
     pub(super) max: u32,
 }
 
@@ -158,7 +158,7 @@ impl Server {
         self.charged.get(&name(&descriptor(global, user))).copied().unwrap_or_default()
     }
 
-    /// Charges what is said, and answers.
+    /// Charges a question, and answers.
     pub(super) fn hear(&mut self, question: &Question) -> Vec<u8> {
         let request = decoded(question);
         let mut statuses = Vec::new();
@@ -182,7 +182,7 @@ impl Server {
     }
 }
 
-/// Decides what is open by the server's answers.
+/// Decides the open limits by the server's answers.
 pub(super) fn asked(
     begun: Begun,
     server: &mut Server,
@@ -198,7 +198,7 @@ pub(super) fn asked(
     begun.decide(answers.collect(), service, budgets, tasks).unwrap()
 }
 
-/// A call of ada's begins.
+/// Begins a call of ada's.
 pub(super) fn begun(
     limits: &[GlobalLimit],
     tokens: u64,
@@ -210,7 +210,7 @@ pub(super) fn begun(
     begin(limits, &subject(&caller), &estimate(tokens), service, budgets, tasks)
 }
 
-/// What a lease holds, which is taken from it.
+/// Drains a lease and returns its amount.
 pub(super) fn drained(
     global: &GlobalLimit,
     policy: &crate::limits::LeasePolicy,
@@ -225,7 +225,7 @@ pub(super) fn drained(
         .sum()
 }
 
-/// What reports say: the budget, the hits, whether they are given back.
+/// Returns the content of reports: the budget, the hits, whether they are given back.
 pub(super) fn reports(tasks: &[Task]) -> Vec<(String, u64, bool)> {
     let report = |task: &Task| match task {
         Task::Report(report) => Some((name(&report.of), report.hits, report.given_back)),

@@ -1,4 +1,4 @@
-//! `apis`: paths whose format is not told by how they end.
+//! `apis`: paths whose format does not follow from their ending.
 //!
 //! In: a node of the configuration. Out: a row of [`Routes`](crate::api::Routes). Not here: how
 //! paths are recognised (`api::routes`).
@@ -25,7 +25,7 @@ pub(super) static API: Section = Section::new(
     ],
 );
 
-/// Every format by its name, and none.
+/// The choices: every format by its name, and `none`.
 static CHOICES: [(&str, Option<&Format>); FORMATS.len() + 1] = choices();
 
 #[expect(
@@ -43,12 +43,12 @@ const fn choices() -> [(&'static str, Option<&'static Format>); FORMATS.len() + 
     choices
 }
 
-/// What the operator says of paths, in the order in which it decides.
+/// Reads the operator's paths, in the order in which they are matched.
 pub(super) fn apis(node: &Node<'_>) -> Option<Routes> {
     distinct::rows("path_prefix", api, |(earlier, _), (prefix, _)| covers(earlier, prefix))(node).map(Routes)
 }
 
-/// Whether everything below `prefix` is below an earlier one.
+/// Returns whether every path below `prefix` is below an earlier prefix.
 fn covers(earlier: &str, prefix: &str) -> bool {
     let rest = prefix.trim_end_matches('/').strip_prefix(earlier.trim_end_matches('/'));
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

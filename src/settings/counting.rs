@@ -9,43 +9,43 @@ use crate::limits::{Calibration, OutputReserve, Weights};
 use crate::tokens::Exactness;
 use crate::units::Tokens;
 
-/// How tokens are counted.
+/// The configuration of token counts.
 #[derive(Clone, Debug)]
 pub struct Counting {
-    /// Text to tokens.
+    /// How text becomes tokens.
     pub exactness: Exactness,
-    /// Whether counts of models without a public tokenizer are corrected.
+    /// Whether usage corrects the counts of models without a public tokenizer.
     pub calibration: Calibration,
     /// The largest body that is held, in bytes.
     pub hold_up_to: u64,
-    /// How much of a compressed body is decoded, in bytes.
+    /// The most bytes of a compressed body that are decoded.
     pub decode_up_to: u64,
-    /// Classes of tokens to `tokens`.
+    /// The weights of token classes in `tokens`.
     pub weights: Weights,
-    /// How many tokens one token of these models counts as; the first that matches.
+    /// The tokens that one token of these models counts as; the first match wins.
     multipliers: Vec<(Glob, Ratio)>,
-    /// Output of calls that set no bound.
+    /// The output reserved for calls that set no bound.
     pub output_reserve: OutputReserve,
-    /// Calls that are cut short.
+    /// The charge for calls that are cut short.
     pub on_abort: OnAbort,
 }
 
 impl Counting {
-    /// How many tokens one token of a model counts as.
+    /// Returns the tokens that one token of a model counts as.
     pub(super) fn multiplier(&self, model: &str) -> Ratio {
         let row = self.multipliers.iter().find(|(models, _)| models.matches(model));
         row.map_or(Ratio::ONE, |(_, multiplier)| *multiplier)
     }
 }
 
-/// What a call is charged that is cut short by its client or its upstream.
+/// The charge for a call that its client or its upstream cuts short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnAbort {
     /// Its input, and the output that was streamed.
     ChargeStreamed,
     /// Everything that was reserved for it.
     ChargeReserved,
-    /// Its request only.
+    /// Only its request.
     Free,
 }
 

@@ -1,8 +1,7 @@
-//! `soften`, `clamp_output` and `wait` of a tier: how its callers are treated before they are
-//! refused.
+//! `soften`, `clamp_output` and `wait` of a tier: the milder answers that precede a refusal.
 //!
-//! In: the fields of a tier. Out: [`Degradation`]. A tier that extends another has what that one
-//! says, option by option. Not here: what they do (`exchange`).
+//! In: the fields of a tier. Out: [`Degradation`]. A tier inherits each option that it does not
+//! give. Not here: what the options do (`exchange`).
 
 use std::rc::Rc;
 
@@ -13,8 +12,8 @@ use crate::limits::{Limit, OnExhausted, Shape, resource};
 use crate::tiers::{Degradation, Step, Waiting};
 use crate::units::{Amount, Span};
 
-/// How long a call can be held at most: what is charged in advance must be worth waiting for, and
-/// clients give up after a minute or so.
+/// The longest wait of a call. What it charges in advance must be worth waiting for, and clients
+/// give up after a minute or so.
 const LONGEST_WAIT: Span = Span::from_secs(60);
 
 pub(super) static SOFTEN: Section = Section::new(
@@ -51,7 +50,7 @@ pub(super) static WAIT: Section = Section::new(
     ],
 );
 
-/// What a tier says of it; what it does not say is none.
+/// The options that a tier gives; `None` for the others.
 #[derive(Clone, Default)]
 pub(super) struct Written {
     soften: Option<Vec<Step>>,
@@ -69,7 +68,7 @@ impl Written {
         }
     }
 
-    /// This, with what it does not say taken from the tier that is extended.
+    /// Returns these options, with absent ones inherited from `base`.
     pub(super) fn over(&self, base: &Self) -> Self {
         Self {
             soften: self.soften.clone().or_else(|| base.soften.clone()),
@@ -88,8 +87,8 @@ impl Written {
     }
 }
 
-/// Calls that wait, as a limit on calls in flight. No limit of the configuration can have its id:
-/// names have no slashes.
+/// Returns a limit on calls in flight for the calls that wait. No configured limit can have its id,
+/// because names have no slashes.
 fn places(tier: &Rc<str>, max_waiting: u64, warn_at: Ratio) -> Option<Limit> {
     Some(Limit {
         name: "wait".into(),
@@ -118,8 +117,8 @@ fn step(node: &Node<'_>) -> Option<Step> {
     if models.is_empty() && max_output.is_none() && !fields.has_failed() {
         return node.rule("needs `model` or `max_output_tokens`");
     }
-    // A map has no order, so the longest pattern decides, as the most particular one; the
-    // alphabet decides between two of one length.
+    // A map has no order, so the longest pattern, as the most specific one, comes first. Patterns
+    // of one length are in alphabetical order.
     models.sort_by(|(one, _), (other, _)| {
         let (one, other) = (one.as_str(), other.as_str());
         other.len().cmp(&one.len()).then_with(|| one.cmp(other))

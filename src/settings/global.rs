@@ -1,7 +1,7 @@
 //! `global`: the rate limit service that keeps the budgets of global limits.
 //!
 //! In: a node of the configuration. Out: [`Service`]. Not here: which limits are global (`limits`),
-//! what is said to the service (`rls`).
+//! the messages to the service (`rls`).
 
 use crate::config::{Kind, Node, Section, kind, optional, required, with_default};
 use crate::limits::LeasePolicy;

@@ -12,23 +12,24 @@ fn read(text: &str) -> Result<Config, String> {
     Config::read(text.as_bytes(), b"random").map_err(|errors| errors.to_string())
 }
 
-/// What is said against a configuration.
+/// Returns the errors of a configuration.
 fn errors(text: &str) -> String {
     read(text).err().unwrap()
 }
 
-/// A configuration whose section `global` is so.
+/// Returns a configuration with this section `global`.
 fn with_section(global: &str) -> String {
     format!(r#"{{ "tiers": {{ "free": {{}} }}, "global": {global} }}"#)
 }
 
-/// The service, if the section `global` has a cluster and these options.
+/// Returns the service, if the section `global` has a cluster and these options.
 fn service_of(options: &str) -> Result<Service, String> {
     let text = with_section(&format!(r#"{{ "cluster": "rls", {options} }}"#));
     Ok(read(&text)?.global.as_deref().unwrap().clone())
 }
 
-/// A configuration with the service and one tier of this limit besides its name, count and window.
+/// Returns a configuration with the service and one tier with a limit of these options besides its
+/// name, count and window.
 fn with_limit(options: &str) -> String {
     let limit = format!(r#"{{ "name": "tpm", "count": "tokens", "max": 1000, "window": "1m", {options} }}"#);
     format!(
@@ -301,7 +302,7 @@ fn a_window_is_checked_where_the_scope_is_changed() {
     );
 }
 
-/// Two tiers, of which `pro` extends `free` and changes its limit so.
+/// Returns two tiers: `pro` extends `free` and makes this change to its limit.
 fn extended(base: &str, change: &str) -> String {
     format!(
         r#"{{ "identity": {{ "tier": {{ "header": "x-tier", "default": "free" }} }}, "global": {{ "cluster": "rls" }},
@@ -311,7 +312,7 @@ fn extended(base: &str, change: &str) -> String {
     )
 }
 
-/// The limits of `pro`: local and global ones.
+/// Returns the limits of `pro`: local and global ones.
 fn pro(text: &str) -> (Vec<Rc<crate::limits::Limit>>, Vec<GlobalLimit>) {
     let config = read(text).unwrap();
     let tier = config.tiers.all().iter().find(|tier| &*tier.name == "pro").unwrap().clone();
@@ -350,7 +351,7 @@ fn a_change_of_scope_is_checked_with_what_is_inherited() {
     assert_eq!(errors(&text), expected);
 }
 
-/// A global limit per a dimension that is declared so, with these options besides.
+/// Returns a global limit per a dimension with this declaration and these options.
 fn per_secret(dimension: &str, options: &str, scope: &str) -> String {
     format!(
         r#"{{ {options} "identity": {{ "api_key": {{ "header": "x-key", {dimension} }} }}, "global": {{ "cluster": "rls" }},

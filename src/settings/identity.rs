@@ -1,4 +1,4 @@
-//! `identity` and `on_missing`: which dimensions there are and where each is read.
+//! `identity` and `on_missing`: the dimensions and their sources.
 //!
 //! In: nodes of the configuration. Out: [`Dimension`]s. Not here: reading them from requests
 //! (`identity`).
@@ -61,7 +61,7 @@ pub(super) static DIMENSION: Section = Section::new(
     ],
 );
 
-/// Reads one dimension; its name and `on_missing` come later.
+/// Reads one dimension; its name and `on_missing` follow later.
 pub(super) fn dimension(node: &Node<'_>) -> Option<Dimension> {
     let fields = node.section(&DIMENSION);
     let sources = sources(&fields);
@@ -94,7 +94,7 @@ fn sources(fields: &Fields<'_>) -> Option<Vec<Source>> {
     })
 }
 
-/// One of several sources. What holds for the whole dimension belongs beside `any`, not inside.
+/// Reads one of several sources. Options of the whole dimension belong beside `any`, not inside.
 fn alternative(node: &Node<'_>) -> Option<Vec<Source>> {
     let fields = node.section(&DIMENSION);
     for outer in ["secret", "default", "any"] {
@@ -110,7 +110,7 @@ fn path(node: &Node<'_>) -> Option<Vec<String>> {
     if parts.is_empty() { node.unexpected("a list of at least one text") } else { Some(parts) }
 }
 
-/// The names of all dimensions that are declared, rightly or not.
+/// Returns the names of all declared dimensions, including those with errors.
 pub(super) fn declared(fields: &Fields<'_>) -> Vec<Rc<str>> {
     let identity = fields.given("identity");
     let names = identity.as_ref().and_then(Node::entries).into_iter().flatten();

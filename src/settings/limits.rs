@@ -1,8 +1,8 @@
-//! `tiers.<name>.limits`: what is resource, per which dimensions, how much, over which window.
+//! `tiers.<name>.limits`: the resource, dimensions, amount and window of each limit.
 //!
-//! In: nodes of the configuration. Out: [`Limit`]s. Which options a limit needs is known only when
-//! it has been merged with the one that it changes, so limits are merged as written (`tiers`) and
-//! read after that.
+//! In: nodes of the configuration. Out: [`Limit`]s. A limit needs different options once it is
+//! merged with the one that it changes, so limits are merged as written (`tiers`) and read
+//! afterwards.
 
 use std::rc::Rc;
 
@@ -22,10 +22,10 @@ const ALGORITHMS: [(&str, Algorithm); 3] = [
     ("fixed_window", Algorithm::FixedWindow),
 ];
 
-/// Whether a limit's budgets are kept by the rate limit service.
+/// Whether the rate limit service keeps a limit's budgets.
 const SCOPES: [(&str, bool); 2] = [("local", false), ("global", true)];
 
-/// How calls are treated that offer a tool whose budget is exhausted.
+/// The treatment of calls that offer a tool whose budget is exhausted.
 const ON_EXHAUSTED: [(&str, OnExhausted); 2] =
     [("hide_tool", OnExhausted::HideTool), ("refuse", OnExhausted::Refuse)];
 
@@ -134,17 +134,16 @@ pub(super) static LIMIT: Section = Section::new(
     ],
 );
 
-/// What limits refer to in other sections.
+/// The parts of other sections that limits refer to.
 pub(super) struct Context<'a> {
     pub(super) dimensions: &'a [Rc<str>],
     pub(super) warn_at: Ratio,
     pub(super) has_prices: bool,
-    /// Dimensions whose values are hashes that only this process can make: secret ones without a
-    /// salt.
+    /// Dimensions whose hashes only this process can make: secret ones without a salt.
     pub(super) unshared: &'a [Rc<str>],
-    /// Where budgets of `scope: global` are kept; `Err` if that is configured wrongly.
+    /// The service that keeps budgets of `scope: global`; `Err` if its section has errors.
     pub(super) service: Result<Option<&'a Service>, Broken>,
-    /// What is kept of budgets per upstream.
+    /// The reserved share of budgets per upstream.
     pub(super) priority: Option<&'a Reserved>,
 }
 
@@ -152,7 +151,7 @@ pub(super) struct Context<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Broken;
 
-/// A limit as it is written.
+/// A limit as written.
 #[derive(Clone)]
 pub(super) struct WrittenLimit<'a> {
     node: Node<'a>,
@@ -171,7 +170,7 @@ pub(super) struct WrittenLimit<'a> {
     adaptive: Option<bool>,
     shadow: Option<bool>,
     warn_at: Option<Ratio>,
-    /// An option could not be read, and more errors that follow from it would only mislead.
+    /// An option could not be read, and further errors that follow from it would only mislead.
     is_broken: bool,
 }
 
@@ -215,7 +214,7 @@ impl<'a> WrittenLimit<'a> {
         })
     }
 
-    /// This limit, with what it does not say taken from the one it changes.
+    /// Returns this limit, with absent options inherited from `base`.
     pub(super) fn over(&self, base: &Self) -> Self {
         let this = self.clone();
         Self {
@@ -239,8 +238,8 @@ impl<'a> WrittenLimit<'a> {
         }
     }
 
-    /// The limit, if nothing is missing or wrong; what is missing after all merging is reported at
-    /// the one merged last.
+    /// Returns the limit, if nothing is missing or wrong. An option still missing after all merging
+    /// is reported at the limit merged last.
     pub(super) fn resolved(&self, tier: &Rc<str>, context: &Context<'_>) -> Option<Limit> {
         let fields = self.node.section(&LIMIT);
         let amount = |node: &Node<'_>| amount(node, self.count.map_or(Unit::NanoUsd, |counts| counts.unit));
@@ -279,7 +278,7 @@ impl<'a> WrittenLimit<'a> {
         Some(Limit {
             name: self.name.as_str().into(),
             tier: tier.clone(),
-            // No limit of the configuration can have this id: names have no slashes.
+            // No configured limit can have this id, because names have no slashes.
             rate_id: self.is_adaptive().then(|| format!("{id}/rate").into()),
             id,
             counts: counts?,
@@ -305,7 +304,7 @@ impl WrittenLimit<'_> {
         self.adaptive.unwrap_or_default()
     }
 
-    /// What must hold because of what it counts.
+    /// Checks the options against the resource.
     fn check_counted(&self, fields: &Fields<'_>) {
         let Some(counts) = self.count else { return };
         if counts.is_in_flight() {
@@ -348,7 +347,7 @@ impl WrittenLimit<'_> {
         }
     }
 
-    /// What must hold for a limit that the rate limit service counts.
+    /// Checks the rules for a limit that the rate limit service counts.
     fn check_global(&self, fields: &Fields<'_>, algorithm: Algorithm, context: &Context<'_>) {
         if context.service.is_ok_and(|service| service.is_none()) {
             fields.rule::<()>("scope", "is `global`, which needs the section `global`");
@@ -378,7 +377,7 @@ impl WrittenLimit<'_> {
     }
 }
 
-/// A name that can stand in headers, metrics and logs without quoting.
+/// Reads a name that can stand in headers, metrics and logs without quoting.
 fn limit_name(node: &Node<'_>) -> Option<String> {
     let name = kind::name(node)?;
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
@@ -398,7 +397,7 @@ fn dimension(node: &Node<'_>, context: &Context<'_>) -> Option<Rc<str>> {
     declared_dimension(node, context.dimensions)
 }
 
-/// The name of a dimension that is declared or built in.
+/// Reads the name of a dimension that is declared or built in.
 pub(super) fn declared_dimension(node: &Node<'_>, dimensions: &[Rc<str>]) -> Option<Rc<str>> {
     let name = kind::name(node)?;
     if let Some(built_in) = BUILT_IN_DIMENSIONS.iter().find(|built_in| **built_in == name) {

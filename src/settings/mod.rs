@@ -1,5 +1,4 @@
-//! The whole configuration, resolved: what the operator wrote becomes one immutable [`Config`], or
-//! errors.
+//! The whole configuration, resolved into one immutable [`Config`], or errors.
 //!
 //! In: the bytes of the plugin configuration. Out: [`Config`] or [`ConfigErrors`]. One file per
 //! section; each owns its table of options, from which the reference is generated. Not here: how
@@ -34,39 +33,39 @@ pub use streams::Streams;
 pub use upstreams::Upstreams;
 pub use workflows::Workflows;
 
-/// Everything the filter does is decided by this.
+/// The configuration of the filter.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Who calls.
+    /// How to identify callers.
     pub identity: Sources,
-    /// Paths whose format does not follow from how they end.
+    /// Paths whose format does not follow from their ending.
     pub routes: Routes,
-    /// What callers may spend.
+    /// The limits of callers.
     pub tiers: Tiers,
-    /// How tokens are counted.
+    /// How to count tokens.
     pub counting: Counting,
-    /// What models cost.
+    /// The prices of models.
     pub prices: Prices,
     /// Whether requests are held until their bodies are counted.
     pub hold: Hold,
-    /// How many budgets the table has room for.
+    /// The number of budgets that the table has room for.
     pub table_size: u32,
-    /// Where global limits are counted.
+    /// The service that counts global limits.
     pub global: Option<Rc<Service>>,
-    /// How streams are treated whose budget is exhausted.
+    /// The treatment of streams whose budget is exhausted.
     pub streams: Streams,
-    /// How workflows declare what they may use, if they may.
+    /// How workflows declare their budgets, if they may.
     pub workflows: Option<Workflows>,
-    /// How upstreams that refuse are treated; nothing is remembered of them if it is not said.
+    /// The treatment of upstreams that refuse; without it, refusals are not remembered.
     pub upstreams: Option<Upstreams>,
 }
 
 /// Whether requests are held until their bodies are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// If the host can, which is found out.
+    /// If the host can, which the filter detects.
     Auto,
-    /// Always: the host is known to be able.
+    /// Always, because the operator knows that the host can.
     Always,
     /// Never.
     Never,
@@ -127,8 +126,8 @@ static ROOT: Section = Section::new(
             "table_size",
             Kind::Integer,
             // Four limits for each of 130,000 callers at the same time, with half of the places
-            // free. Those who have fewer do not pay for it: a place uses memory when it is taken.
-            // With 891,730 places taken Envoy was larger by 87 MB.
+            // free. Fewer callers do not pay for it, because a place uses memory only once it is
+            // taken. With 891,730 places taken Envoy was larger by 87 MB.
             "1_048_576",
             "How many places there are for budgets (from 64 to 16,777,216, rounded up to a power of two). A budget is one limit for one caller. It takes a place with its first call, and frees it when its window has passed unused. Set twice as many places as there are budgets in use at the same time: then 1 in 100 of them has no place of its own; of three quarters as many as there are places, 1 in 20. Callers without a place share a budget, and can be refused for what others have spent. From three quarters on Envoy's log warns, once; `tollgate_table_places` shows how many are taken. Only places that are taken use memory, about 100 bytes each. A change starts all budgets anew.",
         ),
@@ -189,15 +188,15 @@ pub static SECTIONS: &[&Section] = &[
 ];
 
 impl Config {
-    /// Reads a configuration. `random` keys the hashes of secrets where no salt is configured.
+    /// Reads a configuration. `random` keys the hashes of secrets if no salt is configured.
     ///
     /// # Errors
-    /// All of them at once, each with its path, what was found and what was expected.
+    /// Returns all of them at once, each with its path, what was found and what was expected.
     pub fn read(bytes: &[u8], random: &[u8]) -> Result<Self, ConfigErrors> {
         Self::of(&config::parse(bytes)?, random)
     }
 
-    /// Reads a configuration whose tree is known already.
+    /// Reads a configuration from its tree.
     ///
     /// # Errors
     /// As [`Config::read`].
@@ -205,7 +204,7 @@ impl Config {
         config::read_tree(tree, |node| root(node, random))
     }
 
-    /// What the tokens of a model are worth.
+    /// Returns the rates of a model's tokens.
     #[must_use]
     pub fn rates(&self, model: &str) -> Rates {
         Rates {
@@ -215,14 +214,14 @@ impl Config {
         }
     }
 
-    /// How many sets the table has.
+    /// Returns the number of sets of the table.
     #[must_use]
     pub fn sets(&self) -> u32 {
         let ways = u32::try_from(WAYS).unwrap_or(u32::MAX);
         self.table_size.div_ceil(ways)
     }
 
-    /// Whether there is a price list.
+    /// Returns whether there is a price list.
     #[must_use]
     pub const fn has_prices(&self) -> bool {
         !self.prices.0.is_empty()

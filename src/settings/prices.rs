@@ -1,6 +1,6 @@
-//! `prices`: what models cost.
+//! `prices`: the prices of models.
 //!
-//! In: a node of the configuration. Out: a row of the price list. Not here: what a call costs
+//! In: a node of the configuration. Out: a row of the price list. Not here: the cost of a call
 //! (`limits`).
 
 use crate::api::Classes;
@@ -30,7 +30,7 @@ pub(super) static PRICE: Section = Section::new(
     ],
 );
 
-/// The price list.
+/// Reads the price list.
 pub(super) fn prices(node: &Node<'_>) -> Option<Vec<(Glob, Price)>> {
     distinct::rows("match", price, |(earlier, _), (models, _)| earlier.covers(models))(node)
 }

@@ -1,19 +1,19 @@
-//! `streams`: whether streams are stopped at the end of a budget.
+//! `streams`: whether streams are stopped when a budget is exhausted.
 //!
-//! In: a node of the configuration. Out: [`Streams`]. Not here: when that is (`exchange`), and how
+//! In: a node of the configuration. Out: [`Streams`]. Not here: when to stop (`exchange`), and how
 //! a stream ends (`api::ending`).
 
 use crate::config::{Kind, Node, Ratio, Section, kind, with_default};
 use crate::units::Span;
 
-/// How streams are treated whose budget is exhausted.
+/// The treatment of streams whose budget is exhausted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Streams {
     /// Whether they are stopped.
     pub stop_at_limit: bool,
-    /// By which share of its capacity a budget may be overspent before.
+    /// The share of its capacity by which a budget may be overspent before that.
     pub grace: Ratio,
-    /// How long the upstream of a stopped stream may go on, where no finisher ends the response.
+    /// How long the upstream of a stopped stream may continue, if no finisher ends the response.
     pub drain_for: Span,
 }
 

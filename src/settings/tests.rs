@@ -3,7 +3,7 @@ use crate::config::{Ratio, markdown};
 use crate::limits::{Algorithm, RESOURCES};
 use crate::units::{Amount, Span};
 
-/// The configuration of the design, as far as it is built.
+/// A configuration with every section that the design names.
 const WHOLE: &str = r#"{
   "identity": {
     "tenant": { "header": "X-Tenant-Id" },
@@ -43,7 +43,7 @@ fn errors(text: &str) -> String {
     read(text).err().unwrap()
 }
 
-/// A configuration with one tier of these limits.
+/// Returns a configuration with one tier of these limits.
 fn with_limits(limits: &str) -> String {
     format!(r#"{{ "tiers": {{ "free": {{ "limits": [ {limits} ] }} }} }}"#)
 }
@@ -365,7 +365,7 @@ fn the_reference_names_every_option() {
     }
 }
 
-/// A configuration with one tier that has these options besides a limit.
+/// Returns a configuration with one tier that has a limit and these options.
 fn with_tier(options: &str) -> String {
     format!(
         r#"{{ "tiers": {{ "free": {{ "limits": [ {{ "name": "tpm", "count": "tokens", "max": 1, "window": "1m" }} ], {options} }},

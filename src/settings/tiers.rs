@@ -1,9 +1,9 @@
-//! `tiers`: named lists of limits, each of which may extend another, and how its callers are
-//! treated before they are refused.
+//! `tiers`: named lists of limits, each of which may extend another, and the milder answers that
+//! precede a refusal.
 //!
 //! In: nodes of the configuration. Out: [`Tiers`]. A tier that extends another has its limits too;
 //! a limit of the same name changes only the options it gives. Not here: what a limit is
-//! (`limits`), what softens calls (`graded`).
+//! (`limits`), how calls are softened (`degradation`).
 
 use std::rc::Rc;
 
@@ -47,7 +47,7 @@ pub(super) static TIER: Section = Section::new(
     ],
 );
 
-/// All tiers as the operator names them, each with the limits of those it extends.
+/// Reads all tiers, each with the limits of those it extends.
 pub(super) fn tiers(node: &Node<'_>, context: &Context<'_>) -> Option<Vec<Tier>> {
     let Some(entries) = node.entries() else { return node.unexpected("a map") };
     let written: Vec<_> =
@@ -61,8 +61,7 @@ pub(super) fn tiers(node: &Node<'_>, context: &Context<'_>) -> Option<Vec<Tier>>
     tiers.into_iter().collect()
 }
 
-/// Adds which tier is the default: the one that the dimension `tier` has as its default, or the
-/// only one.
+/// Adds the default tier: the default of the dimension `tier`, or the only tier.
 pub(super) fn with_default_tier(
     fields: &Fields<'_>,
     tiers: Vec<Tier>,
@@ -88,7 +87,7 @@ pub(super) fn with_default_tier(
     Some(Tiers::new(tiers, default))
 }
 
-/// A tier as it is written.
+/// A tier as written.
 struct WrittenTier<'a> {
     fields: Fields<'a>,
     extends: Option<String>,
@@ -134,7 +133,8 @@ impl<'a> WrittenTier<'a> {
         })
     }
 
-    /// What the tiers that it extends have, changed and added to by its own.
+    /// Returns the limits and options inherited from the tiers that it extends, changed and
+    /// extended by its own.
     fn merged<'t>(
         &'t self,
         all: &'t [(String, Option<Self>)],

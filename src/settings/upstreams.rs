@@ -1,8 +1,9 @@
-//! `upstreams` and `priority`: how upstreams that refuse are treated, and who comes first there.
+//! `upstreams` and `priority`: the treatment of upstreams that refuse, and the reserved share of
+//! their budgets.
 //!
-//! In: nodes of the configuration. Out: [`Upstreams`], [`Reserved`]. Not here: how upstreams say
-//! that they are busy (`api`), what is remembered of it (`limits`), limits per upstream (`limits`
-//! of a tier).
+//! In: nodes of the configuration. Out: [`Upstreams`], [`Reserved`]. Not here: how upstreams report
+//! that they are busy (`api`), the records of it (`limits`), limits per upstream (`limits` of a
+//! tier).
 
 use std::rc::Rc;
 
@@ -11,18 +12,18 @@ use crate::config::{Kind, Node, Section, distinct, kind, required, with_default}
 use crate::limits::{Limit, Reserved, UPSTREAM_DIMENSION};
 use crate::units::Span;
 
-/// How upstreams that want to be left alone are treated.
+/// The treatment of upstreams that ask for a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upstreams {
-    /// Whether calls to one wait, as long as their tier lets them, or are refused at once.
+    /// Whether calls to one wait, as long as their tier allows; otherwise they are refused at once.
     pub calls_wait: bool,
-    /// The longest pause that is believed.
+    /// The longest pause that is respected.
     pub longest: Span,
 }
 
 const WHEN_BUSY: [(&str, bool); 2] = [("refuse", false), ("wait", true)];
 
-/// An upstream that needs a longer pause is better taken out of its route.
+/// An upstream that needs a longer pause should be taken out of its route.
 const LONGEST: Span = Span::from_secs(3_600);
 
 pub(super) static UPSTREAMS: Section = Section::new(
@@ -77,7 +78,7 @@ pub(super) fn priority(node: &Node<'_>, dimensions: &[Rc<str>]) -> Option<Reserv
     Some(Reserved { dimension: dimension?, batch: batch?, share: share? })
 }
 
-/// Whether a limit depends on the upstream.
+/// Returns whether a limit depends on the upstream.
 pub(super) fn is_named_by(limit: &Limit) -> bool {
     let reserved = limit.reserved.as_ref().map(|reserved| &reserved.dimension);
     limit.per.iter().chain(&limit.once_per).chain(reserved).any(|name| **name == *UPSTREAM_DIMENSION)

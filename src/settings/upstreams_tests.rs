@@ -1,4 +1,4 @@
-//! What the sections say and what they may not.
+//! The valid and invalid values of the two sections.
 
 use crate::limits::Reserved;
 use crate::settings::Config;

@@ -1,21 +1,21 @@
 //! `workflows`: budgets that workflows declare up front.
 //!
 //! In: a node of the configuration. Out: [`Workflows`]. Not here: reading the header (`exchange`),
-//! what is held (`limits`).
+//! the reservation (`limits`).
 
 use std::rc::Rc;
 
 use crate::config::{Kind, Node, Section, http, kind, required, with_default};
 use crate::units::Amount;
 
-/// How workflows declare what they may use.
+/// How workflows declare the tokens that they may use.
 #[derive(Clone, Debug)]
 pub struct Workflows {
-    /// The dimension whose value is the workflow.
+    /// The dimension whose value identifies the workflow.
     pub dimension: Rc<str>,
-    /// The request header, in lower case, that says how many tokens the workflow may use.
+    /// The request header, in lower case, with the number of tokens that the workflow may use.
     pub reserve_header: String,
-    /// The most that is held for a workflow.
+    /// The most tokens that are held for a workflow.
     pub reserve_up_to: Amount,
 }
 

@@ -5,7 +5,8 @@
 //! times.
 //!
 //! ```text
-//! KeyHasher -> Key -> Table -> Set (one line's entries) -> Lines (the host's shared data, or MemoryLines)
+//! KeyHasher -> Key -> Table -> Set (one line's entries)
+//!                              -> Lines (the host's shared data, or MemoryLines)
 //! ```
 //!
 //! Not here: the meaning of a payload (`limits`), the host's names for lines (`host`).
