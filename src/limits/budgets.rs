@@ -1,8 +1,8 @@
-//! The budgets as one event of an exchange sees them: the table, the time, and a tally of what the
-//! table had to do.
+//! Access to budgets during one event of an exchange: the table, the time, and a tally of the
+//! table's work.
 //!
 //! In: a table and `now`. Out: budgets opened, changed and stored. Not here: which budgets
-//! (`reservation`).
+//! (`reserve`).
 
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -25,28 +25,28 @@ pub struct Budgets<'a> {
 /// A tally of the table's work, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Writes done again because another worker came first.
+    /// Writes repeated because another worker came first.
     pub retries: u64,
     /// Budgets in use that made room for others.
     pub evictions: u64,
-    /// Charges to budgets that callers share for want of room.
+    /// Charges to budgets that callers share for lack of room.
     pub overflows: u64,
     /// Budgets that could not be read or written before a call.
     pub failed_reservations: u64,
-    /// Budgets that could not be settled after one.
+    /// Budgets that could not be settled after a call.
     pub failed_settlements: u64,
-    /// How full the table is, if a place has been taken or freed.
+    /// The fill level of the table, if a place was taken or freed.
     pub occupancy: Option<Occupancy>,
 }
 
 impl<'a> Budgets<'a> {
-    /// The budgets of a table, `now`.
+    /// Returns access to the budgets of a table, `now`.
     #[must_use]
     pub fn new(table: &'a Table<&'a dyn Lines>, keys: &'a KeyHasher, now: Timestamp) -> Self {
         Self { table, keys, now, tally: Cell::default(), slots: None }
     }
 
-    /// These budgets, whose acquired slots go on a list; the list's owner renews them.
+    /// Adds a list for acquired slots; the list's owner renews them.
     #[must_use]
     pub fn with_slots(self, slots: &'a RefCell<Slots>) -> Self {
         Self { slots: Some(slots), ..self }
@@ -58,20 +58,20 @@ impl<'a> Budgets<'a> {
         }
     }
 
-    /// The time at which budgets are seen.
+    /// Returns the time at which budgets are read.
     #[must_use]
     pub const fn now(&self) -> Timestamp {
         self.now
     }
 
-    /// The tally since this was asked last.
+    /// Returns the tally since the last call.
     #[must_use]
     pub fn take_tally(&self) -> Tally {
         Tally { occupancy: self.table.take_occupancy(), ..self.tally.take() }
     }
 
-    /// Changes a budget; `change` is run again whenever another worker came first, and its change
-    /// is stored if it says so.
+    /// Changes a budget, and stores the change if `change` says so. `change` runs again whenever
+    /// another worker wrote first.
     pub(super) fn change<T>(
         &self,
         shape: Shape,
@@ -102,7 +102,7 @@ impl<'a> Budgets<'a> {
         updated
     }
 
-    /// Looks at a budget.
+    /// Reads a budget.
     pub(super) fn look<T>(
         &self,
         shape: Shape,
@@ -112,8 +112,8 @@ impl<'a> Budgets<'a> {
         self.table.peek(key, self.now, |stored| look(&Budget::open(shape, stored, self.now)))
     }
 
-    /// Whether a limit's budget for this subject is one that callers share because the table has no
-    /// place for them; if it is, this event has an overflow.
+    /// Returns whether a limit's budget for this subject is one that callers share because the
+    /// table has no place for them. If it is, counts an overflow for this event.
     #[must_use]
     pub fn overflows(&self, limit: &Limit, subject: &Subject<'_>) -> bool {
         let is_shared = self.table.is_shared(&limit.key(self.keys, subject), self.now).unwrap_or(false);

@@ -1,14 +1,14 @@
-//! Limits and the budgets behind them: what a call holds before it goes upstream, and what it is
-//! charged after.
+//! Limits and their budgets: the charges of a call before it goes upstream, and their correction
+//! after.
 //!
 //! ```text
-//! Estimate ──▶ reserve (all limits or none) ──▶ Reservation ──▶ settle | keep        (consumed exactly once)
-//!                         └──▶ Refusal: which limit, how much, how long
+//! Estimate ──▶ reserve (all limits or none) ──▶ Reservation ──▶ settle | keep (used exactly once)
+//!                         └──▶ Refusal: the limit, the amount, the wait
 //! ```
 //!
 //! In: a tier's [`Limit`]s, the [`Subject`] they are counted for, an [`Estimate`]. Out: [`Granted`]
-//! or a [`Refusal`]. Not here: which tier a call has (`tiers`), what a refusal looks like
-//! (`reply`), where budgets are kept (`store`).
+//! or a [`Refusal`]. Not here: the tier of a call (`tiers`), the form of a refusal (`reply`), the
+//! storage of budgets (`store`).
 
 pub mod budget;
 mod budgets;

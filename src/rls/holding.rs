@@ -2,7 +2,7 @@
 //! settled at the end.
 //!
 //! ```text
-//! begin ──▶ Begun, all decided from leases ───────────────────────┬──▶ Holding ──▶ settle | release
+//! begin ──▶ Begun, all decided from leases ──────────────────────┬──▶ Holding ──▶ settle | release
 //!   └─────▶ Begun, limits open ──▶ questions ──▶ answers ──▶ decide ──▶ some undecided (no answer)
 //! ```
 //!

@@ -1,4 +1,4 @@
-//! What is left of a budget when a reload changes its limit, as docs/configuration.md says it.
+//! What a budget keeps when a reload changes its limit, as in docs/configuration.md.
 
 use super::tests::second;
 use super::*;
@@ -12,7 +12,7 @@ fn shape(algorithm: Algorithm, max: u64, window: u64) -> Shape {
     Shape { algorithm, max: Amount(max), burst: Amount(max), window: Span::from_secs(window) }
 }
 
-/// What was stored of a budget of which so much is spent at a full hour.
+/// Returns the payload of a budget with this amount spent at a full hour.
 fn with_spent(shape: Shape, amount: u64) -> Payload {
     let mut budget = Budget::open(shape, None, second(0));
     budget.charge(Amount(amount));
@@ -38,7 +38,7 @@ fn a_max_below_what_is_spent_leaves_nothing_and_a_debt() {
         // one after it the rest.
         (Algorithm::TokenBucket, Span::from_secs(93)),
         (Algorithm::FixedWindow, Span::from_secs(120)),
-        // Here the share of the window before has to fade as well.
+        // Here the share of the window before must fade as well.
         (Algorithm::SlidingWindow, Span::from_secs(153)),
     ] {
         let stored = with_spent(shape(algorithm, 100, MINUTE), 50);

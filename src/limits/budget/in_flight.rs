@@ -1,25 +1,25 @@
-//! How many calls are in flight at the same time, without those whose slots nobody renews.
+//! Counts the calls in flight, without those whose slots are no longer renewed.
 //!
-//! In: calls that begin and end, the time that passed. Out: how many there are. Not here: which
+//! In: calls that begin and end, the time that passed. Out: the number of calls. Not here: which
 //! time counts (`budget`), renewing slots (`slots`).
 //!
-//! Time is cut into terms of one window each. A call counts in the term in which it began; each
-//! renewal moves it to the present term. Calls that still count in the term before the last belong
-//! to a worker whose VM has trapped. So slots of a dead VM are forgotten between one and two terms
-//! after their last renewal, and a slot that is renewed once in every term never is.
+//! Time is cut into terms of one window each. A call counts in the term in which it began, and each
+//! renewal moves it to the present term. A call that still counts in the term before the last
+//! belongs to a worker whose VM has trapped. So the slots of a dead VM are forgotten one to two
+//! terms after their last renewal, and a slot renewed once in every term never is.
 
 use super::shape::Shape;
 use crate::units::{Span, Timestamp};
 
-/// When to try again where all places are taken: nobody knows when a call will end.
+/// The wait when all slots are taken; the end of a call cannot be predicted.
 pub(in crate::limits) const TRY_AGAIN: Span = Span::from_secs(1);
 
 /// Calls in flight, by the term of their last renewal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::limits) struct InFlight {
-    /// In the present term.
+    /// Calls of the present term.
     pub(in crate::limits) present: u64,
-    /// In the last one.
+    /// Calls of the last term.
     pub(in crate::limits) last: u64,
 }
 
@@ -28,7 +28,7 @@ impl InFlight {
         self.present.saturating_add(self.last)
     }
 
-    /// Goes from the term of one moment to that of the other; a step back changes nothing.
+    /// Advances from the term of `from` to that of `to`. A step back changes nothing.
     pub(in crate::limits) fn advance(&mut self, shape: &Shape, from: Timestamp, to: Timestamp) {
         *self = match term(shape, to).saturating_sub(term(shape, from)) {
             0 => *self,
@@ -41,7 +41,8 @@ impl InFlight {
         self.present = self.present.saturating_add(calls);
     }
 
-    /// Gives back calls that were last renewed then, and says how many of them were still counted.
+    /// Gives back calls that were last renewed at `renewed_at`, and returns how many were still
+    /// counted.
     pub(in crate::limits) fn refund(
         &mut self,
         shape: &Shape,
@@ -59,7 +60,7 @@ impl InFlight {
         returned
     }
 
-    /// How long until none counts any more, if none is renewed.
+    /// Returns the time until no call counts any more, if none is renewed.
     pub(in crate::limits) fn until_forgotten(self, shape: &Shape, at: Timestamp) -> Span {
         let terms = match self {
             Self { present: 0, last: 0 } => return Span::ZERO,

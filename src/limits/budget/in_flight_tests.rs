@@ -1,4 +1,4 @@
-//! What holds for calls in flight under any history.
+//! Properties of calls in flight under any history.
 
 use proptest::prelude::*;
 
@@ -12,11 +12,11 @@ const TERM: Span = super::TERM;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// A call of a worker wants a place.
+    /// A call of a worker asks for a slot.
     Begin(usize),
     /// One of a worker's calls ends.
     End(usize, usize),
-    /// A worker speaks for its calls.
+    /// A worker renews the slots of its calls.
     Renew(usize),
     /// A worker's VM traps.
     Trap(usize),
@@ -35,11 +35,11 @@ fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
     prop::collection::vec((after, step), 1..80)
 }
 
-/// A budget, and what is known of its calls: by worker, when each was last spoken for.
+/// A budget, and its calls: for each worker the last renewal of each.
 struct World {
     budget: Budget,
     calls: [Vec<Timestamp>; WORKERS],
-    /// Those whose worker has trapped.
+    /// The calls of trapped workers.
     dead: Vec<Timestamp>,
     renewed_at: Timestamp,
 }
@@ -61,7 +61,7 @@ impl World {
         }
     }
 
-    /// Time passes; every worker speaks for its calls as often as it is to.
+    /// Lets time pass; every worker renews its slots on schedule.
     fn wait(&mut self, span: Span) {
         let until = self.budget.now + span;
         while self.renewed_at + RENEW_EVERY <= until {
@@ -122,8 +122,7 @@ proptest! {
         prop_assert_eq!(world.budget.idle_at(), world.budget.now);
     }
 
-    /// A clock that is set can make calls count twice or be forgotten for a while, but not for
-    /// good.
+    /// After the clock is set, calls can count twice or be forgotten for a while, but not for good.
     #[test]
     fn soon_after_a_clock_was_set_calls_are_counted_once_each(
         steps in steps(), jumps in prop::collection::vec((0_usize..80, any::<bool>(), 0..Span::from_secs(7_200).0), 0..6),
@@ -156,7 +155,7 @@ proptest! {
         prop_assert_eq!(world.budget.available(), Amount(MAX));
     }
 
-    /// What the table needs to know: as long as any are counted, the budget is found again.
+    /// The table must find the budget again as long as any calls are counted.
     #[test]
     fn a_budget_with_calls_in_flight_makes_way_for_nobody(calls in 1_u64..4, at in 0_u64..120, later_on in 0_u64..120) {
         let mut budget = Budget::open(SHAPE, None, second(at));
@@ -176,7 +175,7 @@ fn a_refusal_says_when_to_try_again_since_nobody_knows_when_calls_end() {
 
     let wait = Wait::For(Span::from_secs(1));
     assert_eq!(refused, Refused { asked: Amount(1), available: Amount(0), wait });
-    // The same where the clock has been set back a little: calls end all the same.
+    // The same if the clock was set back a little, because calls end anyway.
     assert_eq!(later(&budget, second(0)).reserve(Amount(1)).unwrap_err().wait, wait);
 }
 

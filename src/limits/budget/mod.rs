@@ -1,17 +1,16 @@
-//! One budget: the state of one limit for one caller, and everything that can be asked of it at one
-//! moment.
+//! One budget: the state of one limit for one caller, and its operations at one moment.
 //!
-//! In: the limit's [`Shape`], the payload the store had (or none), and `now`. Out: what is left,
-//! whether an amount fits or how long until it does, and the payload to store. All integers, exact,
+//! In: the limit's [`Shape`], the stored payload (or none), and `now`. Out: the amount left,
+//! whether an amount fits or the wait until it does, and the payload to store. All integers, exact,
 //! rounded against the caller. Not here: the arithmetic of each algorithm (`token_bucket`,
 //! `window`), several limits at once (`limits`), storing (`store`).
 //!
 //! # Which time counts
 //!
 //! Workers read the clock independently and store in another order than they read, and the clock
-//! may be set. A moment up to [`CLOCK_DISORDER`] before the one last stored is taken for disorder:
-//! the budget stays at the later one, so that no refill happens twice. One further back is taken
-//! for a clock that was set: the budget goes on from there with what was spent, so that it does not
+//! may be set. A moment up to [`CLOCK_DISORDER`] before the last stored one counts as disorder: the
+//! budget stays at the later moment, so that no refill happens twice. A moment further back counts
+//! as a clock that was set: the budget continues from there with its charges, so that it does not
 //! stand still until the old time comes again.
 
 pub(in crate::limits) mod in_flight;
@@ -28,38 +27,38 @@ use window::Windows;
 use crate::store::{Entry, Payload, numbers_in, payload_of};
 use crate::units::{Amount, Span, Timestamp};
 
-/// How far a moment may lie before the last one and still count as the same clock.
+/// The distance by which a moment may precede the last one and still count as the same clock.
 ///
-/// Far more than a worker can be held up between reading the clock and storing, little enough to
-/// stand still for.
+/// It is far longer than any delay between reading the clock and storing, and short enough to stand
+/// still for.
 pub const CLOCK_DISORDER: Span = Span::from_secs(60);
 
-/// How long until an amount fits if nothing else is charged or given back.
+/// The time until an amount fits, if nothing else is charged or given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// It is more than an untouched budget holds, or nothing is ever given back.
+    /// It exceeds an untouched budget, or nothing is ever given back.
     Never,
-    /// Exactly so long: a nanosecond earlier it is still refused.
+    /// Exactly this long: a nanosecond earlier the amount is still refused.
     For(Span),
 }
 
-/// An amount does not fit.
+/// The refusal of an amount that does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The amount asked for.
     pub asked: Amount,
     /// The amount that would have fitted.
     pub available: Amount,
-    /// How long until it fits.
+    /// The time until it fits.
     pub wait: Wait,
 }
 
-/// An amount is charged, possibly in advance.
+/// The success of a charge, possibly in advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Booked {
-    /// The rest of a window that was charged besides.
+    /// The rest of a window that was charged in addition.
     pub rest: Amount,
-    /// How long until no debt is left; no time at all if the amount fitted.
+    /// The time until no debt is left; zero if the amount fitted.
     pub wait: Span,
 }
 
@@ -70,9 +69,9 @@ pub struct Budget {
     now: Timestamp,
     at: Timestamp,
     state: BudgetState,
-    /// That it is used beyond a warning has been noted.
+    /// Whether crossing the warning has been noted.
     noted: bool,
-    /// Refused callers have been promised a moment: the queue must be looked at.
+    /// Whether refused callers were promised a moment, so that newcomers must read the queue.
     queued: bool,
 }
 
@@ -84,10 +83,10 @@ enum BudgetState {
 }
 
 impl Budget {
-    /// The budget as it is `now`; untouched if nothing is stored, or nothing that can be read.
+    /// Opens the budget as it is `now`; untouched if nothing readable is stored.
     ///
-    /// A budget stored under another shape of the same limit keeps what was spent, as near as it
-    /// can be said.
+    /// A budget stored under another shape of the same limit keeps its charges as closely as
+    /// possible.
     #[must_use]
     pub fn open(shape: Shape, stored: Option<&Payload>, now: Timestamp) -> Self {
         let Some((stored_at, state, flags)) = stored.and_then(decode) else {
@@ -100,13 +99,13 @@ impl Budget {
         Self { shape, now, at, state: state.under(&shape).advanced(&shape, stored_at, at), noted, queued }
     }
 
-    /// The moment at which charges count; a later refund needs it.
+    /// Returns the moment at which charges count; a later refund needs it.
     #[must_use]
     pub const fn counted_at(&self) -> Timestamp {
         self.at
     }
 
-    /// The amount spent; more than the capacity if there is a debt.
+    /// Returns the amount spent; more than the capacity in debt.
     #[must_use]
     pub fn spent(&self) -> Amount {
         Amount(match &self.state {
@@ -116,13 +115,13 @@ impl Budget {
         })
     }
 
-    /// The amount that can be reserved at once.
+    /// Returns the amount that can be reserved at once.
     #[must_use]
     pub fn available(&self) -> Amount {
         self.shape.capacity() - self.spent()
     }
 
-    /// Charges an amount that has been used already, possibly into a debt.
+    /// Charges an amount that is already used, possibly into a debt.
     pub fn charge(&mut self, amount: Amount) {
         match &mut self.state {
             BudgetState::Bucket(bucket) => bucket.charge(amount.0),
@@ -131,27 +130,27 @@ impl Budget {
         }
     }
 
-    /// Charges an amount if it fits, or will fit within `patience`: then into a debt, and says how
-    /// long until it is paid. A later caller waits for this debt too, so that callers come in
-    /// the order in which they came, the large ones as well as the small.
+    /// Charges an amount if it fits now or will fit within `patience`. In the second case the
+    /// amount becomes a debt, and the result has the time until it is paid. A later caller waits
+    /// for this debt too, so that large and small calls keep the order in which they came.
     ///
-    /// The rest of a window that it does not fit into is charged with it, so that all of it
-    /// falls into the window in which it is used; nobody behind it could have used that rest
-    /// either.
+    /// If the amount does not fit into the rest of a window, the rest is charged as well, so that
+    /// the whole amount is in the window in which it is used. No caller behind it could have used
+    /// that rest.
     ///
-    /// Nobody knows when calls in flight end: they are not waited for.
+    /// Calls do not wait for calls in flight, whose end cannot be predicted.
     ///
     /// # Errors
-    /// [`Refused`]; the budget is as before.
+    /// [`Refused`]; the budget is unchanged.
     pub fn reserve_within(&mut self, amount: Amount, patience: Span) -> Result<Booked, Refused> {
         self.reserve_with_room(amount, amount, patience)
     }
 
-    /// The same for an amount that is let pass when there is `room`: more than it needs itself, of
-    /// which the rest is kept for others, or less, so that it becomes a debt.
+    /// Does the same for an amount that passes when there is `room`: more than the amount, if a
+    /// part is reserved for others, or less, if the amount may become a debt.
     ///
     /// # Errors
-    /// [`Refused`]; the budget is as before.
+    /// [`Refused`]; the budget is unchanged.
     pub fn reserve_with_room(
         &mut self,
         amount: Amount,
@@ -168,7 +167,7 @@ impl Budget {
         let can_wait = match self.shape.algorithm {
             Algorithm::TokenBucket => wait != Wait::Never,
             Algorithm::FixedWindow => room == amount && wait != Wait::Never,
-            // A whole sliding window is free only after one in which nobody called.
+            // A whole sliding window is free only after a window without calls.
             Algorithm::SlidingWindow => room == amount && window::fits_behind_another(&self.shape, amount.0),
             Algorithm::InFlight => false,
         };
@@ -189,8 +188,8 @@ impl Budget {
         Ok(Booked { rest, wait })
     }
 
-    /// A call that has waited goes on: what was charged for it then counts as of now, and not the
-    /// rest of a window before it.
+    /// Lets a waiting call go on: its charge then counts as of now, without the rest of a window
+    /// before it.
     pub fn go_on(&mut self, amount: Amount, rest: Amount, booked_at: Timestamp) {
         if let BudgetState::Windows(windows) = &mut self.state {
             windows.go_on(&self.shape, amount.0, rest.0, booked_at, self.at);
@@ -198,7 +197,7 @@ impl Budget {
     }
 
     /// Gives back a charge of a call that will not go on, and the rest of a window before it, if
-    /// that is not over.
+    /// that window is not over.
     pub fn leave(&mut self, amount: Amount, rest: Amount, booked_at: Timestamp) -> Amount {
         let rest = match &mut self.state {
             BudgetState::Windows(windows) => windows.return_rest(&self.shape, rest.0, booked_at, self.at),
@@ -207,23 +206,23 @@ impl Budget {
         Amount(rest) + self.refund(amount, booked_at)
     }
 
-    /// How long until an amount that has been charged would have had the room it needs, whatever
-    /// was charged after it.
+    /// Returns the time until a charged amount would have had the room it needs, whatever was
+    /// charged after it.
     #[must_use]
     pub fn until_paid(&self, amount: Amount, room: Amount) -> Span {
         self.until_spent(self.shape.capacity() - room + amount).unwrap_or(Span::MAX)
     }
 
-    /// Renews calls in flight that were last renewed then: they count as of now.
+    /// Renews calls in flight that were last renewed at `renewed_at`, so that they count as of now.
     pub fn renew(&mut self, calls: Amount, renewed_at: Timestamp) {
         self.refund(calls, renewed_at);
         self.charge(calls);
     }
 
-    /// Charges an amount if it fits; nothing always fits, even into a debt.
+    /// Charges an amount if it fits. Zero always fits, even into a debt.
     ///
     /// # Errors
-    /// [`Refused`]; the budget is as before.
+    /// [`Refused`]; the budget is unchanged.
     pub fn reserve(&mut self, amount: Amount) -> Result<(), Refused> {
         let available = self.available();
         if amount > available {
@@ -233,9 +232,9 @@ impl Budget {
         Ok(())
     }
 
-    /// Notes that at least so much is spent: whether that is news. It is again when less than half
-    /// of that has been spent meanwhile, so that a budget that goes up and down around the mark is
-    /// told of once.
+    /// Notes whether at least `mark` is spent, and returns whether that is news. It becomes news
+    /// again once less than half of that is spent, so that a budget that oscillates around the mark
+    /// is reported once.
     pub fn note(&mut self, mark: Amount) -> bool {
         let spent = self.spent();
         let was_noted = self.noted && spent.0 >= mark.0 / 2;
@@ -243,25 +242,25 @@ impl Budget {
         self.noted && !was_noted
     }
 
-    /// Whether refused callers wait for it, so that newcomers must look at the queue.
+    /// Returns whether refused callers wait for it, so that newcomers must read the queue.
     #[must_use]
     pub const fn is_queued(&self) -> bool {
         self.queued
     }
 
-    /// Notes whether refused callers wait for it: whether that is news.
+    /// Notes whether refused callers wait for it, and returns whether that is news.
     pub(in crate::limits) const fn set_queued(&mut self, queued: bool) -> bool {
         let is_news = self.queued != queued;
         self.queued = queued;
         is_news
     }
 
-    /// Gives back a charge of `reserved_at` (see [`Budget::counted_at`]) and says how much of it
+    /// Gives back a charge of `reserved_at` (see [`Budget::counted_at`]) and returns the part that
     /// counted.
     ///
-    /// It counts where it was charged and not where it has expired: in a bucket nothing if it has
-    /// been full since, in a window nothing if it is more than one window ago. If nothing counted,
-    /// the state is as before.
+    /// A charge counts where it was made, unless it has expired: in a bucket if the bucket has been
+    /// full since, in a window if it is more than one window ago. If nothing counted, the state is
+    /// unchanged.
     pub fn refund(&mut self, amount: Amount, reserved_at: Timestamp) -> Amount {
         Amount(match &mut self.state {
             BudgetState::Bucket(bucket) => bucket.refund(amount.0, reserved_at, self.at),
@@ -270,7 +269,7 @@ impl Budget {
         })
     }
 
-    /// How long until the amount fits; no time at all if it does.
+    /// Returns the time until the amount fits; zero if it does.
     #[must_use]
     pub fn wait_for(&self, amount: Amount) -> Wait {
         if amount.is_zero() {
@@ -282,7 +281,7 @@ impl Budget {
         self.until_spent(self.shape.capacity() - amount).map_or(Wait::Never, Wait::For)
     }
 
-    /// How long until a bucket is full again, or the present window ends.
+    /// Returns the time until a bucket is full again, or the present window ends.
     #[must_use]
     pub fn reset_in(&self) -> Span {
         match &self.state {
@@ -293,7 +292,7 @@ impl Budget {
         }
     }
 
-    /// From when on the budget equals an untouched one, if nothing else is charged.
+    /// Returns the time from which the budget equals an untouched one, if nothing else is charged.
     #[must_use]
     pub fn idle_at(&self) -> Timestamp {
         let span = match &self.state {
@@ -303,29 +302,28 @@ impl Budget {
         self.now + span
     }
 
-    /// How much of the capacity is spent, of [`u8::MAX`], rounded up.
+    /// Returns the used part of the capacity, of [`u8::MAX`], rounded up.
     #[must_use]
     pub fn fill(&self) -> u8 {
         if let BudgetState::InFlight(calls) = &self.state {
-            // As long as there are any they must be found again: none of them makes way for a
-            // newcomer.
+            // A budget with calls in flight must be found again, so it must never be evicted.
             return if calls.count() == 0 { 0 } else { u8::MAX };
         }
         let (spent, capacity) = (u128::from(self.spent().0), u128::from(self.shape.capacity().0));
         if spent >= capacity {
             return if spent == 0 { 0 } else { u8::MAX };
         }
-        // Less than all of it: the capacity is not zero, and the share is at most the whole.
+        // Less than the maximum: the capacity is not zero, and the share is at most the whole.
         u8::try_from(spent.saturating_mul(u128::from(u8::MAX)).div_ceil(capacity)).unwrap_or(u8::MAX)
     }
 
-    /// Its entry in the store.
+    /// Returns its entry for the store.
     #[must_use]
     pub fn entry(&self) -> Entry {
         Entry { payload: self.encode(), idle_at: self.idle_at(), fill: self.fill() }
     }
 
-    /// Its state, which [`Budget::open`] reads.
+    /// Returns its state, which [`Budget::open`] reads.
     #[must_use]
     pub fn encode(&self) -> Payload {
         let (kind, fields) = match self.state {
@@ -345,13 +343,13 @@ impl Budget {
             BudgetState::Bucket(bucket) => bucket.until_spent(&self.shape, target.0),
             BudgetState::Windows(windows) => windows.until_spent(&self.shape, self.at, target.0),
             BudgetState::InFlight(calls) if calls.count() <= target.0 => Some(Span::ZERO),
-            // Calls end whatever the clock says.
+            // Calls end independently of the clock.
             BudgetState::InFlight(_) => return Some(in_flight::TRY_AGAIN),
         }?;
         Some(if span.is_zero() { span } else { self.seen_now(span) })
     }
 
-    /// A span from the moment that counts, as the caller sees it.
+    /// Converts a span from the counted moment to one from `now`.
     fn seen_now(&self, span: Span) -> Span {
         self.at.since(self.now) + span
     }
@@ -366,10 +364,10 @@ impl BudgetState {
         }
     }
 
-    /// The same state under the algorithm the limit has now: what counted goes on counting.
+    /// Converts the state to the limit's present algorithm; charges keep counting.
     fn under(self, shape: &Shape) -> Self {
         if matches!(self, Self::InFlight(_)) != (shape.algorithm == Algorithm::InFlight) {
-            // A limit that comes to count something else begins anew.
+            // A limit that counts another resource starts anew.
             return Self::untouched(shape, Timestamp::default());
         }
         match (shape.algorithm, self) {
@@ -399,11 +397,11 @@ impl BudgetState {
 const BUCKET: u64 = 1;
 const WINDOWS: u64 = 2;
 const IN_FLIGHT: u64 = 3;
-// Beside the kind.
+// Flags beside the kind.
 const NOTED: u64 = 1 << 8;
 const QUEUED: u64 = 1 << 9;
 
-/// The moment, the state, and what is beside the kind.
+/// Returns the moment, the state, and the first field, which has the flags.
 fn decode(payload: &Payload) -> Option<(Timestamp, BudgetState, u64)> {
     let mut fields = numbers_in(payload);
     let mut next = || fields.next();

@@ -1,11 +1,11 @@
-//! What holds for budgets of any shape under any history.
+//! Properties of budgets of any shape under any history.
 
 use proptest::prelude::*;
 
 use super::tests::{later, second};
 use super::*;
 
-/// Something that happens so many nanoseconds after the last thing.
+/// An event some nanoseconds after the previous one.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::limits) struct Step {
     pub(in crate::limits) after: u64,
@@ -16,7 +16,7 @@ fn algorithm() -> impl Strategy<Value = Algorithm> {
     prop_oneof![Just(Algorithm::TokenBucket), Just(Algorithm::SlidingWindow), Just(Algorithm::FixedWindow)]
 }
 
-/// Limits whose windows and amounts are small enough for histories to cross them, and odd enough to
+/// Limits with windows and amounts small enough for histories to cross them, and odd enough to
 /// round.
 pub(in crate::limits) fn shape() -> impl Strategy<Value = Shape> {
     (algorithm(), 1_u64..500, 1_u64..700, 1_u64..5_000).prop_map(|(algorithm, max, burst, window)| Shape {
@@ -33,7 +33,7 @@ pub(in crate::limits) fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..40)
 }
 
-/// The budget after these charges, debts among them.
+/// Returns the budget after these charges, including debts.
 pub(in crate::limits) fn charged(shape: Shape, steps: &[Step]) -> Budget {
     let mut budget = Budget::open(shape, None, second(0));
     for step in steps {
@@ -43,7 +43,7 @@ pub(in crate::limits) fn charged(shape: Shape, steps: &[Step]) -> Budget {
     budget
 }
 
-/// The budget after as much of these as fits, and what did with its moment.
+/// Returns the charges of these steps that fit, with their moments.
 fn admitted(shape: Shape, steps: &[Step]) -> Vec<(Timestamp, Amount)> {
     let mut budget = Budget::open(shape, None, second(0));
     let mut admitted = Vec::new();
@@ -60,7 +60,7 @@ fn window_of(shape: &Shape, at: Timestamp) -> u64 {
     at.0 / shape.window.0
 }
 
-/// At most burst + rate * time, in units of 1 / window.
+/// Returns the most that a bucket can give: burst + rate * time, in units of 1 / window.
 pub(in crate::limits) fn bucket_bound(shape: &Shape, time: Span) -> u128 {
     u128::from(shape.burst.0) * u128::from(shape.window.0) + u128::from(shape.max.0) * u128::from(time.0)
 }
@@ -113,7 +113,7 @@ proptest! {
         let Wait::For(wait) = budget.wait_for(amount) else {
             return Err(TestCaseError::fail("never, though it is less than the capacity"));
         };
-        // Beyond the end of time, which is in the year 2554, nothing can be tried.
+        // Times after the year 2554, where the clock ends, cannot be tested.
         prop_assume!(wait < Span(u64::MAX - budget.now.0));
 
         prop_assert_eq!(later(&budget, budget.now + wait).reserve(amount), Ok(()));
@@ -179,8 +179,8 @@ proptest! {
         let shape = Shape {
             algorithm: Algorithm::TokenBucket, max: Amount(max), burst: Amount(burst), window: Span(window),
         };
-        // At most one a nanosecond, into a bucket of two or more that was emptied below one:
-        // nothing flows over.
+        // At most one a nanosecond, into a bucket of two or more that was emptied below one, so
+        // that nothing overflows.
         prop_assume!(max <= window);
         let mut budget = Budget::open(shape, None, second(0));
         let mut sum = 0;
@@ -245,7 +245,7 @@ proptest! {
         }
         settled.refund(Amount(unused), reserved_at);
 
-        // Two windows on, a debt of a window may be left that the refund came too late for.
+        // Two windows later, a debt may be left that the refund came too late for.
         let windows = window_of(&shape, now) - window_of(&shape, reserved_at);
         if shape.algorithm != Algorithm::TokenBucket && windows > 1 {
             prop_assert!(settled.spent() >= expected.spent());
@@ -258,7 +258,7 @@ proptest! {
         }
     }
 
-    /// Reservations settled at any time, in any order, each for any part of what was held.
+    /// Reservations settled at any time, in any order, each to any part of its amount.
     #[test]
     fn what_is_used_keeps_within_the_limit_however_reservations_are_settled(
         shape in shape(), steps in prop::collection::vec((0_u64..800, 1_u64..300, 0_u64..300, any::<u8>()), 1..60),
@@ -266,7 +266,7 @@ proptest! {
         prop_assume!(shape.algorithm != Algorithm::SlidingWindow);
         let start = second(0);
         let mut budget = Budget::open(shape, None, start);
-        // Moment, what it counts as: held until settled, then used.
+        // Moment, counted amount (held until settled, then used).
         let mut calls = Vec::<(Timestamp, Amount, bool)>::new();
 
         for (after, amount, unused, pick) in steps {

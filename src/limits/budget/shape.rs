@@ -1,25 +1,24 @@
-//! The shape of a limit: how much it allows, over which time, and how it gives back.
+//! The shape of a limit: its amount, its window, and how it gives back.
 //!
-//! In: numbers of the configuration. Out: a [`Shape`]. Not here: what is spent (`budget`).
+//! In: numbers of the configuration. Out: a [`Shape`]. Not here: the amount spent (`budget`).
 
 use crate::units::{Amount, Span};
 
-/// How long a term is: calls of a worker that has died stay counted at least so long, and twice
-/// that at most. Long enough for a busy worker to renew its calls in time, short enough to wait for
-/// after a crash.
+/// The length of a term. The calls of a dead worker stay counted for one to two terms. That is long
+/// enough for a busy worker to renew its calls in time, and short enough to wait for after a crash.
 pub(in crate::limits) const TERM: Span = Span::from_secs(30);
 
-/// How a budget is given back over time.
+/// How a budget gives back over time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     /// Continuously, up to the burst.
     #[default]
     TokenBucket,
-    /// As calls leave the last window's length, estimated from two windows.
+    /// As calls leave the sliding window, estimated from two windows.
     SlidingWindow,
     /// All at once, when a window of the UTC calendar ends.
     FixedWindow,
-    /// Each call by itself, when it ends: what is counted is in flight.
+    /// Each call by itself, when it ends: the limit counts calls in flight.
     InFlight,
 }
 
@@ -28,16 +27,16 @@ pub enum Algorithm {
 pub struct Shape {
     /// How it is given back.
     pub algorithm: Algorithm,
-    /// How much per window.
+    /// The amount per window.
     pub max: Amount,
-    /// Token bucket only: how much at once.
+    /// Token bucket only: the most that can be spent at once.
     pub burst: Amount,
-    /// Over which time; none counts as a nanosecond.
+    /// The window; zero counts as a nanosecond.
     pub window: Span,
 }
 
 impl Shape {
-    /// The most that can be spent at once: nothing larger is ever allowed.
+    /// Returns the most that can be spent at once. A larger amount is never allowed.
     #[must_use]
     pub const fn capacity(&self) -> Amount {
         match self.algorithm {
@@ -46,7 +45,7 @@ impl Shape {
         }
     }
 
-    /// So many calls at the same time.
+    /// Returns the shape of a limit on calls in flight.
     #[must_use]
     pub const fn in_flight(max: Amount) -> Self {
         Self { algorithm: Algorithm::InFlight, max, burst: max, window: TERM }

@@ -5,7 +5,7 @@ use crate::store::PAYLOAD_BYTES;
 
 const MINUTE: u64 = 60;
 
-/// So many seconds after a full hour.
+/// Returns the moment this many seconds after a full hour.
 pub(in crate::limits) fn second(second: u64) -> Timestamp {
     Timestamp::default() + Span::from_secs(1_800_000_000 + second)
 }
@@ -26,7 +26,7 @@ fn sliding(max: u64) -> Shape {
     per_minute(Algorithm::SlidingWindow, max)
 }
 
-/// The same budget at another moment, as the store would hand it over.
+/// Stores the budget and opens it at another moment.
 pub(in crate::limits) fn later(budget: &Budget, now: Timestamp) -> Budget {
     Budget::open(budget.shape, Some(&budget.encode()), now)
 }

@@ -1,9 +1,10 @@
-//! The token bucket: `max` per window flow back continuously, at most `burst` can be spent at once.
+//! The token bucket: `max` per window flows back continuously, and at most `burst` can be spent at
+//! once.
 //!
-//! In: what is charged and given back, the time that passed. Out: what is spent, and when it will
-//! be less. It keeps what is *missing* from a full bucket, so that a debt is no special case and a
-//! changed `burst` leaves what was spent as it is. Not here: which time counts and what may be
-//! reserved (`budget`).
+//! In: charges and refunds, the time that passed. Out: the amount spent, and the time until it is
+//! less. It stores the amount *missing* from a full bucket, so that a debt is no special case and a
+//! changed `burst` keeps the charges. Not here: which time counts and what may be reserved
+//! (`budget`).
 
 use super::shape::Shape;
 use crate::units::{Span, Timestamp};
@@ -11,13 +12,13 @@ use crate::units::{Span, Timestamp};
 /// A token bucket, as the amount missing from a full one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::limits) struct TokenBucket {
-    /// Missing from full; more than the burst is a debt.
+    /// The amount missing from a full bucket; more than the burst is a debt.
     pub(in crate::limits) spent: u64,
-    /// Refilled beyond the last whole unit, in units of 1 / window nanoseconds: always less than
-    /// the window, and none in a full bucket. With it no rounding is ever gained or lost, however
-    /// often the bucket is looked at.
+    /// The refill beyond the last whole unit, in units of 1 / window nanoseconds: always less than
+    /// the window, and zero in a full bucket. With it rounding never adds up, however often the
+    /// bucket is read.
     pub(in crate::limits) fraction: u64,
-    /// When it was last seen full. What was held before then has been refilled since and is not
+    /// The last time at which it was full. A charge made before has been refilled since and is not
     /// given back again.
     pub(in crate::limits) full_at: Timestamp,
 }
@@ -27,13 +28,12 @@ impl TokenBucket {
         Self { spent: 0, fraction: 0, full_at: at }
     }
 
-    /// Goes from one moment to the other; a step back gives nothing back.
+    /// Advances from one moment to the other. A step back gives nothing back.
     pub(in crate::limits) fn advance(&mut self, shape: &Shape, from: Timestamp, to: Timestamp) {
         let window = shape.window_nanos();
-        // A window that was shortened by a new configuration leaves less than one unit of the old
-        // fraction.
+        // A window shortened by a new configuration leaves less than one unit of the old fraction.
         let fraction = self.fraction.min(window.saturating_sub(1));
-        // At most (2^64 - 1)^2 + 2^64 - 1, which is less than 2^128: nothing saturates.
+        // At most (2^64 - 1)^2 + 2^64 - 1, which is less than 2^128, so nothing saturates.
         let flowed = product(to.since(from).0, shape.max.0).saturating_add(u128::from(fraction));
         let (whole, fraction) = div_rem(flowed, window);
 
@@ -48,7 +48,7 @@ impl TokenBucket {
         self.spent = self.spent.saturating_add(amount);
     }
 
-    /// Gives back what was held since `reserved_at` and says how much of it counted.
+    /// Gives back an amount charged at `reserved_at` and returns the part that counted.
     pub(in crate::limits) fn refund(&mut self, amount: u64, reserved_at: Timestamp, at: Timestamp) -> u64 {
         if self.full_at > reserved_at {
             return 0;
@@ -59,14 +59,13 @@ impl TokenBucket {
         returned
     }
 
-    /// How long until no more than `target` is spent; none if that never comes.
+    /// Returns the time until no more than `target` is spent, or `None` if that never comes.
     pub(in crate::limits) fn until_spent(&self, shape: &Shape, target: u64) -> Option<Span> {
         let missing = self.spent.saturating_sub(target);
         if missing == 0 {
             return Some(Span::ZERO);
         }
-        // The first nanosecond at which the whole units that have flowed back reach what is
-        // missing.
+        // The first nanosecond at which the whole units of the refill reach the missing amount.
         let flow = product(missing, shape.window_nanos()).saturating_sub(u128::from(self.fraction));
         let rate = u128::from(shape.max.0);
         let whole = flow.checked_div(rate)?;
@@ -83,12 +82,12 @@ impl TokenBucket {
     }
 }
 
-/// Exact: two 64-bit numbers multiply within 128 bits.
+/// Multiplies exactly: two 64-bit numbers fit 128 bits.
 fn product(a: u64, b: u64) -> u128 {
     u128::from(a).saturating_mul(u128::from(b))
 }
 
-/// Quotient and remainder; by 0: nothing.
+/// Returns quotient and remainder, both zero for a zero divisor.
 fn div_rem(amount: u128, by: u64) -> (u128, u64) {
     let whole = amount.checked_div(u128::from(by)).unwrap_or(0);
     let rest = amount.checked_rem(u128::from(by)).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! What holds for amounts that are reserved in advance, by calls that wait for them.
+//! Properties of amounts that waiting calls reserve in advance.
 
 use proptest::prelude::*;
 
@@ -6,13 +6,13 @@ use super::properties::{Step, bucket_bound, charged, shape, steps};
 use super::tests::{later, second};
 use super::*;
 
-/// Calls that come one after the other, wait, and go on as they are due.
+/// Calls that come one after the other, wait, and go on when they are due.
 struct Queue {
     budget: Budget,
     patience: Span,
-    /// When each is due, with its amount, the rest before it, and when it came.
+    /// For each its due time, amount, the rest before it, and its arrival.
     waiting: Vec<(Timestamp, Amount, Amount, Timestamp)>,
-    /// When each went on.
+    /// The time and amount of each that went on.
     gone_on: Vec<(Timestamp, Amount)>,
 }
 
@@ -97,7 +97,7 @@ proptest! {
         prop_assert!(due.is_sorted(), "{due:?}");
     }
 
-    /// But for a fraction of a unit, which a bucket that is full forgets and one in debt keeps.
+    /// Apart from a fraction of a unit, which a full bucket forgets and one in debt keeps.
     #[test]
     fn a_bucket_lets_go_on_at_most_its_burst_and_refill_over_any_time(
         shape in shape(), steps in steps(), patience in 0_u64..20_000,
@@ -164,7 +164,7 @@ fn a_call_that_waits_for_a_window_uses_nothing_of_the_one_before() {
         let mut next = later(&budget, second(0) + booked.wait);
         next.go_on(Amount(230), booked.rest, booked_at);
         assert!(next.spent() >= Amount(230), "{algorithm:?}: {}", next.spent());
-        // What it does not use comes back, even a window later.
+        // The unused part comes back, even a window later.
         let mut settled = later(&next, second(125));
         let before = settled.spent();
         settled.refund(Amount(200), next.counted_at());

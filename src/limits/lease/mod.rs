@@ -1,25 +1,25 @@
-//! Leases: what this process holds of callers' global budgets, charged at the service in advance
-//! and spent here.
+//! Leases: amounts of callers' global budgets that the service has charged in advance and this
+//! process spends.
 //!
 //! ```text
-//! first call: Short ──▶ asks the service for itself ──▶ learn ──▶ how much lease to ask for ──▶ granted
+//! first call: Short ──▶ asks the service itself ──▶ learn ──▶ lease to request ──▶ granted
 //! next calls: take ──▶ LeaseOutcome (no call to the service) ──▶ Ticket::correct_to
-//!               └──▶ Short: asks for itself | Spent: refused at once
+//!               └──▶ Short: asks itself | Spent: refused at once
 //! ```
 //!
-//! In: a global [`Limit`] and the [`Subject`] it is counted for, amounts, what the service told.
-//! Out: a [`Ticket`], or why not, and how much more to ask for. Not here: asking, timeouts, what to
-//! do without an answer (`rls`); the arithmetic (`state`).
+//! In: a global [`Limit`] and the [`Subject`] it is counted for, amounts, the service's reports.
+//! Out: a [`Ticket`] or the reason why not, and the amount of lease to request. Not here: asking,
+//! timeouts, calls without an answer (`rls`); the arithmetic (`state`).
 //!
-//! # What is promised
+//! # Guarantees
 //!
 //! - Workers together never take more than was granted and put back: every step is one
 //!   compare-and-swap in the table.
-//! - What was leased in one window is never spent in the next, as far as the service tells where
-//!   windows end. One that never does is taken to begin a window with the first call.
-//! - Of all workers one asks for more at a time.
-//! - A lease that finds no room in the table, or that the host cannot read or write, is nothing:
-//!   calls ask for themselves. What was granted is lost in that case, never given out twice.
+//! - An amount leased in one window is never spent in the next, as far as the service reports the
+//!   ends of windows. If it never does, a window begins with the first call.
+//! - One worker at a time requests more.
+//! - A lease without a place in the table, or that the host cannot read or write, does not exist:
+//!   calls ask for themselves. Its grants are then lost, but never given out twice.
 
 mod promises;
 mod state;
@@ -35,51 +35,51 @@ use crate::limits::remembered::record;
 use crate::store::{Change, Key};
 use crate::units::{Amount, Span, Timestamp};
 
-/// How much a lease holds; what is left of it is filled up.
+/// How much a lease holds; it is refilled as it is spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeasePolicy {
-    /// This much of what remains at the service; of the whole budget, if the service does not tell
-    /// what remains.
+    /// The share of the amount remaining at the service; of the whole budget, if the service does
+    /// not report what remains.
     pub share: Ratio,
-    /// But so many tokens at least, of limits that count tokens.
+    /// The least lease in tokens, for limits that count tokens.
     pub at_least: Amount,
 }
 
 impl LeasePolicy {
-    /// Never asks for a lease; keeps only amounts that calls of this process left over.
+    /// Requests no leases; keeps only amounts that calls of this process left over.
     pub const NOTHING: Self = Self { share: Ratio { ppm: 0 }, at_least: Amount::MAX };
 }
 
-/// The service's word on a budget's window, told with an answer.
+/// The service's report on a budget's window, sent with an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WindowStatus {
-    /// The amount left of it, after what the answer allowed.
+    /// The amount left in it, after the answer.
     pub remaining: Option<Amount>,
-    /// How long until its window ends.
+    /// The time until it ends.
     pub reset: Option<Span>,
 }
 
-/// Where one caller's lease of a limit is found.
+/// The place of one caller's lease of a limit.
 #[derive(Clone, Debug)]
 pub struct Account {
     limit: Rc<Limit>,
     key: Key,
 }
 
-/// The outcome for a call that wanted an amount from a lease. With it comes where the budget stands
-/// afterwards, if known.
+/// The outcome of taking an amount from a lease, with the standing of the budget afterwards, if
+/// known.
 #[derive(Debug)]
 pub enum LeaseOutcome {
-    /// It is the call's; the service need not be asked.
+    /// The call has it, and need not ask the service.
     Taken(Ticket, Option<Standing>),
-    /// There is not so much: the call must ask the service for itself.
+    /// The lease has less: the call must ask the service itself.
     Short,
-    /// There is not so much, and the service has lately refused no more. So long until the window
-    /// ends.
+    /// The lease has less, and the service has recently refused no larger amount. The span is the
+    /// time until the window ends.
     Spent(Span, Option<Standing>),
 }
 
-/// An amount taken from a lease, to be corrected to what was used; dropped, it stays taken.
+/// An amount taken from a lease, to be corrected to the usage. If dropped, the amount stays taken.
 #[derive(Debug)]
 #[must_use = "what was taken must be corrected to what was used"]
 pub struct Ticket {
@@ -89,17 +89,17 @@ pub struct Ticket {
 }
 
 impl Account {
-    /// The lease of a limit for a subject.
+    /// Returns the account of a limit's lease for a subject.
     #[must_use]
     pub fn of(limit: &Rc<Limit>, subject: &Subject<'_>, budgets: &Budgets<'_>) -> Self {
         let dimensions = limit.per.iter().map(|dimension| (&**dimension, subject.value(dimension)));
-        // No budget has this name: the identities of limits have a slash in them.
+        // No budget has this name, because the ids of limits contain a slash.
         let key = budgets.keys.key("lease", [("limit", limit.id.as_bytes())].into_iter().chain(dimensions));
         Self { limit: limit.clone(), key }
     }
 
-    /// Takes an amount from the lease. The second value: how much more to ask the service for, if
-    /// this call is the one that should see to it.
+    /// Takes an amount from the lease. The second value is the amount to request from the service,
+    /// if this call should do so.
     #[must_use = "what was taken must be corrected to what was used, and more be asked for"]
     pub fn take(
         &self,
@@ -134,8 +134,8 @@ impl Account {
         (taken, more)
     }
 
-    /// The service has allowed an amount to a call that asked for itself, and told where the budget
-    /// stands. How much lease to ask for now, if this call is the one that should.
+    /// Records that the service allowed an amount to a call that asked itself, with its report.
+    /// Returns the amount of lease to request now, if this call should do so.
     #[must_use = "a caller that is told to ask for a lease must ask"]
     pub fn learn(
         &self,
@@ -168,7 +168,7 @@ impl Account {
         ends_in.or(told.reset).unwrap_or(limit.shape.window)
     }
 
-    /// The service has granted a lease of so much.
+    /// Records that the service granted a lease of this amount.
     pub fn granted(&self, amount: Amount, told: WindowStatus, budgets: &Budgets<'_>) {
         let (limit, now) = (&*self.limit, budgets.now);
         let ends_in = self.change(budgets, |lease| {
@@ -194,12 +194,13 @@ impl Account {
         promises::charged(&self.promises(budgets), &self.limit, amount, ends_in, budgets);
     }
 
-    /// The key of the queue of refused callers.
+    /// Returns the key of the queue of refused callers.
     fn promises(&self, budgets: &Budgets<'_>) -> Key {
         budgets.keys.key("promises", [("lease", &self.key.to_bytes()[..])])
     }
 
-    /// No lease was granted, or no answer came: somebody else may ask.
+    /// Records that a requested lease was not granted, or not answered, so that another worker may
+    /// request one.
     pub fn not_granted(&self, budgets: &Budgets<'_>) {
         self.change(budgets, |lease| {
             let mut lease = lease;
@@ -210,9 +211,9 @@ impl Account {
         });
     }
 
-    /// Replaces an amount that was charged at `charged_at` by the amount used. A surplus goes to
-    /// the lease, unless the window has ended. A lack comes from the lease as far as that goes; the
-    /// rest is returned and must be reported to the service.
+    /// Replaces an amount charged at `charged_at` by the usage. A surplus goes to the lease, unless
+    /// the window has ended. A deficit comes from the lease as far as possible; the rest is
+    /// returned and must be reported to the service.
     #[must_use = "what the lease could not cover is not charged anywhere yet"]
     pub fn correct(
         &self,
@@ -233,8 +234,8 @@ impl Account {
         uncovered.unwrap_or(lacking)
     }
 
-    /// Where the budget stands as far as is known here; none if the service has told nothing of
-    /// this window.
+    /// Returns the standing of the budget as known here, or `None` if the service has reported
+    /// nothing about this window.
     #[must_use]
     pub fn standing(&self, budgets: &Budgets<'_>) -> Option<Standing> {
         self.known(budgets)?.standing(&self.limit, budgets.now)
@@ -245,8 +246,8 @@ impl Account {
         budgets.table.peek(&self.key, now, |stored| Lease::open(stored?, &self.limit, now)).ok().flatten()
     }
 
-    /// Changes the lease (none: untouched) to what `change` gives besides its answer. No answer if
-    /// that could not be kept.
+    /// Changes the lease to the one that `change` returns beside its answer, if any. Returns `None`
+    /// if it could not be stored.
     fn change<T>(
         &self,
         budgets: &Budgets<'_>,
@@ -263,7 +264,7 @@ impl Account {
     }
 }
 
-/// [`LeaseOutcome`], as it leaves the compare-and-swap.
+/// The part of [`LeaseOutcome`] decided inside the compare-and-swap.
 #[derive(Clone, Copy)]
 enum Outcome {
     Taken,
@@ -272,13 +273,13 @@ enum Outcome {
 }
 
 impl Ticket {
-    /// The amount that was taken.
+    /// Returns the amount that was taken.
     #[must_use]
     pub const fn amount(&self) -> Amount {
         self.amount
     }
 
-    /// Replaces the amount taken by the amount used, as [`Account::correct`] does.
+    /// Replaces the amount taken by the usage, as [`Account::correct`] does.
     #[must_use = "what the lease could not cover is not charged anywhere yet"]
     pub fn correct_to(self, used: Amount, budgets: &Budgets<'_>) -> Amount {
         self.account.correct(self.amount, used, self.taken_at, budgets)

@@ -1,24 +1,24 @@
-//! The queue of refused callers for the coming windows of one budget: which window each is told,
-//! and so how long it waits.
+//! The queue of refused callers for the coming windows of one budget: the window and the wait that
+//! each is told.
 //!
-//! In: refusals, amounts that this process was charged, `now`. Out: waits. Not here: admission. A
-//! promise reserves nothing.
+//! In: refusals, amounts charged to this process, `now`. Out: waits. Not here: admission. A promise
+//! reserves nothing.
 //!
 //! If every refused caller is told the end of the window, all of them come then, and most are
 //! refused again. So each refusal takes a place in a queue: each coming window has room for a
 //! certain amount, and a caller who does not fit into the first is told the second.
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! - Promises end with their window, whether their callers came or not.
+//! - Promises end with their window, whether or not their callers came.
 //! - If this process was charged less than half of a window's room, it forgets the promises for
-//!   later windows: their callers do not come.
+//!   later windows, because their callers do not come.
 //! - No caller is told to wait more than [`MOST_AHEAD`] beyond the end of the present window.
-//! - A window's room is what this process was charged in the window that refuses or in the one
-//!   before it, because other processes promise the rest; or what it may expect, if that is more.
-//!   As long as no whole window is known, it is half of the budget at least: answers that charge
-//!   this process are still under way when it hears the first refusals.
-//! - If the queue finds no place in the table, or a budget evicts it, it is empty: all callers are
+//! - A window's room is the amount charged to this process in the refusing window or the one before
+//!   it, because other processes promise the rest, or the amount that it may expect, if that is
+//!   more. Until one whole window is known, it is at least half of the budget, because answers that
+//!   charge this process are still under way at the first refusals.
+//! - If the queue has no place in the table, or a budget evicts it, it is empty: all callers are
 //!   told the end of the window.
 
 use crate::limits::budgets::Budgets;
@@ -28,7 +28,7 @@ use crate::store::{Change, Entry, Key, Payload, numbers_in, payload_of};
 use crate::units::{Amount, Span, Timestamp};
 
 /// The longest wait behind others, beyond the end of the present window. A client that retries at
-/// once takes another place each time; this bounds what its neighbours pay for that.
+/// once takes another place each time; this bounds the cost to its neighbours.
 const MOST_AHEAD: Span = Span::from_secs(600);
 
 /// The queue for one caller's budget.
@@ -40,14 +40,14 @@ struct Promises {
     ahead: Amount,
     /// The room of one window when the last promise was made.
     room: Amount,
-    /// The amount charged to this process in the present window; none if the window began before
+    /// The amount charged to this process in the present window; `None` if the window began before
     /// the queue.
     charged: Option<Amount>,
-    /// The same of the window before.
+    /// The same for the window before.
     before: Option<Amount>,
 }
 
-/// Stands for an unknown amount in a payload.
+/// The encoding of an unknown amount in a payload.
 const NONE: u64 = u64::MAX;
 
 fn known(stored: u64) -> Option<Amount> {
@@ -65,17 +65,17 @@ impl Promises {
         let (room, charged, before) = (Amount(fields.next()?), known(fields.next()?), known(fields.next()?));
         let mut promises = Self { until, ahead, room, charged, before };
         promises.roll(limit.shape.window, now);
-        // An end farther away than any window was written before the clock was set back.
+        // An end further ahead than any window was written before the clock was set back.
         let is_of_this_clock = promises.until.since(now) <= limit.shape.window.times(2);
         is_of_this_clock.then_some(promises)
     }
 
-    /// An empty queue.
+    /// Returns an empty queue.
     const fn none(until: Timestamp) -> Self {
         Self { until, ahead: Amount::ZERO, room: Amount::ZERO, charged: None, before: None }
     }
 
-    /// Moves on to the window of `now`.
+    /// Advances to the window of `now`.
     fn roll(&mut self, window: Span, now: Timestamp) {
         if now >= self.until {
             let windows = now.since(self.until).0.checked_div(window.0).unwrap_or(0);
@@ -83,7 +83,7 @@ impl Promises {
         }
     }
 
-    /// Adopts a told end of the present window. If it lies half a window or more after the known
+    /// Adopts a reported end of the present window. If it is half a window or more after the known
     /// end, it belongs to a later window.
     fn adopt(&mut self, until: Timestamp, window: Span) {
         let later = until.since(self.until) + Span(window.0 >> 1);
@@ -107,7 +107,7 @@ impl Promises {
     fn place(&mut self, amount: Amount, room: Amount, limit: &Limit) -> u64 {
         let (window, half) = (limit.shape.window, Amount(limit.shape.max.0 / 2));
         let room = room.max(self.before.unwrap_or(half)).max(amount).max(Amount(1));
-        // What is promised keeps its windows when it turns out that they have more room, or less.
+        // Promises keep their windows when the room of the windows turns out larger or smaller.
         let ahead = u128::from(self.ahead.0).saturating_mul(u128::from(room.0));
         let ahead = ahead.checked_div(u128::from(self.room.0)).unwrap_or(0);
         (self.ahead, self.room) = (Amount(u64::try_from(ahead).unwrap_or(u64::MAX)), room);
@@ -139,7 +139,7 @@ impl Promises {
 }
 
 /// Promises a refused amount and returns the wait for the window in which it fits. The present
-/// window ends in `ends_in`, and this process was charged `room` in it or may expect so much.
+/// window ends in `ends_in`, and this process was charged `room` in it, or may expect that amount.
 pub(in crate::limits) fn promise(
     key: &Key,
     limit: &Limit,

@@ -1,5 +1,5 @@
-//! What refused calls are told, and whether it was true: with one process and two, for a crowd that
-//! comes when it is told.
+//! The waits that refused calls are told, and their truth: with one process and two, and with a
+//! crowd that comes when told.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,14 +12,14 @@ use super::*;
 
 const MAX: u64 = 10_000;
 
-/// What a caller of the example's limit is told who is refused so much, so many milliseconds after
-/// the start of a window.
+/// Returns the window that a caller of the example's limit is told after a refusal of `amount`,
+/// this many milliseconds after the start of a window.
 fn refused(process: &Process, millis: u64, amount: u64) -> u64 {
     let account = account(&limit("tokens", MAX), "ada");
     let ends_in = Span::from_millis(60_000 - millis % 60_000);
     let wait = process.at(millis, |budgets| account.promise(Amount(amount), ends_in, Amount(1_000), budgets));
     assert!(wait >= ends_in);
-    // In which window it is, from the start.
+    // The number of the window, from the start.
     (millis + wait.0 / 1_000_000) / 60_000
 }
 
@@ -28,7 +28,7 @@ fn charge(process: &Process, millis: u64, amount: u64) {
     process.at(millis, |budgets| account.granted(Amount(amount), told(0, 60_000 - millis % 60_000), budgets));
 }
 
-/// A process that has all of the first window.
+/// Returns a process that was charged all of the first window.
 fn spent() -> Process {
     let process = Process::new();
     charge(&process, 0, MAX);
@@ -65,7 +65,7 @@ fn promises_end_with_their_window() {
     let process = spent();
     assert_eq!([9_000; 3].map(|amount| refused(&process, 0, amount)), [1, 2, 3]);
 
-    // All of this window was charged by those who were promised it.
+    // The promised callers were charged all of this window.
     charge(&process, 60_500, MAX);
 
     assert_eq!(refused(&process, 61_000, 9_000), 4);
@@ -79,7 +79,7 @@ fn promises_that_nobody_takes_up_are_forgotten() {
     charge(&process, 120_500, MAX);
 
     assert_eq!(refused(&process, 121_000, 9_000), 3);
-    // Nor are those of windows that pass without a call.
+    // Nor do promises survive windows without a call.
     let process = spent();
     assert_eq!([9_000; 5].map(|amount| refused(&process, 0, amount)), [1, 2, 3, 4, 5]);
     assert_eq!(refused(&process, 180_500, 9_000), 4);
@@ -90,7 +90,7 @@ fn nobody_waits_for_others_for_more_than_ten_minutes() {
     let process = spent();
     let windows: Vec<_> = (0..100).map(|call| refused(&process, call, 9_000)).collect();
     assert_eq!(windows.iter().max(), Some(&11));
-    // And of a longer window for nobody at all.
+    // And a longer window has no promises at all.
     let hour = Limit {
         shape: crate::limits::Shape { window: Span::from_secs(3_600), ..limit("tokens", MAX).shape },
         ..(*limit("tokens", MAX)).clone()
@@ -140,7 +140,7 @@ fn promises_keep_their_windows_when_these_turn_out_to_have_more_room() {
 fn a_process_that_had_nothing_promises_what_it_may_expect() {
     let process = Process::new();
     refused(&process, 0, 500);
-    // It is charged too little for its share to be known by it.
+    // It is charged too little to determine its share.
     charge(&process, 60_500, 10);
     charge(&process, 120_500, 10);
 
@@ -165,7 +165,7 @@ fn a_table_that_cannot_be_written_promises_the_next_window_to_all() {
     assert_eq!([9_000; 3].map(|amount| refused(&process, 0, amount)), [1, 1, 1]);
 }
 
-/// A service that counts one budget in fixed windows, and tells everything.
+/// A service that counts one budget in fixed windows, and reports everything.
 #[derive(Default)]
 struct Service {
     window: u64,
@@ -183,7 +183,7 @@ impl Service {
     }
 }
 
-/// A call: nothing if it passes, else how long it has to wait, in milliseconds.
+/// Makes a call; returns `None` if it passes, or the wait in milliseconds.
 fn call(
     process: &Process,
     account: &Account,
@@ -223,7 +223,7 @@ fn call(
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Everybody calls within a window and comes again when told, a little late, until let pass.
+    /// All clients call within one window and return when told, a little late, until they pass.
     #[test]
     fn a_crowd_that_comes_when_it_is_told_needs_hardly_more_than_one_try_each(
         clients in prop::sample::select(vec![20_usize, 200]),
@@ -250,14 +250,14 @@ proptest! {
             let process = &processes[client % processes.len()];
             if let Some(wait) = call(process, &account, &mut service, Amount(amount), millis) {
                 told += u64::from(!was_told);
-                // As `retry-after-ms` tells, rounded up, with its jitter and the way there.
+                // As in `retry-after-ms`, rounded up, with its jitter and the network delay.
                 let late = 1 + roll((wait / 10).clamp(1, 1_000)) + roll(50);
                 agenda.push(Reverse((millis + wait + late, client, amount, true)));
             }
         }
         prop_assert!(again * 10 <= told * 13, "{again} tries of {told} who were told when to come");
-        // Nor does it take longer than the budget needs, but for rests of windows into which nobody
-        // fits.
+        // Nor does it take longer than the budget needs, apart from rests of windows that fit no
+        // call.
         let windows = clients as u64 * most / (MAX - most) + 3;
         prop_assert!(last / 60_000 <= windows, "{} of {windows} windows", last / 60_000);
     }

@@ -1,4 +1,4 @@
-//! What holds for leases under any history of several processes on one service.
+//! Properties of leases under any history of several processes on one service.
 
 use proptest::prelude::*;
 
@@ -7,7 +7,7 @@ use super::*;
 
 const MAX: u64 = 10_000;
 
-/// A service that counts one budget in fixed windows, exactly, and tells everything at once.
+/// A service that counts one budget in fixed windows, exactly, and reports everything at once.
 #[derive(Default)]
 struct Service {
     window: u64,
@@ -38,9 +38,9 @@ enum Step {
     Wait { millis: u64 },
     /// A call of one of two processes comes.
     Call { process: usize, amount: u64 },
-    /// A call ends, having used so much (percent of what it held).
+    /// A call ends with this usage, in percent of its reservation.
     End { which: usize, percent: u64 },
-    /// A question for a lease is answered, or never is.
+    /// A lease request is answered, or its answer is lost.
     Answer { which: usize, lost: bool },
     /// The next writes of a process lose.
     Lose { process: usize, writes: u32 },
@@ -71,10 +71,10 @@ struct World {
     processes: [Process; 2],
     account: Account,
     now: Timestamp,
-    /// With the window they came in, and the process whose lease they are charged to.
+    /// With their window, and the process whose lease is charged.
     calls: Vec<(u64, usize, Call)>,
     asked: Vec<(usize, Amount)>,
-    /// Per window, what calls that came in it hold or have used.
+    /// Per window, the amount that its calls hold or have used.
     spent: std::collections::BTreeMap<u64, u64>,
     uncovered: u64,
 }
@@ -174,8 +174,8 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// Also where calls use more than they held: what is not covered by a lease is not counted
-    /// here, it is told to the service.
+    /// This includes calls that use more than they held: a part not covered by a lease is not
+    /// counted here, but reported to the service.
     #[test]
     fn calls_of_all_processes_never_spend_more_in_a_window_than_the_budget(steps in steps(0..180)) {
         let mut world = World::new();
@@ -196,8 +196,7 @@ proptest! {
         prop_assert_eq!(world.uncovered, 0);
     }
 
-    /// As long as no write is given up and the window lasts: what was granted is left, taken or
-    /// used.
+    /// As long as no write fails and the window lasts, granted amounts are left, taken or used.
     #[test]
     fn within_a_window_nothing_is_lost_and_nothing_comes_from_nowhere(
         grants in prop::collection::vec(0_u64..2_000, 1..10),
@@ -228,7 +227,7 @@ proptest! {
         while let Some((ticket, _)) = held.pop() {
             prop_assert_eq!(process.at(50, |budgets| ticket.correct_to(Amount::ZERO, budgets)), Amount::ZERO);
         }
-        // What is left can be taken to the last token, and no more.
+        // The rest can be taken to the last token, and no more.
         process.at(51, |budgets| {
             let rest = Amount(granted - used);
             let (one_too_many, _) = account.take(rest + Amount(1), &POLICY, budgets);

@@ -1,12 +1,11 @@
-//! What is known here of one caller's global budget, and what of it is leased: the arithmetic,
-//! without the table.
+//! The known state of one caller's global budget and its lease: the arithmetic, without the table.
 //!
-//! In: the payload the table had, amounts, what the service told, `now`. Out: the state after, its
-//! payload, how much more to ask for. All integers, saturating. Not here: storing and who is told
-//! (`lease`).
+//! In: the stored payload, amounts, the service's reports, `now`. Out: the state after, its
+//! payload, the amount of lease to request. All integers, saturating. Not here: storing, and whose
+//! request it is (`lease`).
 //!
-//! Sources: `utils.CalculateReset` of envoyproxy/ratelimit tells the end of a window in whole
-//! seconds, rounded up; Limitador tells neither an end nor, in a status, what remains.
+//! Sources: envoyproxy/ratelimit (`utils.CalculateReset`) reports the end of a window in whole
+//! seconds, rounded up; Limitador reports neither an end nor, in a status, the remaining amount.
 
 use std::rc::Rc;
 
@@ -17,40 +16,40 @@ use crate::limits::limit::{Limit, Standing};
 use crate::store::{Entry, Payload, numbers_in, payload_of};
 use crate::units::{Amount, Span, Timestamp};
 
-/// An answer that has not come after so long does not come: somebody else may ask.
+/// The time after which an unanswered request counts as lost, and another worker may request.
 const ASKED_FOR: Span = Span::from_secs(2);
 
-/// How long a refusal is believed at most: others may have given back, or the operator may have
-/// raised the limit.
+/// The longest time for which a refusal is believed. Other processes may have given back, or the
+/// operator may have raised the limit.
 const REFUSED_FOR: Span = Span::from_secs(10);
 
-/// If the service does not tell when its windows end, a refusal is believed for a 32nd of a window
-/// at most (this power of two): the window may end unseen, and then everything fits again.
+/// If the service does not report the ends of its windows, a refusal is believed for at most a 32nd
+/// of a window (this power of two): the window may end unseen, and then everything fits again.
 const REFUSED_FOR_PART: u32 = 5;
 
-/// If less than this many of the least leases remain, none is asked for: a few processes would
-/// divide the rest among them, and each refuse calls for which another has room.
+/// If less than this number of least leases remain, none is requested: a few processes would divide
+/// the rest among them, and each refuse calls for which another has room.
 const LEAST_LEASES: u64 = 4;
 
-/// Ends farther apart are those of two windows: a second because services tell whole ones, and half
-/// of one for the way of the answer.
+/// Ends further apart belong to two windows: a second because services report whole ones, and half
+/// of one for the delay of the answer.
 const SAME_END: Span = Span::from_millis(1_500);
 
 /// One caller's lease, in a window that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::limits) struct Lease {
-    /// The amount that is charged at the service and not yet taken.
+    /// The amount charged at the service and not yet taken.
     pub(in crate::limits) left: Amount,
-    /// The amount that the service has left, if it tells.
+    /// The amount left at the service, if reported.
     remaining: Option<Amount>,
     /// The end of the window.
     until: Timestamp,
-    /// Somebody is asking for more.
+    /// A worker is requesting more.
     asking: Soon,
-    /// The smallest amount that was refused lately.
+    /// The smallest amount refused recently.
     refused: Amount,
     refused_until: Soon,
-    /// The amount charged to this process in the window, as a part of the budget: [`WHOLE`] is all.
+    /// The part of the budget charged to this process in the window: [`WHOLE`] is all.
     charged: u32,
 }
 
@@ -58,13 +57,13 @@ pub(in crate::limits) struct Lease {
 const WHOLE: u32 = (1 << CHARGED_BITS) - 1;
 const CHARGED_BITS: u32 = 20;
 
-/// Stands for "nothing was refused" in a payload. Servers count 32 bits of micro-dollars, which is
-/// less.
+/// The encoding of "nothing was refused" in a payload. Servers count 32 bits of micro-dollars,
+/// which is less.
 const REFUSED_NONE: u64 = (1 << (u64::BITS - CHARGED_BITS)) - 1;
 
 impl Lease {
-    /// The stored lease, unless its window has ended, or ends so late that the clock must have been
-    /// set back since.
+    /// Returns the stored lease, unless its window has ended, or ends so late that the clock must
+    /// have been set back since.
     pub(in crate::limits) fn open(stored: &Payload, limit: &Limit, now: Timestamp) -> Option<Self> {
         let mut fields = numbers_in(stored);
         let left = Amount(fields.next()?);
@@ -77,7 +76,7 @@ impl Lease {
         is_open.then_some(Self { left, remaining, until, asking, refused, refused_until, charged })
     }
 
-    /// Nothing is leased, in a window of which nothing is known.
+    /// Returns a state without a lease, in a window about which nothing is known.
     pub(in crate::limits) fn begun(limit: &Limit, now: Timestamp) -> Self {
         Self {
             left: Amount::ZERO,
@@ -106,7 +105,7 @@ impl Lease {
         }
     }
 
-    /// Takes an amount if there is so much, else nothing.
+    /// Takes an amount if the lease has all of it.
     pub(in crate::limits) fn take(&mut self, amount: Amount) -> bool {
         let fits = amount <= self.left;
         if fits {
@@ -115,8 +114,8 @@ impl Lease {
         fits
     }
 
-    /// Takes as much as there is of what a call of this window needs more, and says how much it
-    /// lacks.
+    /// Takes as much as possible of the additional need of a call of this window, and returns the
+    /// rest.
     pub(in crate::limits) fn take_more(
         &mut self,
         amount: Amount,
@@ -131,23 +130,24 @@ impl Lease {
         lacking
     }
 
-    /// Puts back what was charged at a moment of this window.
+    /// Puts back an amount charged at a moment of this window.
     pub(in crate::limits) fn put_back(&mut self, amount: Amount, charged_at: Timestamp, limit: &Limit) {
         if self.is_of_this_window(charged_at, limit) {
             self.left += amount;
         }
     }
 
-    /// Whether the window had begun: not, if it ends later than its length after then.
+    /// Returns whether this window had begun at a moment. It had not if its end is more than its
+    /// length away.
     fn is_of_this_window(&self, moment: Timestamp, limit: &Limit) -> bool {
         self.until <= moment + limit.shape.window
     }
 
-    /// Goes by what the service has told; in a new window nothing of the old one counts.
+    /// Adopts the service's report. In a new window nothing of the old one counts.
     ///
-    /// Of several ends told for one window the earliest is the nearest to the truth: they are
-    /// rounded up, and later by the way of the answer. An end farther away than the window is long
-    /// is of another limit: as if not told.
+    /// Of several reported ends of one window, the earliest is the closest to the truth, because
+    /// they are rounded up, and late by the delay of the answer. An end further ahead than a
+    /// window's length is of another limit, and is ignored.
     pub(in crate::limits) fn hear(&mut self, told: WindowStatus, limit: &Limit, now: Timestamp) {
         let window = limit.shape.window;
         if let Some(reset) = told.reset.filter(|reset| !reset.is_zero() && *reset <= window + SAME_END) {
@@ -160,7 +160,7 @@ impl Lease {
         self.remaining = told.remaining.or(self.remaining);
     }
 
-    /// The service has granted so much.
+    /// Records a granted lease.
     pub(in crate::limits) fn grant(
         &mut self,
         amount: Amount,
@@ -186,7 +186,7 @@ impl Lease {
         self.charged = u32::try_from(charged).unwrap_or(WHOLE);
     }
 
-    /// The amount charged to this process in the window, rounded.
+    /// Returns the amount charged to this process in the window, rounded.
     pub(in crate::limits) fn charged(&self, limit: &Limit) -> Amount {
         let charged = u128::from(limit.shape.capacity().0).saturating_mul(u128::from(self.charged));
         Amount(
@@ -194,7 +194,7 @@ impl Lease {
         )
     }
 
-    /// The service has refused so much: less remains.
+    /// Records a refused amount: less than that remains.
     pub(in crate::limits) fn refuse(
         &mut self,
         amount: Amount,
@@ -216,14 +216,15 @@ impl Lease {
         }
     }
 
-    /// Whether the service would refuse an amount, for it has lately refused no more.
+    /// Returns whether the service would refuse an amount, because it has recently refused no
+    /// larger one.
     pub(in crate::limits) fn is_refused(&self, amount: Amount, now: Timestamp) -> bool {
         amount >= self.refused && self.refused_until.is_ahead(REFUSED_FOR, now)
     }
 
-    /// How much more to ask the service for now; a caller that is told so must ask. What is left is
-    /// filled up, so that no more than one lease is ever unspent, but for what calls under way give
-    /// back.
+    /// Returns the amount to request from the service now; the caller must request it. The lease is
+    /// refilled to its size, so that at most one lease is unspent, apart from refunds of calls
+    /// under way.
     pub(in crate::limits) fn more(
         &mut self,
         policy: &LeasePolicy,
@@ -240,12 +241,12 @@ impl Lease {
         Some(lacking)
     }
 
-    /// Nobody is asking any more.
+    /// Records that no request is under way any more.
     pub(in crate::limits) fn asked_no_more(&mut self) {
         self.asking = Soon::NEVER;
     }
 
-    /// How much to hold in a lease; none if too few of the least leases remain.
+    /// Returns the size of a lease, or `None` if too few least leases remain.
     fn want(&self, policy: &LeasePolicy, limit: &Limit) -> Option<Amount> {
         let remaining = self.remaining.unwrap_or(limit.shape.max);
         let share = Amount(policy.share.of(remaining.0));
@@ -259,12 +260,12 @@ impl Lease {
         is_shared.then_some(share.max(least))
     }
 
-    /// How long until the window ends.
+    /// Returns the time until the window ends.
     pub(in crate::limits) fn ends_in(&self, now: Timestamp) -> Span {
         self.until.since(now)
     }
 
-    /// Where the budget stands, if the service tells what remains.
+    /// Returns the standing of the budget, if the service reports the remaining amount.
     pub(in crate::limits) fn standing(&self, limit: &Rc<Limit>, now: Timestamp) -> Option<Standing> {
         let capacity = limit.shape.capacity();
         let available = (self.remaining? + self.left).min(capacity);
@@ -277,7 +278,7 @@ impl Lease {
     }
 }
 
-/// Written where an amount is not known.
+/// The encoding of an unknown amount.
 const NONE: u64 = u64::MAX;
 
 /// Packs two numbers into one of a payload.
@@ -290,12 +291,12 @@ fn unpack(both: u64) -> (Amount, u32) {
     (refused.map_or(Amount::MAX, Amount), low(both & u64::from(WHOLE)))
 }
 
-/// A moment that was at most some seconds ahead when it was written, in units of 2^20 ns (1.05 ms),
-/// of which the lower 32 bits are kept, so that two fit into one number of a payload.
+/// A moment at most some seconds ahead when written, in units of 2^20 ns (1.05 ms). Its lower 32
+/// bits are kept, so that two moments fit into one number of a payload.
 ///
-/// They come round after 52 days. Should a caller of a longer window return exactly then, what was
-/// once asked or refused counts for some seconds again; nothing is charged by it. Read under a
-/// clock that was set back, it is not ahead either.
+/// They wrap after 52 days. If a caller of a longer window returns exactly then, an old request or
+/// refusal counts for some seconds again, and nothing is charged by it. If the clock was set back,
+/// the moment does not count as ahead either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Soon(u32);
 
@@ -306,7 +307,7 @@ impl Soon {
         Self(Self::ticks(now + span).max(1))
     }
 
-    /// Whether it is yet to come, having been written for at most `span` ahead.
+    /// Returns whether the moment is ahead, if it was written for at most `span` ahead.
     fn is_ahead(self, span: Span, now: Timestamp) -> bool {
         let ahead = self.0.wrapping_sub(Self::ticks(now));
         self != Self::NEVER && ahead > 0 && ahead <= Self::ticks(Timestamp(0) + span).saturating_add(1)
@@ -325,7 +326,7 @@ impl Soon {
     }
 }
 
-/// A number below 2^32 as such.
+/// Converts a number below 2^32.
 fn low(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(0)
 }

@@ -1,5 +1,5 @@
-//! What a lease holds, what can be taken of it, and who asks for more. Below: windows, refusals,
-//! the table.
+//! The contents of a lease, what can be taken from it, and who requests more. Below: windows,
+//! refusals, the table.
 
 use super::*;
 use crate::identity::Caller;
@@ -27,7 +27,7 @@ impl Process {
         Self { lines: MemoryLines::new(), keys: KeyHasher::new(&[3; 16]), sets: 16 }
     }
 
-    /// Runs what a worker does so many milliseconds after the start.
+    /// Runs a worker's step at `millis` after the start.
     pub(in crate::limits) fn at<T>(&self, millis: u64, run: impl FnOnce(&Budgets<'_>) -> T) -> T {
         self.when(START + Span::from_millis(millis), run)
     }
@@ -44,7 +44,7 @@ pub(in crate::limits) fn limit(counts: &str, max: u64) -> Rc<Limit> {
     Rc::new(Limit { shape, ..limit })
 }
 
-/// A hundred thousand tokens a minute.
+/// A limit of a hundred thousand tokens a minute.
 fn tokens() -> Rc<Limit> {
     limit("tokens", 100_000)
 }
@@ -66,7 +66,7 @@ pub(in crate::limits) fn told(remaining: u64, reset_millis: u64) -> WindowStatus
 
 const NOTHING: WindowStatus = WindowStatus { remaining: None, reset: None };
 
-/// What a test looks at.
+/// The part of an outcome that tests compare.
 #[derive(Debug, PartialEq, Eq)]
 enum Got {
     LeaseOutcome,
@@ -74,7 +74,7 @@ enum Got {
     Spent(Span),
 }
 
-/// Takes and forgets the ticket.
+/// Takes an amount and forgets the ticket.
 fn take(account: &Account, amount: u64, budgets: &Budgets<'_>) -> (Got, Option<Amount>) {
     let (taken, more) = account.take(Amount(amount), &POLICY, budgets);
     let got = match taken {
@@ -92,14 +92,14 @@ fn ticket(account: &Account, amount: u64, budgets: &Budgets<'_>) -> Ticket {
     }
 }
 
-/// What is left of the lease: the most that can be taken.
+/// Returns the rest of the lease: the most that can be taken.
 fn left(account: &Account, budgets: &Budgets<'_>) -> u64 {
     let stored = |stored: Option<&_>| Lease::open(stored?, &account.limit, budgets.now);
     budgets.table.peek(&account.key, budgets.now, stored).unwrap().map_or(0, |lease| lease.left.0)
 }
 
-/// A process that at 0 s has learned of 50,000 tokens for 40 more seconds, and was granted 1,000 of
-/// them.
+/// Returns a process that at 0 s has learned of 50,000 tokens for 40 more seconds, and was granted
+/// 1,000 of them.
 fn leased(account: &Account) -> Process {
     let process = Process::new();
     process.at(0, |budgets| {

@@ -1,4 +1,4 @@
-//! One limit, what it holds of a call, and where its budget stands.
+//! One limit, the amount that it holds for a call, and the standing of its budgets.
 //!
 //! In: a [`Subject`] and an [`Estimate`]. Out: a key, an amount, a [`Standing`]. Not here:
 //! reserving.
@@ -24,41 +24,40 @@ use crate::limits::budget::{Budget, Shape};
 use crate::store::{Key, KeyHasher};
 use crate::units::{Amount, Span};
 
-/// A limit: a resource, the dimensions that it is counted per, how much of it, over which window.
+/// A limit: a resource, the dimensions that it is counted per, an amount and a window.
 #[derive(Clone, Debug)]
 pub struct Limit {
     /// Its name within its tier.
     pub name: Rc<str>,
-    /// Its tier's name: tiers have budgets of their own.
+    /// Its tier's name, because tiers have budgets of their own.
     pub tier: Rc<str>,
-    /// The identity by which its budgets are found, from [`Limit::id`].
+    /// The identity that its budgets are stored under, from [`Limit::id`].
     pub id: Rc<str>,
     /// The resource that it counts.
     pub counts: &'static Resource,
     /// The dimensions it is counted per; none means one budget for the whole tier.
     pub per: Vec<Rc<str>>,
-    /// How much over which window, and how it is given back.
+    /// The amount, the window, and how it gives back.
     pub shape: Shape,
-    /// The models it applies to; all, if empty.
+    /// The patterns of models it applies to; all models, if empty.
     pub models: Vec<Glob>,
-    /// The tools whose calls it counts, if it counts those.
+    /// The patterns of tools whose calls it counts, if it counts tool calls.
     pub tools: Vec<Glob>,
-    /// How calls are treated that offer a tool whose budget is exhausted.
+    /// The treatment of calls that offer a tool whose budget is exhausted.
     pub on_exhausted: OnExhausted,
-    /// The dimension of which it counts each value once, if it does not count every call.
+    /// The dimension of which it counts each value once; `None` if it counts every call.
     pub once_per: Option<Rc<str>>,
-    /// The identity by which its budgets' rates are found, if it adapts to what its upstream
-    /// allows.
+    /// The identity that its budgets' rates are stored under, if it adapts to its upstream.
     pub rate_id: Option<Rc<str>>,
-    /// The share of its budgets that is kept for callers who cannot wait.
+    /// The share of its budgets that is reserved for callers who cannot wait.
     pub reserved: Option<Reserved>,
     /// Whether it only reports what it would refuse.
     pub shadow: bool,
-    /// From which share of the budget on it warns.
+    /// The share of the budget from which on it warns.
     pub warn_at: Ratio,
 }
 
-/// How an LLM call is treated that offers a tool whose budget is exhausted.
+/// The treatment of an LLM call that offers a tool whose budget is exhausted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnExhausted {
     /// The tool is taken out of the request.
@@ -68,34 +67,34 @@ pub enum OnExhausted {
     Refuse,
 }
 
-/// A call's use of everything that can be counted.
+/// A call's use of all resources.
 #[derive(Clone, Copy, Debug)]
 pub struct Used<'a> {
     /// Its tokens and characters.
     pub usage: &'a Usage,
-    /// Their worth.
+    /// The rates of its tokens.
     pub rates: &'a Rates,
     /// The tools that were called, and how often.
     pub tools: &'a ToolsCalled,
 }
 
-/// A limit whose budgets are kept by a rate limit service.
+/// A limit whose budgets a rate limit service keeps.
 #[derive(Clone, Debug)]
 pub struct GlobalLimit {
-    /// The limit, as the service has it.
+    /// The limit as the service has it.
     pub limit: Rc<Limit>,
-    /// The part of it that this process enforces where the service cannot be asked.
+    /// The part of it that this process enforces if the service cannot be asked.
     pub stand_in: Rc<Limit>,
 }
 
 impl GlobalLimit {
-    /// A limit of which this process enforces a share where the service cannot be asked; at least
-    /// one.
+    /// Creates a global limit. This process enforces `share` of it, at least one, if the service
+    /// cannot be asked.
     #[must_use]
     pub fn new(limit: Limit, share: Ratio) -> Self {
         let part = Amount(share.of(limit.shape.max.0).max(1));
         let shape = Shape { max: part, burst: part, ..limit.shape };
-        // Budgets of its own: they must not be taken for those of a local limit of the same name.
+        // It has budgets of its own, separate from those of a local limit of the same name.
         let id = format!("{}/stand-in", limit.id).into();
         let stand_in = Limit { id, shape, ..limit.clone() };
         Self { limit: Rc::new(limit), stand_in: Rc::new(stand_in) }
@@ -103,21 +102,21 @@ impl GlobalLimit {
 }
 
 impl Limit {
-    /// The identity by which a limit's budgets are found. A limit that comes to count something
-    /// else begins anew.
+    /// Returns the identity that a limit's budgets are stored under. A limit that counts another
+    /// resource starts anew.
     #[must_use]
     pub fn id(tier: &str, name: &str, counts: &Resource) -> Rc<str> {
         [tier, name, counts.name].join("/").into()
     }
 
-    /// Whether it applies to a model. If the model is unknown it does, whatever its patterns: a
-    /// body that we cannot read is no way around it.
+    /// Returns whether it applies to a model. An unknown model matches every limit, so that an
+    /// unreadable body does not evade it.
     #[must_use]
     pub fn applies_to(&self, model: &str) -> bool {
         self.models.is_empty() || model.is_empty() || self.models.iter().any(|pattern| pattern.matches(model))
     }
 
-    /// Whether it can be decided before the body is read.
+    /// Returns whether it can be decided before the body is read.
     #[must_use]
     pub fn is_known_at_once(&self) -> bool {
         let mut dimensions = self.per.iter().chain(&self.once_per);
@@ -125,32 +124,32 @@ impl Limit {
         self.counts.is_known_at_once() && !needs_model
     }
 
-    /// Whether it counts calls in flight, and can before the body is read.
+    /// Returns whether it counts calls in flight, and can before the body is read.
     pub(in crate::limits) fn is_in_flight_at_once(&self) -> bool {
         self.counts.is_in_flight() && self.is_known_at_once()
     }
 
-    /// Whether it counts calls of tools.
+    /// Returns whether it counts calls of tools.
     #[must_use]
     pub fn is_of_tools(&self) -> bool {
         self.counts.unit == Unit::ToolCalls
     }
 
-    /// Whether it counts calls of this tool.
+    /// Returns whether it counts calls of this tool.
     #[must_use]
     pub fn counts_tool(&self, name: &str) -> bool {
         self.is_of_tools() && self.tools.iter().any(|pattern| pattern.matches(name))
     }
 
-    /// How many of these calls it counts. Those whose names are not known count in every limit, as
-    /// calls of unknown models do.
+    /// Returns how many of these calls it counts. Calls of unknown tools count in every limit, like
+    /// calls of unknown models.
     #[must_use]
     pub fn calls_of(&self, tools: &ToolsCalled) -> Amount {
         let counted = tools.iter().filter(|(name, _)| name.is_empty() || self.counts_tool(name));
         Amount(counted.map(|(_, calls)| calls).fold(0, u64::saturating_add))
     }
 
-    /// How much of it a call has used; what is in flight is not used up.
+    /// Returns the amount that a call has used. Calls in flight are not used up.
     #[must_use]
     pub fn used(&self, used: &Used<'_>) -> Amount {
         if self.counts.unit == Unit::ToolCalls {
@@ -159,17 +158,17 @@ impl Limit {
         (self.counts.amount)(used.usage, used.rates)
     }
 
-    /// The key of its budget for a subject.
+    /// Returns the key of its budget for a subject.
     pub(in crate::limits) fn key(&self, keys: &KeyHasher, subject: &Subject<'_>) -> Key {
         self.key_under(&self.id, None, keys, subject)
     }
 
-    /// The key of the rate of its budget for a subject, if it adapts.
+    /// Returns the key of the rate of its budget for a subject, if it adapts.
     pub(in crate::limits) fn rate_key(&self, keys: &KeyHasher, subject: &Subject<'_>) -> Option<Key> {
         Some(self.key_under(self.rate_id.as_deref()?, None, keys, subject))
     }
 
-    /// The key of what else is noted of its budget for a subject, and for a value of one more
+    /// Returns the key of a record beside its budget for a subject, and for a value of one more
     /// dimension.
     pub(in crate::limits) fn key_beside(
         &self,
@@ -178,11 +177,11 @@ impl Limit {
         keys: &KeyHasher,
         subject: &Subject<'_>,
     ) -> Key {
-        // No limit has this id: names have no slashes.
+        // No limit has this id, because names have no slashes.
         self.key_under(&format!("{}//{what}", self.id), more, keys, subject)
     }
 
-    /// The key of what is noted of one call: of all that is known of its caller, and of its body.
+    /// Returns the key of a record of one call, by all dimensions of its caller and by its body.
     pub(in crate::limits) fn key_of_call(
         &self,
         what: &str,
@@ -205,12 +204,12 @@ impl Limit {
         keys.key(id, per.chain(more))
     }
 
-    /// How much must be left of its budget for an amount to be let pass, while it allows as much as
-    /// `present` does.
+    /// Returns the amount that must be left of its budget for an amount to pass, while it allows as
+    /// much as `present` does.
     ///
-    /// An amount that fits an untouched budget is never refused for ever: neither because the limit
-    /// allows less at present, nor because a part is kept for others. It is let pass when nothing
-    /// of the budget is used, into a debt if need be.
+    /// An amount that fits an untouched budget is never refused for ever, neither because the limit
+    /// currently allows less nor because a part is reserved for others. It passes when nothing of
+    /// the budget is used, into a debt if necessary.
     pub(in crate::limits) fn room(&self, amount: Amount, present: &Self, subject: &Subject<'_>) -> Amount {
         if amount.is_zero() || amount > self.shape.capacity() {
             return amount;
@@ -220,12 +219,13 @@ impl Limit {
         (amount + kept).min(capacity)
     }
 
-    /// How much to hold for a call: its input, and for output what the request allows if that is a
-    /// fair share of the budget, else what such calls have lately had, up to that share.
+    /// Returns the amount to hold for a call. It covers the input, and the output that the request
+    /// allows, if that is a fair share of the budget. Otherwise it covers the recent output of
+    /// similar calls, up to that share.
     ///
-    /// A call whose input fits an unused budget never has more held than that budget: the output
-    /// that does not fit becomes debt if it comes. A guess never has more held either, or it would
-    /// be refused for ever by a mere guess.
+    /// If the input fits an unused budget, the amount held never exceeds that budget, and an output
+    /// that does not fit becomes debt when it comes. A guessed input never exceeds it either, or a
+    /// mere guess could refuse a call for ever.
     #[must_use]
     pub fn hold(&self, estimate: &Estimate) -> Amount {
         let amount = |output: u64| {
@@ -247,19 +247,19 @@ impl Limit {
         if input <= capacity || !estimate.exact { (input + output).min(capacity) } else { input + output }
     }
 
-    /// How much of it a call is expected to have used in the end; at most what is held for it.
+    /// Returns the amount that a call is expected to use in the end; at most the amount held.
     #[must_use]
     pub fn expected(&self, estimate: &Estimate) -> Amount {
         (self.counts.amount)(&estimate.mean(), &estimate.rates).min(self.hold(estimate))
     }
 
-    /// From which amount on it warns.
+    /// Returns the amount from which on it warns.
     #[must_use]
     pub fn warning(&self) -> Amount {
         Amount(self.warn_at.of(self.shape.capacity().0))
     }
 
-    /// Where a budget of this limit stands.
+    /// Returns the standing of a budget of this limit.
     pub(in crate::limits) fn standing(self: &Rc<Self>, budget: &Budget) -> Standing {
         Standing {
             limit: self.clone(),
@@ -270,7 +270,7 @@ impl Limit {
     }
 }
 
-/// Where one caller's budget of a limit stands.
+/// The standing of one caller's budget of a limit.
 #[derive(Clone, Debug)]
 pub struct Standing {
     /// The limit.
@@ -279,17 +279,17 @@ pub struct Standing {
     pub available: Amount,
     /// The amount spent; more than the capacity if there is a debt.
     pub spent: Amount,
-    /// Until the budget is full again, or its window ends.
+    /// The time until the budget is full again, or its window ends.
     pub reset: Span,
 }
 
 impl Standing {
-    /// As it is for callers who must leave this much behind.
+    /// Reduces the standing for callers who must leave this amount to others.
     pub(in crate::limits) fn without(self, kept: Amount) -> Self {
         Self { available: self.available - kept, ..self }
     }
 
-    /// How much of the budget is used, in percent, rounded down; more than 100 in debt.
+    /// Returns the used part of the budget in percent, rounded down; more than 100 in debt.
     #[must_use]
     pub fn used_percent(&self) -> u64 {
         let capacity = u128::from(self.limit.shape.capacity().0).max(1);
@@ -297,13 +297,13 @@ impl Standing {
         u64::try_from(percent).unwrap_or(u64::MAX)
     }
 
-    /// Whether more is used than the limit lets pass without a warning.
+    /// Returns whether the budget is used beyond the warning.
     #[must_use]
     pub fn is_past_warning(&self) -> bool {
         self.spent >= self.limit.warning()
     }
 
-    /// The one of which the smallest share is left: what clients should look at.
+    /// Returns the standing with the smallest share left, which matters most to clients.
     pub fn most_constrained<'s>(standings: impl IntoIterator<Item = &'s Self>) -> Option<&'s Self> {
         standings.into_iter().min_by(|one, other| {
             // one.available / one.capacity < other.available / other.capacity, without division
@@ -317,7 +317,7 @@ impl Standing {
 
 #[cfg(test)]
 impl Limit {
-    /// A token bucket of so much a minute, per user of the tier `free`.
+    /// Returns a token bucket of `max` a minute, per user of the tier `free`.
     pub(crate) fn example(name: &str, counts: &str, max: u64) -> Self {
         use crate::limits::{Algorithm, resource};
 

@@ -1,7 +1,7 @@
-//! The share of an upstream's budgets that is kept for callers who cannot wait.
+//! The share of an upstream's budgets that is reserved for callers who cannot wait.
 //!
-//! In: who calls. Out: how much of a budget must be left behind. Not here: reserving
-//! (`reservation`).
+//! In: a caller. Out: the amount of a budget that it must leave to others. Not here: reserving
+//! (`reserve`).
 
 use std::rc::Rc;
 
@@ -12,16 +12,16 @@ use crate::units::Amount;
 /// The share of a budget that batch traffic may not use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reserved {
-    /// The dimension that tells batch traffic.
+    /// The dimension that identifies batch traffic.
     pub dimension: Rc<str>,
     /// Its values for batch traffic.
     pub batch: Vec<String>,
-    /// Which share is kept for all others.
+    /// The share reserved for all others.
     pub share: Ratio,
 }
 
 impl Reserved {
-    /// How much of a budget of this size the caller must leave behind.
+    /// Returns the amount of a budget of this size that the caller must leave to others.
     pub(in crate::limits) fn keeps(&self, subject: &Subject<'_>, capacity: Amount) -> Amount {
         let value = subject.value(&self.dimension);
         let is_batch = self.batch.iter().any(|batch| batch.as_bytes() == value);

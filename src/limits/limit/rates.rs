@@ -1,8 +1,8 @@
-//! The worth of tokens: weights that make `tokens` out of the classes, and prices that make
+//! The rates of tokens: weights that turn classes into `tokens`, and prices that turn them into
 //! money.
 //!
 //! In: [`Usage`]. Out: weighted tokens and [`NanoUsd`], in integers, rounded up once per call,
-//! against the caller. Not here: where the numbers are configured (`settings`).
+//! against the caller. Not here: the configuration of the numbers (`settings`).
 
 use crate::api::{CLASSES, Classes, Side, Usage};
 use crate::config::{Glob, Ratio};
@@ -13,33 +13,33 @@ use crate::units::{Amount, NanoUsd};
 pub struct Weights(pub Classes<Ratio>);
 
 impl Default for Weights {
-    /// Every token is one token.
+    /// Counts every token as one.
     fn default() -> Self {
         Self(CLASSES.map(|(_, side)| if side == Side::Other { Ratio::ZERO } else { Ratio::ONE }))
     }
 }
 
 impl Weights {
-    /// Weighted tokens, rounded up.
+    /// Returns the weighted tokens, rounded up.
     #[must_use]
     pub fn tokens(&self, usage: &Usage) -> Amount {
         Amount(weighed(usage, self.0.map(|ratio| ratio.ppm)))
     }
 }
 
-/// Prices in nano-dollars per million, so that every price a provider lists is a whole number.
+/// Prices in nano-dollars per million, so that every price in a provider's list is a whole number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Price(pub Classes<u64>);
 
 impl Price {
-    /// The cost of a call, rounded up to the next nano-dollar.
+    /// Returns the cost of a call, rounded up to the next nano-dollar.
     #[must_use]
     pub fn of(&self, usage: &Usage) -> NanoUsd {
         NanoUsd(weighed(usage, self.0))
     }
 }
 
-/// The sum of each class times its factor in millionths, rounded up.
+/// Returns the sum of each class times its factor in millionths, rounded up.
 fn weighed(usage: &Usage, factors: Classes<u64>) -> u64 {
     let sum = usage
         .zip(factors)
@@ -55,14 +55,14 @@ fn weighed(usage: &Usage, factors: Classes<u64>) -> u64 {
 pub struct Prices(pub Vec<(Glob, Price)>);
 
 impl Prices {
-    /// The price of a model. A model that no row matches has, class by class, the highest price of
-    /// the list, so that a new or misspelled name is no way around a budget in money.
+    /// Returns the price of a model. A model without a row gets the highest price of each class, so
+    /// that a new or misspelled name does not evade a budget in money.
     #[must_use]
     pub fn of(&self, model: &str) -> Price {
         self.listed(model).unwrap_or_else(|| self.highest())
     }
 
-    /// The price of a model that a row matches.
+    /// Returns the price of a model that a row matches.
     #[must_use]
     pub fn listed(&self, model: &str) -> Option<Price> {
         self.0.iter().find(|(pattern, _)| pattern.matches(model)).map(|(_, price)| *price)
@@ -75,25 +75,25 @@ impl Prices {
     }
 }
 
-/// The worth of the tokens of one call's model.
+/// The rates of one call's model.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
     /// Weights for limits on `tokens`.
     pub weights: Weights,
-    /// How many tokens one weighted token of this model counts as.
+    /// The tokens that one weighted token of this model counts as.
     pub multiplier: Ratio,
     /// Prices for limits on `cost_usd`.
     pub price: Price,
 }
 
 impl Rates {
-    /// The tokens of a call, weighted.
+    /// Returns the weighted tokens of a call.
     #[must_use]
     pub fn tokens(&self, usage: &Usage) -> Amount {
         Amount(self.multiplier.of(self.weights.tokens(usage).0))
     }
 
-    /// The cost of a call.
+    /// Returns the cost of a call.
     #[must_use]
     pub fn cost(&self, usage: &Usage) -> NanoUsd {
         self.price.of(usage)
@@ -108,7 +108,7 @@ mod tests {
         Usage { input: 1_000, cached_input: 2_000, output: 300, reasoning: 200, ..Usage::default() }
     }
 
-    /// A glob of the price list.
+    /// Returns a glob of the price list.
     fn glob(pattern: &str) -> Glob {
         Glob::new(pattern)
     }

@@ -1,34 +1,34 @@
-//! Whom and what limits count.
+//! The subject of a call: the values of the dimensions that limits are counted per.
 //!
-//! In: a caller, a model, an API. Out: the value of each dimension. Not here: where values are read
+//! In: a caller, a model, an API. Out: the value of each dimension. Not here: reading values
 //! (`identity`).
 
 use crate::identity::Caller;
 
-/// Whom and what a call is counted for.
+/// The caller, model, API and body of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// The dimensions read from the request.
     pub caller: &'a Caller,
-    /// The model asked for; empty if the request does not say, or could not be read.
+    /// The requested model; empty if the request names none, or could not be read.
     pub model: &'a str,
     /// The API format's name.
     pub api: &'static str,
-    /// The request's body, by which a call is known again that is refused and comes back; empty if
-    /// it is not read.
+    /// The request's body, which identifies a refused call that comes back; empty if it was not
+    /// read.
     pub body: &'a [u8],
 }
 
-/// The dimension that is the upstream a call is routed to, read with those of the caller where it
-/// is needed.
+/// The dimension of the upstream that a call is routed to. It is read with those of the caller, if
+/// needed.
 pub const UPSTREAM_DIMENSION: &str = "upstream";
 
-/// Dimensions that need not be configured.
+/// Dimensions that need no configuration.
 pub const BUILT_IN_DIMENSIONS: [&str; 3] = ["model", "api", UPSTREAM_DIMENSION];
 
 impl<'a> Subject<'a> {
-    /// The value of a dimension; empty if the call lacks it, so that all calls that do share one
-    /// budget.
+    /// Returns the value of a dimension. It is empty if the call lacks the dimension, so that all
+    /// such calls share one budget.
     #[must_use]
     pub fn value(&self, dimension: &str) -> &'a [u8] {
         match dimension {

@@ -1,12 +1,12 @@
 //! Moments promised one behind the other: the arithmetic of a queue.
 //!
-//! In: a budget, amounts, the time; what is promised for each term. Out: the next moment to
-//! promise, and what newcomers must leave. Not here: where queues are stored (`queue`).
+//! In: a budget, amounts, the time; the promises of each term. Out: the next moment to promise, and
+//! the amount that newcomers must leave. Not here: the storage of queues (`queue`).
 //!
-//! Two promises lie apart by the time that the limit takes to give back what the later call is
-//! expected to be charged. In a calendar window all that fit are due at its start. A client does
-//! not say that it will stay away, so a promise counts until its term is over: the queue holds
-//! totals, and each term the promises in it.
+//! Two promises lie apart by the time that the limit takes to give back the expected charge of the
+//! later call. In a calendar window all that fit are due at its start. A client does not announce
+//! that it will stay away, so a promise counts until its term is over: the queue stores totals, and
+//! each term its promises.
 
 use crate::config::Ratio;
 use crate::limits::budget::token_bucket::TokenBucket;
@@ -14,12 +14,12 @@ use crate::limits::budget::window;
 use crate::limits::budget::{Algorithm, Budget, Shape, Wait};
 use crate::units::{Amount, Span, Timestamp};
 
-/// The most that a caller may be late for its promise: `retry-after` is in whole seconds, and calls
+/// The most that a caller may be late for its promise. `retry-after` is in whole seconds, and calls
 /// take a while to arrive.
 const GRACE: Span = Span::from_secs(2);
 
-/// The farthest moment that is promised. Few clients wait for an hour, and this bounds the harm
-/// that clients who never come back do to others of the same budget.
+/// The furthest moment that is promised. Few clients wait for an hour, and this bounds the harm of
+/// clients who never come back to others of the same budget.
 const FARTHEST: Span = Span::from_secs(3600);
 
 /// The most calls in a queue, so that refused calls fill only a little of the table.
@@ -28,66 +28,65 @@ const LONGEST: u32 = 1_000;
 /// The queue forgets promises by terms of this length.
 const TERM: Span = Span::from_secs(2);
 
-/// The time that a promise still counts after its moment, at most.
+/// The longest time for which a promise still counts after its moment.
 pub(in crate::limits) const COUNTS_FOR: Span = Span::from_secs(4);
 const _: () = assert!(COUNTS_FOR.0 == GRACE.0 + TERM.0);
 
-/// The most terms that the queue reads at once: as many as promises can be in, twice.
+/// The most terms that the queue reads at once: twice the number that promises can be in.
 const MOST_TERMS: u64 = 3_600;
 
-/// Newcomers leave no more than what the limit gives back in this time. A client waits for a minute
-/// (`reply`), so a promise farther ahead must not keep a budget idle that others could use.
+/// Newcomers leave no more than the limit gives back in this time. A client waits for a minute
+/// (`reply`), so a promise further ahead must not keep a budget idle that others could use.
 const KEPT_FOR: Span = Span::from_secs(60);
 
-/// Each caller who comes, or stays away, moves the expected share of those who come by an eighth of
-/// the difference.
+/// Each caller who comes or stays away moves the expected share of comers by an eighth of the
+/// difference.
 const STEP: u64 = 8;
 
-/// The least expected share of callers who come, so that the queue soon believes a crowd that
-/// obeys.
+/// The lowest expected share of comers, so that the queue soon trusts a crowd that obeys.
 const LEAST_TAKEN_UP: Ratio = Ratio { ppm: 1_000_000 / 64 };
 
-/// The part of what is promised that the queue spares: an eighth, and of a bucket's capacity a
-/// sixteenth at most. Without it, one call that uses more than expected, or ends later, would break
+/// The part of the promised amount that the queue spares: an eighth, and at most a sixteenth of a
+/// bucket's capacity. Without it, one call that uses more than expected, or ends later, would break
 /// every promise behind it.
 const SPARE: u64 = 8;
 
 /// All promises of one budget together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::limits) struct Queue {
-    /// The amount that the promised calls are expected to be charged.
+    /// The expected charges of the promised calls.
     pub(in crate::limits) owed: Amount,
-    /// The amount that will be held for them.
+    /// The amount that they will hold.
     pub(in crate::limits) held: Amount,
     /// The last promised moment.
     pub(in crate::limits) end: Timestamp,
     /// The first term whose promises still count.
     pub(in crate::limits) from: u64,
     pub(in crate::limits) count: u32,
-    /// How much of what is promised is taken up, by what the queue has seen.
+    /// The share of the promised amounts that is taken up, as the queue has seen.
     pub(in crate::limits) taken_up: Ratio,
 }
 
 /// The expected amounts of one promised call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::limits) struct Expected {
-    /// The amount that it will be charged.
+    /// Its expected charge.
     pub(in crate::limits) owed: Amount,
-    /// The amount held for it meanwhile: it passes only where that fits.
+    /// The amount held for it meanwhile. It passes only if that fits.
     pub(in crate::limits) held: Amount,
 }
 
-/// The promises of one term: they are forgotten together.
+/// The promises of one term, which are forgotten together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::limits) struct Term {
     pub(in crate::limits) owed: Amount,
     pub(in crate::limits) held: Amount,
     pub(in crate::limits) count: u64,
-    /// When it need not be read any more.
+    /// The time after which it is not read any more.
     pub(in crate::limits) until: Timestamp,
 }
 
-/// A moment, and what else becomes unusable for others by it.
+/// A promised moment, and the amount that it makes unusable for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::limits) struct Promise {
     pub(in crate::limits) due: Timestamp,
@@ -114,10 +113,10 @@ impl Term {
 }
 
 impl Expected {
-    /// A call that holds an amount and is expected to be charged another.
+    /// Returns the amounts of a call that holds `held` and is expected to be charged `charged`.
     pub(in crate::limits) fn of(shape: &Shape, held: Amount, charged: Amount) -> Self {
-        // Calls that come together at the start of a calendar window cannot rely on what others
-        // will give back.
+        // Calls that come together at the start of a calendar window cannot rely on refunds of
+        // others.
         Self { owed: if is_by_window(shape) { held } else { charged.max(Amount(1)) }, held }
     }
 }
@@ -132,11 +131,11 @@ impl Queue {
         taken_up: Ratio::ONE,
     };
 
-    /// The queue as it is `now`: without the promises that nobody came for, of which `term` tells.
+    /// Returns the queue as it is `now`: without the missed promises, which `term` reads.
     pub(in crate::limits) fn seen(mut self, now: Timestamp, term: impl Fn(u64) -> Option<Term>) -> Self {
         let first = first_term(now);
-        // A queue beyond what is ever promised is from a clock that has been set back, or of
-        // another shape.
+        // A queue beyond the furthest promise is from a clock that was set back, or of another
+        // shape.
         let is_credible = self.end <= now + FARTHEST && first.saturating_sub(self.from) <= MOST_TERMS;
         if self.count == 0 || !is_credible {
             return Self { taken_up: self.taken_up, from: first, ..Self::EMPTY };
@@ -154,23 +153,23 @@ impl Queue {
         self
     }
 
-    /// The amount that newcomers must leave of the budget: what is promised, and not given back
-    /// before it is due.
+    /// Returns the amount of the budget that newcomers must leave: the promised amount, less the
+    /// refill before it is due.
     pub(in crate::limits) fn keeps(&self, shape: &Shape, now: Timestamp) -> Amount {
         if self.count == 0 {
             return Amount::ZERO;
         }
         let due = self.expected(shape) - given_back(shape, now, self.end);
-        // A call passes only where all that is held for it fits.
+        // A call passes only if all that it holds fits.
         let held = u128::from(due.0).saturating_mul(u128::from(self.held.0));
         let held = held.div_ceil(u128::from(self.owed.0).max(1));
         let kept = Amount(u64::try_from(held).unwrap_or(u64::MAX)).max(due);
-        // A calendar window gives back at its start what promises keep then.
+        // At its start a calendar window gives back what promises reserve then.
         if is_by_window(shape) { kept } else { kept.min(given_back(shape, now, now + KEPT_FOR)) }
     }
 
-    /// When to promise a call that it passes that needs so much room, behind all others; none if it
-    /// never does.
+    /// Returns the moment to promise to a call that needs this room, behind all others, or `None`
+    /// if it never fits.
     pub(in crate::limits) fn next(
         &self,
         budget: &Budget,
@@ -188,7 +187,8 @@ impl Queue {
             let booked = later.reserve_within(room, Span::MAX).ok()?;
             return Some(Promise { due: now + booked.wait, rest: booked.rest });
         }
-        // What a bucket has left shortens its queue. A window cannot keep it: it is for newcomers.
+        // The rest of a bucket shortens its queue. A window cannot save its rest; that is for
+        // newcomers.
         let left = match shape.algorithm {
             Algorithm::TokenBucket => budget.available() - room,
             _ => Amount::ZERO,
@@ -196,7 +196,7 @@ impl Queue {
         Some(Promise { due: now + wait + time_for(shape, self.expected(shape) - left), rest: Amount::ZERO })
     }
 
-    /// Whether it has no place for one more promise.
+    /// Returns whether it has no place for one more promise.
     pub(in crate::limits) const fn is_full(&self) -> bool {
         self.count >= LONGEST
     }
@@ -209,7 +209,7 @@ impl Queue {
         self.end = self.end.max(promise.due);
     }
 
-    /// A promise has been taken up.
+    /// Removes a promise that was taken up.
     pub(in crate::limits) fn take_up(&mut self, call: &Expected) {
         self.owed = self.owed - call.owed;
         self.held = self.held - call.held;
@@ -218,18 +218,18 @@ impl Queue {
         self.taken_up.ppm = self.taken_up.ppm.saturating_add(missing.div_ceil(STEP));
     }
 
-    /// The amount that will be charged of what is promised, with a part spared for the unforeseen.
+    /// Returns the expected charge of all promises, plus a part spared for the unforeseen.
     fn expected(&self, shape: &Shape) -> Amount {
         let (expected, count) = (self.taken_up.of(self.owed.0), u64::from(self.count).max(1));
         let mean = |amount: u64| amount.checked_div(count).unwrap_or(0);
-        // Behind the first call: it is told exactly when it fits.
+        // Behind the first call, which is told exactly when it fits.
         let behind = expected.saturating_sub(mean(expected));
         let spared = match shape.algorithm {
-            // An eighth, as long as the bucket can keep it, and little more.
+            // An eighth, as long as the bucket can save it, and little more.
             Algorithm::TokenBucket => {
                 (behind / SPARE).min(shape.capacity().0 / SPARE / 2).saturating_add(behind / SPARE / 4)
             }
-            // A window cannot keep anything for the next: what is to be left always makes it
+            // A window cannot save anything for the next, so the amount to leave always makes it
             // smaller.
             Algorithm::SlidingWindow => {
                 let unused = mean(self.held.0.saturating_sub(self.owed.0)).saturating_mul(2);
@@ -244,27 +244,27 @@ impl Queue {
     }
 }
 
-/// The term that a moment is in.
+/// Returns the term that contains a moment.
 pub(in crate::limits) fn term_of(at: Timestamp) -> u64 {
     at.0.checked_div(TERM.0).unwrap_or(0)
 }
 
-/// The first term that still counts.
+/// Returns the first term that still counts.
 pub(in crate::limits) fn first_term(now: Timestamp) -> u64 {
     term_of(Timestamp(now.0.saturating_sub(GRACE.0)))
 }
 
-/// Whether a moment is too far ahead to be promised.
+/// Returns whether a moment is too far ahead to be promised.
 pub(in crate::limits) fn is_too_far(due: Timestamp, now: Timestamp) -> bool {
     due > now + FARTHEST
 }
 
-/// Whether the limit gives back all of a window at once.
+/// Returns whether the limit gives back all of a window at once.
 fn is_by_window(shape: &Shape) -> bool {
     shape.algorithm == Algorithm::FixedWindow
 }
 
-/// The amount that the limit gives back between two moments.
+/// Returns the amount that the limit gives back between two moments.
 fn given_back(shape: &Shape, from: Timestamp, to: Timestamp) -> Amount {
     if is_by_window(shape) {
         return shape.max.times(window::index(shape, to).saturating_sub(window::index(shape, from)));
@@ -272,13 +272,13 @@ fn given_back(shape: &Shape, from: Timestamp, to: Timestamp) -> Amount {
     Amount(times(to.since(from).0, shape.max.0, shape.window_nanos()))
 }
 
-/// How long the limit takes to give an amount back: as long as a bucket that lacks it.
+/// Returns the time that the limit takes to give an amount back, like a bucket that lacks it.
 fn time_for(shape: &Shape, amount: Amount) -> Span {
     let bucket = TokenBucket { spent: amount.0, ..TokenBucket::full(Timestamp(0)) };
     bucket.until_spent(shape, 0).unwrap_or(Span::MAX)
 }
 
-/// A number times a fraction, rounded down.
+/// Multiplies by a fraction, rounded down.
 fn times(number: u64, numerator: u64, denominator: u64) -> u64 {
     let product = u128::from(number).saturating_mul(u128::from(numerator));
     let quotient = product.checked_div(u128::from(denominator)).unwrap_or(0);

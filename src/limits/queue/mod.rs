@@ -1,15 +1,15 @@
-//! The queue before a budget: the moments that refused callers were promised.
+//! The queue before a budget: the moments promised to refused callers.
 //!
 //! In: a call that its budget refuses, and the same call when it comes back. Out: the moment that
-//! the caller is told, and how much of the budget newcomers must leave to promised calls. Not here:
-//! admission, which the budget alone decides (`budget`); several limits of one call
-//! (`reservation`).
+//! the caller is told, and the amount of the budget that newcomers must leave to promised calls.
+//! Not here: admission, which the budget alone decides (`budget`); several limits of one call
+//! (`reserve`).
 //!
 //! If every refused caller is told when the next call fits, all of them come back together, and all
-//! but one are refused again. So each refusal promises a moment of its own, behind those promised
-//! before. A newcomer passes only if it leaves enough for the promised calls. A caller who comes
-//! when it was told need leave nothing. If calls before it used more than expected and it does not
-//! fit, the queue renews its promise for the moment when it will.
+//! but one are refused again. So each refusal promises a moment of its own, behind the earlier
+//! ones. A newcomer passes only if it leaves enough for the promised calls. A caller who comes when
+//! told need leave nothing. If calls before it used more than expected and it does not fit, the
+//! queue renews its promise for the moment when it will.
 //!
 //! Promises are advice: a lost record costs a caller one more try and admits no call that does not
 //! fit. Callers of a budget without a queue pay nothing. The table holds the queue in four records:
@@ -31,18 +31,18 @@ use crate::limits::remembered::record::{self, Record, Unstored};
 use crate::store::Key;
 use crate::units::{Amount, Span, Timestamp};
 
-/// How long the table keeps a queue after its end, because the next crowd of the same callers comes
-/// back as often.
+/// The time for which the table keeps a queue after its end, because the next crowd of the same
+/// callers comes back as often.
 const REMEMBERED: Span = Span::from_secs(600);
 
-/// An equal call that comes this soon after a refusal is another caller's: a client that was told
-/// to wait takes longer to come back.
+/// An equal call that comes this soon after a refusal is another caller's, because a client that
+/// was told to wait takes longer to come back.
 const ANOTHER_WITHIN: Span = Span::from_millis(100);
 
-/// How many tickets of equal calls are looked at for one that is due.
+/// The most tickets of equal calls that are searched for a due one.
 const LOOKED_AT: usize = 8;
 
-/// How many forgotten tickets of equal calls are skipped at once.
+/// The most forgotten tickets of equal calls that are skipped at once.
 const SKIPPED: usize = 256;
 
 impl Record for Queue {
@@ -87,13 +87,13 @@ impl Record for Term {
     }
 }
 
-/// Calls of one caller with equal bodies: which of their tickets may still count.
+/// Calls of one caller with equal bodies, and the range of their tickets that may still count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Group {
     first: u64,
     next: u64,
     until: Timestamp,
-    /// When the last ticket was handed out.
+    /// The time of the last ticket.
     handed_out: Timestamp,
 }
 
@@ -141,7 +141,7 @@ impl Record for Ticket {
 /// A call's turn in the queue before a budget.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::limits) struct Turn {
-    /// How much of the budget is promised now.
+    /// The amount of the budget promised now.
     promised: Amount,
     /// Whether there is a queue.
     pub(in crate::limits) is_open: bool,
@@ -150,7 +150,7 @@ pub(in crate::limits) struct Turn {
 }
 
 impl Turn {
-    /// How much the call must leave to others: nothing, if it comes for a promise.
+    /// Returns the amount that the call must leave to others: zero, if it comes for a promise.
     pub(in crate::limits) fn kept(&self) -> Amount {
         if self.ticket.is_some() { Amount::ZERO } else { self.promised }
     }
@@ -159,14 +159,14 @@ impl Turn {
 /// The queue before the budget of one limit, for one call.
 pub(in crate::limits) struct Place<'a> {
     pub(in crate::limits) limit: &'a Limit,
-    /// The limit's shape as it is now.
+    /// The limit's present shape.
     pub(in crate::limits) shape: Shape,
     pub(in crate::limits) subject: &'a Subject<'a>,
     pub(in crate::limits) budgets: &'a Budgets<'a>,
 }
 
 impl Place<'_> {
-    /// The call's turn.
+    /// Returns the call's turn.
     pub(in crate::limits) fn turn(&self) -> Turn {
         let queue = record::look::<Queue>(self.budgets, &self.key("queue")).map(|queue| self.seen(queue));
         let Some(queue) = queue.filter(|queue| queue.count > 0) else { return Turn::default() };
@@ -174,7 +174,7 @@ impl Place<'_> {
         Turn { promised, is_open: true, ticket: self.due_ticket() }
     }
 
-    /// A call has passed that came for its promise.
+    /// Removes the promise of a call that came for it and passed.
     pub(in crate::limits) fn take_up(&self, turn: &Turn) {
         let Some((number, ticket)) = turn.ticket else { return };
         if self.tear(number, &ticket) {
@@ -182,9 +182,9 @@ impl Place<'_> {
         }
     }
 
-    /// Promises a moment to a call that a budget refuses, not before `at_least`: when; none if it
-    /// never fits, or too late. The call needs `room`, holds `amount`, and will be charged what is
-    /// `expected`.
+    /// Promises a moment, not before `at_least`, to a call that a budget refuses. Returns the
+    /// moment, or `None` if the call never fits, or too late. The call needs `room`, holds
+    /// `amount`, and is `expected` to be charged that much.
     pub(in crate::limits) fn promise(
         &self,
         budget: &Budget,
@@ -197,7 +197,7 @@ impl Place<'_> {
         let turn = if budget.is_queued() { self.turn() } else { Turn::default() };
         let not_before = |promise: Promise| Promise { due: promise.due.max(at_least), ..promise };
         if let Some((number, ticket)) = turn.ticket {
-            // It came as it was told and does not fit: it comes next.
+            // It came when told and does not fit, so it comes next.
             let kept = turn.promised - ticket.call.held;
             let Wait::For(wait) = budget.wait_for(room + kept.min(self.shape.capacity() - room)) else {
                 return None;
@@ -237,7 +237,7 @@ impl Place<'_> {
         .ok()
     }
 
-    /// The first ticket of the call, or of one with an equal body, whose moment has come.
+    /// Returns the first due ticket of the call, or of one with an equal body.
     fn due_ticket(&self) -> Option<(u64, Ticket)> {
         let group = record::look::<Group>(self.budgets, &self.call_key("group"))?;
         let tickets = (group.first..group.next).take(SKIPPED);
@@ -245,10 +245,10 @@ impl Place<'_> {
         living.take(LOOKED_AT).find(|(_, ticket)| ticket.due <= self.budgets.now)
     }
 
-    /// The moment of the call's only ticket, if its caller seems to have come back too early. Such
-    /// a caller keeps its promise.
+    /// Returns the moment of the call's only ticket, if its caller seems to have come back too
+    /// early. Such a caller keeps its promise.
     fn kept_ticket(&self) -> Option<Timestamp> {
-        // In a calendar window as many as fit are told its start, so that another promise changes
+        // In a calendar window as many as fit are told its start, so another promise changes
         // little.
         if self.shape.algorithm == Algorithm::FixedWindow {
             return None;
@@ -274,7 +274,7 @@ impl Place<'_> {
             group.handed_out = self.budgets.now;
             number
         }) else {
-            // What cannot be written is not kept: its caller is a newcomer when it comes back.
+            // A promise that cannot be written is not kept: its caller comes back as a newcomer.
             return;
         };
         let ticket = Ticket { due: promise.due, call, until };
@@ -303,7 +303,7 @@ impl Place<'_> {
         self.change_queue(|queue| queue.end = queue.end.max(due));
     }
 
-    /// Takes a ticket back: whether nobody else has.
+    /// Takes a ticket back, and returns whether no other worker has.
     fn tear(&self, number: u64, ticket: &Ticket) -> bool {
         let torn = record::change(self.budgets, &self.ticket_key(number), |living: Option<Ticket>| {
             (living.is_some(), Some(Ticket { until: Timestamp(0), ..*ticket }))
@@ -331,7 +331,7 @@ impl Place<'_> {
         let key = self.term_key(term_of(due));
         let _ = record::change(self.budgets, &key, |term: Option<Term>| {
             let mut term = term.unwrap_or_default();
-            // It is read once more when it is over.
+            // The term is read once more when it is over.
             term.until = term.until.max(due + COUNTS_FOR + REMEMBERED);
             change(&mut term);
             ((), Some(term))
@@ -350,8 +350,8 @@ impl Place<'_> {
         self.call_key(&format!("ticket {number}"))
     }
 
-    /// A call is known again by its caller and its body, which clients send again as it was; by its
-    /// caller alone where the limit decides before the body has come.
+    /// Returns a key that identifies a call by its caller and its body, which clients repeat
+    /// unchanged; by its caller alone if the limit decides before the body has come.
     fn call_key(&self, what: &str) -> Key {
         let body = if self.limit.is_known_at_once() { b"" } else { self.subject.body };
         self.limit.key_of_call(what, body, self.budgets.keys, self.subject)

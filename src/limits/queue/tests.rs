@@ -1,5 +1,5 @@
-//! Crowds of clients that come back when they were told, on a clock that jumps; and single callers
-//! step by step.
+//! Crowds of clients that come back when told, under a controlled clock, and single callers step by
+//! step.
 
 mod crowd;
 
@@ -22,7 +22,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// A bucket of 600 tokens a minute: ten flow back in a second.
+    /// Returns a bucket of 600 tokens a minute: ten flow back in a second.
     fn new() -> Self {
         Self::with(vec![Limit::example("tpm", "tokens", 600)])
     }
@@ -37,7 +37,7 @@ impl Bench {
         run(&Budgets::new(&table, &self.keys, START + Span::from_millis(millis)))
     }
 
-    /// A call at a moment: nothing if it passes, else the milliseconds that it is told.
+    /// Makes a call; returns `None` if it passes, or the milliseconds that it is told.
     fn call(&self, millis: u64, body: &str, tokens: u64) -> Option<u64> {
         let refusal = self.refusal(millis, body, tokens)?;
         let Wait::For(wait) = refusal.wait else { panic!("refused for ever: {refusal:?}") };
@@ -190,7 +190,7 @@ fn a_promise_that_cannot_be_kept_is_renewed_before_all_others() {
     bench.call(0, "first", 600);
     let first = bench.call(0, "a", 100).unwrap();
     let second = bench.call(0, "b", 100).unwrap();
-    // A call under way has used 50 more than was held for it.
+    // A call under way has used 50 more than it held.
     bench.at(0, |budgets| {
         let (limit, caller) = (&bench.limits[0], caller());
         let key = limit.key(budgets.keys, &subject(&caller, ""));

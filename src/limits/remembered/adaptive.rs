@@ -1,15 +1,15 @@
 //! Limits that adapt to what their upstream really allows: additive increase, multiplicative
 //! decrease.
 //!
-//! In: a limit with `adaptive: true`, refusals of its upstream. Out: the limit as it is now, a part
-//! of what is configured. Not here: how upstreams refuse (`api::back_off`), how budgets work under
-//! another shape (`budget`).
+//! In: a limit with `adaptive: true`, refusals of its upstream. Out: the limit's present shape, a
+//! part of the configured one. Not here: how upstreams refuse (`api::back_off`), how budgets work
+//! under another shape (`budget`).
 //!
-//! A refusal halves what the limit allows; what it allows then grows again step by step, and so
-//! comes to oscillate below what the upstream allows, whatever that is and however many other
-//! processes share it. (Chiu and Jain, "Analysis of the increase and decrease algorithms for
-//! congestion avoidance in computer networks", 1989.) Calls that were let pass before a decrease
-//! tell nothing of what came of it, so their refusals are no reason for another.
+//! A refusal halves the limit, which then grows again step by step. So it oscillates below the
+//! amount that the upstream allows, whatever that is and however many other processes share it.
+//! (Chiu and Jain, "Analysis of the increase and decrease algorithms for congestion avoidance in
+//! computer networks", 1989.) Calls that passed before a decrease tell nothing of its effect, so
+//! their refusals cause no further one.
 
 use std::rc::Rc;
 
@@ -21,21 +21,21 @@ use crate::limits::remembered::record::{self, Record};
 use crate::store::Key;
 use crate::units::{Amount, Span, Timestamp};
 
-/// The least that a limit allows, however often its upstream refuses: a sixteenth, so that it is
-/// tried again soon.
+/// The smallest part of a limit, however often its upstream refuses: a sixteenth, so that the
+/// upstream is soon tried again.
 const LEAST: Ratio = Ratio { ppm: 62_500 };
 
-/// By how much it grows: a twentieth of the whole.
+/// The increment of the limit: a twentieth of the whole, in millionths.
 const STEP: u64 = 50_000;
 
-/// How often it grows. From half to all of it takes 100 s, a minute's limit at most providers and
-/// then some.
+/// The time between increments. From half to all of the limit takes 100 s, more than a minute, the
+/// usual window of providers.
 const STEP_EVERY: Span = Span::from_secs(10);
 
-/// How soon after a decrease another one may come.
+/// The shortest time between two decreases.
 const HALVED_AT_MOST_EVERY: Span = Span::from_secs(1);
 
-/// The limit as it is now for a subject, and where its rate is kept, if it adapts.
+/// Returns the limit's present form for a subject, and the key of its rate, if it adapts.
 pub(in crate::limits) fn present(
     limit: &Rc<Limit>,
     subject: &Subject<'_>,
@@ -48,7 +48,7 @@ pub(in crate::limits) fn present(
     (present, Some(Box::new(key)))
 }
 
-/// The shape of a limit now, whose rate is kept there.
+/// Returns the present shape of a limit with the rate stored at `rate`.
 pub(in crate::limits) fn shape(limit: &Limit, rate: Option<&Key>, budgets: &Budgets<'_>) -> Shape {
     let Some(key) = rate else { return limit.shape };
     let decrease = record::look::<Decrease>(budgets, key);
@@ -57,8 +57,8 @@ pub(in crate::limits) fn shape(limit: &Limit, rate: Option<&Key>, budgets: &Budg
     Shape { max: part(limit.shape.max), burst: part(limit.shape.burst), ..limit.shape }
 }
 
-/// The upstream has refused a call that this limit let pass at that moment. Whether it allows less
-/// now.
+/// Records that the upstream refused a call that this limit let pass at `let_pass_at`. Returns
+/// whether the limit decreased.
 pub(in crate::limits) fn decrease(key: &Key, let_pass_at: Timestamp, budgets: &Budgets<'_>) -> bool {
     let now = budgets.now;
     let decreased = record::change(budgets, key, |before: Option<Decrease>| {
@@ -74,15 +74,16 @@ pub(in crate::limits) fn decrease(key: &Key, let_pass_at: Timestamp, budgets: &B
     decreased == Ok(true)
 }
 
-/// The last decrease of a limit, remembered until it has grown to the whole again. It makes way for
-/// a budget: then the upstream refuses once more.
+/// The last decrease of a limit, kept until the limit has grown to the whole again. A budget may
+/// evict it; then the upstream refuses once more.
 struct Decrease {
     to: Ratio,
     at: Timestamp,
 }
 
 impl Decrease {
-    /// How much of the limit is allowed now; all of it, if the clock has been set back since.
+    /// Returns the part of the limit that is allowed now; all of it, if the clock was set back
+    /// since.
     fn factor(&self, now: Timestamp) -> Ratio {
         if self.at > now + CLOCK_DISORDER {
             return Ratio::ONE;

@@ -8,7 +8,7 @@ use crate::store::{Change, Entry, KeyHasher, Lines, MemoryLines, Payload, Table}
 use crate::units::Tokens;
 use proptest::prelude::*;
 
-/// Budgets in memory, under a clock that jumps.
+/// Budgets in memory, under a controlled clock.
 struct Bench {
     lines: MemoryLines,
     now: Timestamp,
@@ -28,7 +28,7 @@ impl Bench {
         self.now = self.now + span;
     }
 
-    /// A call of so many input tokens.
+    /// Makes a call of this number of input tokens.
     fn call(&self, limit: &Rc<Limit>, tokens: u64) -> Result<Granted, Refusal> {
         self.call_within(limit, tokens, "live", Span::ZERO)
     }
@@ -49,7 +49,7 @@ impl Bench {
         })
     }
 
-    /// What the limit allows.
+    /// Returns the limit's present maximum.
     fn max(&self, limit: &Rc<Limit>) -> u64 {
         match self.call(limit, 0) {
             Ok(granted) => granted.standings[0].limit.shape.max.0,
@@ -157,7 +157,7 @@ fn a_call_that_fits_the_whole_limit_is_not_refused_for_ever_while_it_is_less() {
     let (mut bench, limit) = (Bench::new(), Rc::new(limit("tokens", 600)));
     let small = bench.call(&limit, 60).unwrap();
     bench.refuse(&small);
-    // More than the 300 that are allowed now: when nothing of them is used, in 60 of 300 a minute.
+    // More than the 300 allowed now, so it fits when none of them is used: 60 of 300 a minute.
     let refusal = bench.call(&limit, 500).unwrap_err();
     assert_eq!(refusal.wait, Wait::For(secs(12)));
     assert_eq!(bench.call(&limit, 700).unwrap_err().wait, Wait::Never);
@@ -199,7 +199,7 @@ fn a_share_is_kept_of_what_is_allowed_now() {
     assert_eq!(batch(300).unwrap().standings[0].available, Amount(500));
     let granted = bench.call(&limit, 1).unwrap();
     bench.refuse(&granted);
-    // 301 of 500 are spent, and 100 are kept.
+    // 301 of 500 are spent, and 100 are reserved.
     let refusal = batch(100).unwrap_err();
     assert_eq!((refusal.standing.available, refusal.needed), (Amount(99), Amount(100)));
     assert!(batch(99).is_ok());
@@ -232,13 +232,13 @@ fn a_batch_call_that_waits_does_so_until_the_share_of_the_others_is_whole() {
     assert_eq!(until(&bench), Span::ZERO);
 }
 
-/// A minute of many calls: how many the provider answered and how many it refused.
+/// A minute of many calls, with the provider's answers and refusals.
 struct Minute {
     answered: u64,
     refused: u64,
 }
 
-/// Asks all the time, of a provider that has a bucket of its own, with answers that take this long.
+/// Calls a provider that has a bucket of its own, as fast as possible, with this latency.
 fn minutes_before(provider: Shape, limit: &Rc<Limit>, latency: Span, minutes: u64) -> Vec<Minute> {
     let mut bench = Bench::new();
     let start = bench.now;
@@ -283,8 +283,8 @@ proptest! {
     ) {
         let provider =
             Shape { max: Amount(allows), burst: Amount(burst), ..Limit::example("p", "requests", 1).shape };
-        // Configured far above it, and with a small burst, as is wise before a provider that looks
-        // at seconds.
+        // Configured far above it, and with a small burst, as is wise with a provider that counts
+        // per second.
         let ours = limit("requests", 600);
         let ours = Rc::new(Limit { shape: Shape { burst: Amount(10), ..ours.shape }, ..ours });
 

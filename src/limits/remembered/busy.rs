@@ -1,14 +1,13 @@
 //! Pauses that upstreams ask for, remembered for all workers, per upstream and model.
 //!
-//! In: what an answer asks for ([`Pause`]). Out: until when no further call should be sent
-//! ([`Busyness`]). Not here: how upstreams say it (`api::back_off`), how calls are treated
-//! meanwhile (`exchange`).
+//! In: the pause that an answer asks for ([`Pause`]). Out: the time until which no further call
+//! should be sent ([`Busyness`]). Not here: how upstreams ask (`api::back_off`), the treatment of
+//! calls meanwhile (`exchange`).
 //!
 //! Without a `retry-after`, the pause is one second, doubling each time the upstream refuses the
-//! first calls after it, until an answer shows that it has recovered. Calls that were under way
-//! already can only extend a pause by their refusals, and cannot end it by their answers: they say
-//! nothing new. No pause is longer than the longest that is configured, also if the clock is set
-//! back.
+//! first calls after it, until an answer shows that it has recovered. Calls that were already under
+//! way can only extend a pause by their refusals, and cannot end it by their answers, which are old
+//! news. No pause is longer than the configured maximum, even if the clock is set back.
 
 use crate::api::Pause;
 use crate::limits::budgets::Budgets;
@@ -16,10 +15,10 @@ use crate::limits::remembered::record::{self, Record};
 use crate::store::Key;
 use crate::units::{Span, Timestamp};
 
-/// The first pause of an upstream that does not say for how long.
+/// The first pause of an upstream that gives no duration.
 const FIRST: Span = Span::from_secs(1);
 
-/// Where is remembered what one upstream says of one model.
+/// The place of one upstream's pauses for one model.
 #[derive(Clone, Copy, Debug)]
 pub struct Busy {
     key: Key,
@@ -28,11 +27,11 @@ pub struct Busy {
 /// Whether calls should be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Busyness {
-    /// Nothing speaks against it.
+    /// No pause is known.
     Free,
-    /// The last thing that is known is a refusal, but its time is over.
+    /// The last news is a refusal, but its pause is over.
     Recovering,
-    /// Not before then.
+    /// Not before this time.
     Until(Timestamp),
 }
 
@@ -40,20 +39,20 @@ pub enum Busyness {
 #[derive(Clone, Copy)]
 struct LastPause {
     busy_until: Timestamp,
-    /// How many pauses there were in a row.
+    /// The number of pauses in a row.
     row: u64,
     forgotten_at: Timestamp,
 }
 
 impl Busy {
-    /// The place for an upstream and a model, both of which may be unknown.
+    /// Returns the place for an upstream and a model, both of which may be unknown.
     #[must_use]
     pub fn of(upstream: &[u8], model: &str, budgets: &Budgets<'_>) -> Self {
         let parts = [("upstream", upstream), ("model", model.as_bytes())];
         Self { key: budgets.keys.key("busy upstream", parts) }
     }
 
-    /// Whether calls should be sent. What cannot be read is no reason to refuse any.
+    /// Returns whether calls should be sent. An unreadable record refuses none.
     #[must_use]
     pub fn look(&self, longest: Span, budgets: &Budgets<'_>) -> Busyness {
         let last = record::look(budgets, &self.key).and_then(|last| credible(last, longest, budgets.now));
@@ -64,8 +63,8 @@ impl Busy {
         }
     }
 
-    /// The upstream has asked for a pause. Since when it is busy is known: whether this is news,
-    /// and until when it is.
+    /// Records that the upstream asked for a pause. Returns whether this is news, and the end of
+    /// the pause; `None` if it could not be stored.
     pub fn tell(&self, pause: Pause, longest: Span, budgets: &Budgets<'_>) -> Option<(bool, Timestamp)> {
         let now = budgets.now;
         let told = record::change(budgets, &self.key, |last| {
@@ -87,11 +86,11 @@ impl Busy {
         told.ok()
     }
 
-    /// An answer has come to a call that was sent after the pause: the next one will be a first
-    /// one.
+    /// Records an answer to a call that was sent after the pause, so that the next pause counts as
+    /// a first one.
     pub fn recover(&self, longest: Span, budgets: &Budgets<'_>) {
         let now = budgets.now;
-        // What cannot be written now is forgotten by itself.
+        // A record that cannot be written expires by itself.
         let _ = record::change(budgets, &self.key, |last| {
             let over =
                 last.and_then(|last| credible(last, longest, now)).filter(|last| last.busy_until <= now);
@@ -100,7 +99,7 @@ impl Busy {
     }
 }
 
-/// It makes way for a budget: then an upstream is tried once too often.
+/// A budget may evict it; then an upstream is tried once too often.
 impl Record for LastPause {
     const KIND: u64 = 0x6275_7379_2121_2121;
 
@@ -117,14 +116,14 @@ impl Record for LastPause {
     }
 }
 
-/// The last pause, unless it is from a clock that has been set back.
+/// Returns the last pause, unless it is from a clock that was set back.
 fn credible(last: LastPause, longest: Span, now: Timestamp) -> Option<LastPause> {
     (last.busy_until <= now + longest).then_some(last)
 }
 
 fn doubled(row: u64) -> Span {
-    // Two to the tenth is a quarter of an hour: more than any pause that can be configured, or soon
-    // after.
+    // Two to the tenth is a quarter of an hour, at or near the longest pause that can be
+    // configured.
     let times = u32::try_from(row).ok().and_then(|row| 1_u64.checked_shl(row)).filter(|times| *times > 0);
     FIRST.times(times.unwrap_or(u64::MAX))
 }

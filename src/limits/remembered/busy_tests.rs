@@ -1,4 +1,4 @@
-//! What is remembered of upstreams, for how long, and what cannot be done to it.
+//! The records of upstreams: how long they last, and their bounds.
 
 use super::*;
 use crate::store::{Change, Entry, KeyHasher, Lines, MemoryLines, Payload, Table};
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 const MINUTE: Span = Span::from_secs(60);
 
-/// One place in a table of this many sets, under a clock that jumps.
+/// One place in a table of this many sets, under a controlled clock.
 struct Bench {
     lines: MemoryLines,
     sets: u32,
@@ -34,7 +34,7 @@ impl Bench {
         self.run(|budgets| Busy::of(upstream.as_bytes(), "m", budgets).look(MINUTE, budgets))
     }
 
-    /// For how long the upstream `a` is to be left alone.
+    /// Returns the rest of the pause of the upstream `a`.
     fn pause(&self) -> Span {
         match self.look("a") {
             Busyness::Until(until) => until.since(self.now),
@@ -114,7 +114,7 @@ fn doubling_never_ends_in_a_panic_or_in_nothing() {
     }
 }
 
-/// Names without number find no room in one line of eight, where what is written twice stays: most
+/// Countless names find no room in one line of eight, where an entry written twice stays: most
 /// share a place, and none is taken for another.
 #[test]
 fn upstreams_that_share_a_place_are_told_apart() {
@@ -132,7 +132,7 @@ fn upstreams_that_share_a_place_are_told_apart() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// Whatever upstreams say, in whatever order, and whenever an answer comes between.
+    /// Whatever upstreams send, in any order, with answers at any time between.
     #[test]
     fn no_pause_is_longer_than_the_longest_and_none_ends_before_what_was_told(
         events in prop::collection::vec((0_u64..90, prop::option::of(0_u64..200), any::<bool>()), 1..40),

@@ -1,15 +1,15 @@
-//! How far counts of a model's text are off, learned from the usage that its answers tell.
+//! The error of text counts per model, learned from the usage that answers report.
 //!
-//! In: what was counted of a call's text, and what was used. Out: the factor for later counts. Not
-//! here: the scale that is known or configured before anything is learned (`tokens`).
+//! In: the count of a call's text, and its usage. Out: the factor for later counts. Not here: the
+//! scale known or configured before anything is learned (`tokens`).
 //!
-//! Only models without a public tokenizer are corrected: of others the count is exact, and a
-//! difference is somebody else's text. What is learned is a running mean in the table of budgets,
-//! which all workers share. A caller who sends odd text, or an upstream that tells nonsense, moves
-//! it little: each call is taken to be at most [`FARTHEST`] off, and moves the mean by a sixteenth
-//! of the difference; so the factor itself never leaves these bounds. It begins at one, not at what
-//! the first call says. A wrong factor makes reservations too large or too small for a while; what
-//! is charged in the end is the usage that was told.
+//! Only models without a public tokenizer are corrected. For others the count is exact, and a
+//! difference is text that someone else added. The factor is a running mean in the table of
+//! budgets, which all workers share. A caller who sends odd text, or an upstream that reports
+//! nonsense, moves it little: each call counts as at most [`FARTHEST`] off, and moves the mean by a
+//! sixteenth of the difference, so the factor itself never leaves these bounds. It starts at one,
+//! not at the first call's value. A wrong factor makes reservations too large or too small for a
+//! while; the final charge is the reported usage.
 
 use crate::config::Ratio;
 use crate::limits::budgets::Budgets;
@@ -22,20 +22,20 @@ use crate::units::Timestamp;
 /// Whether counts of input text are corrected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Calibration {
-    /// Whether to learn, and to use what has been learned.
+    /// Whether to learn, and to use the learned factors.
     pub on: bool,
 }
 
-/// The factors between which a count may be corrected: no tokenizer in use differs more from a
-/// scale set in good faith.
+/// The bounds of the factor of a count. No tokenizer in use differs more from a scale set in good
+/// faith.
 pub const FARTHEST: (Ratio, Ratio) = (Ratio { ppm: 500_000 }, Ratio { ppm: 2_000_000 });
 
-/// Fewer tokens of text say little: frames that a provider adds by itself would weigh more than the
-/// text.
+/// The fewest tokens of text to learn from. With fewer, frames added by the provider would outweigh
+/// the text.
 const FEWEST: u64 = 64;
 
 impl Calibration {
-    /// The factor for counts of the text of a model's prompts and answers.
+    /// Returns the factor for counts of the text of a model's prompts and answers.
     #[must_use]
     pub fn factor(self, model: &str, budgets: &Budgets<'_>) -> Ratio {
         if !self.corrects(model) {
@@ -44,9 +44,9 @@ impl Calibration {
         record::look::<Scale>(budgets, &key(model, budgets)).map_or(Ratio::ONE, |learned| learned.factor)
     }
 
-    /// Learns from a call of which so much was counted before any correction, and so much input was
-    /// used. The factor from now on, unless nothing was learned: from few tokens, from what was not
-    /// all counted, or because another worker came first.
+    /// Learns from a call with this count before any correction, and this input usage. Returns the
+    /// new factor, or `None` if nothing was learned: from few tokens, from a count that was partly
+    /// assumed, or because another worker came first.
     pub fn observe(
         self,
         model: &str,
@@ -74,7 +74,7 @@ impl Calibration {
     }
 }
 
-/// By how much the text was miscounted, if everything else was counted right.
+/// Returns the error of the text count, assuming that everything else was counted right.
 fn sample(counted: &TokenCount, used_input: u64) -> Ratio {
     let used_text = used_input.saturating_sub(counted.ruled.0).saturating_sub(counted.audio.0);
     let millionths = u128::from(used_text).saturating_mul(u128::from(Ratio::ONE.ppm));

@@ -1,21 +1,22 @@
-//! Budgets of the rate limit service that have come beyond their warning, and whether that is news.
+//! Budgets of the rate limit service that have crossed their warning, reported once.
 //!
-//! In: where such budgets stand. Out: those that no worker has told of in this window. Budgets of
-//! this process note it themselves (`budget`). Not here: what is told.
+//! In: the standings of such budgets. Out: those that no worker has reported in this window.
+//! Budgets of this process note it themselves (`budget`). Not here: the report.
 
 use crate::limits::budgets::Budgets;
 use crate::limits::limit::{Standing, Subject};
 use crate::limits::remembered::record::{self, Happened};
 
-/// Those that are used beyond their warning and that no worker has told of. They are given back
-/// when their windows end, so that each can cross it once in a window.
+/// Returns the standings beyond their warning that no worker has reported. They end with their
+/// windows, so each budget can cross its warning once per window.
 #[must_use]
 pub fn newly_crossed(standings: &[Standing], subject: &Subject<'_>, budgets: &Budgets<'_>) -> Vec<Standing> {
     let past = standings.iter().filter(|standing| standing.is_past_warning());
     past.filter(|standing| is_news(standing, subject, budgets)).cloned().collect()
 }
 
-/// Whether no worker has told of it in this window. If a budget evicts the record, one more does.
+/// Returns whether no worker has reported it in this window. If a budget evicts the record, one
+/// more worker does.
 fn is_news(standing: &Standing, subject: &Subject<'_>, budgets: &Budgets<'_>) -> bool {
     let key = standing.limit.key_beside("crossed", None, budgets.keys, subject);
     let told = record::change(budgets, &key, |told: Option<Crossed>| match told {
@@ -25,7 +26,7 @@ fn is_news(standing: &Standing, subject: &Subject<'_>, budgets: &Budgets<'_>) ->
     told == Ok(true)
 }
 
-/// A worker has told of it.
+/// The record that a worker has reported it.
 type Crossed = Happened<0x6372_6f73_7365_6421, 0>;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Records beside budgets that all workers share: pauses that upstreams ask for, what
-//! was learned of models, rates of limits that adapt, crossings of global budgets, names.
+//! Records beside budgets that all workers share: pauses that upstreams ask for, learned values of
+//! models, rates of limits that adapt, crossings of global budgets, names.
 //!
-//! In: a key and what happened. Out: what is remembered of it. Each file is one kind of [`Record`],
-//! which lives in an entry of its own or not at all.
+//! In: a key and an event. Out: the record of it. Each file is one kind of [`Record`], which has an
+//! entry of its own or none at all.
 //!
 //! Not here: budgets (`budget`), notes of workflows (`workflow::note`), leases (`lease`), the queue
 //! (`queue`).

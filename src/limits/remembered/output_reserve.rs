@@ -1,12 +1,12 @@
-//! How much output to expect of a call, learned from calls like it.
+//! The expected output of a call, learned from calls like it.
 //!
-//! In: the output that calls of a tier and model had, and the bounds that their requests set. Out:
-//! what to expect of the next one. Not here: how much of a budget is held for it (`limit`).
+//! In: the outputs of calls of a tier and model, and the bounds that their requests set. Out: the
+//! expected output of the next one. Not here: the amount held in a budget (`limit`).
 //!
-//! Of calls without a bound it learns a running mean and mean deviation, as TCP estimates round
+//! For calls without a bound it learns a running mean and mean deviation, as TCP estimates round
 //! trips (RFC 6298): mean plus one deviation covers most calls without holding what only the
-//! longest need. Of calls with one it also learns which part of their bounds they use, all
-//! together: what is expected of many of them is then right in sum. It lives in the table of
+//! longest need. For calls with one it also learns the part of their bounds that all of them use
+//! together, so that the expectations of many calls are right in sum. It lives in the table of
 //! budgets, so that all workers learn together and it needs no memory of its own.
 
 use crate::config::Ratio;
@@ -17,7 +17,7 @@ use crate::limits::remembered::running_mean::{FORGOTTEN_AFTER, toward};
 use crate::store::Key;
 use crate::units::{Timestamp, Tokens};
 
-/// How output is reserved for where the request sets no bound, or a large one.
+/// How output is reserved if the request sets no bound, or a large one.
 #[derive(Clone, Debug)]
 pub struct OutputReserve {
     /// The output expected before anything is learned.
@@ -28,26 +28,26 @@ pub struct OutputReserve {
     pub at_most: Ratio,
 }
 
-/// Means are kept in sixteenths of a token, or small differences would be lost.
+/// Means are in sixteenths of a token, because whole tokens would lose small differences.
 const PRECISION: u64 = 16;
 
-/// Beyond this no model writes; in sixteenths it fits 32 bits.
+/// The largest output in tokens; no model writes more. In sixteenths it fits 32 bits.
 const LARGEST: u64 = (1 << 28) - 1;
 
 impl OutputReserve {
-    /// The output to expect of a call.
+    /// Returns the expected output of a call.
     pub fn expected(&self, model: &str, tier: &str, budgets: &Budgets<'_>) -> ExpectedOutput {
         let learned =
             if self.learn { record::look::<Learned>(budgets, &key(model, tier, budgets)) } else { None };
         learned.map_or_else(|| self.start.into(), Learned::expected)
     }
 
-    /// Learns from a call whose request set a bound on its output, or none, and that had so much.
+    /// Learns from the output of a call and the bound that its request set, if any.
     pub fn observe(&self, model: &str, tier: &str, bound: Option<u64>, output: u64, budgets: &Budgets<'_>) {
         if !self.learn {
             return;
         }
-        // What is not learned because of a lost race is learned from the next call.
+        // If this write loses a race, the next call teaches the same.
         let _ = record::change(budgets, &key(model, tier, budgets), |before: Option<Learned>| {
             let learned = before.map_or_else(|| Learned::first(output), |before| before.with(output));
             let learned = bound.map_or(learned, |bound| learned.with_bound(bound, output));
@@ -66,7 +66,7 @@ fn key(model: &str, tier: &str, budgets: &Budgets<'_>) -> Key {
 struct Learned {
     mean: u64,
     deviation: u64,
-    /// The mean bound, of calls that have one; none yet, if zero.
+    /// The mean bound of calls that have one; zero if there were none.
     bound: u64,
     /// The mean output of calls that have a bound.
     within_bound: u64,
@@ -95,7 +95,7 @@ impl Record for Learned {
 }
 
 impl Learned {
-    /// RFC 6298 section 2.2: the first value is the mean, half of it the deviation.
+    /// RFC 6298, section 2.2: the first value is the mean, half of it the deviation.
     fn first(output: u64) -> Self {
         let mean = in_parts(output);
         Self { mean, deviation: mean / 2, ..Self::default() }
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn what_is_expected_of_calls_with_bounds_is_right_in_sum() {
         with_budgets(|budgets| {
-            // All that they may, and a tenth of it.
+            // All that they may use, and a tenth of it.
             let calls = [(10, 10), (20, 20), (1_000, 100)];
             for call in 0..1_500 {
                 let (bound, output) = calls[call % 3];

@@ -1,17 +1,17 @@
 //! Small typed records that the table keeps beside budgets, each with a kind of its own.
 //!
-//! In: a key, and a pure closure on the record that lives there. Out: the closure's answer, once
-//! what it wants is stored. Not here: what a record means, budgets.
+//! In: a key, and a pure closure on the record there. Out: the closure's answer, once its change is
+//! stored. Not here: the meaning of a record, budgets.
 //!
 //! A record has a place of its own or none: the table never shares it between callers, however full
-//! it is. Writing one does not count as use when the table chooses what to evict, so records make
-//! way for budgets.
+//! it is. Writing one does not count as use when the table chooses what to evict, so budgets can
+//! displace records.
 
 use crate::limits::budgets::Budgets;
 use crate::store::{Change, Entry, Failure, Key, Payload, Place, Updated, numbers_in, payload_of};
 use crate::units::Timestamp;
 
-/// A kind of record: it stores up to four numbers.
+/// A kind of record, of up to four numbers.
 pub(in crate::limits) trait Record: Sized {
     /// Marks the payload, so that no record is read as a budget or as another kind.
     const KIND: u64;
@@ -20,17 +20,17 @@ pub(in crate::limits) trait Record: Sized {
 
     fn from_numbers(numbers: [u64; 4]) -> Self;
 
-    /// When it stops to matter; the table may drop it then.
+    /// Returns when it no longer matters; the table may drop it then.
     fn until(&self) -> Timestamp;
 
-    /// How much is lost with it, of [`u8::MAX`]: the table evicts what loses little.
+    /// Returns the value lost with it, of [`u8::MAX`]; the table evicts records of little value.
     fn fill(&self) -> u8 {
         0
     }
 }
 
-/// A record that only says that something has happened, until it is forgotten; `FILL` is how much
-/// is lost with it.
+/// A record that only says that something has happened, until it expires; `FILL` is the value lost
+/// with it.
 pub(in crate::limits) struct Happened<const KIND: u64, const FILL: u8> {
     pub(in crate::limits) until: Timestamp,
 }
@@ -55,11 +55,11 @@ impl<const KIND: u64, const FILL: u8> Record for Happened<KIND, FILL> {
     }
 }
 
-/// Nothing has been written: there was no place, or the table could not be read or written.
+/// Nothing was written: there was no place, or the table could not be read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::limits) struct Unstored;
 
-/// The living record at `key`, if there is one and it can be read.
+/// Returns the living record at `key`, if there is one and it can be read.
 pub(in crate::limits) fn look<R: Record>(budgets: &Budgets<'_>, key: &Key) -> Option<R> {
     budgets.table.peek(key, budgets.now, |stored| decode(stored, budgets.now)).ok()?
 }
@@ -83,8 +83,8 @@ fn entry<R: Record>(record: &R) -> Entry {
     Entry { payload, idle_at: record.until(), fill: record.fill() }
 }
 
-/// Stores what `run` makes of the payload at `key`, in an entry of its own, and counts what that
-/// took.
+/// Runs `run` on the payload at `key`, stores the result in an entry of its own, and counts the
+/// work.
 pub(in crate::limits) fn store<T>(
     budgets: &Budgets<'_>,
     key: &Key,

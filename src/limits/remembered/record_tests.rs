@@ -99,7 +99,7 @@ fn in_a_full_table_no_record_is_anothers() {
             assert_eq!(RESERVE.expected(&other, "free", budgets).most, RESERVE.start);
             assert_eq!(Calibration { on: true }.factor(&other, budgets), Ratio::ONE);
             assert_eq!(Busy::of(other.as_bytes(), "m", budgets).look(LONGEST, budgets), Busyness::Free);
-            // Where no record can be written, nobody warns: every call would.
+            // If no record can be written, no call warns; otherwise every call would.
             assert!(!cross(&other, budgets));
         }
     });

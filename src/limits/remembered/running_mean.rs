@@ -1,17 +1,17 @@
 //! Running means, in which each value moves the mean by a sixteenth of its difference.
 //!
-//! In: the mean before and a value. Out: the mean after. Not here: what is averaged.
+//! In: the mean before and a value. Out: the mean after. Not here: the values.
 
 use crate::units::Span;
 
-/// The part of its difference by which a value moves the mean; it settles within a few dozen
-/// values. RFC 6298 uses an eighth for values that come in sequence.
+/// Each value moves the mean by this fraction of its difference, so the mean settles within a few
+/// dozen values. RFC 6298 uses an eighth for values that come in sequence.
 const GAIN: u64 = 16;
 
-/// A mean counts as forgotten after so long without a value.
+/// The time without a value after which a mean is forgotten.
 pub(super) const FORGOTTEN_AFTER: Span = Span::from_secs(24 * 3600);
 
-/// A step from the mean to a value; at least 1, so that the mean arrives.
+/// Moves the mean towards a value by at least 1, so that the mean arrives.
 pub(super) fn toward(mean: u64, value: u64) -> u64 {
     let step = mean.abs_diff(value).div_ceil(GAIN);
     if value > mean { mean.saturating_add(step) } else { mean.saturating_sub(step) }

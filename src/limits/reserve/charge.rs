@@ -1,8 +1,8 @@
-//! The charge of one call to one limit: made before it, followed while it runs, corrected at its
-//! end.
+//! The charge of one call to one limit: made before the call, followed while it runs, corrected at
+//! its end.
 //!
-//! In: a limit, a subject, an amount; later what was used. Out: [`Charge`], or a [`Refusal`]. Not
-//! here: several limits of one call (`reservation`), what calls hold together (`workflow`), the
+//! In: a limit, a subject, an amount; later the usage. Out: [`Charge`], or a [`Refusal`]. Not here:
+//! several limits of one call (`reserve`), shared charges of a workflow (`workflow`), the
 //! arithmetic of a budget (`budget`).
 
 use std::rc::Rc;
@@ -18,12 +18,11 @@ use crate::limits::workflow::share::Share;
 use crate::store::{Key, Place};
 use crate::units::{Amount, Span, Timestamp};
 
-/// How long a caller is told to wait when its budget cannot be read: long enough for contention to
-/// pass.
+/// The wait told to a caller whose budget cannot be read: long enough for contention to pass.
 const WAIT_FOR_STORE: Span = Span::from_secs(1);
 
-/// A charge to one budget for a call. A call has one for each of its limits, so
-/// what most of them lack is boxed.
+/// A charge to one budget for a call. A call has one for each of its limits, so fields that most
+/// charges lack are boxed.
 #[derive(Debug)]
 pub(in crate::limits) struct Charge {
     pub(in crate::limits) limit: Rc<Limit>,
@@ -31,22 +30,22 @@ pub(in crate::limits) struct Charge {
     pub(in crate::limits) place: Place,
     pub(in crate::limits) counted_at: Timestamp,
     pub(in crate::limits) amount: Amount,
-    /// The rest of a window that is charged besides, as long as the call waits.
+    /// The rest of a window that is also charged, as long as the call waits.
     pub(in crate::limits) rest: Amount,
-    /// How much of the budget had to be left for it to be let pass.
+    /// The room in the budget that it needed to pass.
     pub(in crate::limits) room: Amount,
-    /// Where the limit's rate is kept, if it adapts.
+    /// The key of the limit's rate, if it adapts.
     pub(in crate::limits) rate: Option<Box<Key>>,
     /// Its share in a charge of its workflow.
     pub(in crate::limits) share: Option<Box<Share>>,
 }
 
-/// A charge, and what it means for the call.
+/// A charge, and its consequences for the call.
 #[derive(Debug)]
 pub(in crate::limits) struct ChargeOutcome {
     pub(in crate::limits) held: Charge,
     pub(in crate::limits) standing: Standing,
-    /// Whether the budget has come beyond its warning by it.
+    /// Whether the budget has crossed its warning with it.
     pub(in crate::limits) crossed: bool,
     pub(in crate::limits) waits_for: Option<Box<Refusal>>,
 }
@@ -69,7 +68,7 @@ pub(in crate::limits) fn charge(
     taken.ok_or_else(|| unavailable(limit, amount, budgets))
 }
 
-/// Whether a limit refuses an amount, without charging it.
+/// Returns the refusal of an amount by a limit, if it refuses, without charging it.
 pub(in crate::limits) fn look(
     limit: &Rc<Limit>,
     subject: &Subject<'_>,
@@ -87,8 +86,8 @@ pub(in crate::limits) fn look(
     }
 }
 
-/// Promises a moment to a call that a limit refuses, not before `at_least`: how long until then;
-/// none if there is no use in it.
+/// Promises a moment, not before `at_least`, to a call that a limit refuses. Returns the wait until
+/// then, or `None` if waiting does not help.
 pub(in crate::limits) fn promise(
     limit: &Rc<Limit>,
     subject: &Subject<'_>,
@@ -99,12 +98,12 @@ pub(in crate::limits) fn promise(
 ) -> Option<Span> {
     let attempt = Attempt::of(limit, subject, amount, budgets);
     let (shape, room) = (attempt.present.shape, attempt.room);
-    // Nobody knows when a call in flight ends. And callers for whom others are kept a share do not
-    // get ahead of them by a promise.
+    // The end of a call in flight cannot be predicted. And callers for whom others are kept a share
+    // must not overtake them by a promise.
     if shape.algorithm == Algorithm::InFlight || room > amount {
         return None;
     }
-    // A budget that callers share for want of room says nothing of this caller, and its promises
+    // A budget that callers share for lack of room says nothing about this caller, and its promises
     // would take more room.
     if budgets.table.is_shared(&attempt.key, budgets.now).unwrap_or(true) {
         return None;
@@ -112,7 +111,7 @@ pub(in crate::limits) fn promise(
     let budget = budgets.look(shape, &attempt.key, |budget| *budget).ok()?;
     let due = attempt.place().promise(&budget, room, amount, expected, at_least)?;
     if !budget.is_queued() {
-        // If it cannot be written, newcomers do not find the queue before the next refusal.
+        // If the flag cannot be written, newcomers do not find the queue before the next refusal.
         let _ = budgets.change(shape, &attempt.key, None, |budget| ((), budget.set_queued(true)));
     }
     Some(due.since(budgets.now))
@@ -125,10 +124,10 @@ struct Attempt<'a> {
     amount: Amount,
     budgets: &'a Budgets<'a>,
     key: Key,
-    /// The limit as it is now.
+    /// The limit in its present form.
     present: Rc<Limit>,
     rate: Option<Box<Key>>,
-    /// How much of the budget must be left for the call, whatever is promised to others.
+    /// The room in the budget that the call needs, apart from promises to others.
     room: Amount,
 }
 
@@ -149,32 +148,34 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// How much of the budget must be left, with what the queue keeps for others.
+    /// Returns the room in the budget that the call needs, with the amount that the queue reserves
+    /// for others.
     fn room(&self, turn: &Turn) -> Amount {
         if self.amount.is_zero() {
             return self.room;
         }
-        // What fits an unused budget is never refused for ever.
+        // An amount that fits an unused budget is never refused for ever.
         (self.room + turn.kept()).min(self.present.shape.capacity()).max(self.room)
     }
 
-    /// Where the budget stands for the caller: without what is kept for others who cannot wait.
+    /// Returns the standing of the budget for the caller: without the share reserved for those who
+    /// cannot wait.
     fn standing(&self, budget: &Budget) -> Standing {
         self.present.standing(budget).without(self.room - self.amount)
     }
 
-    /// The refusal of a call that needs so much room.
+    /// Returns the refusal of a call that needs this room.
     fn refusal(&self, budget: &Budget, room: Amount, wait: Wait) -> Refusal {
         let mut standing = self.standing(budget);
         if standing.available >= self.amount {
-            // It would fit, were it not for what others were promised.
+            // It would fit, but for the promises to others.
             standing = self.present.standing(budget).without(room - self.amount);
         }
         Refusal { standing, needed: self.amount, wait, reason: Reason::Spent }
     }
 
-    /// Charges the budget; nothing if others were promised some of it and the call's `turn` is not
-    /// known.
+    /// Charges the budget. Returns `None` if there are promises to others and the call's `turn` is
+    /// not known.
     fn charge(&self, patience: Span, turn: Option<&Turn>) -> Result<Option<ChargeOutcome>, Refusal> {
         let no_turn = Turn::default();
         let (room, is_open) = (self.room(turn.unwrap_or(&no_turn)), turn.is_some_and(|turn| turn.is_open));
@@ -211,14 +212,14 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// A budget that cannot be read refuses.
+/// Refuses, because the budget cannot be read.
 pub(in crate::limits) fn unavailable(limit: &Rc<Limit>, needed: Amount, budgets: &Budgets<'_>) -> Refusal {
     budgets.count(|tally| tally.failed_reservations = tally.failed_reservations.saturating_add(1));
     Refusal::unknown(limit, needed, WAIT_FOR_STORE)
 }
 
 impl Charge {
-    /// The call has waited and goes on: what is held counts as of now.
+    /// Lets a waiting call go on: its charge counts as of now.
     pub(in crate::limits) fn go_on(&mut self, budgets: &Budgets<'_>) {
         if self.limit.shape.algorithm == Algorithm::TokenBucket {
             return;
@@ -228,20 +229,21 @@ impl Charge {
             budget.go_on(self.amount, self.rest, self.counted_at);
             (budget.counted_at(), true)
         });
-        // What cannot be written stays charged when it was.
+        // If the write fails, the charge keeps its time.
         if let Ok(gone_on) = gone_on {
             (self.counted_at, self.rest) = (gone_on.value, Amount::ZERO);
         }
     }
 
-    /// How long until it would have had the room that it needs, whatever was charged after it.
+    /// Returns the time until it would have had the room that it needs, whatever was charged after
+    /// it.
     pub(in crate::limits) fn until_paid(&self, budgets: &Budgets<'_>) -> Span {
         let shape = adaptive::shape(&self.limit, self.rate.as_deref(), budgets);
         let until = budgets.look(shape, &self.key, |budget| budget.until_paid(self.amount, self.room));
         until.unwrap_or(Span::MAX)
     }
 
-    /// The amount that it draws from its workflow's pool.
+    /// Returns the amount drawn from its workflow's pool.
     fn drawn(&self) -> Amount {
         match self.share.as_deref() {
             Some(Share::Drawn(draw)) => draw.amount,
@@ -249,14 +251,15 @@ impl Charge {
         }
     }
 
-    /// A call that has used less than half of what is held for it is far from what it may use.
+    /// Returns whether the call has used at least half of its charge; with less it is far from its
+    /// bound.
     pub(in crate::limits) fn is_mostly_used(&self, used: Amount) -> bool {
         used.0 >= (self.amount + self.drawn()).0.div_ceil(2)
     }
 
-    /// Its limit, if the budget would be overspent by a settlement of so much now. What is used
-    /// beyond what is held is charged at once. A budget that cannot be read or written stops
-    /// nobody.
+    /// Returns the limit, if a settlement with this usage would now overspend the budget. Usage
+    /// beyond the charge is charged at once. A budget that cannot be read or written stops no
+    /// stream.
     pub(in crate::limits) fn overspent(
         &mut self,
         used: Amount,
@@ -290,7 +293,7 @@ impl Charge {
         is_overspent.then(|| self.limit.clone())
     }
 
-    /// Makes what is charged what was used.
+    /// Corrects the charge to the usage.
     pub(in crate::limits) fn correct_to(self, used: Amount, budgets: &Budgets<'_>) {
         let Self { limit, key, place, counted_at, amount, rest, rate, .. } = self;
         if used == amount && rest.is_zero() {

@@ -1,8 +1,8 @@
 //! A forecast of a call's budgets, before anything is charged.
 //!
-//! In: limits, a subject, an estimate. Out: how full the budgets are, how much output there is room
-//! for, which tools are spent. All of it may have changed when the call is reserved: these are
-//! reasons to ask for less, not decisions. Not here: those (`reservation`).
+//! In: limits, a subject, an estimate. Out: how full the budgets are, the room for output, the
+//! exhausted tools. All of it may change before the call is reserved, so these are hints to ask for
+//! less, not decisions. Not here: decisions (`reserve`).
 
 use std::rc::Rc;
 
@@ -16,14 +16,14 @@ use crate::limits::workflow;
 use crate::limits::workflow::share::Workflow;
 use crate::units::Amount;
 
-/// The limits on what is spent that can refuse a call.
+/// Returns the limits on consumption that can refuse a call.
 fn deciding<'l>(limits: &'l [Rc<Limit>], subject: &Subject<'l>) -> impl Iterator<Item = &'l Rc<Limit>> {
     let counts = |limit: &Limit| !limit.counts.is_in_flight() && !limit.is_of_tools() && !limit.shadow;
     let model = subject.model;
     limits.iter().filter(move |limit| counts(limit) && limit.applies_to(model))
 }
 
-/// How full the most used budget of a caller is, in millionths; more than a million in debt.
+/// Returns the used part of a caller's fullest budget, in millionths; more than a million in debt.
 #[must_use]
 pub fn fullness(limits: &[Rc<Limit>], subject: &Subject<'_>, budgets: &Budgets<'_>) -> u64 {
     let shares = deciding(limits, subject).map(|limit| {
@@ -36,8 +36,8 @@ pub fn fullness(limits: &[Rc<Limit>], subject: &Subject<'_>, budgets: &Budgets<'
     u64::try_from(shares.max().unwrap_or(0)).unwrap_or(u64::MAX)
 }
 
-/// How many output tokens there is room for, if a call does not fit as it is; none if it does, or
-/// if its input alone does not.
+/// Returns the number of output tokens that there is room for, if a call does not fit as it is.
+/// `None` if it does, or if its input alone does not.
 #[must_use]
 pub fn room_for_output(
     limits: &[Rc<Limit>],
@@ -52,15 +52,15 @@ pub fn room_for_output(
         let available = budgets.look(present.shape, &key, Budget::available).ok()?;
         let hold = limit.hold(estimate);
         let needed = workflow::needed(limit, subject, hold, workflow, budgets);
-        // What is kept for others is none of it.
+        // The share reserved for others is not available.
         let available = available - (limit.room(needed, &present, subject) - needed);
-        // What others of its workflow have charged for it is as good as available.
+        // The amount that others of its workflow have charged for it counts as available.
         (needed > available).then(|| limit.room_for_output(estimate, available + (hold - needed)))
     });
     rooms.min().filter(|room| *room > 0)
 }
 
-/// The limits on tools that would refuse one more call, with their refusals.
+/// Returns the limits on tools that would refuse one more call, with their refusals.
 #[must_use]
 pub fn spent_tools(
     limits: &[Rc<Limit>],
@@ -74,15 +74,15 @@ pub fn spent_tools(
 }
 
 impl Limit {
-    /// The most output tokens with which a call is no more than this amount; 0 if its input alone
-    /// is.
+    /// Returns the most output tokens with which a call stays within this amount; 0 if its input
+    /// alone exceeds it.
     fn room_for_output(&self, estimate: &Estimate, available: Amount) -> u64 {
         let fits = |output: u64| {
             let usage = estimate.known.plus(Usage { output, ..Usage::default() });
             (self.counts.amount)(&usage, &estimate.rates) <= available
         };
-        // The amount grows with the output: the last number that fits is found by halving, in as
-        // many steps as it has bits.
+        // The amount grows with the output, so a binary search finds the last number that fits,
+        // with one step per bit.
         let (mut fitting, mut step) = (0_u64, 1_u64 << 32);
         while step > 0 {
             let more = fitting.saturating_add(step);

@@ -1,5 +1,4 @@
-//! Holding what a call will cost, in all limits or none, and replacing it by what the call did
-//! cost.
+//! Reserves the expected cost of a call in all limits or none, and replaces it by the real cost.
 //!
 //! In: limits, a [`Subject`], an [`Estimate`]; later the usage. Out: [`Granted`] or [`Refusal`].
 //! Not here: the arithmetic of one budget.
@@ -27,40 +26,39 @@ use crate::limits::workflow;
 use crate::limits::workflow::share::Workflow;
 use crate::units::{Amount, Span};
 
-/// A call may pass.
+/// The admission of a call.
 #[derive(Debug, Default)]
 pub struct Granted {
-    /// The charges for it.
+    /// Its charges.
     pub reservation: Reservation,
-    /// Where the budgets of its enforced limits stand now.
+    /// The present standing of the budgets of its enforced limits.
     pub standings: Vec<Standing>,
     /// Limits with `enforce: shadow` that would have refused it. They are not charged, as if they
     /// had.
     pub shadowed: Vec<Refusal>,
-    /// Budgets that the call has brought beyond their warning, which is news.
+    /// Budgets that the call has brought beyond their warning, if that is news.
     pub crossed: Vec<Standing>,
-    /// The refusal that it waits out, if it may wait: that of the limit which has to be waited
-    /// for longest.
+    /// The refusal that it waits out, if it may wait: the one with the longest wait.
     pub waits_for: Option<Box<Refusal>>,
     /// The workflow whose pools it draws from.
     pub workflow: Option<Workflow>,
 }
 
-/// By which share of a budget a call's usage grows before the budget is looked at again.
+/// The growth of a call's usage, as a share of a budget, after which the budget is checked again.
 const LOOK_EVERY: Ratio = Ratio { ppm: 10_000 };
 
-/// The charges held for a call. It must be settled or kept; a value that is dropped, as all are
-/// when a VM dies, stays charged until it has flowed back with its window.
+/// The charges of a call. It must be settled or kept. A value that is dropped, as all are when a VM
+/// dies, stays charged until it has flowed back with its window.
 #[derive(Debug, Default)]
 #[must_use = "what is held must be settled or kept"]
 pub struct Reservation {
     held: Vec<Charge>,
-    /// Places among the calls in flight; given back however the call ends.
+    /// Slots of calls in flight, given back however the call ends.
     slots: Vec<Rc<Slot>>,
 }
 
-/// Whether limits that count requests would refuse a call whose body is not yet read, even if it
-/// waited as long as it may. Nothing is held.
+/// Checks whether limits on requests would refuse a call whose body is not yet read, even if it
+/// waited for `patience`. Charges nothing.
 ///
 /// # Errors
 /// The [`Refusal`].
@@ -77,8 +75,8 @@ pub fn would_refuse_at_once(
     refused.map_or(Ok(()), |refused| Err(refused.promised(limits, subject, |_| Amount(1), budgets)))
 }
 
-/// Takes a place among the calls in flight in every limit that counts them and applies whatever the
-/// body says, or in none.
+/// Acquires a slot in every limit on calls in flight that applies regardless of the body, or in
+/// none.
 ///
 /// # Errors
 /// The [`Refusal`].
@@ -92,12 +90,12 @@ pub fn acquire_slots(
     Granted::default().add(&wanted, subject, Span::ZERO, budgets).map_err(Refused::longest)
 }
 
-/// Holds what a call is expected to cost in every limit that applies to it, or in none, besides
-/// what it has been `granted` before. If it does not fit at once but would within `patience`, it is
-/// held all the same, and the call has to wait so long.
+/// Reserves the expected cost of a call in every limit that applies to it, or in none, in addition
+/// to what was `granted` before. A call that does not fit now but would within `patience` is
+/// reserved all the same, and must wait for that time.
 ///
 /// # Errors
-/// The [`Refusal`] that has to be waited for longest; whatever had been held is given back.
+/// The [`Refusal`] with the longest wait. All charges are given back.
 pub fn reserve(
     granted: Granted,
     limits: &[Rc<Limit>],
@@ -114,11 +112,11 @@ pub fn reserve(
     granted.map_err(|refused| refused.promised(limits, subject, expected, budgets))
 }
 
-/// Holds the calls of tools that a request makes by itself, in every limit that counts them, or in
+/// Reserves the tool calls that a request makes itself, in every limit that counts them, or in
 /// none.
 ///
 /// # Errors
-/// The [`Refusal`] that has to be waited for longest.
+/// The [`Refusal`] with the longest wait.
 pub fn reserve_tools(
     limits: &[Rc<Limit>],
     subject: &Subject<'_>,
@@ -131,7 +129,7 @@ pub fn reserve_tools(
     Granted::default().add(&wanted, subject, Span::ZERO, budgets).map_err(Refused::longest)
 }
 
-/// The limits that refuse a call: the first one, and what others say of the same call.
+/// The limits that refuse a call: the first one, and the others' refusals of the same call.
 struct Refused {
     first: Box<Refusal>,
     further: Vec<Refusal>,
@@ -143,15 +141,15 @@ impl Refused {
         Some(Self { first, further: refusals.collect() })
     }
 
-    /// The refusal that has to be waited for longest.
+    /// Returns the refusal with the longest wait.
     fn longest(self) -> Refusal {
         let later =
             |longest: Refusal, other: Refusal| if other.span() > longest.span() { other } else { longest };
         self.further.into_iter().fold(*self.first, later)
     }
 
-    /// The refusal that has to be waited for longest, at a moment that all of these `limits`
-    /// promise the call, if they can.
+    /// Returns the refusal with the longest wait, at a moment that all of these `limits` promise to
+    /// the call, if they can.
     fn promised(
         mut self,
         limits: &[Rc<Limit>],
@@ -170,9 +168,9 @@ impl Refused {
                 continue;
             };
             let expected = expected(limit).min(refusal.needed);
-            // Where one limit promises nothing, those with shorter waits need not either.
+            // If one limit promises nothing, those with shorter waits need not either.
             let Some(wait) = promise(limit, subject, refusal.needed, expected, due, budgets) else { break };
-            // Limits that would not have to be waited for so long are not those to be named.
+            // A limit without a longer wait is not the one to name.
             if budgets.now + wait > due {
                 due = budgets.now + wait;
                 (refusal.wait, refusal.reason) = (Wait::For(wait), Reason::Promised);
@@ -183,7 +181,7 @@ impl Refused {
 }
 
 impl Granted {
-    /// Holds these amounts of these limits too, or else nothing at all.
+    /// Also charges these amounts of these limits, or nothing at all.
     fn add(
         mut self,
         wanted: &[(&Rc<Limit>, Amount)],
@@ -193,7 +191,7 @@ impl Granted {
     ) -> Result<Self, Refused> {
         let draws_from = self.workflow.clone();
         let workflow = draws_from.as_ref();
-        // Limits that only watch come last, so that they never see a call that is refused.
+        // Shadow limits come last, so that they never see a call that is refused.
         let watching = wanted.iter().filter(|(limit, _)| limit.shadow);
         let mut enforced = wanted.iter().filter(|(limit, _)| !limit.shadow);
         while let Some(&(limit, amount)) = enforced.next() {
@@ -224,7 +222,7 @@ impl Granted {
 }
 
 impl Reservation {
-    /// Replaces what is held by what was used: too much comes back, too little becomes debt.
+    /// Replaces the charges by the usage: a surplus comes back, a deficit becomes debt.
     pub fn settle(self, used: &Used<'_>, budgets: &Budgets<'_>) {
         for held in self.held {
             let amount = held.limit.used(used);
@@ -233,10 +231,10 @@ impl Reservation {
         release(&self.slots, budgets);
     }
 
-    /// A limit whose budget would be spent, beyond its capacity by more than this share of it, if
-    /// the call ended now with this usage. What a call has used beyond what is held for it is
-    /// charged on the way, so that budgets refill under a long call as they do between calls, and
-    /// other calls see it. Limits that only watch stop nothing.
+    /// Returns a limit whose budget would be overspent by more than `grace` of its capacity if the
+    /// call ended now with this usage. Usage beyond the charges is charged on the way, so that
+    /// budgets refill during a long call as they do between calls, and other calls see it. Shadow
+    /// limits stop no stream.
     pub fn overspent(
         &mut self,
         usage: &Usage,
@@ -254,8 +252,8 @@ impl Reservation {
         overspent.into_iter().next()
     }
 
-    /// Whether a budget may have come to its end since the call had used `before`: it has used most
-    /// of what is held for it, and a hundredth of the budget since then.
+    /// Returns whether a budget may have been exhausted since the call had used `before`: the call
+    /// has used most of its charge, and a hundredth of the budget since then.
     #[must_use]
     pub fn is_worth_a_look(&self, before: &Usage, now: &Usage, rates: &Rates) -> bool {
         self.held.iter().filter(|held| !held.limit.shadow).any(|held| {
@@ -266,14 +264,14 @@ impl Reservation {
         })
     }
 
-    /// Whether a call that has used so much may have come to the end of a budget at all.
+    /// Returns whether a call with this usage may have exhausted a budget at all.
     #[must_use]
     pub fn is_mostly_used(&self, usage: &Usage, rates: &Rates) -> bool {
         let mut enforced = self.held.iter().filter(|held| !held.limit.shadow);
         enforced.any(|held| held.is_mostly_used((held.limit.counts.amount)(usage, rates)))
     }
 
-    /// Leaves charged what is held: nobody can tell what was used.
+    /// Keeps the charges, because the usage is unknown.
     pub fn keep(self, budgets: &Budgets<'_>) {
         for held in self.held {
             workflow::keep(held, budgets);
@@ -281,13 +279,13 @@ impl Reservation {
         release(&self.slots, budgets);
     }
 
-    /// Holds what another reservation of the same call holds, too.
+    /// Adds the charges of another reservation of the same call.
     pub fn join(&mut self, other: Self) {
         self.held.extend(other.held);
         self.slots.extend(other.slots);
     }
 
-    /// Gives back everything, the request too: a refused call consumes nothing.
+    /// Gives everything back, including the request, because a refused call costs nothing.
     pub fn release(self, budgets: &Budgets<'_>) {
         for held in self.held {
             workflow::release(held, budgets);
@@ -295,18 +293,18 @@ impl Reservation {
         release(&self.slots, budgets);
     }
 
-    /// The call has waited and goes on: what is held counts as of now.
+    /// Lets a waiting call go on: its charges count as of now.
     pub fn go_on(&mut self, budgets: &Budgets<'_>) {
         self.held.iter_mut().for_each(|held| held.go_on(budgets));
     }
 
-    /// Whether nothing is held.
+    /// Returns whether nothing is charged.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.held.is_empty() && self.slots.is_empty()
     }
 
-    /// How long until all that is charged to its budgets is paid: a call that waits need not wait
+    /// Returns the time until all charges to its budgets are paid. A waiting call need not wait
     /// longer.
     #[must_use]
     pub fn until_paid(&self, budgets: &Budgets<'_>) -> Span {
@@ -315,7 +313,8 @@ impl Reservation {
         spans.max().unwrap_or(Span::ZERO)
     }
 
-    /// The upstream has refused the call: limits that adapt allow less from now on. Which ones.
+    /// Decreases adaptive limits after the upstream has refused the call. Returns those that
+    /// decreased.
     pub fn slow_down(&self, budgets: &Budgets<'_>) -> Vec<Rc<Limit>> {
         let slower = self.held.iter().filter(|held| {
             held.rate.as_deref().is_some_and(|rate| adaptive::decrease(rate, held.counted_at, budgets))

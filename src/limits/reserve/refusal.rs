@@ -1,7 +1,7 @@
-//! Why a limit refuses a call, and for how long.
+//! The refusal of a call by a limit, with its reason and wait.
 //!
-//! In: where a budget stands, what a call needs. Out: a [`Refusal`]. Not here: what the caller is
-//! told (`reply`).
+//! In: the standing of a budget, a call's need. Out: a [`Refusal`]. Not here: the reply to the
+//! caller (`reply`).
 
 use core::borrow::Borrow;
 use std::rc::Rc;
@@ -10,38 +10,37 @@ use crate::limits::budget::Wait;
 use crate::limits::limit::{Limit, Standing};
 use crate::units::{Amount, Span};
 
-/// A call may not pass; nothing is held for it.
+/// The refusal of a call; nothing is charged for it.
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    /// The limit that has to be waited for longest, and where its budget stands.
+    /// The limit with the longest wait, and the standing of its budget.
     pub standing: Standing,
-    /// The amount that the call needs of it.
+    /// The amount that the call needs.
     pub needed: Amount,
-    /// How long until that fits.
+    /// The wait until it fits.
     pub wait: Wait,
-    /// The ground that it rests on.
+    /// The reason.
     pub reason: Reason,
 }
 
-/// The ground that a refusal rests on.
+/// The reason for a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The budget is known, and the call does not fit.
     Spent,
-    /// The same, and the budget is kept for the call at the moment that it is told.
+    /// The same, and the budget is reserved for the call at the promised moment.
     Promised,
-    /// Where the budget stands cannot be found out: what is not known to fit must not pass for
-    /// free.
+    /// The budget is unknown, and an unknown budget must not let calls pass.
     Unknown,
 }
 
 impl Refusal {
-    /// Whether the call would fit if it waited so long, which calls in flight are not waited for.
+    /// Returns whether the call would fit after at most `patience`.
     pub(in crate::limits) fn is_within(&self, patience: Span) -> bool {
         matches!(self.wait, Wait::For(span) if span <= patience) && self.reason == Reason::Spent
     }
 
-    /// How long it has to be waited for.
+    /// Returns the wait as a span; the longest one for a call that never fits.
     pub(in crate::limits) const fn span(&self) -> Span {
         match self.wait {
             Wait::For(span) => span,
@@ -49,7 +48,7 @@ impl Refusal {
         }
     }
 
-    /// Nobody knows where the budget stands; it is worth asking again after `wait`.
+    /// Returns a refusal for an unknown budget; a retry makes sense after `wait`.
     #[must_use]
     pub fn unknown(limit: &Rc<Limit>, needed: Amount, wait: Span) -> Self {
         let standing =
@@ -58,7 +57,7 @@ impl Refusal {
     }
 }
 
-/// The refusal that has to be waited for longest.
+/// Returns the refusal with the longest wait.
 #[must_use]
 pub fn longest<R: Borrow<Refusal>>(refusals: impl Iterator<Item = R>) -> Option<R> {
     refusals.max_by_key(|refusal| refusal.borrow().span())

@@ -1,6 +1,6 @@
-//! The slots that calls in flight hold, as one worker keeps them.
+//! One worker's list of the slots of its calls in flight.
 //!
-//! In: slots that were acquired. Out: those that still live. Not here: what is written to budgets
+//! In: slots that were acquired. Out: those that still live. Not here: writing to budgets
 //! (`slots`).
 
 use core::cell::Cell;
@@ -10,7 +10,7 @@ use crate::limits::limit::Limit;
 use crate::store::{Key, Place};
 use crate::units::Timestamp;
 
-/// The slot that a call in flight holds in one budget.
+/// The slot of a call in flight in one budget.
 #[derive(Debug)]
 pub(in crate::limits) struct Slot {
     pub(super) limit: Rc<Limit>,
@@ -29,13 +29,13 @@ impl Slot {
 #[derive(Debug, Default)]
 pub struct Slots {
     pub(super) all: Vec<Weak<Slot>>,
-    /// How many there may be before those that have ended are looked for.
+    /// The length of the list at which ended slots are removed.
     look_at: usize,
-    /// How many of them have been renewed in the present round.
+    /// The number of slots renewed in the present round.
     pub(super) renewed: usize,
 }
 
-/// How many calls are kept in the list at least before it is tidied.
+/// The list is not tidied below this length.
 pub(super) const FEW: usize = 64;
 
 impl Slots {
@@ -46,14 +46,14 @@ impl Slots {
         self.all.push(Rc::downgrade(slot));
     }
 
-    /// Forgets those that have ended. A round that had begun begins anew.
+    /// Removes ended slots. A round under way starts over.
     pub(super) fn tidy(&mut self) {
         self.all.retain(|slot| slot.strong_count() > 0);
         self.look_at = self.all.len().saturating_mul(2);
         self.renewed = 0;
     }
 
-    /// Whether there are any, as far as is known.
+    /// Returns whether the list is empty; it may still contain ended slots.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.all.is_empty()

@@ -3,8 +3,8 @@
 //! In: slots that calls have acquired. Out: slots renewed or released in their budgets. Not here:
 //! how many there may be (`budget::in_flight`).
 //!
-//! A VM that traps releases nothing. So every worker renews its slots again and again
-//! ([`Slots::renew`]), and budgets forget slots that nobody renews.
+//! A VM that traps releases nothing. Therefore every worker renews its slots regularly
+//! ([`Slots::renew`]), and budgets forget slots that are not renewed.
 
 use std::rc::Weak;
 
@@ -13,11 +13,11 @@ use crate::limits::budgets::Budgets;
 use crate::limits::reserve::slot_list::{Slot, Slots};
 use crate::units::{Amount, Span};
 
-/// How often slots are renewed: three times in a term, so that a worker may be late twice.
+/// The interval at which slots are renewed: a third of a term, so that a worker may be late twice.
 pub const RENEW_EVERY: Span = Span(TERM.0 / 3);
 
-/// How many slots a worker renews at once: some 10 us each, so that it is away from its other calls
-/// for a few milliseconds at most.
+/// The most slots that a worker renews at once: about 10 µs each, so that it is away from its other
+/// calls for a few milliseconds at most.
 const AT_ONCE: usize = 256;
 
 impl Slot {
@@ -27,13 +27,13 @@ impl Slot {
             budget.renew(Amount(1), renewed_at);
             (budget.counted_at(), true)
         });
-        // What cannot be written now is tried again before the term ends.
+        // If the write fails, it is tried again before the term ends.
         if let Ok(renewed) = renewed {
             self.renewed_at.set(renewed.value);
         }
     }
 
-    /// Gives the slot back: the call has ended.
+    /// Releases the slot at the end of the call.
     pub(in crate::limits) fn release(&self, budgets: &Budgets<'_>) {
         let renewed_at = self.renewed_at.get();
         let landed = budgets.change(self.limit.shape, &self.key, Some(self.place), |budget| {
@@ -41,15 +41,15 @@ impl Slot {
             ((), !returned.is_zero())
         });
         if landed.is_err() {
-            // Nobody renews it any more, so the budget forgets it.
+            // The slot is not renewed any more, so the budget forgets it.
             budgets.count(|tally| tally.failed_settlements = tally.failed_settlements.saturating_add(1));
         }
     }
 }
 
 impl Slots {
-    /// Renews the next slots, and says whether these were the last of a round. Call it until they
-    /// are, every [`RENEW_EVERY`] while there are any.
+    /// Renews the next slots, and returns whether these were the last of a round. Call it until it
+    /// returns true, every [`RENEW_EVERY`] while there are slots.
     pub fn renew(&mut self, budgets: &Budgets<'_>) -> bool {
         let next = self.all.iter().skip(self.renewed).take(AT_ONCE);
         next.filter_map(Weak::upgrade).for_each(|slot| slot.renew(budgets));

@@ -1,4 +1,4 @@
-//! Workers that share budgets in memory, and speak for their calls under a clock that jumps.
+//! Workers that share budgets in memory, and renew their slots under a controlled clock.
 
 use std::rc::Rc;
 
@@ -14,7 +14,7 @@ use crate::store::{KeyHasher, Lines, MemoryLines, Table};
 use crate::units::Timestamp;
 use core::cell::RefCell;
 
-/// A full term has just begun.
+/// The start of a full term.
 const START: Timestamp = Timestamp(1_800_000_000 * 1_000_000_000);
 
 struct World {
@@ -56,7 +56,7 @@ impl World {
         })
     }
 
-    /// A whole round; how many ticks it takes.
+    /// Renews a whole round; returns the number of ticks it takes.
     fn renew(&self, worker: &Worker, seconds: u64) -> u32 {
         self.at(worker, seconds, |budgets| {
             let mut slots = worker.0.borrow_mut();
@@ -104,7 +104,7 @@ fn places_are_given_back_however_a_reservation_ends() {
 fn a_call_whose_worker_speaks_for_it_in_time_counts_for_as_long_as_it_lasts() {
     let (world, worker, one) = (World::new(), Worker::default(), at_most(1));
     let held = world.begin(&worker, 0, &one).unwrap().reservation;
-    // As often as it is to be, then as seldom as it may be.
+    // On schedule, then as seldom as allowed.
     for seconds in (0..3_600).step_by(10).chain((3_600..7_200).step_by(29)) {
         assert_eq!(world.count(seconds, &one), 1, "after {seconds} s");
         assert!(world.begin(&Worker::default(), seconds, &one).is_err());
@@ -148,7 +148,7 @@ fn many_calls_are_spoken_for_a_few_at_a_time_and_none_is_left_out() {
     let held = world.begin_many(&worker, 0, &many, 600);
 
     assert_eq!(world.renew(&worker, 29), 3);
-    // Those that were not would be forgotten by now, being of the term before the last.
+    // The others would be forgotten by now, because they are of the term before the last.
     assert_eq!(world.renew(&worker, 31), 3);
 
     assert_eq!(world.count(89, &many), 600);

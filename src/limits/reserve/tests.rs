@@ -8,7 +8,7 @@ use crate::store::{KeyHasher, Lines, MemoryLines, Table};
 use crate::units::{Timestamp, Tokens};
 use proptest::prelude::*;
 
-/// Budgets in memory, under a clock that jumps.
+/// Budgets in memory, under a controlled clock.
 struct Bench {
     lines: MemoryLines,
     keys: KeyHasher,
@@ -255,8 +255,8 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
 }
 
 proptest! {
-    /// Whatever calls do, what was admitted in a bucket never exceeds what it held and refilled,
-    /// plus what settlements added.
+    /// Whatever calls do, admissions to a bucket never exceed its content and refill, plus what
+    /// settlements added.
     #[test]
     fn admissions_stay_within_the_budget_and_settlement_conserves(calls in calls()) {
         let (bench, tpm) = (Bench::new(), Rc::new(Limit::example("tpm", "tokens", 600)));
@@ -277,8 +277,7 @@ proptest! {
                 continue;
             }
             bench.at(now, |budgets| granted.reservation.settle(&Used { usage: &used(call.input, call.used_output), rates: &rates(), tools: &ToolsCalled::default() }, budgets));
-            // Nothing stays held: the budget stands where a charge of the used amount alone would
-            // have put it.
+            // Nothing stays reserved: the budget is as if only the usage had been charged.
             let total = call.input + call.used_output;
             prop_assert_eq!(bench.spent(now, &tpm, "ada"), before + total);
             settled_in_all += total as i64 - amount as i64;

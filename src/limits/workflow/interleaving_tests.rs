@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-/// Lines as one of several workers sees them, who loads and stores only when it is its turn.
+/// Lines as one of several workers sees them; it loads and stores only in its turn.
 struct InTurn<'a> {
     lines: &'a MemoryLines,
     asks: Sender<()>,
@@ -30,7 +30,7 @@ impl Lines for InTurn<'_> {
     }
 }
 
-/// Runs workers at the same time, which take turns at the table in this order, and then in any.
+/// Runs workers concurrently, which take turns at the table in this order, and then in any.
 fn interleave<T: Send>(
     lines: &MemoryLines,
     order: &[usize],
@@ -66,7 +66,7 @@ enum Ending {
     Trapped,
 }
 
-/// Makes one call and ends it; whether it was let through.
+/// Makes one call and ends it; returns whether it passed.
 fn call(limit: Limit, asked: Asked<'_>, ending: Ending, lines: &dyn Lines) -> bool {
     at(0, lines, |budgets| {
         let Ok(granted) = ask(&[&Rc::new(limit)], asked, budgets) else { return false };
@@ -111,8 +111,8 @@ fn token_calls() -> impl Strategy<Value = Vec<(u64, u64, Ending)>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// However calls of two workflows meet, each workflow of which a call was made is one request,
-    /// and one of which all were refused is none.
+    /// However calls of two workflows meet, a workflow with at least one call made counts as one
+    /// request, and one whose calls were all refused as none.
     #[test]
     fn every_workflow_is_counted_once_however_its_calls_meet(
         calls in prop::collection::vec((0..2_usize, request_endings()), 2..5),
@@ -137,8 +137,8 @@ proptest! {
         prop_assert!(passed.contains(&true), "somebody comes first");
     }
 
-    /// However calls of one workflow meet, what is charged is what was used and what is left in the
-    /// pool: nothing is drawn twice.
+    /// However calls of one workflow meet, the charge is the usage plus the rest of the pool:
+    /// nothing is drawn twice.
     #[test]
     fn all_that_is_used_is_charged_and_the_rest_is_in_the_pool(
         calls in token_calls(),
@@ -161,8 +161,8 @@ proptest! {
         at(0, &lines, |budgets| {
             let left = left_in_pool(&tpm, budgets);
             prop_assert_eq!(spent(&tpm, budgets), used + left.unwrap_or(0));
-            // Pools that are opened in the same nanosecond, as all are here, are one: what was
-            // drawn from the first may be put back into the second.
+            // Pools opened in the same nanosecond, as all are here, are one: a draw from the first
+            // may be put back into the second.
             let drawn: u64 = calls.iter().map(|&(tokens, ..)| tokens).sum();
             prop_assert!(left.is_none_or(|left| left <= 300 + drawn));
             Ok(())

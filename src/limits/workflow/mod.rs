@@ -1,13 +1,12 @@
 //! Charges of one limit that a call shares with others of its workflow: a request that all of them
-//! count as, tokens that one of them has declared for all.
+//! count as, or tokens that one of them has declared for all.
 //!
-//! In: as for any call, and the [`Workflow`] it belongs to. Out: what is held, or a [`Refusal`];
-//! later the share settled, kept or given back. Not here: how calls find each other (`once`,
-//! `pool`), several limits at once (`reservation`).
+//! In: as for any call, and its [`Workflow`]. Out: the charge, or a [`Refusal`]; later the share
+//! settled, kept or given back. Not here: how calls find each other (`once`, `pool`), several
+//! limits at once (`reserve`).
 //!
-//! The order is always the same: look for what others have charged, charge what is missing, then
-//! offer it to others. A call that finds that another came first gives its own charge back.
-//! Nothing is ever offered that is not charged.
+//! Charge before sharing: look for charges of others, charge what is missing, then share the
+//! charge. A call that finds that another came first gives its own charge back.
 
 pub(in crate::limits) mod note;
 pub(in crate::limits) mod once;
@@ -29,7 +28,7 @@ use once::{Claim, Claimed, Once};
 use pool::{Draw, Pool};
 use share::{Share, Workflow};
 
-/// Holds an amount of one limit: as far as others of the workflow have not charged it already.
+/// Charges an amount of one limit, as far as others of the workflow have not charged it.
 pub(in crate::limits) fn hold(
     limit: &Rc<Limit>,
     subject: &Subject<'_>,
@@ -38,8 +37,8 @@ pub(in crate::limits) fn hold(
     patience: Span,
     budgets: &Budgets<'_>,
 ) -> Result<ChargeOutcome, Refusal> {
-    // What is charged for others as well is not waited for in windows: they could not tell in which
-    // window it will be used.
+    // A charge shared with others does not wait in windows, because the others could not tell in
+    // which window it will be used.
     let shared = if limit.shape.algorithm == Algorithm::TokenBucket { patience } else { Span::ZERO };
     let call = Call { limit, subject, amount, patience: shared, budgets };
     if let Some(once) = Once::of(limit, subject, budgets) {
@@ -51,7 +50,7 @@ pub(in crate::limits) fn hold(
     Call { patience, ..call }.charge(amount)
 }
 
-/// How much a call would have to be charged of an amount.
+/// Returns the part of an amount that a call would have to be charged.
 pub(in crate::limits) fn needed(
     limit: &Limit,
     subject: &Subject<'_>,
@@ -69,7 +68,7 @@ pub(in crate::limits) fn needed(
     }
 }
 
-/// Whether a limit refuses an amount, without charging it.
+/// Returns the refusal of an amount by a limit, if it refuses, without charging it.
 pub(in crate::limits) fn look(
     limit: &Rc<Limit>,
     subject: &Subject<'_>,
@@ -90,8 +89,8 @@ fn pool_of<'w>(
     Some((Pool::of(limit, subject, &workflow.dimension, budgets)?, workflow))
 }
 
-/// Replaces what is held by what was used. What was drawn is used first; what is not used goes back
-/// to where it came from.
+/// Replaces the charge by the usage. The draw is used first; the unused part goes back to where it
+/// came from.
 pub(in crate::limits) fn settle(mut held: Charge, used: Amount, budgets: &Budgets<'_>) {
     match held.share.take().map(|share| *share) {
         None => held.correct_to(used, budgets),
@@ -108,14 +107,14 @@ pub(in crate::limits) fn settle(mut held: Charge, used: Amount, budgets: &Budget
     }
 }
 
-/// Leaves charged what is held.
+/// Keeps the charge.
 pub(in crate::limits) fn keep(mut held: Charge, budgets: &Budgets<'_>) {
     if let Some(Share::Counted(claim)) = held.share.take().map(|share| *share) {
         claim.settle(budgets);
     }
 }
 
-/// Gives back what is held, and what the call has charged for others: they go on without it.
+/// Gives back the charge, and what the call has charged for others, who go on without it.
 pub(in crate::limits) fn release(mut held: Charge, budgets: &Budgets<'_>) {
     let shared = match held.share.take().map(|share| *share) {
         None => None,
@@ -134,7 +133,7 @@ pub(in crate::limits) fn release(mut held: Charge, budgets: &Budgets<'_>) {
 }
 
 impl Charge {
-    /// So much of a charge to the same budget.
+    /// Returns a part of a charge to the same budget.
     fn part(&self, charge: &SharedCharge, amount: Amount) -> Self {
         let SharedCharge { place, counted_at, .. } = *charge;
         let (limit, key, rest) = (self.limit.clone(), self.key, Amount::ZERO);
@@ -164,7 +163,7 @@ impl Call<'_> {
         charge::charge(self.limit, self.subject, amount, self.patience, self.budgets)
     }
 
-    /// The charge just made, for others to rely on.
+    /// Returns the charge just made, for others to rely on.
     fn charged(&self, taken: &ChargeOutcome) -> SharedCharge {
         let Charge { place, counted_at, .. } = taken.held;
         let wait = match taken.waits_for.as_ref().map(|refusal| refusal.wait) {
@@ -180,12 +179,12 @@ impl Call<'_> {
         }
         let mut taken = match self.charge(self.amount) {
             Ok(taken) => taken,
-            // What was left may have been taken by another call of this very workflow.
+            // The rest may have been taken by another call of this very workflow.
             Err(refusal) => return once.join(self.budgets).map_or(Err(refusal), |claim| self.rely_on(claim)),
         };
         match once.claim(self.charged(&taken), self.budgets) {
             Ok(Claimed::First(claim)) => {
-                // It is the workflow's from now on, not the call's.
+                // The charge belongs to the workflow from now on, not to the call.
                 taken.held.amount = Amount::ZERO;
                 Ok(taken.with(Share::Counted(claim)))
             }
@@ -236,13 +235,13 @@ impl Call<'_> {
         }
     }
 
-    /// Holds what is drawn, and what is missing from the budget.
+    /// Combines a draw with a charge of the missing amount.
     fn draw_from(&self, draw: Draw) -> Result<ChargeOutcome, Refusal> {
         let due = if draw.amount.is_zero() { Span::ZERO } else { draw.charge.due_in(self.budgets.now) };
         self.wait_for(self.amount - draw.amount, due, Share::Drawn(draw))
     }
 
-    /// Charges an amount besides a share that is due in some time.
+    /// Charges an amount in addition to a share that becomes due in `due`.
     fn wait_for(&self, amount: Amount, due: Span, share: Share) -> Result<ChargeOutcome, Refusal> {
         let mut taken = match self.charge(amount) {
             Ok(taken) => taken.with(share),
@@ -264,7 +263,7 @@ impl Call<'_> {
         Ok(taken)
     }
 
-    /// A share alone.
+    /// Returns a charge that is only a share.
     fn holding(&self, share: Share) -> Charge {
         Charge {
             limit: self.limit.clone(),

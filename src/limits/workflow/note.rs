@@ -1,12 +1,12 @@
-//! Records that tell the calls of one workflow of a charge that they share.
+//! Notes: records that tell the calls of a workflow about a charge that they share.
 //!
-//! In: a key, and a pure closure on the note that lives there. Out: the closure's answer, once what
-//! it wants is stored. Not here: what notes say (`once`, `pool`), how records are stored
-//! (`record`), budgets.
+//! In: a key, and a pure closure on the note there. Out: the closure's answer, once its change is
+//! stored. Not here: the content of notes (`once`, `pool`), how records are stored (`record`),
+//! budgets.
 //!
 //! A note has a place of its own or none, so no workflow is taken for another, however full the
-//! table is. Writing one does not count as use when the table chooses what to evict: a flood of
-//! made-up workflows fills the table with nothing that stays. A lost note costs its workflow one
+//! table is. Writing one does not count as use when the table chooses what to evict, so a flood of
+//! made-up workflows leaves nothing permanent in the table. A lost note costs its workflow one
 //! charge more, never one less.
 
 use crate::limits::budgets::Budgets;
@@ -22,19 +22,19 @@ pub(in crate::limits) trait Note: Record + Copy {
 /// A charge that calls share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::limits) struct SharedCharge {
-    /// Which entry of the budget has it.
+    /// The entry of the budget that has it.
     pub(in crate::limits) place: Place,
-    /// When it counts in the budget.
+    /// The time at which it counts in the budget.
     pub(in crate::limits) counted_at: Timestamp,
-    /// When the first call made it, by that call's clock: tells it from an earlier charge of the
-    /// same workflow.
+    /// The time at which the first call made it, by that call's clock. It distinguishes the charge
+    /// from earlier ones of the same workflow.
     pub(in crate::limits) made_at: Timestamp,
-    /// How long after that it is paid, if it was made into a debt.
+    /// The time after that until it is paid, if it became a debt.
     pub(in crate::limits) wait: Span,
 }
 
-/// Runs `run` on the living note that still has the charge made at `made_at`, and stores the note
-/// that it returns, if any; none if there is no such note.
+/// Runs `run` on the living note of the charge made at `made_at`, and stores the note that it
+/// returns, if any. Returns `None` if there is no such note.
 pub(in crate::limits) fn change_same<N: Note, T>(
     budgets: &Budgets<'_>,
     key: &Key,
@@ -49,22 +49,22 @@ pub(in crate::limits) fn change_same<N: Note, T>(
     })
 }
 
-/// The first number of a packed note: a bit that says that the charge is in a shared entry, above
-/// it the end of the note in milliseconds, which fits until the year 2109, below it the wait in
-/// milliseconds: 35 minutes, of which one can occur.
+/// The layout of the first number of a packed note. One bit says that the charge is in a shared
+/// entry. Above it is the end of the note in milliseconds, which fits until the year 2109. Below it
+/// is the wait in milliseconds, up to 35 minutes; waits are at most one minute.
 const SHARED: u64 = 1 << 21;
 const LONGEST_WAIT: u64 = SHARED - 1;
 const LAST_END: u64 = u64::MAX >> 22;
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
 impl SharedCharge {
-    /// How long calls have to wait that rely on it. The clocks of workers differ a little, so a
-    /// charge that was paid at once may have been made at a moment that is yet to come here.
+    /// Returns the time that calls relying on it must wait. The clocks of workers differ a little,
+    /// so a charge that was paid at once may have been made at a moment still to come here.
     pub(in crate::limits) fn due_in(&self, now: Timestamp) -> Span {
         if self.wait.is_zero() { Span::ZERO } else { (self.made_at + self.wait).since(now) }
     }
 
-    /// The numbers of a note that lives until `until` and says one number besides.
+    /// Packs a note that lives until `until` and has one more number.
     pub(in crate::limits) fn packed(&self, until: Timestamp, number: u64) -> [u64; 4] {
         let shared = if self.place == Place::Shared { SHARED } else { 0 };
         let end = until.0.div_ceil(NANOS_PER_MILLI).min(LAST_END);
@@ -72,7 +72,7 @@ impl SharedCharge {
         [first, self.counted_at.0, self.made_at.0, number]
     }
 
-    /// The charge, the end of its note, and what this says besides.
+    /// Returns the charge, the end of its note, and the additional number.
     pub(in crate::limits) fn unpacked(
         [first, counted_at, made_at, number]: [u64; 4],
     ) -> (Self, Timestamp, u64) {

@@ -1,22 +1,22 @@
-//! Counting a workflow once: which values of a dimension a limit on requests has counted already
+//! Counting a workflow once: the values of a dimension that a limit on requests has already counted
 //! (`once_per`).
 //!
-//! In: a call's value, and where a request was charged for it. Out: a [`Claim`] on that request;
-//! who is the last to leave it is told to give the request back. Not here: budgets, and what a call
-//! does with a claim (`workflow`).
+//! In: a call's value, and the place of the request charged for it. Out: a [`Claim`] on that
+//! request. The last to leave a claim is told to give the request back. Not here: budgets, and the
+//! use of a claim (`workflow`).
 //!
 //! # How no request is forgotten
 //!
-//! The first call charges a request and then claims it for its value, in one compare-and-swap; so
-//! behind each claim there is a charge. Others join the claim, and it counts them until the first
-//! of all is settled: from then on the request stays charged and joining needs no counting. A call
-//! that is refused elsewhere leaves. Only the last to leave, with none settled, takes the claim
-//! away and gives the request back: a refused call consumes nothing, and nobody relies on a request
-//! that is given back.
+//! The first call charges a request and then claims it for its value, in one compare-and-swap, so
+//! there is a charge behind each claim. Others join the claim, and it counts them until one of them
+//! is settled. From then on the request stays charged and joining needs no counting. A call that is
+//! refused elsewhere leaves. Only the last to leave, with none settled, removes the claim and gives
+//! the request back: a refused call consumes nothing, and no call relies on a request that was
+//! given back.
 //!
-//! A worker that traps leaves nothing, so its request stays charged. If a claim is lost from a full
-//! table, its request stays charged too, and the next call of the workflow is counted again: too
-//! much rather than too little.
+//! A worker that traps does not leave, so its request stays charged. If a full table loses a claim,
+//! its request stays charged too, and the next call of the workflow is counted again: too much
+//! rather than too little.
 
 use crate::limits::budgets::Budgets;
 use crate::limits::limit::{Limit, Subject};
@@ -25,8 +25,8 @@ use crate::limits::workflow::note::{self, Note, SharedCharge};
 use crate::store::Key;
 use crate::units::{Span, Timestamp};
 
-/// A value is remembered so long after its last call, or for the limit's window if that is longer:
-/// people who sit before an agent think, eat and come back.
+/// The time for which a value is remembered after its last call, or the limit's window if that is
+/// longer. People in front of an agent think, eat and come back.
 const REMEMBERED_FOR: Span = Span::from_secs(3600);
 
 /// A value of a limit's `once_per`.
@@ -36,7 +36,7 @@ pub(in crate::limits) struct Once {
     remembered_for: Span,
 }
 
-/// A call counts by the request that was charged for its value.
+/// A call's claim on the request charged for its value.
 #[derive(Debug)]
 #[must_use = "a claim must be settled or left"]
 pub(in crate::limits) struct Claim {
@@ -45,17 +45,17 @@ pub(in crate::limits) struct Claim {
     pub(in crate::limits) charge: SharedCharge,
 }
 
-/// Whose request a call counts by.
+/// The request that a call counts by.
 #[derive(Debug)]
 pub(in crate::limits) enum Claimed {
-    /// Its own, by which others may count as well.
+    /// Its own, which others may share.
     First(Claim),
-    /// Another's: its own has to be given back.
+    /// Another's, so its own must be given back.
     Joined(Claim),
 }
 
 impl Once {
-    /// The value that a call has of a limit's `once_per`; none if the limit counts every call, or
+    /// Returns a call's value of a limit's `once_per`, or `None` if the limit counts every call, or
     /// the call has no value.
     pub(in crate::limits) fn of(limit: &Limit, subject: &Subject<'_>, budgets: &Budgets<'_>) -> Option<Self> {
         let dimension = limit.once_per.as_deref()?;
@@ -64,12 +64,12 @@ impl Once {
         Some(Self { key, remembered_for: limit.shape.window.max(REMEMBERED_FOR) })
     }
 
-    /// Whether a request is charged for it.
+    /// Returns whether a request is charged for it.
     pub(in crate::limits) fn is_counted(&self, budgets: &Budgets<'_>) -> bool {
         record::look::<CountedRequest>(budgets, &self.key).is_some()
     }
 
-    /// Counts by the request that is charged for it, if one is.
+    /// Joins the request that is charged for it, if one is.
     pub(in crate::limits) fn join(self, budgets: &Budgets<'_>) -> Option<Claim> {
         let joined = record::change(budgets, &self.key, |counted: Option<CountedRequest>| {
             (counted.map(|counted| counted.charge), counted.map(|counted| self.joined(counted, budgets)))
@@ -77,10 +77,10 @@ impl Once {
         Some(Claim { once: self, charge: joined.ok()?? })
     }
 
-    /// Counts by the request that has just been charged for it, or by another's that came first.
+    /// Claims the request just charged for it, or joins another's that came first.
     ///
     /// # Errors
-    /// [`Unstored`]: it cannot be remembered, and the call counts for itself.
+    /// [`Unstored`]: it cannot be remembered, and the call counts by itself.
     pub(in crate::limits) fn claim(
         self,
         charge: SharedCharge,
@@ -106,7 +106,7 @@ impl Once {
 }
 
 impl Claim {
-    /// The call has been made: the request stays charged.
+    /// Settles a call that was made: the request stays charged.
     pub(in crate::limits) fn settle(self, budgets: &Budgets<'_>) {
         let settled = self.change(budgets, |counted| match counted.calls {
             Calls::Settled => ((), None),
@@ -115,8 +115,8 @@ impl Claim {
         count_failure(settled, budgets);
     }
 
-    /// The call has not been made. The request that is to be given back, if nobody else counts by
-    /// it.
+    /// Leaves for a call that was not made. Returns the request to give back, if no other call
+    /// counts by it.
     pub(in crate::limits) fn leave(self, budgets: &Budgets<'_>) -> Option<SharedCharge> {
         let left = self.change(budgets, |counted| match counted.calls {
             Calls::Settled => (None, None),
@@ -141,7 +141,7 @@ impl Claim {
     }
 }
 
-/// A claim that cannot be changed stays as it is: its request stays charged.
+/// Counts a failed change. The claim then stays as it is, and its request stays charged.
 fn count_failure<T>(changed: Result<Option<T>, Unstored>, budgets: &Budgets<'_>) -> Option<T> {
     changed.unwrap_or_else(|Unstored| {
         budgets.count(|tally| tally.failed_settlements = tally.failed_settlements.saturating_add(1));
@@ -149,7 +149,7 @@ fn count_failure<T>(changed: Result<Option<T>, Unstored>, budgets: &Budgets<'_>)
     })
 }
 
-/// The request that is counted for a value. If the table loses it, one request more is counted.
+/// The request counted for a value. If the table loses it, one more request is counted.
 #[derive(Clone, Copy, Debug)]
 struct CountedRequest {
     until: Timestamp,
@@ -180,12 +180,12 @@ impl Note for CountedRequest {
     }
 }
 
-/// Who counts by a request.
+/// The calls that count by a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Calls {
-    /// So many calls, none of which is settled.
+    /// This many calls, none of which is settled.
     Open(u64),
-    /// At least one that is settled.
+    /// At least one settled call.
     Settled,
 }
 

@@ -96,7 +96,7 @@ fn the_last_of_several_refused_calls_gives_the_request_back() {
 #[test]
 fn a_workflow_is_remembered_for_an_hour_after_its_last_call() {
     let lines = MemoryLines::default();
-    // A window of a minute, of which nothing is left to be seen after an hour.
+    // A window of a minute, which has no effect left after an hour.
     let rpm = once_per_workflow(1);
     for (seconds, is_new) in [(0, true), (HOUR - 1, false), (2 * HOUR - 2, false), (3 * HOUR - 2, true)] {
         at(seconds, &lines, |budgets| {
@@ -139,7 +139,7 @@ fn calls_of_a_workflow_wait_for_its_request_together() {
 fn a_workflow_that_cannot_be_remembered_counts_every_call() {
     let (lines, rpm) = (MemoryLines::default(), for_a_month(&once_per_workflow(50)));
     at(0, &lines, |budgets| {
-        // Every place of every set is taken by a budget that stays.
+        // Budgets that stay take every place of every set.
         for number in 0..5_000 {
             let key = budgets.keys.key("other", [("user", format!("{number}").as_bytes())]);
             let shape = Shape { window: Span::from_secs(HOUR), ..rpm.shape };

@@ -1,18 +1,17 @@
-//! Tokens that a workflow declares up front: they are charged at once, and its calls draw
+//! Pools: tokens that a workflow declares in advance. They are charged at once, and its calls draw
 //! from them.
 //!
-//! In: a key, amounts. Out: [`Draw`]s from the pool, and what is put back into it. Not here:
-//! budgets, and what a call does with a draw (`workflow`).
+//! In: a key, amounts. Out: [`Draw`]s from the pool, and amounts put back. Not here: budgets, and
+//! the use of a draw (`workflow`).
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! - Draws are made by compare-and-swap, so all of them together are never more than what is in the
-//!   pool.
-//! - All that is in a pool is charged to the budget, as are all draws from it. A call that cannot
-//!   put back what it has drawn, because the pool is gone, gives it back to the budget instead.
-//! - A pool lives for the limit's window, and no longer than the calendar's where that counts: by
-//!   then what is left of it has flowed back, as all that is charged does. If it is lost from a
-//!   full table before, what is left stays charged until then.
+//! - Draws use compare-and-swap, so together they never exceed the content of the pool.
+//! - The whole content of a pool is charged to the budget, and so are all draws from it. A call
+//!   that cannot put back its draw, because the pool is gone, gives it back to the budget instead.
+//! - A pool lives for the limit's window, at most until the end of a calendar window. By then its
+//!   rest has flowed back like any charge. If a full table loses the pool earlier, its rest stays
+//!   charged until then.
 
 use crate::limits::budget::Algorithm;
 use crate::limits::budgets::Budgets;
@@ -22,7 +21,7 @@ use crate::limits::workflow::note::{self, Note, SharedCharge};
 use crate::store::Key;
 use crate::units::{Amount, Timestamp};
 
-/// The pool of a workflow in one limit, whether it lives or not.
+/// The pool of a workflow in one limit, whether or not it lives.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::limits) struct Pool {
     key: Key,
@@ -36,15 +35,15 @@ pub(in crate::limits) struct Draw {
     pool: Pool,
     /// The charge that fills the pool.
     pub(in crate::limits) charge: SharedCharge,
-    /// How much.
+    /// The amount.
     pub(in crate::limits) amount: Amount,
-    /// Whether this call has opened the pool.
+    /// Whether this call opened the pool.
     pub(in crate::limits) has_opened: bool,
 }
 
 impl Pool {
-    /// The pool in a limit on tokens; none if the limit counts something else, or the call is of no
-    /// workflow.
+    /// Returns the pool in a limit on tokens, or `None` if the limit counts another resource, or
+    /// the call has no workflow.
     pub(in crate::limits) fn of(
         limit: &Limit,
         subject: &Subject<'_>,
@@ -59,12 +58,12 @@ impl Pool {
         Some(Self { key, capacity: limit.shape.capacity() })
     }
 
-    /// The amount left in it, if it lives.
+    /// Returns the amount left in it, if it lives.
     pub(in crate::limits) fn left(&self, budgets: &Budgets<'_>) -> Option<Amount> {
         Some(record::look::<Filled>(budgets, &self.key)?.left)
     }
 
-    /// Draws an amount, or all that is left; none if the pool does not live.
+    /// Draws an amount, or the rest if that is less. Returns `None` if the pool does not live.
     pub(in crate::limits) fn draw(self, amount: Amount, budgets: &Budgets<'_>) -> Option<Draw> {
         let drawn = record::change(budgets, &self.key, |filled: Option<Filled>| match filled {
             Some(filled) => self.drawn(filled, amount),
@@ -74,8 +73,8 @@ impl Pool {
         Some(Draw { pool: self, charge, amount, has_opened: false })
     }
 
-    /// Opens it with what has just been charged, and draws an amount from it; or draws from the one
-    /// that another call has opened meanwhile.
+    /// Opens it with the amount just charged, and draws from it, or draws from the pool that
+    /// another call has opened meanwhile.
     ///
     /// # Errors
     /// [`Unstored`]: there is no pool.
@@ -117,7 +116,7 @@ struct Filled {
     until: Timestamp,
     charge: SharedCharge,
     left: Amount,
-    /// The capacity of the budget that it was taken from; not stored.
+    /// The capacity of its budget; not stored.
     capacity: Amount,
 }
 
@@ -151,7 +150,7 @@ impl Note for Filled {
 }
 
 impl Draw {
-    /// Draws more, as far as the pool has it, and says how much.
+    /// Draws more, as far as the pool has it, and returns the amount.
     pub(in crate::limits) fn more(&self, amount: Amount, budgets: &Budgets<'_>) -> Amount {
         let drawn = self.change(budgets, |filled| {
             let drawn = amount.min(filled.left);
@@ -160,14 +159,14 @@ impl Draw {
         drawn.unwrap_or(Amount::ZERO)
     }
 
-    /// Draws more for the same call, and says how much.
+    /// Draws more for the same call, and returns the amount.
     pub(in crate::limits) fn draw_more(&mut self, amount: Amount, budgets: &Budgets<'_>) -> Amount {
         let more = if amount.is_zero() { amount } else { self.more(amount, budgets) };
         self.amount += more;
         more
     }
 
-    /// Puts an amount back, if the pool still lives, and says whether it does.
+    /// Puts an amount back, if the pool still lives, and returns whether it does.
     pub(in crate::limits) fn put_back(&self, amount: Amount, budgets: &Budgets<'_>) -> bool {
         amount.is_zero()
             || self
@@ -175,7 +174,7 @@ impl Draw {
                 .is_some()
     }
 
-    /// Closes the pool, if it still lives, and says what was left in it.
+    /// Closes the pool, if it still lives, and returns its rest.
     pub(in crate::limits) fn close(&self, budgets: &Budgets<'_>) -> Amount {
         let closed =
             self.change(budgets, |filled| (filled.left, Some(Filled { until: Timestamp(0), ..filled })));
@@ -188,7 +187,7 @@ impl Draw {
     }
 }
 
-/// Until when a pool lives that is filled now.
+/// Returns the end of a pool filled now.
 pub(in crate::limits) fn lives_until(standing: &Standing, charge: &SharedCharge) -> Timestamp {
     let shape = &standing.limit.shape;
     let life = if shape.algorithm == Algorithm::FixedWindow { standing.reset } else { shape.window };

@@ -137,7 +137,7 @@ fn the_refusal_that_is_reported_is_true_for_pools_too() {
     at(0, &lines, |budgets| {
         settle(ask(&[&day], Asked { declared: 1_000, ..PLAIN }, budgets).unwrap().reservation, 0, budgets);
         settle(ask(&[&input], PLAIN, budgets).unwrap().reservation, 100, budgets);
-        // The budget of `day` is spent, but all of it is this workflow's own.
+        // The budget of `day` is spent, but all by this workflow.
         let refusal = ask(&[&input, &minute, &day], PLAIN, budgets).unwrap_err();
         assert_eq!(&*refusal.standing.limit.name, "in");
     });

@@ -1,7 +1,7 @@
-//! A call's word on its workflow, and its share in charges of the workflow.
+//! A call's workflow, and its share in charges of the workflow.
 //!
-//! In: the headers' word, claims and draws. Out: [`Workflow`], [`Share`]. Not here: how they are
-//! held and settled (`workflow`).
+//! In: headers, claims and draws. Out: [`Workflow`], [`Share`]. Not here: how they are charged and
+//! settled (`workflow`).
 
 use std::rc::Rc;
 
@@ -9,12 +9,12 @@ use crate::limits::workflow::once::Claim;
 use crate::limits::workflow::pool::Draw;
 use crate::units::Amount;
 
-/// A call's word on its workflow.
+/// The workflow of a call.
 #[derive(Clone, Debug)]
 pub struct Workflow {
     /// The dimension whose value is the workflow.
     pub dimension: Rc<str>,
-    /// How many tokens the whole workflow may use; none if the call does not say.
+    /// The tokens that the whole workflow may use; zero if the call declares none.
     pub declared: Amount,
 }
 

@@ -42,7 +42,7 @@ fn caller(user: &str, workflow: &str) -> Caller {
     Caller::new(values.map(|(name, value)| (name.into(), value.as_bytes().to_vec())).collect())
 }
 
-/// A call of a workflow (of none, if it has no name) that is expected to use so many tokens.
+/// A call of a workflow (of none, if it has no name) that is expected to use this number of tokens.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     workflow: &'a str,
@@ -93,7 +93,7 @@ fn once_per_workflow(max: u64) -> Rc<Limit> {
     Rc::new(Limit { once_per: Some("workflow".into()), ..Limit::example("rpm", "requests", max) })
 }
 
-/// The same in windows of 30 days, so that nothing flows back meanwhile.
+/// Returns the limit with windows of 30 days, so that nothing flows back meanwhile.
 fn for_a_month(limit: &Limit) -> Rc<Limit> {
     let window = Span::from_secs(30 * 24 * HOUR);
     Rc::new(Limit { shape: Shape { window, ..limit.shape }, ..limit.clone() })

@@ -1,8 +1,8 @@
-//! What is done with refusals of the service.
+//! Refusals of the service.
 
 use super::*;
 
-/// Nothing but how long the window lasts.
+/// A report with only the time until the window ends.
 fn ends_in(millis: u64) -> WindowStatus {
     WindowStatus { remaining: None, reset: Some(Span::from_millis(millis)) }
 }
@@ -78,14 +78,14 @@ fn a_refusal_is_believed_for_ten_seconds() {
 
 #[test]
 fn a_service_that_tells_no_ends_is_believed_for_a_small_part_of_a_window() {
-    // Its window may have ended at any moment, and everything fits again.
+    // Its window may have ended at any moment, and then everything fits again.
     let account = account(&tokens(), "ada");
     let process = Process::new();
     process.at(0, |budgets| assert_eq!(account.refused(Amount(500), NOTHING, budgets), WINDOW));
 
     process.at(1_870, |budgets| assert!(matches!(take(&account, 500, budgets).0, Got::Spent(_))));
     process.at(1_880, |budgets| assert_eq!(take(&account, 500, budgets).0, Got::Short));
-    // Of a long window for no longer than of others.
+    // The refusal of a long window is believed no longer than others.
     let day = Span::from_secs(86_400);
     let limit = Rc::new(Limit { shape: Shape { window: day, ..tokens().shape }, ..(*tokens()).clone() });
     let account = self::account(&limit, "bob");
@@ -124,7 +124,7 @@ fn the_smallest_amount_refused_counts() {
         }
         assert!(matches!(take(&account, 3_000, budgets).0, Got::Spent(_)));
     });
-    // Its ten seconds are not prolonged by what was refused beside it.
+    // Its ten seconds are not extended by later refusals.
     process.at(9_000, |budgets| _ = account.refused(Amount(4_000), ends_in(31_000), budgets));
     process.at(12_000, |budgets| assert_eq!(take(&account, 3_000, budgets).0, Got::Short));
 }

@@ -1,4 +1,4 @@
-//! What is kept in the table, and what if it is not.
+//! What the table stores, and what happens if it cannot.
 
 use super::*;
 use crate::store::{Entry, MAX_TRIES, WAYS, payload_of};

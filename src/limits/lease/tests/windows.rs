@@ -1,4 +1,4 @@
-//! What ends with a window, and when that is.
+//! What ends with a window, and when.
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn a_lease_whose_end_is_never_told_ends_a_window_after_it_began() {
 fn in_a_new_window_nothing_is_left_of_the_old_one() {
     let account = account(&tokens(), "ada");
     let process = leased(&account);
-    // The end was told too late: the service is in its next window already.
+    // The reported end was too late: the service is already in its next window.
     process.at(39_500, |budgets| {
         assert_eq!(account.learn(Amount(1), told(99_000, 59_900), &POLICY, budgets), Some(Amount(1_980)));
         assert_eq!(left(&account, budgets), 0);

@@ -1,7 +1,7 @@
-//! Resources that a limit can count: one file and one row of [`RESOURCES`] each.
+//! The resources that a limit can count: one file and one row of [`RESOURCES`] each.
 //!
 //! In: a call's usage (real, or expected before the call) and the [`Rates`] of its model. Out: an
-//! [`Amount`] in the thing's own unit. Not here: budgets.
+//! [`Amount`] in the resource's own unit. Not here: budgets.
 
 mod characters;
 mod concurrent_requests;
@@ -16,7 +16,7 @@ use crate::api::Usage;
 use crate::limits::limit::rates::Rates;
 use crate::units::Amount;
 
-/// Everything that can be counted, in the order of the reference.
+/// All resources, in the order of the reference.
 pub static RESOURCES: &[&Resource] = &[
     &requests::REQUESTS,
     &tokens::TOKENS,
@@ -28,7 +28,7 @@ pub static RESOURCES: &[&Resource] = &[
     &tool_calls::TOOL_CALLS,
 ];
 
-/// One thing that a limit can count.
+/// A resource that a limit can count.
 #[derive(Debug)]
 pub struct Resource {
     /// Its name in the configuration.
@@ -37,7 +37,7 @@ pub struct Resource {
     pub meaning: &'static str,
     /// The unit of its budgets, for headers and messages.
     pub unit: Unit,
-    /// How much of it a call with this usage is.
+    /// Returns its amount for a call with this usage.
     pub amount: fn(&Usage, &Rates) -> Amount,
 }
 
@@ -46,32 +46,32 @@ pub struct Resource {
 pub enum Unit {
     /// Calls.
     Requests,
-    /// Tokens, weighted where weights are configured.
+    /// Tokens, weighted if weights are configured.
     Tokens,
     /// Billionths of a US dollar.
     NanoUsd,
     /// Characters of text.
     Characters,
-    /// Calls that are on their way at the same time.
+    /// Calls under way at the same time.
     InFlight,
     /// Calls of tools.
     ToolCalls,
 }
 
 impl Resource {
-    /// Whether a call's amount is known before its body has been read.
+    /// Returns whether a call's amount is known before its body is read.
     #[must_use]
     pub const fn is_known_at_once(&self) -> bool {
         matches!(self.unit, Unit::Requests | Unit::InFlight)
     }
 
-    /// Whether what is held is given back when the call ends, whatever it used.
+    /// Returns whether the amount held is given back when the call ends, whatever it used.
     #[must_use]
     pub const fn is_in_flight(&self) -> bool {
         matches!(self.unit, Unit::InFlight)
     }
 
-    /// Whether it can be counted by a rate limit service, which knows nothing but amounts that are
+    /// Returns whether a rate limit service can count it; a service only knows amounts that are
     /// spent.
     #[must_use]
     pub const fn can_be_global(&self) -> bool {
@@ -79,7 +79,7 @@ impl Resource {
     }
 }
 
-/// The row with this name.
+/// Returns the row with this name.
 #[must_use]
 pub fn resource(name: &str) -> Option<&'static Resource> {
     RESOURCES.iter().find(|counted| counted.name == name).copied()

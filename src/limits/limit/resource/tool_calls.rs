@@ -8,6 +8,6 @@ pub(super) static TOOL_CALLS: Resource = Resource {
     name: "tool_calls",
     meaning: "calls of the limit's `tools`: those that models make in their answers, and `tools/call` requests of MCP",
     unit: Unit::ToolCalls,
-    // By their names, which usage does not tell: see `Limit::used`.
+    // They are counted by name, which usage does not have: see `Limit::used`.
     amount: |_, _| Amount::ZERO,
 };

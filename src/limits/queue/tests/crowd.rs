@@ -1,4 +1,4 @@
-//! Clients that call one after the other, and come back when they are told.
+//! Clients that call one after the other, and come back when told.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,28 +12,28 @@ const RESERVE: OutputReserve = OutputReserve { start: Tokens(512), learn: true, 
 
 const SECOND: u64 = 1_000_000_000;
 
-/// What a crowd is like.
+/// The properties of a crowd.
 #[derive(Clone, Copy, Debug)]
 struct Crowd {
     clients: usize,
-    /// Of the smallest and the largest call, in tokens; a minute gives 10,000 back.
+    /// The smallest and the largest call, in tokens; a minute gives 10,000 back.
     sizes: (u64, u64),
     algorithm: Algorithm,
-    /// Whether clients read `retry-after` alone, and come at whole seconds.
+    /// Whether clients read only `retry-after`, and come at whole seconds.
     whole_seconds: bool,
     /// Whether calls of one size have equal bodies.
     equal_bodies: bool,
-    /// What calls use of what is held for them, in percent.
+    /// The part of its reservation that a call uses, in percent.
     uses: u64,
 }
 
-/// How a crowd fares, each client with three calls.
+/// The results of a crowd, with three calls of each client.
 #[derive(Debug, Default)]
 struct Outcome {
     successes: u64,
     /// Tries beyond the first of each call.
     returns: u64,
-    /// Calls that were refused at first, and passed.
+    /// Calls that were refused at first, and then passed.
     refused: u64,
     most_tries: u64,
     held: u64,
@@ -130,7 +130,7 @@ impl Crowd {
     }
 }
 
-/// Numbers below a bound, the same in every run.
+/// Returns a source of numbers below a bound, the same in every run.
 fn dice() -> impl FnMut(u64) -> u64 {
     let mut random = 88_172_645_463_325_252_u64;
     move |below| {
@@ -141,7 +141,7 @@ fn dice() -> impl FnMut(u64) -> u64 {
     }
 }
 
-/// Crowds of so many clients with calls of such sizes: all kinds of clients.
+/// Returns crowds of this many clients with calls of these sizes: all kinds of clients.
 fn crowds(clients: usize, sizes: (u64, u64), algorithm: Algorithm) -> impl Iterator<Item = Crowd> {
     let kinds = [false, true].into_iter().flat_map(|whole_seconds| {
         [false, true]
@@ -158,8 +158,8 @@ fn crowds(clients: usize, sizes: (u64, u64), algorithm: Algorithm) -> impl Itera
     })
 }
 
-/// A client that comes when it was told succeeds: 1.3 returns at most for each call that was
-/// refused at first. Nobody starves, and the budget is used up as it flows back.
+/// Asserts that a client that comes when told succeeds: at most 1.3 returns for each call that was
+/// refused at first. No client starves, and the budget is used up as it flows back.
 fn assert_served(algorithm: Algorithm) {
     for (clients, sizes) in [(20, (500, 500)), (20, (100, 2_000)), (200, (500, 500)), (200, (100, 2_000))] {
         let (mut refused, mut returns) = (0, 0);
@@ -168,8 +168,8 @@ fn assert_served(algorithm: Algorithm) {
             assert_eq!(outcome.successes, 3 * crowd.clients as u64, "{crowd:?} {outcome:?}");
             assert!(outcome.most_tries <= 15, "{crowd:?} {outcome:?}");
             assert!(outcome.returns * 2 <= outcome.refused * 3, "{crowd:?} {outcome:?}");
-            // In a calendar window all come together, so what a call does not use comes back too
-            // late for others.
+            // In a calendar window all come together, so the part that a call does not use comes
+            // back too late for others.
             let counts = if algorithm == Algorithm::FixedWindow { outcome.held } else { outcome.used };
             assert!(outcome.seconds <= 120 + counts * 60 / 10_000 * 6 / 5, "{crowd:?} {outcome:?}");
             refused += outcome.refused;
