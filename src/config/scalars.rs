@@ -170,7 +170,7 @@ impl Decimal {
                     number.digits = digits;
                     number.exponent = number.exponent.saturating_sub(1);
                 }
-                // Beyond [`MAX_DIGITS`] it only matters whether anything is left.
+                // Beyond `MAX_DIGITS` it only matters whether anything is left.
                 _ => number.more |= digit != b'0',
             }
         }

@@ -1,4 +1,4 @@
-//! The way of a call from its headers to its upstream.
+//! Admission: the steps of a call from its headers to its upstream.
 //!
 //! ```text
 //! head ──▶ slots ──▶ body ──▶ tools ──▶ soften ──▶ upstream ──▶ reserve ──▶ decision ──▶ queue
@@ -6,7 +6,8 @@
 //! ```
 //!
 //! In: the request's headers and body, later the rate limit service's answers. Out: the next
-//! [`State`]. Not here: what each step does; they are plain functions of the modules named above.
+//! [`State`]. Not here: the work of each step, which is in plain functions of the modules named
+//! above.
 
 use super::admitted::{Admitted, NotAdmitted};
 use super::call::{Call, kind};
@@ -30,10 +31,10 @@ use crate::metrics;
 use crate::settings::Config;
 use crate::tokens::TokenCount;
 
-/// How long a body is taken to be that passes and does not tell: a minute of sound as MP3.
+/// The assumed length in bytes of a body that passes and has no length: a minute of sound as MP3.
 const UNKNOWN_LENGTH: u64 = 1_000_000;
 
-/// The headers of a request have come.
+/// Handles the headers of a request.
 pub(super) fn on_head(
     config: &Config,
     headers: &dyn Head,
@@ -81,8 +82,7 @@ pub(super) fn on_head(
     }
 }
 
-/// Limits that are known before the body: requests that are left, and places among the calls in
-/// flight.
+/// Checks the limits that need no body: limits on requests, and slots of calls in flight.
 fn acquire_slots<'c>(call: &'c Call, context: &mut Context<'_>) -> Result<Granted, Refusal<'c>> {
     let workflow = call.workflow.clone();
     if call.is_rpc() {
@@ -99,7 +99,7 @@ fn acquire_slots<'c>(call: &'c Call, context: &mut Context<'_>) -> Result<Grante
     }
 }
 
-/// The whole body of a request has come.
+/// Handles the whole body of a request.
 pub(super) fn on_body(
     awaiting: AwaitingBody,
     body: &[u8],
@@ -194,7 +194,7 @@ fn admit(
     state
 }
 
-/// A call that its local limits let pass.
+/// A call that passed its local limits.
 struct Prepared {
     softened: Softened,
     ask_for_usage: Option<Edit>,
@@ -204,7 +204,7 @@ struct Prepared {
     reserved: Granted,
 }
 
-/// Every step that needs no answer of the rate limit service. If one refuses, `granted` is what is
+/// Runs every step that needs no answer of the rate limit service. If one refuses, `granted` is
 /// still to be given back.
 fn prepare<'c>(
     call: &'c Call,
@@ -232,7 +232,7 @@ fn prepare<'c>(
     Ok(Prepared { softened, ask_for_usage, estimate, uncorrected, upstream, reserved })
 }
 
-/// The call's expected usage, and the count of its input before any correction.
+/// Returns the call's expected usage, and the count of its input before any correction.
 fn estimate(
     call: &Call,
     softened: &Softened,
@@ -243,7 +243,7 @@ fn estimate(
     let (request, model, counting) = (&parsed.request, softened.model.as_str(), &config.counting);
     let counted = context.counter.prompt(&request.prompt, model, &counting.exactness);
     let input = counted.scaled(counting.calibration.factor(model, context.budgets)).usage();
-    // What providers give for nothing has no price per call either.
+    // Calls that providers offer free of charge have no price per call either.
     let requests = u64::from(call.format().body != Body::Free);
     let reserve = &counting.output_reserve;
     let estimate = Estimate {
@@ -319,7 +319,7 @@ fn admit_rpc(
         estimate: Estimate::known(Usage::default(), config.rates("")),
         uncorrected: None,
         charges: Charges::local(reserved.reservation),
-        // Clients of MCP do not look for budgets.
+        // Clients of MCP do not read budget headers.
         standings: Vec::new(),
         waits_for: None,
         reserved_at: context.now(),
@@ -333,7 +333,7 @@ fn admit_rpc(
     State::Responding(Box::new(Responding::new(admitted, config)))
 }
 
-/// Goes on with a call after its global limits: it is sent, waits, or is refused.
+/// Continues a call after its global limits: sends it, queues it or refuses it.
 pub(super) fn go_on(
     decided: Result<Progress, NotAdmitted>,
     config: &Config,

@@ -1,7 +1,7 @@
-//! A call that its limits let pass: all that is known of it, and what is charged for it.
+//! A call that its limits admitted: its facts and its charges.
 //!
-//! In: what admission found out. Out: an [`Admitted`], or a [`NotAdmitted`] that is refused after
-//! its local budgets were charged. Not here: deciding (`admission`, `decision`, `queue`), the
+//! In: the results of admission. Out: an [`Admitted`], or a [`NotAdmitted`] that is refused after
+//! its local budgets were charged. Not here: the decision (`admission`, `decision`, `queue`), the
 //! answer (`response`).
 
 use std::rc::Rc;
@@ -21,27 +21,27 @@ use crate::settings::Config;
 use crate::tokens::TokenCount;
 use crate::units::Timestamp;
 
-/// A call that may go upstream, now or when it has waited.
+/// A call that may go upstream, now or after waiting.
 pub(super) struct Admitted {
     pub(super) call: Call,
     pub(super) model: String,
-    /// The model as metrics name it.
+    /// The model's label in metrics.
     pub(super) label: Rc<str>,
     pub(super) estimate: Estimate,
-    /// The count of the input before any correction, if that was all of it.
+    /// The count of the input before any correction, if it covers all of the input.
     pub(super) uncorrected: Option<TokenCount>,
     pub(super) charges: Charges,
-    /// Where its budgets stood then.
+    /// The standing of its budgets at that time.
     pub(super) standings: Vec<Standing>,
     /// The limit that would have refused it if it did not wait.
     pub(super) waits_for: Option<Box<limits::Refusal>>,
     pub(super) reserved_at: Timestamp,
     pub(super) upstream: Option<Box<Upstream>>,
-    /// A form that passes, in which the model is looked for.
+    /// A form that passes, in which the model is searched.
     pub(super) form: Option<Peek>,
     /// The tools that an MCP request calls.
     pub(super) called: Option<ToolsCalled>,
-    /// Whether the upstream was asked for a usage that the client did not ask for.
+    /// Whether Tollgate, not the client, asked the upstream for the usage.
     pub(super) hides_usage: bool,
     /// Headers to add to the response.
     pub(super) response_headers: Vec<HeaderEdit>,
@@ -52,12 +52,12 @@ impl Admitted {
         self.call.labels(&self.label, kind)
     }
 
-    /// Until when it waits for its upstream, if it does.
+    /// Returns the time until which it waits for its upstream, if it does.
     pub(super) fn waits_for_upstream(&self) -> Option<Timestamp> {
         self.upstream.as_ref()?.wait_until()
     }
 
-    /// The call, with what its global limits charge and add.
+    /// Adds the charges and headers of its global limits.
     pub(super) fn with_global(
         self,
         standings: Vec<Standing>,
@@ -73,7 +73,7 @@ impl Admitted {
         }
     }
 
-    /// Looks for the model in a form that passes. Limits could not know it; the price does.
+    /// Searches the model in a form that passes. Limits could not know it, but the price can.
     pub(super) fn read_request_piece(&mut self, piece: &[u8], config: &Config) {
         let Some(form) = &mut self.form else { return };
         form.feed(piece);
@@ -83,7 +83,7 @@ impl Admitted {
         }
     }
 
-    /// The upstream has answered, so the model earns a label of its own.
+    /// Gives the model a label of its own, because the upstream has answered.
     pub(super) fn learn_label(&mut self, context: &mut Context<'_>) {
         self.label = context.models.learn(&self.model, context.budgets);
     }
@@ -101,7 +101,7 @@ enum Why {
 }
 
 impl NotAdmitted {
-    /// A limit refuses, with headers that the rate limit service wants the response to have.
+    /// A limit refused; `headers` are those that the rate limit service adds to the response.
     pub(super) const fn over_limit(
         admitted: Box<Admitted>,
         refusal: limits::Refusal,

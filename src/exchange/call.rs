@@ -1,8 +1,8 @@
-//! Who calls what, as far as the request's headers tell.
+//! A call as its headers describe it: caller, API, tier.
 //!
 //! In: an API call, a caller, a tier. Out: the subject that limits count, labels, names for the
-//! log. Not here: reading headers (`head`), what the body asks for (`parsed`). Nothing of a
-//! [`Call`] changes after its headers were read.
+//! log. Not here: reading headers (`head`), the content of the body (`parsed`). A [`Call`] does not
+//! change after its headers were read.
 
 use std::rc::Rc;
 
@@ -16,7 +16,7 @@ use crate::metrics::Labels;
 use crate::tiers::Tier;
 use crate::units::Span;
 
-/// How much of a name is repeated in a log line.
+/// The most characters of a name in a log line.
 const LONGEST_LOGGED: usize = 128;
 
 /// A call whose headers are known.
@@ -24,15 +24,15 @@ pub(super) struct Call {
     pub(super) api: api::Call,
     pub(super) caller: Caller,
     pub(super) tier: Rc<Tier>,
-    /// The workflow that it belongs to, with what it declares for all of it.
+    /// The workflow that it belongs to, with its declared tokens.
     pub(super) workflow: Option<Workflow>,
     /// The length of its body, if the headers tell it.
     pub(super) length: Option<u64>,
     pub(super) encoding: Encoding,
-    /// The request carries a signature of itself, so nothing of it may be changed.
+    /// The request carries a signature of itself, so it must not be changed.
     pub(super) is_signed: bool,
-    /// The host does not hold the request while a decision is pending: its body is too long, or may
-    /// be.
+    /// The host does not hold the request while a decision is pending, because its body is too
+    /// long, or may be.
     pub(super) passes: bool,
 }
 
@@ -41,17 +41,17 @@ impl Call {
         self.api.format
     }
 
-    /// Whether it asks something of an MCP server instead of a model.
+    /// Returns whether it goes to an MCP server and not to a model.
     pub(super) fn is_rpc(&self) -> bool {
         self.format().dialect == Dialect::Mcp
     }
 
-    /// How long it may wait. A request that passes is not held, so it cannot wait.
+    /// Returns the longest wait. A request that passes is not held, so it cannot wait.
     pub(super) fn patience(&self) -> Span {
         if self.passes { Span::ZERO } else { self.tier.degradation.patience() }
     }
 
-    /// Whom and what limits count; without the body.
+    /// Returns the subject that limits count, without the body.
     pub(super) fn subject<'s>(&'s self, model: &'s str) -> Subject<'s> {
         Subject { caller: &self.caller, model, api: self.format().name, body: b"" }
     }
@@ -64,8 +64,8 @@ impl Call {
         Labels { limit: Some(limit.name.clone()), ..self.labels(model, "") }
     }
 
-    /// A log line about a limit and this call, with what else the event tells: no prompt, and of
-    /// secrets only their hashes.
+    /// Formats a log line about a limit and this call, with `more` facts of the event. It contains
+    /// no prompt, and of secrets only their hashes.
     pub(super) fn log_line(&self, event: &str, limit: &Limit, model: &str, more: Value) -> String {
         let mut line = json!({
             "event": event,
@@ -81,7 +81,7 @@ impl Call {
         line.to_string()
     }
 
-    /// The dimensions that a limit counts by, with this call's values.
+    /// Returns the dimensions that a limit is counted per, with this call's values.
     fn dimensions_of(&self, limit: &Limit, model: &str) -> serde_json::Map<String, Value> {
         let subject = self.subject(model);
         let value = |dimension| logged(&String::from_utf8_lossy(subject.value(dimension)));
@@ -89,12 +89,12 @@ impl Call {
     }
 }
 
-/// A name as a log line repeats it.
+/// Shortens a name for a log line.
 pub(super) fn logged(name: &str) -> String {
     name.chars().take(LONGEST_LOGGED).collect()
 }
 
-/// Labels of a metric that has only a kind.
+/// Returns the labels of a metric that only has a kind.
 pub(super) fn kind(kind: &'static str) -> Labels {
     Labels { kind, ..Labels::default() }
 }

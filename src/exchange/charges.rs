@@ -1,6 +1,6 @@
-//! All that is charged for one call, here and at the rate limit service, until the call is settled.
+//! All charges of one call, here and at the rate limit service, until the call is settled.
 //!
-//! In: a reservation of local budgets, what is held of global ones. Out: both settled, kept or
+//! In: a reservation of local budgets, a holding of global ones. Out: both settled, kept or
 //! released together, once. Not here: how a budget is corrected (`limits`, `rls`).
 
 use super::context::Context;
@@ -11,8 +11,8 @@ use crate::limits::{Rates, Reservation, Used};
 use crate::rls::Holding;
 use crate::settings::Config;
 
-/// The charges for a call. They must be settled, kept or released; dropped charges, such as those
-/// of a dead VM, stays charged until it has flowed back.
+/// The charges of a call. They must be settled, kept or released. Dropped charges, such as those of
+/// a dead VM, stay until they have flowed back.
 #[derive(Debug, Default)]
 #[must_use = "what is charged must be settled, kept or released"]
 pub(super) struct Charges {
@@ -21,18 +21,18 @@ pub(super) struct Charges {
 }
 
 impl Charges {
-    /// Charges to budgets of this process.
+    /// Returns charges to budgets of this process.
     pub(super) fn local(local: Reservation) -> Self {
         Self { local, global: Holding::default() }
     }
 
-    /// These charges, with more budgets of this process and with global ones.
+    /// Adds charges to more budgets of this process and to global ones.
     pub(super) fn with(mut self, more: Reservation, global: Holding) -> Self {
         self.local.join(more);
         Self { global, ..self }
     }
 
-    /// The charges to budgets of this process.
+    /// Returns the charges to budgets of this process.
     pub(super) const fn here(&self) -> &Reservation {
         &self.local
     }
@@ -41,7 +41,7 @@ impl Charges {
         &mut self.local
     }
 
-    /// Replaces what is charged by what was used.
+    /// Replaces the charges by the usage.
     pub(super) fn settle(
         self,
         usage: &Usage,
@@ -57,7 +57,7 @@ impl Charges {
         }
     }
 
-    /// Leaves charged what is: nobody can tell what was used.
+    /// Keeps the charges, because the usage is unknown.
     pub(super) fn keep(self, config: &Config, context: &Context<'_>, effects: &mut Effects) {
         self.local.keep(context.budgets);
         if let Some(service) = &config.global {
@@ -65,7 +65,7 @@ impl Charges {
         }
     }
 
-    /// Gives everything back: the call has not gone upstream.
+    /// Gives everything back, because the call has not gone upstream.
     pub(super) fn release(self, config: &Config, context: &Context<'_>, effects: &mut Effects) {
         self.local.release(context.budgets);
         if let Some(service) = &config.global {

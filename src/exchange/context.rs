@@ -12,43 +12,43 @@ pub struct Context<'a> {
     pub budgets: &'a Budgets<'a>,
     /// Counts tokens.
     pub counter: &'a mut Counter,
-    /// Models that have a label in metrics.
+    /// The models that have a label in metrics.
     pub models: &'a mut ModelLabels,
     /// A random number, new for each event.
     pub jitter: u32,
-    /// Decides whether to ask the rate limit service; none if none is configured.
+    /// Decides whether to ask the rate limit service; `None` if there is no service.
     pub breaker: Option<&'a mut Breaker>,
 }
 
 impl Context<'_> {
-    /// The time of the event.
+    /// Returns the time of the event.
     pub(super) const fn now(&self) -> Timestamp {
         self.budgets.now()
     }
 }
 
-/// Which parts of a request can still be changed.
+/// The parts of a request that can still be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Editable {
-    /// None: its headers have gone on, and tell the length of its body.
+    /// None: its headers have gone on, with the length of its body.
     Nothing,
-    /// Its body: its headers have gone on, but tell no length.
+    /// Its body: its headers have gone on, without a length.
     Body,
     /// Its body and its headers.
     All,
 }
 
-/// Who cut an exchange short.
+/// The side that cut an exchange short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Abort {
     /// The client.
     Client,
-    /// The upstream, or the way to it.
+    /// The upstream, or the connection to it.
     Upstream,
 }
 
 impl Abort {
-    /// The ending as metrics name it.
+    /// Returns the ending's label in metrics.
     pub(super) const fn ending(abort: Option<Self>) -> &'static str {
         match abort {
             Some(Self::Client) => "client_abort",

@@ -1,11 +1,12 @@
-//! Global limits of a call: leases, the rate limit service's answers, and the operator's choice
-//! where there are none.
+//! The decision of a call's global limits: by leases, by the rate limit service's answers, or by
+//! the operator's choice if there are none.
 //!
 //! In: a call whose local budgets are charged, answers. Out: the call with its global charges, or
-//! refused. Not here: what is asked and what answers mean (`rls`), local budgets (`admission`).
+//! its refusal. Not here: questions and the meaning of answers (`rls`), local budgets
+//! (`admission`).
 //!
-//! Local limits come first because a service may count what it refuses: a call that is refused here
-//! must not spend anything there.
+//! Local limits come first because a service may count what it refuses: a call refused here must
+//! not spend anything there.
 
 use super::admitted::{Admitted, NotAdmitted};
 use super::call::kind;
@@ -36,7 +37,7 @@ struct Received {
     at: Timestamp,
 }
 
-/// How far the global limits of a call have come.
+/// The progress of a call's global limits.
 pub(super) enum Progress {
     Decided(Box<Admitted>),
     Pending(Box<AwaitingDecision>),
@@ -46,7 +47,7 @@ pub(super) enum Progress {
 /// asked.
 const LEAST_TIMEOUT: Span = Span::from_millis(1);
 
-/// Begins with the global limits of a call.
+/// Starts the global limits of a call.
 pub(super) fn begin(
     admitted: Box<Admitted>,
     config: &Config,
@@ -84,12 +85,12 @@ pub(super) fn begin(
 }
 
 impl AwaitingDecision {
-    /// Whether the host holds the request until the answers are in.
+    /// Returns whether the host holds the request until the answers are in.
     pub(super) fn holds_request(&self) -> bool {
         !self.admitted.call.passes
     }
 
-    /// Whether a form that passes is looked at.
+    /// Returns whether a form that passes is searched for the model.
     pub(super) fn has_form(&self) -> bool {
         self.admitted.form.is_some()
     }
@@ -98,7 +99,7 @@ impl AwaitingDecision {
         self.admitted.read_request_piece(piece, config);
     }
 
-    /// An answer has come, or none will.
+    /// Handles an answer, or the failure to get one.
     pub(super) fn on_answer(
         mut self: Box<Self>,
         config: &Config,
@@ -132,7 +133,7 @@ impl AwaitingDecision {
         Ok(self.ask_next(service, timeout, effects))
     }
 
-    /// Asks all questions at once, or only the next one where limits are asked in turn.
+    /// Asks all questions at once, or only the next one if limits are asked in turn.
     fn ask_next(mut self: Box<Self>, service: &Service, timeout: Span, effects: &mut Effects) -> Progress {
         let together = if service.asks_in_turn() { 1 } else { usize::MAX };
         let next = self.questions.iter().enumerate().skip(self.asked).take(together);
@@ -148,7 +149,7 @@ impl AwaitingDecision {
         Progress::Pending(self)
     }
 
-    /// Whether a question is left and no answer so far refuses the call or failed.
+    /// Returns whether a question is left, and no answer so far has refused the call or failed.
     fn may_ask_on(&self) -> bool {
         let lets_pass = |(question, received): &(Question, Option<Received>)| {
             let answer = received.as_ref().and_then(|received| received.answer.as_ref().ok());
@@ -157,13 +158,13 @@ impl AwaitingDecision {
         self.asked < self.questions.len() && self.questions.iter().take(self.asked).all(lets_pass)
     }
 
-    /// Some answers have yet to come.
+    /// Waits for the remaining answers.
     fn wait_on(self: Box<Self>, effects: &mut Effects) -> Progress {
         effects.next = Next::Ask { questions: vec![], hold: self.holds_request() };
         Progress::Pending(self)
     }
 
-    /// All answers are in, or none are coming: decides.
+    /// Decides: all answers are in, or none are coming.
     fn conclude(
         self,
         service: &Service,
@@ -213,8 +214,8 @@ impl AwaitingDecision {
         Ok(Progress::Decided(Box::new(admitted)))
     }
 
-    /// The response has begun before the answers: the call goes on as if there were none to come,
-    /// nor one that refuses. What it uses is reported to the service all the same.
+    /// Lets the call go on, because the response has begun before the answers. Missing and refusing
+    /// answers are ignored. The call's usage is still reported to the service.
     pub(super) fn go_on(
         self,
         config: &Config,
@@ -236,8 +237,8 @@ impl AwaitingDecision {
         Box::new(admitted.with_global(vec![], holding, Reservation::default(), []))
     }
 
-    /// The call has ended before the answers, and has not gone upstream. It costs nothing, but for
-    /// what an answer on its way charges.
+    /// Ends a call before its answers. It has not gone upstream and costs nothing, except for
+    /// charges of an answer still under way.
     pub(super) fn end(
         self,
         abort: Option<Abort>,
@@ -264,7 +265,7 @@ fn record_in_breaker(is_answered: bool, context: &mut Context<'_>, effects: &mut
 }
 
 /// Takes a refused call from the leases, if they cover all of it by now. When a window begins, a
-/// lease can take from the service what calls under way are asking for.
+/// lease can take from the service the amounts that calls under way are asking for.
 fn leased_meanwhile(
     admitted: &Admitted,
     service: &Service,
@@ -278,7 +279,8 @@ fn leased_meanwhile(
     begun.decide(vec![], service, context.budgets, tasks).ok()
 }
 
-/// The service has not decided: what the operator wants then. Returns what is charged here instead.
+/// Applies the operator's choice, because the service has not decided. Returns the local charges
+/// made instead.
 fn stand_in(
     service: &Service,
     undecided: &[GlobalLimit],
@@ -312,9 +314,9 @@ fn stand_in(
     }
 }
 
-/// A refusal by the part of a limit that this process enforces. The caller is told when to come
-/// back and nothing of that part, which is not its budget: a call too large for it may still fit
-/// the whole one when the service is back.
+/// Converts a refusal by the part of a limit that this process enforces. The caller is told when to
+/// come back, but no numbers of that part, which is not its budget: a call too large for the part
+/// may still fit the whole when the service is back.
 fn of_stand_in(refusal: &Refusal, service: &Service) -> Refusal {
     let wait = match refusal.wait {
         Wait::For(span) => span,
@@ -323,7 +325,7 @@ fn of_stand_in(refusal: &Refusal, service: &Service) -> Refusal {
     Refusal::unknown(&refusal.standing.limit, refusal.needed, wait)
 }
 
-/// The answers so far, with their window ends as seen from `now`.
+/// Returns the answers so far, with their window ends as seen from `now`.
 fn received(
     questions: Vec<(Question, Option<Received>)>,
     now: Timestamp,

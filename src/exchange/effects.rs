@@ -15,13 +15,14 @@ use crate::units::{Span, Timestamp};
 /// Host calls after an event, in the order of the fields.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// Changes of the headers at hand: the request's after a request event, else the response's.
+    /// Changes of the current headers: the request's after a request event, otherwise the
+    /// response's.
     pub headers: Vec<HeaderEdit>,
-    /// Changes of the request's body, whose length changes with them.
+    /// Changes of the request's body, which also change its length.
     pub body: Vec<Edit>,
     /// Bytes to pass on instead of the response piece.
     pub piece: Option<Vec<u8>>,
-    /// The response is to be reset, with all that is left of it.
+    /// Whether to reset the response, with the rest of it.
     pub reset: bool,
     /// Values for access logs.
     pub facts: Vec<(Fact, String)>,
@@ -29,20 +30,20 @@ pub struct Effects {
     pub counts: Vec<Count>,
     /// Lines for Envoy's log.
     pub log: Vec<String>,
-    /// Warnings for Envoy's log, of which one of each topic is told in a process.
+    /// Warnings for Envoy's log. A process logs each topic once.
     pub warnings: Vec<Warning>,
-    /// Tasks at the rate limit service, to be done soon and without waiting for them.
+    /// Tasks at the rate limit service, to be done soon, without waiting for them.
     pub tasks: Vec<Task>,
-    /// How the exchange goes on.
+    /// The next step of the exchange.
     pub next: Next,
 }
 
 /// A change of one header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderEdit {
-    /// Set it, in place of all of its name.
+    /// Set it and replace all others of its name.
     Set(Cow<'static, str>, Vec<u8>),
-    /// Remove all of its name.
+    /// Remove all headers of this name.
     Remove(Cow<'static, str>),
 }
 
@@ -53,28 +54,28 @@ impl HeaderEdit {
     }
 }
 
-/// How the exchange goes on.
+/// The next step of an exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Next {
-    /// It passes.
+    /// Let it pass.
     #[default]
     Pass,
-    /// The request is to be held until its body is there.
+    /// Hold the request until its body has arrived.
     ReadBody,
-    /// The rate limit service is to be asked these; each answer is an event of its own.
+    /// Ask the rate limit service; each answer is an event of its own.
     Ask {
         /// The questions to send now; none while answers are outstanding.
         questions: Vec<Ask>,
-        /// Whether the request waits for the answers; else it goes on meanwhile, and can still be
-        /// refused until a response comes.
+        /// Whether the request waits for the answers. Otherwise it goes on meanwhile, and can still
+        /// be refused until a response comes.
         hold: bool,
     },
-    /// The request is to be held until then, and is then looked at again.
+    /// Hold the request until then, and check it again.
     Wait {
-        /// When what it needs will have flowed back.
+        /// The time at which its budgets will have room.
         until: Timestamp,
     },
-    /// It is answered from here.
+    /// Reply from the filter.
     Reply(Reply),
 }
 
@@ -85,7 +86,7 @@ pub struct Ask {
     pub place: usize,
     /// The question.
     pub question: Question,
-    /// How long to wait for its answer.
+    /// The longest wait for its answer.
     pub timeout: Span,
 }
 
@@ -100,15 +101,15 @@ pub enum Fact {
     UsedInput,
     /// Output tokens charged for.
     UsedOutput,
-    /// US dollars charged, where the model has a price.
+    /// US dollars charged, if the model has a price.
     Cost,
-    /// The limit that refused the call, or that it asked for an upgrade.
+    /// The limit that refused the call, or the protocol upgrade that it asked for.
     RefusedBy,
     /// The limits whose budgets are used beyond their warning.
     Warning,
     /// The changes of the request.
     Softened,
-    /// The limit at whose end the stream was stopped.
+    /// The limit whose exhausted budget stopped the stream.
     StoppedBy,
 }
 
@@ -126,7 +127,7 @@ impl Fact {
         Self::StoppedBy,
     ];
 
-    /// Its meaning, for the reference.
+    /// Returns its meaning, for the reference.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {
@@ -142,7 +143,7 @@ impl Fact {
         }
     }
 
-    /// The name of the filter state, behind `wasm.`.
+    /// Returns the name of the filter state, after `wasm.`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -181,7 +182,7 @@ impl Effects {
         self.headers.extend(fields.into_iter().map(|(name, value)| HeaderEdit::set(name, value)));
     }
 
-    /// Counts what the table had to do for this event.
+    /// Counts the table's work for this event.
     pub(super) fn count_tally(&mut self, budgets: &Budgets<'_>) {
         let tally = budgets.take_tally();
         if tally == Tally::default() {

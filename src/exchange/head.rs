@@ -1,6 +1,6 @@
-//! Reads a request's headers: who calls what.
+//! Reads a request's headers into a call.
 //!
-//! In: headers and attributes. Out: a [`Call`], none if Tollgate does not limit the request, or a
+//! In: headers and attributes. Out: a [`Call`], `None` if Tollgate does not limit the request, or a
 //! [`Refusal`]. Not here: the body (`parsed`), limits (`admission`).
 
 use super::call::Call;
@@ -47,7 +47,7 @@ pub(super) fn read(
     effects.facts.push((Fact::Tier, tier.name.to_string()));
     let is_signed = is_signed(head, &path);
     if !is_signed {
-        // Plain answers are the cheapest to read.
+        // Uncompressed answers are the cheapest to read.
         effects.headers.push(HeaderEdit::set("accept-encoding", "identity"));
     }
     let workflow = match &config.workflows {
@@ -60,8 +60,8 @@ pub(super) fn read(
     Ok(Some(Call { api, caller, tier, workflow, length, encoding, is_signed, passes }))
 }
 
-/// Whether the request goes on without waiting for a decision, because its body is too long to be
-/// held, or may be.
+/// Returns whether the request goes on without waiting for a decision, because its body is too long
+/// to be held, or may be.
 fn passes(api: &api::Call, length: Option<u64>, ended: bool, hold_up_to: u64) -> bool {
     match api.format.body {
         Body::Free => !ended && length.is_none_or(|length| length > hold_up_to),
@@ -70,8 +70,8 @@ fn passes(api: &api::Call, length: Option<u64>, ended: bool, hold_up_to: u64) ->
     }
 }
 
-/// Adds the upstream to the caller's dimensions where it matters; other calls do not pay for the
-/// look.
+/// Adds the upstream to the caller's dimensions, if needed; other calls avoid the cost of reading
+/// it.
 fn name_upstream(config: &Config, tier: &Tier, head: &dyn Head, caller: &mut Caller) {
     let matters = config.upstreams.is_some() || tier.names_upstream;
     if let Some(upstream) = matters.then(|| upstream::name(head)).flatten() {
@@ -79,12 +79,12 @@ fn name_upstream(config: &Config, tier: &Tier, head: &dyn Head, caller: &mut Cal
     }
 }
 
-/// The workflow of a call, if it belongs to one, with what it declares. The header of the
-/// declaration is for Tollgate and goes no further, unless a signature may cover it.
+/// Returns the workflow of a call, if it has one, with its declared tokens. The declaring header is
+/// for Tollgate and is removed, unless a signature may cover it.
 ///
 /// # Errors
-/// A declaration that is no number, or that no workflow makes: callers would believe that their
-/// tokens are held if it were ignored.
+/// A declaration that is not a number, or on a call without a workflow. Ignoring it would make
+/// callers believe that their tokens are reserved.
 fn declared(
     workflows: &Workflows,
     head: &dyn Head,
@@ -110,15 +110,15 @@ fn declared(
     Ok(Some(Workflow { dimension: dimension.clone(), declared: declared.min(*reserve_up_to) }))
 }
 
-/// Decimal digits; more than can be counted is as much as can be.
+/// Parses decimal digits; a number that is too large becomes the largest one.
 fn whole_number(text: &[u8]) -> Option<Amount> {
     let are_digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     let digits = core::str::from_utf8(text).ok().filter(|_| are_digits)?;
     Some(Amount(digits.parse().unwrap_or(u64::MAX)))
 }
 
-/// Whether a signature covers the request, as AWS Signature Version 4 does, in a header or in the
-/// query.
+/// Returns whether a signature covers the request, as in AWS Signature Version 4, in a header or in
+/// the query.
 fn is_signed(head: &dyn Head, path: &[u8]) -> bool {
     let by_header =
         head.header("authorization").is_some_and(|value| value.trim_ascii_start().starts_with(b"AWS4-"));

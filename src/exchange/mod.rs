@@ -1,33 +1,37 @@
 //! One HTTP exchange as a state machine: [`Event`]s in, [`Effects`] out, the time given.
 //!
 //! ```text
-//!         RequestHead             RequestBody                  Answered            Due           ResponsePiece(last) | End
-//!   New ─────────────▶ AwaitingBody ────────▶ AwaitingDecision ────────▶ Queued ────────▶ Responding ─────────────────────────▶ Done
-//!    │                      │       └─ no global limits, or leased ─┴─ nothing to wait for ─▶ │ ── a budget is spent ──▶ Draining ──▶ Done
-//!    └── not an LLM call, ──┴── refused ──▶ Done ◀── refused ──┘
+//! state             event                        next state
+//! New               RequestHead                  AwaitingBody (*)
+//! AwaitingBody      RequestBody                  AwaitingDecision, Queued or Responding (*)
+//! AwaitingDecision  Answered, the last one       Queued or Responding (*)
+//! Queued            Due, nothing to wait for     Responding (*)
+//! Responding        ResponsePiece, the last one  Done
+//! Responding        ResponsePiece, over budget   Draining
+//! any               End                          Done
+//!
+//! (*) or Done, if refused or not an LLM call; without a body, the step is skipped
 //! ```
 //!
 //! A call in `AwaitingDecision` waits for the rate limit service, with its local budgets charged;
-//! one that is `Queued`, for its debts to be paid. `Draining` discards what comes behind the ending
-//! that the client got in place of the rest of a stream, and in the end resets it.
+//! one that is `Queued` waits for its debts to be paid. `Draining` discards the rest of a stopped
+//! stream after the ending that the client got, and finally resets it.
 //!
 //! # Contract
 //!
-//! - Events come in the order of an exchange; any of them may be missing but [`Event::End`], which
-//!   comes last, at every ending. An event that does not fit the state has no effects;
+//! - Events come in the order of an exchange. Any of them may be missing except [`Event::End`],
+//!   which comes last, at every ending. An event that does not fit the state has no effects;
 //!   [`Exchange::wants`] tells which ones matter.
-//! - The host carries out all effects of an event before the next event; those that it cannot carry
-//!   out are lost without harm to the budgets.
-//! - What is charged for a call leaves `AwaitingDecision`, `Queued` and `Responding` exactly once,
-//!   as a settlement or given back; a place among the calls in flight also leaves `AwaitingBody`. A
-//!   VM that dies runs no `End`: what its calls hold stays charged until it has flowed back.
-//! - After [`Next::Wait`] there is an [`Event::Due`] at that time, or later, or earlier now and
-//!   then.
-//! - After [`Next::Ask`] there is one [`Event::Answered`] for each question, in any order, unless
-//!   the exchange ends first. The last of them may lead to more questions.
+//! - The host carries out all effects of an event before the next event. Effects that it cannot
+//!   carry out are lost without harm to the budgets.
+//! - The charges of a call leave `AwaitingDecision`, `Queued` and `Responding` exactly once,
+//!   settled or given back; a slot of a call in flight also leaves `AwaitingBody`. A VM that dies
+//!   runs no `End`: the charges of its calls stay until they have flowed back.
+//! - After [`Next::Wait`] an [`Event::Due`] comes at that time, or later, and occasionally earlier.
+//! - After [`Next::Ask`] one [`Event::Answered`] comes for each question, in any order, unless the
+//!   exchange ends first. The last of them may lead to more questions.
 //!
-//! Not here: the host, how bytes are read (`api`), how budgets work (`limits`), what refusals look
-//! like (`reply`).
+//! Not here: the host, reading bytes (`api`), budgets (`limits`), the form of refusals (`reply`).
 
 mod admission;
 mod admitted;
@@ -68,35 +72,35 @@ use state::{AwaitingBody, State};
 
 /// An event of an exchange.
 pub enum Event<'a> {
-    /// The request's headers have come.
+    /// The request's headers have arrived.
     RequestHead {
         /// The headers and attributes.
         head: &'a dyn Head,
         /// Whether there is no body.
         ended: bool,
     },
-    /// The whole request body has come; only after [`Next::ReadBody`].
+    /// The whole request body has arrived; only after [`Next::ReadBody`].
     RequestBody {
         /// The body.
         body: &'a [u8],
-        /// Which parts of the request can still be changed.
+        /// The parts of the request that can still be changed.
         editable: Editable,
     },
     /// The rate limit service has answered, or will not.
     Answered {
-        /// Which of the questions, by its [`Ask::place`].
+        /// The number of the question: its [`Ask::place`].
         question: usize,
-        /// The message, or why there is none.
+        /// The message, or the reason why there is none.
         answer: Result<&'a [u8], Failure>,
     },
-    /// A call that waits may be able to go on.
+    /// A waiting call may be able to go on.
     Due,
-    /// A piece of a request body that passes has come; only if it is [wanted](Exchange::wants).
+    /// A piece of a request body that passes has arrived; only if it is [wanted](Exchange::wants).
     RequestPiece {
         /// The bytes.
         bytes: &'a [u8],
     },
-    /// The response's headers have come.
+    /// The response's headers have arrived.
     ResponseHead {
         /// The status; 1xx are not reported.
         status: u16,
@@ -105,7 +109,7 @@ pub enum Event<'a> {
         /// Whether there is no body.
         ended: bool,
     },
-    /// A piece of the response's body has come.
+    /// A piece of the response's body has arrived.
     ResponsePiece {
         /// The bytes.
         bytes: &'a [u8],
@@ -114,7 +118,7 @@ pub enum Event<'a> {
     },
     /// The exchange is over.
     End {
-        /// Who ended it, if it did not end by itself.
+        /// The side that ended it, if it did not end normally.
         abort: Option<Abort>,
     },
 }
@@ -126,13 +130,13 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// An exchange under this configuration, which it keeps to its end.
+    /// Creates an exchange under this configuration, which it keeps to its end.
     #[must_use]
     pub const fn new(config: Rc<Config>) -> Self {
         Self { config, state: State::New }
     }
 
-    /// Takes the next event; see the module's contract.
+    /// Handles the next event; see the module's contract.
     pub fn handle(&mut self, event: Event<'_>, context: &mut Context<'_>) -> Effects {
         let mut effects = Effects::default();
         self.notice_small_buffer(&event, &mut effects);
@@ -142,13 +146,13 @@ impl Exchange {
         effects
     }
 
-    /// Whether such an event matters now.
+    /// Returns whether such an event matters now.
     #[must_use]
     pub fn wants(&self, wanted: Wanted) -> bool {
         self.state.wants(wanted)
     }
 
-    /// Notices that Envoy has answered a call itself because its buffer is too small to hold it.
+    /// Warns if Envoy itself has refused a call because its buffer is too small to hold it.
     fn notice_small_buffer(&self, event: &Event<'_>, effects: &mut Effects) {
         let Event::ResponseHead { status, head, .. } = event else { return };
         let hold_up_to = self.config.counting.hold_up_to;
@@ -160,7 +164,7 @@ impl Exchange {
     }
 }
 
-/// The state after an event.
+/// Returns the state after an event.
 fn next(
     state: State,
     event: Event<'_>,
@@ -230,7 +234,7 @@ fn next(
     }
 }
 
-/// The call has ended before its body was there.
+/// Ends a call before its body has arrived.
 fn leave(awaiting: AwaitingBody, context: &Context<'_>) -> State {
     awaiting.granted.reservation.release(context.budgets);
     State::Done
@@ -267,8 +271,8 @@ fn on_response_piece(
     }
 }
 
-/// Settles at the end of the response, before the client sees it: a client that has its answer can
-/// rely on its budget.
+/// Settles at the end of the response, before the client sees it, so that a client with its answer
+/// can rely on its budget.
 fn complete(
     mut responding: Box<Responding>,
     config: &Config,

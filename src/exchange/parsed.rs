@@ -1,7 +1,7 @@
-//! A call with its body: what it asks for, as far as the body can be read.
+//! A call with its parsed body.
 //!
-//! In: a body, or its length. Out: a [`ParsedCall`], or a refusal of one that is ambiguous. Not
-//! here: how a format is read (`api`).
+//! In: a body, or its length. Out: a [`ParsedCall`], or the refusal of an ambiguous one. Not here:
+//! the formats (`api`).
 
 use serde_json::value::RawValue;
 
@@ -15,24 +15,24 @@ use crate::metrics;
 use crate::reply;
 use crate::settings::Config;
 
-/// A call with what it asks for.
+/// A call with its parsed request.
 pub(super) struct ParsedCall<'a> {
     pub(super) request: Request<'a>,
-    /// Its body, decoded, if it is there and is JSON.
+    /// Its body, decoded, if it has arrived and is JSON.
     pub(super) body: Option<&'a [u8]>,
-    /// Which parts of the request can still be changed.
+    /// The parts of the request that can still be changed.
     pub(super) editable: Editable,
-    /// Whether its input is counted, rather than guessed.
+    /// Whether its input is counted and not guessed.
     pub(super) is_exact: bool,
 }
 
 impl<'a> ParsedCall<'a> {
-    /// A call whose body is not read.
+    /// Returns a call whose body is not read.
     pub(super) const fn unread(guess: Request<'a>) -> Self {
         Self { request: guess, body: None, editable: Editable::Nothing, is_exact: false }
     }
 
-    /// A guess at a call by the length of its body. Compressed JSON has about as many bytes as
+    /// Returns a guess by the length of the body. Compressed JSON has about as many bytes as
     /// tokens.
     pub(super) fn guessed(call: &Call, bytes: u64) -> Self {
         let mut guess = (call.format().guess)(bytes);
@@ -42,10 +42,10 @@ impl<'a> ParsedCall<'a> {
         Self::unread(guess)
     }
 
-    /// Reads a body, which has been decoded.
+    /// Reads a decoded body.
     ///
     /// # Errors
-    /// The body names a member twice that decides what the call costs.
+    /// The body names a member twice that decides the cost of the call.
     pub(super) fn read(
         call: &Call,
         body: &'a [u8],
@@ -65,21 +65,21 @@ impl<'a> ParsedCall<'a> {
         Ok(Self { request, body: json, editable, is_exact: true })
     }
 
-    /// Whether the body can be changed.
+    /// Returns whether the body can be changed.
     pub(super) fn is_editable(&self) -> bool {
         self.editable != Editable::Nothing
     }
 
-    /// The body, if it can be changed.
+    /// Returns the body, if it can be changed.
     pub(super) fn editable_body(&self) -> Option<&'a [u8]> {
         self.body.filter(|_| self.is_editable())
     }
 }
 
-/// Reads a decoded body in its format; none if it is malformed.
+/// Reads a decoded body in its format; `None` if it is malformed.
 ///
 /// # Errors
-/// The body names a member twice that decides what the call costs.
+/// The body names a member twice that decides the cost of the call.
 pub(super) fn read<'a>(
     call: &Call,
     body: &'a [u8],
@@ -100,7 +100,7 @@ pub(super) fn read<'a>(
 /// Decodes a body.
 ///
 /// # Errors
-/// The number of bytes to guess by, of a body that cannot be decoded.
+/// Returns the number of bytes to guess by, if the body cannot be decoded.
 pub(super) fn decoded(
     call: &Call,
     body: &[u8],

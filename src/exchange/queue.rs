@@ -1,12 +1,12 @@
-//! A call that waits: what it needs is charged as a debt of its budgets, and it goes on when the
+//! The queue of waiting calls: a call is charged as a debt of its budgets, and goes on when the
 //! debt is paid and its upstream is not busy.
 //!
-//! In: an admitted call, the time. Out: the call when it may go on, or refused because too many
-//! wait already. Not here: how long a debt takes to be paid (`limits`), holding requests (`host`).
+//! In: an admitted call, the time. Out: the call when it may go on, or its refusal because too many
+//! are waiting. Not here: how long a debt takes to be paid (`limits`), holding requests (`host`).
 //!
-//! All workers share one order without a shared queue: a call that comes later is charged later,
-//! and waits for the debts before it. A call that leaves gives its charge back; those behind it
-//! find that out by looking at their budgets again.
+//! All workers share one order without a shared queue: a later call is charged later, and waits for
+//! the debts before it. A call that leaves gives its charge back; those behind it notice that when
+//! they check their budgets again.
 
 use super::admitted::{Admitted, NotAdmitted};
 use super::context::{Abort, Context};
@@ -17,14 +17,14 @@ use crate::metrics;
 use crate::settings::Config;
 use crate::units::{Span, Timestamp};
 
-/// A call that waits.
+/// A waiting call.
 pub(super) struct Queued {
     admitted: Box<Admitted>,
-    /// Its place among those that wait.
+    /// Its slot among the waiting calls.
     place: Reservation,
     since: Timestamp,
     until: Timestamp,
-    /// When it was last looked at.
+    /// The time of the last check.
     seen: Timestamp,
 }
 
@@ -63,7 +63,8 @@ pub(super) fn enter(
     }
 }
 
-/// Too many wait already: the limit that the call would wait for refuses it, or its busy upstream.
+/// Refuses a call because too many are waiting: for the limit that it would wait for, or its busy
+/// upstream.
 fn too_many_wait(mut admitted: Box<Admitted>, context: &Context<'_>) -> NotAdmitted {
     if let Some(refusal) = admitted.waits_for.take() {
         return NotAdmitted::over_limit(admitted, *refusal, vec![]);
@@ -74,8 +75,8 @@ fn too_many_wait(mut admitted: Box<Admitted>, context: &Context<'_>) -> NotAdmit
 }
 
 impl Queued {
-    /// Lets the call go on if its time has come: what it waited for has been paid, or all debts of
-    /// its budgets have been; and its upstream is not busy, or not any more.
+    /// Lets the call go on if it is due: its own debt, or all debts of its budgets, are paid, and
+    /// its upstream is not busy.
     pub(super) fn look_again(
         mut self: Box<Self>,
         context: &Context<'_>,
@@ -86,7 +87,7 @@ impl Queued {
         self.seen = now;
         self.until = self.until.min(now + self.admitted.charges.here().until_paid(context.budgets));
         if self.is_due(now) {
-            // Others that waited may have gone ahead, and found it busy again.
+            // Other waiting calls may have gone ahead and been refused.
             if let Err(busy) = self.check_upstream(context) {
                 let Self { admitted, place, .. } = *self;
                 place.release(context.budgets);
@@ -107,7 +108,7 @@ impl Queued {
         Ok(Progress::Ready(admitted))
     }
 
-    /// The clock has been set back by so much, if at all: what has been waited stays waited.
+    /// Moves its times back with the clock, so that the time waited still counts.
     const fn set_back(&mut self, by: Span) {
         self.since = Timestamp(self.since.0.saturating_sub(by.0));
         self.until = Timestamp(self.until.0.saturating_sub(by.0));
@@ -123,7 +124,7 @@ impl Queued {
         upstream.check(self.since, patience, context)
     }
 
-    /// The call has ended: it has not gone upstream, and costs nothing.
+    /// Ends the call. It has not gone upstream, and costs nothing.
     pub(super) fn end(
         self,
         abort: Option<Abort>,

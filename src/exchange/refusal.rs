@@ -1,7 +1,7 @@
-//! Why a call is refused, with the evidence, and the one place that refuses it.
+//! The reasons for a refusal, with the evidence, and the one place that refuses.
 //!
-//! In: a [`Refusal`]. Out: its metrics, log line, access log fact and reply. Not here: who refuses,
-//! and what replies look like (`reply`).
+//! In: a [`Refusal`]. Out: its metrics, log line, access log fact and reply. Not here: the decision
+//! to refuse, and the form of replies (`reply`).
 
 use std::rc::Rc;
 
@@ -20,16 +20,16 @@ use crate::rls::HeaderValue;
 use crate::settings::Config;
 use crate::units::Span;
 
-/// Why a call is refused.
+/// The reason why a call is refused.
 pub(super) enum Refusal<'c> {
-    /// It asks for another protocol on the path of an LLM API: nothing counts what is said over a
-    /// socket, and clients that can do without come back over HTTP.
+    /// It asks for another protocol on the path of an LLM API. Traffic over a socket cannot be
+    /// counted, and clients that can do without it come back over HTTP.
     Upgrade { upgrade: Upgrade, protocol: Vec<u8> },
-    /// It lacks a dimension that the configuration demands.
+    /// It lacks a required dimension.
     Unidentified { dialect: Dialect, missing: Unidentified },
-    /// Its headers or body can be understood in several ways, or not at all.
+    /// Its headers or body are ambiguous or invalid.
     BadRequest(Box<Reply>),
-    /// A limit refuses it.
+    /// A limit refused it.
     OverLimit(Asked<'c>, Box<OverLimit<'c>>),
     /// Its upstream has asked for a pause.
     UpstreamBusy(Asked<'c>, BusyUpstream),
@@ -39,35 +39,34 @@ pub(super) enum Refusal<'c> {
 pub(super) struct Asked<'c> {
     pub(super) call: &'c Call,
     pub(super) model: String,
-    /// The model as metrics name it.
+    /// The model's label in metrics.
     pub(super) label: Rc<str>,
 }
 
-/// The limit that refuses a call, and what it takes to answer.
+/// The limit that refused a call, and what the reply needs.
 pub(super) struct OverLimit<'c> {
     pub(super) refusal: limits::Refusal,
-    /// Headers that the rate limit service wants the response to have.
+    /// Headers that the rate limit service adds to the response.
     pub(super) headers: Vec<HeaderValue>,
-    /// The MCP messages to be answered.
+    /// The MCP messages to answer.
     pub(super) messages: Option<&'c Messages<'c>>,
 }
 
-/// An upstream that asked for a pause, and how much of it is left.
+/// An upstream that asked for a pause, and the rest of the pause.
 pub(super) struct BusyUpstream {
     pub(super) name: Vec<u8>,
     pub(super) wait: Span,
 }
 
 impl OverLimit<'_> {
-    /// A refusal of an LLM call by a limit.
+    /// Returns the refusal of an LLM call by a limit.
     pub(super) const fn by(refusal: limits::Refusal) -> Self {
         Self { refusal, headers: Vec::new(), messages: None }
     }
 }
 
 impl Refusal<'_> {
-    /// Refuses the call: gives back what is charged for it, records metrics, writes a line and
-    /// answers.
+    /// Refuses the call: gives back its charges, records metrics, writes a log line and replies.
     pub(super) fn refuse(
         self,
         charges: Charges,
@@ -131,7 +130,7 @@ impl OverLimit<'_> {
     }
 }
 
-/// The line that lets an operator understand a refusal.
+/// Formats the line that explains a refusal to operators.
 fn log_line(refusal: &limits::Refusal, asked: &Asked<'_>, is_shared: bool) -> String {
     let limits::Refusal { standing, needed, wait, reason } = refusal;
     let mut more = json!({
@@ -151,7 +150,7 @@ fn log_line(refusal: &limits::Refusal, asked: &Asked<'_>, is_shared: bool) -> St
 }
 
 impl BusyUpstream {
-    /// A line that lets an operator understand it.
+    /// Formats the line that explains it to operators.
     pub(super) fn log_line(&self, event: &str, model: &str) -> String {
         let name = String::from_utf8_lossy(&self.name);
         json!({

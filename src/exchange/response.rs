@@ -1,8 +1,7 @@
 //! The response of an admitted call: usage is read while the bytes pass.
 //!
-//! In: the response's head and pieces. Out: budget headers, and bytes to pass on instead where the
-//! chunk that only tells usage is hidden. Not here: the settlement (`settle`), streams that are
-//! stopped (`stop`).
+//! In: the response's head and pieces. Out: budget headers, and replaced bytes if the chunk that
+//! only reports usage is hidden. Not here: the settlement (`settle`), stopped streams (`stop`).
 
 use super::admitted::Admitted;
 use super::context::Context;
@@ -16,24 +15,24 @@ use crate::reply;
 use crate::settings::Config;
 use crate::units::Span;
 
-/// Where the module that ends responses says that it is there (`finisher`).
+/// The attribute that shows that the finisher is loaded (`finisher`).
 const FINISHER: [&str; 2] = ["filter_state", "tollgate.finisher"];
 
 /// A call that has gone upstream.
 pub(super) struct Responding {
     pub(super) admitted: Box<Admitted>,
     pub(super) outcome: Outcome,
-    /// Looks at the budgets while the answer passes, if it may be stopped.
+    /// Checks the budgets while the answer passes, if it may be stopped.
     pub(super) watch: Option<Box<Watch>>,
 }
 
-/// How far the response has come.
+/// The progress of the response.
 pub(super) enum Outcome {
-    /// Nothing of it is there.
+    /// No response yet.
     Unanswered,
-    /// A status that is not 2xx: the call costs nothing but its request.
+    /// A status that is not 2xx: the call is charged only its request.
     Failed,
-    /// An answer, as far as it has come.
+    /// An answer, as far as it has arrived.
     Answered { reader: Box<Reader>, complete: bool },
 }
 
@@ -45,7 +44,7 @@ impl Responding {
         Self { admitted, outcome: Outcome::Unanswered, watch }
     }
 
-    /// The response's head has come.
+    /// Handles the response's head.
     pub(super) fn read_head(
         &mut self,
         status: u16,
@@ -84,19 +83,19 @@ impl Responding {
         let mut reader = Reader::new(self.admitted.call.format(), head, self.admitted.hides_usage);
         let may_end = self.keep_watch(&mut reader, head);
         if reader.is_hiding() || may_end {
-            // The length told by the upstream counts the chunk that will be taken out, or what
-            // comes behind an ending.
+            // The upstream's length includes the chunk that will be removed, or the bytes after an
+            // ending.
             effects.headers.push(HeaderEdit::Remove("content-length".into()));
         }
         self.outcome = Outcome::Answered { reader: Box::new(reader), complete: false };
     }
 
-    /// Keeps the watch only if the answer can be stopped. Whether it can be ended before its time.
+    /// Keeps the watch only if the answer can be stopped. Returns whether it can be ended early.
     fn keep_watch(&mut self, reader: &mut Reader, head: &dyn Head) -> bool {
         let Some(mut watch) = self.watch.take() else { return false };
         let is_stream = reader.found().is_stream;
-        // A list is told from a whole answer by its first byte only, but nobody knows its length in
-        // advance.
+        // Only its first byte distinguishes a list from a whole answer, but the length of a list is
+        // not known in advance.
         if !is_stream && head.header("content-length").is_some() {
             return false;
         }
@@ -109,7 +108,7 @@ impl Responding {
         can_end
     }
 
-    /// Remembers what the head of an answer says of its upstream.
+    /// Records what the head of an answer reveals about its upstream.
     fn observe_upstream(
         &self,
         status: u16,
@@ -139,7 +138,7 @@ impl Responding {
         }
     }
 
-    /// A piece of the response's body has come.
+    /// Handles a piece of the response's body.
     pub(super) fn read_piece(&mut self, piece: &[u8], last: bool, effects: &mut Effects) {
         let Outcome::Answered { reader, .. } = &mut self.outcome else { return };
         effects.piece = reader.feed(piece);
@@ -148,14 +147,14 @@ impl Responding {
         }
     }
 
-    /// The response has ended by itself.
+    /// Marks the response as complete.
     pub(super) fn complete(&mut self) {
         if let Outcome::Answered { complete, .. } = &mut self.outcome {
             *complete = true;
         }
     }
 
-    /// The findings in the answer; none if there is no answer.
+    /// Returns the findings in the answer, if there is one.
     pub(super) fn found(&self) -> Option<&Found> {
         match &self.outcome {
             Outcome::Answered { reader, .. } => Some(reader.found()),
@@ -164,7 +163,8 @@ impl Responding {
     }
 }
 
-/// Whether an answer is the upstream's own: Envoy's page "Response code details" has the word.
+/// Returns whether an answer is the upstream's own. The word is from Envoy's page "Response code
+/// details".
 fn is_of_upstream(head: &dyn Head) -> bool {
     head.property(&["response", "code_details"]).is_some_and(|details| details == b"via_upstream")
 }

@@ -20,7 +20,7 @@ pub(super) struct RpcRequest<'a> {
 }
 
 impl<'a> RpcRequest<'a> {
-    /// Reads a decoded body. A malformed one calls nothing: no server takes it for a call.
+    /// Reads a decoded body. A malformed one calls no tools, because no server accepts it.
     pub(super) fn read(call: &Call, body: &'a [u8], effects: &mut Effects) -> Result<Self, Refusal<'static>> {
         let Some(request) = parsed::read(call, body, effects)? else { return Ok(Self::default()) };
         let mut tools = ToolsCalled::default();
@@ -30,7 +30,7 @@ impl<'a> RpcRequest<'a> {
         Ok(Self { messages: request.rpc.unwrap_or_default(), tools })
     }
 
-    /// A request that cannot be read: it is taken for a call of an unknown tool, which counts in
+    /// Returns a request that cannot be read. It counts as a call of an unknown tool, and so in
     /// every limit.
     pub(super) fn unread() -> Self {
         Self { messages: Messages::default(), tools: ToolsCalled::unknown() }

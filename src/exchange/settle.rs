@@ -1,7 +1,7 @@
-//! The end of a call: its charges become what was used, exactly once.
+//! The settlement of a call: its charges are replaced by its usage, exactly once.
 //!
-//! In: how the call ended and what its response told. Out: settled budgets, metrics, facts. Not
-//! here: the arithmetic of budgets (`limits`).
+//! In: the ending of the call and the findings in its response. Out: settled budgets, metrics,
+//! facts. Not here: the arithmetic of budgets (`limits`).
 
 use std::borrow::Cow;
 
@@ -20,17 +20,17 @@ const PPM_PER_PERCENT: u64 = 10_000;
 
 /// The final charge of a call.
 enum Charge {
-    /// Its request and no more.
+    /// Only its request.
     Request,
     /// The usage that the upstream reports for the whole call.
     Reported(Usage),
-    /// The usage as counted here, of a call without a report or cut short.
+    /// The usage as counted here, for a call without a report or cut short.
     Counted(Usage),
     /// Everything that was reserved for it.
     Reserved,
 }
 
-/// Replaces what is charged for a call by what it used.
+/// Replaces the charges of a call by its usage.
 pub(super) fn settle(
     mut responding: Box<Responding>,
     abort: Option<Abort>,
@@ -49,7 +49,7 @@ pub(super) fn settle(
     charge_for(responding, kind, &charge, config, context, effects);
 }
 
-/// Replaces what is charged for a stream that is stopped by what was streamed.
+/// Replaces the charges of a stopped stream by what was streamed.
 pub(super) fn settle_stopped(
     mut responding: Box<Responding>,
     config: &Config,
@@ -105,7 +105,7 @@ fn charge_for(
     }
 }
 
-/// The tools that were called, by the request itself or by the model in its answer.
+/// Returns the tools that were called, by the request itself or by the model in its answer.
 fn tools_called(responding: &Responding) -> Option<&ToolsCalled> {
     match (&responding.admitted.called, &responding.outcome) {
         (_, Outcome::Failed) => None,
@@ -114,7 +114,8 @@ fn tools_called(responding: &Responding) -> Option<&ToolsCalled> {
     }
 }
 
-/// A whole answer: by its usage, or else by what follows from the request, or else by its text.
+/// Charges a complete answer: by its usage, or by what follows from the request, or by its text, in
+/// this order.
 fn answered(
     responding: &Responding,
     config: &Config,
@@ -141,7 +142,7 @@ fn answered(
     charge
 }
 
-/// An answer that was cut short, or never came: by the operator's choice.
+/// Charges an answer that was cut short, or never came, as the operator chose.
 fn cut_short(responding: &Responding, config: &Config, context: &mut Context<'_>) -> Charge {
     let admitted = &responding.admitted;
     match (config.counting.on_abort, responding.found()) {
@@ -149,7 +150,7 @@ fn cut_short(responding: &Responding, config: &Config, context: &mut Context<'_>
         (OnAbort::ChargeReserved, _) | (OnAbort::ChargeStreamed, Some(Found { readable: false, .. })) => {
             Charge::Reserved
         }
-        // A stream that was cut may not have begun to say anything.
+        // A stream that was cut may not have had any text yet.
         (OnAbort::ChargeStreamed, Some(found))
             if found.is_unrecognised() && (found.unread > 0 || !found.is_stream) =>
         {
@@ -160,7 +161,7 @@ fn cut_short(responding: &Responding, config: &Config, context: &mut Context<'_>
     }
 }
 
-/// An answer of which a part is not known to be text: its text, but no less than was reserved.
+/// Charges an answer of which a part may not be text: by its text, but at least its reservation.
 fn at_least_reserved(
     admitted: &Admitted,
     found: &Found,
@@ -172,8 +173,8 @@ fn at_least_reserved(
     if is_more { Charge::Counted(counted) } else { Charge::Reserved }
 }
 
-/// The input as it was told or else as counted before the call, the output by the text that has
-/// come, or more if more was told. Only text counts, never the JSON around it.
+/// Returns the input as reported, or as counted before the call; and the output by its text so far,
+/// or as reported if that is more. Only text counts, never the JSON around it.
 pub(super) fn counted(
     admitted: &Admitted,
     found: &Found,
@@ -193,14 +194,14 @@ pub(super) fn counted(
     with_written(&admitted.estimate, found, factor.of(written.0))
 }
 
-/// Reports by how much the count before the call was off.
+/// Reports the error of the count before the call.
 fn compare(admitted: &Admitted, usage: &Usage, effects: &mut Effects) {
     let (counted, used) = (admitted.estimate.known.all_input(), usage.all_input());
     let kind = if counted > used { "over" } else { "under" };
     effects.count(&metrics::ESTIMATE_ERROR, &admitted.labels(kind), counted.abs_diff(used));
 }
 
-/// Learns by how much the text of the input was miscounted, if the answer tells its input.
+/// Learns the error of the text count, if the answer reports its input.
 fn calibrate(
     responding: &Responding,
     usage: &Usage,
@@ -215,7 +216,7 @@ fn calibrate(
     }
     let (model, Counting { exactness, calibration, .. }) = (&admitted.model, &config.counting);
     let learned = calibration.observe(model, counted, usage.all_input(), context.budgets);
-    // Models without a label of their own would overwrite each other's.
+    // Models without a label of their own would overwrite each other's value.
     if let Some(factor) = learned.filter(|_| *admitted.label == **model) {
         let scale = factor.of(exactness.scale(model).ppm);
         effects.count(&metrics::INPUT_SCALE, &admitted.labels(""), scale.div_ceil(PPM_PER_PERCENT));
@@ -238,8 +239,8 @@ fn report(admitted: &Admitted, usage: &Usage, config: &Config, effects: &mut Eff
     }
 }
 
-/// The input as it was told or else as counted before the call, and an output of so many tokens, or
-/// more if more was told.
+/// Returns the input as reported, or as counted before the call; and an output of `written` tokens,
+/// or as reported if that is more.
 pub(super) fn with_written(estimate: &Estimate, found: &Found, written: u64) -> Usage {
     let told = found.told.or(estimate.known);
     Usage { output: told.output.saturating_add(written.saturating_sub(told.all_output())), ..told }

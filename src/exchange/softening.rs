@@ -1,11 +1,12 @@
-//! Answers softer than a refusal: a cheaper model, less output.
+//! Softening: milder answers than a refusal, by a cheaper model or less output.
 //!
-//! In: a parsed call, how full the caller's budgets are. Out: [`Softened`]: what the call asks for
-//! in the end, and the edits of its request for that. Not here: how an API names its model and its
-//! bounds (`api`).
+//! In: a parsed call, the fill level of the caller's budgets. Out: [`Softened`]: the final model
+//! and output, and the edits of the request. Not here: how an API names its model and its bounds
+//! (`api`).
 //!
-//! The client is told by `x-tollgate-softened: model="gpt-4o-mini", max_output_tokens=1024,
-//! hidden_tools=1`, a dictionary of structured fields (RFC 9651).
+//! The client learns it from
+//! `x-tollgate-softened: model="gpt-4o-mini", max_output_tokens=1024, hidden_tools=1`, a dictionary
+//! of structured fields (RFC 9651).
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -20,17 +21,17 @@ use crate::limits::{self, Estimate};
 use crate::metrics::{self, Labels};
 use crate::tiers::Tier;
 
-/// The fewest tokens that a call is bounded to: less is no answer, and OpenAI's Responses API takes
-/// no lower bound.
+/// The smallest bound on output in tokens. A smaller one leaves no answer, and OpenAI's Responses
+/// API accepts no smaller one.
 const LEAST_OUTPUT: u64 = 16;
 
-/// A softened call: the model and output that it asks for, and the edits of its request.
+/// A softened call: its final model and output, and the edits of its request.
 #[derive(Debug, Default)]
 pub(super) struct Softened {
-    /// The model that is asked.
+    /// The requested model, after softening.
     pub(super) model: String,
     edits: Vec<Edit>,
-    /// The path, if it names another model now.
+    /// The new path, if it names another model.
     path: Option<Vec<u8>>,
     /// Whether the model replaces another.
     is_replaced: bool,
@@ -43,7 +44,7 @@ pub(super) struct Softened {
 }
 
 impl Softened {
-    /// Softens a call as its tier says for budgets so full.
+    /// Softens a call as its tier prescribes for the fill level of its budgets.
     pub(super) fn of(
         call: &Call,
         parsed: &ParsedCall<'_>,
@@ -74,7 +75,7 @@ impl Softened {
         softened
     }
 
-    /// Bounds the output to what there is room for, if the call does not fit as it is.
+    /// Bounds the output to the room left, if the call does not fit as it is.
     pub(super) fn clamp(
         &mut self,
         call: &Call,
@@ -102,8 +103,8 @@ impl Softened {
         }
     }
 
-    /// The edit that makes a stream report its usage, if the client has not asked for it and the
-    /// request can be changed.
+    /// Returns the edit that makes a stream report its usage, if the client has not asked for it
+    /// and the request can be changed.
     pub(super) fn ask_for_usage(&mut self, call: &Call, parsed: &ParsedCall<'_>) -> Option<Edit> {
         let edit = parsed.request.ask_for_usage.clone().filter(|_| call.api.may_ask_for_usage)?;
         if !self.reports_usage(call, parsed) {
@@ -116,26 +117,28 @@ impl Softened {
         Some(edit)
     }
 
-    /// Whether the model that is asked reports its usage when asked to; some refuse the question.
+    /// Returns whether the final model accepts the request to report its usage; some models refuse
+    /// it.
     fn reports_usage(&self, call: &Call, parsed: &ParsedCall<'_>) -> bool {
         let Some(body) = parsed.body.filter(|_| self.is_replaced) else { return true };
         let renamed = Edit::apply_all(&self.edits, body);
         (call.format().read)(&renamed).is_ok_and(|request| request.ask_for_usage.is_some())
     }
 
-    /// The bound on the output of the whole call.
+    /// Returns the bound on the output of the whole call.
     pub(super) fn max_output(&self, request: &Request<'_>) -> Option<u64> {
         let bound = self.bound.as_ref().map(|(each, _)| each.saturating_mul(choices(request)));
         bound.into_iter().chain(request.max_output).min()
     }
 
-    /// The header that tells the client.
+    /// Returns the header for the client.
     pub(super) fn header(&self) -> Option<HeaderEdit> {
         Some(HeaderEdit::set("x-tollgate-softened", self.summary()?))
     }
 
     fn summary(&self) -> Option<String> {
-        // A structured field's string has no other letters; names of models have no others either.
+        // A structured field's string allows no other characters; names of models have no others
+        // either.
         let plain = |letter: &char| matches!(letter, ' '..='~') && !matches!(letter, '"' | '\\');
         let model = self
             .is_replaced
@@ -172,7 +175,7 @@ impl Softened {
     fn replace_model(&mut self, call: &Call, cheaper: &String, editable: Editable, body: &[u8]) {
         let edit = (call.format().with_model)(body, cheaper);
         let path = call.api.path_with_model(cheaper).filter(|_| editable == Editable::All);
-        // The path counts for more than the body. A path that names a model and cannot be changed
+        // The path takes precedence over the body. A path that names a model and cannot be changed
         // leaves the call as it is.
         let is_replaced = if call.api.model.is_some() { path.is_some() } else { edit.is_some() };
         if is_replaced {
@@ -185,7 +188,8 @@ impl Softened {
         }
     }
 
-    /// Bounds the output of each choice, in place of any bound before; whether it had none as low.
+    /// Bounds the output of each choice, and replaces any earlier bound. Returns whether that
+    /// lowered the bound.
     fn bound_output(&mut self, call: &Call, each: u64, body: &[u8]) -> bool {
         let model = Some(self.model.as_str()).filter(|model| !model.is_empty());
         match (call.format().with_max_output)(body, model, each) {

@@ -1,7 +1,7 @@
-//! Reports to operators on limits that let a call through.
+//! Reports to operators about limits that admitted a call.
 //!
-//! In: where budgets stand, refusals of limits that only watch. Out: metrics, log lines, access log
-//! facts. Not here: what the caller is told (`response`).
+//! In: standings of budgets, refusals of shadow limits. Out: metrics, log lines, access log facts.
+//! Not here: headers for the caller (`response`).
 
 use std::rc::Rc;
 
@@ -29,7 +29,7 @@ pub(super) fn report(
     }
 }
 
-/// Writes a line for each budget that has come beyond its warning.
+/// Writes a line for each budget that has crossed its warning.
 pub(super) fn log_crossings(call: &Call, model: &str, crossed: &[Standing], effects: &mut Effects) {
     effects.log.extend(crossed.iter().map(|standing| {
         let (available, used_percent) = (standing.available.0, standing.used_percent());

@@ -1,4 +1,4 @@
-//! How far an exchange has come; each state holds what it knows, and no more.
+//! The states of an exchange; each state holds only what it needs.
 
 use super::call::Call;
 use super::decision::AwaitingDecision;
@@ -14,7 +14,7 @@ pub(super) enum State {
     AwaitingDecision(Box<AwaitingDecision>),
     Queued(Box<Queued>),
     Responding(Box<Responding>),
-    /// Settled, and its answer ended; the upstream may not know yet.
+    /// Settled, with the client's answer ended; the upstream may still be sending.
     Draining(Drain),
     Done,
 }
@@ -22,7 +22,7 @@ pub(super) enum State {
 /// A call whose headers are known.
 pub(super) struct AwaitingBody {
     pub(super) call: Call,
-    /// Its slots among the calls in flight.
+    /// Its slots of calls in flight.
     pub(super) granted: Granted,
 }
 
@@ -35,13 +35,14 @@ pub enum Wanted {
     RequestPieces,
     /// Answers of the rate limit service.
     Answers,
-    /// That its time has come.
+    /// The end of its wait.
     Due,
-    /// The head of the response. While a body is awaited, it is Envoy's own, and may say why.
+    /// The head of the response. While a body is awaited, it is Envoy's own, and may have the
+    /// reason.
     ResponseHead,
     /// Pieces of the response's body.
     ResponsePieces,
-    /// The end: something is charged for the call.
+    /// The end, while the call has charges.
     End,
 }
 
@@ -69,7 +70,7 @@ impl State {
         }
     }
 
-    /// Whether the host holds the request, with as much of its body as has come.
+    /// Returns whether the host holds the request, with the body received so far.
     pub(super) fn holds_request(&self) -> bool {
         match self {
             Self::AwaitingBody(_) | Self::Queued(_) => true,

@@ -1,17 +1,17 @@
 //! Stops a stream when a budget of its caller is exhausted.
 //!
-//! In: pieces of a streamed answer. Out: the ending of the API's own in place of the rest, and the
-//! settlement by what was streamed. Not here: what endings look like (`api::ending`), how a stream
-//! is counted (`watch`), the arithmetic of budgets (`limits`).
+//! In: pieces of a streamed answer. Out: the API's own ending in place of the rest, and the
+//! settlement by what was streamed. Not here: the form of endings (`api::ending`), counting a
+//! stream (`watch`), the arithmetic of budgets (`limits`).
 //!
-//! Budgets are looked at only when the stream has grown by a step, and not before most of what is
-//! held for the call is used. They refill meanwhile, and other calls are charged to them: what
-//! counts is where they would stand if the call were settled at that moment. What the stream has
-//! used beyond what is held for it is charged at each look.
+//! Budgets are checked only when the stream has grown by a step, and only after most of the call's
+//! charge is used. They refill meanwhile, and other calls are charged to them, so the check asks
+//! where they would stand if the call were settled now. Each check charges the stream's usage
+//! beyond its reservation.
 //!
-//! A wasm filter cannot end a response. Behind the ending it therefore discards what the upstream
+//! A wasm filter cannot end a response. After the ending it therefore discards what the upstream
 //! still sends, for a while, so that the client's response can end when the upstream's does
-//! ([`Drain`]). A finisher, if one is loaded, ends it at once.
+//! ([`Drain`]). A finisher, if loaded, ends it at once.
 
 use std::rc::Rc;
 
@@ -30,19 +30,19 @@ use crate::metrics::{self, Labels};
 use crate::settings::Config;
 use crate::units::Timestamp;
 
-/// By how many tokens an output grows at most before budgets are looked at again. A look costs
-/// about as much as counting these tokens.
+/// The output tokens after which budgets are checked again. A check costs about as much as counting
+/// these tokens.
 const LOOK_EVERY: u64 = 64;
 
-/// A stopped stream behind its ending: nothing of what its upstream sends reaches the client.
+/// A stopped stream after its ending. Nothing more of its upstream reaches the client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Drain {
-    /// From when on the next piece resets both sides.
+    /// The time from which the next piece resets both sides.
     until: Timestamp,
 }
 
-/// Stops a stream if a budget is exhausted: its [`Drain`], or the stream as it goes on. `piece` is
-/// the last piece that came; what is to pass of it is among the effects.
+/// Stops a stream if a budget is exhausted. Returns its [`Drain`], or the stream if it goes on.
+/// `piece` is the last piece that came; the part to pass on is among the effects.
 pub(super) fn stop_at_limit(
     mut responding: Box<Responding>,
     piece: &[u8],
@@ -71,7 +71,8 @@ pub(super) fn stop_at_limit(
     Ok(Drain { until: context.now() + drain_for })
 }
 
-/// The limit whose budget is exhausted, and what was used so far; none if the stream may go on.
+/// Returns the limit whose budget is exhausted and the usage so far, or `None` if the stream may go
+/// on.
 fn overspent(
     responding: &mut Responding,
     config: &Config,
@@ -97,13 +98,13 @@ fn overspent(
     watch.seen = used;
     let grace = config.streams.grace;
     admitted.charges.here_mut().overspent(&used, &rates, grace, context.budgets)?;
-    // What was counted in parts may be off by a few tokens; no stream is stopped for that.
+    // Counting in parts may be off by a few tokens, which must not stop a stream.
     let exact = settle::counted(admitted, reader.found(), config, context);
     let limit = admitted.charges.here_mut().overspent(&exact, &rates, grace, context.budgets)?;
     Some((limit, exact))
 }
 
-/// The line that lets an operator understand why a stream was stopped.
+/// Formats the line that tells operators why a stream was stopped.
 fn log_line(admitted: &Admitted, limit: &Limit, used: &Usage) -> String {
     let (call, model) = (&admitted.call, &admitted.model);
     let used = (limit.counts.amount)(used, &admitted.estimate.rates).0;
@@ -112,7 +113,7 @@ fn log_line(admitted: &Admitted, limit: &Limit, used: &Usage) -> String {
 }
 
 impl Drain {
-    /// Discards a piece, and resets the stream when its time is over, unless the piece ends it.
+    /// Discards a piece, and resets the stream after its time, unless the piece ends it.
     pub(super) fn discard(self, piece: &[u8], last: bool, now: Timestamp, effects: &mut Effects) {
         effects.piece = Some(Vec::new());
         effects.reset = !last && now >= self.until;

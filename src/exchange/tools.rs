@@ -1,4 +1,4 @@
-//! Tools whose budgets are exhausted: taken out of a request that offers them, or a reason to
+//! Tools whose budgets are exhausted: removed from a request that offers them, or a reason to
 //! refuse it.
 //!
 //! In: a call and its body. Out: [`HiddenTools`], or a refusal. Not here: where requests offer
@@ -19,11 +19,11 @@ pub(super) struct HiddenTools {
     pub(super) edits: Vec<Edit>,
 }
 
-/// Takes tools whose budgets are exhausted out of a request.
+/// Removes tools whose budgets are exhausted from a request.
 ///
 /// # Errors
-/// The [`Refusal`] of a limit that wants the call refused, or of a call that cannot be read or
-/// changed: the model must not call an exhausted tool.
+/// The [`Refusal`] of a limit with `on_exhausted: refuse`, or of a call that cannot be read or
+/// changed, because the model must not call an exhausted tool.
 pub(super) fn hide(
     call: &Call,
     parsed: &ParsedCall<'_>,
@@ -34,15 +34,16 @@ pub(super) fn hide(
     let Some(offered_by) = call.format().offered_tools.filter(|_| call.tier.limits_tools()) else {
         return Ok(HiddenTools::default());
     };
-    // Of a body that is not all text other parts may still have been read, which pay for it.
+    // Parts of a body that is not all text may still have been read, which count towards its
+    // charge.
     let text = parsed.body.filter(|body| core::str::from_utf8(body).is_ok());
     let offered = text.map(offered_by);
     if offered.as_ref().is_some_and(Vec::is_empty) {
         return Ok(HiddenTools::default());
     }
     let exhausted = limits::spent_tools(&call.tier.limits, &call.subject(model), context.budgets);
-    // A body that cannot be read may offer any tool: an upstream that decodes it otherwise would
-    // see them.
+    // A body that cannot be read may offer any tool, because an upstream that decodes it otherwise
+    // would see them.
     let offers = |limit: &Limit| {
         offered.as_ref().is_none_or(|offered| offered.iter().any(|name| limit.counts_tool(name)))
     };

@@ -1,10 +1,11 @@
 //! Upstreams that ask for a pause: Tollgate remembers it, and further calls wait or are refused.
 //!
-//! In: a call that is about to be sent, or its answer's head. Out: until when the call waits, or
-//! for how long the upstream is busy. Not here: what is remembered and for how long
-//! (`limits::busy`), holding requests (`queue`).
+//! In: a call that is about to be sent, or its answer's head. Out: the time until which the call
+//! waits, or the time for which the upstream is busy. Not here: the records of pauses
+//! (`limits::remembered`), holding requests (`queue`).
 //!
-//! Each wait gets up to 10 % jitter: an upstream that has just come back would refuse a crowd.
+//! Each wait gets up to 10 % jitter, because an upstream that has just come back would refuse a
+//! crowd.
 
 use super::call::Call;
 use super::context::Context;
@@ -20,16 +21,16 @@ pub(super) struct Upstream {
     config: Upstreams,
     busy: Busy,
     name: Vec<u8>,
-    /// The upstream had refused calls before this one was sent, and nothing shows yet that it has
+    /// The upstream had refused calls before this one was sent, and no answer shows yet that it has
     /// recovered.
     is_recovering: bool,
-    /// Until when the call waits for it.
+    /// The time until which the call waits for it.
     wait_until: Option<Timestamp>,
 }
 
 impl Upstream {
-    /// The upstream of a call for this model, if upstreams are configured and it is not busy for
-    /// longer than the call may wait.
+    /// Returns the upstream of a call for this model, if `upstreams` is configured and the call may
+    /// wait for it.
     ///
     /// # Errors
     /// The busy upstream.
@@ -47,7 +48,8 @@ impl Upstream {
         Ok(Some(upstream))
     }
 
-    /// Finds out whether a call that waits since then, and may for so long, can be sent now.
+    /// Checks whether a call that waits since `since`, and may wait for `patience`, can be sent
+    /// now.
     ///
     /// # Errors
     /// The upstream is busy for longer than the call may wait.
@@ -76,31 +78,31 @@ impl Upstream {
         Ok(())
     }
 
-    /// Until when the call waits for it, if it does.
+    /// Returns the time until which the call waits for it, if it does.
     pub(super) const fn wait_until(&self) -> Option<Timestamp> {
         self.wait_until
     }
 
-    /// The evidence of a refusal because of it.
+    /// Returns the evidence for a refusal because of it.
     pub(super) fn busy_for(&self, wait: Span) -> BusyUpstream {
         BusyUpstream { name: self.name.clone(), wait }
     }
 
-    /// An answer shows that it takes calls.
+    /// Records that an answer shows that it accepts calls.
     pub(super) fn observe_success(&self, context: &Context<'_>) {
         if self.is_recovering {
             self.busy.recover(self.config.longest, context.budgets);
         }
     }
 
-    /// An answer asks for a pause. Whether that is news, and until when it is busy; none if it
-    /// could not be remembered.
+    /// Records that an answer asks for a pause. Returns whether that is news, and the end of the
+    /// pause; `None` if it could not be stored.
     pub(super) fn observe_pause(&self, pause: Pause, context: &Context<'_>) -> Option<(bool, Timestamp)> {
         self.busy.tell(pause, self.config.longest, context.budgets)
     }
 }
 
-/// The name of a call's upstream: the cluster of the route that Envoy has chosen for it.
+/// Returns the name of a call's upstream: the cluster of the route that Envoy has chosen for it.
 pub(super) fn name(head: &dyn Head) -> Option<Vec<u8>> {
     head.property(&["xds", "cluster_name"])
 }

@@ -1,40 +1,37 @@
-//! Warnings to operators, written to Envoy's log once in a process.
+//! Warnings to operators, logged once per process.
 //!
-//! In: what was noticed. Out: a [`Warning`]: its topic, and a sentence with the present number and
-//! the one to set. Not here: whether another worker has told it already (`host`).
+//! In: an observation. Out: a [`Warning`]: its topic, and a sentence with the present number and
+//! the one to set. Not here: whether another worker has already logged it (`host`).
 
 use core::fmt;
 
 use crate::identity::Head;
 use crate::store::{MOST_PLACES, Occupancy};
 
-/// Something that operators should know before it does harm, or does more of it.
+/// A warning to operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Warning {
     /// Three quarters of the places for budgets are taken.
     TableFilling(Occupancy),
-    /// Envoy has answered 413 to a call whose body was to be held, because its buffer is smaller
-    /// than the body.
+    /// Envoy has answered 413 to a held call, because its buffer is smaller than the body.
     BufferTooSmall {
-        /// The body's length as far as the host knows it: the `content-length`, or what had come of
-        /// it.
+        /// The body's length as far as the host knows it: the `content-length`, or the bytes
+        /// received.
         size: Option<u64>,
-        /// The largest body that is to be held.
+        /// The largest body that is held, in bytes.
         hold_up_to: u64,
     },
 }
 
 impl Warning {
-    /// Envoy has answered a call itself, because the body is larger than its buffer; none if this
-    /// is another answer.
+    /// Returns a warning if this answer is Envoy's own, for a body larger than its buffer.
     pub(super) fn of_small_buffer(status: u16, head: &dyn Head, hold_up_to: u64) -> Option<Self> {
         let details = || head.property(&["response", "code_details"]);
         let is_too_large = status == 413 && details().as_deref() == Some(TOO_LARGE);
         is_too_large.then(|| Self::BufferTooSmall { size: request_size(head), hold_up_to })
     }
 
-    /// Its topic. One process warns of a topic once; a table that has been made larger is
-    /// another one.
+    /// Returns its topic. A process warns of a topic once; an enlarged table is another topic.
     #[must_use]
     pub fn topic(&self) -> String {
         match self {
@@ -78,11 +75,11 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Envoy's name for its own answer to a body that is larger than its buffer
+/// Envoy's response code details of its own answer to a body that is larger than its buffer
 /// (`%RESPONSE_CODE_DETAILS%`).
 const TOO_LARGE: &[u8] = b"request_payload_too_large";
 
-/// Envoy's attribute `request.size`: the `content-length`, or else how much of the body has come.
+/// Reads Envoy's attribute `request.size`: the `content-length`, or the bytes received.
 fn request_size(head: &dyn Head) -> Option<u64> {
     let size = head.property(&["request", "size"])?;
     Some(u64::from_le_bytes(size.try_into().ok()?)).filter(|size| *size > 0)

@@ -1,7 +1,7 @@
-//! Counts a stream's usage as it comes.
+//! Counts a stream's usage as it arrives.
 //!
-//! In: the text of an answer as far as it has come. Out: its tokens. Not here: stopping the stream
-//! (`stop`), the count at its end (`settle`).
+//! In: the text of an answer so far. Out: its tokens. Not here: stopping the stream (`stop`), the
+//! count at its end (`settle`).
 //!
 //! Each text is counted once, a word as a whole with the space before it.
 
@@ -13,30 +13,30 @@ use crate::settings::{Config, Streams};
 use crate::tokens::by_length;
 use crate::units::Span;
 
-/// How many bytes of text are counted at once, at least: some eight tokens.
+/// The fewest bytes of text that are counted at once: about eight tokens.
 const COUNT_EVERY: usize = 32;
 
 /// The usage so far of a stream that may have to be stopped.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// How long its upstream may go on behind the ending, if it is stopped.
+    /// How long its upstream may go on after the ending, if it is stopped.
     pub(super) drain_for: Span,
-    /// How much of the text is counted, and its tokens.
+    /// The bytes of the text already counted, and their tokens.
     counted: usize,
     tokens: u64,
-    /// The usage when the budgets were last looked at.
+    /// The usage at the last check of the budgets.
     pub(super) seen: Usage,
-    /// The correction of counts of this model's text, once it has been looked up.
+    /// The correction of counts of this model's text, once it was read.
     factor: Option<Ratio>,
 }
 
 impl Watch {
-    /// Of a call whose answer has yet to come.
+    /// Creates the watch of a call whose answer has yet to come.
     pub(super) fn new(streams: &Streams) -> Self {
         Self { drain_for: streams.drain_for, ..Self::default() }
     }
 
-    /// Counts what has come of the text, but for its last words.
+    /// Counts the text so far, without its last words.
     pub(super) fn count(
         &mut self,
         found: &Found,

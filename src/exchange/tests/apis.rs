@@ -1,18 +1,18 @@
-//! How the APIs word a call and the parts of its answer, for tests that put them together wrongly.
+//! The APIs' calls and the parts of their answers, for tests that combine them wrongly.
 
 use tollgate_rig::mock_llm::eventstream;
 
-/// An API, and how its upstream words an answer.
+/// An API, and the form of its upstream's answers.
 pub(super) struct Api {
     pub(super) path: &'static str,
     /// A call whose answer is streamed.
     pub(super) request: &'static str,
     pub(super) content_type: &'static str,
-    /// A piece of text, of a stream.
+    /// Formats a piece of text of a stream.
     pub(super) part: fn(&str) -> String,
-    /// What a stream tells of its usage, by the two counts as they are to be written.
+    /// Formats the usage report of a stream, with the two counts as given.
     pub(super) usage: fn(&str, &str) -> String,
-    /// A whole answer of this text, with more members.
+    /// Formats a whole answer with this text and more members.
     pub(super) whole: fn(&str, &str) -> String,
     pub(super) framed: fn(&str) -> Vec<u8>,
 }

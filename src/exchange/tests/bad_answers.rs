@@ -4,7 +4,7 @@
 use super::apis::{APIS, Api, EVENTS, PART};
 use super::*;
 
-/// What came of an answer.
+/// The settlement of an answer.
 #[derive(Debug, PartialEq, Eq)]
 struct Settled {
     input: u64,
@@ -23,8 +23,8 @@ enum Ending {
 const ROOMY: &str = r#"{ "counting": { "calibrate": false, "output_reserve": { "start": 100, "learn": false } },
     "tiers": { "all": { "limits": [ { "name": "tpm", "count": "tokens", "max": 1000000000, "window": "1d" } ] } } }"#;
 
-/// Sends a call, answers it in pieces of this size, and sees to it that the client gets what the
-/// upstream sent.
+/// Sends a call, answers it in pieces of this size, and asserts that the client gets the upstream's
+/// bytes.
 fn answer(api: &Api, headers: &[(&str, &str)], body: &[u8], size: usize, ending: Ending) -> Settled {
     let mut bench = Bench::new(ROOMY);
     let mut exchange = bench.exchange();
@@ -58,7 +58,7 @@ fn streamed(api: &Api, body: &[u8], ending: Ending) -> Settled {
     answer(api, &[("content-type", api.content_type)], body, 1000, ending)
 }
 
-/// What a whole stream of so many parts is charged, that tells no usage.
+/// Returns the charge for a whole stream of this many parts without usage.
 fn by_text(api: &Api, parts: usize) -> Settled {
     let stream = api.framed_part(PART).repeat(parts);
     let settled = streamed(api, &stream, Ending::Whole);
@@ -74,8 +74,8 @@ fn a_stream_cut_anywhere_pays_for_the_events_that_had_come() {
         let stream = [parts.concat(), api.framed_usage("70", "90")].concat();
         let (one, two) = (by_text(api, 1), by_text(api, 2));
         assert!(one.output > 0 && two.output > one.output, "{}: {one:?} {two:?}", api.path);
-        // Lines end with their line feed, but an object has ended before it; of an event the second
-        // line feed may be missing.
+        // Lines end with their line feed, but an object ends before it; an event may lack the
+        // second line feed.
         for cut in (0..stream.len())
             .filter(|cut| !(first - 2..first).contains(cut) && !(second - 2..second).contains(cut))
         {
@@ -107,7 +107,7 @@ fn a_stream_that_ends_early_as_if_it_were_whole_pays_the_same_and_is_counted() {
         let at_character = behind + stream[behind..].iter().position(|byte| *byte == 0xc3).unwrap() + 1;
         for cut in [behind + 4, at_character] {
             let settled = streamed(api, &stream[..cut], Ending::Whole);
-            // Of objects without frames around them the last one counts as far as it has come.
+            // Without frames, the last object counts as far as it has come.
             let written = one.output..=two.output;
             assert!(written.contains(&settled.output), "{} at {cut}: {settled:?}", api.path);
             assert_eq!((settled.input, settled.missing), (one.input, one.missing), "{} at {cut}", api.path);
@@ -156,7 +156,7 @@ fn of_usage_that_is_repeated_the_last_word_counts_and_nothing_is_added_up() {
         let told = Settled { input: 70, output: 90, missing: None };
         let again = [usage("7", "9"), usage("70", "90"), usage("70", "90")].concat();
         assert_eq!(streamed(api, &again, Ending::Whole), told, "{}", api.path);
-        // Nonsense that follows does not undo what was told, and what follows nonsense counts.
+        // Nonsense does not undo an earlier report, and a report after nonsense counts.
         for stream in [[usage("70", "90"), usage("70", "-1")], [usage("70", "-1"), usage("70", "90")]] {
             assert_eq!(streamed(api, &stream.concat(), Ending::Whole), told, "{}", api.path);
         }
@@ -297,11 +297,11 @@ fn frames_that_lie_about_their_length_are_charged_the_reservation() {
     // Longer than the stream: the frame never ends, and what came before it is charged.
     let stream = [part.clone(), relabelled(100_000, headers)].concat();
     assert_eq!(streamed(api, &stream, Ending::Whole), by_text(api, 1));
-    // Too long to be kept, and without anything that is known to be text.
+    // Too long to be kept, and without recognisable text.
     let stream = [part.clone(), relabelled(1_000_000, headers), vec![0; 40_000]].concat();
     let unrecognised = Settled { missing: Some("unrecognised"), ..by_text(api, 1) };
     assert_eq!(streamed(api, &stream, Ending::Whole), Settled { output: 100, ..unrecognised });
-    // ReportedUsage before the lie: that is what counts.
+    // The usage before the lie counts.
     let stream = [part, usage.clone(), relabelled(3, 0)].concat();
     assert_eq!(streamed(api, &stream, Ending::Whole), Settled { input: 70, output: 90, missing: None });
 }
@@ -321,8 +321,7 @@ fn nesting_thousands_deep_hides_no_usage() {
                 let stream = [deep.clone(), api.framed_usage("70", "90")].concat();
                 let settled = streamed(api, &stream, Ending::Whole);
                 let told = Settled { input: 70, output: 90, missing: None };
-                // Objects without frames around them are told apart by their ends, and one may have
-                // none.
+                // Objects without frames are separated by their ends, and one may have no end.
                 let ends = !close.is_empty() || !api.content_type.ends_with("ndjson");
                 assert!(settled == told || !ends && settled.output > 0, "{} {open}: {settled:?}", api.path);
                 let settled = streamed(api, &deep, Ending::Whole);
@@ -344,7 +343,7 @@ fn an_event_of_many_megabytes_hides_no_usage_and_is_charged_by_its_text_without(
         let stream = [api.framed_part(PART), long].concat();
         for ending in [Ending::Whole, Ending::Cut] {
             let settled = answer(api, headers, &stream, 16 << 10, ending);
-            // What is kept of the text is counted, and a token has eight letters; the rest is
+            // The kept part of the text is counted, and a token has eight letters; the rest is
             // measured.
             let expected = (5 << 20) / 4 - (256 << 10) / 8..(5 << 20) / 2;
             assert!(expected.contains(&settled.output), "{} {ending:?}: {settled:?}", api.path);

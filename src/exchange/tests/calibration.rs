@@ -8,7 +8,7 @@ const CLAUDE: &str = "anthropic/claude-sonnet-4-5";
 const WIDE: &str = r#"{ "identity": { "tenant": { "header": "x-tenant-id" } },
     "tiers": { "free": { "limits": [ { "name": "tpm", "count": "tokens", "per": "tenant", "max": 1000000000000, "window": "1m" } ] } } }"#;
 
-/// A call of about a hundred tokens of text.
+/// Returns a call of about a hundred tokens of text.
 fn call(model: &str) -> String {
     let text = "How many tokens is this? ".repeat(16);
     json!({ "model": model, "messages": [{ "role": "user", "content": text }], "max_tokens": 10 }).to_string()
@@ -18,15 +18,15 @@ fn input_of(effects: &Effects) -> u64 {
     fact(effects, Fact::CountedInput).unwrap().parse().unwrap()
 }
 
-/// What is counted of a call before it is sent; the call then fails.
+/// Returns the count of a call before it is sent; the call then fails.
 fn counted(bench: &mut Bench, body: &str) -> u64 {
     let (mut exchange, effects) = bench.send(body);
     bench.head(&mut exchange, 500, "");
     input_of(&effects)
 }
 
-/// Makes a call whose answer tells the input that `used` makes of the count, and says what the
-/// gauge shows after it.
+/// Makes a call whose answer reports the input that `used` derives from the count. Returns the
+/// gauge after it.
 fn answered(bench: &mut Bench, body: &str, used: u64) -> Option<u64> {
     let (mut exchange, _) = bench.send(body);
     bench.head(&mut exchange, 200, "application/json");

@@ -1,4 +1,4 @@
-//! Compressed answers and requests that are broken, endless, or not what they are said to be.
+//! Compressed answers and requests that are broken, endless, or mislabelled.
 
 use super::*;
 use std::io::Write as _;
@@ -12,7 +12,7 @@ const EVENTS: &str = "text/event-stream";
 const ROOMY: &str = r#"{ "counting": { "calibrate": false, "decode_up_to": "1MiB", "output_reserve": { "start": 100, "learn": false } },
     "tiers": { "all": { "limits": [ { "name": "tpm", "count": "tokens", "max": 1000000000, "window": "1d" } ] } } }"#;
 
-/// `plain` in a coding, flushed behind each part, as streams are.
+/// Compresses `plain`, flushed after each part, as streams are.
 fn coded(coding: &str, parts: &[&[u8]]) -> Vec<u8> {
     let level = flate2::Compression::new(6);
     macro_rules! written {
@@ -40,14 +40,14 @@ fn bomb(coding: &str, megabytes: usize, byte: u8) -> Vec<u8> {
     coded(coding, &vec![mebibyte.as_slice(); megabytes])
 }
 
-/// What came of an answer: tokens read and written, and the kind under which its missing usage was
-/// counted.
+/// The settlement of an answer: tokens read and written, and the kind of its missing usage.
 type Settled = (u64, u64, Option<&'static str>);
 
-/// What the call is charged whose answer cannot be decoded: 8 tokens and its `max_tokens`.
+/// The charge of a call whose answer cannot be decoded: 8 tokens and its `max_tokens`.
 const RESERVED: Settled = (8, 100, Some("encoded"));
 
-/// The charge of a call that is answered so, whose client is seen to get what the upstream sent.
+/// Returns the charge of a call with this answer, and asserts that its client gets the upstream's
+/// bytes.
 fn answer(coding: &str, body: &[u8], size: usize, abort: Option<Abort>) -> Settled {
     let mut bench = Bench::new(ROOMY);
     let (mut exchange, _) = bench.send(HI_STREAM);
@@ -111,7 +111,7 @@ fn damage_to_a_compressed_answer_is_counted_and_passes_and_so_does_a_coding_that
             let (input, _, missing) = answer(coding, &damaged, 5, None);
             assert!(input == 8 && missing.is_some(), "{coding} at {at}");
         }
-        // A coding that lies, in each direction.
+        // A mislabelled coding, in each direction.
         assert_eq!(answer(coding, USAGE.as_bytes(), 5, None), RESERVED, "{coding}");
         let (_, output, missing) = answer("", &whole, 5, None);
         assert!(output > 0 && missing.is_some(), "{coding}: {output} {missing:?}");
@@ -126,14 +126,14 @@ fn a_bomb_as_an_answer_is_charged_the_reservation_and_so_is_one_that_can_be_deco
         }
         let unrecognised = (8, 100, Some("unrecognised"));
         assert_eq!(answer(coding, &bomb(coding, 1, b'x'), 1000, None), unrecognised, "{coding}");
-        // What was told before it counts.
+        // The report before it counts.
         let mebibyte = vec![b'x'; 1 << 20];
         let parts: Vec<&[u8]> = [USAGE.as_bytes()].into_iter().chain(vec![mebibyte.as_slice(); 8]).collect();
         assert_eq!(answer(coding, &coded(coding, &parts), 1 << 16, None), (70, 90, None), "{coding}");
     }
 }
 
-/// Sends a request that is said to be coded so; what it is counted as, and the bench.
+/// Sends a request with this coding. Returns its count, and the bench.
 fn send(coding: &'static str, body: &[u8]) -> (u64, Bench) {
     let mut bench = Bench::new(ROOMY);
     let mut exchange = bench.exchange();
@@ -181,7 +181,7 @@ fn a_bomb_as_a_request_is_counted_by_the_bound_and_passes() {
                 "{coding} {byte}"
             );
         }
-        // Just within the bound: read as any other.
+        // Just within the bound, and read like any other.
         let (_, bench) = send(coding, &bomb(coding, 1, b'['));
         assert_eq!(bench.count_of(&metrics::UNREAD, "malformed"), 1, "{coding}");
     }

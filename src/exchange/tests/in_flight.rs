@@ -1,4 +1,4 @@
-//! A place among the calls in flight: taken before the body is read, given back at every ending.
+//! A slot of a call in flight: acquired before the body is read, released at every ending.
 
 use super::*;
 use proptest::prelude::*;
@@ -19,14 +19,14 @@ const PER_MODEL: &str = r#"{ "identity": { "tenant": { "header": "x-tenant-id" }
 const OF_NO_TOKENS: &str = r#"{"model":"gpt-4o","messages":[],"max_tokens":0}"#;
 
 impl Bench {
-    /// The headers of a call come.
+    /// Sends the headers of a call.
     fn begin(&mut self) -> (Exchange, Effects) {
         let mut exchange = self.exchange();
         let effects = self.handle(&mut exchange, Event::RequestHead { head: &Request::chat(), ended: false });
         (exchange, effects)
     }
 
-    /// Whether a place is free.
+    /// Returns whether a slot is free.
     fn is_free(&mut self) -> bool {
         let (mut exchange, effects) = self.begin();
         self.handle(&mut exchange, Event::End { abort: Some(Abort::Client) });
@@ -82,11 +82,11 @@ fn callers_have_places_of_their_own() {
     assert_eq!(effects.next, Next::ReadBody);
 }
 
-/// How a call goes on from where its headers have come, to its end.
+/// The events of a call from its headers to its end.
 type Ending = fn(&mut Bench, &mut Exchange);
 
-/// One that ends without another event, because its answer has been whole or it was refused; it
-/// must be free by then.
+/// Endings without a further event, because the answer was complete or the call was refused; the
+/// slot must be free by then.
 const BEFORE_THE_END: &[(&str, Ending)] = &[
     ("a whole answer", |bench, call| {
         bench.body(call, HI);
@@ -122,7 +122,7 @@ const BEFORE_THE_END: &[(&str, Ending)] = &[
     }),
 ];
 
-/// One that has to be told that it is over.
+/// Endings that need [`Event::End`].
 const AT_THE_END: &[(&str, Ending)] = &[
     ("a client that leaves within its body", |bench, call| bench.end(call, Some(Abort::Client))),
     ("a connection that breaks within the body", |bench, call| bench.end(call, Some(Abort::Upstream))),
@@ -175,7 +175,7 @@ fn a_place_is_given_back_once_at_every_ending() {
         run(&mut bench, &mut call);
 
         assert!(bench.is_free(), "{ending}");
-        // Were a second place given back, two would be free.
+        // If a second slot were released, two would be free.
         let (mut next, _) = bench.begin();
         bench.end(&mut call, Some(Abort::Client));
         assert!(!bench.is_free(), "{ending}");
@@ -201,7 +201,7 @@ fn calls_that_are_decided_by_their_headers_have_places_too() {
         assert!(!bench.is_free(), "{:?}", head.0);
         bench.end(&mut call, Some(Abort::Client));
         assert!(bench.is_free(), "{:?}", head.0);
-        // What was guessed of it is a debt, which is not what this is about.
+        // Its guess is a debt, which is not the point here.
         bench.now = bench.now + Span::from_secs(365 * 86_400);
     }
 }
@@ -254,7 +254,7 @@ fn a_limit_for_some_models_gives_back_what_others_of_the_call_held() {
     let (_two, _) = bench.send(&call("b-mini"));
     for _ in 0..3 {
         let (_, refused) = bench.send(&call("c-mini"));
-        // Its own place, of `slot`, was free and is again.
+        // Its own slot, of `slot`, was free and is again.
         assert_eq!(fact(&refused, Fact::RefusedBy), Some("mini"));
     }
     bench.now = bench.now + Span::from_secs(5);
@@ -323,8 +323,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Two calls at a time wherever they are, whatever happens to them, in any order: at the end
-    /// all is free.
+    /// Two calls at a time in any state, with any events, in any order: at the end all is free.
     #[test]
     fn nothing_is_taken_after_the_end_in_any_order_of_events(
         steps in prop::collection::vec((any::<bool>(), steps()), 1..6),
@@ -353,7 +352,7 @@ proptest! {
         for call in &mut calls {
             bench.end(call, Some(Abort::Upstream));
         }
-        // Both places, and the one among those that wait.
+        // Both slots, and the one among the waiting calls.
         let (mut first, effects) = bench.begin();
         prop_assert_eq!(effects.next, Next::ReadBody);
         prop_assert!(bench.is_free());

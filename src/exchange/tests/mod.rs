@@ -1,4 +1,4 @@
-//! Exchanges without a host: one after the other over budgets in memory, under a clock that jumps.
+//! Exchanges without a host: one after the other over budgets in memory, under a controlled clock.
 
 mod apis;
 mod bad_answers;
@@ -29,8 +29,8 @@ use crate::units::{Span, Timestamp};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
-/// A filter without a host: exchanges one after the other over budgets in memory, under a clock
-/// that jumps.
+/// A filter without a host: exchanges one after the other over budgets in memory, under a
+/// controlled clock.
 struct Bench {
     config: Rc<Config>,
     lines: MemoryLines,
@@ -40,7 +40,7 @@ struct Bench {
     now: Timestamp,
     jitter: u32,
     counted: Vec<(&'static str, String, u64)>,
-    /// Of the rate limit service that is configured, if one is.
+    /// The breaker of the configured rate limit service, if any.
     breaker: Option<Breaker>,
     /// All tasks since they were last taken.
     tasks: Vec<Task>,
@@ -127,7 +127,7 @@ impl Bench {
         effects
     }
 
-    /// Sends a call up to the upstream.
+    /// Sends a call until it goes upstream.
     fn send(&mut self, body: &str) -> (Exchange, Effects) {
         let mut exchange = self.exchange();
         let head = self.handle(&mut exchange, Event::RequestHead { head: &Request::chat(), ended: false });
@@ -149,7 +149,7 @@ impl Bench {
         self.handle(exchange, Event::ResponsePiece { bytes: bytes.as_bytes(), last })
     }
 
-    /// What ada has left, by the headers of a call of no tokens, which then fails.
+    /// Returns the rest of ada's budget, by the headers of a call of no tokens, which then fails.
     fn left(&mut self) -> u64 {
         let (mut exchange, effects) = self.send(r#"{"model":"gpt-4o","messages":[],"max_tokens":0}"#);
         assert_eq!(effects.next, Next::Pass, "the probe is refused");

@@ -1,4 +1,4 @@
-//! What is noticed besides the calls themselves: upgrades, Envoy's buffer, a table that fills up.
+//! Observations besides the calls themselves: upgrades, Envoy's buffer, a table that fills up.
 
 use super::*;
 use crate::exchange::Warning;
@@ -43,7 +43,7 @@ fn an_upgrade_elsewhere_passes_untouched() {
 const LOCAL_413: &[(&str, &str)] =
     &[("response/code_details", "request_payload_too_large"), ("request/size", "\u{60}\u{6a}\0\0\0\0\0\0")];
 
-/// A call whose body is awaited.
+/// Returns an exchange that waits for its body.
 fn reading(bench: &mut Bench) -> Exchange {
     let mut exchange = bench.exchange();
     bench.handle(&mut exchange, Event::RequestHead { head: &Request::chat(), ended: false });
@@ -68,17 +68,17 @@ fn other_answers_say_nothing_of_envoys_buffer() {
         let effects = bench.head_with(&mut exchange, status, &[("response/code_details", details)]);
         assert_eq!(effects.warnings, []);
     }
-    // A call that has been sent on is not held here: some other filter's buffer was too small.
+    // A call that was sent on is not held here, so another filter's buffer was too small.
     let (mut exchange, _) = bench.send(HI);
     assert_eq!(bench.head_with(&mut exchange, 413, LOCAL_413).warnings, []);
     assert_eq!(bench.count_of(&metrics::BODIES_OVER_BUFFER, ""), 0);
 }
 
-/// 64 places; a call holds more than a quarter of a budget, so that nobody makes way for another.
+/// 64 places; a call reserves more than a quarter of a budget, so that none is evicted.
 const SMALL: &str = r#"{ "table_size": 64, "identity": { "tenant": { "header": "x-tenant-id" } },
     "tiers": { "free": { "limits": [ { "name": "rpd", "count": "requests", "per": "tenant", "max": 2, "window": "1d" } ] } } }"#;
 
-/// The call of a tenant that is told apart by its number.
+/// Makes a call of the tenant with this number.
 fn called_by(bench: &mut Bench, tenant: u32) -> Effects {
     let name: &'static [u8] = tenant.to_string().into_bytes().leak();
     let mut exchange = bench.exchange();
@@ -107,7 +107,7 @@ fn a_refusal_by_a_shared_budget_says_so_in_the_log_and_no_other_does() {
     for tenant in 0..400 {
         called_by(&mut bench, tenant);
     }
-    // Tenants who had no place were refused at their first call.
+    // Tenants without a place were refused at their first call.
     let (shared, own): (Vec<_>, Vec<_>) = bench
         .logged
         .iter()
@@ -119,7 +119,7 @@ fn a_refusal_by_a_shared_budget_says_so_in_the_log_and_no_other_does() {
         bench.counted.iter().filter(|(name, ..)| *name == metrics::OVERFLOWS.name).count() >= shared.len()
     );
     bench.logged.clear();
-    // One who has a place is refused for what it has spent itself.
+    // A tenant with a place is refused for its own spending.
     called_by(&mut bench, 0);
     called_by(&mut bench, 0);
     let line: Value = serde_json::from_str(bench.logged.last().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! What holds in any order of events.
+//! Properties in any order of events.
 
 use super::*;
 use proptest::prelude::*;
@@ -31,8 +31,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// However an exchange goes, its end leaves charged what was used and nothing else: a minute
-    /// later all has flowed back.
+    /// However an exchange goes, its end leaves only the usage charged: a minute later all has
+    /// flowed back.
     #[test]
     fn nothing_stays_held_after_the_end_in_any_order_of_events(steps in steps()) {
         let mut bench = Bench::new(TOKENS);

@@ -1,4 +1,4 @@
-//! The request's half: what passes, what is refused, what is counted by a fallback.
+//! The request's half: what passes, what is refused, and the fallback counts.
 
 use super::*;
 

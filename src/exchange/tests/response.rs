@@ -85,7 +85,7 @@ fn a_document_that_says_nothing_is_charged_the_reservation() {
     assert_eq!(bench.count_of(&metrics::USAGE_MISSING, "unrecognised"), 1);
 }
 
-/// The output that a whole answer of this content type and body is charged, and the kind of its
+/// Returns the output charged for a whole answer of this content type and body, and the kind of its
 /// missing usage.
 fn charged(content_type: &str, body: &str) -> (u64, Option<&'static str>) {
     let mut bench = Bench::new(TOKENS);
@@ -150,7 +150,7 @@ fn an_answer_in_an_unknown_coding_is_charged_the_reservation() {
     assert_eq!(bench.count_of(&metrics::USAGE_MISSING, "encoded"), 1);
 }
 
-/// What is left after a stream was cut, by `on_abort`.
+/// Returns the rest after a stream was cut, by `on_abort`.
 fn left_after_cut(on_abort: &str, abort: Abort, pieces: &[&str]) -> u64 {
     let config = TOKENS.replacen('{', &format!(r#"{{ "counting": {{ "on_abort": "{on_abort}" }}, "#), 1);
     let mut bench = Bench::new(&config);
@@ -222,7 +222,7 @@ fn only_models_that_answered_have_labels() {
     assert_eq!(&*model(&bench.piece(&mut exchange, &answer(8, 1), true)), "gpt-4o");
 }
 
-/// Sends a call to this path; what its head is answered with, and its body.
+/// Sends a call to this path, with this body.
 fn send_to(bench: &mut Bench, path: &'static [u8], body: &str) -> Exchange {
     let mut exchange = bench.exchange();
     let head = Request::chat().with(":path", path);

@@ -1,4 +1,4 @@
-//! Softer than a refusal: cheaper models, less output, output bounded to what is left.
+//! Milder answers than a refusal: cheaper models, less output, output bounded to the rest.
 
 use super::*;
 use crate::api::Edit;
@@ -13,7 +13,7 @@ fn tier(options: &str) -> String {
 const STEPS: &str = r#""soften": [ { "at": 0.5, "model": { "gpt-4o": "gpt-4o-mini" } },
     { "at": 0.8, "model": { "gpt-4o": "gpt-4o-mini" }, "max_output_tokens": 20 } ]"#;
 
-/// Charges ada so many tokens.
+/// Charges ada this many tokens.
 fn spend(bench: &mut Bench, tokens: u64) {
     let (mut exchange, effects) = bench.send(HI);
     assert_eq!(effects.next, Next::Pass);
@@ -100,7 +100,7 @@ fn output_is_bounded_to_what_is_left_rather_than_refused() {
     let mut bench = Bench::new(&tier(r#""clamp_output": true"#));
     spend(&mut bench, 930);
     let (mut exchange, effects) = bench.send(HI);
-    // 8 of the 70 that are left are its input.
+    // 8 of the remaining 70 are its input.
     assert_eq!(sent(&effects, HI), HI.replace("100", "62"));
     assert_eq!(fact(&effects, Fact::Softened), Some("max_output_tokens=62"));
     assert_eq!(bench.count_of(&metrics::SOFTENED, "clamp_output"), 1);

@@ -1,4 +1,4 @@
-//! Streams whose caller's budget is spent: when they are stopped, what is charged, and what their
+//! Streams whose caller's budget is exhausted: when they are stopped, their charges, and what their
 //! clients get.
 
 mod endings;
@@ -6,7 +6,7 @@ mod endings;
 use super::*;
 use crate::coding::Encoding;
 
-/// What a call of these tests is charged for its input: see [`HI`].
+/// The charge for the input of a call in these tests: see [`HI`].
 const INPUT: u64 = 8;
 
 fn config(streams: &str, window: &str) -> String {
@@ -19,12 +19,12 @@ fn config(streams: &str, window: &str) -> String {
 
 const STOPPING: &str = r#"{ "stop_at_limit": true }"#;
 
-/// A bench whose budget does not come back within a test.
+/// Returns a bench whose budget does not refill within a test.
 fn bench(streams: &str) -> Bench {
     Bench::new(&config(streams, "30d"))
 }
 
-/// An event of one token.
+/// Formats an event of one token.
 fn word(id: &str) -> String {
     format!(
         "data: {{\"id\":\"{id}\",\"object\":\"chat.completion.chunk\",\"created\":7,\"model\":\"gpt-4o-mini\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\" word\"}},\"finish_reason\":null}}]}}\n\n"
@@ -32,12 +32,12 @@ fn word(id: &str) -> String {
 }
 
 impl Bench {
-    /// A stream that has begun.
+    /// Starts a stream.
     fn stream(&mut self, body: &str) -> Exchange {
         self.stream_with(body, &[])
     }
 
-    /// The same, with more of a head.
+    /// Starts a stream with more headers.
     fn stream_with(&mut self, body: &str, head: &[(&'static str, &str)]) -> Exchange {
         let (mut exchange, effects) = self.send(body);
         assert_eq!(effects.next, Next::Pass, "{effects:?}");
@@ -46,8 +46,8 @@ impl Bench {
         exchange
     }
 
-    /// Feeds up to so many words; the number of words before the stop and its effects, if there was
-    /// one.
+    /// Feeds up to `count` words. Returns the number of words before the stop and its effects, if
+    /// there was one.
     fn words(&mut self, exchange: &mut Exchange, count: u64) -> Option<(u64, Effects)> {
         (1..=count).find_map(|number| {
             let effects = self.piece(exchange, &word("c"), false);

@@ -1,4 +1,4 @@
-//! Calls of tools: counted from answers and from MCP, taken away from requests or refused.
+//! Calls of tools: counted from answers and from MCP, removed from requests or refused.
 
 use super::*;
 use crate::api::Edit;
@@ -13,7 +13,7 @@ fn tools(on_exhausted: &str) -> String {
 
 const OFFERS: &str = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}],"tools":[{"type":"function","function":{"name":"send_email"}},{"type":"function","function":{"name":"look"}}]}"#;
 
-/// Ada has a model call tools.
+/// Makes a call in which the model calls these tools.
 fn call(bench: &mut Bench, names: &[&str]) -> Effects {
     let (mut exchange, effects) = bench.send(OFFERS);
     if effects.next == Next::Pass {

@@ -1,12 +1,12 @@
-//! Upstreams that refuse: further calls are refused or wait, limits adapt, and a share is kept for
-//! callers who cannot wait.
+//! Upstreams that refuse: further calls are refused or wait, limits adapt, and a share is reserved
+//! for callers who cannot wait.
 
 use super::*;
 
 const REFUSING: &str = r#"{ "identity": { "tenant": { "header": "x-tenant-id" } }, "upstreams": {},
     "tiers": { "free": { "limits": [ { "name": "tpm", "count": "tokens", "per": "tenant", "max": 1000, "window": "1m" } ] } } }"#;
 
-/// The same, where calls wait for up to 10 s, at most two of them.
+/// The same, but calls wait for up to 10 s, at most two at a time.
 fn waiting() -> String {
     let limits = r#""wait": { "max_wait": "10s", "max_waiting": 2 }, "limits""#;
     REFUSING
@@ -17,7 +17,7 @@ fn waiting() -> String {
 const GPT: &str = "gpt-4o";
 
 impl Bench {
-    /// Sends a call of a tenant to this upstream, up to where it is decided on.
+    /// Sends a call of a tenant to this upstream, until it is decided.
     fn route(&mut self, upstream: &'static str, model: &str) -> (Exchange, Effects) {
         let mut exchange = self.exchange();
         let head = Request::chat().with("xds/cluster_name", upstream.as_bytes());
@@ -28,7 +28,7 @@ impl Bench {
         (exchange, effects)
     }
 
-    /// Has the upstream answer a call with this, and ends it.
+    /// Answers a call as its upstream, and ends it.
     fn answer(&mut self, exchange: &mut Exchange, status: u16, fields: &[(&str, &str)]) -> Effects {
         let fields = [fields, &[("response/code_details", "via_upstream")]].concat();
         let effects = self.head_with(exchange, status, &fields);
@@ -36,14 +36,15 @@ impl Bench {
         effects
     }
 
-    /// Sends a call to the upstream `a`, which passes and is answered with this.
+    /// Sends a call to the upstream `a`, which passes and gets this answer.
     fn refused_by_a(&mut self, status: u16, fields: &[(&str, &str)]) {
         let (mut exchange, effects) = self.route("a", GPT);
         assert_eq!(effects.next, Next::Pass);
         self.answer(&mut exchange, status, fields);
     }
 
-    /// How many milliseconds a call to the upstream `a` is told to wait; none if it passes.
+    /// Returns the milliseconds that a call to the upstream `a` is told to wait; `None` if it
+    /// passes.
     fn told_by_a(&mut self) -> Option<u64> {
         let (mut exchange, effects) = self.route("a", GPT);
         if effects.next == Next::Pass {
@@ -64,7 +65,7 @@ fn wait_of(effects: &Effects) -> Option<u64> {
     reply.fields.iter().find(|(name, _)| *name == "retry-after-ms").map(|(_, value)| value.parse().unwrap())
 }
 
-/// When the exchange wants to go on, in milliseconds from now.
+/// Returns the milliseconds until the exchange wants to go on.
 fn held_for(bench: &Bench, effects: &Effects) -> u64 {
     let Next::Wait { until } = effects.next else { panic!("it does not wait: {effects:?}") };
     until.since(bench.now).as_millis_ceil()
@@ -263,7 +264,7 @@ fn a_call_that_waits_for_its_budget_waits_for_its_upstream_too() {
     for _ in 0..8 {
         bench.route("a", GPT);
     }
-    // 9 x 108 of 1,000 are held: the next call fits in 80 / (1,000 / 60) s.
+    // 9 x 108 of 1,000 are reserved: the next call fits in 80 / (1,000 / 60) s.
     let (mut exchange, effects) = bench.route("a", GPT);
     assert_eq!(held_for(&bench, &effects), 4_800);
     bench.answer(&mut slow, 429, &[("retry-after", "6")]);
@@ -277,7 +278,7 @@ fn a_call_that_waits_for_its_budget_waits_for_its_upstream_too() {
 const ADAPTIVE: &str = r#"{ "identity": { "tenant": { "header": "x-tenant-id" } },
     "tiers": { "free": { "limits": [ { "name": "rpm", "count": "requests", "per": ["upstream", "model"], "max": 100, "window": "1m", "adaptive": true } ] } } }"#;
 
-/// What answers say of the limit on requests: how much there is, and how much is left.
+/// Returns the limit on requests in an answer's headers: its maximum and its rest.
 fn requests(effects: &Effects) -> (u64, u64) {
     let number = |name| header(effects, name).unwrap().parse().unwrap();
     (number("x-ratelimit-limit-requests"), number("x-ratelimit-remaining-requests"))
@@ -332,7 +333,7 @@ fn the_last_share_is_kept_for_those_who_cannot_wait() {
     let refusal = send(&mut bench, b"bulk").unwrap_err();
     assert!(refusal.fields.contains(&("retry-after-ms", "1000".to_owned())), "{refusal:?}");
     assert_eq!((send(&mut bench, b"live"), send(&mut bench, b"")), (Ok(1), Ok(0)));
-    // 2 s for the share that is kept, one for the call itself.
+    // 2 s for the reserved share, one for the call itself.
     let refusal = send(&mut bench, b"bulk").unwrap_err();
     assert!(refusal.fields.contains(&("retry-after-ms", "3000".to_owned())), "{refusal:?}");
     bench.after(3_000);

@@ -1,4 +1,4 @@
-//! Calls that wait for their budgets: how long, in which order, and what becomes of them.
+//! Calls that wait for their budgets: how long, in which order, and how they end.
 
 use super::*;
 
@@ -7,13 +7,13 @@ const WAIT: &str = r#"{ "identity": { "tenant": { "header": "x-tenant-id" } },
     "tiers": { "free": { "wait": { "max_wait": "5s", "max_waiting": 2 }, "limits": [
         { "name": "tpm", "count": "tokens", "per": "tenant", "max": 600, "window": "1m" } ] } } }"#;
 
-/// A call that holds so many tokens, up to 150.
+/// Formats a call that reserves this many tokens, up to 150.
 fn holding(tokens: u64) -> String {
     json!({ "model": "gpt-4o", "messages": [], "max_tokens": tokens }).to_string()
 }
 
 impl Bench {
-    /// One whose budget is used up by four calls that are on their way.
+    /// Returns a bench whose budget is used up by four calls under way.
     fn used_up(config: &str) -> (Self, [Exchange; 4]) {
         let mut bench = Self::new(config);
         let calls = [0; 4].map(|_| {
@@ -32,7 +32,7 @@ impl Bench {
         self.now = self.now + Span::from_millis(millis);
     }
 
-    /// A call that has to wait for so long.
+    /// Sends a call that must wait for this long.
     fn wait(&mut self, tokens: u64, millis: u64) -> Exchange {
         let (call, effects) = self.send(&holding(tokens));
         assert_eq!(effects.next, self.in_millis(millis));
@@ -49,7 +49,7 @@ impl Bench {
     }
 }
 
-/// The wait that a refusal tells, in milliseconds.
+/// Returns the wait in a refusal, in milliseconds.
 fn told(effects: &Effects) -> u64 {
     let (reply, _) = reply(effects);
     assert_eq!(reply.status, 429);
@@ -126,7 +126,7 @@ fn more_than_may_wait_are_refused_with_the_wait_that_is_left_and_leave_no_trace(
 fn a_call_goes_on_earlier_when_another_gives_back_what_it_did_not_use() {
     let (mut bench, mut on_their_way) = Bench::used_up(WAIT);
     let mut call = bench.wait(40, 4_000);
-    // 130 of its 150 come back: 110 are left for others.
+    // 130 of its 150 come back, so 110 are left for others.
     bench.head(&mut on_their_way[0], 200, "application/json");
     bench.piece(&mut on_their_way[0], &answer(0, 20), true);
 
@@ -147,7 +147,7 @@ fn when_a_client_leaves_those_behind_it_go_on_earlier() {
 
     assert_eq!((bench.waits("left"), bench.count_of(&metrics::CALLS, "client_abort")), (1, 1));
     assert!(!leaving.wants(Wanted::End));
-    // Its place is free, and nobody waits for it.
+    // Its slot is free, and no call waits for it.
     bench.wait(20, 4_000);
     bench.later(2_000);
     assert_eq!(bench.due(&mut behind), Next::Pass);
@@ -239,7 +239,7 @@ fn a_limit_on_requests_is_waited_for_with_the_body_and_refuses_before_it() {
     let mut second = bench.wait(1, 2_000);
     let _third = bench.wait(1, 4_000);
 
-    // It would have to wait for six seconds, one more than is allowed: its body is not even read.
+    // It would have to wait for six seconds, one more than allowed, so its body is not even read.
     let mut fourth = bench.exchange();
     let effects = bench.handle(&mut fourth, Event::RequestHead { head: &Request::chat(), ended: false });
 
@@ -274,7 +274,7 @@ fn a_call_without_a_body_waits_too() {
     bench.later(2_000);
     assert_eq!(bench.due(&mut call), Next::Pass);
 
-    // One whose body is not read can wait if that is known to be short enough to be held.
+    // A call whose body is not read can wait, if the body is known to be short enough to be held.
     let free = || Request::chat().with(":path", b"/v1/moderations");
     let short = free().with("content-length", b"500");
     let mut call = bench.exchange();
@@ -306,7 +306,7 @@ fn a_call_that_waits_keeps_its_place_among_the_calls_in_flight() {
         bench.handle(&mut next, Event::End { abort: None });
         fact(&effects, Fact::RefusedBy).map(str::to_owned)
     };
-    // Places are not waited for: nobody knows when a call will end.
+    // Calls do not wait for slots, because the end of a call cannot be predicted.
     assert_eq!(refused(&mut bench).as_deref(), Some("slot"));
     bench.later(1_000);
     assert_eq!(bench.due(&mut call), Next::Pass);

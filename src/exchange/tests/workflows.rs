@@ -1,4 +1,4 @@
-//! Calls of workflows: counted once, and drawing from what one of them has declared.
+//! Calls of workflows: counted once, and drawing from the tokens that one of them has declared.
 
 use super::*;
 
@@ -13,8 +13,8 @@ const WORKFLOWS: &str = r#"{
 const RESERVE: &str = "x-tollgate-reserve-tokens";
 
 impl Bench {
-    /// Sends a call of a workflow up to the upstream, or to its refusal; what is asked of the host
-    /// at its head and at its body.
+    /// Sends a call of a workflow until it goes upstream, or is refused. Returns the effects of its
+    /// head and its body.
     fn send_of(&mut self, head: &Request) -> (Exchange, [Effects; 2]) {
         let mut exchange = self.exchange();
         let at_head = self.handle(&mut exchange, Event::RequestHead { head, ended: false });
@@ -26,7 +26,7 @@ impl Bench {
         (exchange, [at_head, at_body])
     }
 
-    /// Has the upstream answer; what is left of tokens and of requests by the answer's headers.
+    /// Answers as the upstream. Returns the rest of tokens and of requests by the answer's headers.
     fn answered(&mut self, mut exchange: Exchange, completion: u64) -> [u64; 2] {
         let head = self.head(&mut exchange, 200, "application/json");
         self.piece(&mut exchange, &answer(8, completion), true);
@@ -82,13 +82,13 @@ fn what_a_workflow_declares_is_held_and_drawn_from_and_the_header_goes_no_furthe
     let (exchange, [at_head, _]) = bench.send_of(&of(b"w").with(RESERVE, b" 600 "));
     assert!(at_head.headers.contains(&HeaderEdit::Remove(RESERVE.into())));
     assert_eq!(bench.answered(exchange, 492)[0], 400);
-    // 500 are used, and 100 left: 108 are needed.
+    // 500 are used, and 100 left, but 108 are needed.
     let (second, _) = bench.send_of(&of(b"w"));
     let (mut third, _) = bench.send_of(&of(b"w"));
     assert_eq!(bench.answered(second, 12)[0], 392);
     bench.handle(&mut third, Event::End { abort: Some(Abort::Upstream) });
-    // Of both, what was not used is back where it came from: the budget lacks what was declared and
-    // the 8 of the call that was cut short, for which nothing was in the pool.
+    // The unused part of both is back where it came from: the budget lacks the declared tokens and
+    // the 8 of the call that was cut short, which the pool did not cover.
     let (exchange, _) = bench.send_of(&Request::chat());
     assert_eq!(bench.answered(exchange, 1)[0], 1000 - 600 - 8 - 108);
 }

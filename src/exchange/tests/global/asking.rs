@@ -1,4 +1,4 @@
-//! When the service is asked, what, and how its answers reach the call.
+//! When the service is asked, the questions, and how its answers reach the call.
 
 use super::*;
 
@@ -96,7 +96,7 @@ fn money_is_asked_for_in_micro_dollars() {
     assert_eq!(world.service.asked, ["ShouldRateLimit, free/spend ada +1020"]);
 }
 
-/// A call that asks three questions.
+/// Returns a call that asks three questions.
 fn three_questions() -> (World, Exchange, Vec<Question>) {
     let rpm = TPM.replace("tpm", "rpm").replace("tokens", "requests");
     let out = TPM.replace("tpm", "out").replace("tokens", "output_tokens");
@@ -221,7 +221,7 @@ fn a_refusal_that_no_longer_stops_a_call_does_not_keep_its_usage_from_being_told
 
 const UPLOAD: &str = "--b\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--b--";
 
-/// An upload that passes while the service is asked.
+/// Starts an upload that passes while the service is asked.
 fn upload(world: &mut World) -> (Exchange, Effects) {
     let head = Request::chat()
         .with(":path", b"/v1/audio/transcriptions")

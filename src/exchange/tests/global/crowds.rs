@@ -1,5 +1,5 @@
-//! Crowds at two processes with leases, on a service that tells as little as Limitador does: how
-//! much they spend of one budget.
+//! Crowds at two processes with leases, on a service that reports as little as Limitador: how much
+//! they spend of one budget.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,13 +13,13 @@ use super::*;
 use crate::rls::Batch;
 
 /// A budget of Limitador's. Its window begins with the first charge, and it answers with a code
-/// alone.
+/// only.
 struct Limitador {
     max: u64,
     window: Span,
     used: u64,
     until: Timestamp,
-    /// How many windows have begun.
+    /// The number of windows that have begun.
     windows: usize,
 }
 
@@ -49,7 +49,7 @@ impl Limitador {
     }
 }
 
-/// What happens at a moment.
+/// An event at a moment.
 enum Happening {
     Comes {
         process: usize,
@@ -83,7 +83,7 @@ enum Happening {
     },
 }
 
-/// Two processes, a service and what is to happen.
+/// Two processes, a service and the events to come.
 struct Crowd {
     processes: [Bench; 2],
     outboxes: [ReportQueue; 2],
@@ -93,7 +93,7 @@ struct Crowd {
     happenings: Vec<Option<Happening>>,
     /// Nanoseconds since the start, by the clock of the service.
     now: u64,
-    /// What the clocks of the processes are ahead of it; they start a week ahead, and may be set
+    /// How far the clocks of the processes are ahead of it; they start a week ahead, and may be set
     /// back.
     ahead: [u64; 2],
     dice: u64,
@@ -109,7 +109,8 @@ const WEEK: u64 = 7 * 86_400_000_000_000;
 const MILLI: u64 = 1_000_000;
 
 impl Crowd {
-    /// A budget, calls of so many tokens, and nothing takes longer than `slowest` milliseconds.
+    /// Creates a budget and calls of this many tokens; nothing takes longer than `slowest`
+    /// milliseconds.
     fn new(protocol: &str, max: u64, window: &str, tokens: u64, slowest: u64, seed: u64) -> Self {
         let limit = TPM.replace("1000", &max.to_string()).replace("1m", window);
         let config = config(&format!(r#", "lease": {{}} {protocol}"#), &[&limit]);
@@ -140,7 +141,7 @@ impl Crowd {
         self.dice >> 11
     }
 
-    /// So many nanoseconds at most, at random.
+    /// Returns a random number of nanoseconds up to `most`.
     fn soon(&mut self, most: u64) -> u64 {
         self.dice() % (most + 1)
     }
@@ -155,7 +156,7 @@ impl Crowd {
         self.plan(after, happening);
     }
 
-    /// A wave of calls at both processes, until nothing is left to happen. How many were refused.
+    /// Makes a wave of calls at both processes, until no event is left. Returns the number refused.
     fn wave(&mut self, clients: usize) -> usize {
         let before = self.refused;
         for client in 0..clients {
@@ -233,7 +234,7 @@ impl Crowd {
         }
     }
 
-    /// Gives the tasks that have come up to the worker of a process.
+    /// Gives new tasks to the worker of a process.
     fn push(&mut self, process: usize) {
         let bench = &mut self.processes[process];
         let tasks = core::mem::take(&mut bench.tasks);
@@ -306,7 +307,7 @@ fn clients_in_waves_at_two_processes_spend_one_budget_and_no_more() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever comes first, however slow the service is, and wherever the clocks of the processes
+    /// In any order of events, however slow the service is, and however the clocks of the processes
     /// jump.
     #[test]
     fn in_one_window_two_processes_spend_no_more_than_the_budget_and_all_of_it_if_they_go_on(
@@ -319,7 +320,7 @@ proptest! {
     ) {
         let mut crowd = Crowd::new(protocol, max, "1d", tokens, slowest, seed);
         let mut jumps = jumps.into_iter().flatten();
-        // Refusals are believed for ten seconds; a lease that a jump has taken away is lost.
+        // Refusals are believed for ten seconds; a lease removed by a jump is lost.
         let mut lost = 0;
         loop {
             let refused = crowd.wave(clients);
@@ -333,14 +334,14 @@ proptest! {
                 lost += 2_000 + tokens;
             }
         }
-        // Less than a call needs may be left at the service and in each lease, and a lease at a
-        // process without clients.
+        // The service and each lease may have less left than a call needs, and a process without
+        // clients may hold a lease.
         let idle = if clients == 1 { 2_000 } else { 0 };
         prop_assert!(crowd.spent[0] + 3 * (tokens - 1) + lost + idle >= max, "{} of {}", crowd.spent[0], max);
     }
 
-    /// Where windows end is not told: what was leased in one may be spent in the next, a lease for
-    /// each process.
+    /// The ends of windows are not reported, so leases of one window may be spent in the next, one
+    /// for each process.
     #[test]
     fn beyond_the_end_of_a_window_two_processes_spend_no_more_than_a_lease_each(
         clients in 1_usize..64,

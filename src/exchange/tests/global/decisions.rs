@@ -1,5 +1,5 @@
-//! What the service's answers mean to the caller: refusals, budget headers, the service's own
-//! headers, limits that only watch.
+//! The effects of the service's answers on the caller: refusals, budget headers, the service's own
+//! headers, shadow limits.
 
 use super::*;
 
@@ -27,8 +27,8 @@ fn a_remote_refusal_is_a_429_that_names_the_limit_and_gives_the_local_budget_bac
     assert!(!exchange.wants(Wanted::End) && effects.headers.is_empty() && effects.body.is_empty());
     assert_eq!(world.decided("asked"), 2);
     assert_eq!(world.tasks(), [""; 0]);
-    // 1,000 less the first call's 100, less the 108 of this one, which the service is told to let
-    // pass.
+    // 1,000 less the first call's 100, less the 108 of this one, which the service is configured to
+    // admit.
     world.service.limits.insert("free/tpm".to_owned(), (10_000, 60));
     assert_eq!(header(&world.use_up(8, 5), "x-ratelimit-remaining-tokens"), Some("792"));
 }

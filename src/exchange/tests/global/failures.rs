@@ -1,16 +1,16 @@
-//! What becomes of calls when the service does not decide: `on_failure`, and the breaker.
+//! Calls that the service does not decide: `on_failure`, and the breaker.
 
 use super::*;
 
-/// Sends a call that the service gives no decision on.
+/// Sends a call that the service does not decide.
 fn undecided(world: &mut World, answer: Result<&[u8], Failure>) -> (Exchange, Effects) {
     let (mut exchange, _) = world.bench.send(HI);
     let effects = world.hear(&mut exchange, 0, answer);
     (exchange, effects)
 }
 
-/// With a breaker that stays closed, a share of the limits that is enforced here, and calls that
-/// hold 108 of whatever budget.
+/// Returns a world with a breaker that stays closed, a share of the limits enforced here, and calls
+/// that reserve 108 of any budget.
 fn sharing(share: &str, limits: &[&str]) -> World {
     let global = format!(r#", "local_share": {share}, "breaker": {{ "failures": 1000 }}"#);
     let counting = r#"{ "counting": { "output_reserve": { "at_most": 1 } }, "#;

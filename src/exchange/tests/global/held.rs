@@ -1,4 +1,4 @@
-//! Calls in flight and calls that wait, where a rate limit service is asked besides.
+//! Calls in flight and waiting calls, with a rate limit service.
 
 use super::*;
 
@@ -60,7 +60,7 @@ fn a_call_waits_after_the_service_has_allowed_it_and_is_taken_back_there_if_it_l
     assert_eq!(effects.next, Next::Wait { until });
     assert_eq!(world.charged("tpm"), 620);
 
-    // As many as may wait do: the next is refused with its wait, and taken back at the service.
+    // The queue is full: the next call is refused with its wait, and refunded at the service.
     let (_, effects) = world.call(&holding(10));
     assert_eq!(field(&effects, "retry-after-ms"), Some("3000"));
     assert_eq!(world.tasks(), ["free/tpm ada -10"]);

@@ -5,12 +5,12 @@ use super::*;
 /// A share of a fiftieth.
 const LEASE: &str = r#", "lease": { "share": 0.02, "at_least": 100 }"#;
 
-/// 100,000 tokens a minute.
+/// A limit of 100,000 tokens a minute.
 fn large() -> String {
     TPM.replace("1000", "100000")
 }
 
-/// With a lease that has been granted.
+/// Returns a world with a granted lease.
 fn leased(global: &str) -> World {
     let mut world = World::new(&format!("{LEASE} {global}"), &[&large()]);
     world.use_up(8, 5);
@@ -43,7 +43,7 @@ fn the_second_call_asks_nothing_and_is_told_where_the_budget_stands() {
     assert_eq!((world.decided("asked"), world.decided("leased")), (1, 1));
     assert_eq!(world.bench.count_of(&metrics::GLOBAL_REQUESTS, "ask"), 1);
     let head = world.bench.head(&mut exchange, 200, "application/json");
-    // What is charged is used, but for 95 of the first call; this one holds 108.
+    // The charges count as used, except for 95 of the first call; this one reserves 108.
     assert_eq!(header(&head, "x-ratelimit-remaining-tokens"), Some(&*(100_000_u32 - 13 - 108).to_string()));
     world.bench.piece(&mut exchange, &answer(8, 5), true);
     assert_eq!(world.tasks(), [""; 0], "the lease pays");
@@ -80,7 +80,7 @@ fn every_protocol_charges_in_advance_what_it_leases_and_what_calls_hold() {
         let asked = ["ShouldRateLimit, free/tpm ada +108", "ShouldRateLimit, free/tpm ada +1998"];
         assert_eq!(world.service.asked, asked, "{protocol}");
 
-        // 2,093 are leased, with what the first call left of its 108.
+        // 2,093 are leased, with the rest of the first call's 108.
         world.use_up(8, 2_000);
         assert_eq!(world.tasks(), [""; 0], "the lease pays");
         world.use_up(8, 5_000);
@@ -94,7 +94,7 @@ fn every_protocol_charges_in_advance_what_it_leases_and_what_calls_hold() {
 
 #[test]
 fn a_client_that_leaves_and_a_refusal_by_another_limit_give_the_lease_back() {
-    // Of 4,000 input tokens nothing is leased, so that each call asks.
+    // Nothing of 4,000 input tokens is leased, so each call asks.
     let input = TPM.replace("tpm", "in").replace("tokens", "input_tokens").replace("1000", "4000");
     let global = r#", "on_failure": "deny", "lease": { "share": 0.02, "at_least": 5000 }"#;
     let mut world = World::new(global, &[&large(), &input]);
@@ -109,7 +109,7 @@ fn a_client_that_leaves_and_a_refusal_by_another_limit_give_the_lease_back() {
     let before = stands(&mut world);
     assert!(before.as_ref().unwrap().starts_with("\"tpm\";"), "{before:?}");
 
-    // More input than the calls before have left over.
+    // More input than the earlier calls have left over.
     let longer = HI.replace("Hi", "How are you today, and tomorrow?");
     let (mut left, effects) = world.bench.send(&longer);
     assert_eq!(questions(&effects)[0].covers.len(), 1, "only the input is asked for");
@@ -133,7 +133,7 @@ fn a_budget_that_is_known_to_be_spent_refuses_here_without_asking() {
 
     let (_, effects) = world.bench.send(HI);
 
-    // The next window, in 40 seconds, has room for both as far as this process can tell.
+    // The next window, in 40 seconds, has room for both as far as this process knows.
     assert_eq!(field(&refused, "retry-after"), Some("40"));
     assert_eq!((reply(&effects).0.status, field(&effects, "retry-after")), (429, Some("40")));
     assert_eq!(fact(&effects, Fact::RefusedBy), Some("tpm"));

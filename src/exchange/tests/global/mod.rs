@@ -21,7 +21,7 @@ const TPM: &str = r#"{ "name": "tpm", "count": "tokens", "per": "tenant", "max":
 /// As [`TPM`], kept in this process.
 const LOCAL: &str = r#"{ "name": "own", "count": "tokens", "per": "tenant", "max": 1000, "window": "1m", "algorithm": "fixed_window" }"#;
 
-/// A configuration with these options of `global`, and these limits.
+/// Returns a configuration with these options of `global`, and these limits.
 fn config(global: &str, limits: &[&str]) -> String {
     let limits = limits.join(", ");
     format!(
@@ -49,7 +49,7 @@ impl World {
         Self { bench, service, report_queue: ReportQueue::default(), sent: 0 }
     }
 
-    /// Sends a call; what is asked is answered by the service.
+    /// Sends a call; the service answers its questions.
     fn call(&mut self, body: &str) -> (Exchange, Effects) {
         let (mut exchange, effects) = self.bench.send(body);
         let effects = self.answer_all(&mut exchange, effects);
@@ -77,7 +77,7 @@ impl World {
         self.bench.handle(exchange, Event::Answered { question, answer })
     }
 
-    /// A call that passes, and is answered with this usage. The head of its response.
+    /// Makes a call that passes and is answered with this usage. Returns the head of its response.
     fn use_up(&mut self, input: u64, output: u64) -> Effects {
         let (mut exchange, effects) = self.call(HI);
         assert_eq!(effects.next, Next::Pass);
@@ -86,17 +86,17 @@ impl World {
         head
     }
 
-    /// The tasks that have come up, as text.
+    /// Returns the new tasks, as text.
     fn tasks(&mut self) -> Vec<String> {
         self.bench.tasks.drain(..).map(|task| describe(&task)).collect()
     }
 
-    /// Does the tasks that are due.
+    /// Performs the due tasks.
     fn do_errands(&mut self) {
         self.do_errands_if(true);
     }
 
-    /// Does the tasks that are due, or fails to.
+    /// Performs the due tasks, or fails to.
     fn do_errands_if(&mut self, reachable: bool) {
         let service = self.bench.config.global.clone().unwrap();
         for task in core::mem::take(&mut self.bench.tasks) {
@@ -116,7 +116,7 @@ impl World {
         }
     }
 
-    /// What ada has been charged by the service, of a limit of the tier `free`.
+    /// Returns the service's charges to ada for a limit of the tier `free`.
     fn charged(&self, limit: &str) -> i64 {
         self.service.book.get(&format!("free/{limit} ada")).copied().unwrap_or(0)
     }
@@ -126,7 +126,7 @@ impl World {
     }
 }
 
-/// What ada has left of the limit `own`, by a call that the service does not decide on.
+/// Returns the rest of ada's limit `own`, by a call that the service does not decide.
 fn local_left(world: &mut World) -> u64 {
     let head = Request::chat();
     let mut probe = world.bench.exchange();
@@ -139,7 +139,7 @@ fn local_left(world: &mut World) -> u64 {
     left.split(';').next().unwrap().parse().unwrap()
 }
 
-/// What is asked, in which place and for how long.
+/// Returns the questions, with their places and timeouts.
 fn asks(effects: &Effects) -> Vec<Ask> {
     match &effects.next {
         Next::Ask { questions, .. } => questions.clone(),
@@ -147,12 +147,12 @@ fn asks(effects: &Effects) -> Vec<Ask> {
     }
 }
 
-/// What is asked.
+/// Returns the questions.
 fn questions(effects: &Effects) -> Vec<Question> {
     asks(effects).into_iter().map(|ask| ask.question).collect()
 }
 
-/// The call waits for answers that are to come, to questions that have been asked.
+/// Returns whether the call waits for answers to questions already asked.
 fn waits(effects: &Effects) -> bool {
     effects.next == Next::Ask { questions: vec![], hold: true }
 }
@@ -171,13 +171,13 @@ fn describe(task: &Task) -> String {
     }
 }
 
-/// A field of a refusal.
+/// Returns a field of a refusal.
 fn field<'e>(effects: &'e Effects, name: &str) -> Option<&'e str> {
     let (reply, _) = reply(effects);
     reply.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str())
 }
 
-/// An answer of the service that decides nothing, or none.
+/// An answer of the service that decides nothing, or no answer.
 const NO_ANSWERS: [(&str, Result<&[u8], Failure>); 4] = [
     ("unavailable", Err(Failure::Unavailable)),
     ("unreadable", Ok(b"\xff\xff\xff")),

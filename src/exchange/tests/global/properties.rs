@@ -1,4 +1,4 @@
-//! What holds for calls in any order of events.
+//! Properties of calls in any order of events.
 
 use super::*;
 use crate::identity::Caller;
@@ -35,13 +35,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..60)
 }
 
-/// A call, and the questions that it waits for.
+/// A call, and its open questions.
 struct Open {
     exchange: Exchange,
     questions: Vec<Ask>,
 }
 
-/// Takes a step with the calls that are open.
+/// Takes a step with the open calls.
 fn take(step: &Step, world: &mut World, open: &mut Vec<Open>) {
     match *step {
         Step::Send => {
@@ -84,7 +84,7 @@ fn take(step: &Step, world: &mut World, open: &mut Vec<Open>) {
     }
 }
 
-/// What ada's lease of the limit `tpm` holds.
+/// Returns the rest of ada's lease of the limit `tpm`.
 fn left_of_lease(world: &World) -> u64 {
     let tiers = world.bench.config.tiers.all();
     let mut limits = tiers.iter().flat_map(|tier| &tier.global).map(|global| &global.limit);
@@ -103,8 +103,8 @@ fn left_of_lease(world: &World) -> u64 {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// However calls go, and whatever the service answers: it has charged what they used and what
-    /// is left of leases, the local budget is charged what they used, and nothing stays held.
+    /// However calls go, and whatever the service answers, it has charged their usage and the rest
+    /// of leases, the local budget is charged their usage, and nothing stays reserved.
     #[test]
     fn the_service_and_the_local_budget_know_what_was_used_and_nothing_else(
         steps in steps(),
@@ -126,11 +126,11 @@ proptest! {
         let own = hourly(&LOCAL.replace("1000", "1000000"));
         let global = format!(r#", "on_failure": "{on_failure}" {protocol}"#);
         let mut world = World::new(&global, &[&own, &tpm, &rpm]);
-        // What is refused and charged all the same is lost.
+        // Charges of refused calls are lost.
         let keeps = protocol.contains("lease") || !protocol.contains("protocol") && !protocol.contains("refunds");
         world.service.charges_refused = !keeps;
 
-        // What is given back is told at most once.
+        // Refunds are sent at most once.
         let loses = |step: &Step| matches!(step, Step::Errands(false));
         let may_lose = protocol.contains("refunds") && steps.iter().any(loses);
         let mut open = Vec::new();
@@ -150,7 +150,7 @@ proptest! {
 
         let used = world.bench.counted.iter().filter(|(name, ..)| *name == metrics::TOKENS.name);
         let used = used.map(|(.., by)| by).sum::<u64>();
-        // What is charged and not used is kept for later calls.
+        // Charges that are not used are kept for later calls.
         let kept = if keeps { left_of_lease(&world) } else { 0 };
         let (charged, told) = (world.charged("tpm"), i64::try_from(used + kept).unwrap());
         prop_assert!(charged == told || (may_lose && charged > told), "charged {charged}, used {used}, kept {kept}: {:?}", world.service.asked);

@@ -1,8 +1,8 @@
-//! A rate limit service in the tests: it reads questions with messages that are generated, and
-//! counts in fixed windows.
+//! A fake rate limit service: it reads questions with generated messages, and counts in fixed
+//! windows.
 //!
-//! It charges what envoyproxy/ratelimit charges (a refused amount, too, if it is told to), takes
-//! hits back, and keeps a book of everything that it was told to count.
+//! It charges like envoyproxy/ratelimit (also refused amounts, if told to), accepts refunds, and
+//! keeps a book of everything that it was asked to count.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,23 +16,22 @@ use crate::exchange::tests::Bench;
 use crate::rls::Question;
 use crate::units::Timestamp;
 
-/// The service, as it behaves.
+/// The service and its behaviour.
 #[derive(Default)]
 pub(super) struct FakeService {
-    /// How much there is of each limit, over which time in seconds; by the value of its first
-    /// entry.
+    /// The maximum of each limit, and its window in seconds, by the value of its first entry.
     pub(super) limits: HashMap<String, (u64, u64)>,
-    /// What has been charged, by limit, caller and window.
+    /// The charges, by limit, caller and window.
     charged: HashMap<(String, u64), i64>,
-    /// What has been charged in all, by limit and caller.
+    /// The total charges, by limit and caller.
     pub(super) book: BTreeMap<String, i64>,
-    /// Whether it charges what it refuses, too.
+    /// Whether it also charges what it refuses.
     pub(super) charges_refused: bool,
-    /// Whether it does not say when windows end.
+    /// Whether it does not report when windows end.
     pub(super) hides_reset: bool,
-    /// Whether it says nothing of single descriptors.
+    /// Whether it does not report single descriptors.
     pub(super) hides_statuses: bool,
-    /// Headers that it wants responses, and requests, to have.
+    /// Headers that it adds to responses and requests.
     pub(super) response_headers: Vec<(&'static str, &'static str)>,
     pub(super) request_headers: Vec<(&'static str, &'static str)>,
     /// The questions it was asked, as text: the method, then each budget with its amount.
@@ -40,7 +39,7 @@ pub(super) struct FakeService {
 }
 
 impl FakeService {
-    /// With the global limits of a configuration.
+    /// Creates a service with the global limits of a configuration.
     pub(super) fn of(bench: &Bench) -> Self {
         let limits = bench.config.tiers.all().iter().flat_map(|tier| &tier.global).map(|global| {
             let limit = &global.limit;
@@ -91,7 +90,7 @@ impl FakeService {
         .encode_to_vec()
     }
 
-    /// Charges a budget if it has room. One that is looked at has room as long as anything is left.
+    /// Charges a budget if it has room. A check succeeds as long as anything is left.
     fn charge(&mut self, name: &str, budget: &str, hits: i64, now: Timestamp) -> DescriptorStatus {
         let Some(&(max, seconds)) = self.limits.get(name) else {
             return DescriptorStatus {

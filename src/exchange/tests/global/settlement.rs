@@ -1,4 +1,4 @@
-//! What the service is told at the end of a call, by each protocol.
+//! The reports to the service at the end of a call, by each protocol.
 
 use super::*;
 
@@ -12,7 +12,7 @@ enum Ending {
     NoResponse,
 }
 
-/// Options of `global`, and what is told when a call that held 108 used so much.
+/// Options of `global`, and the report when a call that reserved 108 used this amount.
 type Protocol = (&'static str, fn(i64) -> i64);
 
 const PROTOCOLS: [Protocol; 5] = [
@@ -23,7 +23,7 @@ const PROTOCOLS: [Protocol; 5] = [
     (r#", "protocol": "kuadrant""#, |used| used),
 ];
 
-/// Ends a call that has been let through.
+/// Ends a call that was admitted.
 fn end(world: &mut World, exchange: &mut Exchange, ending: Ending) {
     let bench = &mut world.bench;
     match ending {
@@ -109,7 +109,7 @@ fn a_call_whose_price_is_known_before_it_tells_nothing_afterwards() {
 #[test]
 fn what_is_told_reaches_the_service_whatever_the_protocol() {
     for (global, _) in PROTOCOLS.into_iter().filter(|(global, _)| !global.is_empty()) {
-        // With amounts in requests, what the first call held too much is the second's.
+        // With amounts in requests, the second call uses what the first reserved too much.
         let is_exact = ["refunds", "protocol", "hits_addend"].iter().any(|option| global.contains(option));
         let mut world = World::new(global, &[TPM]);
         world.use_up(8, 5);

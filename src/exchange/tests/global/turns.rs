@@ -9,7 +9,7 @@ fn of(name: &str, counts: &str, max: u64, window: &str) -> String {
     limit.replace("1000", &max.to_string()).replace("1m", window)
 }
 
-/// Ten calls of 108 tokens a day, and as many requests.
+/// Limits of ten calls of 108 tokens a day, and this many requests.
 fn tokens_and_requests(requests: u64) -> [String; 2] {
     [of("rpd", "requests", requests, "1d"), of("tpd", "tokens", 1_100, "1d")]
 }
@@ -19,7 +19,7 @@ fn world(global: &str, limits: &[String]) -> World {
     World::new(&format!("{REQUEST}{global}"), &limits)
 }
 
-/// Calls that are made one after the other: how many pass.
+/// Makes calls one after the other; returns the number that pass.
 fn passed(world: &mut World, calls: usize) -> usize {
     let mut passed = 0;
     for _ in 0..calls {
@@ -55,7 +55,7 @@ fn each_question_follows_the_answer_to_the_one_before() {
         effects = world.answer(&mut exchange, place, &ask.question);
     }
     assert_eq!(effects.next, Next::Pass);
-    // Short windows first, and of equal ones the one that has room for fewer such calls.
+    // Short windows first, and of equal ones the one with room for fewer such calls.
     let asked = ["tpm ada +108", "rpm ada +1", "day ada +108"];
     assert_eq!(world.service.asked, asked.map(|said| format!("ShouldRateLimit, free/{said}")));
 }
@@ -71,7 +71,7 @@ fn a_call_that_the_likeliest_limit_refuses_charges_no_other() {
 
 #[test]
 fn what_a_limit_was_charged_for_a_call_that_another_refuses_is_kept_for_the_next() {
-    // Of tokens there are enough for fewer calls of this size, but requests are spent first.
+    // There are tokens for fewer calls of this size, but requests run out first.
     let mut world = world("", &tokens_and_requests(11));
     world.service.limits.insert("free/rpd".to_owned(), (4, 86_400));
 
@@ -155,7 +155,7 @@ fn when_the_time_is_up_or_an_answer_fails_the_limits_that_are_left_are_undecided
         world.bench.head(&mut exchange, 200, "application/json");
         world.bench.piece(&mut exchange, &answer(8, 100), true);
         world.do_errands();
-        // What was not asked for is told.
+        // The part not asked for is reported.
         assert_eq!((world.charged("tpd"), world.charged("rpd")), (108, 1));
     }
 }
@@ -190,7 +190,7 @@ fn an_answer_that_waits_for_the_next_tells_of_a_window_that_ends_as_much_sooner(
     world.bench.now = world.bench.now + Span::from_secs(5);
     world.bench.handle(&mut slow, Event::End { abort: Some(Abort::Client) });
 
-    // The lease is still there, and what the slow call was charged with it.
+    // The lease is still there, with the charge of the slow call.
     let mut calls = 0;
     let asked = |world: &World| world.service.asked.iter().filter(|said| said.contains("tpd")).count();
     let before = asked(&world);
@@ -201,7 +201,7 @@ fn an_answer_that_waits_for_the_next_tells_of_a_window_that_ends_as_much_sooner(
     assert_eq!(calls - 1, (leased + 108) / 108);
 }
 
-/// A call asks, is refused, and finds that a lease has come meanwhile.
+/// A call asks, is refused, and finds that a lease has arrived meanwhile.
 #[test]
 fn what_the_service_refuses_is_taken_from_a_lease_that_has_come_meanwhile() {
     let lease = r#", "protocol": "kuadrant", "lease": { "share": 0.2, "at_least": 100 }"#;

@@ -1,5 +1,4 @@
-//! What the clients of each API get in place of the rest of a stream, however it is cut into
-//! pieces.
+//! The endings that the clients of each API get, however the stream is cut into pieces.
 
 mod invoke;
 
@@ -11,7 +10,7 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 use tollgate_rig::mock_llm::eventstream;
 
-/// A stream of an API: what begins it, and a piece with one more word.
+/// A stream of an API: its beginning, and a piece with one more word.
 struct Dialect {
     path: &'static [u8],
     request: &'static str,
@@ -19,7 +18,7 @@ struct Dialect {
     begin: &'static [&'static str],
     part: &'static str,
     framing: Framing,
-    /// The ending's documents: a pointer into each, and what is there.
+    /// The ending's documents: a pointer into each, and its value.
     ending: &'static [(&'static str, &'static str)],
 }
 
@@ -48,7 +47,7 @@ impl Framing {
         }
     }
 
-    /// All documents, if the bytes are whole documents and nothing else.
+    /// Returns all documents, if the bytes are whole documents and nothing else.
     fn documents(self, bytes: &[u8]) -> Vec<String> {
         let text = || core::str::from_utf8(bytes).unwrap();
         match self {
@@ -60,7 +59,7 @@ impl Framing {
                 text().split_terminator("\n\n").map(data).collect()
             }
             Self::Frames => {
-                // Their checksums are checked.
+                // This verifies their checksums.
                 let frames = eventstream::frames(bytes).unwrap();
                 frames.into_iter().map(|frame| String::from_utf8(frame.payload).unwrap()).collect()
             }
@@ -229,14 +228,14 @@ const GEMINI: &str =
 const GEMINI_PART: &str = r#"{"candidates":[{"content":{"parts":[{"text":" word"}],"role":"model"},"index":0}],"modelVersion":"gemini-2.5-flash"}"#;
 
 impl Dialect {
-    /// The stream as an upstream sends it: so many words, and no end.
+    /// Returns the stream as an upstream sends it: this many words, and no end.
     fn stream(&self, words: usize) -> Vec<u8> {
         let parts = std::iter::repeat_n(&self.part, words);
         let documents = self.begin.iter().chain(parts).enumerate();
         documents.flat_map(|(at, json)| self.framing.document(json, at == 0)).collect()
     }
 
-    /// What a client gets of a stream in these pieces, and whether it was stopped.
+    /// Returns what a client gets of a stream in these pieces, and whether it was stopped.
     fn passed<'p>(&self, pieces: impl IntoIterator<Item = &'p [u8]>) -> (Vec<u8>, bool) {
         let (passed, bench) = self.run(pieces);
         (passed, bench.stops() == 1)
@@ -261,7 +260,7 @@ impl Dialect {
         (passed, bench)
     }
 
-    /// Checks that a client got the stream's own documents, some at least, and behind them the
+    /// Asserts that a client got at least some of the stream's own documents, followed by the
     /// ending.
     fn check(&self, passed: &[u8], upstream: &[u8]) {
         let documents = self.framing.documents(passed);

@@ -1,4 +1,4 @@
-//! Streams of InvokeModel, one for each form that models on Bedrock have.
+//! Streams of InvokeModel, one for each form of the models on Bedrock.
 
 use super::*;
 
