@@ -19,7 +19,7 @@ pub struct Metric {
     pub kind: Kind,
     /// The labels it carries.
     pub labels: &'static [Label],
-    /// What it counts, with its unit.
+    /// The counted quantity, with its unit.
     pub meaning: &'static str,
 }
 

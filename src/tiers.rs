@@ -21,7 +21,7 @@ pub struct Tier {
     pub limits: Vec<Rc<Limit>>,
     /// Its limits with budgets in the rate limit service.
     pub global: Vec<GlobalLimit>,
-    /// What its callers get before a refusal.
+    /// The milder answers that its callers get before a refusal.
     pub degradation: Degradation,
     /// Whether one of its limits depends on the upstream.
     pub names_upstream: bool,
@@ -63,7 +63,7 @@ impl Step {
 pub struct Waiting {
     /// The longest wait.
     pub max_wait: Span,
-    /// How many may wait at a time, as a limit on calls in flight.
+    /// The most calls that wait at a time, as a limit on calls in flight.
     pub places: Rc<Limit>,
 }
 

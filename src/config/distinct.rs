@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(globs(specific_first).map(|globs| globs.len()), Ok(3));
         assert_eq!(
             globs(r#"[{ "match": "gpt-*" }, { "match": "o1" }, { "match": "gpt-4o*" }, { "match": "o1" }]"#),
-            Err("[2].match: \"gpt-4o*\" never counts, because [0].match is \"gpt-*\"\n\
+            Err("[2].match: \"gpt-4o*\" has no effect, because [0].match is \"gpt-*\"\n\
                  [3].match: \"o1\" repeats [1].match"
                 .to_owned())
         );

@@ -42,14 +42,14 @@ pub enum Problem {
     Unexpected {
         /// The value as shown, quotes included.
         found: String,
-        /// What is accepted, after "is not": `a duration such as 30s`.
+        /// The accepted values, worded to follow "is not": `a duration such as 30s`.
         expected: String,
         /// The reason, if there is more to say.
         reason: Option<String>,
     },
     /// A required option is absent.
     Missing {
-        /// What is accepted.
+        /// The accepted values.
         expected: String,
     },
     /// No option has this name.
@@ -138,7 +138,7 @@ impl fmt::Display for Problem {
             Self::Repeated => f.write_str("is given more than once"),
             Self::Covered { found, by, with: None } => write!(f, "{found} repeats {by}"),
             Self::Covered { found, by, with: Some(with) } => {
-                write!(f, "{found} never counts, because {by} is {with}")
+                write!(f, "{found} has no effect, because {by} is {with}")
             }
             Self::Rule { rule } => f.write_str(rule),
         }

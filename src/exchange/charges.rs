@@ -14,7 +14,7 @@ use crate::settings::Config;
 /// The charges of a call. They must be settled, kept or released. Dropped charges, such as those of
 /// a dead VM, stay until they have flowed back.
 #[derive(Debug, Default)]
-#[must_use = "what is charged must be settled, kept or released"]
+#[must_use = "charges must be settled, kept or released"]
 pub(super) struct Charges {
     local: Reservation,
     global: Holding,

@@ -53,7 +53,7 @@ impl fmt::Display for Warning {
                 match places.saturating_mul(2) {
                     larger if larger <= MOST_PLACES => write!(f, "Set `table_size: {larger}`."),
                     _ => f.write_str(
-                        "There can be no more: count limits per fewer dimensions, or over shorter windows.",
+                        "This is the largest table: count limits per fewer dimensions, or over shorter windows.",
                     ),
                 }
             }
@@ -97,7 +97,7 @@ mod tests {
         assert!(text.starts_with("800000 of 1048576 places for budgets are taken. "), "{text}");
         assert!(text.ends_with("Set `table_size: 2097152`."), "{text}");
         let largest = Occupancy { taken: MOST_PLACES, places: MOST_PLACES };
-        assert!(Warning::TableFilling(largest).to_string().contains("There can be no more"));
+        assert!(Warning::TableFilling(largest).to_string().contains("This is the largest table"));
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Configured {
     /// configuration has no salt.
     pub(super) fn read(size: usize, vm: &Vm) -> Option<Self> {
         let config = calls::buffer(Buffer::PluginConfiguration, size)
-            .map_err(|status| format!("tollgate: the host does not hand over the configuration: {status:?}"))
+            .map_err(|status| format!("tollgate: the configuration cannot be read from the host: {status:?}"))
             .and_then(|bytes| {
                 Config::read(&bytes, &vm.secret)
                     .map_err(|errors| format!("tollgate: the configuration is refused:\n{errors}"))

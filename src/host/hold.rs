@@ -129,9 +129,9 @@ impl Watch {
 
     /// Resumes a request that stops at its trailers at the next tick.
     ///
-    /// While Envoy 1.40 resumes a request, it delivers the trailers that ended the wait for the
-    /// body. They end this filter's part of the request, and a body that was kept back until then
-    /// is lost. A second resume delivers it.
+    /// Envoy 1.40 loses a body that is kept back until the trailers, if it delivers those while it
+    /// resumes the request: they end this filter's part of the request, after which Envoy takes no
+    /// body from it. A second resume delivers the body.
     pub(super) fn resume_later(&self, context: u32) {
         self.late.borrow_mut().push(context);
         self.ticker.wake_within(LATE_BY);

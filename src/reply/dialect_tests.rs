@@ -130,19 +130,19 @@ fn a_missing_identity_is_worded_by_each_dialect() {
     for (dialect, body) in [
         (
             Dialect::OpenAi,
-            r#"{"error":{"code":"missing_identity","message":"This call does not say who makes it: no value for `tenant`.","param":null,"type":"authentication_error"}}"#,
+            r#"{"error":{"code":"missing_identity","message":"The caller cannot be identified: no value for `tenant`.","param":null,"type":"authentication_error"}}"#,
         ),
         (
             Dialect::Anthropic,
-            r#"{"error":{"message":"This call does not say who makes it: no value for `tenant`.","type":"authentication_error"},"type":"error"}"#,
+            r#"{"error":{"message":"The caller cannot be identified: no value for `tenant`.","type":"authentication_error"},"type":"error"}"#,
         ),
         (
             Dialect::Gemini,
-            r#"{"error":{"code":401,"message":"This call does not say who makes it: no value for `tenant`.","status":"UNAUTHENTICATED"}}"#,
+            r#"{"error":{"code":401,"message":"The caller cannot be identified: no value for `tenant`.","status":"UNAUTHENTICATED"}}"#,
         ),
-        (Dialect::Bedrock, r#"{"message":"This call does not say who makes it: no value for `tenant`."}"#),
-        (Dialect::Cohere, r#"{"message":"This call does not say who makes it: no value for `tenant`."}"#),
-        (Dialect::Ollama, r#"{"error":"This call does not say who makes it: no value for `tenant`."}"#),
+        (Dialect::Bedrock, r#"{"message":"The caller cannot be identified: no value for `tenant`."}"#),
+        (Dialect::Cohere, r#"{"message":"The caller cannot be identified: no value for `tenant`."}"#),
+        (Dialect::Ollama, r#"{"error":"The caller cannot be identified: no value for `tenant`."}"#),
     ] {
         let reply = unidentified(dialect, &Unidentified { dimension: "tenant".into() });
         assert_eq!((reply.status, reply.details), (401, "tollgate_unidentified"));
@@ -189,27 +189,27 @@ fn an_upgrade_is_worded_by_each_dialect() {
     for (dialect, body) in [
         (
             Dialect::OpenAi,
-            r#"{"error":{"code":"upgrade_not_allowed","message":"LLM calls are taken over plain HTTP only, not over an upgraded connection such as a WebSocket.","param":null,"type":"invalid_request_error"}}"#,
+            r#"{"error":{"code":"upgrade_not_allowed","message":"LLM calls must use plain HTTP, not an upgraded connection such as a WebSocket.","param":null,"type":"invalid_request_error"}}"#,
         ),
         (
             Dialect::Anthropic,
-            r#"{"error":{"message":"LLM calls are taken over plain HTTP only, not over an upgraded connection such as a WebSocket.","type":"invalid_request_error"},"type":"error"}"#,
+            r#"{"error":{"message":"LLM calls must use plain HTTP, not an upgraded connection such as a WebSocket.","type":"invalid_request_error"},"type":"error"}"#,
         ),
         (
             Dialect::Gemini,
-            r#"{"error":{"code":426,"message":"LLM calls are taken over plain HTTP only, not over an upgraded connection such as a WebSocket.","status":"FAILED_PRECONDITION"}}"#,
+            r#"{"error":{"code":426,"message":"LLM calls must use plain HTTP, not an upgraded connection such as a WebSocket.","status":"FAILED_PRECONDITION"}}"#,
         ),
         (
             Dialect::Bedrock,
-            r#"{"message":"LLM calls are taken over plain HTTP only, not over an upgraded connection such as a WebSocket."}"#,
+            r#"{"message":"LLM calls must use plain HTTP, not an upgraded connection such as a WebSocket."}"#,
         ),
         (
             Dialect::Cohere,
-            r#"{"message":"LLM calls are taken over plain HTTP only, not over an upgraded connection such as a WebSocket."}"#,
+            r#"{"message":"LLM calls must use plain HTTP, not an upgraded connection such as a WebSocket."}"#,
         ),
         (
             Dialect::Ollama,
-            r#"{"error":"LLM calls are taken over plain HTTP only, not over an upgraded connection such as a WebSocket."}"#,
+            r#"{"error":"LLM calls must use plain HTTP, not an upgraded connection such as a WebSocket."}"#,
         ),
     ] {
         let reply = upgrade(dialect);

@@ -59,8 +59,8 @@ pub(super) fn tool_refused(
     }
     let refused = error(code, &message, data.into());
     let refused_too =
-        error(code, "Refused for the same reason as the calls of this tool before.", Value::Null);
-    let kept_back = "Not carried out, though it is not over budget: another call of the same batch is.";
+        error(code, "Refused for the same reason as the earlier calls of this tool.", Value::Null);
+    let kept_back = "Not executed: another call of the same batch is over budget.";
     let kept_back = error(code, kept_back, Value::Null);
 
     let mut told_all = 0..MOST_TOLD_ALL;

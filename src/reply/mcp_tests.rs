@@ -35,7 +35,8 @@ fn field<'r>(reply: &'r Reply, name: &str) -> Option<&'r str> {
 
 const MAIL: &str = r#"{"code":429,"data":{"limit":"mail","max":5,"reset_at":"2025-08-21T12:52:59Z","retry_after_ms":720000,"tool":"send_email","window":"1m"},"message":"Rate limit reached for send_email on requests per user (limit `mail`): Limit 5 per 1m, Available 0, Requested 1. Please try again in 12m0s."}"#;
 
-const KEPT_BACK: &str = r#"{"code":429,"message":"Not carried out, though it is not over budget: another call of the same batch is."}"#;
+const KEPT_BACK: &str =
+    r#"{"code":429,"message":"Not executed: another call of the same batch is over budget."}"#;
 
 #[test]
 fn a_refused_call_is_answered_with_its_id_and_when_to_come_back() {
@@ -115,7 +116,7 @@ fn other_refusals_are_json_rpc_errors_to_nobody_with_a_status_of_their_own() {
         (
             unidentified(Dialect::Mcp, &missing),
             401,
-            r#"{"code":401,"message":"This call does not say who makes it: no value for `tenant`."}"#,
+            r#"{"code":401,"message":"The caller cannot be identified: no value for `tenant`."}"#,
         ),
         (
             ambiguous(Dialect::Mcp, "method"),
@@ -125,7 +126,7 @@ fn other_refusals_are_json_rpc_errors_to_nobody_with_a_status_of_their_own() {
         (
             upgrade(Dialect::Mcp),
             426,
-            r#"{"code":-32600,"message":"LLM calls are taken over plain HTTP only, not over an upgraded connection such as a WebSocket."}"#,
+            r#"{"code":-32600,"message":"LLM calls must use plain HTTP, not an upgraded connection such as a WebSocket."}"#,
         ),
         (
             refused(Dialect::Mcp, &refusal(Wait::For(Span::from_secs(3))), "", NOW, 0),

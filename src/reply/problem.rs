@@ -96,7 +96,7 @@ impl<'a> Problem<'a> {
 
     /// A required dimension of the caller is missing.
     pub(super) fn unidentified(missing: &Unidentified) -> Self {
-        let message = format!("This call does not say who makes it: no value for `{}`.", missing.dimension);
+        let message = format!("The caller cannot be identified: no value for `{}`.", missing.dimension);
         Self { message, cause: Cause::Unidentified }
     }
 
@@ -122,8 +122,7 @@ impl<'a> Problem<'a> {
     /// Calls after an upgrade could not be counted.
     pub(super) fn upgrade() -> Self {
         let message =
-            "LLM calls are taken over plain HTTP only, not over an upgraded connection such as a WebSocket."
-                .to_owned();
+            "LLM calls must use plain HTTP, not an upgraded connection such as a WebSocket.".to_owned();
         Self { message, cause: Cause::Upgrade }
     }
 }

@@ -16,7 +16,7 @@
 use crate::metrics::{self, Count, Labels};
 use crate::units::{Span, Timestamp};
 
-/// When to stop asking, and how often to probe.
+/// The policy of a breaker: when to stop asking, and how often to probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerPolicy {
     /// The failures in a row that open it; 0 counts as 1.

@@ -26,7 +26,7 @@ use crate::units::{Amount, Timestamp};
 
 /// One call's charges to global limits. It must be settled or released.
 #[derive(Debug, Default)]
-#[must_use = "what is held must be settled or released"]
+#[must_use = "a holding must be settled or released"]
 pub struct Holding {
     held: Vec<GlobalCharge>,
 }

@@ -15,11 +15,11 @@ pub struct Service {
     pub cluster: String,
     /// The service's name for the limits of this filter.
     pub domain: String,
-    /// When the service charges which amounts.
+    /// The protocol of the service.
     pub protocol: Protocol,
     /// Whether it takes hits back.
     pub refunds: bool,
-    /// Where it reads amounts.
+    /// The place of amounts in its messages.
     pub hits_addend: HitsAddend,
     /// The longest wait for an answer.
     pub timeout: Span,
@@ -29,11 +29,11 @@ pub struct Service {
     pub local_share: Ratio,
     /// The part of a budget to lease; without it, every call asks.
     pub lease: Option<LeasePolicy>,
-    /// When to stop asking.
+    /// The policy of the circuit breaker.
     pub breaker: BreakerPolicy,
 }
 
-/// When the service charges which amounts.
+/// A protocol: when the service charges, and which amounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// Asking charges the amount; a difference is reported afterwards.
@@ -46,7 +46,7 @@ pub enum Protocol {
     Kuadrant,
 }
 
-/// Where the service reads amounts.
+/// The place of amounts in the messages of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HitsAddend {
     /// In each descriptor, so that one request can ask for different amounts.

@@ -136,7 +136,7 @@ pub(super) fn service(node: &Node<'_>) -> Option<Service> {
     }
     let (protocol, refunds) = (protocol?, refunds?);
     if refunds && protocol != Protocol::Envoy {
-        return fields.rule("refunds", "means something only with `protocol: envoy`");
+        return fields.rule("refunds", "requires `protocol: envoy`");
     }
     let hits_addend = match (protocol, hits_addend) {
         (Protocol::Envoy, given) => given.unwrap_or(HitsAddend::Descriptor),

@@ -115,14 +115,8 @@ fn what_contradicts_the_protocol_is_refused() {
             r#""protocol": "kuadrant", "hits_addend": "descriptor""#,
             "global.hits_addend: must be `request` with `protocol: kuadrant`",
         ),
-        (
-            r#""protocol": "kuadrant", "refunds": true"#,
-            "global.refunds: means something only with `protocol: envoy`",
-        ),
-        (
-            r#""protocol": "check_then_report", "refunds": true"#,
-            "global.refunds: means something only with `protocol: envoy`",
-        ),
+        (r#""protocol": "kuadrant", "refunds": true"#, "global.refunds: requires `protocol: envoy`"),
+        (r#""protocol": "check_then_report", "refunds": true"#, "global.refunds: requires `protocol: envoy`"),
     ] {
         assert_eq!(service_of(options), Err(expected.to_owned()));
     }
@@ -225,15 +219,15 @@ fn what_a_service_cannot_count_is_refused() {
         ),
         (
             r#""scope": "global", "algorithm": "token_bucket""#,
-            "tiers.free.limits[0].algorithm: must be `fixed_window` with `scope: global`: so the service counts",
+            "tiers.free.limits[0].algorithm: must be `fixed_window` with `scope: global`, as the service counts",
         ),
         (
             r#""scope": "global", "algorithm": "sliding_window""#,
-            "tiers.free.limits[0].algorithm: must be `fixed_window` with `scope: global`: so the service counts",
+            "tiers.free.limits[0].algorithm: must be `fixed_window` with `scope: global`, as the service counts",
         ),
         (
             r#""scope": "global", "burst": 5"#,
-            "tiers.free.limits[0].burst: means something only with `algorithm: token_bucket`",
+            "tiers.free.limits[0].burst: requires `algorithm: token_bucket`",
         ),
     ] {
         assert_eq!(errors(&with_limit(options)), expected);
@@ -279,7 +273,7 @@ fn a_global_limit_has_a_window_that_the_service_has() {
         for window in ["90s", "2h", "31d", "500ms"] {
             assert_eq!(
                 limited(service, window),
-                Err("tiers.free.limits[0].window: must be 1s, 1m, 1h, 1d, 7d, 30d or 365d with `scope: global`: so the service counts".to_owned())
+                Err("tiers.free.limits[0].window: must be 1s, 1m, 1h, 1d, 7d, 30d or 365d with `scope: global`, as the service counts".to_owned())
             );
         }
     }
@@ -287,7 +281,7 @@ fn a_global_limit_has_a_window_that_the_service_has() {
         assert_eq!(limited(service, "90s"), Ok(Span::from_secs(90)));
         assert_eq!(
             limited(service, "1500ms"),
-            Err("tiers.free.limits[0].window: must be whole seconds with `scope: global`: so the service counts".to_owned())
+            Err("tiers.free.limits[0].window: must be whole seconds with `scope: global`, as the service counts".to_owned())
         );
     }
     assert!(read(&with_limit(r#""scope": "local""#).replace("1m", "90s")).is_ok());
@@ -298,7 +292,7 @@ fn a_window_is_checked_where_the_scope_is_changed() {
     let text = extended("", r#""scope": "global""#).replace(r#""1m", "#, r#""90s""#);
     assert_eq!(
         errors(&text),
-        "tiers.pro.limits[0].window: must be 1s, 1m, 1h, 1d, 7d, 30d or 365d with `scope: global`: so the service counts"
+        "tiers.pro.limits[0].window: must be 1s, 1m, 1h, 1d, 7d, 30d or 365d with `scope: global`, as the service counts"
     );
 }
 
@@ -343,11 +337,11 @@ fn a_tier_may_change_where_an_inherited_limit_is_kept() {
 fn a_change_of_scope_is_checked_with_what_is_inherited() {
     let text = extended(r#""algorithm": "sliding_window""#, r#""scope": "global""#);
     let expected =
-        "tiers.pro.limits[0].algorithm: must be `fixed_window` with `scope: global`: so the service counts";
+        "tiers.pro.limits[0].algorithm: must be `fixed_window` with `scope: global`, as the service counts";
     assert_eq!(errors(&text), expected);
 
     let text = extended(r#""burst": 2000"#, r#""scope": "global""#);
-    let expected = "tiers.pro.limits[0].burst: means something only with `algorithm: token_bucket`";
+    let expected = "tiers.pro.limits[0].burst: requires `algorithm: token_bucket`";
     assert_eq!(errors(&text), expected);
 }
 

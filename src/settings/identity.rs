@@ -79,7 +79,7 @@ fn sources(fields: &Fields<'_>) -> Option<Vec<Source>> {
     let source_ip = fields.read("source_ip", kind::flag)?;
     let any = fields.read("any", kind::list(alternative));
     if scheme.is_some() && !fields.has("header") {
-        return fields.rule("scheme", "needs a `header` that it stands in");
+        return fields.rule("scheme", "needs a `header`");
     }
     if fields.has("default") && !WAYS.iter().any(|way| fields.has(way)) {
         return Some(Vec::new());
@@ -90,7 +90,7 @@ fn sources(fields: &Fields<'_>) -> Option<Vec<Source>> {
         "property" => vec![Source::Property(property?)],
         "any" => any?.into_iter().flatten().collect(),
         _ if source_ip => vec![Source::SourceIp],
-        _ => return fields.rule("source_ip", "says nothing if it is false; leave it out"),
+        _ => return fields.rule("source_ip", "must be `true` or left out"),
     })
 }
 

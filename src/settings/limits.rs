@@ -248,7 +248,7 @@ impl<'a> WrittenLimit<'a> {
         let usual = if self.is_global() { Algorithm::FixedWindow } else { Algorithm::default() };
         let algorithm = self.algorithm.unwrap_or(usual);
         if burst.is_some() && algorithm != Algorithm::TokenBucket {
-            fields.rule::<()>("burst", "means something only with `algorithm: token_bucket`");
+            fields.rule::<()>("burst", "requires `algorithm: token_bucket`");
         }
         if self.is_global() {
             self.check_global(&fields, algorithm, context);
@@ -310,7 +310,7 @@ impl WrittenLimit<'_> {
         if counts.is_in_flight() {
             for option in ["window", "algorithm", "burst"] {
                 if fields.has(option) {
-                    fields.rule::<()>(option, "means nothing with `count: concurrent_requests`");
+                    fields.rule::<()>(option, "is not allowed with `count: concurrent_requests`");
                 }
             }
         }
@@ -322,11 +322,11 @@ impl WrittenLimit<'_> {
             [("tools", self.tools.is_some()), ("on_exhausted", self.on_exhausted.is_some())]
         {
             if given && !of_tools {
-                fields.rule::<()>(option, "means something only with `count: tool_calls`");
+                fields.rule::<()>(option, "requires `count: tool_calls`");
             }
         }
         if self.once_per.is_some() && counts.unit != Unit::Requests {
-            fields.rule::<()>("once_per", "means something only with `count: requests`");
+            fields.rule::<()>("once_per", "requires `count: requests`");
         }
         if let Some(once) =
             self.once_per.as_ref().filter(|once| self.per.iter().flatten().any(|per| per == *once))
@@ -355,7 +355,7 @@ impl WrittenLimit<'_> {
         if algorithm != Algorithm::FixedWindow {
             fields.rule::<()>(
                 "algorithm",
-                "must be `fixed_window` with `scope: global`: so the service counts",
+                "must be `fixed_window` with `scope: global`, as the service counts",
             );
         }
         let windows = context.service.ok().flatten().map(|service| service.hits_addend.windows());
@@ -364,7 +364,7 @@ impl WrittenLimit<'_> {
         {
             fields.rule::<()>(
                 "window",
-                format!("must be {windows} with `scope: global`: so the service counts"),
+                format!("must be {windows} with `scope: global`, as the service counts"),
             );
         }
         let per = self.per.iter().flatten();

@@ -106,7 +106,7 @@ tiers.free.limits[2].per: "usr" is not a dimension of `identity`: tenant, tier, 
 tiers.free.limits[2].max: 0 is not a number above zero
 tiers.free.limits[2].window: "1 fortnight" is not a duration such as 30s, 1m, 1h, 1d
 tiers.free.limits[3].count: is `cost_usd`, which needs `prices`
-tiers.free.limits[3].burst: means something only with `algorithm: token_bucket`
+tiers.free.limits[3].burst: requires `algorithm: token_bucket`
 tiers.free.limits[4].max: is missing, expected a number above zero such as 50_000, for `cost_usd` also 0.5
 tiers.free.limits[4].window: is missing, expected a duration such as 30s, 1m, 1h, 1d
 tiers.pro.extends: names `fre`, which is not a tier
@@ -136,7 +136,7 @@ fn limits_are_checked_one_by_one() {
         ),
         (
             r#"{ "name": "y", "count": "tokens", "max": 1, "window": "1m", "burst": 2, "algorithm": "fixed_window" }"#,
-            "tiers.free.limits[0].burst: means something only with `algorithm: token_bucket`",
+            "tiers.free.limits[0].burst: requires `algorithm: token_bucket`",
         ),
         (
             r#"{ "name": "y", "count": "cost_usd", "max": 1, "window": "1m" }"#,
@@ -152,7 +152,7 @@ fn limits_are_checked_one_by_one() {
         ),
         (
             r#"{ "name": "y", "count": "concurrent_requests", "max": 1, "window": "1m" }"#,
-            "tiers.free.limits[0].window: means nothing with `count: concurrent_requests`",
+            "tiers.free.limits[0].window: is not allowed with `count: concurrent_requests`",
         ),
         (
             r#"{ "name": "y", "count": "tool_calls", "max": 1, "window": "1m" }"#,
@@ -160,11 +160,11 @@ fn limits_are_checked_one_by_one() {
         ),
         (
             r#"{ "name": "y", "count": "requests", "tools": "x", "max": 1, "window": "1m" }"#,
-            "tiers.free.limits[0].tools: means something only with `count: tool_calls`",
+            "tiers.free.limits[0].tools: requires `count: tool_calls`",
         ),
         (
             r#"{ "name": "y", "count": "tokens", "once_per": "model", "max": 1, "window": "1m" }"#,
-            "tiers.free.limits[0].once_per: means something only with `count: requests`",
+            "tiers.free.limits[0].once_per: requires `count: requests`",
         ),
         (
             r#"{ "name": "y", "max": 1, "window": "1m", "cuont": "tokens" }"#,
@@ -203,13 +203,13 @@ fn what_an_earlier_item_of_a_list_leaves_nothing_to_is_refused_with_both_paths()
             with_tier(
                 r#""soften": [ { "at": 0.5, "max_output_tokens": 9 }, { "at": "0.50", "max_output_tokens": 8 } ]"#,
             ),
-            "tiers.free.soften[1].at: \"0.50\" never counts, because tiers.free.soften[0].at is 0.5",
+            "tiers.free.soften[1].at: \"0.50\" has no effect, because tiers.free.soften[0].at is 0.5",
         ),
         (
             with(
                 r#""prices": [ { "match": "gpt-*", "input": 1, "output": 1 }, { "match": "gpt-4o", "input": 2, "output": 2 } ]"#,
             ),
-            "prices[1].match: \"gpt-4o\" never counts, because prices[0].match is \"gpt-*\"",
+            "prices[1].match: \"gpt-4o\" has no effect, because prices[0].match is \"gpt-*\"",
         ),
         (
             with(
@@ -221,7 +221,7 @@ fn what_an_earlier_item_of_a_list_leaves_nothing_to_is_refused_with_both_paths()
             with(
                 r#""apis": [ { "path_prefix": "/a/", "format": "none" }, { "path_prefix": "/A/b", "format": "openai_chat" } ]"#,
             ),
-            "apis[1].path_prefix: \"/A/b\" never counts, because apis[0].path_prefix is \"/a/\"",
+            "apis[1].path_prefix: \"/A/b\" has no effect, because apis[0].path_prefix is \"/a/\"",
         ),
         (
             with(r#""priority": { "dimension": "api", "batch": ["x", "x"] }"#),

@@ -45,7 +45,7 @@ pub const MAX_TRIES: u32 = 64;
 /// The most places of a table: 2^24, which need more than a gigabyte if all are in use.
 pub const MOST_PLACES: u32 = 1 << 24;
 
-/// What to do with the state, as the closure decides.
+/// The closure's decision on the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Keep it; nothing is written.

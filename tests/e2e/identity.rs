@@ -185,7 +185,7 @@ async fn callers_without_a_value_share_a_budget_or_are_turned_away() {
     assert_eq!(
         body,
         json!({ "error": {
-            "message": "This call does not say who makes it: no value for `who`.",
+            "message": "The caller cannot be identified: no value for `who`.",
             "type": "authentication_error",
             "param": null,
             "code": "missing_identity",

@@ -19,8 +19,7 @@ fn with_sockets(bootstrap: Bootstrap) -> Bootstrap {
     bootstrap.upgrade("websocket").connection_manager("http2_protocol_options: { allow_connect: true }")
 }
 
-const WORDS: &str =
-    "LLM calls are taken over plain HTTP only, not over an upgraded connection such as a WebSocket.";
+const WORDS: &str = "LLM calls must use plain HTTP, not an upgraded connection such as a WebSocket.";
 
 fn openai() -> Value {
     json!({ "error": {

@@ -81,7 +81,7 @@ pub enum LeaseOutcome {
 
 /// An amount taken from a lease, to be corrected to the usage. If dropped, the amount stays taken.
 #[derive(Debug)]
-#[must_use = "what was taken must be corrected to what was used"]
+#[must_use = "an amount taken must be corrected to the usage"]
 pub struct Ticket {
     account: Account,
     amount: Amount,
@@ -100,7 +100,7 @@ impl Account {
 
     /// Takes an amount from the lease. The second value is the amount to request from the service,
     /// if this call should do so.
-    #[must_use = "what was taken must be corrected to what was used, and more be asked for"]
+    #[must_use = "correct the amount taken to the usage, and request more lease if told to"]
     pub fn take(
         &self,
         amount: Amount,
@@ -136,7 +136,7 @@ impl Account {
 
     /// Records that the service allowed an amount to a call that asked itself, with its report.
     /// Returns the amount of lease to request now, if this call should do so.
-    #[must_use = "a caller that is told to ask for a lease must ask"]
+    #[must_use = "a caller that is told to request a lease must do so"]
     pub fn learn(
         &self,
         amount: Amount,
@@ -184,7 +184,7 @@ impl Account {
     /// Promises a refused amount to its caller and returns the wait: until the window ends (in
     /// `ends_in`), or longer behind callers who were refused before. `least` is the part of a
     /// window that this process may expect.
-    #[must_use = "what is promised must be told"]
+    #[must_use = "the caller must be told its promise"]
     pub fn promise(&self, amount: Amount, ends_in: Span, least: Amount, budgets: &Budgets<'_>) -> Span {
         let room = self.known(budgets).map_or(Amount::ZERO, |lease| lease.charged(&self.limit)).max(least);
         promises::promise(&self.promises(budgets), &self.limit, amount, ends_in, room, budgets)
@@ -214,7 +214,7 @@ impl Account {
     /// Replaces an amount charged at `charged_at` by the usage. A surplus goes to the lease, unless
     /// the window has ended. A deficit comes from the lease as far as possible; the rest is
     /// returned and must be reported to the service.
-    #[must_use = "what the lease could not cover is not charged anywhere yet"]
+    #[must_use = "the amount that the lease could not cover is not charged yet"]
     pub fn correct(
         &self,
         charged: Amount,
@@ -280,7 +280,7 @@ impl Ticket {
     }
 
     /// Replaces the amount taken by the usage, as [`Account::correct`] does.
-    #[must_use = "what the lease could not cover is not charged anywhere yet"]
+    #[must_use = "the amount that the lease could not cover is not charged yet"]
     pub fn correct_to(self, used: Amount, budgets: &Budgets<'_>) -> Amount {
         self.account.correct(self.amount, used, self.taken_at, budgets)
     }

@@ -50,7 +50,7 @@ const LOOK_EVERY: Ratio = Ratio { ppm: 10_000 };
 /// The charges of a call. It must be settled or kept. A value that is dropped, as all are when a VM
 /// dies, stays charged until it has flowed back with its window.
 #[derive(Debug, Default)]
-#[must_use = "what is held must be settled or kept"]
+#[must_use = "a reservation must be settled or kept"]
 pub struct Reservation {
     held: Vec<Charge>,
     /// Slots of calls in flight, given back however the call ends.

@@ -30,7 +30,7 @@ pub(in crate::limits) struct Pool {
 
 /// An amount that a call has drawn from a pool.
 #[derive(Debug)]
-#[must_use = "what is drawn must be settled or put back"]
+#[must_use = "a draw must be settled or put back"]
 pub(in crate::limits) struct Draw {
     pool: Pool,
     /// The charge that fills the pool.
