@@ -79,7 +79,7 @@ fn decode(name: &str, pieces: &[&[u8]], bound: usize) -> (Vec<u8>, Option<Fault>
     (decoded, decoder.fault())
 }
 
-/// Text that compresses neither perfectly nor badly.
+/// Returns text that compresses neither perfectly nor badly.
 fn text(lines: usize) -> Vec<u8> {
     (0..lines).flat_map(|i| format!("{} {}en\n", i * i % 9973, "tok".repeat(i % 4)).into_bytes()).collect()
 }

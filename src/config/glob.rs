@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(Glob::new("a**b").to_string(), "a**b");
     }
 
-    /// The definition, in exponential time.
+    /// Matches by the definition, in exponential time.
     fn matches_by_definition(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern, text) {
             ([], []) => true,

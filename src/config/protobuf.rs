@@ -19,7 +19,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Value, Malformed> {
     structure(Message::new(bytes), MAX_DEPTH)
 }
 
-/// `Struct { map<string, Value> fields = 1; }`
+/// Decodes `Struct { map<string, Value> fields = 1; }`.
 fn structure(mut message: Message<'_>, depth: u32) -> Result<Value, Malformed> {
     let mut entries = Vec::new();
     while let Some((number, field)) = message.field()? {
@@ -32,7 +32,7 @@ fn structure(mut message: Message<'_>, depth: u32) -> Result<Value, Malformed> {
     Ok(Value::Map(entries))
 }
 
-/// A map is a list of messages `{ string key = 1; Value value = 2; }`.
+/// Decodes an entry of a map, which is a list of messages `{ string key = 1; Value value = 2; }`.
 fn map_entry(mut message: Message<'_>, depth: u32) -> Result<(String, Value), Malformed> {
     let mut key = None;
     let mut content = None;
@@ -49,8 +49,8 @@ fn map_entry(mut message: Message<'_>, depth: u32) -> Result<(String, Value), Ma
     }
 }
 
-/// `Value { oneof kind { null = 1; double = 2; string = 3; bool = 4; Struct = 5; ListValue = 6; }
-/// }`
+/// Decodes `Value { oneof kind { null = 1; double = 2; string = 3; bool = 4; Struct = 5;
+/// ListValue = 6; } }`.
 fn value(mut message: Message<'_>, depth: u32) -> Result<Value, Malformed> {
     let Some(depth) = depth.checked_sub(1) else { return Err(message.malformed("nested too deeply")) };
     let value = match message.field()? {
@@ -70,7 +70,7 @@ fn value(mut message: Message<'_>, depth: u32) -> Result<Value, Malformed> {
     }
 }
 
-/// `ListValue { repeated Value values = 1; }`
+/// Decodes `ListValue { repeated Value values = 1; }`.
 fn list(mut message: Message<'_>, depth: u32) -> Result<Value, Malformed> {
     let mut items = Vec::new();
     while let Some((number, field)) = message.field()? {

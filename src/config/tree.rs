@@ -278,7 +278,7 @@ mod tests {
         }
     }
 
-    /// Up to 15 significant digits, which a double holds.
+    /// Generates numbers of up to 15 significant digits, which a double holds.
     fn any_number() -> impl Strategy<Value = Value> {
         let decimal =
             (any::<bool>(), 0_u64..999_999_999_999_999, 0_u32..12).prop_map(|(negative, n, places)| {
@@ -289,7 +289,7 @@ mod tests {
         prop_oneof![decimal, any::<i32>().prop_map(|n| Value::Number(n.to_string()))]
     }
 
-    /// Returns a map with sorted keys, as a `Struct` gives it.
+    /// Generates maps with sorted keys, as a `Struct` has them.
     fn map_of(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
         prop::collection::btree_map("\\PC{0,6}", value, 0..5)
             .prop_map(|entries| Value::Map(entries.into_iter().collect()))

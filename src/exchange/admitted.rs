@@ -101,7 +101,8 @@ enum Why {
 }
 
 impl NotAdmitted {
-    /// A limit refused; `headers` are those that the rate limit service adds to the response.
+    /// Creates the refusal by a limit, with the headers that the rate limit service adds to the
+    /// response.
     pub(super) const fn over_limit(
         admitted: Box<Admitted>,
         refusal: limits::Refusal,
@@ -110,7 +111,7 @@ impl NotAdmitted {
         Self { admitted, why: Why::OverLimit(refusal, headers) }
     }
 
-    /// The upstream is busy for longer than the call may wait.
+    /// Creates the refusal of a call whose upstream is busy for longer than the call may wait.
     pub(super) const fn upstream_busy(admitted: Box<Admitted>, busy: BusyUpstream) -> Self {
         Self { admitted, why: Why::UpstreamBusy(busy) }
     }

@@ -164,7 +164,7 @@ impl AwaitingDecision {
         Progress::Pending(self)
     }
 
-    /// Decides: all answers are in, or none are coming.
+    /// Decides, because all answers are in, or none are coming.
     fn conclude(
         self,
         service: &Service,

@@ -218,7 +218,7 @@ impl HttpContext for Stream {
         self.answer_piece(0, true)
     }
 
-    /// The only callback that comes at every ending, unless the VM is dead.
+    /// Settles what is left; the only callback that comes at every ending, unless the VM is dead.
     fn on_log(&mut self) {
         self.flow.configured.watch.forget(self.flow.context);
         if self.flow.wants(Wanted::Due) {

@@ -42,7 +42,7 @@ pub(super) enum Cause<'a> {
 }
 
 impl<'a> Problem<'a> {
-    /// A limit refused a call for this model, or of this tool.
+    /// Returns the problem of a call for this model, or of this tool, that a limit refused.
     pub(super) fn over_budget(refusal: &'a Refusal, model: &str, wait: Option<Span>) -> Self {
         if refusal.reason == Reason::Unknown {
             return Self::unknown_budget(refusal, wait);
@@ -76,7 +76,7 @@ impl<'a> Problem<'a> {
         Self { message, cause: Cause::OverBudget { refusal, wait } }
     }
 
-    /// A budget could not be read, here or at the rate limit service.
+    /// Returns the problem of a budget that could not be read, here or at the rate limit service.
     fn unknown_budget(refusal: &'a Refusal, wait: Option<Span>) -> Self {
         let message = format!(
             "Limit `{}` cannot be checked at the moment. Please try again in {}.",
@@ -86,7 +86,8 @@ impl<'a> Problem<'a> {
         Self { message, cause: Cause::OverBudget { refusal, wait } }
     }
 
-    /// The upstream has asked for a pause in calls for this model, maybe because of other callers.
+    /// Returns the problem of an upstream that asked for a pause in calls for this model, maybe
+    /// because of other callers.
     pub(super) fn upstream_busy(model: &str, wait: Span) -> Self {
         let model = if model.is_empty() { String::new() } else { format!(" for {}", shortened(model)) };
         let wait_text = go_duration(wait);
@@ -94,32 +95,33 @@ impl<'a> Problem<'a> {
         Self { message, cause: Cause::UpstreamBusy { wait } }
     }
 
-    /// A required dimension of the caller is missing.
+    /// Returns the problem of a caller that lacks a required dimension.
     pub(super) fn unidentified(missing: &Unidentified) -> Self {
         let message = format!("The caller cannot be identified: no value for `{}`.", missing.dimension);
         Self { message, cause: Cause::Unidentified }
     }
 
-    /// The two members contradict each other, or could.
+    /// Returns the problem of a body that names a member twice, where it is unclear which one
+    /// counts.
     pub(super) fn duplicate_member(member: &'static str) -> Self {
         let message = format!("The body names `{member}` more than once, so what it asks for is ambiguous.");
         Self { message, cause: Cause::DuplicateMember(member) }
     }
 
-    /// The header's value is not a whole number.
+    /// Returns the problem of a header that is not a whole number.
     pub(super) fn not_a_number(header: &str) -> Self {
         let message = format!("The header `{header}` is not a whole number of tokens.");
         Self { message, cause: Cause::Header }
     }
 
-    /// The header is for a workflow, and the call belongs to none.
+    /// Returns the problem of a header for a workflow on a call without one.
     pub(super) fn no_workflow(header: &str, dimension: &str) -> Self {
         let message =
             format!("The header `{header}` is for a workflow, but this call has no value for `{dimension}`.");
         Self { message, cause: Cause::Header }
     }
 
-    /// Calls after an upgrade could not be counted.
+    /// Returns the problem of an upgrade, after which calls could not be counted.
     pub(super) fn upgrade() -> Self {
         let message =
             "LLM calls must use plain HTTP, not an upgraded connection such as a WebSocket.".to_owned();

@@ -37,7 +37,7 @@ fn call() -> impl Strategy<Value = Call> {
     })
 }
 
-/// A service of any configurable kind.
+/// Generates a service of any configurable kind.
 fn any_service() -> impl Strategy<Value = Service> {
     let ways = vec![
         (Protocol::Envoy, HitsAddend::Descriptor, false),
@@ -57,7 +57,7 @@ fn any_service() -> impl Strategy<Value = Service> {
 
 const MAX: u32 = 1_000_000_000;
 
-/// Tokens, requests and money.
+/// Returns limits on tokens, requests and money.
 fn limits() -> [GlobalLimit; 3] {
     let max = u64::from(MAX);
     [global("tpm", "tokens", max), global("rpm", "requests", max), global("spend", "cost_usd", max * 1_000)]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::rls::service::HitsAddend;
 
-/// A call of 300 tokens, with the service's answers, limit by limit.
+/// Makes a call of 300 tokens, with the service's answers, limit by limit.
 fn answered(
     limits: &[GlobalLimit],
     codes: &[PbCode],

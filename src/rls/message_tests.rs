@@ -151,8 +151,8 @@ fn wrapped(number: u8, inner: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Our reading must equal prost's, if prost reads anything. prost also skips groups, which we
-/// refuse.
+/// Asserts that our reading equals prost's, if prost reads anything. prost also skips groups, which
+/// we refuse.
 fn agrees_with_prost(bytes: &[u8]) -> Result<(), TestCaseError> {
     let ours = RateLimitResponse::decode(bytes);
     if ours.is_err_and(|malformed| malformed.what == "an unknown wire type") {

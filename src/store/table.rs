@@ -144,7 +144,7 @@ impl<L: Lines> Table<L> {
         self.run(key, None, now, f)
     }
 
-    /// Like [`Table::update`], but at the place where an earlier update of the same call was
+    /// Does the same as [`Table::update`] at the place where an earlier update of the same call was
     /// counted, and without a touch, so that a call and its settlement do not count as two calls.
     ///
     /// If the own entry was evicted meanwhile and has no place any more, `f` sees `None` and its

@@ -34,7 +34,7 @@ fn coded(coding: &str, parts: &[&[u8]]) -> Vec<u8> {
     }
 }
 
-/// Many megabytes in a few kilobytes.
+/// Compresses many megabytes into a few kilobytes.
 fn bomb(coding: &str, megabytes: usize, byte: u8) -> Vec<u8> {
     let mebibyte = vec![byte; 1 << 20];
     coded(coding, &vec![mebibyte.as_slice(); megabytes])

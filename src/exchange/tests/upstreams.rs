@@ -6,7 +6,7 @@ use super::*;
 const REFUSING: &str = r#"{ "identity": { "tenant": { "header": "x-tenant-id" } }, "upstreams": {},
     "tiers": { "free": { "limits": [ { "name": "tpm", "count": "tokens", "per": "tenant", "max": 1000, "window": "1m" } ] } } }"#;
 
-/// The same, but calls wait for up to 10 s, at most two at a time.
+/// Returns the same, but calls wait for up to 10 s, at most two at a time.
 fn waiting() -> String {
     let limits = r#""wait": { "max_wait": "10s", "max_waiting": 2 }, "limits""#;
     REFUSING

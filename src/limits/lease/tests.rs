@@ -44,7 +44,7 @@ pub(in crate::limits) fn limit(counts: &str, max: u64) -> Rc<Limit> {
     Rc::new(Limit { shape, ..limit })
 }
 
-/// A limit of a hundred thousand tokens a minute.
+/// Returns a limit of a hundred thousand tokens a minute.
 fn tokens() -> Rc<Limit> {
     limit("tokens", 100_000)
 }

@@ -95,7 +95,8 @@ impl Record for Learned {
 }
 
 impl Learned {
-    /// RFC 6298, section 2.2: the first value is the mean, half of it the deviation.
+    /// Starts the means as in RFC 6298, section 2.2: the first value is the mean, half of it the
+    /// deviation.
     fn first(output: u64) -> Self {
         let mean = in_parts(output);
         Self { mean, deviation: mean / 2, ..Self::default() }

@@ -181,7 +181,7 @@ impl Refused {
 }
 
 impl Granted {
-    /// Also charges these amounts of these limits, or nothing at all.
+    /// Charges these amounts of these limits too, or nothing at all.
     fn add(
         mut self,
         wanted: &[(&Rc<Limit>, Amount)],

@@ -5,7 +5,7 @@ use super::*;
 /// A share of a fiftieth.
 const LEASE: &str = r#", "lease": { "share": 0.02, "at_least": 100 }"#;
 
-/// A limit of 100,000 tokens a minute.
+/// Returns a limit of 100,000 tokens a minute.
 fn large() -> String {
     TPM.replace("1000", "100000")
 }

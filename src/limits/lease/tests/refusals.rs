@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A report with only the time until the window ends.
+/// Returns a report with only the time until the window ends.
 fn ends_in(millis: u64) -> WindowStatus {
     WindowStatus { remaining: None, reset: Some(Span::from_millis(millis)) }
 }
