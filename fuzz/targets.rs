@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use tollgate::api::Peek;
 use tollgate::api::answer::Reader;
-use tollgate::api::{Edit, FORMATS, Format, Request, Routes};
+use tollgate::api::{Edit, FORMATS, Format, Outline, Request, Routes};
 use tollgate::coding::{Decoder, Encoding, Fault};
 use tollgate::identity::Head;
 use tollgate::limits::Refusal;
@@ -49,36 +49,40 @@ pub(crate) const CODINGS: [&str; 6] = ["", "gzip", "deflate", "br", "zstd", "gzi
 /// more than it says, and tools are taken out of JSON so that JSON is left.
 pub(crate) fn request(input: &[u8]) {
     let Some((format, body)) = format(input) else { return };
-    tools(format, body);
-    let Ok(request) = (format.read)(body) else { return };
+    let Ok(body) = core::str::from_utf8(body) else { return };
+    let Ok(outline) = Outline::of(body) else { return };
+    tools(format, &outline);
+    let Ok(request) = (format.read)(&outline) else { return };
     let model = request.model.as_deref().unwrap_or("gpt-4o");
     let exactness = Exactness { exact_up_to: 64 * 1024, scales: vec![] };
     Counter::new([0; 16]).prompt(&request.prompt, model, &exactness);
-    if let Some(edit) = &request.ask_for_usage {
-        let edited = Edit::apply_all(std::slice::from_ref(edit), body);
-        let again = (format.read)(&edited).expect("an edited body can be read as before");
-        assert!(again.ask_for_usage.is_none(), "usage is asked for once");
+    if let Some(edit) = (format.ask_for_usage)(&outline, model) {
+        let edited = edited(std::slice::from_ref(&edit), &outline);
+        let again = Outline::of(&edited).expect("an edited body is JSON");
+        (format.read)(&again).expect("an edited body can be read as before");
+        assert!((format.ask_for_usage)(&again, model).is_none(), "usage is asked for once");
         assert_eq!(edited.len(), body.len() - edit.range.len() + edit.text.len());
     }
-    softer(format, body, &request);
+    softer(format, &outline, &request);
 }
 
 /// A request with another model and less output: it can be read as before, and is softer only once.
-fn softer(format: &Format, body: &[u8], request: &Request<'_>) {
+fn softer(format: &Format, outline: &Outline<'_>, request: &Request<'_>) {
     const EACH: u64 = 20;
     let other = "other \"model\"";
-    let renamed = (format.with_model)(body, other);
-    let bounded = (format.with_max_output)(body, None, EACH);
+    let renamed = (format.with_model)(outline, other);
+    let bounded = (format.with_max_output)(outline, None, EACH);
     let edits: Vec<_> = renamed.into_iter().chain(bounded.iter().flatten().cloned()).collect();
-    let edited = Edit::apply_all(&edits, body);
-    let again = (format.read)(&edited).expect("a softer body can be read as before");
+    let edited = edited(&edits, outline);
+    let softer = Outline::of(&edited).expect("a softer body is JSON");
+    let again = (format.read)(&softer).expect("a softer body can be read as before");
     assert_eq!(again.choices, request.choices, "as many are asked for");
-    assert!((format.with_model)(&edited, other).is_none(), "the model is another only once");
+    assert!((format.with_model)(&softer, other).is_none(), "the model is another only once");
     if bounded.is_ok() {
         assert!(
             again.max_output.is_some_and(|bound| bound <= EACH.saturating_mul(again.choices.unwrap_or(1)))
         );
-        assert_eq!((format.with_max_output)(&edited, None, EACH), Ok(vec![]), "the output is bounded once");
+        assert_eq!((format.with_max_output)(&softer, None, EACH), Ok(vec![]), "the output is bounded once");
     }
 }
 
@@ -86,17 +90,16 @@ fn softer(format: &Format, body: &[u8], request: &Request<'_>) {
 /// not many times as long.
 pub(crate) fn mcp(body: &[u8]) {
     let format = FORMATS.into_iter().find(|format| format.name == "mcp").expect("a format");
-    let Ok(request) = (format.read)(body) else { return };
-    let messages = request.rpc.as_ref().expect("messages");
+    let Ok(messages) = format.messages.expect("a reader of messages")(body) else { return };
     assert!(messages.list.len() <= body.len() / 12 + 1, "more messages than there is room for");
-    let tools: Vec<_> = request.called_tools().collect();
+    let tools: Vec<_> = messages.tools().collect();
     assert!(tools.len() <= messages.list.len());
     assert!(messages.is_batch || messages.list.len() <= 1);
     for id in messages.list.iter().filter_map(|message| message.id.as_deref()) {
         assert!(id.len() <= 1024 && serde_json::from_str::<&RawValue>(id).is_ok(), "{id} is no JSON");
     }
     let Some(tool) = tools.first() else { return };
-    let reply = reply::tool_refused(messages, &refusal(), tool, Timestamp(0), 0);
+    let reply = reply::tool_refused(&messages, &refusal(), tool, Timestamp(0), 0);
     let answered = messages.list.iter().filter(|message| message.id.is_some()).count();
     let answers = serde_json::from_str::<Vec<&RawValue>>(&reply.body).map_or(1, |answers| answers.len());
     assert_eq!(answers, answered.max(1));
@@ -108,18 +111,26 @@ fn is_hidden(name: &str) -> bool {
     name.len() % 2 == 1 || name.is_empty()
 }
 
+/// A body with these edits done; they keep it text.
+fn edited(edits: &[Edit], outline: &Outline<'_>) -> String {
+    String::from_utf8(Edit::apply_all(edits, outline.body().as_bytes())).expect("text")
+}
+
 /// Takes tools out of a body.
-fn tools(format: &Format, body: &[u8]) {
-    let edits = (format.without_tools)(body, &is_hidden);
+fn tools(format: &Format, outline: &Outline<'_>) {
+    let edits = (format.without_tools)(outline, &is_hidden);
     if edits.is_empty() {
         return;
     }
-    assert!(format.tools_offered(body).iter().any(|name| is_hidden(name)), "what is taken away was offered");
-    let edited = Edit::apply_all(&edits, body);
+    assert!(
+        format.tools_offered(outline).iter().any(|name| is_hidden(name)),
+        "what is taken away was offered"
+    );
+    let edited = edited(&edits, outline);
     let taken = edits.iter().map(|edit| edit.range.len()).sum::<usize>();
     let put = edits.iter().map(|edit| edit.text.len()).sum::<usize>();
-    assert_eq!(edited.len(), body.len() - taken + put, "edits overlap");
-    assert!(serde_json::from_slice::<&RawValue>(&edited).is_ok(), "no JSON is left");
+    assert_eq!(edited.len(), outline.body().len() - taken + put, "edits overlap");
+    assert!(serde_json::from_str::<&RawValue>(&edited).is_ok(), "no JSON is left");
 }
 
 /// An answer in the format, content type and coding that the first bytes choose, in pieces of the

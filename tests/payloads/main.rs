@@ -19,7 +19,7 @@ use core::Core;
 use prost::Message as _;
 use serde_json::{Map, Value, json};
 use tollgate::api::answer::Reader;
-use tollgate::api::{Body, CLASSES, FORMATS, Routes, Usage};
+use tollgate::api::{Body, CLASSES, FORMATS, Outline, Request, Routes, Usage};
 use tollgate::exchange::{Effects, Fact, Next};
 use tollgate::identity::Head;
 use tollgate::metrics;
@@ -48,12 +48,15 @@ fn counted(case: &Case) -> Value {
     );
     let call = call.unwrap_or_else(|| panic!("{}: its path is not recognised", case.name()));
     assert_eq!(call.format.name, case.format.name, "{}: its path is another format's", case.name());
-    let request = match call.format.body {
-        Body::Held => {
-            (call.format.read)(&case.request).unwrap_or_else(|unread| panic!("{}: {unread:?}", case.name()))
+    let outline = std::str::from_utf8(&case.request).ok().and_then(|body| Outline::of(body).ok());
+    let request = match (call.format.body, call.format.messages, &outline) {
+        (Body::Held, None, Some(outline)) => {
+            (call.format.read)(outline).unwrap_or_else(|unread| panic!("{}: {unread:?}", case.name()))
         }
-        Body::Passed => (call.format.guess)(case.request.len() as u64),
-        Body::Free => return json!({}),
+        (Body::Held, Some(_), _) => Request { known: Some(Usage::default()), ..Request::default() },
+        (Body::Held, None, None) => panic!("{}: no JSON", case.name()),
+        (Body::Passed, ..) => (call.format.guess)(case.request.len() as u64),
+        (Body::Free, ..) => return json!({}),
     };
     let model = call.model.as_deref().or(request.model.as_deref()).unwrap_or_default();
     let exactness = Exactness { exact_up_to: 1 << 20, scales: vec![] };
@@ -65,9 +68,10 @@ fn counted(case: &Case) -> Value {
         "max_output": request.max_output,
         "known": request.known.as_ref().map(shown),
         "more_input": request.more_input,
-        "usage_must_be_asked_for": request.ask_for_usage.is_some(),
+        "usage_must_be_asked_for":
+            outline.as_ref().is_some_and(|outline| (call.format.ask_for_usage)(outline, model).is_some()),
     });
-    let offered = call.format.tools_offered(&case.request);
+    let offered = outline.map(|outline| call.format.tools_offered(&outline)).unwrap_or_default();
     if !offered.is_empty() {
         counted["offered_tools"] = json!(offered);
     }
