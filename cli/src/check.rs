@@ -32,14 +32,14 @@ fn check_file(path: &Path, is_quiet: bool, style: Style, report: &mut String) ->
     };
     let found = match fs::read(path).map(String::from_utf8) {
         Err(error) => return nothing("", &error.to_string()),
-        Ok(Err(_)) => return nothing("", "is not text in UTF-8"),
+        Ok(Err(_)) => return nothing("", "is not UTF-8 text"),
         Ok(Ok(text)) => find(path, &text),
     };
     match found {
         Err(NotFound::Syntax(error)) => nothing(&format!(":{}", error.line), &error.to_string()),
         Err(NotFound::Nothing) => nothing(
             "",
-            "has no Tollgate in it: no wasm filter with a configuration that has `tiers`, or that is called so",
+            "contains no Tollgate configuration: no wasm filter has `tiers` in it, or `tollgate` in its name",
         ),
         Ok(found) => found
             .iter()

@@ -119,7 +119,7 @@ impl<'t, Events: Iterator<Item = Next<'t>>> Composer<Events> {
             }
             Event::SequenceStart(_, anchor, _) => (anchor, Content::List(self.list(depth)?)),
             Event::MappingStart(_, anchor, _) => (anchor, Content::Map(self.map(depth)?)),
-            _ => return wrong("is cut short"),
+            _ => return wrong("ends too early"),
         };
         let item = Rc::new(Item { line, content });
         self.anchors.insert(anchor, item.clone());
@@ -147,7 +147,7 @@ impl<'t, Events: Iterator<Item = Next<'t>>> Composer<Events> {
             let is_ignored = event.tag().is_some_and(is_ignore);
             let key = self.item(event, span, depth)?;
             let Content::Scalar { text: key, .. } = &key.content else {
-                return Err(SyntaxError { line, message: "has a key that is no text".to_owned() });
+                return Err(SyntaxError { line, message: "has a key that is not a string".to_owned() });
             };
             let Some((event, span)) = self.next()? else { break };
             let value = self.item(event, span, depth)?;

@@ -262,7 +262,7 @@ impl Trail {
         match (&self.resource, place.is_empty()) {
             (Some(resource), true) => resource.clone(),
             (Some(resource), false) => format!("{resource}, {}", place.join(" ")),
-            (None, true) => "a filter without a name".to_owned(),
+            (None, true) => "an unnamed filter".to_owned(),
             (None, false) => place.join(" "),
         }
     }

@@ -70,7 +70,7 @@ impl Global {
         let wrong = |outcome, why: String| (outcome, format!("{name}{why}"));
         let filters = find(file, text).map_err(|reason| match reason {
             NotFound::Syntax(error) => wrong(Outcome::Nothing, format!(":{}: {error}", error.line)),
-            NotFound::Nothing => wrong(Outcome::Nothing, ": has no Tollgate in it".to_owned()),
+            NotFound::Nothing => wrong(Outcome::Nothing, ": contains no Tollgate configuration".to_owned()),
         })?;
         let mut found: Vec<Self> = Vec::new();
         for filter in filters {
@@ -92,14 +92,12 @@ impl Global {
         let domains = domains.join(", ");
         let nothing = |why: String| Err(wrong(Outcome::Nothing, why));
         match (domain, found.len()) {
-            (_, 0) => nothing(": no filter in it has a section `global`".to_owned()),
+            (_, 0) => nothing(": no filter has a section `global`".to_owned()),
             (None, 1) => Ok(found.remove(0)),
-            (None, _) => {
-                nothing(format!(" has several domains, of which --domain has to choose one: {domains}"))
-            }
+            (None, _) => nothing(format!(" has several domains, choose one with --domain: {domains}")),
             (Some(name), _) => match found.into_iter().find(|global| global.domain == name) {
                 Some(global) => Ok(global),
-                None => nothing(format!(" has no domain `{name}`, but {domains}")),
+                None => nothing(format!(" has no domain `{name}`, only {domains}")),
             },
         }
     }
@@ -114,7 +112,7 @@ impl Global {
             |limit: &Limit| (limit.counts.name, limit.per.clone(), limit.shape.max, limit.shape.window);
         if said(known) != said(limit) {
             let Limit { tier, name, .. } = &**limit;
-            return Err(format!(" has limit `{name}` of tier `{tier}` twice, and not the same"));
+            return Err(format!(" defines limit `{name}` of tier `{tier}` twice, with different values"));
         }
         Ok(())
     }

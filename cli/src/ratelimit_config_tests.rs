@@ -63,11 +63,8 @@ fn a_filters_own_configuration_will_do() {
 fn of_several_domains_one_is_chosen() {
     let text = envoy(&[filter("one", TPM), filter("two", TPM)]);
     assert_eq!(of(&text, Some("two")).map(|global| global.domain).ok().as_deref(), Some("two"));
-    assert_eq!(
-        error(&text, None),
-        "x.yaml has several domains, of which --domain has to choose one: `one`, `two`"
-    );
-    assert_eq!(error(&text, Some("three")), "x.yaml has no domain `three`, but `one`, `two`");
+    assert_eq!(error(&text, None), "x.yaml has several domains, choose one with --domain: `one`, `two`");
+    assert_eq!(error(&text, Some("three")), "x.yaml has no domain `three`, only `one`, `two`");
 }
 
 #[test]
@@ -75,7 +72,7 @@ fn filters_must_agree_on_a_limit_that_they_share() {
     let same = envoy(&[filter("one", TPM), filter("one", TPM)]);
     assert_eq!(of(&same, None).map(|global| global.limits.len()).ok(), Some(1));
     let other = envoy(&[filter("one", TPM), filter("one", &TPM.replace("10", "11"))]);
-    assert_eq!(error(&other, None), "x.yaml has limit `tpm` of tier `free` twice, and not the same");
+    assert_eq!(error(&other, None), "x.yaml defines limit `tpm` of tier `free` twice, with different values");
 }
 
 #[test]
@@ -88,8 +85,8 @@ fn errors_are_told_with_their_lines() {
 
 #[test]
 fn a_file_without_global_limits_is_an_error() {
-    assert_eq!(error("tiers: { free: {} }", None), "x.yaml: no filter in it has a section `global`");
-    assert_eq!(error("admin: {}", None), "x.yaml: has no Tollgate in it");
+    assert_eq!(error("tiers: { free: {} }", None), "x.yaml: no filter has a section `global`");
+    assert_eq!(error("admin: {}", None), "x.yaml: contains no Tollgate configuration");
 }
 
 #[test]

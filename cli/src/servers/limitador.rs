@@ -40,7 +40,7 @@ pub(crate) fn limitador(domain: &str, limits: &[Rc<Limit>]) -> Result<String, Ve
 }
 
 fn entry(domain: &str, limit: &Limit) -> Result<String, Vec<Unfit>> {
-    let hits = Hits::of(limit, LARGEST, "Redis counts to 9223372036854775807 at most");
+    let hits = Hits::of(limit, LARGEST, "Redis counts up to 9223372036854775807");
     let (hits, seconds) = match (hits, seconds(limit), own_keys(limit)) {
         (Ok(hits), Ok(seconds), Ok(())) => (hits, seconds),
         (hits, seconds, keys) => {
@@ -66,18 +66,14 @@ fn seconds(limit: &Limit) -> Result<u64, Unfit> {
         return Ok(window.as_secs_ceil());
     }
     let found = format!("its `window` is {}", reply::window(window));
-    Err(Unfit::new(limit, found, "Limitador has windows of whole seconds"))
+    Err(Unfit::new(limit, found, "Limitador supports windows of whole seconds"))
 }
 
 /// A dimension must not hide the limit's own entry.
 fn own_keys(limit: &Limit) -> Result<(), Unfit> {
     if limit.per.iter().any(|dimension| **dimension == *LIMIT_KEY) {
         let found = format!("its `per` has a dimension `{LIMIT_KEY}`");
-        return Err(Unfit::new(
-            limit,
-            found,
-            "Limitador needs another name for it, as that is the key of the limit",
-        ));
+        return Err(Unfit::new(limit, found, "rename it, because Limitador finds the limit by that key"));
     }
     Ok(())
 }

@@ -102,18 +102,18 @@ fn each(
 fn header(server: &str, notes: &str) -> String {
     format!(
         "\
-# Limits for {server}, written by `make ratelimit-config` from Tollgate's own configuration: all that have
-# `scope: global`. Do not edit it; change Tollgate's configuration and write it again.
+# Limits for {server}: every limit with `scope: global` in Tollgate's configuration. Do not edit this
+# file; edit Tollgate's configuration and run `make ratelimit-config` again.
 #
-# Tollgate names a budget by these entries, in this order:
+# Tollgate identifies a budget by these entries, in this order:
 #
-#   tollgate_limit   the tier and the limit's name with a `/` between them
-#   <dimension>      for each dimension of the limit's `per`, in its order: the caller's value
+#   tollgate_limit   the names of tier and limit, joined by `/`
+#   <dimension>      the caller's value, one entry for each dimension of the limit's `per`, in that order
 #
-# Values are escaped: all bytes but letters, digits and - . ~ @ : / + | are %XX, as in a URL. A caller without the
-# dimension has the value _. If more than 128 bytes came of it, it is _ and 32 hex digits of the value's SHA-256.
+# Values are escaped as in a URL: all bytes but letters, digits and - . ~ @ : / + | become %XX. A caller without the
+# dimension has the value _. A value of more than 128 escaped bytes becomes _ and 32 hex digits of its SHA-256.
 #
-# Amounts are in what the limit counts: requests, tokens, or micro-dollars (1000000 are one US dollar).
+# Amounts are in the limit's unit: requests, tokens, or micro-dollars (1000000 are one US dollar).
 {notes}"
     )
 }

@@ -21,7 +21,7 @@ use super::{Hits, Unfit, each, header, limit_value};
 
 const NOTES: &str = "\
 #
-# A server counts a unit in windows of the UTC clock. Here a month has 30 days and a year 365.
+# Windows are aligned with the UTC clock. A month has 30 days here, and a year 365.
 
 ";
 
@@ -38,8 +38,7 @@ pub(crate) fn ratelimit(domain: &str, limits: &[Rc<Limit>]) -> Result<String, Ve
 
 /// The branch of a limit: its name, then its dimensions, each below the one before.
 fn descriptor(limit: &Limit) -> Result<String, Vec<Unfit>> {
-    const FITS: &str =
-        "envoyproxy/ratelimit counts to 4294967295 at most: take a shorter window, or another server";
+    const FITS: &str = "envoyproxy/ratelimit counts up to 4294967295: use a shorter window or another server";
     let (hits, unit) = match (Hits::of(limit, u32::MAX.into(), FITS), unit(limit)) {
         (Ok(hits), Ok(unit)) => (hits, unit),
         (hits, unit) => return Err([hits.err(), unit.err()].into_iter().flatten().collect()),
@@ -66,7 +65,7 @@ fn unit(limit: &Limit) -> Result<&'static str, Unfit> {
         Unfit::new(
             limit,
             format!("its `window` is {}", reply::window(window)),
-            "envoyproxy/ratelimit has windows of 1s, 1m, 1h, 1d, 7d, 30d and 365d",
+            "envoyproxy/ratelimit supports windows of 1s, 1m, 1h, 1d, 7d, 30d and 365d",
         )
     })
 }

@@ -76,7 +76,7 @@ fn a_dimension_must_not_hide_the_limit() {
     let unfit = limitador("tollgate", &limits).unwrap_err();
     assert_eq!(
         unfit[0].to_string(),
-        "limit `tpm` of tier `free`: its `per` has a dimension `tollgate_limit`; Limitador needs another name for it, as that is the key of the limit"
+        "limit `tpm` of tier `free`: its `per` has a dimension `tollgate_limit`; rename it, because Limitador finds the limit by that key"
     );
 }
 

@@ -93,19 +93,19 @@ fn everything_that_does_not_fit_is_told_at_once() {
     assert_eq!(
         told(ratelimit("tollgate", &limits)),
         [
-            "limit `long` of tier `free`: its `max` is 5000000000 tokens; envoyproxy/ratelimit counts to 4294967295 at most: take a shorter window, or another server",
-            "limit `odd` of tier `free`: its `window` is 90s; envoyproxy/ratelimit has windows of 1s, 1m, 1h, 1d, 7d, 30d and 365d",
+            "limit `long` of tier `free`: its `max` is 5000000000 tokens; envoyproxy/ratelimit counts up to 4294967295: use a shorter window or another server",
+            "limit `odd` of tier `free`: its `window` is 90s; envoyproxy/ratelimit supports windows of 1s, 1m, 1h, 1d, 7d, 30d and 365d",
             "limit `cheap` of tier `free`: its `max` is less than a micro-dollar; a service counts whole micro-dollars (0.000001 US dollars)",
-            "limit `broken` of tier `free`: its `max` is 18446744073709551615 requests; envoyproxy/ratelimit counts to 4294967295 at most: take a shorter window, or another server",
-            "limit `broken` of tier `free`: its `window` is 1500ms; envoyproxy/ratelimit has windows of 1s, 1m, 1h, 1d, 7d, 30d and 365d",
+            "limit `broken` of tier `free`: its `max` is 18446744073709551615 requests; envoyproxy/ratelimit counts up to 4294967295: use a shorter window or another server",
+            "limit `broken` of tier `free`: its `window` is 1500ms; envoyproxy/ratelimit supports windows of 1s, 1m, 1h, 1d, 7d, 30d and 365d",
         ]
     );
     assert_eq!(
         told(limitador("tollgate", &limits)),
         [
             "limit `cheap` of tier `free`: its `max` is less than a micro-dollar; a service counts whole micro-dollars (0.000001 US dollars)",
-            "limit `broken` of tier `free`: its `max` is 18446744073709551615 requests; Redis counts to 9223372036854775807 at most",
-            "limit `broken` of tier `free`: its `window` is 1500ms; Limitador has windows of whole seconds",
+            "limit `broken` of tier `free`: its `max` is 18446744073709551615 requests; Redis counts up to 9223372036854775807",
+            "limit `broken` of tier `free`: its `window` is 1500ms; Limitador supports windows of whole seconds",
         ]
     );
 }

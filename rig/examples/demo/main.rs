@@ -18,12 +18,12 @@ use stage::Stage;
 use tollgate_rig::demo::{Style, explain_panics};
 
 const HELP: &str = "\
-Tollgate on a real Envoy before a mock LLM, with envoy/envoy.yaml.
+Runs Tollgate on a real Envoy in front of a mock LLM, with envoy/envoy.yaml.
 
 Usage: demo [--stay]
 
-  --stay      leave mock and Envoy running on the ports of envoy/envoy.yaml, until ctrl-C
-  -h, --help  this text
+  --stay      keep the mock and Envoy running on the ports of envoy/envoy.yaml, until ctrl-C
+  -h, --help  print this text
 ";
 
 #[tokio::main]
@@ -38,7 +38,7 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         other => {
-            eprintln!("demo: {} is not understood; see --help", other.join(" "));
+            eprintln!("demo: unknown arguments: {}; see --help", other.join(" "));
             ExitCode::FAILURE
         }
     }

@@ -11,7 +11,7 @@ use crate::call::Call;
 use crate::stage::Stage;
 
 const COLUMNS: &str =
-    " #  caller      does                        counted     held        used  charged      left  answer";
+    " #  caller      call                        counted     held        used  charged      left  answer";
 
 /// Says what is running, and begins the table.
 pub(crate) fn opening(stage: &Stage) {
@@ -24,7 +24,7 @@ pub(crate) fn opening(stage: &Stage) {
         stage.mock.address()
     );
     println!(
-        "Tokens per minute: tiers free and team 10,000, pro and agents 100,000; flowing back all the time."
+        "Tokens per minute: 10,000 on tiers free and team, 100,000 on pro and agents; refilled continuously."
     );
     println!();
     println!("{}", style.bold(COLUMNS));
@@ -84,20 +84,20 @@ pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
     let style = stage.style;
     println!("{}", style.dim(&"─".repeat(WIDTH)));
 
-    println!("\n{}", style.bold("Call 6, as the client that was refused sees it"));
+    println!("\n{}", style.bold("Call 6, as the refused client sees it"));
     for name in ["retry-after", "retry-after-ms", "x-should-retry", "ratelimit-policy", "ratelimit"] {
         println!("    {name}: {}", refused.header(name).unwrap_or("-"));
     }
     shown(refused.body["error"]["message"].as_str().unwrap_or("-"));
 
-    println!("\n{}", style.bold("the same in the access log"));
+    println!("\n{}", style.bold("Call 6 in the access log"));
     shown(&json(&refused.log.to_string()));
 
-    println!("\n{}", style.bold("and in Envoy's log"));
+    println!("\n{}", style.bold("Call 6 in Envoy's log"));
     let line = stage.envoy.wait_for_log("\"event\":\"refused\"").await;
     shown(&json(line.find('{').map_or(line.as_str(), |start| &line[start..])));
 
-    println!("\n{}", style.bold("Some of the metrics, from /stats/prometheus of the admin interface"));
+    println!("\n{}", style.bold("Some metrics, from /stats/prometheus of the admin interface"));
     let metrics = stage.envoy.metrics().await;
     for sample in metrics.samples.iter().filter(|sample| is_shown(sample)) {
         let labels: Vec<_> = sample.labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
@@ -112,11 +112,11 @@ pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
 
     let calls = stage.calls.len();
     if stage.wrong == 0 {
-        let sum = format!("✓ {calls} calls, all charged as they should be, in {:.1} s.", took.as_secs_f64());
+        let sum = format!("✓ {calls} calls, all charged correctly, in {:.1} s.", took.as_secs_f64());
         println!("{}", style.good(&sum));
-        println!("  `make run` leaves it running on 127.0.0.1:10000, to try by hand.");
+        println!("  `make run` starts the same on 127.0.0.1:10000, for you to try.");
     } else {
-        let sum = format!("✗ Not as it should be: {} things, marked with ✗ above.", stage.wrong);
+        let sum = format!("✗ Failed checks: {}, marked with ✗ above.", stage.wrong);
         println!("{}", style.bad(&sum));
     }
 }
@@ -153,7 +153,7 @@ fn compared(metrics: &Metrics, calls: &[&Call]) -> Vec<String> {
         ] {
             let is = metrics.sum(name, &[("tier", tier)]);
             if is != should {
-                wrong.push(format!("{name}{{tier=\"{tier}\"}} should be {should}, is {is}"));
+                wrong.push(format!("{name}{{tier=\"{tier}\"}}: expected {should}, got {is}"));
             }
         }
     }
@@ -168,7 +168,7 @@ fn compared(metrics: &Metrics, calls: &[&Call]) -> Vec<String> {
     ] {
         let is = metrics.sum(name, &[("kind", kind)]);
         if is != should {
-            wrong.push(format!("{name}{{kind=\"{kind}\"}} should be {should}, is {is}"));
+            wrong.push(format!("{name}{{kind=\"{kind}\"}}: expected {should}, got {is}"));
         }
     }
     wrong

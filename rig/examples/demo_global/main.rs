@@ -17,11 +17,11 @@ use stage::Stage;
 use tollgate_rig::demo::{Style, explain_panics};
 
 const HELP: &str = "\
-Two Envoys with Tollgate and one budget, held in a rate limit service, with envoy/envoy-global.yaml.
+Runs two Envoys that share one budget through a rate limit service, with envoy/envoy-global.yaml.
 
 Usage: demo_global
 
-  -h, --help  this text
+  -h, --help  print this text
 ";
 
 #[tokio::main]
@@ -35,7 +35,7 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         other => {
-            eprintln!("demo_global: {} is not understood; see --help", other.join(" "));
+            eprintln!("demo_global: unknown arguments: {}; see --help", other.join(" "));
             ExitCode::FAILURE
         }
     }

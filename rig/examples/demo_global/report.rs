@@ -10,7 +10,7 @@ use tollgate_rig::envoy::Metrics;
 use crate::stage::{Call, Caller, Stage};
 
 const COLUMNS: &str =
-    " #  at   caller      does                          held   charged    at service       left  answer";
+    " #  at   caller      call                          held   charged    at service       left  answer";
 
 /// One call in the table.
 #[derive(Clone, Copy)]
@@ -36,14 +36,14 @@ pub(crate) fn opening(stage: &Stage) {
     let style = stage.style;
     let [a, b] = &stage.envoys;
     let (a, b) = (format!("Envoy A {}", a.address()), format!("Envoy B {}", b.address()));
-    let counts = if stage.service.keeps() { "counting in Redis" } else { "counting in its memory" };
+    let counts = if stage.service.keeps() { "counting in Redis" } else { "counting in memory" };
     println!();
     println!("{}", style.bold("Two Envoys, one budget, with envoy/envoy-global.yaml"));
     println!("curl ─┬▶ {a} ─┬▶ mock LLM {}", stage.mock.address());
     println!("      └▶ {b} ─┴▶ rate limit service {}, {counts}", stage.service.process.address());
-    println!("Tokens per day, at both together: tier free 200,000, tier pro 5,000,000.");
+    println!("Tokens per day, through both Envoys together: 200,000 on tier free, 5,000,000 on tier pro.");
     if !stage.service.keeps() {
-        println!("{}", style.dim("With redis-server on this machine (make redis) it would count there."));
+        println!("{}", style.dim("To let it count in Redis, install redis-server (make redis)."));
     }
     println!();
     println!("{}", style.bold(COLUMNS));
@@ -126,7 +126,7 @@ pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
     let style = stage.style;
     println!("{}", style.dim(&"─".repeat(WIDTH)));
 
-    println!("\n{}", style.bold("Call 7, as the client that was refused sees it"));
+    println!("\n{}", style.bold("Call 7, as the refused client sees it"));
     for name in ["retry-after", "x-should-retry", "ratelimit-policy", "ratelimit"] {
         println!("    {name}: {}", refused.header(name).unwrap_or("-"));
     }
@@ -134,7 +134,7 @@ pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
         println!("{line}");
     }
 
-    println!("\n{}", style.bold("Metrics of the two, from /stats/prometheus of their admin interfaces"));
+    println!("\n{}", style.bold("Metrics of both Envoys, from /stats/prometheus of their admin interfaces"));
     let metrics = stage.metrics().await;
     println!("    {:<58} {:>8} {:>8}", "", "A", "B");
     for (name, kinds) in SHOWN {
@@ -161,13 +161,11 @@ pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
     let calls: usize = stage.calls.iter().sum();
     if stage.wrong == 0 {
         let calls = number(calls as u64);
-        let sum = format!(
-            "✓ {calls} calls, all decided and charged as they should be, in {:.1} s.",
-            took.as_secs_f64()
-        );
+        let sum =
+            format!("✓ {calls} calls, all decided and charged correctly, in {:.1} s.", took.as_secs_f64());
         println!("{}", style.good(&sum));
     } else {
-        let sum = format!("✗ Not as it should be: {} things, marked with ✗ above.", stage.wrong);
+        let sum = format!("✗ Failed checks: {}, marked with ✗ above.", stage.wrong);
         println!("{}", style.bad(&sum));
     }
 }
@@ -200,7 +198,7 @@ fn compared(metrics: &[Metrics; 2], calls: [usize; 2]) -> Checks {
             metrics.sum("tollgate_global_unknown_total", &[]),
         );
         let breaker = |kind| sum("tollgate_global_breaker_total", kind);
-        checks.expect("how often it began to ask again", breaker("opened"), breaker("closed"));
+        checks.expect("how often the breaker closed", breaker("opened"), breaker("closed"));
     }
     checks
 }

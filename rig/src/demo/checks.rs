@@ -18,7 +18,7 @@ impl Checks {
     /// Notes what is not the same.
     pub fn expect<T: PartialEq + Debug + Copy>(&self, what: &str, should: T, is: T) {
         if should != is {
-            self.wrong.borrow_mut().push(format!("{what} should be {should:?}, is {is:?}"));
+            self.wrong.borrow_mut().push(format!("{what}: expected {should:?}, got {is:?}"));
         }
     }
 
@@ -26,8 +26,8 @@ impl Checks {
     pub fn expect_between(&self, what: &str, (low, high): (u64, u64), is: Option<u64>) {
         if !is.is_some_and(|is| (low..=high).contains(&is)) {
             let (low, high) = (number(low), number(high));
-            let is = is.map_or_else(|| "not told".to_owned(), number);
-            self.wrong.borrow_mut().push(format!("{what} should be from {low} to {high}, is {is}"));
+            let is = is.map_or_else(|| "nothing".to_owned(), number);
+            self.wrong.borrow_mut().push(format!("{what}: expected {low} to {high}, got {is}"));
         }
     }
 
@@ -59,9 +59,9 @@ mod tests {
         checks.expect_between("the wait", (0, 1), None);
 
         let noted = [
-            "status should be 200, is 429",
-            "the wait should be from 1,000 to 2,000, is 2,001",
-            "the wait should be from 0 to 1, is not told",
+            "status: expected 200, got 429",
+            "the wait: expected 1,000 to 2,000, got 2,001",
+            "the wait: expected 0 to 1, got nothing",
         ];
         let all = Checks::default();
         all.join(&checks);

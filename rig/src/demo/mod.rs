@@ -13,6 +13,6 @@ pub use style::{Style, WIDTH, number, wrapped};
 /// missing, and where it did so helps nobody who only wants to see the demo.
 pub fn explain_panics(name: &'static str) {
     std::panic::set_hook(Box::new(move |panic| {
-        eprintln!("{name}: {}", panic.payload_as_str().unwrap_or("ended for an unknown reason"));
+        eprintln!("{name}: {}", panic.payload_as_str().unwrap_or("failed for an unknown reason"));
     }));
 }
