@@ -1,6 +1,6 @@
-//! `tollgate check`: whether configurations are right, and what they say.
+//! `tollgate check`: reports the errors of configurations, or summarizes them.
 //!
-//! In: files. Out: for each configuration in them its errors, each with file, line and path, or a
+//! In: files. Out: for each configuration in them, its errors with file, line and path, or a
 //! summary. Not here: the summary itself (`summary`).
 
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use crate::find::{Found, NotFound, find};
 use crate::style::Style;
 use crate::summary::summary;
 
-/// Checks files one by one; the worst of them decides how it ended.
+/// Checks files one by one and returns the worst outcome.
 pub(crate) fn check(files: &[PathBuf], is_quiet: bool, style: Style, report: &mut String) -> Outcome {
     let mut worst = Outcome::Well;
     for (position, file) in files.iter().enumerate() {

@@ -1,7 +1,7 @@
-//! The command `tollgate`: what can be done with a configuration without an Envoy.
+//! The command `tollgate`: works with configurations without an Envoy.
 //!
-//! In: arguments and files. Out: text, and an exit status that scripts can rely on. Not here: what
-//! a configuration means, which the filter's own crate says.
+//! In: arguments and files. Out: text, and an exit status that scripts can rely on. Not here: the
+//! meaning of a configuration, which the crate `tollgate` defines.
 
 mod carrier;
 mod check;
@@ -55,7 +55,7 @@ Exit status
   2  no configuration found: wrong arguments, no such file, or no Tollgate in it
 ";
 
-/// How a command ended.
+/// The result of a command; its number is the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     Well,
@@ -97,7 +97,7 @@ fn main() -> ExitCode {
             ratelimit_config::write(&file, domain.as_deref(), out.as_deref(), &mut report)
         }
     };
-    // Whoever closes the pipe has read enough.
+    // A closed pipe is not an error: its reader has read enough.
     let _ = io::stdout().write_all(report.as_bytes());
     outcome.into()
 }

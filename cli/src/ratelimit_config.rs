@@ -1,8 +1,8 @@
-//! `tollgate ratelimit-config`: the configuration of rate limit servers from that of the filter, so
-//! that every limit is written in one place.
+//! `tollgate ratelimit-config`: derives the configuration of rate limit servers from the filter's,
+//! so that each limit is written in one place.
 //!
-//! In: a file with the filter's configuration in it. Out: the limits that have `scope: global`, for
-//! envoyproxy/ratelimit and for Limitador. What these look like is in `servers`.
+//! In: a file that contains the filter's configuration. Out: its limits with `scope: global`, for
+//! envoyproxy/ratelimit and for Limitador. Not here: the formats of both (`servers`).
 
 use std::fmt::Write as _;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::Outcome;
 use crate::find::{NotFound, find};
 use crate::servers::{Unfit, limitador, ratelimit};
 
-/// Writes both files into a folder, or shows them.
+/// Writes both files into a folder, or prints them.
 pub(crate) fn write(file: &Path, domain: Option<&str>, out: Option<&Path>, report: &mut String) -> Outcome {
     match try_write(file, domain, out, report) {
         Ok(outcome) => outcome,
@@ -64,7 +64,7 @@ pub(crate) struct Global {
 }
 
 impl Global {
-    /// Those of all filters in a file. Filters may share limits, if they agree on them.
+    /// Collects the limits of all filters in a file. Filters may share limits with equal values.
     pub(crate) fn of(file: &Path, text: &str, domain: Option<&str>) -> Result<Self, (Outcome, String)> {
         let name = file.display();
         let wrong = |outcome, why: String| (outcome, format!("{name}{why}"));
@@ -117,7 +117,7 @@ impl Global {
         Ok(())
     }
 
-    /// Both files by their names.
+    /// Returns both files by name.
     pub(crate) fn files(&self) -> [(&'static str, Result<String, String>); 2] {
         let told = |unfit: Vec<Unfit>| unfit.iter().map(|unfit| format!("  {unfit}\n")).collect();
         [

@@ -1,4 +1,4 @@
-//! What is written for rate limit servers, from one filter or several.
+//! The files written for rate limit servers, from one filter or several.
 
 use std::fs;
 use std::path::Path;
@@ -6,14 +6,14 @@ use std::path::Path;
 use crate::Outcome;
 use crate::ratelimit_config::Global;
 
-/// A configuration of the filter itself.
+/// Returns a configuration of the filter itself.
 fn filter(domain: &str, limit: &str) -> String {
     format!(
         "global: {{ cluster: c, domain: {domain}, protocol: kuadrant }}\ntiers: {{ free: {{ limits: [ {{ {limit}, scope: global }} ] }} }}\n"
     )
 }
 
-/// An Envoy configuration with such filters.
+/// Returns an Envoy configuration with these filters.
 fn envoy(filters: &[String]) -> String {
     let part = |filter: &String| {
         let value: serde_json::Value = serde_saphyr::from_str(filter).unwrap();
@@ -34,7 +34,7 @@ fn error(text: &str, domain: Option<&str>) -> String {
 
 const TPM: &str = "name: tpm, count: tokens, max: 10, window: 1m";
 
-/// The files that are written from one, and where they are kept.
+/// Asserts that the files in `folder` are those written from `from`.
 fn are_written(from: &str, folder: &str) {
     let text = fs::read_to_string(from).unwrap();
     for (name, written) in of(&text, None).unwrap_or_else(|(_, why)| panic!("{why}")).files() {
@@ -47,7 +47,7 @@ fn both_configurations_are_written_from_all_filters_of_an_envoy() {
     are_written("tests/servers/envoy.yaml", "tests/servers");
 }
 
-/// `make ratelimit-config OUT=envoy/ratelimit` writes them anew.
+/// `make ratelimit-config OUT=envoy/ratelimit` updates the files.
 #[test]
 fn the_limits_beside_the_example_are_those_of_the_example() {
     are_written("../envoy/envoy-global.yaml", "../envoy/ratelimit");

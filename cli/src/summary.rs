@@ -1,7 +1,7 @@
-//! What a configuration says, in a few lines: who calls, what each tier may spend, and what may not
-//! be meant so.
+//! Summarizes a configuration: its callers, what each tier may spend, and settings that may be
+//! unintended.
 //!
-//! In: a [`Config`]. Out: text. Not here: whether it is right (`check`).
+//! In: a [`Config`]. Out: text. Not here: finding errors (`check`).
 
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use tollgate::tiers::{TIER_DIMENSION, Tier};
 
 use crate::style::Style;
 
-/// The summary, indented, with a newline at its end.
+/// Returns the indented summary, which ends in a newline.
 pub(crate) fn summary(config: &Config, can_hold: Option<bool>, style: Style) -> String {
     let mut text = String::new();
     if !config.identity.dimensions.is_empty() {
@@ -43,7 +43,7 @@ pub(crate) fn summary(config: &Config, can_hold: Option<bool>, style: Style) -> 
     text
 }
 
-/// A title and rows whose columns are aligned.
+/// Appends a title and rows with aligned columns.
 fn section(text: &mut String, title: &str, rows: &[Vec<String>]) {
     let _ = writeln!(text, "\n  {title}");
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
@@ -130,7 +130,7 @@ fn limit_row(limit: &Limit, scope: &str) -> Vec<String> {
     vec![limit.name.to_string(), allowed, per, more.join(", ")]
 }
 
-/// So much of what a limit counts.
+/// Formats an amount in the limit's unit.
 fn amount(limit: &Limit, amount: u64) -> String {
     let what = match limit.counts.unit {
         Unit::NanoUsd => return format!("${}", usd(amount)),
@@ -142,7 +142,7 @@ fn amount(limit: &Limit, amount: u64) -> String {
     format!("{} {what}", grouped(amount))
 }
 
-/// A number with commas between its thousands.
+/// Formats a number with commas between thousands.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -155,7 +155,7 @@ fn grouped(number: u64) -> String {
     text
 }
 
-/// How callers are treated before they are refused.
+/// Describes how a tier degrades calls before it refuses them.
 fn softer(tier: &Tier) -> Vec<String> {
     let percent = |ppm: u64| format!("{}.{:04}", ppm / 10_000, ppm % 10_000);
     let steps = tier.degradation.soften.iter().map(|step| {
@@ -188,7 +188,7 @@ fn service_row(service: &Service) -> Vec<String> {
     vec![format!("cluster `{cluster}`, domain `{domain}`, protocol {protocol}; {without}")]
 }
 
-/// What is right and yet may not be meant.
+/// Lists valid settings that may be unintended.
 fn notes(config: &Config, can_hold: Option<bool>) -> Vec<String> {
     let mut notes = Vec::new();
     for tier in config.tiers.all() {

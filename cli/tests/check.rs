@@ -1,8 +1,7 @@
-//! `tollgate check`, as somebody sees it who calls it.
+//! `tollgate check`, run as a user runs it.
 //!
-//! In: the files of `tests/check/`. Out: what is printed and the exit status, which are in a file
-//! of the same name that ends in `.txt`. `UPDATE=1` writes these; look at the difference before you
-//! believe it.
+//! In: the files of `tests/check/`. Out: the printed text and the exit status, compared with the
+//! file of the same name that ends in `.txt`. `UPDATE=1` writes these files; review the difference.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,7 +12,7 @@ fn tollgate(arguments: &[&OsStr]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tollgate")).args(arguments).output().unwrap()
 }
 
-/// Exit status, standard output and standard error.
+/// Returns exit status, standard output and standard error.
 fn told(arguments: &[&str]) -> (i32, String, String) {
     let arguments: Vec<_> = arguments.iter().map(OsStr::new).collect();
     let Output { status, stdout, stderr } = tollgate(&arguments);

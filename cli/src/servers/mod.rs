@@ -1,16 +1,15 @@
-//! The configuration of rate limit servers that matches the filter's own, so that every limit is
-//! written in one place.
+//! Configurations of rate limit servers that match the filter's own, so that each limit is written
+//! in one place.
 //!
-//! In: the domain and the limits that have `scope: global`. Out: YAML text for one kind of server,
-//! or all limits that it cannot have, each with the reason. Not here: the descriptors themselves
+//! In: the domain and the limits with `scope: global`. Out: YAML for one kind of server, or all
+//! limits that it does not support, each with the reason. Not here: the descriptors themselves
 //! (`tollgate::rls::descriptor`), files (`ratelimit_config`).
 //!
-//! - Money is written in micro-dollars, as the filter reports it, rounded down: a server's limit is
-//!   never higher than the filter's.
-//! - `enforce: shadow` makes no difference here. The filter lets such calls pass itself, and has to
-//!   be told what the limit would refuse, which a server's own shadow mode would keep from it.
-//! - `models`, `warn_at` and whatever else decides whether or how a limit applies stays with the
-//!   filter.
+//! - Money is written in micro-dollars, the unit in which the filter reports it, and rounded down,
+//!   so that a server's limit is never higher than the filter's.
+//! - `enforce: shadow` changes nothing here. The filter lets such calls pass itself and needs to
+//!   learn what the limit would refuse; a server's own shadow mode would hide that.
+//! - `models`, `warn_at` and all other conditions of a limit stay with the filter.
 
 use core::fmt;
 use std::rc::Rc;
@@ -25,16 +24,14 @@ pub(crate) mod yaml;
 pub(crate) use limitador::limitador;
 pub(crate) use ratelimit::ratelimit;
 
-/// A limit that a server cannot have.
+/// A limit that a server does not support.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unfit {
-    /// The limit's tier.
     pub(crate) tier: Rc<str>,
-    /// Its name.
     pub(crate) limit: Rc<str>,
-    /// What the server cannot have.
+    /// The value that the server does not support.
     pub(crate) found: String,
-    /// What it could.
+    /// The values that it does.
     pub(crate) fits: &'static str,
 }
 
@@ -51,15 +48,14 @@ impl Unfit {
     }
 }
 
-/// How much a limit allows, as the filter counts at a service.
+/// The amount of a limit, in the unit that the filter reports to a service.
 pub(crate) struct Hits {
     pub(crate) amount: u64,
     unit: &'static str,
 }
 
 impl Hits {
-    /// What a limit allows per window, if that is something and no more than the server can count
-    /// to.
+    /// Converts a limit's amount per window. Fails if it is zero or more than the server can count.
     pub(crate) fn of(limit: &Limit, at_most: u64, fits: &'static str) -> Result<Self, Unfit> {
         let max = limit.shape.max.0;
         let (amount, unit) = match limit.counts.unit {
@@ -83,7 +79,7 @@ impl Hits {
     }
 }
 
-/// The text of all limits in their order, or all that do not fit.
+/// Writes all limits in order, or returns all that the server does not support.
 fn each(
     limits: &[Rc<Limit>],
     write: impl Fn(&Limit) -> Result<String, Vec<Unfit>>,
@@ -98,7 +94,7 @@ fn each(
     if unfit.is_empty() { Ok(text) } else { Err(unfit) }
 }
 
-/// What stands above the configuration of any server.
+/// Returns the comment above the configuration of any server.
 fn header(server: &str, notes: &str) -> String {
     format!(
         "\

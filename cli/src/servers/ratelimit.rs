@@ -1,11 +1,11 @@
 //! The configuration of envoyproxy/ratelimit.
 //!
-//! In: the domain and the global limits. Out: its YAML: a tree of descriptors, one branch for each
-//! limit. Not here: Limitador's.
+//! In: the domain and the global limits. Out: its YAML, a tree of descriptors with one branch for
+//! each limit. Not here: Limitador's.
 //!
-//! The format is that of its README, section "Configuration", and `src/config/config_impl.go`:
+//! The server's README, section "Configuration", and `src/config/config_impl.go` define the format:
 //! `requests_per_unit` is 32 bits wide, a key without a value matches any, and a limit applies only
-//! where the entries end. Its windows begin at multiples of their length since the Unix epoch.
+//! where the entries end. Windows begin at multiples of their length since the Unix epoch.
 
 use core::fmt::Write as _;
 use std::rc::Rc;
@@ -25,10 +25,10 @@ const NOTES: &str = "\
 
 ";
 
-/// The configuration of envoyproxy/ratelimit.
+/// Writes the configuration of envoyproxy/ratelimit.
 ///
 /// # Errors
-/// All limits that it cannot have.
+/// Returns all limits that the server does not support.
 pub(crate) fn ratelimit(domain: &str, limits: &[Rc<Limit>]) -> Result<String, Vec<Unfit>> {
     let descriptors = each(limits, descriptor)?;
     let none = if limits.is_empty() { " []" } else { "" };
@@ -36,7 +36,7 @@ pub(crate) fn ratelimit(domain: &str, limits: &[Rc<Limit>]) -> Result<String, Ve
     Ok(format!("{header}domain: {}\ndescriptors:{none}\n{descriptors}", scalar(domain)))
 }
 
-/// The branch of a limit: its name, then its dimensions, each below the one before.
+/// Writes the branch of a limit: its name, then its dimensions, each below the previous one.
 fn descriptor(limit: &Limit) -> Result<String, Vec<Unfit>> {
     const FITS: &str = "envoyproxy/ratelimit counts up to 4294967295: use a shorter window or another server";
     let (hits, unit) = match (Hits::of(limit, u32::MAX.into(), FITS), unit(limit)) {

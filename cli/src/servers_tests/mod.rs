@@ -1,4 +1,4 @@
-//! What is written for rate limit servers, and what the servers make of it.
+//! Configurations written for rate limit servers, and how the servers read them.
 
 mod limitador;
 mod ratelimit;
@@ -16,7 +16,7 @@ use crate::servers::{Hits, Unfit, limitador, ratelimit};
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// A limit of the tier `free` without dimensions.
+/// Returns a limit of the tier `free` without dimensions.
 pub(super) fn limit(name: &str, counts: &str, max: u64, seconds: u64) -> Limit {
     let text = format!(
         r#"{{ "global": {{ "cluster": "rls" }}, "prices": [ {{ "match": "*", "input": 1, "output": 1 }} ],
@@ -34,7 +34,7 @@ pub(super) fn per(limit: Limit, dimensions: &[&str]) -> Limit {
     Limit { per: dimensions.iter().map(|dimension| (*dimension).into()).collect(), ..limit }
 }
 
-/// Entries as a service gets them: of a caller who is `ada` by every dimension but the model.
+/// Returns the entries of a descriptor. `caller` is the value of every dimension but the model.
 pub(super) fn entries(limit: &Limit, caller: &str) -> Vec<(String, String)> {
     let values = limit.per.iter().map(|dimension| (dimension.clone(), caller.as_bytes().to_vec()));
     let caller = Caller::new(values.collect());
@@ -43,7 +43,7 @@ pub(super) fn entries(limit: &Limit, caller: &str) -> Vec<(String, String)> {
     descriptor.entries().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// One of everything that looks different.
+/// Returns one limit of each form.
 pub(super) fn all_kinds() -> Vec<Rc<Limit>> {
     let odd = Limit {
         tier: "pro \"EU\"".into(),
@@ -59,7 +59,7 @@ pub(super) fn all_kinds() -> Vec<Rc<Limit>> {
     limits.map(Rc::new).into()
 }
 
-/// `UPDATE=1` writes the files; look at the difference before you believe it.
+/// `UPDATE=1` writes the files; review the difference.
 #[test]
 fn the_configurations_read_as_a_person_would_write_them() {
     let limits = all_kinds();

@@ -1,9 +1,9 @@
 //! Shows Tollgate at work on a real Envoy: `make demo` and `make run`.
 //!
-//! In: nothing, or `--stay`. Out: a table of calls with what each was charged and why, checked
-//! against what it should be; exit code 1 if any is not so. With `--stay`: mock and Envoy are left
-//! running for whoever wants to try. The configuration is `envoy/envoy.yaml`, the one that people
-//! copy. Not here: proof of every behaviour, which is up to the tests.
+//! In: nothing, or `--stay`. Out: a table of calls, what each was charged and why, with every
+//! number checked; exit code 1 if a check fails. With `--stay`, mock and Envoy keep running for
+//! manual calls. Both use `envoy/envoy.yaml`, the configuration that users copy. Not here: tests of
+//! every behaviour (`tests/`).
 
 mod call;
 mod report;

@@ -1,6 +1,6 @@
-//! What the demo prints: a table of calls, and what operators and clients see.
+//! Prints the demo: a table of calls, and the view of operators and clients.
 //!
-//! In: calls as they went. Out: text on standard output. Not here: the calls.
+//! In: finished calls. Out: text on standard output. Not here: the calls.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::stage::Stage;
 const COLUMNS: &str =
     " #  caller      call                        counted     held        used  charged      left  answer";
 
-/// Says what is running, and begins the table.
+/// Prints the setup and the head of the table.
 pub(crate) fn opening(stage: &Stage) {
     let style = stage.style;
     println!();
@@ -31,13 +31,13 @@ pub(crate) fn opening(stage: &Stage) {
     println!("{}", style.dim(&"─".repeat(WIDTH)));
 }
 
-/// Begins a part of the table.
+/// Prints the heading of a part of the table.
 pub(crate) fn heading(stage: &Stage, name: &str) {
     let line = "─".repeat(WIDTH.saturating_sub(name.chars().count() + 4));
     println!("{}", stage.style.dim(&format!("── {name} {line}")));
 }
 
-/// Prints a call and what is not as it should be.
+/// Prints a call and its failed checks.
 pub(crate) fn row(stage: &mut Stage, does: &str, why: &str, call: Call) {
     let style = stage.style;
     let caller =
@@ -45,15 +45,15 @@ pub(crate) fn row(stage: &mut Stage, does: &str, why: &str, call: Call) {
     let told = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), number);
     let counted = call.logged("input_tokens.counted");
     let used = call.logged("input_tokens.used").zip(call.logged("output_tokens.used"));
-    // Calls of tools have no tokens.
+    // Tool calls have no tokens.
     let used = used.filter(|_| counted.is_some());
-    // What was refused has held nothing.
+    // A refused call held nothing.
     let held = call.left.filter(|_| used.is_some()).map(|_| call.held);
     let used_text = used
         .map_or_else(|| "-".to_owned(), |(input, output)| format!("{}+{}", number(input), number(output)));
     let status = call.status.to_string();
     let status = match call.status {
-        // An error of JSON-RPC has this status too.
+        // A JSON-RPC error also has this status.
         200 if call.refused_by().is_some() => style.bad(&status),
         200 if call.header("x-tollgate-warning").is_some() => style.careful(&status),
         200 => style.good(&status),
@@ -79,7 +79,7 @@ pub(crate) fn row(stage: &mut Stage, does: &str, why: &str, call: Call) {
     stage.calls.push(call);
 }
 
-/// Sums up, shows what others see of it, and checks that metrics agree with the calls.
+/// Prints the summary and the logs, and checks the metrics against the calls.
 pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
     let style = stage.style;
     println!("{}", style.dim(&"─".repeat(WIDTH)));
@@ -121,8 +121,7 @@ pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
     }
 }
 
-/// One tier's of what every tier has, and what became of the calls that were neither let through as
-/// they are nor refused.
+/// Selects metrics to show: totals of one tier, and outcomes other than plain passes.
 fn is_shown(sample: &Sample) -> bool {
     let of_tier = |tier| sample.label("tier") == Some(tier);
     match sample.name.as_str() {
@@ -138,7 +137,7 @@ fn is_shown(sample: &Sample) -> bool {
     }
 }
 
-/// What metrics say otherwise than the calls' access log does.
+/// Compares metrics with the calls' access log and returns the differences.
 fn compared(metrics: &Metrics, calls: &[&Call]) -> Vec<String> {
     let mut wrong = Vec::new();
     for tier in ["free", "pro", "team", "agents"] {
@@ -174,7 +173,7 @@ fn compared(metrics: &Metrics, calls: &[&Call]) -> Vec<String> {
     wrong
 }
 
-/// JSON that may be broken into lines between its members.
+/// Adds spaces between the members of JSON, so that it can be wrapped.
 fn json(text: &str) -> String {
     text.replace(",\"", ", \"")
 }

@@ -1,9 +1,9 @@
-//! The plain calls of the demo, in order: what each shows, and what must be true of it.
+//! The plain calls of the demo, in order, with their checks.
 //!
-//! In: a stage. Out: the call that was refused, which is shown in full at the end. The budgets are
-//! those of `envoy/envoy.yaml`: `acme` is on tier `free` and may use 10,000 tokens a minute,
-//! `zenith` on `pro` 100,000; both flow back continuously. Not here: what else than a refusal there
-//! is (`softer`).
+//! In: a stage. Out: the refused call, which the report shows in full. The budgets are those of
+//! `envoy/envoy.yaml`: `acme` is on tier `free` and may use 10,000 tokens a minute, `zenith` on
+//! `pro` 100,000; both are refilled continuously. Not here: degraded, agents' and busy calls
+//! (`softer`).
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ pub(crate) const ZENITH: Caller = Caller { tenant: "zenith", tier: "pro", per_mi
 
 pub(crate) const QUESTION: &str = "Why does a request that costs a hundred times as much count as one?";
 
-/// What is asked for beyond what is left, so that the wait is short: 400 tokens flow back in 2.4 s.
+/// Tokens requested beyond the rest of the budget: 400 flow back in 2.4 s, which keeps the wait
+/// short.
 const BEYOND: u64 = 400;
 
 pub(crate) async fn play(stage: &mut Stage) -> Call {
@@ -87,7 +88,7 @@ async fn over_the_limit(stage: &mut Stage) -> (Call, String) {
     call.checks.expect("refused by", Some("tpm"), call.log["tollgate.refused_by"].as_str());
     let told = call.number("x-ratelimit-remaining-tokens").unwrap_or(0);
     let wait = call.number("retry-after-ms").unwrap_or(0);
-    // Exactly what is missing flows back in this time; up to a tenth is added, at most a second.
+    // The missing tokens flow back in this time; the filter adds up to 10 %, at most a second.
     let missing = call.held.saturating_sub(told);
     let exact = missing * 60_000 / ACME.per_minute;
     call.checks.expect_between("retry-after-ms", (exact.saturating_sub(6), exact * 11 / 10 + 1), Some(wait));
@@ -138,14 +139,14 @@ async fn after_the_wait(stage: &mut Stage, refused: &Call, prompt: &str) {
     row(stage, "document of call 6 again", &why, call);
 }
 
-/// What documents are to be answered with, at most.
+/// The `max_tokens` of calls with documents.
 const ANSWER: u64 = 200;
 
 const fn ask(caller: Caller, prompt: &str, max_tokens: u64, answer: Answer) -> Ask<'_> {
     Ask::of(Some(caller), prompt, max_tokens, answer)
 }
 
-/// A text of about so many tokens.
+/// Returns a text of about `tokens` tokens.
 pub(crate) fn document(tokens: u64) -> String {
     "and so on ".repeat(usize::try_from(tokens / 3).unwrap_or_default())
 }

@@ -1,5 +1,5 @@
-//! The calls of the demo that are answered in other ways than by yes or no, in order: what each
-//! shows, and what must be true of it.
+//! The calls of the demo that Tollgate degrades, queues or stops, and those of agents and busy
+//! upstreams, in order, with their checks.
 //!
 //! In: a stage. Out: rows of the table. The budgets are those of the tiers `team` and `agents` in
 //! `envoy/envoy.yaml`. Not here: plain calls (`scenes`).
@@ -85,7 +85,7 @@ async fn waits(stage: &mut Stage) {
     let before = stage.left_now(GLOBEX);
     let call = stage.call(&ask(GLOBEX, &prompt, 100, Answer::Json(60))).await;
     call.checks.expect("status", 200, call.status);
-    // What is missing flows back in this time.
+    // The missing tokens flow back in this time.
     let exact = call.held.saturating_sub(before) * 60_000 / GLOBEX.per_minute;
     let took = u64::try_from(call.took.as_millis()).unwrap_or(u64::MAX);
     call.checks.expect_between("milliseconds waited", (exact.saturating_sub(50), exact + 500), Some(took));
@@ -107,8 +107,8 @@ async fn stopped(stage: &mut Stage) {
     call.checks.expect("stopped by", Some("tpm"), call.log["tollgate.stopped_by"].as_str());
     let of_upstream = stage.mock.received().pop().expect("it is asked").ended().await;
     call.checks.expect("the LLM's stream", Ending::Aborted, of_upstream);
-    // The budget, the grace and what has flowed back; then steps of a hundredth, and what is under
-    // way.
+    // The budget, the grace and what has flowed back; plus a step of a hundredth and the chunks in
+    // transit.
     let flowed = flowed(HOOLI, call.started.elapsed());
     let most = 10_500 + flowed + 100 + 2 * PER_CHUNK;
     call.checks.expect_between("tokens charged", (10_500, most), Some(call.charged()));
@@ -139,7 +139,7 @@ async fn draws(stage: &mut Stage) {
     row(stage, "second call of it", why, call);
 }
 
-/// One of a hundred is used.
+/// Checks that the workflow has used one prompt of a hundred.
 fn check_prompts(call: &Call) {
     call.checks.expect("prompts left", Some(99), call.number("x-ratelimit-remaining-requests"));
 }
@@ -188,7 +188,7 @@ async fn in_flight(stage: &mut Stage) {
     let call = stage.call(&ask(ORCA, QUESTION, 500, Answer::Uncounted)).await;
     call.checks.expect("status", 429, call.status);
     call.checks.expect("refused by", Some("flight"), call.refused_by());
-    // A second, and up to a tenth more.
+    // One second, and up to 10 % more.
     let wait = call.number("retry-after");
     call.checks.expect_between("retry-after", (1, 2), wait);
     let why = format!(
@@ -204,7 +204,7 @@ async fn in_flight(stage: &mut Stage) {
     }
 }
 
-/// Seconds.
+/// In seconds.
 const BUSY: u64 = 20;
 
 async fn busy(stage: &mut Stage) {
@@ -221,14 +221,14 @@ async fn left_alone(stage: &mut Stage) {
     call.checks.expect("status", 429, call.status);
     call.checks.expect("response code details", Some("tollgate_upstream_busy"), call.log["details"].as_str());
     let wait = call.number("retry-after");
-    // What is left of the time, and up to a tenth more.
+    // The rest of the time, and up to 10 % more.
     call.checks.expect_between("retry-after", (BUSY - 2, BUSY * 11 / 10), wait);
     let why =
         format!("Until then Tollgate refuses calls for this LLM at once: retry-after: {}", wait.unwrap_or(0));
     row(stage, "next call", &why, call);
 }
 
-/// What the client and the access log are told of what was softened.
+/// Checks the header and the access log about a softened request, and returns the text to show.
 fn softened(call: &Call, should: &str) -> String {
     let told = call.header("x-tollgate-softened");
     call.checks.expect("x-tollgate-softened", Some(should), told);

@@ -1,8 +1,7 @@
-//! `make run`: mock and Envoy on the ports of `envoy/envoy.yaml`, until somebody ends them.
+//! `make run`: keeps mock and Envoy running on the ports of `envoy/envoy.yaml` until ctrl-C.
 //!
-//! In: nothing. Out: curl lines to try, then Envoy's access log as calls come. Envoy runs with the
-//! file as it is, from the repository's root. Not here: checks; what is expected is told beside
-//! each line.
+//! In: nothing. Out: curl lines to try, then Envoy's access log. Envoy runs with the unchanged
+//! file, from the repository's root. Not here: checks; each curl line states the expected result.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -16,7 +15,7 @@ use tollgate_rig::demo::Style;
 use tollgate_rig::envoy;
 use tollgate_rig::mock_llm::MockLlm;
 
-/// What listens where, as `envoy/envoy.yaml` has it.
+/// The addresses in `envoy/envoy.yaml`.
 const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 9901);
 const LISTENER: ([u8; 4], u16) = ([127, 0, 0, 1], 10000);
 const MOCK: ([u8; 4], u16) = ([127, 0, 0, 1], 8000);
@@ -81,11 +80,11 @@ pub(crate) async fn stay(style: Style) -> ExitCode {
 }
 
 async fn run(style: Style) -> Result<(), String> {
-    // Envoy would share a port with another Envoy rather than complain.
+    // Envoy would share a port with another Envoy without an error.
     for (address, whom) in [(MOCK, "the mock LLM"), (LISTENER, "Envoy"), (ADMIN, "Envoy's admin interface")] {
         free(address.into(), whom)?;
     }
-    // Listened to from the start, so that no ctrl-C leaves anything running.
+    // Installed before anything starts, so that ctrl-C always stops everything.
     let mut interrupted = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let mut terminated = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let _mock = MockLlm::forgetful(MOCK.into()).await.map_err(|error| format!("the mock LLM: {error}"))?;
@@ -133,19 +132,19 @@ fn start() -> Result<Child, String> {
     Command::new(envoy::binary())
         .args(["--config-path", "envoy/envoy.yaml"])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        // Beside any other Envoy, and with an access log that is seen at once.
+        // Run beside other Envoys, and write the access log promptly.
         .args(["--disable-hot-restart", "--file-flush-interval-msec", "50"])
-        // Refusals are logged at this level.
+        // The filter logs refusals at this level.
         .args(["--log-level", "warning", "--component-log-level", "wasm:info"])
         .stdin(Stdio::null())
-        // Not the terminal's: ctrl-C is ours to handle.
+        // In a process group of its own, so that the terminal's ctrl-C reaches only this program.
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| format!("cannot start Envoy: {error}"))
 }
 
-/// Waits until Envoy serves.
+/// Waits until Envoy is ready.
 async fn ready(envoy: &mut Child) -> Result<(), String> {
     loop {
         if let Some(status) = envoy.try_wait().map_err(|error| error.to_string())? {
@@ -159,7 +158,7 @@ async fn ready(envoy: &mut Child) -> Result<(), String> {
     }
 }
 
-/// Asks Envoy to end, so that the last lines of its access log are written.
+/// Asks Envoy to exit, so that it writes the last lines of its access log.
 async fn stop(mut envoy: Child) -> Result<(), String> {
     let _ = client::send(ADMIN.into(), Request::post("/quitquitquit")).await;
     if tokio::time::timeout(Duration::from_secs(5), envoy.wait()).await.is_err() {

@@ -1,6 +1,6 @@
-//! What the demo prints: a table of calls, and what operators and clients see.
+//! Prints the demo: a table of calls, and the view of operators and clients.
 //!
-//! In: calls as they went. Out: text on standard output. Not here: the calls.
+//! In: finished calls. Out: text on standard output. Not here: the calls.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use crate::stage::{Call, Caller, Stage};
 const COLUMNS: &str =
     " #  at   caller      call                          held   charged    at service       left  answer";
 
-/// One call in the table.
+/// A row of the table for one call.
 #[derive(Clone, Copy)]
 pub(crate) struct Row<'a> {
     pub(crate) does: &'a str,
     pub(crate) why: &'a str,
-    /// What the service has counted of the caller's tokens, if it can be asked.
+    /// The caller's tokens that the service has counted, if it is running.
     pub(crate) counted: Option<u64>,
 }
 
-/// Many calls in one line of the table.
+/// A row of the table for many calls.
 pub(crate) struct Many<'a> {
     pub(crate) at: &'a str,
     pub(crate) caller: Caller,
@@ -31,7 +31,7 @@ pub(crate) struct Many<'a> {
     pub(crate) answer: &'a str,
 }
 
-/// Says what is running, and begins the table.
+/// Prints the setup and the head of the table.
 pub(crate) fn opening(stage: &Stage) {
     let style = stage.style;
     let [a, b] = &stage.envoys;
@@ -49,13 +49,13 @@ pub(crate) fn opening(stage: &Stage) {
     println!("{}", style.bold(COLUMNS));
 }
 
-/// Begins a part of the table.
+/// Prints the heading of a part of the table.
 pub(crate) fn scene(stage: &Stage, name: &str) {
     let line = "─".repeat(WIDTH - name.chars().count() - 4);
     println!("{}", stage.style.dim(&format!("── {name} {line}")));
 }
 
-/// Prints a call and what is not as it should be.
+/// Prints a call and its failed checks.
 pub(crate) fn row(stage: &mut Stage, row: Row<'_>, call: &Call) {
     let status = call.status.to_string();
     let held = (call.status == 200).then_some(call.held);
@@ -74,7 +74,7 @@ pub(crate) fn row(stage: &mut Stage, row: Row<'_>, call: &Call) {
     print(stage, &cells, why, &call.checks);
 }
 
-/// Prints many calls.
+/// Prints a row for many calls.
 pub(crate) fn rows(stage: &mut Stage, many: &Many<'_>, why: &str, checks: &Checks) {
     let Many { at, caller, does, charged, counted, answer } = *many;
     print(stage, &Cells { at, caller, does, held: None, charged, counted, left: None, answer }, why, checks);
@@ -121,7 +121,7 @@ fn print(stage: &mut Stage, cells: &Cells<'_>, why: &str, checks: &Checks) {
     stage.wrong += wrong.len();
 }
 
-/// Sums up, shows what others see of it, and checks that metrics agree with the calls.
+/// Prints the summary, and checks the metrics against the calls.
 pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
     let style = stage.style;
     println!("{}", style.dim(&"─".repeat(WIDTH)));
@@ -185,7 +185,7 @@ fn values(metrics: &[Metrics; 2], name: &str, kind: &str) -> [f64; 2] {
     [0, 1].map(|at: usize| metrics[at].sum(name, &[("kind", kind)]))
 }
 
-/// What metrics say otherwise than the calls.
+/// Compares metrics with the calls.
 fn compared(metrics: &[Metrics; 2], calls: [usize; 2]) -> Checks {
     let checks = Checks::default();
     for (metrics, calls) in metrics.iter().zip(calls) {

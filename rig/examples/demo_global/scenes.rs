@@ -1,8 +1,8 @@
-//! The scenes of the demo, in order: what each shows, and what must be true of it.
+//! The scenes of the demo, in order, with their checks.
 //!
-//! In: a stage. Out: the call that was refused, which is shown in full at the end. The budgets are
-//! those of `envoy/envoy-global.yaml`: tier `free` has 200,000 tokens a day, tier `pro` 5,000,000,
-//! at whichever Envoy its calls arrive.
+//! In: a stage. Out: the refused call, which the report shows in full. The budgets are those of
+//! `envoy/envoy-global.yaml`: tier `free` has 200,000 tokens a day and tier `pro` 5,000,000,
+//! through both Envoys together.
 
 use std::time::Instant;
 
@@ -17,12 +17,13 @@ const ACME: Caller = Caller { tenant: "acme", tier: "free", per_day: 200_000 };
 const ZENITH: Caller = Caller { tenant: "zenith", tier: "pro", per_day: 5_000_000 };
 const NOVA: Caller = Caller { tenant: "nova", tier: "free", per_day: 200_000 };
 
-/// Of `global.lease` in `envoy/envoy-global.yaml`.
+/// From `global.lease` in `envoy/envoy-global.yaml`.
 const LEASE_AT_LEAST: u64 = 1_000;
 
 const DAY: u64 = 86_400;
 
-/// What an Envoy leases when so much remains: `share` of it, rounded up, or `at_least`.
+/// Returns the lease that an Envoy takes when `remaining` is left: `share` of it, rounded up, or
+/// `at_least`.
 const fn lease_of(remaining: u64) -> u64 {
     let share = remaining.div_ceil(50);
     if share > LEASE_AT_LEAST { share } else { LEASE_AT_LEAST }
@@ -49,8 +50,8 @@ pub(crate) async fn play(stage: &mut Stage) -> Call {
     refused
 }
 
-/// The first call of a caller at each Envoy asks the service, and makes the Envoy take a lease.
-/// What each Envoy knows to be left then, its lease included.
+/// Makes a first call at each Envoy, which asks the service and then takes a lease. Returns what
+/// each Envoy then knows to be left, including its lease.
 async fn both_begin(stage: &mut Stage) -> [u64; 2] {
     let (mut counted, mut known) = (0, [0, 0]);
     for (at, known) in At::BOTH.into_iter().zip(&mut known) {
@@ -93,7 +94,7 @@ async fn decided_from_the_lease(stage: &mut Stage, [known, _]: [u64; 2]) {
     row(stage, Row { does: "another call at A", why, counted: Some(counted) }, &call);
 }
 
-/// Calls that are larger than a lease ask for themselves, and hear where the budget stands.
+/// Makes calls larger than a lease, which ask the service and learn the exact rest of the budget.
 async fn spent(stage: &mut Stage) {
     let turns = [
         (At::B, "Larger than B's lease, so the service decides. What is left is now exact."),
@@ -117,7 +118,7 @@ async fn refused_at_both(stage: &mut Stage) -> Call {
         let before = stage.service.counted(ACME).await;
         let call = stage.call(at, ACME, 49_000, 49_000).await;
         call.checks.expect("status", 429, call.status);
-        // The service's window began with the first call, and up to a second is added.
+        // The service's window began with the first call; the filter adds up to a second.
         let wait = call.number("retry-after");
         call.checks.expect_between("retry-after", (DAY - 60, DAY + 1), wait);
         call.checks.expect(
@@ -144,7 +145,7 @@ const CLIENTS: usize = 8;
 const CALLS: usize = 1_200;
 const SMALL: u64 = 50;
 
-/// One call at each Envoy, then many at once.
+/// Makes one call at each Envoy, then many at once.
 async fn many_calls(stage: &mut Stage) {
     let before = requests(stage).await;
     let checks = Checks::default();
@@ -152,7 +153,7 @@ async fn many_calls(stage: &mut Stage) {
         let call = stage.call(at, ZENITH, SMALL, SMALL).await;
         checks.expect("status", 200, call.status);
         let both = lease_of(ZENITH.per_day) / 2;
-        // Its lease comes in the background.
+        // The Envoy takes its lease in the background.
         stage.service.wait_until(ZENITH, |counted| counted > both * (2 * turn as u64 + 1)).await;
     }
     let addresses = At::BOTH.map(|at| stage.envoy(at).address());
@@ -199,12 +200,12 @@ async fn leases_go_on(stage: &mut Stage) {
     row(stage, Row { does: "call within the lease", why, counted: None }, &call);
 }
 
-/// What a call without a lease asks for here; four of them fit into the half that each Envoy
-/// enforces by itself.
+/// The size of a call without a lease; four of them fit into the half that each Envoy enforces
+/// itself.
 const LARGE: u64 = 24_000;
 const FIT: u64 = 4;
 
-/// What was used meanwhile.
+/// Spends both halves without the service and returns the tokens used.
 async fn local_shares(stage: &mut Stage) -> u64 {
     let mut used = 0;
     for at in At::BOTH {
@@ -243,7 +244,7 @@ async fn local_shares(stage: &mut Stage) -> u64 {
     used
 }
 
-/// Brings the service back, once both Envoys have tried in vain to tell it what was used.
+/// Restarts the service after both Envoys have failed to report, and waits for their reports.
 async fn reports_arrive(stage: &mut Stage, used: u64) {
     for at in At::BOTH {
         let has_tried = |metrics: &Metrics| {
@@ -298,7 +299,7 @@ async fn decided_by_the_service_again(stage: &mut Stage, used: u64) {
     row(stage, Row { does: "call for 24,000 tokens", why, counted: Some(counted) }, &call);
 }
 
-/// Requests that both Envoys have made to the service.
+/// Returns the number of requests that both Envoys have made to the service.
 async fn requests(stage: &Stage) -> u64 {
     let metrics = stage.metrics().await;
     metrics.iter().map(|metrics| metrics.sum("tollgate_global_requests_total", &[])).sum::<f64>() as u64

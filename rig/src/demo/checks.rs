@@ -1,28 +1,27 @@
-//! Notes of what is not as it should be.
+//! Collects the differences between expected and actual values.
 //!
-//! In: what should be, and what is. Out: a sentence for each difference. Not here: what becomes of
-//! them.
+//! In: expected and actual values. Out: a sentence for each difference. Not here: printing them.
 
 use core::cell::RefCell;
 use core::fmt::Debug;
 
 use super::style::number;
 
-/// Notes what is not as it should be; none, if all is well.
+/// The failed checks so far.
 #[derive(Clone, Debug, Default)]
 pub struct Checks {
     wrong: RefCell<Vec<String>>,
 }
 
 impl Checks {
-    /// Notes what is not the same.
+    /// Notes a failure if the values differ.
     pub fn expect<T: PartialEq + Debug + Copy>(&self, what: &str, should: T, is: T) {
         if should != is {
             self.wrong.borrow_mut().push(format!("{what}: expected {should:?}, got {is:?}"));
         }
     }
 
-    /// Notes a number that is not between two others.
+    /// Notes a failure if the number is missing or outside the range.
     pub fn expect_between(&self, what: &str, (low, high): (u64, u64), is: Option<u64>) {
         if !is.is_some_and(|is| (low..=high).contains(&is)) {
             let (low, high) = (number(low), number(high));
@@ -31,13 +30,13 @@ impl Checks {
         }
     }
 
-    /// Takes over the notes of others.
+    /// Takes the failures out of `others`.
     pub fn join(&self, others: &Self) {
         let others = others.take();
         self.wrong.borrow_mut().extend(others);
     }
 
-    /// The notes so far; they are forgotten here.
+    /// Removes and returns the failures so far.
     #[must_use]
     pub fn take(&self) -> Vec<String> {
         self.wrong.take()
