@@ -6,7 +6,7 @@
 //!
 //! | file | field with the configuration |
 //! |---|---|
-//! | Envoy: bootstrap, listeners, extension configs, Istio's EnvoyFilter | `configuration: { "@type": …Struct or …StringValue, value }` |
+//! | Envoy, also inside Istio's EnvoyFilter | `value` of `configuration` |
 //! | Istio: WasmPlugin, TrafficExtension | `pluginConfig` |
 //! | Envoy Gateway: EnvoyExtensionPolicy | `config` beside `code` |
 //! | anything else | the document itself |

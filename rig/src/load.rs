@@ -42,7 +42,7 @@ impl Load {
     #[must_use]
     pub fn on(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
         let addresses: Vec<_> = addresses.into_iter().collect();
-        assert!(!addresses.is_empty(), "a load needs somewhere to go");
+        assert!(!addresses.is_empty(), "a load needs an address");
         Self { addresses, clients: 1, end: End::After(1) }
     }
 

@@ -70,7 +70,7 @@ impl Redis {
         let mut child = BINARIES
             .iter()
             .find_map(|binary| spawn(binary, self.port.address(), &self.dir))
-            .unwrap_or_else(|| panic!("neither of {BINARIES:?} is there; run `make redis`"));
+            .unwrap_or_else(|| panic!("found none of {BINARIES:?}; run `make redis`"));
         let output = child.stdout.take().expect("its output is piped");
         // From here on a panic kills the process.
         self.running = Some(Process(child));
@@ -126,7 +126,7 @@ fn wait_for_connections(output: ChildStdout) {
     });
     match heard.recv_timeout(PATIENCE) {
         Ok(None) => {}
-        Ok(Some(log)) => panic!("Redis ended at its start:\n{log}"),
-        Err(_) => panic!("Redis did not come up within {PATIENCE:?}"),
+        Ok(Some(log)) => panic!("Redis failed to start:\n{log}"),
+        Err(_) => panic!("Redis did not start within {PATIENCE:?}"),
     }
 }

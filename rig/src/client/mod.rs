@@ -153,6 +153,7 @@ pub struct Response {
 /// A piece of a body as it arrived.
 #[derive(Clone, Debug)]
 pub struct Chunk {
+    /// The bytes.
     pub data: Bytes,
     /// When it arrived.
     pub at: Instant,

@@ -78,49 +78,49 @@ pub const SWITCHES: &[Switch] = &[
     Switch {
         header: "x-mock-output-tokens",
         value: "a number of tokens",
-        meaning: "length of every choice, unless max_tokens allows fewer (20 if not said)",
+        meaning: "length of every choice, at most max_tokens (default 20)",
         apply: |b, text, _| text.parse().ok().map(|n| b.output_tokens = Some(n)),
     },
     Switch {
         header: "x-mock-tokens-per-chunk",
         value: "a number of tokens, at least 1",
-        meaning: "how many tokens a streamed chunk carries (1 if not said)",
+        meaning: "tokens per streamed chunk (default 1)",
         apply: |b, text, _| positive(text).map(|n| b.tokens_per_chunk = Some(n)),
     },
     Switch {
         header: "x-mock-chunk-delay-ms",
         value: "milliseconds",
-        meaning: "wait between two chunks of a stream",
+        meaning: "pause between two chunks of a stream",
         apply: |b, text, _| milliseconds(text).map(|time| b.chunk_delay = time),
     },
     Switch {
         header: "x-mock-delay-ms",
         value: "milliseconds",
-        meaning: "wait before the response headers",
+        meaning: "delay before the response headers",
         apply: |b, text, _| milliseconds(text).map(|time| b.delay = time),
     },
     Switch {
         header: "x-mock-status",
         value: "a status code",
-        meaning: "answer with this status; from 400 up with an error body of the API",
+        meaning: "answer with this status; from 400 up with the API's error body",
         apply: |b, text, _| StatusCode::from_bytes(text.as_bytes()).ok().map(|code| b.status = Some(code)),
     },
     Switch {
         header: "x-mock-retry-after",
         value: "text",
-        meaning: "with x-mock-status from 400 up: answer with this in retry-after",
+        meaning: "value of retry-after, with x-mock-status from 400 up",
         apply: |b, text, _| HeaderValue::from_str(text).ok().map(|told| b.retry_after = Some(told)),
     },
     Switch {
         header: "x-mock-no-usage",
         value: "true or false",
-        meaning: "leave out usage, even if the request asks for it",
+        meaning: "omit usage, even if the request asks for it",
         apply: |b, text, _| text.parse().ok().map(|yes| b.no_usage = yes),
     },
     Switch {
         header: "x-mock-usage",
         value: "text",
-        meaning: "put this in the place of usage, byte for byte; nothing is counted then",
+        meaning: "replace usage by this text, byte for byte, and count nothing",
         apply: |b, text, _| {
             b.usage = Some(text.to_owned());
             Some(())
@@ -129,7 +129,7 @@ pub const SWITCHES: &[Switch] = &[
     Switch {
         header: "x-mock-encoding",
         value: "gzip, deflate, br, zstd or accepted",
-        meaning: "compress so, or as the request's accept-encoding first says; flushed after each chunk",
+        meaning: "compress with this coding, or with the first in accept-encoding; flush after each chunk",
         apply: |b, text, headers| {
             b.encoding = match text {
                 "accepted" => Coding::accepted(headers),
@@ -141,13 +141,13 @@ pub const SWITCHES: &[Switch] = &[
     Switch {
         header: "x-mock-split-bytes",
         value: "a number of bytes, at least 1",
-        meaning: "write the body in pieces of so many bytes, wherever that falls",
+        meaning: "write the body in pieces of this size, whatever they split",
         apply: |b, text, _| positive(text).map(|n| b.split_bytes = Some(n)),
     },
     Switch {
         header: "x-mock-cut-after",
         value: "a number of writes",
-        meaning: "then drop the connection (HTTP/2: reset the stream); 0 is right after the headers",
+        meaning: "drop the connection (HTTP/2: reset the stream) after this many writes; 0 is right after the headers",
         apply: |b, text, _| text.parse().ok().map(|n| b.cut_after = Some(n)),
     },
 ];

@@ -13,6 +13,7 @@ pub const CONTENT_TYPE: &str = "application/vnd.amazon.eventstream";
 pub struct Frame {
     /// Names and values, in order.
     pub headers: Vec<(String, String)>,
+    /// The payload.
     pub payload: Vec<u8>,
 }
 

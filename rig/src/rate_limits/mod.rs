@@ -46,7 +46,9 @@ pub struct ScriptedService {
 /// A request as it came.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
+    /// The method called.
     pub method: Method,
+    /// The message sent.
     pub request: RateLimitRequest,
 }
 
