@@ -61,31 +61,31 @@ hooks! {
     }
 
     envoy_dynamic_module_on_http_filter_request_headers(filter: FilterPointer, _response: ResponsePointer, _last: bool) -> u32 {
-        // SAFETY: both pointers belong to this hook.
+        // SAFETY: Envoy passed the pointer to this hook.
         Response::announce(unsafe { Filter::new(filter) });
         CONTINUE
     }
 
     envoy_dynamic_module_on_http_filter_response_headers(filter: FilterPointer, pointer: ResponsePointer, last: bool) -> u32 {
-        // SAFETY: both pointers belong to this hook.
+        // SAFETY: Envoy passed both pointers to this hook.
         unsafe { response(pointer).pass(Filter::new(filter), last) };
         CONTINUE
     }
 
     envoy_dynamic_module_on_http_filter_response_body(filter: FilterPointer, pointer: ResponsePointer, last: bool) -> u32 {
-        // SAFETY: both pointers belong to this hook.
+        // SAFETY: Envoy passed both pointers to this hook.
         unsafe { response(pointer).pass(Filter::new(filter), last) };
         CONTINUE
     }
 
     envoy_dynamic_module_on_http_filter_response_trailers(filter: FilterPointer, pointer: ResponsePointer) -> u32 {
-        // SAFETY: both pointers belong to this hook.
+        // SAFETY: Envoy passed both pointers to this hook.
         unsafe { response(pointer).pass(Filter::new(filter), true) };
         CONTINUE
     }
 
     envoy_dynamic_module_on_http_filter_scheduled(filter: FilterPointer, pointer: ResponsePointer, _event: u64) {
-        // SAFETY: both pointers belong to this hook. The borrow of the response ends before
+        // SAFETY: Envoy passed both pointers to this hook. The borrow of the response ends before
         // `end_response` destroys it.
         unsafe {
             if response(pointer).is_due() {

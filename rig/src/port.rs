@@ -8,13 +8,12 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-/// A port that the system assigns to no other socket while this value lives, whether or not a
-/// server listens on it.
+/// A port that the system gives to no socket that asks for any free port while this value lives,
+/// whether or not a server listens on it.
 #[derive(Debug)]
 pub struct ReservedPort {
     address: SocketAddr,
-    /// Bound, never listening. The system does not assign the port to sockets that ask for any free
-    /// port, but servers can bind it by number with `SO_REUSEADDR`.
+    /// Bound, never listening. Servers can still bind the port by number with `SO_REUSEADDR`.
     _held: TcpSocket,
 }
 

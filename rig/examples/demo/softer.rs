@@ -47,12 +47,7 @@ async fn half_used(stage: &mut Stage) {
     let call = stage.call(&ask).await;
     call.checks.expect("status", 200, call.status);
     call.checks.expect("x-tollgate-softened", None, call.header("x-tollgate-softened"));
-    row(
-        stage,
-        "asks gpt-4o",
-        "Answered unchanged. The caller has now used more than half of its budget.",
-        call,
-    );
+    row(stage, "gpt-4o", "Answered unchanged. The caller has now used more than half of its budget.", call);
 }
 
 async fn cheaper_model(stage: &mut Stage) {
@@ -62,7 +57,7 @@ async fn cheaper_model(stage: &mut Stage) {
     call.checks.expect("the upstream's model", Some(MODEL), call.asked["model"].as_str());
     let softened = softened(&call, "model=\"gpt-4o-mini\"");
     let why = format!("Answered by a cheaper model, at its price: {softened}");
-    row(stage, "asks gpt-4o again", &why, call);
+    row(stage, "gpt-4o again", &why, call);
 }
 
 async fn shorter_answer(stage: &mut Stage) {
@@ -112,7 +107,7 @@ async fn stopped(stage: &mut Stage) {
     let flowed = flowed(HOOLI, call.started.elapsed());
     let most = 10_500 + flowed + 100 + 2 * PER_CHUNK;
     call.checks.expect_between("tokens charged", (10_500, most), Some(call.charged()));
-    let why = "Stopped at 105 % of the budget, with finish_reason: length and [DONE]. The LLM's is reset.";
+    let why = "Stopped at 105 % of the budget: finish_reason: length, [DONE]; the LLM's stream is reset.";
     row(stage, "endless stream", why, call);
 }
 
@@ -174,7 +169,7 @@ async fn tool_hidden(stage: &mut Stage) {
     call.checks.expect("the tool", Some("search"), call.asked["tools"][0]["function"]["name"].as_str());
     let softened = softened(&call, "hidden_tools=1");
     let why = format!("The model sees only search, and cannot call send_email: {softened}");
-    row(stage, "offers send_email, search", &why, call);
+    row(stage, "tools send_email, search", &why, call);
 }
 
 async fn in_flight(stage: &mut Stage) {
