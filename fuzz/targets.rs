@@ -1,7 +1,9 @@
-//! What is fuzzed: every reader of bytes from outside, with what must hold whatever they are.
+//! The fuzz targets: every reader of foreign bytes, with the properties that must hold for any
+//! input.
 //!
-//! In: any bytes. Out: nothing, or a panic if something does not hold. `make fuzz` runs them with
-//! cargo-fuzz; `make test` runs them on what `seeds` makes of the golden files, whole and damaged.
+//! In: any bytes. Out: nothing, or a panic if a property does not hold. `make fuzz` runs them with
+//! cargo-fuzz; `make test` runs them on `seeds` from the golden files, whole and damaged. Not here:
+//! the seeds (`tests/payloads`).
 
 use std::borrow::Cow;
 
@@ -18,7 +20,7 @@ use tollgate::settings::Config;
 use tollgate::tokens::{Counter, Exactness};
 use tollgate::units::{Amount, Span, Timestamp};
 
-/// A target by its name.
+/// A target with its name.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
@@ -33,7 +35,7 @@ pub(crate) const TARGETS: [Target; 8] = [
     ("rate_limit_response", rate_limit_response),
 ];
 
-/// What answers are said to be; the first byte chooses.
+/// Content types of answers; the first byte chooses.
 pub(crate) const CONTENT_TYPES: [&str; 5] = [
     "application/json",
     "text/event-stream",
@@ -42,11 +44,11 @@ pub(crate) const CONTENT_TYPES: [&str; 5] = [
     "application/octet-stream",
 ];
 
-/// How answers are said to be compressed; the second byte chooses.
+/// Content codings of answers; the second byte chooses.
 pub(crate) const CODINGS: [&str; 6] = ["", "gzip", "deflate", "br", "zstd", "gzip, br"];
 
-/// A request body in the format that the first byte chooses. It can be counted, an edit changes no
-/// more than it says, and tools are taken out of JSON so that JSON is left.
+/// Reads a request body in the format that the first byte chooses. It must be countable, an edit
+/// must change only what it names, and removing tools from JSON must leave JSON.
 pub(crate) fn request(input: &[u8]) {
     let Some((format, body)) = format(input) else { return };
     let Ok(body) = core::str::from_utf8(body) else { return };
@@ -66,7 +68,8 @@ pub(crate) fn request(input: &[u8]) {
     softer(format, &outline, &request);
 }
 
-/// A request with another model and less output: it can be read as before, and is softer only once.
+/// Edits a request to another model and less output. The result must read as before, and must not
+/// be softened again.
 fn softer(format: &Format, outline: &Outline<'_>, request: &Request<'_>) {
     const EACH: u64 = 20;
     let other = "other \"model\"";
@@ -86,7 +89,7 @@ fn softer(format: &Format, outline: &Outline<'_>, request: &Request<'_>) {
     }
 }
 
-/// Messages of MCP clients. What they ask can be refused: as JSON, with an answer for each id, and
+/// Reads messages of MCP clients. A refusal of them must be JSON, with an answer for each id, and
 /// not many times as long.
 pub(crate) fn mcp(body: &[u8]) {
     let format = FORMATS.into_iter().find(|format| format.name == "mcp").expect("a format");
@@ -106,7 +109,7 @@ pub(crate) fn mcp(body: &[u8]) {
     assert!(serde_json::from_str::<&RawValue>(&reply.body).is_ok(), "no JSON");
 }
 
-/// A tool's name of odd length, or of none, is to go.
+/// Returns whether a tool is to be removed: if its name is missing or has an odd length.
 fn is_hidden(name: &str) -> bool {
     name.len() % 2 == 1 || name.is_empty()
 }
@@ -116,7 +119,7 @@ fn edited(edits: &[Edit], outline: &Outline<'_>) -> String {
     String::from_utf8(Edit::apply_all(edits, outline.body().as_bytes())).expect("text")
 }
 
-/// Takes tools out of a body.
+/// Removes tools from a body.
 fn tools(format: &Format, outline: &Outline<'_>) {
     let edits = (format.without_tools)(outline, &is_hidden);
     if edits.is_empty() {
@@ -133,8 +136,9 @@ fn tools(format: &Format, outline: &Outline<'_>) {
     assert!(serde_json::from_str::<&RawValue>(&edited).is_ok(), "no JSON is left");
 }
 
-/// An answer in the format, content type and coding that the first bytes choose, in pieces of the
-/// size that the fourth chooses. Its bytes pass unchanged, and however it is cut it tells the same.
+/// Reads an answer in the format, content type and coding that the first bytes choose, in pieces of
+/// the size that the fourth chooses. Its bytes must pass unchanged, and the result must not depend
+/// on the pieces.
 pub(crate) fn answer(input: &[u8]) {
     let Some((format, [content_type, coding, size, body @ ..])) = format(input) else { return };
     let head = AnswerHead(
@@ -160,14 +164,14 @@ pub(crate) fn answer(input: &[u8]) {
     let (readable, said) = read(usize::from(*size).max(1));
     let (whole_readable, whole_said) = read(body.len().max(1));
     assert_eq!(readable, whole_readable);
-    // Where a coding is corrupt, what stands right before that place may be lost.
+    // If a coding is corrupt, output right before the fault may be lost.
     if readable || head.1.is_empty() {
         assert_eq!(said, whole_said);
     }
 }
 
-/// A form: behind the size of its pieces a line with its content type, then its body. However it is
-/// cut its field is the same.
+/// Reads a form: the size of its pieces, a line with its content type, then its body. The field
+/// must not depend on the pieces.
 pub(crate) fn form(input: &[u8]) {
     let Some((size, input)) = input.split_first() else { return };
     let mut parts = input.splitn(2, |&byte| byte == b'\n');
@@ -182,9 +186,9 @@ pub(crate) fn form(input: &[u8]) {
     assert_eq!(value, read(body.len().max(1)));
 }
 
-/// A body in the coding that the first byte chooses, in pieces of the size that the second chooses.
-/// However it is cut it gives the same bytes, no more than its bound, and the same fault; where it
-/// is corrupt, bytes right before that place may be lost.
+/// Decodes a body in the coding that the first byte chooses, in pieces of the size that the second
+/// chooses. Output and fault must not depend on the pieces, and the output must stay within its
+/// bound. If the body is corrupt, output right before the fault may be lost.
 pub(crate) fn coding(input: &[u8]) {
     const BOUND: usize = 100_000;
     let [coding, size, body @ ..] = input else { return };
@@ -211,7 +215,7 @@ pub(crate) fn coding(input: &[u8]) {
     }
 }
 
-/// A request path. With another model it is one of the same format.
+/// Reads a request path. With another model it must remain a path of the same format.
 pub(crate) fn path(input: &[u8]) {
     let Some(call) = Routes::default().recognise(b"POST", input) else { return };
     assert!(call.model.as_ref().is_none_or(|model| !model.is_empty()));
@@ -221,13 +225,13 @@ pub(crate) fn path(input: &[u8]) {
     }
 }
 
-/// A configuration, as text or as a binary `google.protobuf.Struct`.
+/// Reads a configuration, as text or as a binary `google.protobuf.Struct`.
 pub(crate) fn configuration(input: &[u8]) {
     let _ = Config::read(input, b"random");
 }
 
-/// An answer of a rate limit service. No more of it is kept than its bounds, and a field that
-/// nobody knows changes nothing.
+/// Reads an answer of a rate limit service. It must be kept only up to its bounds, and an unknown
+/// field must change nothing.
 pub(crate) fn rate_limit_response(input: &[u8]) {
     let Ok(response) = RateLimitResponse::decode(input) else { return };
     assert!(response.statuses.len() <= MAX_KEPT);
@@ -237,7 +241,7 @@ pub(crate) fn rate_limit_response(input: &[u8]) {
     assert_eq!(RateLimitResponse::decode(&more), Ok(response));
 }
 
-/// Of a limit on requests, which is as good as any.
+/// Returns a refusal by a limit on requests.
 fn refusal() -> Refusal {
     let config = br#"{"tiers":{"t":{"limits":[{"name":"mail","count":"requests","max":5,"window":"1h"}]}}}"#;
     let config = Config::read(config, b"random").expect("a configuration");
