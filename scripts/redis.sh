@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes sure that there is a redis-server (or a valkey-server) for the tests, which start it themselves. Where this
-# may install packages it installs one, without leaving it running.
+# Installs redis-server, unless it or valkey-server is there already. If this user cannot install
+# packages, prints a hint. Does not leave the server running: the tests start it themselves.
 set -eu
 
 say() { echo "redis.sh: $*" >&2; }
@@ -9,12 +9,12 @@ command -v redis-server >/dev/null && exit
 command -v valkey-server >/dev/null && exit
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    say "there is no redis-server or valkey-server: install either, such as with 'sudo apt-get install redis-server'"
+    say "found no redis-server or valkey-server; install one, for example by 'sudo apt-get install redis-server'"
     exit 1
 fi
 
 say "installing redis-server"
-# Packages on Debian and Ubuntu start what they install, unless this file forbids it. One that is there stays.
+# Debian and Ubuntu start installed services unless this file forbids it. Keep an existing file.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
     trap 'rm -f "$policy"' EXIT

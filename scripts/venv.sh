@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv/, where packages from PyPI go, unless there is one that works.
+# Creates .venv/ for packages from PyPI, unless a working one exists.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -8,7 +8,7 @@ say() { echo "venv.sh: $*" >&2; }
 .venv/bin/python -m pip --version >/dev/null 2>&1 && exit
 
 command -v python3 >/dev/null || { say "python3 is needed"; exit 1; }
-# Debian and Ubuntu ship python3 without what venv needs.
+# Debian and Ubuntu ship python3 without the modules that venv needs.
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         say "installing python3-venv"
@@ -20,5 +20,5 @@ if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
     fi
 fi
 
-# --clear: a half-made one, or one whose Python is gone, is of no use.
+# --clear replaces an incomplete .venv/, or one whose Python is gone.
 python3 -m venv --clear .venv >&2

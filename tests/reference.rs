@@ -1,4 +1,4 @@
-//! The generated documents are current, and what ARCHITECTURE.md names exists.
+//! The generated documents are current, and the paths in ARCHITECTURE.md exist.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use tollgate::limits::RESOURCES;
 use tollgate::settings::SECTIONS;
 use tollgate::{config, metrics};
 
-/// How wide prose is.
+/// The width of prose.
 const COLUMNS: usize = 100;
 
-/// Compares a document with what it is generated from; `UPDATE=1` (`make reference`) writes it.
+/// Compares a document with its generated text. `UPDATE=1` (`make reference`) writes it.
 fn is_current(path: &str, text: &str) {
     if std::env::var_os("UPDATE").is_some() {
         fs::write(path, text).unwrap();
@@ -20,7 +20,7 @@ fn is_current(path: &str, text: &str) {
     assert!(written == text, "{path} is not what the tables in src/ say; run `make reference`");
 }
 
-/// The text with its long lines of prose wrapped.
+/// Wraps the long lines of prose in `text`.
 fn wrapped(text: &str) -> String {
     let mut is_code = false;
     let mut pages = String::new();
@@ -105,8 +105,8 @@ fn prose_wraps_at_100_columns() {
     }
 }
 
-/// Lines of prose, with their numbers in the text, are no wider than prose may be; code, tables and
-/// headings may be wider, and so may a single word, such as an address.
+/// Asserts that no line of prose is too wide. Code, tables and headings may be wider, and so may a
+/// single word, such as an address.
 fn assert_narrow<'t>(path: &Path, text: &str, prose: impl Iterator<Item = (usize, &'t str)>) {
     let whole: Vec<_> = text.lines().collect();
     let mut is_code = false;
@@ -134,7 +134,8 @@ fn filter_state_has_the_same_names_in_all_documents() {
         for (before, state) in text.match_indices("tollgate.").map(|(at, _)| text.split_at(at)) {
             let end = state.find(|letter: char| !letter.is_ascii_lowercase() && !"._".contains(letter));
             let state = state[..end.unwrap_or(state.len())].trim_end_matches('.');
-            // `tollgate.wasm` and `tollgate.yaml` are files, `tollgate.finisher` is the finisher's.
+            // `tollgate.wasm` and `tollgate.yaml` are files, `tollgate.finisher` belongs to the
+            // finisher.
             let is_other =
                 ["tollgate.wasm", "tollgate.yaml", "tollgate.finisher", "tollgate"].contains(&state);
             let is_state = before.ends_with("wasm.") && states.contains(&state);
@@ -143,7 +144,7 @@ fn filter_state_has_the_same_names_in_all_documents() {
     }
 }
 
-/// All files with this extension under these folders.
+/// Returns all files with this extension under these folders.
 fn files_under(folders: &[&str], extension: &str) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = folders.iter().map(Into::into).collect();
     let mut files = Vec::new();

@@ -1,10 +1,10 @@
-//! What a global limit costs a call, beside a local limit that counts the same.
+//! Measures the cost of a global limit for a call, against a local limit of the same resource.
 //!
-//! In: an upstream. Out, to standard output: the rows of other calls for three Envoys, which are
-//! measured in turns: the limit is local, it is global and leased, it is global and every call
-//! asks. The rate limit service is the scripted one of the tests, in this process, on loopback: it
-//! shares the machine's cores, and answers sooner than one over a network does. Not here: what a
-//! network adds, which is a round trip for each call that asks.
+//! In: an upstream. Out, to standard output: the rows of other calls for three Envoys, measured in
+//! turns: the limit is local; it is global and leased; it is global and every call asks. The rate
+//! limit service is the tests' scripted one, in this process, on loopback: it shares the machine's
+//! cores and answers sooner than one over a network. Not here: the network's share, one round trip
+//! for each call that asks.
 
 use core::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::load::Call;
 use crate::upstream::Upstream;
 use crate::{FILTER, calls};
 
-/// What this is called on the command line.
+/// The name on the command line.
 pub(crate) const NAME: &str = "global limits";
 
-/// A fifth limit, and where it is kept. Nobody waits for a deadline here: on a machine as busy as
-/// this a call that is decided without an answer would be one that is not measured.
+/// A fifth limit, local or global. The timeout is long, because a call decided without an answer
+/// would spoil the measurement.
 const SIDES: [(&str, &str); 3] = [
     ("algorithm: fixed_window", ""),
     ("scope: global", "global: { cluster: ratelimit, timeout: 5s, lease: { share: 0.02, at_least: 1000 } }"),
@@ -48,7 +48,7 @@ pub(crate) fn measure(runtime: &Runtime, upstream: &Upstream) {
         let sum = |name| metrics.sum(name, &[]);
         let total = |prefix: &str| {
             let named = metrics.samples.iter().filter(|sample| sample.name.contains(prefix));
-            // Begun with 0.0: the sum of no floats is -0.0.
+            // Start at 0.0, because the sum of no floats is -0.0.
             named.map(|sample| sample.value).fold(0.0, |sum, value| sum + value)
         };
         assert_eq!(total("tollgate_global_failures_total"), 0.0, "all requests are answered");
@@ -58,5 +58,5 @@ pub(crate) fn measure(runtime: &Runtime, upstream: &Upstream) {
     println!("{line}");
 }
 
-/// As many as the service can count.
+/// The most that the service can count.
 const MAX: u32 = u32::MAX;

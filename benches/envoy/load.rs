@@ -1,33 +1,33 @@
 //! Calls, and connections that make them one after the other.
 //!
-//! In: sizes of prompts, an address. Out: answers and their times. Prompts are written once and
-//! made distinct by a number in each message, so that making them costs the benchmark nothing. Not
-//! here: what is measured.
+//! In: sizes of prompts, an address. Out: answers and their times. Each prompt is written once and
+//! made distinct by a number in each message, so that it costs the benchmark nothing. Not here:
+//! measurements.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Digits of the number that makes a message unlike any other.
+/// Digits of the number that makes a message unique.
 const DIGITS: usize = 10;
-/// Stands where a number is to be put, in headers too.
+/// The placeholder for a number, in headers too.
 pub(crate) const NO_NUMBER: &str = "0000000000";
 
-/// Callers that take turns.
+/// The number of callers that take turns.
 const TENANTS: u64 = 100;
 
 /// A call whose numbers can be changed in place.
 #[derive(Clone)]
 pub(crate) struct Call {
     bytes: Vec<u8>,
-    /// Where numbers are; the first is the tenant's.
+    /// Positions of the numbers; the first is the tenant's.
     numbers: Vec<usize>,
 }
 
 impl Call {
-    /// A call with these members before its messages, more header lines, and messages of so many
-    /// bytes.
+    /// Returns a call with these members before its messages, additional header lines, and messages
+    /// of these sizes in bytes.
     pub(crate) fn new(members: &str, headers: &str, messages: &[usize]) -> Self {
         let messages: Vec<String> = messages
             .iter()
@@ -50,7 +50,7 @@ impl Call {
         Self { bytes, numbers }
     }
 
-    /// Its bytes with another number in each message, and the next tenant.
+    /// Returns the call's bytes with a new number in each message, and the next tenant.
     fn numbered(&mut self, number: u64) -> &[u8] {
         for (at, &place) in self.numbers.iter().enumerate() {
             let value = if at == 0 { number % TENANTS } else { number };
@@ -60,8 +60,8 @@ impl Call {
     }
 }
 
-/// Text of so many bytes that is tokenized as prose with a few names and figures is, and does not
-/// repeat itself.
+/// Returns `length` bytes of text without repetitions that tokenizes like prose with a few names
+/// and numbers.
 fn prose(length: usize, seed: u64) -> String {
     const WORDS: &str = "the customer asked whether their parcel had already left our warehouse because tracking shows nothing since \
         Monday and support could not find an order under that address please check which carrier was used how long \
@@ -90,12 +90,12 @@ fn prose(length: usize, seed: u64) -> String {
         }
     }
     text.truncate(length);
-    // Not within an escape.
+    // Do not cut an escape.
     text.truncate(text.trim_end_matches('\\').len());
     text
 }
 
-/// Numbers no message has had.
+/// The next unused number.
 static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// A keep-alive connection.
@@ -113,8 +113,8 @@ impl Connection {
         Self { stream, received: Vec::new(), piece: vec![0; 1 << 16] }
     }
 
-    /// Makes the calls of a conversation, one after the other, with a number that was not used
-    /// before; gives the time that each took.
+    /// Makes the calls of a conversation, one after the other, each with an unused number. Reports
+    /// the time of each.
     pub(crate) fn converse(&mut self, conversation: &mut [Call], mut took: impl FnMut(Duration)) {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         for call in conversation {
@@ -130,13 +130,13 @@ impl Connection {
         }
     }
 
-    /// Makes a call that is answered by a stream.
+    /// Makes a call that is answered with a stream.
     pub(crate) fn stream(&mut self, call: &mut Call) {
         let head = self.begin(call, NUMBER.fetch_add(1, Ordering::Relaxed));
         assert!(head.contains("transfer-encoding: chunked"), "{head}");
     }
 
-    /// The next chunk of a stream; none at its end.
+    /// Returns the next chunk of a stream, or nothing at its end.
     pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
         let line = loop {
             if let Some(at) = self.received.windows(2).position(|window| window == b"\r\n") {

@@ -1,18 +1,18 @@
-//! What the filter costs: one run that measures an Envoy without it and an Envoy with it, in turns,
-//! on the same machine.
+//! Measures the filter's cost: runs an Envoy without the filter and one with it, in turns, on the
+//! same machine.
 //!
-//! In: nothing but `target/tollgate.wasm` and the Envoy in `.venv/`. Out, to standard output:
-//! tables of medians over rounds, and of the ratios within each round. The two differ in the filter
-//! and nothing else. Everything is on loopback; the load comes from threads of this process, which
-//! share the machine's cores with Envoy, so absolute numbers say little and ratios much. Run by
-//! `make bench`. What the numbers mean is in `docs/performance.md`.
+//! In: `target/tollgate.wasm` and the Envoy in `.venv/`. Out, to standard output: tables of medians
+//! over rounds, and of the ratios within each round. The two Envoys differ only in the filter.
+//! Everything is on loopback, and the load comes from threads of this process, which share the
+//! machine's cores with Envoy, so ratios mean more than absolute numbers. `make bench` runs it. Not
+//! here: the meaning of the numbers (`docs/performance.md`).
 //!
-//! A global limit is measured beside a local one in the same way (`global`), and whatever else a
-//! call may be answered beside an Envoy without it (`softer`).
+//! `global` measures a global limit against a local one in the same way, and `softer` each other
+//! feature against an Envoy without it.
 //!
-//! `cargo bench --bench envoy -- 'KiB prompts'` measures only what has these words in its name.
-//! `$BASELINE_WASM` puts another build of the filter in the place of none, to see what a change
-//! does.
+//! `cargo bench --bench envoy -- 'KiB prompts'` runs only measurements with these words in their
+//! names. `$BASELINE_WASM` replaces the Envoy without the filter by one with another build of it,
+//! to measure a change.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
@@ -29,19 +29,19 @@ use tokio::runtime::Runtime;
 use tollgate_rig::envoy::{Bootstrap, Envoy, Filter};
 use upstream::{EVENTS, STREAM, Upstream};
 
-/// Rounds of each measurement; medians of them are shown.
+/// Rounds of each measurement. The tables show their medians.
 const ROUNDS: usize = 7;
-/// How long one measurement of throughput takes.
+/// The duration of one measurement of throughput.
 const ROUND: Duration = Duration::from_millis(900);
 /// Connections that keep one worker busy.
 const CONNECTIONS: usize = 8;
-/// Streams per round: so many that steps of 10 ms, in which CPU time is told, are half a
-/// microsecond of a chunk.
+/// Streams per round. The system reports CPU time in steps of 10 ms, which is then half a
+/// microsecond per chunk.
 const STREAMS: usize = 200;
 /// Fresh Envoys for first calls.
 const FRESH: usize = 5;
 
-/// Limits on everything that is counted for most calls, so large that none refuses.
+/// Limits on the resources of most calls, too large to refuse any.
 const FILTER: &str = r#"
 identity: { tenant: { header: x-tenant-id } }
 tiers:
@@ -56,7 +56,7 @@ prices:
 "#;
 
 fn main() {
-    // `cargo test --benches` only wants to know that this builds.
+    // `cargo test --benches` only checks that this builds.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
@@ -101,10 +101,10 @@ fn main() {
     }
 }
 
-/// What is called for, by name: calls that are made one after the other.
+/// Returns the scenarios by name, each a list of calls made one after the other.
 fn scenarios() -> Vec<(&'static str, Vec<Call>)> {
     let alone = |length| vec![Call::new("", "", &[length])];
-    // An agent sends its whole history with every step: 2 KiB more each time.
+    // An agent sends its whole history with every step, which adds 2 KiB each time.
     let agent = (0..12).map(|step| Call::new("", "", &vec![1 << 10; 2 * step + 1])).collect();
     vec![
         ("1 KiB prompts, all distinct", alone(1 << 10)),
@@ -114,7 +114,7 @@ fn scenarios() -> Vec<(&'static str, Vec<Call>)> {
     ]
 }
 
-/// Throughput and CPU with many connections, latency with one.
+/// Measures throughput and CPU with many connections, and latency with one.
 fn calls<const SIDES: usize>(name: &str, conversation: &[Call], envoys: &[Envoy; SIDES]) {
     let rounds: Vec<[_; SIDES]> = rounds(|side| {
         let envoy = &envoys[side];
@@ -144,7 +144,7 @@ fn calls<const SIDES: usize>(name: &str, conversation: &[Call], envoys: &[Envoy;
     row("  Envoy's share of a core, %", &rounds, 4, 0);
 }
 
-/// Calls on many connections until then; how many.
+/// Makes calls on many connections until `until`, and returns how many.
 fn load(envoy: &Envoy, conversation: &[Call], until: Instant) -> f64 {
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..CONNECTIONS)
@@ -163,8 +163,8 @@ fn load(envoy: &Envoy, conversation: &[Call], until: Instant) -> f64 {
     })
 }
 
-/// The way of one chunk from the upstream's write to the client's read, and that it comes as it was
-/// sent.
+/// Measures the time of a chunk from the upstream's write to the client's read, and checks that it
+/// arrives unchanged.
 fn streams(pair: &[Envoy; 2], upstream: &Upstream) {
     let mut call = Call::new("\"stream\":true,", STREAM, &[1 << 10]);
     let rounds: Vec<[_; 2]> = rounds(|side| {
@@ -182,7 +182,7 @@ fn streams(pair: &[Envoy; 2], upstream: &Upstream) {
                 delays.push(micros(at - sent));
             }
             upstream.permit.send(()).expect("the upstream runs");
-            // With the filter the last chunk told usage too, which the client had not asked for.
+            // With the filter the last chunk also had usage, which the client had not requested.
             assert_eq!(connection.chunk().as_deref(), Some(b"data: [DONE]\n\n".as_slice()));
             assert_eq!(connection.chunk(), None);
         }
@@ -199,7 +199,7 @@ fn streams(pair: &[Envoy; 2], upstream: &Upstream) {
     row("  Envoy's CPU time per chunk, us", &rounds, 2, 1);
 }
 
-/// The first call of a fresh Envoy and those after it.
+/// Measures the first calls of a fresh Envoy.
 fn first_calls(start: &impl Fn(bool, usize) -> Envoy) {
     let mut conversation = vec![Call::new("", "", &[1 << 10])];
     let rounds: Vec<[[f64; 2]; 2]> = (0..FRESH)
@@ -221,7 +221,7 @@ fn first_calls(start: &impl Fn(bool, usize) -> Envoy) {
     row("  median of the first 200 calls, us", &rounds, 1, 0);
 }
 
-/// Resident memory at rest and after some work.
+/// Measures resident memory at rest and after some work.
 fn memory(start: &impl Fn(bool, usize) -> Envoy) {
     println!("resident memory, MiB");
     for workers in [1, 4] {
@@ -237,8 +237,8 @@ fn memory(start: &impl Fn(bool, usize) -> Envoy) {
     }
 }
 
-/// Measures all sides in turns, there and back again so that none has the better place; after one
-/// turn that is thrown away.
+/// Measures all sides in turns, forwards and backwards so that no side is favoured. Discards a
+/// first turn.
 fn rounds<const SIDES: usize, const N: usize>(
     mut measure: impl FnMut(usize) -> [f64; N],
 ) -> Vec<[[f64; N]; SIDES]> {
@@ -253,8 +253,7 @@ fn rounds<const SIDES: usize, const N: usize>(
     (0..=ROUNDS).map(round).skip(1).collect()
 }
 
-/// One line of the table: medians of a measurement for each side, and of its ratios to the first
-/// side.
+/// Prints one line of the table: medians for each side, and of the ratios to the first side.
 fn row<const SIDES: usize, const N: usize>(
     name: &str,
     rounds: &[[[f64; N]; SIDES]],
@@ -280,7 +279,7 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// Of sorted values.
+/// Returns a quantile of sorted values.
 fn quantile(values: &[f64], share: f64) -> f64 {
     let last = values.len().saturating_sub(1);
     values.get((last as f64 * share).round() as usize).copied().unwrap_or(f64::NAN)

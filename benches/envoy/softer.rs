@@ -1,10 +1,10 @@
-//! What the graded answers and the other things counted cost a call, each beside an Envoy that
-//! differs in it alone.
+//! Measures the cost of each degradation and of other features for a call, against an Envoy that
+//! differs only in that feature.
 //!
 //! In: an upstream. Out, to standard output: a row of Envoy's CPU time per call for each, and the
-//! rows of streams for stopping them. Each pair is measured in turns. One row has them all, for
-//! callers of another tier: what they cost those for whom they are not configured. Not here: what a
-//! build without them costs (`$BASELINE_WASM`); how long calls wait.
+//! rows of streams for stopping them. Each pair is measured in turns. One row configures all
+//! features for another tier, which shows their cost to callers without them. Not here: comparing
+//! builds (`$BASELINE_WASM`); the waits of queued calls.
 
 use std::time::Instant;
 
@@ -16,22 +16,23 @@ use crate::load::{Call, NO_NUMBER};
 use crate::upstream::Upstream;
 use crate::{FILTER, ROUND, load, micros, rounds, row, streams};
 
-/// What this is called on the command line.
+/// The name on the command line.
 pub(crate) const NAME: &str = "softer answers";
 
 /// A pair of configurations.
 struct Pair {
     name: &'static str,
-    /// What only the second has beside the tiers, in its callers' tier, and in another one.
+    /// The second configuration's additions: outside the tiers, in its callers' tier, and in
+    /// another one.
     top: &'static str,
     tier: &'static str,
     other: &'static str,
-    /// A fifth limit of the first, and of the second.
+    /// A fifth limit of the first configuration, and of the second.
     limits: [&'static str; 2],
     calls: fn() -> Vec<Call>,
 }
 
-/// Nothing of all this.
+/// A pair without any feature.
 const PLAIN: Pair = Pair { name: "", top: "", tier: "", other: "", limits: [""; 2], calls: alone };
 
 const PAIRS: &[Pair] = &[
@@ -52,7 +53,7 @@ const PAIRS: &[Pair] = &[
     Pair {
         name: "clamp_output, max_tokens lowered",
         tier: "clamp_output: true",
-        // A budget for each call, which is forgotten soon. Both warn.
+        // A budget for each call, which is soon forgotten. Both warn.
         limits: [
             "{ name: each, count: tokens, per: workflow, max: 1000, window: 1s, warn_at: 0.5 }",
             "{ name: each, count: tokens, per: workflow, max: 400,  window: 1s, warn_at: 0.5 }",
@@ -103,7 +104,7 @@ const EVERYTHING: &str = "
 const TOOL: &str = "{ name: mails, count: tool_calls, tools: send_mail_0, max: 1_000_000, window: 1h }";
 const TOOL_SPENT: &str = "{ name: mails, count: tool_calls, tools: send_mail_0, max: 1, window: 1d }";
 
-/// Prints a row for each.
+/// Prints a row for each pair.
 pub(crate) fn measure(runtime: &Runtime, upstream: &Upstream) {
     println!("\n{NAME:46}{:>12}{:>12}{:>9}", "without", "with", "ratio");
     println!("Envoy's CPU time per call, us; 1 KiB prompts");
@@ -128,7 +129,8 @@ impl Pair {
             let configuration = self.configuration(second);
             let bootstrap = Bootstrap::to(upstream.address).concurrency(1);
             let envoy = runtime.block_on(Envoy::start(bootstrap.filter(Filter::yaml(&configuration))));
-            // Spends the limit on a tool, if there is one, and it is for a single call.
+            // Exhaust the limit on a tool, which is for a single call, if the configuration has
+            // one.
             let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"send_mail_0"}}"#;
             let request = Request::post("/mcp").header("content-length", body.len().to_string()).body(body);
             runtime.block_on(client::send(envoy.address(), request)).expect("an answer");
@@ -150,7 +152,7 @@ impl Pair {
         if !limit.is_empty() {
             text = text.replace("prices:", &format!("    - {limit}\nprices:"));
         }
-        // So that the bound of a call is held as it is.
+        // Hold the whole bound of a call.
         format!("counting: {{ output_reserve: {{ at_most: 1 }} }}\n{top}{text}")
     }
 }
@@ -159,7 +161,7 @@ fn alone() -> Vec<Call> {
     vec![Call::new("", "", &[1 << 10])]
 }
 
-/// Each with a budget of its own.
+/// Returns calls with a budget of their own each.
 fn bounded() -> Vec<Call> {
     let headers = format!("x-workflow-id: {NO_NUMBER}\r\n");
     vec![Call::new("\"max_tokens\":512,", &headers, &[1 << 10])]
@@ -175,7 +177,7 @@ fn tools() -> Vec<Call> {
     vec![Call::new(&format!("\"tools\":[{}],", tools.join(",")), "", &[1 << 10])]
 }
 
-/// Calls of a new workflow each time.
+/// Returns calls that form a new workflow each time.
 fn workflow() -> Vec<Call> {
     let headers = format!("x-workflow-id: {NO_NUMBER}\r\n");
     vec![Call::new("", &headers, &[1 << 10]); 10]

@@ -1,8 +1,8 @@
-//! An upstream that costs next to nothing: ready-made answers from one thread per connection.
+//! An upstream at minimal cost: prepared answers from one thread per connection.
 //!
 //! In: HTTP/1.1 requests with a `content-length`. Out: one chat completion, the same for all; or,
-//! for a request with the header [`STREAM`], a stream of which each event is written when the
-//! benchmark permits it. Not here: anything else of HTTP.
+//! for a request with the header [`STREAM`], a stream in which the benchmark permits each event.
+//! Not here: the rest of HTTP.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// The header of a request that wants a stream.
+/// The header that requests a stream.
 pub(crate) const STREAM: &str = "x-stream: 1\r\n";
 
 /// Events with text in each stream.
@@ -19,9 +19,9 @@ pub(crate) const EVENTS: usize = 100;
 /// A running upstream; its threads end with the process.
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
-    /// Lets the next event of a stream be written.
+    /// Permits the next event of a stream.
     pub(crate) permit: Sender<()>,
-    /// When each event was written, and its bytes as a chunk.
+    /// The time of each written event, and its bytes as a chunk.
     pub(crate) written: Receiver<(Instant, Vec<u8>)>,
 }
 
@@ -47,7 +47,7 @@ impl Upstream {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let gate = Arc::clone(&gate);
-                // A connection ends when Envoy does.
+                // A connection ends when Envoy exits.
                 std::thread::spawn(move || drop(serve(stream, &gate)));
             }
         });
@@ -93,8 +93,7 @@ fn read_more(stream: &mut TcpStream, received: &mut Vec<u8>, piece: &mut [u8]) -
     Ok(count)
 }
 
-/// What chat completions look like: 20 headers' worth is not needed, the ones that matter to
-/// proxies are here.
+/// Returns a chat completion with the headers that matter to proxies.
 fn completion() -> Vec<u8> {
     let words = "The parcel left Rotterdam this morning and should be with you by Thursday. ".repeat(6);
     let body = format!(

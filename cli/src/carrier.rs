@@ -1,25 +1,25 @@
-//! How the values of a file arrive at the filter, by who carries them there.
+//! Converts the values of a file as the program that reads the file does.
 //!
-//! In: an [`Item`]. Out: the [`Value`] that the filter's own parser reads. Not here: finding the
+//! In: an [`Item`]. Out: the [`Value`] that the filter's own parser sees. Not here: finding the
 //! configuration in a file (`find`).
 
 use tollgate::config::Value;
 
 use crate::document::{Content, Item, Style};
 
-/// Who reads the file and hands its values on.
+/// The program that reads the file and passes its values to the filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Carrier {
-    /// Envoy reads YAML, and makes a `google.protobuf.Struct` of it.
+    /// Envoy reads YAML and makes a `google.protobuf.Struct` of it.
     Envoy,
-    /// Somebody reads JSON.
+    /// A control plane or a tool reads JSON.
     Json,
-    /// Kubernetes reads YAML, and makes JSON of it.
+    /// Kubernetes reads YAML and makes JSON of it.
     Kubernetes,
 }
 
 impl Carrier {
-    /// A value as it arrives.
+    /// Returns a value as the filter receives it.
     pub(crate) fn value(self, item: &Item) -> Value {
         match &item.content {
             Content::Scalar { text, style: Style::Plain } => self.plain(text),
@@ -32,7 +32,7 @@ impl Carrier {
         }
     }
 
-    /// A scalar without quotes.
+    /// Interprets a scalar without quotes.
     fn plain(self, text: &str) -> Value {
         if matches!(text, "" | "~" | "null" | "Null" | "NULL") {
             return Value::Null;
@@ -49,8 +49,8 @@ impl Carrier {
     }
 }
 
-/// The words that YAML 1.1 has for true and false, in lower or upper case or capitalized; JSON has
-/// two of them.
+/// Parses a YAML 1.1 boolean in lower case, upper case or capitalized. JSON has only two of the
+/// words.
 fn flag(text: &str, is_json: bool) -> Option<bool> {
     const WORDS: [(&str, bool); 8] = [
         ("true", true),
@@ -72,14 +72,14 @@ fn flag(text: &str, is_json: bool) -> Option<bool> {
     WORDS.iter().find(|(word, _)| has_usual_case && *word == lower).map(|(_, flag)| *flag)
 }
 
-/// What Envoy takes for a number. Fractions, and integers of more than 32 bits, arrive as texts.
+/// Parses an integer as Envoy does. Fractions, and integers of more than 32 bits, stay strings.
 fn envoy_integer(text: &str) -> Option<i32> {
     let (sign, digits) = match text.as_bytes().first()? {
         b'-' => ("-", text.get(1..)?),
         b'+' => ("", text.get(1..)?),
         _ => ("", text),
     };
-    // C++ streams take the base from how a number begins.
+    // C++ streams derive the base from the prefix.
     let (digits, base) = match digits.as_bytes() {
         [b'0', b'x' | b'X', _, ..] => (digits.get(2..)?, 16),
         [b'0', _, ..] => (digits.get(1..)?, 8),
@@ -91,7 +91,7 @@ fn envoy_integer(text: &str) -> Option<i32> {
     i32::from_str_radix(&format!("{sign}{digits}"), base).ok()
 }
 
-/// A number as JSON has it, in the notation of the filter's reader of JSON.
+/// Parses a JSON number and prints it as the filter's JSON reader does.
 fn json_number(text: &str) -> Option<String> {
     let starts_like_one =
         text.trim_start_matches(['-', '+']).starts_with(|first: char| first.is_ascii_digit());
@@ -120,7 +120,7 @@ mod tests {
         Value::Text(text.to_owned())
     }
 
-    /// As the filter's own reader of JSON has it, with the keys in order.
+    /// Sorts keys, for comparison with the filter's own JSON reader.
     fn sorted(value: Value) -> Value {
         match value {
             Value::Map(mut entries) => {
@@ -132,7 +132,7 @@ mod tests {
         }
     }
 
-    /// That Envoy does so is tested end to end with the same two files.
+    /// An end-to-end test checks with the same two files that Envoy does this.
     #[test]
     fn envoy_makes_numbers_of_small_integers_only() {
         let written = documents(include_str!("../tests/carriers/envoy.yaml")).unwrap().remove(0);

@@ -1,6 +1,6 @@
-//! `tollgate check`: whether configurations are right, and what they say.
+//! `tollgate check`: reports the errors of configurations, or summarizes them.
 //!
-//! In: files. Out: for each configuration in them its errors, each with file, line and path, or a
+//! In: files. Out: for each configuration in them, its errors with file, line and path, or a
 //! summary. Not here: the summary itself (`summary`).
 
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use crate::find::{Found, NotFound, find};
 use crate::style::Style;
 use crate::summary::summary;
 
-/// Checks files one by one; the worst of them decides how it ended.
+/// Checks files one by one and returns the worst outcome.
 pub(crate) fn check(files: &[PathBuf], is_quiet: bool, style: Style, report: &mut String) -> Outcome {
     let mut worst = Outcome::Well;
     for (position, file) in files.iter().enumerate() {
@@ -32,14 +32,14 @@ fn check_file(path: &Path, is_quiet: bool, style: Style, report: &mut String) ->
     };
     let found = match fs::read(path).map(String::from_utf8) {
         Err(error) => return nothing("", &error.to_string()),
-        Ok(Err(_)) => return nothing("", "is not text in UTF-8"),
+        Ok(Err(_)) => return nothing("", "is not UTF-8 text"),
         Ok(Ok(text)) => find(path, &text),
     };
     match found {
         Err(NotFound::Syntax(error)) => nothing(&format!(":{}", error.line), &error.to_string()),
         Err(NotFound::Nothing) => nothing(
             "",
-            "has no Tollgate in it: no wasm filter with a configuration that has `tiers`, or that is called so",
+            "contains no Tollgate configuration: no wasm filter has `tiers` in it, or `tollgate` in its name",
         ),
         Ok(found) => found
             .iter()

@@ -1,7 +1,7 @@
-//! A YAML or JSON file as it is written, with the line of everything in it.
+//! A YAML or JSON file as a tree, with the line of every value.
 //!
-//! In: text. Out: one [`Item`] per document of the file. Not here: what a scalar means, which
-//! depends on who reads it (`carrier`).
+//! In: text. Out: one [`Item`] per document of the file. Not here: the meaning of scalars, which
+//! depends on the program that reads the file (`carrier`).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,13 +9,13 @@ use std::rc::Rc;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
-/// Values nested deeper than this are no configuration, and must not exhaust the stack.
+/// The deepest nesting accepted, so that a file cannot exhaust the stack.
 const MAX_DEPTH: usize = 100;
 
-/// A value and where it begins.
+/// A value and the line where it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Item {
-    /// From one.
+    /// Counted from 1.
     pub(crate) line: usize,
     pub(crate) content: Content,
 }
@@ -27,14 +27,14 @@ pub(crate) enum Content {
     Map(Vec<Entry>),
 }
 
-/// How a scalar is written.
+/// The notation of a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// Without quotes, so that it may be a number or a word with a meaning.
+    /// Without quotes, so it can be a number, a boolean or null.
     Plain,
-    /// In quotes, or folded: its lines are not those of the file.
+    /// Quoted or folded. Its lines do not match lines of the file.
     Quoted,
-    /// As a block whose lines are lines of the file.
+    /// A block whose lines are lines of the file.
     Literal,
 }
 
@@ -42,12 +42,12 @@ pub(crate) enum Style {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) key: String,
-    /// Of the key.
+    /// The key's line.
     pub(crate) line: usize,
     pub(crate) value: Rc<Item>,
 }
 
-/// The text is neither YAML nor JSON.
+/// An error in a text that is neither YAML nor JSON.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SyntaxError {
     pub(crate) line: usize,
@@ -72,7 +72,7 @@ impl From<ScanError> for SyntaxError {
     }
 }
 
-/// The documents of a file; an empty one is not among them.
+/// Parses the documents of a file and leaves out empty ones.
 pub(crate) fn documents(text: &str) -> Result<Vec<Rc<Item>>, SyntaxError> {
     let mut composer = Composer { events: Parser::new_from_str(text), anchors: HashMap::new() };
     let mut documents = Vec::new();
@@ -91,7 +91,7 @@ pub(crate) fn documents(text: &str) -> Result<Vec<Rc<Item>>, SyntaxError> {
     Ok(documents)
 }
 
-/// Makes a tree of a parser's events.
+/// Builds a tree from a parser's events.
 struct Composer<Events> {
     events: Events,
     anchors: HashMap<usize, Rc<Item>>,
@@ -104,7 +104,7 @@ impl<'t, Events: Iterator<Item = Next<'t>>> Composer<Events> {
         Ok(self.events.next().transpose()?)
     }
 
-    /// The value that begins with an event.
+    /// Reads the value that begins with `event`.
     fn item(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Rc<Item>, SyntaxError> {
         let line = span.start.line();
         let wrong = |message: &str| Err(SyntaxError { line, message: message.to_owned() });
@@ -119,7 +119,7 @@ impl<'t, Events: Iterator<Item = Next<'t>>> Composer<Events> {
             }
             Event::SequenceStart(_, anchor, _) => (anchor, Content::List(self.list(depth)?)),
             Event::MappingStart(_, anchor, _) => (anchor, Content::Map(self.map(depth)?)),
-            _ => return wrong("is cut short"),
+            _ => return wrong("ends too early"),
         };
         let item = Rc::new(Item { line, content });
         self.anchors.insert(anchor, item.clone());
@@ -147,7 +147,7 @@ impl<'t, Events: Iterator<Item = Next<'t>>> Composer<Events> {
             let is_ignored = event.tag().is_some_and(is_ignore);
             let key = self.item(event, span, depth)?;
             let Content::Scalar { text: key, .. } = &key.content else {
-                return Err(SyntaxError { line, message: "has a key that is no text".to_owned() });
+                return Err(SyntaxError { line, message: "has a key that is not a string".to_owned() });
             };
             let Some((event, span)) = self.next()? else { break };
             let value = self.item(event, span, depth)?;
@@ -159,7 +159,7 @@ impl<'t, Events: Iterator<Item = Next<'t>>> Composer<Events> {
     }
 }
 
-/// Envoy leaves out entries whose key has the tag `!ignore`: they hold what anchors name.
+/// Recognises the tag `!ignore`. Envoy drops entries with this tag, which only hold anchors.
 fn is_ignore(tag: &Tag) -> bool {
     tag.handle() == "!" && tag.suffix() == "ignore"
 }
@@ -175,18 +175,18 @@ impl From<ScalarStyle> for Style {
 }
 
 impl Item {
-    /// The value of a key; the last, if there are several, as parsers have it that take them.
+    /// Returns the value of a key. Of a repeated key it returns the last value, as lenient parsers
+    /// do.
     pub(crate) fn at(&self, key: &str) -> Option<&Rc<Self>> {
         self.entries().iter().rev().find(|entry| entry.key == key).map(|entry| &entry.value)
     }
 
-    /// The value of the first of these keys that is there: protobuf's JSON has two ways to write
-    /// one.
+    /// Returns the value of the first of `keys` that exists. Protobuf's JSON allows two spellings.
     pub(crate) fn at_any(&self, keys: [&str; 2]) -> Option<&Rc<Self>> {
         keys.iter().find_map(|key| self.at(key))
     }
 
-    /// The entries of a map; none of anything else.
+    /// Returns the entries of a map, or nothing for other values.
     pub(crate) fn entries(&self) -> &[Entry] {
         match &self.content {
             Content::Map(entries) => entries,
@@ -194,7 +194,7 @@ impl Item {
         }
     }
 
-    /// The items of a list; none of anything else.
+    /// Returns the items of a list, or nothing for other values.
     pub(crate) fn items(&self) -> &[Rc<Self>] {
         match &self.content {
             Content::List(items) => items,
@@ -202,7 +202,7 @@ impl Item {
         }
     }
 
-    /// The text of a scalar.
+    /// Returns the text of a scalar.
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.content {
             Content::Scalar { text, .. } => Some(text),
@@ -214,7 +214,7 @@ impl Item {
         matches!(&self.content, Content::Scalar { text, style: Style::Plain } if text.is_empty() || text == "~")
     }
 
-    /// The line of what is at a place: positions of entries and items from here.
+    /// Returns the line at `place`, a path of positions in maps and lists.
     pub(crate) fn line_of(&self, place: &[usize]) -> usize {
         let (mut item, mut line) = (self, self.line);
         for &position in place {
@@ -229,7 +229,7 @@ impl Item {
         line
     }
 
-    /// The same with every line changed.
+    /// Returns a copy with `change` applied to every line.
     pub(crate) fn with_lines(&self, change: &impl Fn(usize) -> usize) -> Self {
         let content = match &self.content {
             Content::List(items) => {

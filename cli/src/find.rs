@@ -1,17 +1,18 @@
-//! Tollgate's configurations in a file: its own, or those of the filters in an Envoy's or a
-//! Kubernetes resource.
+//! Finds Tollgate's configurations in a file: its own, or those of filters in an Envoy
+//! configuration or a Kubernetes resource.
 //!
-//! In: the text of a file. Out: every [`Found`] configuration, with its lines. Not here: whether it
-//! is right (`check`).
+//! In: the text of a file. Out: every [`Found`] configuration, with its lines. Not here: checking
+//! it (`check`).
 //!
-//! | where | what holds the configuration |
+//! | file | field with the configuration |
 //! |---|---|
-//! | Envoy: bootstrap, listeners, extension configs, Istio's EnvoyFilter | `configuration: { "@type": …Struct or …StringValue, value }` |
+//! | Envoy, also inside Istio's EnvoyFilter | `value` of `configuration` |
 //! | Istio: WasmPlugin, TrafficExtension | `pluginConfig` |
 //! | Envoy Gateway: EnvoyExtensionPolicy | `config` beside `code` |
 //! | anything else | the document itself |
 //!
-//! A wasm filter is Tollgate if its configuration has `tiers`, or if it or its code is called so.
+//! A wasm filter is Tollgate if its configuration has `tiers`, or if `tollgate` occurs in its name
+//! or code.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -22,30 +23,30 @@ use tollgate::settings::Config;
 use crate::carrier::Carrier;
 use crate::document::{Content, Item, Style, SyntaxError, documents};
 
-/// One configuration of Tollgate's.
+/// A configuration of Tollgate.
 pub(crate) struct Found {
-    /// Whose it is, in words; nothing, if the document is the configuration.
+    /// The name of its owner, or nothing if the document itself is the configuration.
     pub(crate) title: Option<String>,
-    /// Where it begins.
+    /// The line where it begins.
     pub(crate) line: usize,
-    /// Whether requests can be held, where the file says it.
+    /// Whether Envoy can hold requests, if the file says so.
     pub(crate) can_hold: Option<bool>,
-    /// What the filter gets, unless it is JSON that cannot be read.
+    /// The values that the filter receives, or the errors of JSON that cannot be read.
     tree: Result<Value, ConfigErrors>,
-    /// The same with its lines.
+    /// The same values with their lines.
     item: Rc<Item>,
 }
 
 /// An error and its line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct LocatedError {
-    /// None, if it is about many.
+    /// Nothing for an error that summarizes several others.
     line: Option<usize>,
     pub(crate) text: String,
 }
 
 impl LocatedError {
-    /// As editors and people find it.
+    /// Formats the place as `file:line:`, which editors recognise.
     pub(crate) fn place(&self, file: &Path) -> String {
         match self.line {
             Some(line) => format!("{}:{line}:", file.display()),
@@ -54,16 +55,16 @@ impl LocatedError {
     }
 }
 
-/// Why there is no configuration in a file.
+/// The reason why a file contains no configuration.
 #[derive(Debug)]
 pub(crate) enum NotFound {
-    /// It cannot be read.
+    /// The file cannot be read.
     Syntax(SyntaxError),
-    /// It has wasm filters, or may have, but none of them is Tollgate.
+    /// The file may have wasm filters, but none of them is Tollgate.
     Nothing,
 }
 
-/// The configurations in a file, in their order.
+/// Finds the configurations in a file, in order.
 pub(crate) fn find(path: &Path, text: &str) -> Result<Vec<Found>, NotFound> {
     let is_json = path.extension().is_some_and(|extension| extension == "json");
     if is_json {
@@ -90,7 +91,7 @@ pub(crate) fn find(path: &Path, text: &str) -> Result<Vec<Found>, NotFound> {
     if found.is_empty() { Err(NotFound::Nothing) } else { Ok(found) }
 }
 
-/// Whether a document looks like a part of Envoy's configuration.
+/// Returns whether a document looks like a part of Envoy's configuration.
 fn is_envoys(document: &Item) -> bool {
     const PARTS: [&str; 9] = [
         "@type",
@@ -117,11 +118,11 @@ impl Found {
         }
     }
 
-    /// What the filter makes of it, or everything that is wrong with it, in the order of the lines.
+    /// Parses the configuration, or returns all its errors in the order of their lines.
     pub(crate) fn read(&self) -> Result<Config, Vec<LocatedError>> {
         let tree = self.tree.as_ref().map_err(|errors| self.located(errors))?;
-        // Of a key that is there twice, Envoy hands on the last. That is no reason to keep quiet
-        // about the rest.
+        // Envoy takes the last of repeated keys. Report the repetition together with all other
+        // errors.
         let repeated = tree.clone().without_repetitions().err();
         let mut errors: Vec<_> = repeated.iter().flat_map(|errors| self.located(errors)).collect();
         match Config::of(tree, b"") {
@@ -144,7 +145,7 @@ impl Found {
     }
 }
 
-/// What is known of where a search is.
+/// The surroundings of the value that a search looks at.
 #[derive(Clone, Default)]
 struct Trail {
     /// Kind and name of the Kubernetes resource.
@@ -185,7 +186,7 @@ impl Search<'_> {
     }
 }
 
-/// What holds the configuration of a wasm filter that `item` is, if it is one.
+/// Returns the configuration in `item`, if `item` is a wasm filter.
 fn configuration_in<'i>(item: &'i Item, trail: &Trail) -> Option<&'i Rc<Item>> {
     if let Some(carried) = item.at("configuration") {
         let kind = carried.at("@type")?.text()?;
@@ -200,7 +201,7 @@ fn configuration_in<'i>(item: &'i Item, trail: &Trail) -> Option<&'i Rc<Item>> {
     item.at("config").filter(|_| trail.kind == "EnvoyExtensionPolicy" && item.at("code").is_some())
 }
 
-/// Whether a wasm filter is Tollgate.
+/// Returns whether a wasm filter is Tollgate.
 fn is_tollgates(plugin: &Item, configuration: &Item, trail: &Trail) -> bool {
     let has_tiers = match configuration.text() {
         Some(text) => text.contains("\"tiers\""),
@@ -220,7 +221,7 @@ fn any_text(item: &Item, holds: &impl Fn(&str) -> bool) -> bool {
         || item.entries().iter().any(|entry| any_text(&entry.value, holds))
 }
 
-/// A configuration that is JSON in a text, with the lines of the file it is in.
+/// Parses a configuration that is JSON in a string, and gives it the lines of the surrounding file.
 fn json(text: &str, line: usize, style: Style) -> (Result<Value, ConfigErrors>, Rc<Item>) {
     let tree = config::parse(text.as_bytes());
     let inner = documents(text).ok().and_then(|mut documents| documents.pop());
@@ -234,7 +235,7 @@ fn json(text: &str, line: usize, style: Style) -> (Result<Value, ConfigErrors>, 
 }
 
 impl Trail {
-    /// The trail of what is inside of `item`.
+    /// Returns the trail inside `item`.
     fn at(&self, item: &Item) -> Self {
         let mut trail = self.clone();
         let text = |key: &str| item.at(key).and_then(|name| name.text()).map(str::to_owned);
@@ -253,7 +254,7 @@ impl Trail {
         trail
     }
 
-    /// Whose the configuration is, in words.
+    /// Names the configuration's owner.
     fn title(&self, plugin: &Item) -> String {
         let own = plugin.at("name").and_then(|name| name.text()).map(str::to_owned);
         let filter = self.filter.clone().or(own).map(|name| format!("filter `{name}`"));
@@ -262,7 +263,7 @@ impl Trail {
         match (&self.resource, place.is_empty()) {
             (Some(resource), true) => resource.clone(),
             (Some(resource), false) => format!("{resource}, {}", place.join(" ")),
-            (None, true) => "a filter without a name".to_owned(),
+            (None, true) => "an unnamed filter".to_owned(),
             (None, false) => place.join(" "),
         }
     }

@@ -1,7 +1,7 @@
-//! The command `tollgate`: what can be done with a configuration without an Envoy.
+//! The command `tollgate`: works with configurations without an Envoy.
 //!
-//! In: arguments and files. Out: text, and an exit status that scripts can rely on. Not here: what
-//! a configuration means, which the filter's own crate says.
+//! In: arguments and files. Out: text, and an exit status that scripts can rely on. Not here: the
+//! meaning of a configuration, which the crate `tollgate` defines.
 
 mod carrier;
 mod check;
@@ -27,35 +27,35 @@ use lexopt::ValueExt as _;
 use style::Style;
 
 const HELP: &str = "\
-What can be done with Tollgate's configuration without an Envoy.
+Checks Tollgate's configurations and writes those of rate limit servers, without an Envoy.
 
 Usage:
-  tollgate check FILE…                                        find its errors, or say what it says
-  tollgate ratelimit-config FILE [--domain NAME] [--out DIR]  write rate limit servers' limits from it
+  tollgate check FILE…                                        report errors, or sum up what is allowed
+  tollgate ratelimit-config FILE [--domain NAME] [--out DIR]  write the limits of rate limit servers
 
-FILE is Tollgate's own configuration, or a file with the filter in it: Envoy's (bootstrap, listeners,
+FILE is Tollgate's own configuration, or a file that contains the filter: Envoy's (bootstrap, listeners,
 extension configs), Istio's EnvoyFilter, WasmPlugin or TrafficExtension, or Envoy Gateway's
-EnvoyExtensionPolicy. Files that end in .json are JSON, all others YAML.
+EnvoyExtensionPolicy. Files ending in .json are JSON; all others are YAML.
 
 check
   -q, --quiet    print errors only
 
 ratelimit-config
-  Writes every limit with `scope: global`. A limit that a server cannot have is named, and that server's
-  file is not written.
-  --domain NAME  only filters with this `domain` in `global`; needed if there are several domains
+  Writes every limit with `scope: global`. If a server does not support a limit, reports the limit and
+  does not write that server's file.
+  --domain NAME  use only filters with this `domain` in `global`; required if there are several
   --out DIR      write DIR/ratelimit.yaml (envoyproxy/ratelimit) and DIR/limitador.yaml, instead of
-                 to standard output
+                 printing them
 
-  -h, --help     this text
+  -h, --help     print this text
 
 Exit status
-  0  all is well
-  1  a configuration has errors, or a server cannot have a limit
-  2  there is no configuration to look at: wrong arguments, no such file, no Tollgate in it
+  0  no errors
+  1  a configuration has errors, or a server does not support a limit
+  2  no configuration found: wrong arguments, no such file, or no Tollgate in it
 ";
 
-/// How a command ended.
+/// The result of a command; its number is the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     Well,
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
     let command = match command(lexopt::Parser::from_env()) {
         Ok(command) => command,
         Err(wrong) => {
-            eprintln!("tollgate: {wrong}; `tollgate --help` says what can be done");
+            eprintln!("tollgate: {wrong}; see `tollgate --help`");
             return Outcome::Nothing.into();
         }
     };
@@ -97,7 +97,7 @@ fn main() -> ExitCode {
             ratelimit_config::write(&file, domain.as_deref(), out.as_deref(), &mut report)
         }
     };
-    // Whoever closes the pipe has read enough.
+    // A closed pipe is not an error: its reader has read enough.
     let _ = io::stdout().write_all(report.as_bytes());
     outcome.into()
 }
@@ -119,10 +119,10 @@ fn command(mut arguments: lexopt::Parser) -> Result<Command, lexopt::Error> {
     }
     match name.as_deref() {
         None | Some("help") => Ok(Command::Help),
-        Some("check" | "ratelimit-config") if files.is_empty() => Err("a FILE is missing".into()),
+        Some("check" | "ratelimit-config") if files.is_empty() => Err("missing FILE".into()),
         Some("check") => Ok(Command::Check { files, is_quiet }),
-        Some("ratelimit-config") if files.len() > 1 => Err("one FILE at a time".into()),
+        Some("ratelimit-config") if files.len() > 1 => Err("expected one FILE".into()),
         Some("ratelimit-config") => Ok(Command::RatelimitConfig { file: files.remove(0), domain, out }),
-        Some(other) => Err(format!("there is no command `{other}`").into()),
+        Some(other) => Err(format!("unknown command `{other}`").into()),
     }
 }

@@ -1,8 +1,8 @@
-//! `tollgate ratelimit-config`: the configuration of rate limit servers from that of the filter, so
-//! that every limit is written in one place.
+//! `tollgate ratelimit-config`: derives the configuration of rate limit servers from the filter's,
+//! so that each limit is written in one place.
 //!
-//! In: a file with the filter's configuration in it. Out: the limits that have `scope: global`, for
-//! envoyproxy/ratelimit and for Limitador. What these look like is in `servers`.
+//! In: a file that contains the filter's configuration. Out: its limits with `scope: global`, for
+//! envoyproxy/ratelimit and for Limitador. Not here: the formats of both (`servers`).
 
 use std::fmt::Write as _;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::Outcome;
 use crate::find::{NotFound, find};
 use crate::servers::{Unfit, limitador, ratelimit};
 
-/// Writes both files into a folder, or shows them.
+/// Writes both files into a folder, or prints them.
 pub(crate) fn write(file: &Path, domain: Option<&str>, out: Option<&Path>, report: &mut String) -> Outcome {
     match try_write(file, domain, out, report) {
         Ok(outcome) => outcome,
@@ -64,13 +64,13 @@ pub(crate) struct Global {
 }
 
 impl Global {
-    /// Those of all filters in a file. Filters may share limits, if they agree on them.
+    /// Collects the limits of all filters in a file. Filters may share limits with equal values.
     pub(crate) fn of(file: &Path, text: &str, domain: Option<&str>) -> Result<Self, (Outcome, String)> {
         let name = file.display();
         let wrong = |outcome, why: String| (outcome, format!("{name}{why}"));
         let filters = find(file, text).map_err(|reason| match reason {
             NotFound::Syntax(error) => wrong(Outcome::Nothing, format!(":{}: {error}", error.line)),
-            NotFound::Nothing => wrong(Outcome::Nothing, ": has no Tollgate in it".to_owned()),
+            NotFound::Nothing => wrong(Outcome::Nothing, ": contains no Tollgate configuration".to_owned()),
         })?;
         let mut found: Vec<Self> = Vec::new();
         for filter in filters {
@@ -92,14 +92,12 @@ impl Global {
         let domains = domains.join(", ");
         let nothing = |why: String| Err(wrong(Outcome::Nothing, why));
         match (domain, found.len()) {
-            (_, 0) => nothing(": no filter in it has a section `global`".to_owned()),
+            (_, 0) => nothing(": no filter has a section `global`".to_owned()),
             (None, 1) => Ok(found.remove(0)),
-            (None, _) => {
-                nothing(format!(" has several domains, of which --domain has to choose one: {domains}"))
-            }
+            (None, _) => nothing(format!(" has several domains, choose one with --domain: {domains}")),
             (Some(name), _) => match found.into_iter().find(|global| global.domain == name) {
                 Some(global) => Ok(global),
-                None => nothing(format!(" has no domain `{name}`, but {domains}")),
+                None => nothing(format!(" has no domain `{name}`, only {domains}")),
             },
         }
     }
@@ -114,12 +112,12 @@ impl Global {
             |limit: &Limit| (limit.counts.name, limit.per.clone(), limit.shape.max, limit.shape.window);
         if said(known) != said(limit) {
             let Limit { tier, name, .. } = &**limit;
-            return Err(format!(" has limit `{name}` of tier `{tier}` twice, and not the same"));
+            return Err(format!(" defines limit `{name}` of tier `{tier}` twice, with different values"));
         }
         Ok(())
     }
 
-    /// Both files by their names.
+    /// Returns both files by name.
     pub(crate) fn files(&self) -> [(&'static str, Result<String, String>); 2] {
         let told = |unfit: Vec<Unfit>| unfit.iter().map(|unfit| format!("  {unfit}\n")).collect();
         [

@@ -1,4 +1,4 @@
-//! What is written for rate limit servers, from one filter or several.
+//! The files written for rate limit servers, from one filter or several.
 
 use std::fs;
 use std::path::Path;
@@ -6,14 +6,14 @@ use std::path::Path;
 use crate::Outcome;
 use crate::ratelimit_config::Global;
 
-/// A configuration of the filter itself.
+/// Returns a configuration of the filter itself.
 fn filter(domain: &str, limit: &str) -> String {
     format!(
         "global: {{ cluster: c, domain: {domain}, protocol: kuadrant }}\ntiers: {{ free: {{ limits: [ {{ {limit}, scope: global }} ] }} }}\n"
     )
 }
 
-/// An Envoy configuration with such filters.
+/// Returns an Envoy configuration with these filters.
 fn envoy(filters: &[String]) -> String {
     let part = |filter: &String| {
         let value: serde_json::Value = serde_saphyr::from_str(filter).unwrap();
@@ -34,7 +34,7 @@ fn error(text: &str, domain: Option<&str>) -> String {
 
 const TPM: &str = "name: tpm, count: tokens, max: 10, window: 1m";
 
-/// The files that are written from one, and where they are kept.
+/// Asserts that the files in `folder` are those written from `from`.
 fn are_written(from: &str, folder: &str) {
     let text = fs::read_to_string(from).unwrap();
     for (name, written) in of(&text, None).unwrap_or_else(|(_, why)| panic!("{why}")).files() {
@@ -47,7 +47,7 @@ fn both_configurations_are_written_from_all_filters_of_an_envoy() {
     are_written("tests/servers/envoy.yaml", "tests/servers");
 }
 
-/// `make ratelimit-config OUT=envoy/ratelimit` writes them anew.
+/// `make ratelimit-config OUT=envoy/ratelimit` updates the files.
 #[test]
 fn the_limits_beside_the_example_are_those_of_the_example() {
     are_written("../envoy/envoy-global.yaml", "../envoy/ratelimit");
@@ -63,11 +63,8 @@ fn a_filters_own_configuration_will_do() {
 fn of_several_domains_one_is_chosen() {
     let text = envoy(&[filter("one", TPM), filter("two", TPM)]);
     assert_eq!(of(&text, Some("two")).map(|global| global.domain).ok().as_deref(), Some("two"));
-    assert_eq!(
-        error(&text, None),
-        "x.yaml has several domains, of which --domain has to choose one: `one`, `two`"
-    );
-    assert_eq!(error(&text, Some("three")), "x.yaml has no domain `three`, but `one`, `two`");
+    assert_eq!(error(&text, None), "x.yaml has several domains, choose one with --domain: `one`, `two`");
+    assert_eq!(error(&text, Some("three")), "x.yaml has no domain `three`, only `one`, `two`");
 }
 
 #[test]
@@ -75,7 +72,7 @@ fn filters_must_agree_on_a_limit_that_they_share() {
     let same = envoy(&[filter("one", TPM), filter("one", TPM)]);
     assert_eq!(of(&same, None).map(|global| global.limits.len()).ok(), Some(1));
     let other = envoy(&[filter("one", TPM), filter("one", &TPM.replace("10", "11"))]);
-    assert_eq!(error(&other, None), "x.yaml has limit `tpm` of tier `free` twice, and not the same");
+    assert_eq!(error(&other, None), "x.yaml defines limit `tpm` of tier `free` twice, with different values");
 }
 
 #[test]
@@ -88,8 +85,8 @@ fn errors_are_told_with_their_lines() {
 
 #[test]
 fn a_file_without_global_limits_is_an_error() {
-    assert_eq!(error("tiers: { free: {} }", None), "x.yaml: no filter in it has a section `global`");
-    assert_eq!(error("admin: {}", None), "x.yaml: has no Tollgate in it");
+    assert_eq!(error("tiers: { free: {} }", None), "x.yaml: no filter has a section `global`");
+    assert_eq!(error("admin: {}", None), "x.yaml: contains no Tollgate configuration");
 }
 
 #[test]

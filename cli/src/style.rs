@@ -1,17 +1,17 @@
-//! Colours, where there is somebody to see them.
+//! Colours on terminals.
 //!
-//! In: words. Out: the same, on a terminal with colours. Not here: what is said.
+//! In: text. Out: the same text, coloured on a terminal. Not here: the wording.
 
 use std::env;
 
-/// Whether text has colours.
+/// The choice whether text has colours.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
     has_colours: bool,
 }
 
 impl Style {
-    /// Colours on a terminal, unless `NO_COLOR` is set (no-color.org).
+    /// Uses colours on a terminal, unless `NO_COLOR` is set (no-color.org).
     pub(crate) fn of(is_terminal: bool) -> Self {
         let is_refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { has_colours: is_terminal && !is_refused }
@@ -37,7 +37,7 @@ impl Style {
         self.painted("2", text)
     }
 
-    /// By a "select graphic rendition" of ECMA-48.
+    /// Wraps text in a "select graphic rendition" sequence of ECMA-48.
     fn painted(self, code: &str, text: &str) -> String {
         if self.has_colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }

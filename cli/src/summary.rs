@@ -1,7 +1,7 @@
-//! What a configuration says, in a few lines: who calls, what each tier may spend, and what may not
-//! be meant so.
+//! Summarizes a configuration: its callers, what each tier may spend, and settings that may be
+//! unintended.
 //!
-//! In: a [`Config`]. Out: text. Not here: whether it is right (`check`).
+//! In: a [`Config`]. Out: text. Not here: finding errors (`check`).
 
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -15,12 +15,12 @@ use tollgate::tiers::{TIER_DIMENSION, Tier};
 
 use crate::style::Style;
 
-/// The summary, indented, with a newline at its end.
+/// Returns the indented summary, which ends in a newline.
 pub(crate) fn summary(config: &Config, can_hold: Option<bool>, style: Style) -> String {
     let mut text = String::new();
     if !config.identity.dimensions.is_empty() {
         let rows = config.identity.dimensions.iter().map(dimension_row);
-        section(&mut text, &style.title("Who calls"), &rows.collect::<Vec<_>>());
+        section(&mut text, &style.title("Callers"), &rows.collect::<Vec<_>>());
     }
     for tier in config.tiers.all() {
         let default = if config.tiers.default().name == tier.name { ", the default" } else { "" };
@@ -43,7 +43,7 @@ pub(crate) fn summary(config: &Config, can_hold: Option<bool>, style: Style) -> 
     text
 }
 
-/// A title and rows whose columns are aligned.
+/// Appends a title and rows with aligned columns.
 fn section(text: &mut String, title: &str, rows: &[Vec<String>]) {
     let _ = writeln!(text, "\n  {title}");
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
@@ -68,11 +68,11 @@ fn dimension_row(dimension: &Dimension) -> Vec<String> {
     let sources: Vec<_> = dimension.sources.iter().map(source).collect();
     let missing = match (&dimension.default, dimension.missing) {
         (Some(default), _) if sources.is_empty() => format!("always `{default}`"),
-        (Some(default), _) => format!("without it: `{default}`"),
-        (None, Missing::Refuse) => "without it: 401".to_owned(),
-        (None, Missing::Share) => "without it: one shared budget".to_owned(),
+        (Some(default), _) => format!("if missing: `{default}`"),
+        (None, Missing::Refuse) => "if missing: 401".to_owned(),
+        (None, Missing::Share) => "if missing: one shared budget".to_owned(),
     };
-    let secret = if dimension.secret { ", kept as a hash" } else { "" };
+    let secret = if dimension.secret { ", stored as a hash" } else { "" };
     vec![dimension.name.to_string(), format!("{}{secret}", sources.join(", else ")), missing]
 }
 
@@ -95,24 +95,22 @@ fn tier_rows(tier: &Tier) -> Vec<Vec<String>> {
         return vec![vec!["no limits".to_owned()]];
     }
     let local = tier.limits.iter().map(|limit| limit_row(limit, ""));
-    local
-        .chain(tier.global.iter().map(|global| limit_row(&global.limit, "for all Envoys together")))
-        .collect()
+    local.chain(tier.global.iter().map(|global| limit_row(&global.limit, "shared by all Envoys"))).collect()
 }
 
 fn limit_row(limit: &Limit, scope: &str) -> Vec<String> {
     let per: Vec<_> = limit.per.iter().map(|dimension| &**dimension).collect();
     let per = match per.is_empty() {
-        true => "for all callers together".to_owned(),
+        true => "shared by all callers".to_owned(),
         false => format!("per {}", per.join(" and ")),
     };
     let list = |patterns: &[tollgate::config::Glob]| {
         patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     };
     let mut more: Vec<String> = Vec::new();
-    more.extend((!limit.models.is_empty()).then(|| format!("for {}", list(&limit.models))));
-    more.extend((!limit.tools.is_empty()).then(|| format!("of {}", list(&limit.tools))));
-    more.extend(limit.once_per.as_ref().map(|once| format!("each {once} once")));
+    more.extend((!limit.models.is_empty()).then(|| format!("models {}", list(&limit.models))));
+    more.extend((!limit.tools.is_empty()).then(|| format!("tools {}", list(&limit.tools))));
+    more.extend(limit.once_per.as_ref().map(|once| format!("once per {once}")));
     let algorithm = match limit.shape.algorithm {
         Algorithm::TokenBucket if limit.shape.burst != limit.shape.max => {
             format!("up to {} at once", amount(limit, limit.shape.burst.0))
@@ -126,13 +124,13 @@ fn limit_row(limit: &Limit, scope: &str) -> Vec<String> {
     more.extend(Some(scope.to_owned()).filter(|words| !words.is_empty()));
     more.extend(limit.shadow.then(|| "shadow".to_owned()));
     let allowed = match limit.shape.algorithm {
-        Algorithm::InFlight => format!("{} at the same time", amount(limit, limit.shape.max.0)),
+        Algorithm::InFlight => format!("{} at a time", amount(limit, limit.shape.max.0)),
         _ => format!("{} in {}", amount(limit, limit.shape.max.0), window(limit.shape.window)),
     };
     vec![limit.name.to_string(), allowed, per, more.join(", ")]
 }
 
-/// So much of what a limit counts.
+/// Formats an amount in the limit's unit.
 fn amount(limit: &Limit, amount: u64) -> String {
     let what = match limit.counts.unit {
         Unit::NanoUsd => return format!("${}", usd(amount)),
@@ -144,7 +142,7 @@ fn amount(limit: &Limit, amount: u64) -> String {
     format!("{} {what}", grouped(amount))
 }
 
-/// A number with commas between its thousands.
+/// Formats a number with commas between thousands.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -157,7 +155,7 @@ fn grouped(number: u64) -> String {
     text
 }
 
-/// How callers are treated before they are refused.
+/// Describes how a tier degrades calls before it refuses them.
 fn softer(tier: &Tier) -> Vec<String> {
     let percent = |ppm: u64| format!("{}.{:04}", ppm / 10_000, ppm % 10_000);
     let steps = tier.degradation.soften.iter().map(|step| {
@@ -165,12 +163,12 @@ fn softer(tier: &Tier) -> Vec<String> {
         let bound = step.max_output.map(|tokens| format!("at most {} output tokens", grouped(tokens)));
         let what: Vec<_> = models.chain(bound).collect();
         let at = percent(step.at.ppm);
-        format!("from {} % on: {}", at.trim_end_matches('0').trim_end_matches('.'), what.join(", "))
+        format!("from {} % used: {}", at.trim_end_matches('0').trim_end_matches('.'), what.join(", "))
     });
-    let clamp = tier.degradation.clamp_output.then(|| "output is bounded to what is left".to_owned());
+    let clamp = tier.degradation.clamp_output.then(|| "output is limited to what is left".to_owned());
     let wait = tier.degradation.wait.as_ref().map(|wait| {
         let places = grouped(wait.places.shape.max.0);
-        format!("calls wait up to {}, {places} of them at a time", window(wait.max_wait))
+        format!("calls wait up to {}, at most {places} at a time", window(wait.max_wait))
     });
     steps.chain(clamp).chain(wait).collect()
 }
@@ -182,21 +180,21 @@ fn service_row(service: &Service) -> Vec<String> {
         Protocol::Kuadrant => "kuadrant",
     };
     let without = match service.on_failure {
-        OnFailure::Local => "without it each Envoy enforces its share",
-        OnFailure::Allow => "without it calls pass",
-        OnFailure::Deny => "without it calls are refused",
+        OnFailure::Local => "if it fails, each Envoy enforces its share",
+        OnFailure::Allow => "if it fails, calls pass",
+        OnFailure::Deny => "if it fails, calls are refused",
     };
     let Service { cluster, domain, .. } = service;
     vec![format!("cluster `{cluster}`, domain `{domain}`, protocol {protocol}; {without}")]
 }
 
-/// What is right and yet may not be meant.
+/// Lists valid settings that may be unintended.
 fn notes(config: &Config, can_hold: Option<bool>) -> Vec<String> {
     let mut notes = Vec::new();
     for tier in config.tiers.all() {
         let name = &tier.name;
         if all_limits(tier).next().is_none() {
-            notes.push(format!("Tier `{name}` has no limits: its callers spend as they like."));
+            notes.push(format!("Tier `{name}` has no limits: its callers can spend any amount."));
         } else if all_limits(tier).all(|limit| limit.shadow) {
             notes.push(format!("Tier `{name}` refuses nothing: all its limits have `enforce: shadow`."));
         }
@@ -212,13 +210,11 @@ fn notes(config: &Config, can_hold: Option<bool>) -> Vec<String> {
         of_workflows || of_limits || **name == *TIER_DIMENSION || dimension.missing == Missing::Refuse
     };
     let unused = config.identity.dimensions.iter().filter(|dimension| !is_used(dimension));
-    notes.extend(
-        unused.map(|dimension| format!("Dimension `{}` is read, and no limit is per it.", dimension.name)),
-    );
+    notes.extend(unused.map(|dimension| format!("No limit uses dimension `{}`.", dimension.name)));
     if can_hold == Some(false) {
         notes.extend(match config.hold {
-            Hold::Always => Some("`hold: always` needs `allow_on_headers_stop_iteration: true` on the filter: without it held requests hang."),
-            Hold::Auto => Some("Without `allow_on_headers_stop_iteration: true` on the filter, headers go upstream before a body is counted."),
+            Hold::Always => Some("`hold: always` needs `allow_on_headers_stop_iteration: true` on the filter; without it, held requests hang."),
+            Hold::Auto => Some("Without `allow_on_headers_stop_iteration: true` on the filter, headers go upstream before the body is counted."),
             Hold::Never => None,
         }.map(str::to_owned));
     }

@@ -1,8 +1,7 @@
-//! `tollgate check`, as somebody sees it who calls it.
+//! `tollgate check`, run as a user runs it.
 //!
-//! In: the files of `tests/check/`. Out: what is printed and the exit status, which are in a file
-//! of the same name that ends in `.txt`. `UPDATE=1` writes these; look at the difference before you
-//! believe it.
+//! In: the files of `tests/check/`. Out: the printed text and the exit status, compared with the
+//! file of the same name that ends in `.txt`. `UPDATE=1` writes these files; review the difference.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,7 +12,7 @@ fn tollgate(arguments: &[&OsStr]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tollgate")).args(arguments).output().unwrap()
 }
 
-/// Exit status, standard output and standard error.
+/// Returns exit status, standard output and standard error.
 fn told(arguments: &[&str]) -> (i32, String, String) {
     let arguments: Vec<_> = arguments.iter().map(OsStr::new).collect();
     let Output { status, stdout, stderr } = tollgate(&arguments);
@@ -71,10 +70,10 @@ fn a_secret_is_in_no_report() {
 #[test]
 fn wrong_arguments_are_told_and_help_is_given() {
     for (arguments, why) in [
-        (&["check"][..], "a FILE is missing"),
-        (&["chekc", "x"], "there is no command `chekc`"),
+        (&["check"][..], "missing FILE"),
+        (&["chekc", "x"], "unknown command `chekc`"),
         (&["check", "--domain", "x", "y"], "invalid option '--domain'"),
-        (&["ratelimit-config", "a", "b"], "one FILE at a time"),
+        (&["ratelimit-config", "a", "b"], "expected one FILE"),
     ] {
         let (status, stdout, stderr) = told(arguments);
         assert_eq!((status, stdout.as_str()), (2, ""), "{arguments:?}");
@@ -101,5 +100,8 @@ fn limits_of_rate_limit_servers_are_written_to_a_folder_or_shown() {
     let (status, stdout, _) = told(&["ratelimit-config", "tests/servers/envoy.yaml"]);
     assert_eq!((status, stdout.matches("# Limits for").count()), (0, 2));
     let (status, _, stderr) = told(&["ratelimit-config", "tests/check/none.yaml"]);
-    assert_eq!((status, stderr.as_str()), (2, "tollgate: tests/check/none.yaml: has no Tollgate in it\n"));
+    assert_eq!(
+        (status, stderr.as_str()),
+        (2, "tollgate: tests/check/none.yaml: contains no Tollgate configuration\n")
+    );
 }

@@ -1,9 +1,10 @@
 //! The gRPC service `kuadrant.service.ratelimit.v1.RateLimitService`.
 //!
-//! In: requests for its two methods, `CheckRateLimit` and `Report`, whose messages are those of the
-//! Envoy rate limit service. Out: what [`Service`] says. No crate has it generated, and it is too
-//! small to bring a compiler of protobuf for. The methods: <https://github.com/Kuadrant/limitador>,
-//! `limitador-server/proto/ratelimit.proto`.
+//! In: requests for its two methods, `CheckRateLimit` and `Report`, which use the messages of the
+//! Envoy rate limit service. Out: the answers of [`Service`]. No crate contains generated code for
+//! it, and it is too small to justify a protobuf compiler. The methods:
+//! <https://github.com/Kuadrant/limitador>, `limitador-server/proto/ratelimit.proto`. Not here:
+//! counting.
 
 use core::task::{Context, Poll};
 use std::convert::Infallible;
@@ -18,7 +19,7 @@ use tonic_prost::ProstCodec;
 
 use crate::service::Service;
 
-/// Gives the calls of Kuadrant's service to ours.
+/// Passes the calls of Kuadrant's service to [`Service`].
 #[derive(Clone)]
 pub(crate) struct KuadrantServer(Arc<Service>);
 

@@ -1,11 +1,11 @@
-//! The limits, as Limitador's files say them, and which of them a descriptor comes under.
+//! The limits in Limitador's files, and the counters of a descriptor.
 //!
 //! In: files with a list of `{namespace, max_value, seconds, name, conditions, variables}`; the
-//! entries of a descriptor. Out: one counter for each limit that applies. Conditions and variables
-//! are CEL and are evaluated by the `limitador` crate. They see one descriptor, as
-//! `descriptors[0]`, whichever of its call it is; anything else that they name could never be
-//! there, so it is an error when the file is read. The format:
-//! <https://github.com/Kuadrant/limitador>, `doc/server/configuration.md`. Not here: counting.
+//! entries of a descriptor. Out: one counter for each limit that applies. The `limitador` crate
+//! evaluates conditions and variables, which are CEL. They see one descriptor as `descriptors[0]`,
+//! at any position in its call. Any other name in them would never exist, so it is an error when
+//! the file is read. The format: <https://github.com/Kuadrant/limitador>,
+//! `doc/server/configuration.md`. Not here: counting.
 
 use std::collections::HashMap;
 use std::fs;
@@ -20,27 +20,28 @@ use serde::Deserialize;
 
 use crate::store::MOST;
 
-/// What conditions and variables may name.
+/// The only name that conditions and variables may use.
 const DESCRIPTORS: &str = "descriptors";
 
-/// The limits of every namespace, which is what a call's domain names.
+/// The limits by namespace, which is the domain of calls.
 #[derive(Default)]
 pub(crate) struct Limits {
     by_namespace: HashMap<String, Vec<Known>>,
 }
 
-/// A limit with its conditions, which `Limit` keeps but only tests in a way that panics.
+/// A limit with its own copy of the conditions, because `Limit` tests them only in a way that
+/// panics.
 struct Known {
     limit: Arc<Limit>,
     conditions: Vec<Predicate>,
 }
 
 impl Limits {
-    /// Reads all of these files; `-` is the standard input.
+    /// Reads all these files; `-` is standard input.
     ///
     /// # Errors
     ///
-    /// Says which file and which limit is wrong.
+    /// Names the file and the limit that is wrong.
     pub(crate) fn read(paths: &[String]) -> Result<Self, String> {
         let mut limits = Self::default();
         for path in paths {
@@ -55,7 +56,7 @@ impl Limits {
         Ok(limits)
     }
 
-    /// The counters of a descriptor of this domain.
+    /// Returns the counters of a descriptor of this domain.
     ///
     /// # Errors
     ///
@@ -97,7 +98,7 @@ impl Known {
     }
 }
 
-/// A limit as a file has it.
+/// A limit in the file's format.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {

@@ -1,10 +1,10 @@
 //! A rate limit service for trying and testing Tollgate's global limits.
 //!
-//! In: limits in Limitador's own YAML, and gRPC calls of the Envoy rate limit service
-//! (`envoy.service.ratelimit.v3`, see [`service`]) and of its Kuadrant sibling (see [`kuadrant`]).
-//! Out: who is within limits, counted in memory or in a Redis that several of these share. Not
-//! here: TLS, metrics, limits that change while it runs. It is small enough to read, and nothing to
-//! run in production: envoyproxy/ratelimit and Limitador are.
+//! In: limits in Limitador's YAML, and gRPC calls of the Envoy rate limit service
+//! (`envoy.service.ratelimit.v3`, see [`service`]) and of its Kuadrant variant (see [`kuadrant`]).
+//! Out: decisions, counted in memory or in a Redis that several of these services share. Not here:
+//! TLS, metrics, reloading limits. It is small enough to read and not meant for production; use
+//! envoyproxy/ratelimit or Limitador there.
 
 mod kuadrant;
 mod limits;
@@ -33,17 +33,17 @@ use service::Service;
 use store::{Act, Store};
 
 const HELP: &str = "\
-A rate limit service to try Tollgate's global limits with: gRPC, over limits written for Limitador.
+A rate limit service for trying Tollgate's global limits: gRPC, with limits in Limitador's format.
 
 Usage: rate_limit_service --limits FILE [--limits FILE]... [--listen ADDRESS] [--redis URL] [--charge-over]
 
-  --limits FILE      limits as Limitador reads them (YAML); - is the standard input
-  --listen ADDRESS   where to listen (default 127.0.0.1:8081; port 0 is a free port)
-  --redis URL        counts in this Redis or Valkey, such as redis://127.0.0.1:6379, instead of in memory
-  --charge-over      counts also what is over a limit, as envoyproxy/ratelimit does; Limitador does not
-  -h, --help         this text
+  --limits FILE      limits in Limitador's YAML; - is standard input
+  --listen ADDRESS   address to listen on (default 127.0.0.1:8081; port 0 is a free port)
+  --redis URL        count in this Redis or Valkey, such as redis://127.0.0.1:6379, instead of in memory
+  --charge-over      count calls over a limit too, as envoyproxy/ratelimit does and Limitador does not
+  -h, --help         print this text
 
-Every descriptor of a call is looked at as descriptors[0], so that limits written for Limitador hold for each.
+Every descriptor of a call is evaluated as descriptors[0], so limits written for Limitador apply to each.
 ";
 
 #[tokio::main]
@@ -73,7 +73,7 @@ struct Options {
 }
 
 impl Options {
-    /// What the command line says, or nothing if help is wanted.
+    /// Parses the command line, or returns nothing for `--help`.
     fn read() -> Result<Option<Self>, lexopt::Error> {
         let listen = SocketAddr::from(([127, 0, 0, 1], 8081));
         let mut options = Self { listen, limits: Vec::new(), redis: None, charge_over: false };
@@ -128,10 +128,10 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// How long clients have to let go of their connections, once the service has been told to end.
+/// The time for clients to close their connections after the service was told to stop.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Ends when the process is asked to: by Ctrl-C or SIGTERM.
+/// Returns a future that completes on Ctrl-C or SIGTERM.
 fn told_to_end() -> io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -1,23 +1,21 @@
-//! What a call means: which counters it concerns, by how much, and what they say.
+//! The meaning of a call: its counters, its amounts, and its answer.
 //!
 //! In: messages of the Envoy rate limit service. Out: an overall code, and for each descriptor its
-//! own: the limit that leaves it least, how much that is and when its window ends. The rules, and
-//! which server they follow:
+//! own: the limit with the least left, the amount left, and the end of its window. The rules, and
+//! the server that each follows:
 //!
-//! - Every descriptor is evaluated by itself, as `descriptors[0]`: limits written for Limitador
-//!   name that one.
-//! - A call is charged to all of its counters or, if any of them has too little left, to none
-//!   (Limitador); with `--charge-over` always to all (envoyproxy/ratelimit). What is given back is
-//!   given back either way.
-//! - A descriptor's own `hits_addend` counts, 0 only looks; without it that of the call does, where
-//!   0 means 1. `is_negative_hits` gives that back, never below nothing used (envoyproxy/ratelimit,
-//!   of late).
-//! - A descriptor without a limit is within it and has `limit_remaining` at its highest
+//! - Every descriptor is evaluated by itself, as `descriptors[0]`, the name in limits written for
+//!   Limitador.
+//! - A call is charged to all its counters or, if any has too little left, to none (Limitador);
+//!   with `--charge-over` always to all (envoyproxy/ratelimit). Refunds always apply.
+//! - A descriptor's own `hits_addend` counts, and 0 only checks. Without it the call's applies,
+//!   where 0 means 1. `is_negative_hits` refunds, down to zero (recent envoyproxy/ratelimit).
+//! - A descriptor without a limit is within limits and has the highest `limit_remaining`
 //!   (envoyproxy/ratelimit).
-//! - An empty domain is UNKNOWN, a storage that fails is gRPC's UNAVAILABLE (Limitador).
-//! - What cannot be done as asked is refused rather than done otherwise.
+//! - An empty domain is UNKNOWN, a failing storage is gRPC's UNAVAILABLE (Limitador).
+//! - A request that the service cannot carry out exactly is refused.
 //!
-//! Not here: how the counters are kept ([`crate::store`]).
+//! Not here: storing the counters ([`crate::store`]).
 
 use core::cmp::Reverse;
 
@@ -35,7 +33,7 @@ use tonic::{Request, Response, Status};
 use crate::limits::Limits;
 use crate::store::{Act, Amount, Charge, Standing, Store};
 
-/// The service behind both of its protocols.
+/// The service behind both protocols.
 pub(crate) struct Service {
     limits: Limits,
     store: Store,
@@ -43,18 +41,18 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// `asked` is what `ShouldRateLimit` does: [`Act::Fit`] or [`Act::Count`].
+    /// Returns a service whose `ShouldRateLimit` does `asked`: [`Act::Fit`] or [`Act::Count`].
     pub(crate) const fn new(limits: Limits, store: Store, asked: Act) -> Self {
         Self { limits, store, asked }
     }
 
-    /// Kuadrant's `CheckRateLimit`: whether one more would fit; changes nothing.
+    /// Handles Kuadrant's `CheckRateLimit`: checks whether one more hit fits, and changes nothing.
     pub(crate) async fn check(&self, request: &RateLimitRequest) -> Result<RateLimitResponse, Status> {
         only_one_amount(request)?;
         self.answer(request, Act::Look, |_| Amount::Take(1)).await
     }
 
-    /// Kuadrant's `Report`: charges what was used, whether it fits or not.
+    /// Handles Kuadrant's `Report`: charges the usage, whether it fits or not.
     pub(crate) async fn report(&self, request: &RateLimitRequest) -> Result<RateLimitResponse, Status> {
         only_one_amount(request)?;
         let hits = u64::from(request.hits_addend.max(1));
@@ -121,8 +119,8 @@ impl RateLimitService for Service {
     }
 }
 
-/// The Kuadrant service has one amount for all descriptors; to ignore another would charge what
-/// nobody meant.
+/// Refuses per-descriptor amounts. Kuadrant's service has one amount for all descriptors, and
+/// ignoring the others would charge a wrong amount.
 fn only_one_amount(request: &RateLimitRequest) -> Result<(), Status> {
     let has_own = request
         .descriptors
@@ -136,8 +134,8 @@ fn only_one_amount(request: &RateLimitRequest) -> Result<(), Status> {
     Ok(())
 }
 
-/// What to tell of a descriptor: of its counters, the one that is over for longest, or else has
-/// least left.
+/// Returns the status of a descriptor, from the exceeded counter that resets last, or else the one
+/// with the least left.
 fn status<'a>(told: impl Iterator<Item = (&'a Limit, &'a Standing)>) -> DescriptorStatus {
     let decisive = told.max_by_key(|(limit, standing)| {
         let over_for = standing.is_over.then_some(standing.resets_in);
@@ -177,7 +175,7 @@ fn unit(seconds: u64) -> Unit {
         3600 => Unit::Hour,
         86_400 => Unit::Day,
         604_800 => Unit::Week,
-        // As envoyproxy/ratelimit has them: 30 and 365 days.
+        // envoyproxy/ratelimit's lengths: 30 and 365 days.
         2_592_000 => Unit::Month,
         31_536_000 => Unit::Year,
         _ => Unit::Unknown,

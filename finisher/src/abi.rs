@@ -1,20 +1,20 @@
-//! The functions of Envoy that the module calls, each as a safe one.
+//! Safe wrappers for the Envoy functions that the module calls.
 //!
-//! They are declared as in `source/extensions/dynamic_modules/abi/abi.h` of Envoy 1.40. An Envoy
-//! that lacks one of them, as those before 1.40 lack `has_filter_state`, refuses the module when it
-//! loads its configuration, because all are bound at once.
+//! The declarations match `source/extensions/dynamic_modules/abi/abi.h` of Envoy 1.40. The loader
+//! binds all functions at once, so an Envoy that lacks one refuses the module when it loads its
+//! configuration. Envoys before 1.40 lack `has_filter_state`.
 
 #![expect(unsafe_code, reason = "they are C functions")]
 
 use core::ffi::{CStr, c_char, c_void};
 
-/// The version that the interface gives itself.
+/// The ABI version that `abi.h` declares.
 pub(crate) const VERSION: &CStr = c"v0.2.0";
 
 /// Envoy's pointer to the filter of a stream.
 pub(crate) type FilterPointer = *mut c_void;
 
-/// Text that the caller owns.
+/// A string that the caller owns.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Text {
@@ -45,37 +45,37 @@ unsafe extern "C" {
     fn envoy_dynamic_module_callback_http_filter_scheduler_delete(scheduler: *mut c_void);
 }
 
-/// The filter of a stream, while Envoy waits for the module.
+/// The filter of a stream, valid while a hook runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Filter(FilterPointer);
 
 impl Filter {
     /// # Safety
-    /// It is the pointer that Envoy gave to the hook that runs.
+    /// `pointer` must be the one that Envoy passed to the running hook.
     pub(crate) const unsafe fn new(pointer: FilterPointer) -> Self {
         Self(pointer)
     }
 
     /// Sets a filter state of the stream.
     pub(crate) fn set_state(self, key: &str, value: &str) {
-        // SAFETY: the pointer is the running hook's, and Envoy copies the texts. It fails only
-        // where a stream has no state.
+        // SAFETY: the pointer belongs to the running hook, and Envoy copies both strings. The call
+        // fails only if the stream has no state.
         let _ = unsafe {
             envoy_dynamic_module_callback_http_set_filter_state_bytes(self.0, Text::of(key), Text::of(value))
         };
     }
 
-    /// Whether the stream has a filter state.
+    /// Returns whether the stream has a filter state.
     pub(crate) fn has_state(self, key: &str) -> bool {
-        // SAFETY: the pointer is the running hook's, and the text is only read.
+        // SAFETY: the pointer belongs to the running hook, and Envoy only reads the string.
         unsafe { envoy_dynamic_module_callback_http_has_filter_state(self.0, Text::of(key)) }
     }
 
-    /// Has Envoy call the hook `scheduled` on the same thread when it has done with the event at
-    /// hand, unless the stream is gone by then.
+    /// Makes Envoy call the hook `scheduled` on the same thread after the current event, unless the
+    /// stream has ended by then.
     pub(crate) fn wake(self) {
-        // SAFETY: the pointer is the running hook's; the scheduler is Envoy's own and is used only
-        // here.
+        // SAFETY: the pointer belongs to the running hook. Envoy made the scheduler, and only this
+        // block uses it.
         unsafe {
             let scheduler = envoy_dynamic_module_callback_http_filter_scheduler_new(self.0);
             envoy_dynamic_module_callback_http_filter_scheduler_commit(scheduler, 0);
@@ -83,10 +83,11 @@ impl Filter {
         }
     }
 
-    /// Ends the response. Envoy calls further hooks of the stream meanwhile, and destroys the
-    /// stream before it comes back.
+    /// Ends the response. During this call Envoy runs further hooks of the stream and destroys the
+    /// stream.
     pub(crate) fn end_response(self) {
-        // SAFETY: the pointer is the running hook's, and the response has begun and has not ended.
+        // SAFETY: the pointer belongs to the running hook, and the response has begun and not
+        // ended.
         unsafe { envoy_dynamic_module_callback_http_send_response_data(self.0, Text::of(""), true) }
     }
 }

@@ -1,7 +1,7 @@
-//! What Envoy calls: all the hooks that an HTTP filter must have, of which a few do something.
+//! The hooks that Envoy calls. An HTTP filter must define all of them; few do anything here.
 //!
-//! Envoy calls the hooks of a stream on one thread, one at a time but for those that a call of the
-//! module's own leads to.
+//! Envoy calls the hooks of a stream on one thread, one at a time, except for hooks that a call of
+//! the module itself triggers.
 
 #![expect(
     unsafe_code,
@@ -14,17 +14,17 @@ use core::ptr::from_ref;
 use crate::Response;
 use crate::abi::{Filter, FilterPointer, Text, VERSION};
 
-/// What a hook of the stream answers: go on.
+/// The return value that makes a stream continue.
 const CONTINUE: u32 = 0;
 
-/// What the configuration is to Envoy, which asks for a pointer that is not null: there is nothing
-/// to configure.
+/// The configuration's address. Envoy requires a pointer that is not null, although nothing can be
+/// configured.
 static CONFIGURATION: u8 = 0;
 
 /// The module's pointer to a [`Response`].
 type ResponsePointer = *mut c_void;
 
-/// Defines hooks, as Envoy's `abi.h` declares them.
+/// Defines hooks as Envoy's `abi.h` declares them.
 macro_rules! hooks {
     ($($name:ident($($argument:ident: $type:ty),*) $(-> $answer:ty)? $body:block)*) => {$(
         #[unsafe(no_mangle)]
@@ -33,10 +33,10 @@ macro_rules! hooks {
 }
 
 /// # Safety
-/// The pointer is one that `filter_new` has made and `filter_destroy` has not had, and is not used
-/// after the hook that runs.
+/// `pointer` must come from `filter_new`, must not have been passed to `filter_destroy`, and must
+/// not be used after the running hook.
 const unsafe fn response<'hook>(pointer: ResponsePointer) -> &'hook Response {
-    // SAFETY: as promised by the caller.
+    // SAFETY: the caller guarantees it.
     unsafe { &*pointer.cast::<Response>() }
 }
 
@@ -56,37 +56,37 @@ hooks! {
     }
 
     envoy_dynamic_module_on_http_filter_destroy(pointer: ResponsePointer) {
-        // SAFETY: Envoy gives back what `filter_new` has made, once.
+        // SAFETY: Envoy returns the pointer from `filter_new` once.
         drop(unsafe { Box::from_raw(pointer.cast::<Response>()) });
     }
 
     envoy_dynamic_module_on_http_filter_request_headers(filter: FilterPointer, _response: ResponsePointer, _last: bool) -> u32 {
-        // SAFETY: this hook's own.
+        // SAFETY: Envoy passed the pointer to this hook.
         Response::announce(unsafe { Filter::new(filter) });
         CONTINUE
     }
 
     envoy_dynamic_module_on_http_filter_response_headers(filter: FilterPointer, pointer: ResponsePointer, last: bool) -> u32 {
-        // SAFETY: this hook's own.
+        // SAFETY: Envoy passed both pointers to this hook.
         unsafe { response(pointer).pass(Filter::new(filter), last) };
         CONTINUE
     }
 
     envoy_dynamic_module_on_http_filter_response_body(filter: FilterPointer, pointer: ResponsePointer, last: bool) -> u32 {
-        // SAFETY: this hook's own.
+        // SAFETY: Envoy passed both pointers to this hook.
         unsafe { response(pointer).pass(Filter::new(filter), last) };
         CONTINUE
     }
 
     envoy_dynamic_module_on_http_filter_response_trailers(filter: FilterPointer, pointer: ResponsePointer) -> u32 {
-        // SAFETY: this hook's own.
+        // SAFETY: Envoy passed both pointers to this hook.
         unsafe { response(pointer).pass(Filter::new(filter), true) };
         CONTINUE
     }
 
     envoy_dynamic_module_on_http_filter_scheduled(filter: FilterPointer, pointer: ResponsePointer, _event: u64) {
-        // SAFETY: this hook's own. The response is borrowed no more when it is ended, which
-        // destroys it.
+        // SAFETY: Envoy passed both pointers to this hook. The borrow of the response ends before
+        // `end_response` destroys it.
         unsafe {
             if response(pointer).is_due() {
                 Filter::new(filter).end_response();
@@ -109,7 +109,7 @@ hooks! {
     envoy_dynamic_module_on_http_filter_downstream_below_write_buffer_low_watermark(_filter: FilterPointer, _response: ResponsePointer) {}
 }
 
-// Those of calls that a module makes itself. This one makes none.
+// Hooks for HTTP calls that a module makes. This one makes none.
 hooks! {
     envoy_dynamic_module_on_http_filter_http_callout_done(
         _filter: FilterPointer, _response: ResponsePointer, _callout: u64, _result: u32,

@@ -1,11 +1,11 @@
 //! Many clients at once, each making one call after the other.
 //!
-//! In: where to, how many, until when, and a request for each call. Out: what became of every call.
-//! Clients take turns with the addresses and with HTTP/1.1 and HTTP/2, and keep their connections;
-//! one that the server has closed between two calls, as Envoy does when it drains a listener, is
-//! made anew. A call that breaks or hangs ends the test: whatever the load, each call gets an
-//! answer. Not here: a rate of calls, and loads that measure the proxy rather than the filter (see
-//! `benches/envoy`).
+//! In: the addresses, the numbers of clients and calls, and a request for each call. Out: the
+//! outcome of every call. Clients alternate between the addresses and between HTTP/1.1 and HTTP/2,
+//! and reuse their connections. If the server has closed one between two calls, as Envoy does when
+//! it drains a listener, the client reconnects. A call that breaks or hangs fails the test, because
+//! every call must get an answer under any load. Not here: a fixed rate of calls, and loads that
+//! measure the proxy rather than the filter (see `benches/envoy`).
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use crate::client::{Client, ClientError, Request, Response};
 use crate::upstream::Signal;
 
-/// Describes a load.
+/// A load: addresses, clients, and calls.
 #[derive(Clone, Debug)]
 pub struct Load {
     addresses: Vec<SocketAddr>,
@@ -34,7 +34,7 @@ enum End {
 }
 
 impl Load {
-    /// One call by one client.
+    /// Returns a load of one call by one client.
     ///
     /// # Panics
     ///
@@ -42,37 +42,37 @@ impl Load {
     #[must_use]
     pub fn on(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
         let addresses: Vec<_> = addresses.into_iter().collect();
-        assert!(!addresses.is_empty(), "a load needs somewhere to go");
+        assert!(!addresses.is_empty(), "a load needs an address");
         Self { addresses, clients: 1, end: End::After(1) }
     }
 
-    /// By so many clients at once.
+    /// Sets the number of clients.
     #[must_use]
     pub const fn clients(mut self, clients: usize) -> Self {
         self.clients = clients;
         self
     }
 
-    /// So many calls by each.
+    /// Sets the number of calls of each client.
     #[must_use]
     pub fn calls(mut self, calls: usize) -> Self {
         self.end = End::After(calls);
         self
     }
 
-    /// As many calls as each can make until `signal`, at least one.
+    /// Lets each client make calls until `signal`, at least one.
     #[must_use]
     pub fn until(mut self, signal: &Signal) -> Self {
         self.end = End::When(signal.clone());
         self
     }
 
-    /// Makes the calls and waits for all. `request` gets the numbers of the client and of its call,
-    /// both from 0.
+    /// Makes the calls and waits for all of them. `request` receives the numbers of the client and
+    /// of its call, both from 0.
     ///
     /// # Panics
     ///
-    /// If a call gets no answer, or not all of one.
+    /// If a call gets no complete answer.
     pub async fn run<F>(&self, request: F) -> Outcomes
     where
         F: Fn(usize, usize) -> Request + Send + Sync + 'static,
@@ -113,7 +113,7 @@ impl Load {
     }
 }
 
-/// What became of one call.
+/// The outcome of one call.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The number of the client, from 0.
@@ -126,24 +126,24 @@ pub struct Outcome {
     pub headers: HeaderMap,
     /// When it was sent.
     pub started: Instant,
-    /// Until the response's headers were there.
+    /// The time until the response's headers.
     pub to_headers: Duration,
-    /// Until the response was there.
+    /// The time until the response's end.
     pub to_end: Duration,
 }
 
-/// What became of all calls, in the order in which they were sent.
+/// The outcomes of all calls, in the order in which they were sent.
 #[derive(Clone, Debug)]
 pub struct Outcomes(pub Vec<Outcome>);
 
 impl Outcomes {
-    /// How many calls had this status.
+    /// Returns how many calls had this status.
     #[must_use]
     pub fn count(&self, status: u16) -> usize {
         self.0.iter().filter(|outcome| outcome.status == status).count()
     }
 
-    /// How many calls had which status.
+    /// Returns the number of calls by status.
     #[must_use]
     pub fn statuses(&self) -> BTreeMap<u16, usize> {
         let mut statuses = BTreeMap::new();
@@ -153,8 +153,8 @@ impl Outcomes {
         statuses
     }
 
-    /// The time to the response's headers that `share` of the calls kept within: 0.5 for the
-    /// median, 1.0 for the slowest.
+    /// Returns the time to the response's headers that `share` of the calls did not exceed: 0.5 for
+    /// the median, 1.0 for the slowest.
     ///
     /// # Panics
     ///
@@ -173,7 +173,7 @@ async fn connect(address: SocketAddr, http2: bool, number: usize) -> Client {
     client.unwrap_or_else(|error| panic!("client {number}: {error}"))
 }
 
-/// Whether the connection had ended before the call began.
+/// Returns whether the connection had ended before the call began.
 fn was_not_sent(error: &ClientError) -> bool {
     matches!(error, ClientError::Exchange(why) if why.is_closed() || why.is_canceled())
 }

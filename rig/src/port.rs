@@ -1,26 +1,24 @@
-//! A port of 127.0.0.1 that can be left and taken again.
+//! A port of 127.0.0.1 that a server can leave and take again.
 //!
-//! In: nothing. Out: a [`ReservedPort`], which one can listen on, stop listening on (connections
-//! are refused then), and listen on once more. Not here: servers that never go away; those bind
-//! port 0 and are done.
+//! In: nothing. Out: a [`ReservedPort`], on which a server can listen, stop listening (connections
+//! are refused then), and listen again. Not here: servers that never stop; those bind port 0.
 
 use std::io;
 use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-/// A port that the system gives to nobody else as long as this lives, whether somebody listens on
-/// it or not.
+/// A port that the system gives to no socket that asks for any free port while this value lives,
+/// whether or not a server listens on it.
 #[derive(Debug)]
 pub struct ReservedPort {
     address: SocketAddr,
-    /// Bound, never listening. Whoever asks for any free port does not get this one; whoever binds
-    /// it by its number and with `SO_REUSEADDR`, as servers do, does.
+    /// Bound, never listening. Servers can still bind the port by number with `SO_REUSEADDR`.
     _held: TcpSocket,
 }
 
 impl ReservedPort {
-    /// One of the system's choice.
+    /// Reserves a port of the system's choice.
     ///
     /// # Panics
     ///
@@ -32,7 +30,7 @@ impl ReservedPort {
         Self { address, _held: held }
     }
 
-    /// 127.0.0.1 and the port.
+    /// Returns 127.0.0.1 and the port.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -42,7 +40,7 @@ impl ReservedPort {
     ///
     /// # Panics
     ///
-    /// If somebody listens already.
+    /// If another socket listens already.
     #[must_use]
     pub fn listen(&self) -> TcpListener {
         let listening = bound(self.address).and_then(|socket| socket.listen(BACKLOG));
@@ -50,7 +48,7 @@ impl ReservedPort {
     }
 }
 
-/// More than any test connects at once.
+/// More connections than any test opens at once.
 const BACKLOG: u32 = 1024;
 
 fn bound(address: SocketAddr) -> io::Result<TcpSocket> {

@@ -1,8 +1,8 @@
-//! A real Redis, started for one test and stopped with it, to be killed and brought back.
+//! A real Redis for one test, which the test can kill and restart.
 //!
-//! In: nothing. Out: a running `redis-server` (or `valkey-server`) on a port of 127.0.0.1 of its
-//! own, empty, which keeps nothing: no snapshots, no log of its writes. Not here: getting the
-//! binary (`make redis` does), and talking to it.
+//! In: nothing. Out: a running, empty `redis-server` (or `valkey-server`) on its own port of
+//! 127.0.0.1, without persistence. Not here: installing the binary (`make redis`), and talking to
+//! it.
 
 use std::io::{BufRead as _, BufReader, ErrorKind};
 use std::net::SocketAddr;
@@ -15,21 +15,21 @@ use tempfile::TempDir;
 use crate::client::PATIENCE;
 use crate::port::ReservedPort;
 
-/// A running Redis; it is killed when this is dropped.
+/// A running Redis, which is killed when it is dropped.
 #[derive(Debug)]
 pub struct Redis {
     port: ReservedPort,
-    // Its working directory, which goes with it.
+    // Its working directory, removed with it.
     dir: TempDir,
     running: Option<Process>,
 }
 
 impl Redis {
-    /// Starts one and waits until it takes connections.
+    /// Starts a Redis and waits until it accepts connections.
     ///
     /// # Panics
     ///
-    /// If there is no binary, or it does not come up.
+    /// If the binary is missing, or the server does not start.
     #[must_use]
     pub fn start() -> Self {
         let dir = tempfile::Builder::new().prefix("redis-").tempdir().expect("a temporary directory");
@@ -38,7 +38,7 @@ impl Redis {
         redis
     }
 
-    /// Whether there is a binary to start.
+    /// Returns whether a binary is installed.
     #[must_use]
     pub fn is_installed() -> bool {
         let runs = |binary| {
@@ -49,19 +49,18 @@ impl Redis {
         BINARIES.into_iter().any(runs)
     }
 
-    /// Where it is when it runs: `redis://127.0.0.1:port`.
+    /// Returns its URL, `redis://127.0.0.1:port`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}", self.port.address())
     }
 
-    /// Ends it without a chance to say goodbye (SIGKILL). Who connects is refused from then on, and
-    /// what it knew is lost.
+    /// Kills it by SIGKILL. Its data is lost, and its port refuses connections.
     pub fn kill(&mut self) {
         self.running = None;
     }
 
-    /// Starts it on the same port, empty, after killing it if it runs.
+    /// Restarts it, empty, on the same port.
     ///
     /// # Panics
     ///
@@ -71,7 +70,7 @@ impl Redis {
         let mut child = BINARIES
             .iter()
             .find_map(|binary| spawn(binary, self.port.address(), &self.dir))
-            .unwrap_or_else(|| panic!("neither of {BINARIES:?} is there; run `make redis`"));
+            .unwrap_or_else(|| panic!("found none of {BINARIES:?}; run `make redis`"));
         let output = child.stdout.take().expect("its output is piped");
         // From here on a panic kills the process.
         self.running = Some(Process(child));
@@ -79,13 +78,13 @@ impl Redis {
     }
 }
 
-/// Killed when this is dropped.
+/// A process that is killed when this is dropped.
 #[derive(Debug)]
 struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // By its own id, and waited for: no process and no port outlives the test.
+        // Kill by process id and wait, so that no process and no port outlives the test.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -93,7 +92,7 @@ impl Drop for Process {
 
 const BINARIES: [&str; 2] = ["redis-server", "valkey-server"];
 
-/// Nothing if there is no such binary.
+/// Starts `binary`, or returns nothing if it does not exist.
 fn spawn(binary: &str, address: SocketAddr, dir: &TempDir) -> Option<Child> {
     let spawned = Command::new(binary)
         .args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()])
@@ -111,10 +110,10 @@ fn spawn(binary: &str, address: SocketAddr, dir: &TempDir) -> Option<Child> {
     }
 }
 
-/// Waits until it says that it takes connections.
+/// Waits until the server reports that it accepts connections.
 fn wait_for_connections(output: ChildStdout) {
     let (said, heard) = mpsc::channel();
-    // Reads on to the end, so that it never has to wait for its output to be read.
+    // Read to the end, so that the server never blocks on its output.
     thread::spawn(move || {
         let mut log = String::new();
         for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -127,7 +126,7 @@ fn wait_for_connections(output: ChildStdout) {
     });
     match heard.recv_timeout(PATIENCE) {
         Ok(None) => {}
-        Ok(Some(log)) => panic!("Redis ended at its start:\n{log}"),
-        Err(_) => panic!("Redis did not come up within {PATIENCE:?}"),
+        Ok(Some(log)) => panic!("Redis failed to start:\n{log}"),
+        Err(_) => panic!("Redis did not start within {PATIENCE:?}"),
     }
 }

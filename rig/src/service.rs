@@ -1,9 +1,8 @@
-//! The example `rate_limit_service` as a process of its own, to be killed and brought back.
+//! The example `rate_limit_service` as a separate process, which a test can kill and restart.
 //!
-//! In: limits as Limitador has them in YAML, and the URL of a Redis or none. Out: a running process
-//! with its address; its log is printed when a test fails. Not here: building it, which `cargo
-//! test` does with all examples; the service for tests that script its answers
-//! ([`crate::rate_limits`]).
+//! In: limits in Limitador's YAML, and the URL of a Redis or none. Out: a running process with its
+//! address; a failing test prints its log. Not here: building it, which `cargo test` does with all
+//! examples; the service with scripted answers ([`crate::rate_limits`]).
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -18,28 +17,28 @@ use tokio::time::timeout;
 use crate::client::PATIENCE;
 use crate::port::ReservedPort;
 
-/// A running service; it is killed when this is dropped.
+/// A running service, which is killed when it is dropped.
 pub struct RateLimitService {
     port: ReservedPort,
     dir: TempDir,
     options: Vec<String>,
-    /// With its output, which is kept open: it would fail to write otherwise.
+    /// Keeps the output open, because the service would fail to write otherwise.
     running: Option<(Process, BufReader<ChildStdout>)>,
 }
 
 impl RateLimitService {
-    /// Starts one and waits until it listens. It counts in its memory unless there is the URL of a
-    /// Redis.
+    /// Starts a service and waits until it listens. It counts in memory, or in Redis if there is a
+    /// URL.
     ///
     /// # Panics
     ///
-    /// If it has not been built, or does not come up.
+    /// If it has not been built, or does not start.
     pub async fn start(limits: &str, redis: Option<&str>) -> Self {
         let options: Vec<_> = redis.iter().flat_map(|url| ["--redis", url]).collect();
         Self::start_with(limits, &options).await
     }
 
-    /// Starts one with these options of its command line, beside `--listen` and `--limits`.
+    /// Starts a service with more command line options, beside `--listen` and `--limits`.
     ///
     /// # Panics
     ///
@@ -54,18 +53,18 @@ impl RateLimitService {
         service
     }
 
-    /// Where it listens when it runs.
+    /// Returns its address, whether or not it is running.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.port.address()
     }
 
-    /// Ends it without a chance to say goodbye (SIGKILL). Who connects is refused from then on.
+    /// Kills it by SIGKILL. Its port then refuses connections.
     pub fn kill(&mut self) {
         self.running = None;
     }
 
-    /// Starts it on the same port with the same limits, after killing it if it runs.
+    /// Restarts it on the same port with the same limits.
     ///
     /// # Panics
     ///
@@ -83,7 +82,7 @@ impl RateLimitService {
             .stderr(log)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
-        // From here on a panic kills the process, which also ends a read that waits for its output.
+        // From here on a panic kills the process, which also ends a read of its output.
         let mut process = Process(child);
         let mut stdout = BufReader::new(process.0.stdout.take().expect("a pipe"));
         let first = spawn_blocking(move || {
@@ -110,12 +109,12 @@ impl Drop for RateLimitService {
     }
 }
 
-/// Killed when this is dropped.
+/// A process that is killed when this is dropped.
 struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // By its own id, and waited for: no process and no listener outlives this.
+        // Kill by process id and wait, so that no process and no listener outlives this.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -124,8 +123,8 @@ impl Drop for Process {
 const LIMITS: &str = "limits.yaml";
 const LOG: &str = "log";
 
-/// The program, which cargo puts into `examples` below the directory of the profile; tests and
-/// benchmarks are in `deps` beside it, other examples are in `examples` too.
+/// Returns the path of the program. Cargo puts examples into `examples` below the profile's
+/// directory, and tests and benchmarks into `deps` beside it.
 fn built() -> PathBuf {
     let this = std::env::current_exe().expect("a program knows where it is");
     let mut places = this.ancestors().skip(1).take(2).map(|dir| dir.join("examples/rate_limit_service"));

@@ -1,10 +1,10 @@
-//! An upstream that plays a script on the level of TCP.
+//! An upstream that plays a script at the level of TCP.
 //!
 //! In: for each connection a [`Script`] of steps: read a request, write these bytes, wait for a
-//! signal, close, reset. Out: the requests as bytes, and signals that tell how far the script has
-//! come. A test decides the order of things with [`Signal`]s, never with sleeps. It speaks whatever
-//! bytes it is given, so odd framing, slow bytes, trailers and breaks in mid-stream are all one
-//! `write` away. Not here: HTTP/2 and sensible answers (see [`crate::mock_llm`]).
+//! signal, close, reset. Out: the requests as bytes, and signals that report the script's progress.
+//! A test orders events with [`Signal`]s, never with sleeps. The upstream writes any bytes, so odd
+//! framing, slow bytes, trailers and breaks in mid-stream each take one `write`. Not here: HTTP/2
+//! and well-formed answers (see [`crate::mock_llm`]).
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,29 +19,29 @@ use tokio::time::timeout;
 
 use crate::client::PATIENCE;
 
-/// Something that happens once; clones are the same signal.
+/// An event that happens once. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Signal(Arc<watch::Sender<bool>>);
 
 impl Signal {
-    /// One that has not happened yet.
+    /// Returns a signal that has not fired.
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(watch::Sender::new(false)))
     }
 
-    /// Makes it happen.
+    /// Fires the signal.
     pub fn fire(&self) {
         self.0.send_replace(true);
     }
 
-    /// Whether it has happened.
+    /// Returns whether the signal has fired.
     #[must_use]
     pub fn is_fired(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Waits until it has happened.
+    /// Waits for the signal.
     ///
     /// # Panics
     ///
@@ -63,12 +63,12 @@ impl Default for Signal {
     }
 }
 
-/// What to do with a connection, step by step. At its end the connection is closed.
+/// The steps for a connection, which closes after the last.
 #[derive(Clone, Debug, Default)]
 pub struct Script(Vec<Step>);
 
 impl Script {
-    /// One that closes at once.
+    /// Returns a script that closes at once.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -92,32 +92,32 @@ impl Script {
         self.then(Step::ReadUntilClosed)
     }
 
-    /// Writes these bytes at once.
+    /// Writes `bytes` at once.
     #[must_use]
     pub fn write(self, bytes: impl Into<Bytes>) -> Self {
         self.then(Step::Write(bytes.into()))
     }
 
-    /// Writes these bytes one at a time, each in a segment of its own as far as TCP allows.
+    /// Writes `bytes` one at a time, each in its own segment as far as TCP allows.
     #[must_use]
     pub fn write_slowly(self, bytes: impl Into<Bytes>) -> Self {
         let bytes: Bytes = bytes.into();
         (0..bytes.len()).fold(self, |script, at| script.write(bytes.slice(at..=at)))
     }
 
-    /// Goes on only when the test fires `signal`.
+    /// Waits until the test fires `signal`.
     #[must_use]
     pub fn wait(self, signal: &Signal) -> Self {
         self.then(Step::Wait(signal.clone()))
     }
 
-    /// Tells the test that the script has come to here.
+    /// Fires a signal when the script gets here.
     #[must_use]
     pub fn tell(self, signal: &Signal) -> Self {
         self.then(Step::Tell(signal.clone()))
     }
 
-    /// Ends the connection with a TCP reset. What the peer has not read yet is lost to it.
+    /// Ends the connection with a TCP reset. The peer loses everything that it has not read.
     #[must_use]
     pub fn reset(self) -> Self {
         self.then(Step::Reset)
@@ -140,29 +140,30 @@ enum Step {
     Reset,
 }
 
-/// A running scripted upstream; it stops, and drops its connections, when this is dropped.
+/// A running scripted upstream, which stops and drops its connections when it is dropped.
 pub struct ScriptedUpstream {
     address: SocketAddr,
     heard: Arc<Mutex<Vec<Heard>>>,
     running: JoinHandle<()>,
 }
 
-/// What one connection has brought so far.
+/// The record of one connection so far.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
-    /// Each request that a step has read (or its headers, or what came until the peer closed).
+    /// The bytes of each step that reads: a request, its headers, or everything until the peer
+    /// closed.
     pub requests: Vec<Bytes>,
-    /// Why the script was not played to its end, if it was not.
+    /// The reason why the script did not play to its end.
     pub broke: Option<String>,
 }
 
 impl ScriptedUpstream {
-    /// Starts one on a free port of 127.0.0.1; each connection plays the next script, and when
-    /// there is no next the last one again.
+    /// Starts an upstream on a free port of 127.0.0.1. Each connection plays the next script; the
+    /// last script repeats.
     ///
     /// # Panics
     ///
-    /// If there is no script, or no port can be had.
+    /// If there is no script, or no port is free.
     pub async fn start(scripts: impl IntoIterator<Item = Script>) -> Self {
         let scripts: Vec<_> = scripts.into_iter().collect();
         assert!(!scripts.is_empty(), "a scripted upstream needs a script");
@@ -173,13 +174,13 @@ impl ScriptedUpstream {
         Self { address, heard, running }
     }
 
-    /// Where it listens.
+    /// Returns its address.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What the connections brought, in the order in which they were opened.
+    /// Returns the records of all connections, in the order in which they were opened.
     ///
     /// # Panics
     ///
@@ -226,7 +227,7 @@ async fn play(mut stream: TcpStream, script: Script, heard: impl Fn(Bytes)) -> i
                 heard(pending.drain(..length).collect());
             }
             Step::ReadUntilClosed => {
-                // A reset is one of the ends that a test waits for.
+                // A reset also counts as the end.
                 while stream.read_buf(&mut pending).await.is_ok_and(|count| count > 0) {}
                 heard(core::mem::take(&mut pending).into());
             }
@@ -248,9 +249,9 @@ async fn read_request(stream: &mut TcpStream, pending: &mut Vec<u8>) -> io::Resu
     let text = String::from_utf8_lossy(&pending[..headers]).to_ascii_lowercase();
     let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let length = if value("transfer-encoding:").is_some_and(|coding| coding.contains("chunked")) {
-        // A body could contain the same bytes as its end, but not one that a test of ours sends.
+        // A body could contain these bytes itself, but no test sends one.
         let end = b"\r\n0\r\n\r\n";
-        // The line end before the last chunk may be the one that ends the headers.
+        // The line end before the last chunk can be the end of the headers.
         let from = headers.saturating_sub(2);
         loop {
             let found = pending[from..].windows(end.len()).position(|window| window == end);

@@ -1,5 +1,5 @@
-//! A real Envoy starts, carries calls, tells about itself and stops, all through the rig. No filter
-//! yet.
+//! The rig starts a real Envoy, sends calls through it, reads its admin interface and stops it. Not
+//! here: the filter.
 
 use serde_json::json;
 use tollgate_rig::client::{Client, Request};
@@ -81,8 +81,8 @@ async fn trailers_pass_if_they_are_let() {
     assert_eq!(response.trailers().unwrap()["x-end"], "yes");
 }
 
-/// The least that a host takes for a filter: `(memory 1)`, the ABI's version and an allocator, no
-/// callbacks.
+/// The smallest module that Envoy accepts as a filter: `(memory 1)`, the ABI's version and an
+/// allocator, no callbacks.
 fn idle_module() -> Vec<u8> {
     let mut exports = vec![3, 6];
     exports.extend(b"memory\x02\x00");
@@ -160,7 +160,7 @@ async fn envoy_understands_every_option_of_a_bootstrap() {
         assert_eq!(client.send(Request::get("/short")).await.unwrap().status(), 418);
 
         let metrics = envoy.metrics().await;
-        // One for each worker, the main thread's and the one that the others are cloned from.
+        // One VM for each worker, the main thread's, and the one that the others are cloned from.
         assert_eq!(metrics.only("envoy_wasm_envoy_wasm_runtime_v8_active", &[]), Some(4.0));
     }
 }

@@ -9,7 +9,7 @@ use tollgate_rig::mock_llm::MockLlm;
 use tollgate_rig::rate_limits::{Limit, ScriptedService};
 use tollgate_rig::upstream::{Script, ScriptedUpstream, Signal};
 
-/// Envoy's own filter for rate limit services; it asks for one hit for each call.
+/// Envoy's own filter for rate limit services, which asks for one hit per call.
 const NATIVE: &str = "
 - name: envoy.filters.http.ratelimit
   typed_config:

@@ -1,4 +1,4 @@
-//! The mock LLM server speaks Anthropic's messages as Anthropic does, and as Vertex passes them on.
+//! The mock implements Anthropic's messages, also as Vertex serves them.
 
 use std::net::SocketAddr;
 
@@ -25,7 +25,7 @@ async fn json_of(address: SocketAddr, request: Request) -> Value {
     client::send(address, request).await.unwrap().json().await.unwrap()
 }
 
-/// The events of a stream, after a look at how each is written.
+/// Returns the events of a stream, after checking their framing.
 async fn events_of(address: SocketAddr, request: Request) -> Vec<Value> {
     let mut response = client::send(address, request).await.unwrap();
     assert_eq!(response.header("content-type"), Some("text/event-stream; charset=utf-8"));

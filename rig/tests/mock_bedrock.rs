@@ -1,4 +1,4 @@
-//! The mock speaks Bedrock's dialects: Converse, the models' own, and binary frames.
+//! The mock implements Bedrock's dialects: Converse, the models' own, and binary frames.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -45,7 +45,7 @@ async fn framed(mock: &MockLlm, request: Request) -> Vec<Frame> {
     frames(&response.body().await.unwrap()).unwrap()
 }
 
-/// The native documents inside chunk frames.
+/// Returns the native documents inside chunk frames.
 fn documents(frames: &[Frame]) -> Vec<Value> {
     let document = |frame: &Frame| {
         assert_eq!(frame.header(":event-type"), Some("chunk"));

@@ -1,4 +1,4 @@
-//! The mock compresses and decompresses as HTTP's content codings say.
+//! The mock compresses and decompresses with HTTP's content codings.
 
 use std::io::Read;
 

@@ -1,4 +1,4 @@
-//! The mock speaks Cohere's dialect, second version.
+//! The mock implements Cohere's dialect, version 2.
 
 use serde_json::{Value, json};
 use tollgate_rig::client::{self, Request};

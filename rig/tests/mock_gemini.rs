@@ -1,4 +1,4 @@
-//! The mock speaks Gemini's dialect, on the Gemini API's paths and on Vertex AI's.
+//! The mock implements Gemini's dialect, on the Gemini API's paths and on Vertex AI's.
 
 use serde_json::{Value, json};
 use tollgate_rig::client::sse::Transcript;

@@ -1,5 +1,5 @@
-//! The mock speaks llama.cpp's own dialect: counts beside the text, one answer for each prompt, no
-//! `[DONE]`.
+//! The mock implements llama.cpp's own dialect: counts beside the text, one answer for each prompt,
+//! no `[DONE]`.
 
 use serde_json::{Value, json};
 use tollgate_rig::client::{self, Request};

@@ -1,4 +1,4 @@
-//! The mock LLM server speaks as its documentation says, and misbehaves as it is told to.
+//! The mock LLM server answers as documented, and misbehaves on request.
 
 use std::io::Read;
 use std::time::Duration;
@@ -106,7 +106,7 @@ async fn split_writes_fall_anywhere_and_lose_nothing() {
     let mut response = client::send(mock.address(), request).await.unwrap();
     let mut split = Vec::new();
     while let Some(chunk) = response.chunk().await.unwrap() {
-        // TCP may join writes, but no write ends elsewhere.
+        // TCP may join writes, but does not split them here.
         assert!(chunk.data.len() % 7 == 0 || split.len() + chunk.data.len() == plain.len());
         split.extend_from_slice(&chunk.data);
     }

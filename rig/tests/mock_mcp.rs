@@ -1,4 +1,4 @@
-//! The mock speaks MCP over HTTP.
+//! The mock implements MCP over HTTP.
 
 use serde_json::{Value, json};
 use tollgate_rig::client::{self, Request, Response};

@@ -1,4 +1,4 @@
-//! The mock speaks Ollama's dialect: lines of JSON, streamed unless told otherwise.
+//! The mock implements Ollama's dialect: lines of JSON, streamed by default.
 
 use serde_json::{Value, json};
 use tollgate_rig::client::{self, Request};

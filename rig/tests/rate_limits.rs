@@ -1,5 +1,5 @@
-//! The scripted rate limit service counts like the servers that it stands for, and misbehaves as it
-//! is told to.
+//! The scripted rate limit service counts like envoyproxy/ratelimit and Limitador, and misbehaves
+//! on request.
 
 use core::pin::pin;
 use std::time::{Duration, Instant};
@@ -18,8 +18,8 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, async_trait};
 use tonic_prost::ProstCodec;
 
-/// Windows begin at multiples of their length since 1970; one of these ends while a test runs once
-/// in 365 days.
+/// Windows begin at multiples of their length since 1970, so one of a year rarely ends during a
+/// test.
 const YEAR: Duration = Duration::from_secs(31_536_000);
 
 fn service() -> ScriptedService {
@@ -43,12 +43,12 @@ fn request(descriptors: impl Into<Vec<RateLimitDescriptor>>) -> RateLimitRequest
     RateLimitRequest { domain: "tollgate".to_owned(), descriptors: descriptors.into(), hits_addend: 0 }
 }
 
-/// For one descriptor with hits of its own.
+/// Returns a request for one descriptor with hits of its own.
 fn hits(entries: &[(&str, &str)], hits: u64) -> RateLimitRequest {
     request([descriptor(entries, Some(hits))])
 }
 
-/// For one descriptor with the hits in the request.
+/// Returns a request for one descriptor with the hits in the request.
 fn request_hits(entries: &[(&str, &str)], hits: u32) -> RateLimitRequest {
     RateLimitRequest { hits_addend: hits, ..request([descriptor(entries, None)]) }
 }
@@ -71,7 +71,7 @@ async fn call(
         .map(tonic::Response::into_inner)
 }
 
-/// What a client of the service does.
+/// A client of the service.
 #[async_trait]
 trait Client {
     fn channel(&self) -> Channel;
@@ -82,7 +82,7 @@ trait Client {
 
 #[async_trait]
 impl Client for ScriptedService {
-    /// A connection of its own.
+    /// Opens a connection.
     fn channel(&self) -> Channel {
         Endpoint::new(format!("http://{}", self.address())).unwrap().timeout(PATIENCE).connect_lazy()
     }

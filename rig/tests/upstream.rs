@@ -1,4 +1,4 @@
-//! The scripted upstream does what its script says, when the test says.
+//! The scripted upstream plays its script when the test signals.
 
 use tollgate_rig::client::{self, ClientError, Request, raw};
 use tollgate_rig::upstream::{Script, ScriptedUpstream, Signal};

@@ -1,76 +1,15 @@
 //! Bounds on the output of a request, and how they are lowered where they stand.
 //!
-//! In: a body. Out: [`Edit`]s, or why there are none ([`Unbounded`]). Not here: what each API calls
+//! In: the members of a request. Out: [`Edit`]s, or why there are none ([`Unbounded`]). Not here: what each API calls
 //! its bound (the `softer` of each format), and how low a bound is to be.
 //!
 //! A bound that is absent, `null` or nonsense is set; one that is a count is only ever lowered. All
 //! else of the body stays byte for byte.
 
-use super::members::Members;
 use super::number::Whole;
+use super::outline::Members;
 use super::raw::{entries, string};
 use super::{Bounded, Edit, Unbounded};
-
-/// A JSON object of a body, and where it stands in it.
-pub(super) struct Object<'a> {
-    members: Members<'a>,
-    start: usize,
-}
-
-impl<'a> Object<'a> {
-    /// The outermost object of a body.
-    ///
-    /// # Errors
-    /// [`Unbounded::Unknown`] if the body is no object, or names one of `names` twice.
-    pub(super) fn outermost(body: &'a [u8], names: &'static [&'static str]) -> Result<Self, Unbounded> {
-        Members::read(body, names).map(Self::from).map_err(|_| Unbounded::Unknown)
-    }
-
-    /// The object that the member `name` is; none if it is absent or `null`.
-    ///
-    /// # Errors
-    /// [`Unbounded::Unknown`] if it is something else, or names one of `names` twice.
-    pub(super) fn inside(
-        &self,
-        name: &str,
-        names: &'static [&'static str],
-    ) -> Result<Option<Self>, Unbounded> {
-        let Some(raw) = self.raw(name) else { return Ok(None) };
-        let members = Members::read(raw.as_bytes(), names).map_err(|_| Unbounded::Unknown)?;
-        let start = self.start.saturating_add(self.members.place(raw).start);
-        Ok(Some(Self { members, start }))
-    }
-
-    /// The raw JSON of a member; none if it is absent or `null`.
-    pub(super) fn raw(&self, name: &str) -> Option<&'a str> {
-        self.members.raw(name)
-    }
-
-    /// Whether a member is there, even as `null`.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.members.written(name).is_some()
-    }
-
-    /// The edit that gives a member this JSON as its value, whether it is there or not. It is one
-    /// of the names that were looked for.
-    pub(super) fn set(&self, name: &str, json: &str) -> Edit {
-        if let Some(old) = self.members.written(name) {
-            let place = self.members.place(old);
-            let range = self.start.saturating_add(place.start)..self.start.saturating_add(place.end);
-            return Edit { range, text: json.to_owned().into() };
-        }
-        let at = self.start.saturating_add(self.members.first_place());
-        let comma = if self.members.is_empty() { "" } else { "," };
-        Edit { range: at..at, text: format!("\"{name}\":{json}{comma}").into() }
-    }
-}
-
-impl<'a> From<Members<'a>> for Object<'a> {
-    /// Of the members of a body's outermost object.
-    fn from(members: Members<'a>) -> Self {
-        Self { members, start: 0 }
-    }
-}
 
 /// What an API calls the bound on the output of each choice.
 pub(super) struct Bound {
@@ -87,13 +26,13 @@ impl Bound {
     }
 
     /// The edits that lower it to `each`. If there is none, it is set by the name `absent`.
-    pub(super) fn lowered(&self, object: &Object<'_>, absent: &str, each: u64) -> Vec<Edit> {
+    pub(super) fn lowered(&self, object: &Members<'_>, absent: &str, each: u64) -> Vec<Edit> {
         self.lowered_if_set(object, each).unwrap_or_else(|| vec![object.set(absent, &each.to_string())])
     }
 
     /// The edits that lower it to `each`; none if it is not set.
-    pub(super) fn lowered_if_set(&self, object: &Object<'_>, each: u64) -> Option<Vec<Edit>> {
-        let count = |name: &str| object.members.whole(name).filter(|count| *count > 0 || !self.zero_is_none);
+    pub(super) fn lowered_if_set(&self, object: &Members<'_>, each: u64) -> Option<Vec<Edit>> {
+        let count = |name: &str| object.whole(name).filter(|count| *count > 0 || !self.zero_is_none);
         let counts: Vec<_> = self.names.iter().filter_map(|name| Some((*name, count(name)?))).collect();
         let higher = counts.iter().filter(|(_, count)| *count > each);
         let edits = higher.map(|(name, _)| object.set(name, &each.to_string())).collect();
@@ -106,7 +45,7 @@ impl Bound {
     ///
     /// # Errors
     /// [`Unbounded::Unknown`] if the member is something else than an object.
-    pub(super) fn lowered_in(&self, object: &Object<'_>, config: &str, absent: &str, each: u64) -> Bounded {
+    pub(super) fn lowered_in(&self, object: &Members<'_>, config: &str, absent: &str, each: u64) -> Bounded {
         let Some(inner) = object.inside(config, self.names)? else {
             return Ok(vec![object.set(config, &format!("{{\"{absent}\":{each}}}"))]);
         };

@@ -1,20 +1,21 @@
 use super::*;
+use crate::api::outline::{Outline, outline};
 
 /// A body with the edits done that a format makes of it.
 pub(in crate::api) fn edited(
-    with: fn(&[u8], Option<&str>, u64) -> Bounded,
+    with: fn(&Outline<'_>, Option<&str>, u64) -> Bounded,
     body: &str,
     model: Option<&str>,
     each: u64,
 ) -> Result<String, Unbounded> {
-    let edits = with(body.as_bytes(), model, each)?;
+    let edits = with(&Outline::of(body)?, model, each)?;
     Ok(String::from_utf8(Edit::apply_all(&edits, body.as_bytes())).unwrap())
 }
 
 const NAMES: &[&str] = &["a", "b", "inner"];
 
-fn object(body: &str) -> Object<'_> {
-    Object::outermost(body.as_bytes(), NAMES).unwrap()
+fn object(body: &str) -> Members<'_> {
+    outline(body).members(NAMES).unwrap()
 }
 
 fn lowered(body: &str, each: u64) -> String {

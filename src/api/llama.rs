@@ -15,9 +15,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::media::decoded_len;
-use super::members::Members;
 use super::number::Whole;
 use super::openai::completions;
+use super::outline::{Members, Outline};
 use super::raw::{Text, entries, string};
 use super::{Answer, Edit, Format, Image, Piece, ReportedUsage, ending, model, post};
 
@@ -25,7 +25,8 @@ use super::{Answer, Edit, Format, Image, Piece, ReportedUsage, ending, model, po
 pub(in crate::api) static FORMAT: Format = Format {
     name: "llama_completion",
     endpoints: &[post("/completion"), post("/infill")],
-    read: completions::read_native,
+    read: completions::read,
+    ask_for_usage: ask_for_counts,
     answer_members: &completions::ANSWER_MEMBERS,
     answer: completions::answer,
     with_model: model::with_model,
@@ -132,7 +133,8 @@ pub(super) fn infill<'a>(members: &Members<'a>) -> Vec<Piece<'a>> {
 }
 
 /// The edit that keeps the counts in an answer of which the client wants only some members.
-pub(super) fn ask_for_counts(members: &Members<'_>) -> Option<Edit> {
+pub(super) fn ask_for_counts(outline: &Outline<'_>, _: &str) -> Option<Edit> {
+    let members = outline.members(&[RESPONSE_FIELDS]).ok()?;
     let wanted = members.raw(RESPONSE_FIELDS).filter(|raw| raw.starts_with('['))?;
     let names: Vec<_> = members.items(RESPONSE_FIELDS).into_iter().filter_map(string).collect();
     let missing: Vec<_> = ["tokens_evaluated", "tokens_predicted"]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::outline::{outline, read_body};
 use crate::api::{Request, Unbounded, Usage};
 use proptest::prelude::*;
 
@@ -12,7 +13,7 @@ fn usage(json: &str) -> Option<(u64, u64, u64)> {
 }
 
 fn read(body: &str) -> Request<'_> {
-    (FORMAT.read)(body.as_bytes()).unwrap()
+    read_body(FORMAT.read, body.as_bytes()).unwrap()
 }
 
 #[test]
@@ -77,7 +78,7 @@ fn the_bound_is_the_one_that_the_server_goes_by_or_a_higher_one() {
 #[test]
 fn the_member_that_is_there_is_lowered() {
     let bounded = |format: &Format, body: &str| {
-        let edits = (format.with_max_output)(body.as_bytes(), None, 9)?;
+        let edits = (format.with_max_output)(&outline(body), None, 9)?;
         Ok::<_, Unbounded>(String::from_utf8(Edit::apply_all(&edits, body.as_bytes())).unwrap())
     };
     for (body, expected) in [
@@ -106,7 +107,7 @@ fn all_that_surrounds_the_gap_is_read() {
 #[test]
 fn counts_stay_in_an_answer_of_which_the_client_wants_other_members() {
     let asked = |body: &str| {
-        let edit = read(body).ask_for_usage?;
+        let edit = (FORMAT.ask_for_usage)(&outline(body), "")?;
         String::from_utf8(Edit::apply_all(&[edit], body.as_bytes())).ok()
     };
     assert_eq!(
@@ -132,8 +133,8 @@ fn counts_stay_in_an_answer_of_which_the_client_wants_other_members() {
 proptest! {
     #[test]
     fn no_bytes_make_the_readers_panic(bytes in prop::collection::vec(any::<u8>(), 0..60), value in "[\\[\\]{}\",:0-9a-z. -]{0,30}") {
-        let _ = ((FORMAT.read)(&bytes), answer(&bytes));
+        let _ = (read_body(FORMAT.read, &bytes), answer(&bytes));
         let body = format!("{{\"prompt\":{value},\"input_extra\":{value},\"response_fields\":{value},\"timings\":{value}}}");
-        let _ = ((FORMAT.read)(body.as_bytes()), answer(body.as_bytes()));
+        let _ = (read_body(FORMAT.read, body.as_bytes()), answer(body.as_bytes()));
     }
 }

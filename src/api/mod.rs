@@ -30,12 +30,12 @@ mod image;
 mod llama;
 mod mcp;
 mod media;
-mod members;
 mod model;
 mod multipart;
 mod number;
 mod ollama;
 mod openai;
+mod outline;
 mod path;
 mod prompt;
 mod raw;
@@ -52,6 +52,7 @@ pub use back_off::Pause;
 pub use image::Image;
 pub use mcp::{Message, Messages};
 pub use multipart::Peek;
+pub use outline::Outline;
 pub use path::PathEnd;
 pub use prompt::{Function, Piece, Prompt, Property};
 pub use routes::{Call, Endpoint, Routes, Upgrade};
@@ -102,7 +103,10 @@ pub struct Format {
     /// Reads a request body, if it is [`Body::Held`]. [`Unread`] says why it cannot be read as this
     /// format; the caller then counts it as plain text or, if it is [`Unread::Ambiguous`], refuses
     /// it.
-    pub read: for<'a> fn(&'a [u8]) -> Result<Request<'a>, Unread>,
+    pub read: for<'a> fn(&Outline<'a>) -> Result<Request<'a>, Unread>,
+    /// Reads the messages of a request body that asks something of a server instead of a model;
+    /// none if the format's calls are LLM calls.
+    pub messages: Option<ReadMessages>,
     /// What to expect of a body of so many bytes that is not read.
     pub guess: fn(u64) -> Request<'static>,
     /// The top-level members of a JSON answer that `answer` looks at: all that is kept of it.
@@ -114,27 +118,33 @@ pub struct Format {
     pub ending: Option<fn() -> Box<dyn Ending>>,
     /// The usage that an answer tells in its headers.
     pub told_by_head: fn(&dyn Head) -> ReportedUsage,
+    /// The edit that makes an answer of the model of this name report its usage, where the client
+    /// has not asked for it and the model takes the question; the name may be empty.
+    pub ask_for_usage: fn(&Outline<'_>, &str) -> Option<Edit>,
     /// The names of the tools that a request offers the model, in their order; those that have none
     /// are left out. None if no request of the format offers any; one that cannot be read may
     /// otherwise offer all there are.
     pub offered_tools: Option<Offered>,
     /// Edits of a request that take away the offered tools of which the function says so by their
     /// names, and keep the rest of it consistent; none if nothing is to be taken away.
-    pub without_tools: fn(&[u8], Hide<'_>) -> Vec<Edit>,
+    pub without_tools: fn(&Outline<'_>, Hide<'_>) -> Vec<Edit>,
     /// The edit that has a request ask for another model; none if its body names none, or that one
     /// already, or cannot be read. Where the path names the model, too, both are to be changed
     /// ([`Call::path_with_model`]).
-    pub with_model: fn(&[u8], &str) -> Option<Edit>,
+    pub with_model: fn(&Outline<'_>, &str) -> Option<Edit>,
     /// Edits that bound the output tokens of each choice of a request, where it has no bound or a
     /// higher one; none if it is within the bound already. The model, if it is known, is the one
     /// that will be asked: what the bound is called may depend on it. [`Unbounded`] says why the
     /// output cannot be bounded. Whether the model can write as much as the bound allows is not
     /// looked at.
-    pub with_max_output: fn(&[u8], Option<&str>, u64) -> Bounded,
+    pub with_max_output: fn(&Outline<'_>, Option<&str>, u64) -> Bounded,
 }
 
-/// Reads the names of the tools that a body offers.
-pub type Offered = for<'a> fn(&'a [u8]) -> Vec<Cow<'a, str>>;
+/// Reads the names of the tools that a request offers.
+pub type Offered = for<'a> fn(&Outline<'a>) -> Vec<Cow<'a, str>>;
+
+/// Reads the messages of a body.
+pub type ReadMessages = for<'a> fn(&'a [u8]) -> Result<Messages<'a>, Unread>;
 
 /// Says of a tool's name whether the tool is to be taken away.
 pub type Hide<'h> = &'h dyn Fn(&str) -> bool;
@@ -147,11 +157,13 @@ impl Format {
         endpoints: &[],
         body: Body::Held,
         read: |_| Err(Unread::Malformed),
+        messages: None,
         guess: |bytes| Request { prompt: Prompt(vec![Piece::Unseen { bytes }]), ..Request::default() },
         answer_members: &[],
         answer: |_| Answer::default(),
         ending: None,
         told_by_head: |_| ReportedUsage::default(),
+        ask_for_usage: |_, _| None,
         offered_tools: None,
         without_tools: |_, _| Vec::new(),
         with_model: |_, _| None,
@@ -160,8 +172,8 @@ impl Format {
 
     /// The names of the tools that a request offers.
     #[must_use]
-    pub fn tools_offered<'a>(&self, body: &'a [u8]) -> Vec<Cow<'a, str>> {
-        self.offered_tools.map(|offered| offered(body)).unwrap_or_default()
+    pub fn tools_offered<'a>(&self, outline: &Outline<'a>) -> Vec<Cow<'a, str>> {
+        self.offered_tools.map(|offered| offered(outline)).unwrap_or_default()
     }
 }
 
@@ -219,6 +231,12 @@ pub enum Dialect {
     Mcp,
 }
 
+impl From<Unread> for Unbounded {
+    fn from(_: Unread) -> Self {
+        Self::Unknown
+    }
+}
+
 /// Why a body could not be read in its format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unread {
@@ -250,18 +268,6 @@ pub struct Request<'a> {
     /// What the call uses besides the prompt, where that follows from the request by a formula. It
     /// stands for what an answer does not tell; zero for calls that have no output.
     pub known: Option<Usage>,
-    /// The edit that makes a streamed answer report its usage, where the client has not asked for
-    /// it.
-    pub ask_for_usage: Option<Edit>,
-    /// What it asks of a server instead of a model; none if it is an LLM call.
-    pub rpc: Option<Messages<'a>>,
-}
-
-impl Request<'_> {
-    /// The tools that it calls by itself, one for each call. Not those that it offers a model.
-    pub fn called_tools(&self) -> impl Iterator<Item = &str> {
-        self.rpc.iter().flat_map(Messages::tools)
-    }
 }
 
 /// A change of a body in place: what is not in `range` stays byte for byte.

@@ -1,21 +1,21 @@
 //! Having a request ask for another model, where its body names one.
 //!
-//! In: a body and a model's name. Out: the [`Edit`] of the member `model`. Not here: models in
+//! In: an outline and a model's name. Out: the [`Edit`] of the member `model`. Not here: models in
 //! paths (`path`), and forms, which pass as they come.
 
 use super::Edit;
-use super::members::Members;
+use super::outline::{Members, Outline};
 use super::raw::string;
 
 /// The edit that has a body ask for `model`; none if it names no model, or that one already, or
 /// cannot be read.
-pub(super) fn with_model(body: &[u8], model: &str) -> Option<Edit> {
-    replaced(&Members::read(body, &["model"]).ok()?, |_| model.to_owned())
+pub(super) fn with_model(outline: &Outline<'_>, model: &str) -> Option<Edit> {
+    replaced(&outline.members(&["model"]).ok()?, |_| model.to_owned())
 }
 
 /// The same for names that stand in a folder, such as `models/gemini-2.5-flash`: the folder stays.
-pub(super) fn with_model_in_folder(body: &[u8], model: &str) -> Option<Edit> {
-    replaced(&Members::read(body, &["model"]).ok()?, |now| match now.rsplit_once('/') {
+pub(super) fn with_model_in_folder(outline: &Outline<'_>, model: &str) -> Option<Edit> {
+    replaced(&outline.members(&["model"]).ok()?, |now| match now.rsplit_once('/') {
         Some((folder, _)) => format!("{folder}/{model}"),
         None => model.to_owned(),
     })
@@ -36,8 +36,8 @@ pub(super) fn replaced(members: &Members<'_>, other: impl FnOnce(&str) -> String
 mod tests {
     use super::*;
 
-    fn edited(with: fn(&[u8], &str) -> Option<Edit>, body: &str, model: &str) -> Option<String> {
-        let edit = with(body.as_bytes(), model)?;
+    fn edited(with: fn(&Outline<'_>, &str) -> Option<Edit>, body: &str, model: &str) -> Option<String> {
+        let edit = with(&Outline::of(body).ok()?, model)?;
         Some(String::from_utf8(Edit::apply_all(&[edit], body.as_bytes())).unwrap())
     }
 
@@ -67,7 +67,7 @@ mod tests {
             "[",
             "",
         ] {
-            assert_eq!(with_model(body.as_bytes(), "m"), None, "{body}");
+            assert_eq!(edited(with_model, body, "m"), None, "{body}");
         }
     }
 

@@ -1,9 +1,9 @@
 //! JSON values that are taken apart one level at a time, so that a member of an odd type, an
 //! unknown one or one named twice costs no more than itself, and what nobody reads is never built.
 //!
-//! In: raw JSON. Out: its items, members or text, raw again. Not here: what they mean, and the
-//! outermost object of a request, whose members named twice matter
-//! ([`Members`](super::members::Members)).
+//! In: raw JSON. Out: its items, members or text, raw again. Not here: what they mean, and objects
+//! of a request whose members have places, or matter if they are named twice
+//! ([`Outline`](super::outline::Outline)).
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -28,10 +28,15 @@ pub(super) fn items(raw: &str) -> Vec<&str> {
 /// The members of an object in the order in which they are written, those that are `null` left out;
 /// none if it is no object.
 pub(super) fn entries(raw: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
-    let InOrder(members) = serde_json::from_str::<InOrder<'_, &RawValue>>(raw).ok()?;
-    let there =
-        members.into_iter().map(|(name, value)| (name, value.get())).filter(|(_, raw)| *raw != "null");
-    Some(there.collect())
+    let Pairs(members) = serde_json::from_str::<Pairs<&RawValue, &RawValue>>(raw).ok()?;
+    let members = members.into_iter().map(|(name, value)| (as_text(name.get()), value.get()));
+    Some(members.filter(|(_, value)| *value != "null").collect())
+}
+
+/// The values of the members of an object that have this name; none if it is no object.
+pub(super) fn values<'a>(raw: &'a str, wanted: &str) -> Vec<&'a str> {
+    let members = entries(raw).unwrap_or_default().into_iter();
+    members.filter(|(name, _)| name == wanted).map(|(_, value)| value).collect()
 }
 
 /// The text of a string; none of any other value.
@@ -71,20 +76,21 @@ impl<'a> From<Text<'a>> for Piece<'a> {
     }
 }
 
-/// All members of an object, in the order in which they are written.
-pub(super) struct InOrder<'a, V>(pub(super) Vec<(Cow<'a, str>, V)>);
+/// All members of an object, in the order in which they are written: names and values.
+pub(super) struct Pairs<N, V>(pub(super) Vec<(N, V)>);
 
-impl<V> Default for InOrder<'_, V> {
+impl<N, V> Default for Pairs<N, V> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
-impl<'de: 'a, 'a, V: Deserialize<'de>> Deserialize<'de> for InOrder<'a, V> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object<V>(PhantomData<V>);
 
-        impl<'de, V: Deserialize<'de>> Visitor<'de> for Object<V> {
-            type Value = InOrder<'de, V>;
+impl<'de, N: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for Pairs<N, V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object<N, V>(PhantomData<(N, V)>);
+
+        impl<'de, N: Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for Object<N, V> {
+            type Value = Pairs<N, V>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -92,10 +98,10 @@ impl<'de: 'a, 'a, V: Deserialize<'de>> Deserialize<'de> for InOrder<'a, V> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
                 let mut found = Vec::new();
-                while let Some((Text(name), value)) = members.next_entry()? {
-                    found.push((name, value));
+                while let Some(member) = members.next_entry()? {
+                    found.push(member);
                 }
-                Ok(InOrder(found))
+                Ok(Pairs(found))
             }
         }
 

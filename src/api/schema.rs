@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::raw::{InOrder, Text, as_text};
+use super::raw::{Pairs, Text, as_text};
 use super::{Function, Property};
 
 #[derive(Deserialize)]
@@ -48,14 +48,14 @@ struct Schema<'a> {
     #[serde(borrow, rename = "enum")]
     choices: Option<Vec<&'a RawValue>>,
     #[serde(borrow)]
-    properties: InOrder<'a, Self>,
+    properties: Pairs<Text<'a>, Self>,
     #[serde(borrow)]
     items: Option<Box<Self>>,
 }
 
 impl<'a> Schema<'a> {
     fn push_members_to(self, properties: &mut Vec<Property<'a>>) {
-        for (name, schema) in self.properties.0 {
+        for (Text(name), schema) in self.properties.0 {
             schema.push_to(name, properties);
         }
         if let Some(items) = self.items {

@@ -1,5 +1,6 @@
 //! What holds of the edits that soften a request, in every format.
 
+use crate::api::outline::outline;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -131,11 +132,11 @@ fn every_format_that_bounds_output_takes_a_bound_of_each_choice() {
     for (name, members) in BODIES {
         let model = Some(LLAMA);
         let body = format!("{{{members}}}");
-        let edits = (format(name).with_max_output)(body.as_bytes(), model, 99).unwrap();
+        let edits = (format(name).with_max_output)(&outline(&body), model, 99).unwrap();
         let edited = apply(&edits, &body);
-        let request = (format(name).read)(edited.as_bytes()).unwrap();
+        let request = (format(name).read)(&outline(&edited)).unwrap();
         assert_eq!(request.max_output, Some(99 * request.choices.unwrap_or(1)), "{edited}");
-        assert_eq!((format(name).with_max_output)(edited.as_bytes(), model, 99), Ok(vec![]), "{edited}");
+        assert_eq!((format(name).with_max_output)(&outline(&edited), model, 99), Ok(vec![]), "{edited}");
     }
 }
 
@@ -150,7 +151,7 @@ fn every_format_whose_bodies_name_a_model_takes_another() {
         ("ollama_embed", r#""input":"Hi""#),
     ]) {
         let body = format!(r#"{{{members},"model":"a"}}"#);
-        let edit = (format(name).with_model)(body.as_bytes(), "b").unwrap();
+        let edit = (format(name).with_model)(&outline(&body), "b").unwrap();
         assert_eq!(apply(&[edit], &body), format!(r#"{{{members},"model":"b"}}"#), "{name}");
     }
 }
@@ -159,9 +160,9 @@ fn every_format_whose_bodies_name_a_model_takes_another() {
 fn a_stream_can_be_asked_for_usage_and_bounded_at_once() {
     let body = r#"{"model":"gpt-5","messages":[],"stream":true}"#;
     let chat = format("openai_chat");
-    let mut edits = (chat.with_max_output)(body.as_bytes(), Some("gpt-5-mini"), 99).unwrap();
-    edits.extend((chat.with_model)(body.as_bytes(), "gpt-5-mini"));
-    edits.extend((chat.read)(body.as_bytes()).unwrap().ask_for_usage);
+    let mut edits = (chat.with_max_output)(&outline(body), Some("gpt-5-mini"), 99).unwrap();
+    edits.extend((chat.with_model)(&outline(body), "gpt-5-mini"));
+    edits.extend((chat.ask_for_usage)(&outline(body), "gpt-5-mini"));
     let front = r#"{"max_completion_tokens":99,"stream_options":{"include_usage":true},"#;
     assert_eq!(apply(&edits, body), format!(r#"{front}"model":"gpt-5-mini","messages":[],"stream":true}}"#));
 }
@@ -176,10 +177,11 @@ proptest! {
         model in prop::sample::select(vec![None, Some("gpt-5"), Some(LLAMA), Some("amazon.titan-text-express-v1")]),
     ) {
         let format = format(name);
-        let Ok(request) = (format.read)(body.as_bytes()) else { return Ok(()) };
-        let Ok(edits) = (format.with_max_output)(body.as_bytes(), model, each) else { return Ok(()) };
+        let outline_of_body = outline(&body);
+        let Ok(request) = (format.read)(&outline_of_body) else { return Ok(()) };
+        let Ok(edits) = (format.with_max_output)(&outline_of_body, model, each) else { return Ok(()) };
         let bounded = apply(&edits, &body);
-        let again = (format.read)(bounded.as_bytes()).unwrap();
+        let again = (format.read)(&outline(&bounded)).unwrap();
         let bound = again.max_output.unwrap();
         prop_assert!(bound <= each.saturating_mul(again.choices.unwrap_or(1)), "{bounded}");
         // Among plain members a bound that is a text, and a model's name, count as text.
@@ -190,19 +192,20 @@ proptest! {
         // Numbers too large for a float make a document that only readers of single members can
         // read.
         prop_assert_eq!(value(&bounded).ok(), value(&body).ok());
-        prop_assert_eq!((format.with_max_output)(bounded.as_bytes(), model, each), Ok(vec![]));
+        prop_assert_eq!((format.with_max_output)(&outline(&bounded), model, each), Ok(vec![]));
 
         let other = "other \"model\"";
-        let renamed = (format.with_model)(body.as_bytes(), other);
+        let renamed = (format.with_model)(&outline_of_body, other);
         prop_assert!(renamed.is_some() || request.model.is_none());
-        let asking = request.ask_for_usage.clone();
+        let asking = (format.ask_for_usage)(&outline_of_body, "");
         let all: Vec<Edit> = asking.into_iter().chain(renamed.clone()).chain(edits).collect();
         let changed: usize = all.iter().map(|edit| edit.range.len()).sum();
         let softer = apply(&all, &body);
         let added: usize = all.iter().map(|edit| edit.text.len()).sum();
         prop_assert_eq!(softer.len(), body.len() - changed + added, "edits overlap");
-        let again = (format.read)(softer.as_bytes()).unwrap();
-        prop_assert!(again.ask_for_usage.is_none());
+        let outline_of_softer = outline(&softer);
+        let again = (format.read)(&outline_of_softer).unwrap();
+        prop_assert!((format.ask_for_usage)(&outline_of_softer, "").is_none());
         prop_assert_eq!(again.max_output, Some(bound));
         prop_assert!(is_plain || again.prompt.0 == request.prompt.0, "{softer}");
         if renamed.is_some() && request.model.is_some() {
@@ -211,14 +214,15 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_edits_panic(
-        bytes in prop::collection::vec(any::<u8>(), 0..60),
+    fn no_json_makes_the_edits_panic(
+        text in r#"\{("[a-z_]{0,9}":([0-9]|[\[\]{}",:]){0,12},?){0,4}\}"#,
         model in any::<String>(),
         each in any::<u64>(),
     ) {
+        let Ok(outline) = Outline::of(&text) else { return Ok(()) };
         for format in FORMATS {
-            let _ = (format.with_model)(&bytes, &model);
-            let _ = (format.with_max_output)(&bytes, Some(&model), each);
+            let _ = (format.with_model)(&outline, &model);
+            let _ = (format.with_max_output)(&outline, Some(&model), each);
         }
     }
 }

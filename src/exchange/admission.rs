@@ -123,7 +123,8 @@ pub(super) fn on_body(
         let request = RpcRequest::read(&awaiting.call, body, effects);
         return admit_rpc(awaiting, request, config, context, effects);
     }
-    match ParsedCall::read(&awaiting.call, body, editable, effects) {
+    let text = String::from_utf8_lossy(body);
+    match ParsedCall::read(&awaiting.call, body, &text, editable, effects) {
         Ok(parsed) => admit(awaiting, &parsed, None, config, context, effects),
         Err(refusal) => {
             refusal.refuse(Charges::local(awaiting.granted.reservation), config, context, effects);
@@ -269,7 +270,7 @@ fn reserve<'c>(
     effects: &mut Effects,
 ) -> Result<Granted, Refusal<'c>> {
     effects.facts.push((Fact::CountedInput, estimate.known.all_input().to_string()));
-    let subject = Subject { body: parsed.body.unwrap_or_default(), ..call.subject(model) };
+    let subject = Subject { body: parsed.body(), ..call.subject(model) };
     let (limits, patience) = (&call.tier.limits, call.patience());
     let granted = limits::reserve(granted, limits, &subject, estimate, patience, context.budgets)
         .map_err(|refusal| over_limit(call, model, refusal, context))?;

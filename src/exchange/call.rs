@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use crate::api::{self, Dialect, Format};
+use crate::api::{self, Format};
 use crate::coding::Encoding;
 use crate::identity::Caller;
 use crate::limits::{Limit, Subject, Workflow};
@@ -43,7 +43,7 @@ impl Call {
 
     /// Returns whether it goes to an MCP server and not to a model.
     pub(super) fn is_rpc(&self) -> bool {
-        self.format().dialect == Dialect::Mcp
+        self.format().messages.is_some()
     }
 
     /// Returns the longest wait. A request that passes is not held, so it cannot wait.

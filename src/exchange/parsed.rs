@@ -3,13 +3,13 @@
 //! In: a body, or its length. Out: a [`ParsedCall`], or the refusal of an ambiguous one. Not here:
 //! the formats (`api`).
 
-use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 use super::call::{Call, kind};
 use super::context::Editable;
 use super::effects::Effects;
 use super::refusal::Refusal;
-use crate::api::{Piece, Prompt, Request, Unread};
+use crate::api::{Outline, Piece, Prompt, Request, Unread};
 use crate::coding::{self, Encoding, Failure};
 use crate::metrics;
 use crate::reply;
@@ -18,8 +18,10 @@ use crate::settings::Config;
 /// A call with its parsed request.
 pub(super) struct ParsedCall<'a> {
     pub(super) request: Request<'a>,
-    /// Its body, decoded, if it has arrived and is JSON.
-    pub(super) body: Option<&'a [u8]>,
+    /// The outline of its decoded body, if that has arrived and is JSON.
+    pub(super) outline: Option<Outline<'a>>,
+    /// Whether its body is UTF-8.
+    pub(super) is_utf8: bool,
     /// The parts of the request that can still be changed.
     pub(super) editable: Editable,
     /// Whether its input is counted and not guessed.
@@ -29,7 +31,7 @@ pub(super) struct ParsedCall<'a> {
 impl<'a> ParsedCall<'a> {
     /// Returns a call whose body is not read.
     pub(super) const fn unread(guess: Request<'a>) -> Self {
-        Self { request: guess, body: None, editable: Editable::Nothing, is_exact: false }
+        Self { request: guess, outline: None, is_utf8: false, editable: Editable::Nothing, is_exact: false }
     }
 
     /// Returns a guess by the length of the body. Compressed JSON has about as many bytes as
@@ -42,27 +44,31 @@ impl<'a> ParsedCall<'a> {
         Self::unread(guess)
     }
 
-    /// Reads a decoded body.
+    /// Reads a decoded body and its text. The text has U+FFFD for bytes that are not UTF-8, as most
+    /// servers read them; such a body is not changed.
     ///
     /// # Errors
     /// The body names a member twice that decides the cost of the call.
     pub(super) fn read(
         call: &Call,
         body: &'a [u8],
+        text: &'a Cow<'a, str>,
         editable: Editable,
         effects: &mut Effects,
     ) -> Result<Self, Refusal<'static>> {
-        let (request, json) = match read(call, body, effects)? {
-            Some(request) => (request, Some(body)),
-            None => {
-                let is_json = serde_json::from_slice::<&RawValue>(body).is_ok();
-                let text = Prompt(vec![Piece::Unread(body)]);
-                (Request { prompt: text, ..Request::default() }, is_json.then_some(body))
-            }
-        };
-        let is_fixed = call.is_signed || call.encoding != Encoding::Identity;
+        let is_utf8 = matches!(text, Cow::Borrowed(_));
+        let is_fixed = call.is_signed || call.encoding != Encoding::Identity || !is_utf8;
         let editable = if is_fixed { Editable::Nothing } else { editable };
-        Ok(Self { request, body: json, editable, is_exact: true })
+        let outline = Outline::of(text);
+        let read = outline.as_ref().map_err(Clone::clone).and_then(call.format().read);
+        let request = or_malformed(call, read, effects)?
+            .unwrap_or_else(|| Request { prompt: Prompt(vec![Piece::Unread(body)]), ..Request::default() });
+        Ok(Self { request, outline: outline.ok(), is_utf8, editable, is_exact: true })
+    }
+
+    /// Returns the body, if it has arrived and is JSON; otherwise no bytes.
+    pub(super) fn body(&self) -> &'a [u8] {
+        self.outline.as_ref().map_or(b"", |outline| outline.body().as_bytes())
     }
 
     /// Returns whether the body can be changed.
@@ -70,23 +76,23 @@ impl<'a> ParsedCall<'a> {
         self.editable != Editable::Nothing
     }
 
-    /// Returns the body, if it can be changed.
-    pub(super) fn editable_body(&self) -> Option<&'a [u8]> {
-        self.body.filter(|_| self.is_editable())
+    /// Returns the outline of the body, if the body can be changed.
+    pub(super) fn editable_outline(&self) -> Option<&Outline<'a>> {
+        self.outline.as_ref().filter(|_| self.is_editable())
     }
 }
 
-/// Reads a decoded body in its format; `None` if it is malformed.
+/// Returns the parsed value of a body. Counts a malformed body and returns `None`.
 ///
 /// # Errors
 /// The body names a member twice that decides the cost of the call.
-pub(super) fn read<'a>(
+pub(super) fn or_malformed<T>(
     call: &Call,
-    body: &'a [u8],
+    read: Result<T, Unread>,
     effects: &mut Effects,
-) -> Result<Option<Request<'a>>, Refusal<'static>> {
-    match (call.format().read)(body) {
-        Ok(request) => Ok(Some(request)),
+) -> Result<Option<T>, Refusal<'static>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
         Err(Unread::Ambiguous { member }) => {
             Err(Refusal::BadRequest(Box::new(reply::ambiguous(call.format().dialect, member))))
         }

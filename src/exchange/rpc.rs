@@ -9,8 +9,8 @@ use super::call::Call;
 use super::effects::Effects;
 use super::parsed;
 use super::refusal::Refusal;
-use crate::api::Messages;
 use crate::api::answer::{Called, ToolsCalled};
+use crate::api::{Messages, Unread};
 
 /// An MCP request, and the tools that it calls.
 #[derive(Default)]
@@ -22,12 +22,14 @@ pub(super) struct RpcRequest<'a> {
 impl<'a> RpcRequest<'a> {
     /// Reads a decoded body. A malformed one calls no tools, because no server accepts it.
     pub(super) fn read(call: &Call, body: &'a [u8], effects: &mut Effects) -> Result<Self, Refusal<'static>> {
-        let Some(request) = parsed::read(call, body, effects)? else { return Ok(Self::default()) };
+        let read = call.format().messages.map(|read| read(body));
+        let read = read.unwrap_or(Err(Unread::Malformed));
+        let Some(messages) = parsed::or_malformed(call, read, effects)? else { return Ok(Self::default()) };
         let mut tools = ToolsCalled::default();
-        for name in request.called_tools() {
+        for name in messages.tools() {
             tools.add(&Called::once(Cow::Borrowed(name)));
         }
-        Ok(Self { messages: request.rpc.unwrap_or_default(), tools })
+        Ok(Self { messages, tools })
     }
 
     /// Returns a request that cannot be read. It counts as a call of an unknown tool, and so in

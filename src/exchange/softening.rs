@@ -16,7 +16,7 @@ use super::context::{Context, Editable};
 use super::effects::{Effects, Fact, HeaderEdit};
 use super::parsed::ParsedCall;
 use super::tools::HiddenTools;
-use crate::api::{Body, Edit, Request};
+use crate::api::{Body, Edit, Outline, Request};
 use crate::limits::{self, Estimate};
 use crate::metrics::{self, Labels};
 use crate::tiers::Tier;
@@ -62,15 +62,15 @@ impl Softened {
         let Some(step) = steps.iter().rfind(|step| step.at.ppm <= fullness) else { return softened };
         let cheaper = step.cheaper(&softened.model);
         let bound = step.max_output.filter(|_| call.api.may_bound_output);
-        let Some(body) = parsed.editable_body() else {
+        let Some(outline) = parsed.editable_outline() else {
             softened.skipped.extend((cheaper.is_some() || bound.is_some()).then_some("soften"));
             return softened;
         };
         if let Some(cheaper) = cheaper {
-            softened.replace_model(call, cheaper, parsed.editable, body);
+            softened.replace_model(call, cheaper, parsed.editable, outline);
         }
         if let Some(bound) = bound {
-            softened.bound_output(call, bound, body);
+            softened.bound_output(call, bound, outline);
         }
         softened
     }
@@ -93,36 +93,26 @@ impl Softened {
         let room = limits::room_for_output(limits, &subject, estimate, workflow, context.budgets);
         let each = room.and_then(|room| room.checked_div(choices(&parsed.request)));
         let Some(each) = each.filter(|each| *each >= LEAST_OUTPUT) else { return };
-        let Some(body) = parsed.editable_body() else {
+        let Some(outline) = parsed.editable_outline() else {
             self.skipped.push("clamp_output");
             return;
         };
-        if self.bound_output(call, each, body) {
+        if self.bound_output(call, each, outline) {
             self.is_clamped = true;
             estimate.max_output = self.max_output(&parsed.request);
         }
     }
 
-    /// Returns the edit that makes a stream report its usage, if the client has not asked for it
+    /// Returns the edit that makes the answer report its usage, if the client has not asked for it
     /// and the request can be changed.
     pub(super) fn ask_for_usage(&mut self, call: &Call, parsed: &ParsedCall<'_>) -> Option<Edit> {
-        let edit = parsed.request.ask_for_usage.clone().filter(|_| call.api.may_ask_for_usage)?;
-        if !self.reports_usage(call, parsed) {
-            return None;
-        }
+        let outline = parsed.outline.as_ref().filter(|_| call.api.may_ask_for_usage)?;
+        let edit = (call.format().ask_for_usage)(outline, &self.model)?;
         if !parsed.is_editable() {
             self.skipped.push("usage");
             return None;
         }
         Some(edit)
-    }
-
-    /// Returns whether the final model accepts the request to report its usage; some models refuse
-    /// it.
-    fn reports_usage(&self, call: &Call, parsed: &ParsedCall<'_>) -> bool {
-        let Some(body) = parsed.body.filter(|_| self.is_replaced) else { return true };
-        let renamed = Edit::apply_all(&self.edits, body);
-        (call.format().read)(&renamed).is_ok_and(|request| request.ask_for_usage.is_some())
     }
 
     /// Returns the bound on the output of the whole call.
@@ -172,8 +162,8 @@ impl Softened {
         effects.headers.extend(self.path.map(|path| HeaderEdit::Set(Cow::Borrowed(":path"), path)));
     }
 
-    fn replace_model(&mut self, call: &Call, cheaper: &String, editable: Editable, body: &[u8]) {
-        let edit = (call.format().with_model)(body, cheaper);
+    fn replace_model(&mut self, call: &Call, cheaper: &String, editable: Editable, outline: &Outline<'_>) {
+        let edit = (call.format().with_model)(outline, cheaper);
         let path = call.api.path_with_model(cheaper).filter(|_| editable == Editable::All);
         // The path takes precedence over the body. A path that names a model and cannot be changed
         // leaves the call as it is.
@@ -190,9 +180,9 @@ impl Softened {
 
     /// Bounds the output of each choice, and replaces any earlier bound. Returns whether that
     /// lowered the bound.
-    fn bound_output(&mut self, call: &Call, each: u64, body: &[u8]) -> bool {
+    fn bound_output(&mut self, call: &Call, each: u64, outline: &Outline<'_>) -> bool {
         let model = Some(self.model.as_str()).filter(|model| !model.is_empty());
-        match (call.format().with_max_output)(body, model, each) {
+        match (call.format().with_max_output)(outline, model, each) {
             Ok(edits) if !edits.is_empty() => {
                 self.bound = Some((each, edits));
                 true

@@ -34,16 +34,14 @@ pub(super) fn hide(
     let Some(offered_by) = call.format().offered_tools.filter(|_| call.tier.limits_tools()) else {
         return Ok(HiddenTools::default());
     };
-    // Parts of a body that is not all text may still have been read, which count towards its
-    // charge.
-    let text = parsed.body.filter(|body| core::str::from_utf8(body).is_ok());
-    let offered = text.map(offered_by);
+    let outline = parsed.outline.as_ref().filter(|_| parsed.is_utf8);
+    let offered = outline.map(offered_by);
     if offered.as_ref().is_some_and(Vec::is_empty) {
         return Ok(HiddenTools::default());
     }
     let exhausted = limits::spent_tools(&call.tier.limits, &call.subject(model), context.budgets);
-    // A body that cannot be read may offer any tool, because an upstream that decodes it otherwise
-    // would see them.
+    // A body that cannot be read, or is not UTF-8, may offer any tool, because an upstream that
+    // decodes it otherwise would see them.
     let offers = |limit: &Limit| {
         offered.as_ref().is_none_or(|offered| offered.iter().any(|name| limit.counts_tool(name)))
     };
@@ -52,14 +50,15 @@ pub(super) fn hide(
     for (limit, _) in watching {
         effects.count(&metrics::SHADOW_REFUSALS, &call.labels_of(&limit, &context.models.other()), 1);
     }
-    let body = text.filter(|_| parsed.is_editable());
-    let refuses = |limit: &Limit| limit.on_exhausted == OnExhausted::Refuse || body.is_none();
+    let outline = outline.filter(|_| parsed.is_editable());
+    let refuses = |limit: &Limit| limit.on_exhausted == OnExhausted::Refuse || outline.is_none();
     let refusals = exhausted.iter().filter(|(limit, _)| refuses(limit)).map(|(_, refusal)| refusal.clone());
     if let Some(refusal) = limits::longest(refusals) {
         return Err(refusal);
     }
     let is_exhausted = |name: &str| exhausted.iter().any(|(limit, _)| limit.counts_tool(name));
     let count = offered.iter().flatten().filter(|name| is_exhausted(name)).count() as u64;
-    let edits = body.filter(|_| count > 0).map(|body| (call.format().without_tools)(body, &is_exhausted));
+    let outline = outline.filter(|_| count > 0);
+    let edits = outline.map(|outline| (call.format().without_tools)(outline, &is_exhausted));
     Ok(HiddenTools { count, edits: edits.unwrap_or_default() })
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::api::FORMATS;
+use crate::api::{FORMATS, Outline};
 
 fn counter() -> Counter {
     Counter::new([7; 16])
@@ -14,7 +14,7 @@ fn tokens(body: &str) -> u64 {
 }
 
 fn tokens_with(exactness: &Exactness, body: &str) -> u64 {
-    let request = (FORMATS[0].read)(body.as_bytes()).unwrap();
+    let request = (FORMATS[0].read)(&Outline::of(body).unwrap()).unwrap();
     counter().prompt(&request.prompt, &request.model.unwrap(), exactness).usage().all_input()
 }
 

@@ -1,8 +1,8 @@
-//! Every API that the mock speaks, through Envoy: what is charged is what the answer tells, and
-//! refusals are in the API's own dialect.
+//! Every API of the mock, through Envoy: the charge equals the answer's usage, and refusals use the
+//! API's own dialect.
 //!
 //! In: the calls of `calls`. Out: nothing. Not here: payloads of real providers (`golden`), chat
-//! completions, which most other tests are about, and official clients (`sdks`).
+//! completions, which most other tests cover, and official clients (`sdks`).
 
 use serde_json::{Value, json};
 use tollgate_rig::client::{self, Request};
@@ -12,11 +12,10 @@ use tollgate_rig::upstream::{Script, ScriptedUpstream, Signal};
 use crate::bench::{Bench, Detour, chat, with_detours};
 use crate::calls::{Call, QUESTION, converse, last, of_openai, of_others, readable};
 
-/// So little over so long a time that none of it comes back within a test.
+/// Little over a long window, so that none of it flows back during a test.
 const BUDGET: u64 = 10_000;
 
-/// Every model is counted as the mock counts it, so that also what is not told can be said to the
-/// token.
+/// Counts every model as the mock does, so that answers without usage are also charged exactly.
 const TOKENS: &str = "
 identity: { tenant: { header: x-tenant-id } }
 counting: { calibrate: false, models: [ { match: '*', scale: 1 } ] }
@@ -112,7 +111,7 @@ async fn a_signed_request_arrives_as_it_was_signed_and_its_compressed_answer_is_
     }
 }
 
-/// The pieces of a stream of events or frames.
+/// Splits a stream into events or frames.
 fn pieces(mut stream: &[u8]) -> Vec<Vec<u8>> {
     let mut pieces = Vec::new();
     while !stream.is_empty() {
@@ -128,7 +127,7 @@ fn pieces(mut stream: &[u8]) -> Vec<Vec<u8>> {
     pieces
 }
 
-/// What a tenant has left whose client has hung up after three words of the answer to its call.
+/// Returns a tenant's remaining tokens after its client hung up three words into the answer.
 async fn left_after_three_words(call: &Call, word: &str) -> (u64, Vec<u8>) {
     let mock = Bench::start(TOKENS).await.mock;
     let mut whole = client::send(mock.address(), call.request()).await.unwrap();
@@ -173,8 +172,7 @@ async fn who_hangs_up_on_bedrock_pays_the_input_that_was_counted_and_what_was_se
     let call = Call::json("/model/amazon.nova-lite-v1%3A0/converse-stream", &converse(), &[]);
     let (left, sent) = left_after_three_words(&call, "contentBlockDelta").await;
     assert!(!readable(&sent).contains("inputTokens"), "the input is only told at the end");
-    // Six tokens of the question, four for its message and its role, three for the answer's
-    // beginning.
+    // Six tokens of the question, four for its message and role, three to start the answer.
     assert_eq!(left, BUDGET - 13 - 3);
 }
 
@@ -182,8 +180,8 @@ async fn who_hangs_up_on_bedrock_pays_the_input_that_was_counted_and_what_was_se
 async fn a_gemini_stream_that_its_upstream_cuts_is_charged_by_what_it_told_or_else_by_its_text() {
     let bench = Bench::start(TOKENS).await;
     let body = json!({ "contents": [{ "role": "user", "parts": [{ "text": QUESTION }] }] });
-    // The mock tells the six tokens of the question; three for its turn and three for the answer's
-    // beginning are counted besides.
+    // The mock reports the six tokens of the question; the filter also counts three for the turn
+    // and three to start the answer.
     for (cuts, (path, no_usage, input)) in (1..).zip([
         ("/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", "false", 6),
         ("/array/v1beta/models/gemini-2.5-flash:streamGenerateContent", "false", 6),
@@ -198,8 +196,8 @@ async fn a_gemini_stream_that_its_upstream_cuts_is_charged_by_what_it_told_or_el
     }
 }
 
-/// The head of a form, the model in it, and a file in so many pieces of 64 KiB. Each ends with an
-/// empty line, so that a script can read them one by one.
+/// Returns the head of a form with the model, and a file in `count` pieces of 64 KiB. Each ends
+/// with an empty line, so that a script can read them one by one.
 fn upload(count: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
     let start = "--line\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\ngpt-4o-transcribe\r\n\
                  --line\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n";
@@ -208,8 +206,8 @@ fn upload(count: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
     (start.as_bytes().to_vec(), pieces)
 }
 
-/// Sends an upload that goes on only when its beginning has arrived; what it costs, in dollars and
-/// tokens.
+/// Sends an upload that continues only when its beginning has arrived. Returns its cost in dollars
+/// and tokens.
 async fn cost_of_upload(pieces: usize) -> (Value, u64) {
     let (start, pieces) = upload(pieces);
     let arrived = Signal::new();
@@ -219,7 +217,7 @@ async fn cost_of_upload(pieces: usize) -> (Value, u64) {
     });
     let answer = json!({ "text": "The answer", "usage": usage }).to_string();
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
-    // The head of the request, that of the form's first part, and that of its second.
+    // The head of the request, of the form's first part, and of its second.
     let script = Script::new().read_headers().read_headers().read_headers().tell(&arrived);
     let script = pieces.iter().fold(script, |script, _| script.read_headers());
     let script = script.write(format!("{head}content-length: {}\r\n\r\n{answer}", answer.len()));
@@ -257,7 +255,7 @@ prices:
 
 #[tokio::test]
 async fn an_upload_passes_as_it_comes_and_is_priced_by_the_model_in_its_form() {
-    // 500 for 2.5, 1500 for 6 and 100 for 10 US dollars per million.
+    // 500 at 2.5, 1500 at 6 and 100 at 10 US dollars per million.
     let cost = (json!("0.01125"), 2100);
     assert_eq!(cost_of_upload(1).await, cost, "of a size that is held where bodies are read");
     assert_eq!(cost_of_upload(64).await, cost, "of several MiB");
@@ -271,8 +269,8 @@ async fn every_api_refuses_in_its_own_words() {
     let usage = json!({ "prompt_tokens": 0, "completion_tokens": 2 * BUDGET });
     let (paid, body) = bench.json(chat("ada").header("x-mock-usage", usage.to_string())).await;
     assert_eq!(paid.status(), 200, "{body}");
-    // By what their paths contain, the first that fits: where the message is, what tells the kind
-    // of error, and what is left.
+    // By a part of the path, the first match applies: the pointers to the message and the kind of
+    // the error, and what is left.
     let dialects = [
         (
             "/publishers/anthropic/",
@@ -343,7 +341,7 @@ tiers:
 ",
     )
     .await;
-    // The name of a model in the body does not matter to Azure.
+    // Azure ignores the model in the body.
     let body = json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": QUESTION }] });
     let status = async |deployment: &str| {
         let path = format!("/openai/deployments/{deployment}/chat/completions?api-version=2024-10-21");

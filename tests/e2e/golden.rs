@@ -1,7 +1,7 @@
-//! Every golden call on a real Envoy: the upstream answers with the golden bytes, and the call is
-//! charged what it is charged natively.
+//! Every golden call on a real Envoy: the upstream answers with the golden bytes, and the charge
+//! equals that of the native tests.
 //!
-//! In: the cases that `tests/payloads` reads natively. Out: nothing. Not here: how a case is read.
+//! In: the cases of `tests/payloads`. Out: nothing. Not here: reading a case.
 
 #[path = "../payloads/cases.rs"]
 mod cases;
@@ -17,7 +17,7 @@ use tollgate_rig::upstream::{Script, ScriptedUpstream};
 
 use crate::bench::{Bench, Detour, with_detours};
 
-/// Each case by itself: nothing is learned from those before.
+/// Disables learning, so that each case stands alone.
 const TOKENS: &str = "
 counting: { calibrate: false }
 tiers:
@@ -27,7 +27,7 @@ tiers:
     - { name: tools, count: tool_calls, tools: \"*\", max: 1_000_000_000, window: 1d }
 ";
 
-/// The sums of what a case is charged natively: what the model read, and what it wrote.
+/// Returns the native charge of a case: tokens read and written.
 fn charged(case: &Case) -> (u64, u64) {
     let charged = case.json("expected.json").unwrap()["charged"].clone();
     let sum = |classes: &[&str]| classes.iter().filter_map(|class| charged[class].as_u64()).sum();
@@ -35,7 +35,7 @@ fn charged(case: &Case) -> (u64, u64) {
     (input, sum(&["output", "reasoning", "audio_output"]))
 }
 
-/// The request of a case, by way of the detour to the scripted upstream.
+/// Returns the request of a case, sent through the detour to the scripted upstream.
 fn request(case: &Case) -> Request {
     let of = |name: &str| case.head.0.iter().find(|(header, _)| header == name).unwrap().1.as_str();
     let request = Request::new(of(":method"), &format!("/golden{}", of(":path")));
@@ -44,7 +44,7 @@ fn request(case: &Case) -> Request {
     if case.request.is_empty() { request } else { request.body(case.request.clone()) }
 }
 
-/// The answer of a case as it goes over the wire.
+/// Returns the answer of a case in wire format.
 fn answer(case: &Case, coding: Option<&str>, body: &[u8]) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in case.answer_head.0.iter().filter(|(name, _)| name != "content-length") {
@@ -56,7 +56,7 @@ fn answer(case: &Case, coding: Option<&str>, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), b"\r\n", body].concat()
 }
 
-/// One Envoy before an upstream that answers the cases in their order, each in a coding.
+/// Starts an Envoy in front of an upstream that answers the cases in order, each in a coding.
 async fn start(cases: &[Case], coding: Option<Coding>) -> (Bench, ScriptedUpstream, Vec<Vec<u8>>) {
     let bodies: Vec<_> = cases.iter().map(|case| encoded(case, coding)).collect();
     let name = coding.map(Coding::name);
@@ -68,14 +68,15 @@ async fn start(cases: &[Case], coding: Option<Coding>) -> (Bench, ScriptedUpstre
     (bench, upstream, bodies)
 }
 
-/// The answer of a case in a coding, flushed every hundred bytes as a stream is.
+/// Returns the answer of a case in a coding, flushed every hundred bytes like a stream.
 fn encoded(case: &Case, coding: Option<Coding>) -> Vec<u8> {
     let Some(coding) = coding else { return case.answer.clone() };
     let pieces: Vec<Bytes> = case.answer.chunks(100).map(Bytes::copy_from_slice).collect();
     coding.encode(&pieces).concat()
 }
 
-/// The tokens read and written by the access log's last line, and those counted before the call.
+/// Returns the tokens read and written from the access log's last line, and those counted before
+/// the call.
 async fn logged(bench: &Bench, number: usize) -> (Option<(u64, u64)>, Option<u64>) {
     let log = bench.envoy.wait_for_access_log(number + 1).await;
     let fact = |name: &str| log[number][name].as_str().map(|fact| fact.parse::<u64>().unwrap());
@@ -83,9 +84,9 @@ async fn logged(bench: &Bench, number: usize) -> (Option<(u64, u64)>, Option<u64
     (used, fact("tollgate.input_tokens.counted"))
 }
 
-/// What a case is counted as before the call, if it is.
+/// Returns the tokens counted before the call, if any.
 fn counted(case: &Case) -> Option<u64> {
-    // What a client of MCP sends is for no model.
+    // No model reads MCP messages.
     if case.format.dialect == Dialect::Mcp {
         return None;
     }
@@ -94,7 +95,7 @@ fn counted(case: &Case) -> Option<u64> {
 }
 
 fn all_cases() -> Vec<Case> {
-    // MCP is no LLM call: nothing of it is charged here.
+    // MCP calls are not LLM calls, and nothing is charged for them here.
     FORMATS.into_iter().filter(|format| format.name != "mcp").flat_map(cases::of).collect()
 }
 

@@ -1,4 +1,4 @@
-//! Who calls is read from where the operator says, and a secret stays one.
+//! Callers are identified as the operator configures it, and secrets stay secret.
 
 use serde_json::json;
 use tollgate_rig::client::{self, Request};
@@ -7,7 +7,7 @@ use tollgate_rig::envoy::Filter;
 use crate::bench::{Bench, chat_with};
 use crate::probe::shown;
 
-/// A bench that counts per `who`, read as told.
+/// Starts a bench that counts per `who`, with this source.
 async fn start(who: &str) -> Bench {
     Bench::with(Filter::yaml(&configuration(who)), |bootstrap| bootstrap).await
 }
@@ -21,12 +21,12 @@ tiers: {{ free: {{ limits: [ {{ name: tpm, count: tokens, per: who, max: 1000, w
     )
 }
 
-/// A call that uses 20 tokens.
+/// Returns a call that uses 20 tokens.
 fn call() -> Request {
     chat_with("", json!({ "max_tokens": 10 })).header("x-mock-output-tokens", "10")
 }
 
-/// How many calls this caller has made, with this one.
+/// Returns how many calls this caller has made, including this one.
 async fn calls(bench: &Bench, request: Request) -> u64 {
     let (response, body) = bench.json(request).await;
     assert_eq!(response.status(), 200, "{body}");
@@ -41,12 +41,12 @@ async fn a_header_tells_callers_apart_by_its_bytes() {
     assert_eq!(by(b"eve").await, 1);
     assert_eq!(by(b"ada").await, 2);
     assert_eq!(by(b"Ada").await, 1, "values are not names: case matters");
-    // Not UTF-8: neither a crash nor one budget for all of them.
+    // Values that are not UTF-8 neither crash the filter nor share one budget.
     assert_eq!(by(b"\xff\xfe").await, 1);
     assert_eq!(by(b"\xff\xfd").await, 1);
     assert_eq!(by(b"\xff\xfe").await, 2);
     assert_eq!(by("\u{fffd}\u{fffd}".as_bytes()).await, 1);
-    // Far longer than what a budget's key keeps.
+    // Far longer than the value in a budget's key.
     assert_eq!(by(&[b'x'; 3000]).await, 1);
     assert_eq!(by(&[b'x'; 3001]).await, 1);
     assert_eq!(by(&[b'x'; 3000]).await, 2);
@@ -72,7 +72,7 @@ async fn nothing_of_a_secret_leaves_the_filter() {
     assert_eq!(calls(&bench, by("Bearer another")).await, 1);
     assert_eq!(calls(&bench, by(&format!("Basic {secret}"))).await, 1, "another scheme is no value");
 
-    // A refusal, which says most.
+    // A refusal has the most details.
     let large = chat_with("", json!({ "messages": [{ "role": "user", "content": "word ".repeat(2000) }] }));
     let (refused, body) = bench.json(large.header("authorization", format!("Bearer {secret}"))).await;
     assert_eq!(refused.status(), 429);
@@ -161,7 +161,7 @@ async fn an_attribute_of_envoy_is_read() {
 #[tokio::test]
 async fn the_address_of_the_client_is_read_without_its_port() {
     let bench = start("{ source_ip: true }").await;
-    // Every call has a connection, and thus a port, of its own.
+    // Every call has its own connection, and thus its own port.
     assert_eq!(calls(&bench, call()).await, 1);
     assert_eq!(calls(&bench, call()).await, 2);
     let forwarded = |address: &str| call().header("x-forwarded-for", address);
@@ -193,7 +193,7 @@ async fn callers_without_a_value_share_a_budget_or_are_turned_away() {
     );
     bench.wait_for_calls("unidentified", 1).await;
     assert_eq!(bench.mock.received().len(), 1);
-    // Only LLM calls have to say who they are; lists of models are among them, other pages are not.
+    // Only LLM calls must name a caller. Lists of models count as such, other pages do not.
     assert_eq!(bench.json(Request::get("/v1/models")).await.0.status(), 401);
     assert_eq!(bench.json(Request::get("/v1/files")).await.0.status(), 404);
 }

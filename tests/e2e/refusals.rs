@@ -1,5 +1,4 @@
-//! What callers are told: refusals to the letter, waits that are true, and where their budgets
-//! stand.
+//! The caller's view: refusals byte by byte, waits that hold, and budget headers.
 
 use core::time::Duration;
 
@@ -16,14 +15,13 @@ identity: { tenant: { header: x-tenant-id } }
 tiers: { free: { limits: [ { name: tpm, count: tokens, per: tenant, max: 1000, window: 30d } ] } }
 ";
 
-/// A call that uses up to so many tokens.
+/// Returns a call that uses up to `tokens` tokens.
 fn using(tokens: u64) -> Request {
     let usage = json!({ "prompt_tokens": INPUT, "completion_tokens": tokens - INPUT });
     chat("ada").header("x-mock-usage", usage.to_string())
 }
 
-/// All headers that tell about budgets, with those that Envoy adds left out, in the order of their
-/// names.
+/// Returns all budget headers, sorted by name, without those that Envoy adds.
 fn told(response: &Response) -> Vec<(String, String)> {
     let others = ["date", "server", "content-length", "x-envoy-upstream-service-time"];
     let mut told: Vec<_> = response
@@ -46,7 +44,7 @@ fn millis(response: &Response) -> u64 {
     response.header("retry-after-ms").unwrap().parse().unwrap()
 }
 
-/// The instant of a text such as `1m30.951s`, in milliseconds.
+/// Parses a duration such as `1m30.951s` into milliseconds.
 fn go_millis(text: &str) -> u64 {
     let mut millis = 0.0;
     let mut number = String::new();
@@ -104,7 +102,7 @@ tiers: { free: { limits: [ { name: tpm, count: tokens, per: [tenant, user], max:
 ",
     )
     .await;
-    // A debt of 2000 takes 20 s, and the 10 of the next call a tenth of a second more.
+    // A debt of 2000 takes 20 s, and the 10 of the next call another tenth of a second.
     bench.json(using(3000).header("x-user", "u")).await;
     let (response, body) = bench.json(probe("ada").header("x-user", "u")).await;
     assert_eq!(response.status(), 429);
@@ -178,7 +176,7 @@ tiers: { free: { limits: [ { name: tpm, count: tokens, per: tenant, max: 100, wi
     assert_eq!(after.status(), 200, "{body}");
 }
 
-/// A message of 50 words.
+/// Returns a message of 50 words.
 fn long() -> Value {
     json!([{ "role": "user", "content": "word ".repeat(50).trim() }])
 }
@@ -220,7 +218,7 @@ tiers:
     bench.json(using(300)).await;
     let (refused, body) = bench.json(probe("ada")).await;
     assert!(body["error"]["message"].as_str().unwrap().contains("(limit `hour`)"), "{body}");
-    // 110 tokens at 200 an hour
+    // 110 tokens at 200 an hour.
     assert!((1_970_000..=1_981_000).contains(&millis(&refused)), "{}", millis(&refused));
     bench.wait_for_count("tollgate_refusals_total", &[("limit", "hour"), ("tier", "free")], 1).await;
     let log = bench.envoy.wait_for_access_log(2).await;

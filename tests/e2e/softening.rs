@@ -1,8 +1,8 @@
-//! Softer than a refusal: a cheaper model and less output, in the bytes that the upstream gets, by
-//! every way that a request can take.
+//! Softened requests: a cheaper model and less output, in the bytes that the upstream receives, for
+//! every way to send a request.
 //!
-//! In: requests of which every byte is known. Out: nothing. Not here: which edits each API needs
-//! (`src/api`), tools that are taken away (`tools`), and what official clients make of it (`sdks`).
+//! In: requests of known bytes. Out: nothing. Not here: the edits of each API (`src/api`), hidden
+//! tools (`tools`), and official clients (`sdks`).
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -12,7 +12,7 @@ use tollgate_rig::mock_llm::{MockLlm, Received};
 
 use crate::bench::{Bench, Detour, chat_with, with_detours};
 
-/// Budgets of which nothing comes back within a test, but for those who wait.
+/// Budgets that do not refill during a test, except for callers that wait.
 const TIERS: &str = r#"
 identity: { tenant: { header: x-tenant-id }, tier: { header: x-tier, default: soft } }
 counting: { output_reserve: { start: 50, learn: false, at_most: 1 } }
@@ -31,10 +31,10 @@ tiers:
     limits: [ { name: tpm, count: tokens, per: tenant, max: 1000, window: 10s } ]
 "#;
 
-/// A body with everything in it that must stay as it is.
+/// A body with everything that must stay unchanged.
 const BODY: &str = "{ \"messages\" : [{\"role\":\"user\",\"content\":\"\\\"model\\\":\\\"gpt-4o\\\" h\\u00e9 é\"}],\r\n\t\"model\" :\"gpt-4o\", \"top_p\":0.50,\"max_tokens\": 100,\"n\":1 }\n";
 
-/// The same for a cheaper model.
+/// Returns the same body for a cheaper model.
 fn cheaper() -> String {
     BODY.replace(" :\"gpt-4o\"", " :\"gpt-4o-mini\"")
 }
@@ -47,7 +47,7 @@ fn post_chat(tenant: &str) -> Request {
     post("/v1/chat/completions", tenant)
 }
 
-/// How a request is sent.
+/// A way to send a request.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Http1,
@@ -61,7 +61,7 @@ enum Way {
 const WAYS: [Way; 4] = [Way::Http1, Way::Chunked, Way::Http2, Way::Http2InParts];
 
 impl Bench {
-    /// Has a tenant use so many tokens in one call.
+    /// Spends `tokens` tokens of a tenant in one call.
     pub(crate) async fn spend(&self, tier: &str, tenant: &str, tokens: u64) {
         let usage = json!({ "prompt_tokens": 0, "completion_tokens": tokens }).to_string();
         let request = chat_with(tenant, json!({ "max_tokens": 0 })).header("x-tier", tier);
@@ -98,13 +98,13 @@ impl Bench {
         }
     }
 
-    /// What the upstream got last.
+    /// Returns the last request that the upstream received.
     fn last_received(&self) -> Received {
         self.mock.received().pop().unwrap()
     }
 }
 
-/// The text of a request's body, whose length must be as its header tells it, if it does.
+/// Returns the text of a request's body, after checking it against its `content-length`.
 fn body_of(received: &Received) -> String {
     if let Some(length) = received.header("content-length") {
         assert_eq!(length, received.body.len().to_string());
@@ -136,7 +136,7 @@ async fn the_upstream_gets_a_cheaper_model_and_a_lower_bound_and_all_else_byte_f
             assert_eq!(bench.left(&tenant).await, 1000 - spent - used, "{tenant}");
         }
     }
-    // Looking at what is left is a call, too, and by then each tenant has used half.
+    // Reading the rest of a budget is a call too, and by then each tenant has used half.
     bench.wait_for_count("tollgate_softened_total", &[("kind", "model")], 8 + 12).await;
     bench.wait_for_count("tollgate_softened_total", &[("kind", "max_output_tokens")], 4).await;
     let log = bench.envoy.wait_for_access_log(3 * 3 * WAYS.len()).await;
@@ -304,7 +304,7 @@ async fn clamped_calls_at_once_never_use_more_than_there_is() {
         used += answer["usage"]["total_tokens"].as_u64().unwrap_or(0);
     }
     assert!((1..=500).contains(&used), "{used}");
-    // What is left, if anything, is too little for an answer.
+    // Anything left is too little for an answer.
     assert!(500 - used < 60, "{used}");
 }
 

@@ -1,4 +1,5 @@
-//! Streams pass as the upstream sends them, but for the chunk that only the filter has asked for.
+//! Streams pass as the upstream sends them, except for the usage chunk that only the filter
+//! requested.
 
 use serde_json::{Value, json};
 use tollgate_rig::client::sse::Transcript;
@@ -19,7 +20,7 @@ async fn start_before(upstream: &ScriptedUpstream) -> Bench {
     Bench::with(Filter::yaml(TOKENS), |bootstrap| with_detours(bootstrap, &[detour])).await
 }
 
-/// The body of a call that is sent straight to the mock.
+/// Returns the body of a call sent directly to the mock.
 async fn direct(bench: &Bench, request: Request) -> Vec<u8> {
     client::send(bench.mock.address(), request).await.unwrap().body().await.unwrap().to_vec()
 }
@@ -32,7 +33,7 @@ fn not_asking() -> Value {
     json!({ "stream": true })
 }
 
-/// A stream without the event that only tells usage.
+/// Returns a stream without the event that carries only usage.
 fn without_usage(stream: &[u8]) -> Vec<u8> {
     let text = core::str::from_utf8(stream).unwrap();
     let events = text.split_inclusive("\n\n");
@@ -128,7 +129,8 @@ async fn every_chunk_arrives_by_itself_before_the_next_is_sent() {
 
     for http2 in [false, true] {
         if http2 {
-            // The second time the upstream does not wait, but nothing may be lost or moved.
+            // The second time the upstream does not wait, but the stream must still pass complete
+            // and in order.
             assert!(signals.iter().all(Signal::is_fired));
         }
         let address = bench.envoy.address();
@@ -195,8 +197,7 @@ async fn edited_requests_keep_their_place_on_the_connection_to_the_upstream() {
     let script = (0..3).fold(Script::new(), |script, _| script.read_request().write(answer.clone()));
     let upstream = ScriptedUpstream::start([script.read_until_closed()]).await;
     let bench = start_before(&upstream).await;
-    // One connection of the client stays with one worker, and so with one connection to the
-    // upstream.
+    // One client connection stays on one worker, and so on one connection to the upstream.
     let mut client = Client::http1(bench.envoy.address()).await.unwrap();
     for _ in 0..3 {
         let mut response = client.send(chat_by("scripted", "ada", not_asking())).await.unwrap();

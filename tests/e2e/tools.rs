@@ -1,8 +1,8 @@
-//! Limits on tools: calls counted from what models answer and from MCP, spent tools taken out of
+//! Limits on tools: calls counted from models' answers and from MCP, exhausted tools hidden from
 //! LLM calls, MCP calls refused.
 //!
-//! In: LLM calls that offer tools, and JSON-RPC. Out: nothing. Not here: which bytes of a request
-//! go (`src/api`), and what passes before a budget is spent (`mcp`).
+//! In: LLM calls that offer tools, and JSON-RPC. Out: nothing. Not here: the bytes removed from
+//! requests (`src/api`), and calls within budget (`mcp`).
 
 use std::time::Duration;
 
@@ -28,12 +28,12 @@ tiers:
   ten: { extends: hiding, limits: [ { name: mail, max: 10 } ] }
 ";
 
-/// An API whose mock calls the tool that a request demands.
+/// An API whose mock calls the tool that a request forces.
 struct Api {
     path: &'static str,
-    /// A request for it.
+    /// The body of a request.
     body: &'static str,
-    /// What of that goes with the tool, and what comes in its place.
+    /// The parts of the body that go with the tool, each with its replacement.
     gone: [[&'static str; 2]; 2],
 }
 
@@ -73,13 +73,13 @@ fn post(path: &str, tier: &str, tenant: &str) -> Request {
         .header("x-tenant-id", tenant)
 }
 
-/// A call of a tool by MCP.
+/// Returns an MCP call of a tool.
 fn rpc(id: &Value, tool: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": { "name": tool, "arguments": {} } })
 }
 
 impl Bench {
-    /// Has a tenant send two e-mails.
+    /// Sends two e-mails as a tenant.
     async fn send_two(&self, tier: &str, tenant: &str) {
         for number in 0..2 {
             let (response, body) =
@@ -192,7 +192,7 @@ async fn the_official_client_sees_why_a_tool_is_refused_and_goes_on_with_others(
         "{data}"
     );
     let wait = data["retry_after_ms"].as_u64().unwrap();
-    // One of two in thirty days comes back after fifteen.
+    // One of two in thirty days flows back after fifteen.
     assert!((14 * 86_400_000..=15 * 86_400_000 + 1000).contains(&wait), "{data}");
     assert!(data["reset_at"].as_str().unwrap().starts_with("20"), "{data}");
     assert_eq!(seen["tools"].as_array().unwrap().len(), 4, "lists are left as they are");
@@ -296,7 +296,7 @@ async fn ten_thousand_tools_take_no_longer_than_as_much_text_and_names_may_be_an
         || post("/v1/chat/completions", "hiding", "ada").header("x-mock-status", "503").body(body(&tools));
     let timed = async || {
         let mut response = bench.send(call()).await;
-        // The mock would not read these names.
+        // The mock cannot read these names.
         assert_eq!((response.status(), response.body().await.is_ok()), (503, true));
         (response.started().elapsed(), response.header("x-tollgate-softened").map(str::to_owned))
     };
@@ -305,7 +305,7 @@ async fn ten_thousand_tools_take_no_longer_than_as_much_text_and_names_may_be_an
     bench.send_two("hiding", "ada").await;
     let (after, told) = timed().await;
     assert_eq!(told.as_deref(), Some("hidden_tools=3"));
-    // Patterns tell letters of either case apart, and what is no text is as it is written, with its
+    // Patterns are case-sensitive, and a name that is not a string matches as written, with its
     // quotes.
     let hidden = [odd[1], odd[3], odd[4]];
     let is_hidden = |tool: &&String| hidden.iter().any(|name| tool.contains(&format!("\"{name}\"")));

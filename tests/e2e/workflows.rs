@@ -1,5 +1,4 @@
-//! Workflows: counted once however many calls they make at once, and budgets that they declare up
-//! front.
+//! Workflows: counted once for any number of parallel calls, and budgets declared up front.
 
 use serde_json::json;
 use tollgate_rig::client::{Client, Request};
@@ -19,7 +18,7 @@ tiers:
 
 const RESERVE: &str = "x-tollgate-reserve-tokens";
 
-/// A call that uses 10 + 5 tokens, and no more is held for it.
+/// Returns a call that uses and holds 10 + 5 tokens.
 fn call() -> Request {
     chat_with("ada", json!({ "max_tokens": 5 })).header("x-mock-output-tokens", "5")
 }
@@ -29,7 +28,7 @@ fn of(workflow: &str) -> Request {
 }
 
 impl Bench {
-    /// Sends calls at once, each on a connection of its own; their statuses.
+    /// Sends calls in parallel, each on its own connection, and returns their statuses.
     async fn at_once(&self, calls: impl IntoIterator<Item = Request>) -> Vec<u16> {
         let mut sent = Vec::new();
         for (number, request) in calls.into_iter().enumerate() {
@@ -49,7 +48,7 @@ impl Bench {
         statuses
     }
 
-    /// What is left of requests and of tokens after one more call.
+    /// Returns the requests and tokens left after one more call.
     async fn left_after(&self, call: Request) -> [u64; 2] {
         let (response, body) = self.json(call).await;
         assert_eq!(response.status(), 200, "{body}");
@@ -86,8 +85,8 @@ async fn what_a_workflow_declares_is_held_and_drawn_from_by_its_calls_alone() {
     assert_eq!(bench.at_once((0..26).map(|_| call().header("x-workflow", "v"))).await, [200; 26]);
     let (refused, _) = bench.json(chat_with("ada", json!({ "max_tokens": 5 }))).await;
     assert_eq!(refused.status(), 429, "10 tokens are left");
-    // What is left in the pool is enough for 39 calls at once, and with the 10 tokens that the
-    // budget has left, for not one more.
+    // The pool has enough left for 39 parallel calls, and together with the 10 tokens of the budget
+    // not for one more.
     let statuses = bench.at_once((0..45).map(|_| of("w"))).await;
     let passed = statuses.iter().filter(|status| **status == 200).count();
     assert!(statuses.iter().all(|status| [200, 429].contains(status)));

@@ -1,13 +1,13 @@
 //! Real payloads of every API format: the folders `tests/golden/<format>/<case>/`.
 //!
-//! In: files. Out: [`Case`]s. Not here: what is done with them. A case is
+//! In: files. Out: [`Case`]s. Not here: testing them. A case consists of
 //!
-//! - `request.json`, or another ending for bodies that are no JSON;
-//! - `answer.json`, or `.sse`, `.ndjson`, `.eventstream`, `.bin`; the ending decides on the content
+//! - `request.json`, or another extension for bodies that are not JSON;
+//! - `answer.json`, or `.sse`, `.ndjson`, `.eventstream`, `.bin`; the extension decides the content
 //!   type;
-//! - `call.json`, where needed: `path`, `method`, `request_headers`, and `headers` of the answer;
-//! - `expected.json`, what is found in them, written by `UPDATE=1` and read by people;
-//! - `bill.json`, in some: prices, and what the call costs by a bill made by hand.
+//! - `call.json`, if needed: `path`, `method`, `request_headers`, and `headers` of the answer;
+//! - `expected.json`, the readings of both, written by `UPDATE=1` and reviewed by people;
+//! - `bill.json`, in some: prices, and the cost of the call by a manual bill.
 
 use std::borrow::Cow;
 use std::fs;
@@ -17,13 +17,12 @@ use serde_json::{Value, json};
 use tollgate::api::Format;
 use tollgate::identity::Head;
 
-/// One case.
+/// A case.
 pub(crate) struct Case {
-    /// Where its files are.
+    /// The folder of its files.
     pub(crate) folder: PathBuf,
-    /// The format that its folder names.
     pub(crate) format: &'static Format,
-    /// The request's headers, pseudo-headers among them.
+    /// The request's headers, including pseudo-headers.
     pub(crate) head: Headers,
     /// The request's body.
     pub(crate) request: Vec<u8>,
@@ -33,7 +32,7 @@ pub(crate) struct Case {
     pub(crate) answer: Vec<u8>,
 }
 
-/// Header fields as the core asks for them.
+/// Header fields in the core's form.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Headers(pub(crate) Vec<(String, String)>);
 
@@ -46,7 +45,7 @@ impl Head for Headers {
     }
 }
 
-/// All cases of a format, by name.
+/// Returns all cases of a format, by name.
 pub(crate) fn of(format: &'static Format) -> Vec<Case> {
     let folder = Path::new("tests/golden").join(format.name);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -81,19 +80,19 @@ impl Case {
         Self { folder, format, head: Headers(head), request, answer_head: Headers(answer_head), answer }
     }
 
-    /// The name in messages.
+    /// Returns the name for messages.
     pub(crate) fn name(&self) -> String {
         self.folder.display().to_string()
     }
 
-    /// A file of its folder.
+    /// Reads a JSON file of the case's folder.
     pub(crate) fn json(&self, name: &str) -> Option<Value> {
         let json = fs::read(self.folder.join(name)).ok()?;
         Some(serde_json::from_slice(&json).unwrap_or_else(|error| panic!("{}/{name}: {error}", self.name())))
     }
 }
 
-/// The ending and the content of the file with this stem.
+/// Returns the extension and the content of the file with this stem.
 fn file(folder: &Path, stem: &str) -> Option<(String, Vec<u8>)> {
     let mut found = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let path = found.find(|path| path.file_stem().is_some_and(|of| of == stem))?;

@@ -1,7 +1,7 @@
-//! The filter's core without a host: budgets in memory, the time standing still.
+//! The filter's core without a host: budgets in memory, constant time.
 //!
-//! In: a configuration, a [`Case`]. Out: what the exchange asks of the host. Not here: Envoy
-//! (`tests/e2e`).
+//! In: a configuration, a [`Case`]. Out: the effects that the exchange asks of the host. Not here:
+//! Envoy (`tests/e2e`).
 
 use std::rc::Rc;
 
@@ -16,7 +16,7 @@ use tollgate::units::Timestamp;
 
 use crate::cases::Case;
 
-/// The filter's core without a host: budgets in memory, the time standing still.
+/// The filter's core without a host: budgets in memory, constant time.
 pub(crate) struct Core {
     config: Rc<Config>,
     lines: MemoryLines,
@@ -26,7 +26,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    /// One with this configuration.
+    /// Returns a core with this configuration.
     pub(crate) fn new(config: &Value) -> Self {
         let config = Config::read(config.to_string().as_bytes(), b"random").expect("a configuration");
         Self {
@@ -38,12 +38,12 @@ impl Core {
         }
     }
 
-    /// An exchange.
+    /// Starts an exchange.
     pub(crate) fn exchange(&self) -> Exchange {
         Exchange::new(self.config.clone())
     }
 
-    /// Has an exchange take an event.
+    /// Passes an event to an exchange.
     pub(crate) fn handle(&mut self, exchange: &mut Exchange, event: Event<'_>) -> Effects {
         let table = Table::new(&self.lines as &dyn Lines, self.config.sets());
         let budgets = Budgets::new(&table, &self.keys, Timestamp(1_700_000_000_000_000_000));
@@ -51,7 +51,7 @@ impl Core {
         exchange.handle(event, &mut Context { budgets: &budgets, counter, models, jitter: 0, breaker: None })
     }
 
-    /// Sends a case's request as far as the upstream; all effects of it together.
+    /// Sends a case's request to the upstream and returns all effects.
     pub(crate) fn send(&mut self, case: &Case) -> (Exchange, Vec<Effects>) {
         let mut exchange = self.exchange();
         let head = self
@@ -65,7 +65,7 @@ impl Core {
         (exchange, effects)
     }
 
-    /// Has the upstream answer; all effects of it together.
+    /// Answers a case from the upstream and returns all effects.
     pub(crate) fn answer(&mut self, case: &Case, exchange: &mut Exchange) -> Vec<Effects> {
         let head = Event::ResponseHead { status: 200, head: &case.answer_head, ended: false };
         let head = self.handle(exchange, head);

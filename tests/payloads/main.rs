@@ -1,8 +1,8 @@
-//! Real payloads of every API format, with what they must be counted as and charged.
+//! Real payloads of every API format, with their counts and charges.
 //!
-//! The cases are described in `cases`. Answers are read in pieces of every size. `UPDATE=1` writes
-//! what is found; look at the difference before you believe it. Bills are made by hand, and nothing
-//! writes them.
+//! In: the cases of `cases`; answers arrive in pieces of every size. Out: nothing. `UPDATE=1`
+//! writes the actual values; review the difference. Bills are written by hand and never updated.
+//! Not here: Envoy (`tests/e2e/golden.rs`).
 
 mod cases;
 mod core;
@@ -19,7 +19,7 @@ use core::Core;
 use prost::Message as _;
 use serde_json::{Map, Value, json};
 use tollgate::api::answer::Reader;
-use tollgate::api::{Body, CLASSES, FORMATS, Routes, Usage};
+use tollgate::api::{Body, CLASSES, FORMATS, Outline, Request, Routes, Usage};
 use tollgate::exchange::{Effects, Fact, Next};
 use tollgate::identity::Head;
 use tollgate::metrics;
@@ -34,13 +34,13 @@ fn updating() -> bool {
     std::env::var_os("UPDATE").is_some()
 }
 
-/// The classes that are not empty.
+/// Returns the classes that are not zero.
 fn shown(usage: &Usage) -> Value {
     let used = CLASSES.zip(*usage).into_values().filter(|(_, count)| *count > 0);
     used.map(|((class, _), count)| (class.to_owned(), Value::from(count))).collect::<Map<_, _>>().into()
 }
 
-/// What is seen in a request before it goes upstream.
+/// Returns the reading of a request before it goes upstream.
 fn counted(case: &Case) -> Value {
     let call = Routes::default().recognise(
         case.head.0.iter().find(|(name, _)| name == ":method").unwrap().1.as_bytes(),
@@ -48,12 +48,15 @@ fn counted(case: &Case) -> Value {
     );
     let call = call.unwrap_or_else(|| panic!("{}: its path is not recognised", case.name()));
     assert_eq!(call.format.name, case.format.name, "{}: its path is another format's", case.name());
-    let request = match call.format.body {
-        Body::Held => {
-            (call.format.read)(&case.request).unwrap_or_else(|unread| panic!("{}: {unread:?}", case.name()))
+    let outline = std::str::from_utf8(&case.request).ok().and_then(|body| Outline::of(body).ok());
+    let request = match (call.format.body, call.format.messages, &outline) {
+        (Body::Held, None, Some(outline)) => {
+            (call.format.read)(outline).unwrap_or_else(|unread| panic!("{}: {unread:?}", case.name()))
         }
-        Body::Passed => (call.format.guess)(case.request.len() as u64),
-        Body::Free => return json!({}),
+        (Body::Held, Some(_), _) => Request { known: Some(Usage::default()), ..Request::default() },
+        (Body::Held, None, None) => panic!("{}: no JSON", case.name()),
+        (Body::Passed, ..) => (call.format.guess)(case.request.len() as u64),
+        (Body::Free, ..) => return json!({}),
     };
     let model = call.model.as_deref().or(request.model.as_deref()).unwrap_or_default();
     let exactness = Exactness { exact_up_to: 1 << 20, scales: vec![] };
@@ -65,16 +68,17 @@ fn counted(case: &Case) -> Value {
         "max_output": request.max_output,
         "known": request.known.as_ref().map(shown),
         "more_input": request.more_input,
-        "usage_must_be_asked_for": request.ask_for_usage.is_some(),
+        "usage_must_be_asked_for":
+            outline.as_ref().is_some_and(|outline| (call.format.ask_for_usage)(outline, model).is_some()),
     });
-    let offered = call.format.tools_offered(&case.request);
+    let offered = outline.map(|outline| call.format.tools_offered(&outline)).unwrap_or_default();
     if !offered.is_empty() {
         counted["offered_tools"] = json!(offered);
     }
     counted
 }
 
-/// What is read from an answer that comes in pieces of this size.
+/// Returns the reading of an answer that arrives in pieces of this size.
 fn answered(case: &Case, size: usize) -> Value {
     let mut reader = Reader::new(case.format, &case.answer_head, false);
     for piece in case.answer.chunks(size) {
@@ -94,7 +98,7 @@ fn answered(case: &Case, size: usize) -> Value {
     answered
 }
 
-/// What the call is charged in the end, and what it costs by `prices`.
+/// Returns the final charge of the call, and its cost by `prices`.
 fn charged(case: &Case, prices: &Value) -> (Value, Option<String>) {
     let config = json!({ "prices": prices, "tiers": { "all": { "limits":
         [{ "name": "tokens", "count": "tokens", "max": 1_000_000_000_u64, "window": "1d" }] } } });
@@ -163,7 +167,7 @@ fn any_split_passes_on_the_same_bytes_where_usage_is_hidden() {
     }
 }
 
-/// Every family of formats has bills, made by hand from its provider's list prices.
+/// Every family of formats has bills, calculated by hand from its provider's list prices.
 #[test]
 fn money_agrees_with_bills_made_by_hand() {
     let mut billed = Vec::new();
@@ -180,11 +184,10 @@ fn money_agrees_with_bills_made_by_hand() {
     }
 }
 
-/// A second call within a minute, of one that is allowed: the whole answer is kept in
-/// `refusal.json` of the format.
+/// The refusal of a second call within a minute. `refusal.json` of the format has the whole answer.
 #[test]
 fn refusals_speak_the_dialect_of_their_api() {
-    // MCP costs no requests, only calls of tools.
+    // MCP counts no requests, only tool calls.
     let config = json!({ "tiers": { "all": { "limits": [
         { "name": "rpm", "count": "requests", "max": 1, "window": "1m" },
         { "name": "calls", "count": "tool_calls", "tools": "*", "max": 1, "window": "1m" },
@@ -210,8 +213,8 @@ fn refusals_speak_the_dialect_of_their_api() {
     }
 }
 
-/// The mock's counter is written from OpenAI's published rule and tiktoken-rs, and shares nothing
-/// with the filter's.
+/// The mock's counter follows OpenAI's published rule and tiktoken-rs, and shares no code with the
+/// filter.
 #[test]
 fn text_and_tools_count_as_an_independent_counter_does() {
     const CASES: [&str; 5] =
@@ -229,8 +232,8 @@ fn text_and_tools_count_as_an_independent_counter_does() {
     }
 }
 
-/// What fuzzing begins with: every golden body, behind the bytes that choose how it is read, whole
-/// and cut and with bytes changed.
+/// Returns the seeds of fuzzing: every golden body, behind the bytes that choose how it is read,
+/// whole, cut, and with changed bytes.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for (index, format) in (0_u8..).zip(FORMATS) {
@@ -271,7 +274,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// An answer of a rate limit service with something in every field.
+/// Returns an answer of a rate limit service with a value in every field.
 fn rate_limit_response() -> Vec<u8> {
     use envoy_types::pb::envoy::config::core::v3::HeaderValue;
     use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitResponse;
@@ -304,7 +307,7 @@ fn rate_limit_response() -> Vec<u8> {
     response.encode_to_vec()
 }
 
-/// An answer in one of the codings by turns, and which one that is to the targets.
+/// Returns an answer in one of the codings in turn, and the coding's number in the targets.
 fn coded(case: &Case, turn: usize) -> (u8, Vec<u8>) {
     let coding = Coding::ALL[turn / 2 % Coding::ALL.len()];
     let pieces: Vec<Bytes> = case.answer.chunks(100).map(Bytes::copy_from_slice).collect();
@@ -312,7 +315,7 @@ fn coded(case: &Case, turn: usize) -> (u8, Vec<u8>) {
     (u8::try_from(index).unwrap(), coding.encode(&pieces).concat())
 }
 
-/// The seed itself, cut off at many places, and with bytes changed at many places.
+/// Returns the seed itself, cut at many places, and changed at many places.
 fn damaged(seed: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let places = (0..seed.len()).step_by(seed.len() / 40 + 1);
     let cut = places.clone().map(|at| seed[..at].to_vec());
@@ -326,7 +329,7 @@ fn damaged(seed: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     std::iter::once(seed.to_vec()).chain(cut).chain(changed)
 }
 
-/// `SEEDS=fuzz/corpus` writes what `make fuzz` begins with.
+/// `SEEDS=fuzz/corpus` writes the seeds for `make fuzz`.
 #[test]
 fn no_damage_to_a_golden_body_does_harm() {
     for (name, target) in targets::TARGETS {

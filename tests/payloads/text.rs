@@ -1,8 +1,8 @@
-//! Answers that tell no usage: the call is charged the tokens of all that the model wrote, and
-//! nothing of the JSON around it, in every format, whole and streamed.
+//! Answers without usage: the call is charged the tokens of the model's text and nothing of the
+//! JSON around it, in every format, whole and streamed.
 //!
-//! In: answers as each API words them, and their text. Out: nothing. The oracle is tiktoken-rs. Not
-//! here: answers that no format knows (`exchange::tests::response`).
+//! In: answers in each API's format, and their text. Out: nothing. The oracle is tiktoken-rs. Not
+//! here: answers of unknown formats (`exchange::tests::response`).
 
 use std::path::PathBuf;
 
@@ -21,9 +21,9 @@ struct Untold {
     path: &'static str,
     request: &'static str,
     content_type: &'static str,
-    /// The documents of the answer. Of a stream each is one event, line or frame.
+    /// The documents of the answer. In a stream each is one event, line or frame.
     documents: &'static [&'static str],
-    /// All that the model wrote, in the order of the documents.
+    /// The model's whole text, in the order of the documents.
     text: &'static str,
 }
 
@@ -32,7 +32,7 @@ const EVENTS: &str = "text/event-stream";
 const LINES: &str = "application/x-ndjson";
 const FRAMES: &str = "application/vnd.amazon.eventstream";
 
-/// Formats that have no text to be charged: what they use follows from the request, or is nothing.
+/// Formats without text to charge: their usage follows from the request, or is zero.
 const WITHOUT_TEXT: [&str; 10] = [
     "openai_embeddings",
     "openai_speech",
@@ -363,7 +363,7 @@ const ANSWERS: [Untold; 30] = [
         documents: &[r#"{"response":" Hallo","done":false}"#, r#"{"response":" Welt","done":false}"#],
         text: " Hallo Welt",
     },
-    // What no format knows: the text under names that APIs have for it.
+    // Unknown formats: the text under names that APIs use for text.
     Untold {
         format: "openai_chat",
         path: "/v1/chat/completions",

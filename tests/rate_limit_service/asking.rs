@@ -1,4 +1,4 @@
-//! `ShouldRateLimit`: what is charged, and what an answer says.
+//! `ShouldRateLimit`: charges and answers.
 
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
 use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest;
@@ -146,7 +146,7 @@ async fn of_several_limits_the_one_with_least_left_is_told_and_all_are_charged()
         let answer = service.ask([hits(15, ann.clone())]).await;
         assert_eq!(answer.statuses[0].limit_remaining, 5);
         assert_eq!(answer.statuses[0].current_limit.as_ref().unwrap().name, "tpm");
-        // Both are over: the caller has to wait for the longer one.
+        // Both are over, so the caller waits for the longer one.
         let answer = service.ask([hits(16, ann)]).await;
         assert_eq!(answer.statuses.len(), 1);
         assert_eq!(answer.statuses[0].current_limit.as_ref().unwrap().name, "daily");

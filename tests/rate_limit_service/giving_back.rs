@@ -1,4 +1,4 @@
-//! `is_negative_hits`: what was asked for and not used.
+//! `is_negative_hits`: refunds of unused hits.
 
 use crate::service::{OK, OVER_LIMIT, back, codes, descriptor, hits, limit, on_both, request};
 
@@ -56,7 +56,7 @@ async fn giving_back_does_not_lengthen_the_window() {
     on_both(&limit("tps", 10, 1), async |service| {
         let ann = descriptor("tps", "ann");
         service.ask([hits(10, ann.clone())]).await;
-        // Whole again though something is given back all the while, and something is kept.
+        // Full again although refunds continue and one charge remains.
         let whole_again = async {
             service.ask([back(hits(5, ann.clone()))]).await;
             while service.left(ann.clone()).await != 10 {

@@ -28,7 +28,7 @@ async fn a_report_is_always_charged_and_always_fine() {
             assert_eq!(answer.overall_code, OK);
             assert_eq!(service.left(ann.clone()).await, left);
         }
-        // 141 are used, so giving 41 back is just not enough for another.
+        // 141 are used, so a refund of 41 leaves no room for another hit.
         service.ask([back(hits(41, ann.clone()))]).await;
         assert_eq!(service.ask([hits(1, ann.clone())]).await.overall_code, OVER_LIMIT);
         service.ask([back(hits(1, ann.clone()))]).await;

@@ -1,8 +1,8 @@
-//! The example rate limit service, as its clients see it: over gRPC, in memory and on a real Redis.
+//! The example rate limit service, from its clients' side: over gRPC, in memory and on a real
+//! Redis.
 //!
-//! Each test starts its own service, and its own Redis where it needs one (`make redis` gets the
-//! binary). What holds for one storage holds for the other, so most tests run on both. Not here:
-//! the filter.
+//! Each test starts its own service, and its own Redis if it needs one (`make redis` installs the
+//! binary). Both storages must behave the same, so most tests run on both. Not here: the filter.
 
 mod service;
 

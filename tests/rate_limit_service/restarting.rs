@@ -1,4 +1,4 @@
-//! The service as the rig runs it for other tests: killed and brought back, and so is its Redis.
+//! The service as other tests run it through the rig: killed and restarted, and so is its Redis.
 
 use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitResponse;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 
 use crate::service::{OK, OVER_LIMIT, descriptor, hits, limit, request};
 
-/// Asks for so much of a budget of 100, on a connection of its own.
+/// Asks for `amount` of a budget of 100, on a new connection.
 async fn ask(service: &RateLimitService, amount: u64) -> Result<RateLimitResponse, Status> {
     let channel = Channel::from_shared(format!("http://{}", service.address())).unwrap();
     let mut client = RateLimitServiceClient::new(channel.connect_lazy());
@@ -59,7 +59,7 @@ async fn a_service_counts_again_when_its_redis_is_back_which_has_forgotten_every
     redis.restart();
 
     assert_eq!(redis.url(), url);
-    // The first who asks finds the broken connection, and another is made.
+    // The first request finds the broken connection, and the service reconnects.
     let back = async { while ask(&service, 0).await.is_err() {} };
     timeout(PATIENCE, back).await.expect("the service finds the Redis that is back");
     assert_eq!(left(&service).await, 100);

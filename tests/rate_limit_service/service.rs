@@ -1,6 +1,7 @@
 //! A running service, and the calls that the tests make.
 //!
-//! In: limits as YAML, more options. Out: answers. The process is killed when it is dropped.
+//! In: limits as YAML, more options. Out: answers. The process is killed when it is dropped. Not
+//! here: expectations.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
@@ -53,7 +54,7 @@ impl Service {
         client.should_rate_limit(request).await.map(tonic::Response::into_inner)
     }
 
-    /// The same, as a task of its own.
+    /// Asks in a task of its own.
     pub(crate) fn asking(
         &self,
         request: RateLimitRequest,
@@ -62,12 +63,12 @@ impl Service {
         async move { client.should_rate_limit(request).await.unwrap().into_inner() }
     }
 
-    /// Asks for these descriptors, with nothing said of the whole call.
+    /// Asks for these descriptors, without hits for the whole call.
     pub(crate) async fn ask(&self, descriptors: impl Into<Vec<RateLimitDescriptor>>) -> RateLimitResponse {
         self.should_rate_limit(request(0, descriptors)).await.unwrap()
     }
 
-    /// What a look at this descriptor says to be left.
+    /// Returns the amount left for this descriptor, without charging it.
     pub(crate) async fn left(&self, descriptor: RateLimitDescriptor) -> u32 {
         self.ask([hits(0, descriptor)]).await.statuses[0].limit_remaining
     }
@@ -84,11 +85,11 @@ impl Service {
         grpc.unary(Request::new(request), path, ProstCodec::default()).await.map(tonic::Response::into_inner)
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends a signal to stop, and waits until the service has exited.
     pub(crate) async fn terminate(self) -> Option<i32> {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        // Not on this thread, where the connection has its part in it.
+        // Wait on another thread, because the connection needs this one.
         let mut ending = self;
         spawn_blocking(move || ending.process.wait().unwrap().code()).await.unwrap()
     }
@@ -104,14 +105,14 @@ impl Drop for Service {
     }
 }
 
-/// Runs a test on a service that counts in memory, then on one that counts in a Redis.
+/// Runs a test on a service that counts in memory, then on one that counts in Redis.
 pub(crate) async fn on_both(limits: &str, test: impl AsyncFn(&Service)) {
     test(&Service::start(limits, &[]).await).await;
     let redis = Redis::start();
     test(&Service::start(limits, &["--redis", &redis.url()]).await).await;
 }
 
-/// What a service says that is expected not to start.
+/// Returns the error output of a service that must fail to start.
 pub(crate) fn not_started(limits: &str, options: &[&str]) -> String {
     let mut process = spawn(limits, options);
     let mut errors = String::new();
@@ -133,19 +134,20 @@ fn spawn(limits: &str, options: &[&str]) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the example is built: by `cargo test`, but not with `--test`");
-    // It may have ended already, if the options are wrong.
+    // The process may have exited already, if its options are wrong.
     let _ = process.stdin.take().unwrap().write_all(limits.as_bytes());
     process
 }
 
-/// Cargo puts examples next to the directory of the tests. `cargo test` builds them, with `--test`
-/// it does not: then `cargo build --example rate_limit_service` has to be run after each change.
+/// Returns the program's path. Cargo puts examples next to the directory of the tests. `cargo test`
+/// builds them, but with `--test` it does not: then run `cargo build --example rate_limit_service`
+/// after each change.
 fn binary() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     tests.parent().unwrap().parent().unwrap().join("examples/rate_limit_service")
 }
 
-/// A limit for each user of the tier `free`, counted in a window of so many seconds.
+/// Returns a limit for each user of the tier `free`, with a window of `seconds`.
 pub(crate) fn limit(name: &str, max_value: u64, seconds: u64) -> String {
     format!(
         "- namespace: tollgate
@@ -158,19 +160,19 @@ pub(crate) fn limit(name: &str, max_value: u64, seconds: u64) -> String {
     )
 }
 
-/// A descriptor of such a limit, for one user, that says nothing of its own hits.
+/// Returns a descriptor of such a limit for one user, without hits of its own.
 pub(crate) fn descriptor(name: &str, user: &str) -> RateLimitDescriptor {
     let entries = [("tollgate_limit", format!("free/{name}")), ("user", user.to_owned())];
     let entries = entries.map(|(key, value)| Entry { key: key.to_owned(), value });
     RateLimitDescriptor { entries: entries.into(), ..RateLimitDescriptor::default() }
 }
 
-/// The descriptor with hits of its own.
+/// Returns the descriptor with hits of its own.
 pub(crate) fn hits(hits: u64, descriptor: RateLimitDescriptor) -> RateLimitDescriptor {
     RateLimitDescriptor { hits_addend: Some(UInt64Value { value: hits }), ..descriptor }
 }
 
-/// The descriptor, giving back.
+/// Returns the descriptor as a refund.
 pub(crate) fn back(descriptor: RateLimitDescriptor) -> RateLimitDescriptor {
     RateLimitDescriptor { is_negative_hits: true, ..descriptor }
 }
@@ -182,7 +184,7 @@ pub(crate) fn request(
     RateLimitRequest { domain: "tollgate".to_owned(), descriptors: descriptors.into(), hits_addend }
 }
 
-/// The codes of the descriptors.
+/// Returns the codes of the descriptors.
 pub(crate) fn codes(answer: &RateLimitResponse) -> Vec<i32> {
     answer.statuses.iter().map(|status| status.code).collect()
 }

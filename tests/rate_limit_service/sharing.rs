@@ -1,4 +1,4 @@
-//! Many at once, several services on one Redis, and both storages doing the same.
+//! Many calls at once, several services on one Redis, and equal behaviour of both storages.
 
 use core::cell::Cell;
 
@@ -13,7 +13,7 @@ use tonic::Code;
 
 use crate::service::{OK, OVER_LIMIT, Service, back, descriptor, hits, limit, on_both, request};
 
-/// How many of 64 that ask for 7 at the same time, spread over these services, are let in.
+/// Sends 64 parallel calls for 7 hits each to these services, and returns how many are admitted.
 async fn admitted(services: &[&Service]) -> usize {
     let mut asking = JoinSet::new();
     for service in services.iter().cycle().take(64) {
@@ -78,8 +78,8 @@ async fn a_service_whose_redis_is_gone_is_unavailable() {
     }
 }
 
-/// One call of a random sequence: the method, and for each descriptor which limit, the hits,
-/// whether they are given back.
+/// A call of a random sequence: the method, and for each descriptor the limit, the hits, and
+/// whether they are a refund.
 type Call = (Method, Vec<(usize, u64, bool)>);
 
 #[derive(Clone, Copy, Debug)]
@@ -113,7 +113,7 @@ async fn make(service: &Service, user: &str, (method, descriptors): &Call) -> Ra
         Method::Report => service.kuadrant("Report", request(amount, without)).await,
     };
     let mut answer = answer.unwrap();
-    // They do not start at the same moment.
+    // The windows do not begin at the same moment.
     answer.statuses.iter_mut().for_each(|status| status.duration_until_reset = None);
     answer
 }
@@ -128,7 +128,7 @@ fn whatever_is_called_both_storages_answer_the_same() {
     let (cases, refused) = (Cell::new(0), Cell::new(0));
     let mut runner = TestRunner::new(Config { cases: 100, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&calls(), |calls| {
-        // A caller of its own for each case: all budgets are whole.
+        // A new caller for each case, whose budgets are full.
         let user = format!("{}", cases.replace(cases.get() + 1));
         for call in &calls {
             let expected = runtime.block_on(make(&in_memory, &user, call));

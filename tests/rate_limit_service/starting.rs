@@ -1,4 +1,4 @@
-//! How it starts, and what it says if it does not.
+//! Starting the service, and its messages when it fails to start.
 
 use crate::service::{OK, Service, descriptor, limit, not_started};
 

@@ -1,13 +1,13 @@
 //! The configuration of Limitador.
 //!
-//! In: the domain and the global limits. Out: its YAML: a list of limits. Not here:
+//! In: the domain and the global limits. Out: its YAML, a list of limits. Not here:
 //! envoyproxy/ratelimit's.
 //!
-//! The format is that of the crate `limitador` (`src/limit.rs`, `src/limit/cel.rs`), which the
-//! server reads its limits file with. Conditions and variables are expressions of CEL, in which the
-//! server binds `descriptors` to the entries of a question. These look at the first descriptor of a
-//! question, which is why the filter asks Limitador for one budget at a time (`hits_addend:
-//! request`). The entries of a descriptor are a map there, so that no two may have the same key.
+//! The crate `limitador` defines the format (`src/limit.rs`, `src/limit/cel.rs`), and the server
+//! reads its limits file with it. Conditions and variables are CEL expressions, in which the server
+//! binds `descriptors` to the entries of a request. The expressions here look at the first
+//! descriptor only, so the filter asks Limitador for one budget at a time (`hits_addend: request`).
+//! The entries of a descriptor form a map, so each key must be unique.
 
 use core::fmt::Write as _;
 use std::rc::Rc;
@@ -29,10 +29,10 @@ const NOTES: &str = "\
 
 ";
 
-/// The configuration of Limitador.
+/// Writes the configuration of Limitador.
 ///
 /// # Errors
-/// All limits that it cannot have.
+/// Returns all limits that Limitador does not support.
 pub(crate) fn limitador(domain: &str, limits: &[Rc<Limit>]) -> Result<String, Vec<Unfit>> {
     let entries = each(limits, |limit| entry(domain, limit))?;
     let none = if limits.is_empty() { "[]\n" } else { "" };
@@ -40,7 +40,7 @@ pub(crate) fn limitador(domain: &str, limits: &[Rc<Limit>]) -> Result<String, Ve
 }
 
 fn entry(domain: &str, limit: &Limit) -> Result<String, Vec<Unfit>> {
-    let hits = Hits::of(limit, LARGEST, "Redis counts to 9223372036854775807 at most");
+    let hits = Hits::of(limit, LARGEST, "Redis counts up to 9223372036854775807");
     let (hits, seconds) = match (hits, seconds(limit), own_keys(limit)) {
         (Ok(hits), Ok(seconds), Ok(())) => (hits, seconds),
         (hits, seconds, keys) => {
@@ -66,28 +66,24 @@ fn seconds(limit: &Limit) -> Result<u64, Unfit> {
         return Ok(window.as_secs_ceil());
     }
     let found = format!("its `window` is {}", reply::window(window));
-    Err(Unfit::new(limit, found, "Limitador has windows of whole seconds"))
+    Err(Unfit::new(limit, found, "Limitador supports windows of whole seconds"))
 }
 
-/// A dimension must not hide the limit's own entry.
+/// Checks that no dimension hides the entry with the limit's own key.
 fn own_keys(limit: &Limit) -> Result<(), Unfit> {
     if limit.per.iter().any(|dimension| **dimension == *LIMIT_KEY) {
         let found = format!("its `per` has a dimension `{LIMIT_KEY}`");
-        return Err(Unfit::new(
-            limit,
-            found,
-            "Limitador needs another name for it, as that is the key of the limit",
-        ));
+        return Err(Unfit::new(limit, found, "rename it, because Limitador finds the limit by that key"));
     }
     Ok(())
 }
 
-/// The expression for an entry's value.
+/// Returns the CEL expression for an entry's value.
 fn member(key: &str) -> String {
     format!("descriptors[0][{}]", literal(key))
 }
 
-/// A text in CEL: its language definition, section "String and Bytes Values".
+/// Quotes a string for CEL, as its language definition says in "String and Bytes Values".
 fn literal(text: &str) -> String {
     let mut literal = String::from("'");
     for letter in text.chars() {

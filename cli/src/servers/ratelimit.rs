@@ -1,11 +1,11 @@
 //! The configuration of envoyproxy/ratelimit.
 //!
-//! In: the domain and the global limits. Out: its YAML: a tree of descriptors, one branch for each
-//! limit. Not here: Limitador's.
+//! In: the domain and the global limits. Out: its YAML, a tree of descriptors with one branch for
+//! each limit. Not here: Limitador's.
 //!
-//! The format is that of its README, section "Configuration", and `src/config/config_impl.go`:
+//! The server's README, section "Configuration", and `src/config/config_impl.go` define the format:
 //! `requests_per_unit` is 32 bits wide, a key without a value matches any, and a limit applies only
-//! where the entries end. Its windows begin at multiples of their length since the Unix epoch.
+//! where the entries end. Windows begin at multiples of their length since the Unix epoch.
 
 use core::fmt::Write as _;
 use std::rc::Rc;
@@ -21,14 +21,14 @@ use super::{Hits, Unfit, each, header, limit_value};
 
 const NOTES: &str = "\
 #
-# A server counts a unit in windows of the UTC clock. Here a month has 30 days and a year 365.
+# Windows are aligned with the UTC clock. A month has 30 days here, and a year 365.
 
 ";
 
-/// The configuration of envoyproxy/ratelimit.
+/// Writes the configuration of envoyproxy/ratelimit.
 ///
 /// # Errors
-/// All limits that it cannot have.
+/// Returns all limits that the server does not support.
 pub(crate) fn ratelimit(domain: &str, limits: &[Rc<Limit>]) -> Result<String, Vec<Unfit>> {
     let descriptors = each(limits, descriptor)?;
     let none = if limits.is_empty() { " []" } else { "" };
@@ -36,10 +36,9 @@ pub(crate) fn ratelimit(domain: &str, limits: &[Rc<Limit>]) -> Result<String, Ve
     Ok(format!("{header}domain: {}\ndescriptors:{none}\n{descriptors}", scalar(domain)))
 }
 
-/// The branch of a limit: its name, then its dimensions, each below the one before.
+/// Writes the branch of a limit: its name, then its dimensions, each below the previous one.
 fn descriptor(limit: &Limit) -> Result<String, Vec<Unfit>> {
-    const FITS: &str =
-        "envoyproxy/ratelimit counts to 4294967295 at most: take a shorter window, or another server";
+    const FITS: &str = "envoyproxy/ratelimit counts up to 4294967295: use a shorter window or another server";
     let (hits, unit) = match (Hits::of(limit, u32::MAX.into(), FITS), unit(limit)) {
         (Ok(hits), Ok(unit)) => (hits, unit),
         (hits, unit) => return Err([hits.err(), unit.err()].into_iter().flatten().collect()),
@@ -66,7 +65,7 @@ fn unit(limit: &Limit) -> Result<&'static str, Unfit> {
         Unfit::new(
             limit,
             format!("its `window` is {}", reply::window(window)),
-            "envoyproxy/ratelimit has windows of 1s, 1m, 1h, 1d, 7d, 30d and 365d",
+            "envoyproxy/ratelimit supports windows of 1s, 1m, 1h, 1d, 7d, 30d and 365d",
         )
     })
 }

@@ -1,30 +1,30 @@
-//! Texts as YAML scalars.
+//! Strings as YAML scalars.
 //!
-//! In: any text. Out: the same on one line, in quotes if it could be read as anything else than
-//! this text, by YAML 1.1 (which envoyproxy/ratelimit reads) or 1.2. Not here: lists and maps,
-//! which are written as they are.
+//! In: any string. Out: a scalar on one line, quoted if YAML 1.1 (which envoyproxy/ratelimit reads)
+//! or 1.2 could read it as anything else. Not here: lists and maps, which callers write themselves.
 
 use core::fmt::Write as _;
 use std::borrow::Cow;
 
-/// Plain words that one YAML or another takes for something else.
+/// Plain words that some YAML version reads as another type.
 const WORDS: [&str; 13] =
     ["null", "true", "false", "yes", "no", "on", "off", "y", "n", "t", "f", "nan", "inf"];
 
-/// The text as a scalar.
+/// Returns the scalar for `text`.
 pub(crate) fn scalar(text: &str) -> Cow<'_, str> {
     if is_plain(text) { text.into() } else { quoted(text).into() }
 }
 
-/// Whether it can be nothing but itself: begins with a letter, and has only what means nothing in
-/// YAML.
+/// Returns whether no YAML version can misread `text`: it begins with a letter and has no special
+/// characters.
 fn is_plain(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-./".contains(letter))
         && !WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
-/// A double-quoted scalar, the only kind that can have any character: YAML 1.2.2, section 5.7.
+/// Returns a double-quoted scalar, the only kind that can hold any character (YAML 1.2.2, section
+/// 5.7).
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for letter in text.chars() {

@@ -1,4 +1,4 @@
-//! What Limitador makes of its configuration: the real one checks and counts by it.
+//! Limitador's configuration, tested with the real Limitador.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use tollgate::limits::Limit;
 use super::{all_kinds, entries, limit, per};
 use crate::servers::limitador;
 
-/// Limitador itself with this configuration.
+/// Returns a Limitador with this configuration.
 fn server(limits: &[Rc<Limit>]) -> RateLimiter {
     let text = limitador("tollgate", limits).unwrap();
     let entries: Vec<Entry> = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
@@ -23,7 +23,7 @@ fn server(limits: &[Rc<Limit>]) -> RateLimiter {
     server
 }
 
-/// Whether a caller still gets so much of a limit, all others untouched.
+/// Returns whether `caller` may take `hits` more of `limit`, and only of this limit.
 fn allows(server: &RateLimiter, limit: &Limit, caller: &str, hits: u64) -> bool {
     let mut context = Context::default();
     let descriptor: HashMap<_, _> = entries(limit, caller).into_iter().collect();
@@ -76,7 +76,7 @@ fn a_dimension_must_not_hide_the_limit() {
     let unfit = limitador("tollgate", &limits).unwrap_err();
     assert_eq!(
         unfit[0].to_string(),
-        "limit `tpm` of tier `free`: its `per` has a dimension `tollgate_limit`; Limitador needs another name for it, as that is the key of the limit"
+        "limit `tpm` of tier `free`: its `per` has a dimension `tollgate_limit`; rename it, because Limitador finds the limit by that key"
     );
 }
 

@@ -1,4 +1,4 @@
-//! What is written for rate limit servers, and what the servers make of it.
+//! Configurations written for rate limit servers, and how the servers read them.
 
 mod limitador;
 mod ratelimit;
@@ -16,7 +16,7 @@ use crate::servers::{Hits, Unfit, limitador, ratelimit};
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// A limit of the tier `free` without dimensions.
+/// Returns a limit of the tier `free` without dimensions.
 pub(super) fn limit(name: &str, counts: &str, max: u64, seconds: u64) -> Limit {
     let text = format!(
         r#"{{ "global": {{ "cluster": "rls" }}, "prices": [ {{ "match": "*", "input": 1, "output": 1 }} ],
@@ -34,7 +34,7 @@ pub(super) fn per(limit: Limit, dimensions: &[&str]) -> Limit {
     Limit { per: dimensions.iter().map(|dimension| (*dimension).into()).collect(), ..limit }
 }
 
-/// Entries as a service gets them: of a caller who is `ada` by every dimension but the model.
+/// Returns the entries of a descriptor. `caller` is the value of every dimension but the model.
 pub(super) fn entries(limit: &Limit, caller: &str) -> Vec<(String, String)> {
     let values = limit.per.iter().map(|dimension| (dimension.clone(), caller.as_bytes().to_vec()));
     let caller = Caller::new(values.collect());
@@ -43,7 +43,7 @@ pub(super) fn entries(limit: &Limit, caller: &str) -> Vec<(String, String)> {
     descriptor.entries().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// One of everything that looks different.
+/// Returns one limit of each form.
 pub(super) fn all_kinds() -> Vec<Rc<Limit>> {
     let odd = Limit {
         tier: "pro \"EU\"".into(),
@@ -59,7 +59,7 @@ pub(super) fn all_kinds() -> Vec<Rc<Limit>> {
     limits.map(Rc::new).into()
 }
 
-/// `UPDATE=1` writes the files; look at the difference before you believe it.
+/// `UPDATE=1` writes the files; review the difference.
 #[test]
 fn the_configurations_read_as_a_person_would_write_them() {
     let limits = all_kinds();
@@ -93,19 +93,19 @@ fn everything_that_does_not_fit_is_told_at_once() {
     assert_eq!(
         told(ratelimit("tollgate", &limits)),
         [
-            "limit `long` of tier `free`: its `max` is 5000000000 tokens; envoyproxy/ratelimit counts to 4294967295 at most: take a shorter window, or another server",
-            "limit `odd` of tier `free`: its `window` is 90s; envoyproxy/ratelimit has windows of 1s, 1m, 1h, 1d, 7d, 30d and 365d",
+            "limit `long` of tier `free`: its `max` is 5000000000 tokens; envoyproxy/ratelimit counts up to 4294967295: use a shorter window or another server",
+            "limit `odd` of tier `free`: its `window` is 90s; envoyproxy/ratelimit supports windows of 1s, 1m, 1h, 1d, 7d, 30d and 365d",
             "limit `cheap` of tier `free`: its `max` is less than a micro-dollar; a service counts whole micro-dollars (0.000001 US dollars)",
-            "limit `broken` of tier `free`: its `max` is 18446744073709551615 requests; envoyproxy/ratelimit counts to 4294967295 at most: take a shorter window, or another server",
-            "limit `broken` of tier `free`: its `window` is 1500ms; envoyproxy/ratelimit has windows of 1s, 1m, 1h, 1d, 7d, 30d and 365d",
+            "limit `broken` of tier `free`: its `max` is 18446744073709551615 requests; envoyproxy/ratelimit counts up to 4294967295: use a shorter window or another server",
+            "limit `broken` of tier `free`: its `window` is 1500ms; envoyproxy/ratelimit supports windows of 1s, 1m, 1h, 1d, 7d, 30d and 365d",
         ]
     );
     assert_eq!(
         told(limitador("tollgate", &limits)),
         [
             "limit `cheap` of tier `free`: its `max` is less than a micro-dollar; a service counts whole micro-dollars (0.000001 US dollars)",
-            "limit `broken` of tier `free`: its `max` is 18446744073709551615 requests; Redis counts to 9223372036854775807 at most",
-            "limit `broken` of tier `free`: its `window` is 1500ms; Limitador has windows of whole seconds",
+            "limit `broken` of tier `free`: its `max` is 18446744073709551615 requests; Redis counts up to 9223372036854775807",
+            "limit `broken` of tier `free`: its `window` is 1500ms; Limitador supports windows of whole seconds",
         ]
     );
 }

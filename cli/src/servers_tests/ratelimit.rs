@@ -1,4 +1,4 @@
-//! What envoyproxy/ratelimit makes of its configuration, by the rules of its README.
+//! The configuration of envoyproxy/ratelimit, read by the rules of its README.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use tollgate::rls::UNITS;
 use super::{all_kinds, entries, limit, per};
 use crate::servers::ratelimit;
 
-/// The file as the server's own types have it; what they do not have is an error there too.
+/// The file in the server's own types. Unknown fields are errors, as in the server.
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 struct Root {
@@ -40,8 +40,8 @@ fn read(text: &str) -> Root {
     serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// The limit that a server finds for the entries of a descriptor: at each level a branch with this
-/// value, or else one without a value; a limit counts only if the entries end at it.
+/// Finds the limit for the entries of a descriptor: at each level a branch with this value, or else
+/// one without a value. A limit applies only if the entries end there.
 fn found(root: &Root, entries: &[(String, String)]) -> Option<Leaf> {
     let mut level = &root.descriptors;
     let mut leaf = None;

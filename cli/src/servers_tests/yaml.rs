@@ -1,4 +1,4 @@
-//! Any text as a YAML scalar.
+//! Strings as YAML scalars, read back.
 
 use proptest::prelude::*;
 

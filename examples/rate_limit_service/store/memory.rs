@@ -1,7 +1,7 @@
 //! Counters in this process, under one lock.
 //!
-//! In: charges. Out: standings. Windows that have ended are thrown away whenever the number of
-//! counters has doubled, so that there are never more than twice those in use.
+//! In: charges. Out: standings. Ended windows are removed whenever the number of counters has
+//! doubled, so there are at most twice as many as are in use. Not here: persistence.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{Act, Amount, Charge, MOST, Standing};
 
-/// Below this many counters nothing is thrown away.
+/// Below this number of counters none is removed.
 const FEW: usize = 1024;
 
 /// The counters of this process.
@@ -31,7 +31,7 @@ struct Window {
 
 impl Memory {
     pub(crate) fn apply(&self, act: Act, charges: &[Charge]) -> Vec<Standing> {
-        // No half of a change is ever left behind: nothing below can panic between its parts.
+        // A poisoned lock is safe, because no code below can panic in the middle of a change.
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         windows.apply(act, charges, Instant::now())
     }
@@ -70,7 +70,7 @@ impl Windows {
         }
     }
 
-    /// Charges of one call to the same counter add up.
+    /// Returns which charges do not fit. Charges of one call to the same counter add up.
     fn which_are_over(&self, act: Act, charges: &[Charge], now: Instant) -> Vec<bool> {
         let mut used: HashMap<&Counter, u64> = HashMap::new();
         let mut is_over = Vec::with_capacity(charges.len());

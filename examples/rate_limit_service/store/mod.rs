@@ -1,14 +1,14 @@
-//! Where the counters are kept, and the one operation on them.
+//! The storage of counters, and its one operation.
 //!
-//! In: charges, each an amount for a counter. Out: where each counter stands then. All charges of a
-//! call are one atomic step, whatever else is going on. Windows are fixed and begin with the first
-//! hit, as Limitador's do.
+//! In: charges, each an amount for a counter. Out: the standing of each counter afterwards. All
+//! charges of a call are one atomic step, even with concurrent calls. Windows are fixed and begin
+//! with the first hit, as Limitador's do.
 //!
-//! Limits, conditions and counters are Limitador's, its storages are not used: they know one amount
-//! for all counters of a call and none to give back; the one in memory checks and updates in two
-//! steps, between which others may come; the one on Redis does so too, and as of 0.14 does not
-//! compile without RocksDB. Its traits for other storages cannot be implemented elsewhere, because
-//! nobody else can make their error. Not here: what a call means.
+//! Limits, conditions and counters come from Limitador, but its storages do not fit: they know one
+//! amount for all counters of a call, and no refunds; the one in memory checks and updates in two
+//! steps, between which other calls can come; the one on Redis does too, and as of 0.14 does not
+//! compile without RocksDB. Other crates cannot implement its storage traits, because they cannot
+//! create its error type. Not here: the meaning of a call.
 
 mod memory;
 mod redis;
@@ -18,44 +18,43 @@ use core::time::Duration;
 use ::redis::RedisError;
 use limitador::counter::Counter;
 
-/// The most that a counter holds. Two of it can be added exactly in the floating point numbers of
-/// Redis' scripts.
+/// The most that a counter holds. Redis' scripts can add two of these exactly in floating point.
 pub(crate) const MOST: u64 = 1 << 52;
 
-/// What to do to a counter.
+/// A change to a counter.
 pub(crate) struct Charge {
     pub(crate) counter: Counter,
     pub(crate) amount: Amount,
 }
 
-/// How much, and in which direction.
+/// An amount with its direction.
 #[derive(Clone, Copy)]
 pub(crate) enum Amount {
-    /// 0 only looks.
+    /// Charges the amount; 0 only checks.
     Take(u64),
-    /// What is given back never makes room below nothing used. It is never refused.
+    /// Refunds the amount, down to zero. A refund always succeeds.
     GiveBack(u64),
 }
 
-/// When charges are made.
+/// The condition for making charges.
 #[derive(Clone, Copy)]
 pub(crate) enum Act {
-    /// Never: only says whether they would fit.
+    /// Makes no charge, and only checks whether they would fit.
     Look,
-    /// If all of them fit. What is given back, always.
+    /// Makes all charges if all fit. Makes refunds in any case.
     Fit,
-    /// Always.
+    /// Makes all charges in any case.
     Count,
 }
 
-/// Where a counter stands.
+/// The standing of a counter.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     /// Whether its charge did not fit.
     pub(crate) is_over: bool,
-    /// What has been used, after the call.
+    /// The amount used after the call.
     pub(crate) used: u64,
-    /// When its window ends; a whole window if none has begun.
+    /// The time until its window ends; a whole window if none has begun.
     pub(crate) resets_in: Duration,
 }
 
@@ -63,7 +62,7 @@ pub(crate) struct Standing {
 pub(crate) enum Store {
     /// In this process.
     Memory(memory::Memory),
-    /// In a Redis, shared by all who use it.
+    /// In a Redis, which several services can share.
     Redis(redis::Redis),
 }
 
@@ -76,8 +75,7 @@ impl Store {
         Ok(Self::Redis(redis::Redis::connect(url).await?))
     }
 
-    /// Gives back what is to be given back, then charges what is to be charged; a standing for each
-    /// charge.
+    /// Makes the refunds, then the charges. Returns a standing for each.
     pub(crate) async fn apply(&self, act: Act, charges: &[Charge]) -> Result<Vec<Standing>, RedisError> {
         match self {
             Self::Memory(memory) => Ok(memory.apply(act, charges)),

@@ -1,10 +1,10 @@
-//! Counters in Redis or Valkey, shared by every service that uses the same.
+//! Counters in Redis or Valkey, shared by all services that use it.
 //!
-//! In: charges. Out: standings. Each call is one run of one script, which Redis runs alone: nothing
-//! comes between looking and charging. A counter is the key `tollgate:{namespace}:…` with its
-//! window, conditions and variables as JSON; it expires with its window, which begins with the
-//! first hit. The braces keep the counters of a namespace in one slot of a cluster. Not here: TLS;
-//! trying again, because a lost answer may have been charged.
+//! In: charges. Out: standings. Each call runs one script, which Redis executes alone, so checking
+//! and charging are one step. A counter is the key `tollgate:{namespace}:…` with its window,
+//! conditions and variables as JSON; it expires with its window, which begins with the first hit.
+//! The braces keep the counters of a namespace in one slot of a cluster. Not here: TLS; retries,
+//! because a call with a lost answer may have been charged.
 
 use core::time::Duration;
 
@@ -15,10 +15,10 @@ use serde_json::json;
 
 use super::{Act, Amount, Charge, MOST, Standing};
 
-/// `KEYS`: a counter for each charge. `ARGV`: what to do, the most a counter holds, and for each
-/// charge the limit's maximum, its window in milliseconds, the amount, and 1 if that is given back.
-/// Returns for each charge whether it did not fit, what is used, and the milliseconds until the
-/// window ends, negative if none is open.
+/// `KEYS`: a counter for each charge. `ARGV`: the act, the most that a counter holds, and for each
+/// charge the limit's maximum, its window in milliseconds, the amount, and 1 for a refund. Returns
+/// for each charge whether it did not fit, the amount used, and the milliseconds until the window
+/// ends, negative if none is open.
 const SCRIPT: &str = r"
 local act, most = ARGV[1], tonumber(ARGV[2])
 local used, is_new = {}, {}
@@ -83,10 +83,10 @@ end
 return told
 ";
 
-/// How long Redis may take. Who asks a rate limit service does not wait for longer.
+/// The timeout for Redis. Clients of a rate limit service wait no longer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A connection, made again when it breaks.
+/// A connection that reconnects after it breaks.
 pub(crate) struct Redis {
     connection: ConnectionManager,
     script: Script,

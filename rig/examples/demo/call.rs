@@ -1,8 +1,8 @@
-//! A call of the demo: what is asked for, and how it went.
+//! A call of the demo and its outcome.
 //!
-//! In: who asks for what of which model, and how that shall answer. Out: the request, and a
-//! [`Call`] with its answer read as its client would. Not here: sending it and looking at what must
-//! be true of it (`stage`).
+//! In: the caller, the model, the prompt, and how the mock answers. Out: the request, and a
+//! [`Call`] with its answer, read as a client reads it. Not here: sending calls and checking them
+//! (`stage`).
 
 use std::time::{Duration, Instant};
 
@@ -15,16 +15,15 @@ use tollgate_rig::mock_llm::tokens::Counter;
 /// The model that most calls ask for.
 pub(crate) const MODEL: &str = "gpt-4o-mini";
 
-/// Another one, which costs sixteen times as much.
+/// A model that costs sixteen times as much.
 pub(crate) const DEARER: &str = "gpt-4o";
 
-/// A model's price in `envoy/envoy.yaml`: billionths of a dollar for a token of input and of
-/// output.
+/// Returns a model's price in `envoy/envoy.yaml`, in nano-dollars per token of input and of output.
 pub(crate) fn price(model: &str) -> (u64, u64) {
     if model == MODEL { (150, 600) } else { (2_500, 10_000) }
 }
 
-/// A caller, with the tokens that `envoy/envoy.yaml` lets its tier use in a minute (limit `tpm`).
+/// A caller, and the tokens that its tier allows per minute in `envoy/envoy.yaml` (limit `tpm`).
 #[derive(Clone, Copy)]
 pub(crate) struct Caller {
     pub(crate) tenant: &'static str,
@@ -32,64 +31,64 @@ pub(crate) struct Caller {
     pub(crate) per_minute: u64,
 }
 
-/// What the model does, in tokens.
+/// The behaviour of the model, in tokens.
 #[derive(Clone, Copy)]
 pub(crate) enum Answer {
-    /// It answers as one document.
+    /// One JSON document.
     Json(u64),
-    /// It streams.
+    /// A stream.
     Stream(u64),
-    /// It streams slowly, and the client hangs up when it has `read`.
+    /// A slow stream; the client hangs up after `read` tokens.
     HungUp { written: u64, read: u64 },
-    /// It streams so much that it is stopped.
+    /// A stream so long that Tollgate stops it.
     Stopped { written: u64 },
-    /// It fails with this status.
+    /// An error with this status.
     Fails(u16),
-    /// It refuses for so many seconds.
+    /// A 429 with this `retry-after`, in seconds.
     Busy { retry_after: u64 },
-    /// It is not expected to be asked, once the call is counted.
+    /// No answer: Tollgate counts the call and refuses it.
     Unasked,
-    /// Nor is the call even counted.
+    /// No answer: Tollgate refuses the call before it counts it.
     Uncounted,
 }
 
-/// What a call is expected to hold of its budget.
+/// The amount that a call should hold of its budget.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Held {
-    /// Its input and the output that it asks for.
+    /// Its input and its `max_tokens`.
     Asked,
-    /// Its input and the output to which it was bounded.
+    /// Its input and the output limit that Tollgate set.
     Bounded,
-    /// Its input and a guess at its output.
+    /// Its input and an estimate of its output.
     Guessed,
-    /// What it declares for its workflow.
+    /// The tokens that it declares for its workflow.
     Declared(u64),
-    /// Nothing: it draws from what its workflow has declared.
+    /// Nothing, because it draws on its workflow's reservation.
     Drawn,
 }
 
-/// A call to be made.
+/// A call to make.
 #[derive(Clone, Copy)]
 pub(crate) struct Ask<'a> {
     pub(crate) caller: Option<Caller>,
     pub(crate) model: &'a str,
     pub(crate) prompt: &'a str,
     pub(crate) max_tokens: u64,
-    /// The tools that it offers, by their names.
+    /// The names of the tools that it offers.
     pub(crate) tools: &'a [&'a str],
-    /// More of its headers.
+    /// Additional headers.
     pub(crate) headers: &'a [(&'a str, &'a str)],
     pub(crate) answer: Answer,
     pub(crate) held: Held,
 }
 
 impl<'a> Ask<'a> {
-    /// A plain call.
+    /// Returns a plain call.
     pub(crate) const fn of(caller: Option<Caller>, prompt: &'a str, max_tokens: u64, answer: Answer) -> Self {
         Self { caller, model: MODEL, prompt, max_tokens, tools: &[], headers: &[], answer, held: Held::Asked }
     }
 
-    /// The body of its request.
+    /// Returns the body of the request.
     pub(crate) fn body(&self) -> Value {
         let streamed =
             matches!(self.answer, Answer::Stream(_) | Answer::HungUp { .. } | Answer::Stopped { .. });
@@ -106,7 +105,7 @@ impl<'a> Ask<'a> {
         body
     }
 
-    /// Its request.
+    /// Returns the request.
     pub(crate) fn request(&self, body: &Value) -> Request {
         let mut request = Request::chat(body).header("x-mock-tokens-per-chunk", PER_CHUNK.to_string());
         if let Some(caller) = self.caller {
@@ -126,51 +125,51 @@ impl<'a> Ask<'a> {
         self.headers.iter().fold(request, |request, (name, value)| request.header(name, value))
     }
 
-    /// How often its upstream is expected to be asked.
+    /// Returns how many requests the upstream should receive.
     pub(crate) const fn reaches(&self) -> usize {
         match self.answer {
             Answer::Unasked | Answer::Uncounted => 0,
-            // Envoy tries twice more itself, as `retry_policy` in `envoy/envoy.yaml` says.
+            // Envoy retries twice (`retry_policy` in `envoy/envoy.yaml`).
             Answer::Busy { .. } => 3,
             _ => 1,
         }
     }
 }
 
-/// Tokens in a streamed chunk.
+/// Tokens per streamed chunk.
 pub(crate) const PER_CHUNK: u64 = 40;
 
-/// A call as it went.
+/// A finished call.
 #[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) caller: Option<Caller>,
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
-    /// The body, where it is JSON.
+    /// The body, if it is JSON.
     pub(crate) body: Value,
-    /// The body that its upstream got.
+    /// The body that the upstream received.
     pub(crate) asked: Value,
-    /// Tokens of output that the client has read.
+    /// Output tokens that the client has read.
     pub(crate) read: u64,
-    /// Whether the client was told of its usage.
+    /// Whether the client received usage.
     pub(crate) told_usage: bool,
-    /// Why a stream ended, if it said so, and then `[DONE]`.
+    /// The finish reason of a stream that ended with `[DONE]`.
     pub(crate) finished: Option<String>,
-    /// What was held.
+    /// Tokens that the call held.
     pub(crate) held: u64,
     /// Its line in Envoy's access log.
     pub(crate) log: Value,
-    /// Its tokens per minute that are left now that it is settled.
+    /// Tokens left in the budget after settlement.
     pub(crate) left: Option<u64>,
-    /// When it was sent, and how long its answer took to begin.
+    /// When it was sent, and the time until its response head.
     pub(crate) started: Instant,
     pub(crate) took: Duration,
-    /// What is not as it should be; noted while looking at the call.
+    /// Failed checks.
     pub(crate) checks: Checks,
 }
 
 impl Call {
-    /// A call whose answer has begun.
+    /// Returns a call whose response has begun.
     pub(crate) fn begun(caller: Option<Caller>, response: &Response) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let headers = response.headers().iter();
@@ -192,37 +191,37 @@ impl Call {
         }
     }
 
-    /// When its answer began.
+    /// Returns when the response began.
     pub(crate) fn at(&self) -> Instant {
         self.started + self.took
     }
 
-    /// The value of a response header.
+    /// Returns the value of a response header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
-    /// The number in a response header.
+    /// Returns the number in a response header.
     pub(crate) fn number(&self, name: &str) -> Option<u64> {
         self.header(name)?.parse().ok()
     }
 
-    /// A number that the access log has for this call; none where the filter told none.
+    /// Returns a number from the access log, if the filter set it.
     pub(crate) fn logged(&self, name: &str) -> Option<u64> {
         self.log[format!("tollgate.{name}")].as_str()?.parse().ok()
     }
 
-    /// Tokens charged.
+    /// Returns the tokens charged.
     pub(crate) fn charged(&self) -> u64 {
         [self.logged("input_tokens.used"), self.logged("output_tokens.used")].into_iter().flatten().sum()
     }
 
-    /// The limit that refused it.
+    /// Returns the limit that refused the call.
     pub(crate) fn refused_by(&self) -> Option<&str> {
         self.log["tollgate.refused_by"].as_str().filter(|limit| *limit != "-")
     }
 
-    /// Reads the answer as its client would.
+    /// Reads the answer as a client does.
     pub(crate) async fn read(&mut self, response: &mut Response, answer: Answer) {
         let counter = Counter::for_model(MODEL);
         let is_stream =

@@ -1,9 +1,9 @@
 //! Shows Tollgate at work on a real Envoy: `make demo` and `make run`.
 //!
-//! In: nothing, or `--stay`. Out: a table of calls with what each was charged and why, checked
-//! against what it should be; exit code 1 if any is not so. With `--stay`: mock and Envoy are left
-//! running for whoever wants to try. The configuration is `envoy/envoy.yaml`, the one that people
-//! copy. Not here: proof of every behaviour, which is up to the tests.
+//! In: nothing, or `--stay`. Out: a table of calls, what each was charged and why, with every
+//! number checked; exit code 1 if a check fails. With `--stay`, mock and Envoy keep running for
+//! manual calls. Both use `envoy/envoy.yaml`, the configuration that users copy. Not here: tests of
+//! every behaviour (`tests/`).
 
 mod call;
 mod report;
@@ -18,12 +18,12 @@ use stage::Stage;
 use tollgate_rig::demo::{Style, explain_panics};
 
 const HELP: &str = "\
-Tollgate on a real Envoy before a mock LLM, with envoy/envoy.yaml.
+Runs Tollgate on a real Envoy in front of a mock LLM, with envoy/envoy.yaml.
 
 Usage: demo [--stay]
 
-  --stay      leave mock and Envoy running on the ports of envoy/envoy.yaml, until ctrl-C
-  -h, --help  this text
+  --stay      keep the mock and Envoy running on the ports of envoy/envoy.yaml, until ctrl-C
+  -h, --help  print this text
 ";
 
 #[tokio::main]
@@ -38,7 +38,7 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         other => {
-            eprintln!("demo: {} is not understood; see --help", other.join(" "));
+            eprintln!("demo: unknown arguments: {}; see --help", other.join(" "));
             ExitCode::FAILURE
         }
     }

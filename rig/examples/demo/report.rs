@@ -1,6 +1,6 @@
-//! What the demo prints: a table of calls, and what operators and clients see.
+//! Prints the demo: a table of calls, and the view of operators and clients.
 //!
-//! In: calls as they went. Out: text on standard output. Not here: the calls.
+//! In: finished calls. Out: text on standard output. Not here: the calls.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use crate::call::Call;
 use crate::stage::Stage;
 
 const COLUMNS: &str =
-    " #  caller      does                        counted     held        used  charged      left  answer";
+    " #  caller      call                        counted     held        used  charged      left  answer";
 
-/// Says what is running, and begins the table.
+/// Prints the setup and the head of the table.
 pub(crate) fn opening(stage: &Stage) {
     let style = stage.style;
     println!();
@@ -24,20 +24,20 @@ pub(crate) fn opening(stage: &Stage) {
         stage.mock.address()
     );
     println!(
-        "Tokens per minute: tiers free and team 10,000, pro and agents 100,000; flowing back all the time."
+        "Tokens per minute: 10,000 on tiers free and team, 100,000 on pro and agents; refilled continuously."
     );
     println!();
     println!("{}", style.bold(COLUMNS));
     println!("{}", style.dim(&"─".repeat(WIDTH)));
 }
 
-/// Begins a part of the table.
+/// Prints the heading of a part of the table.
 pub(crate) fn heading(stage: &Stage, name: &str) {
     let line = "─".repeat(WIDTH.saturating_sub(name.chars().count() + 4));
     println!("{}", stage.style.dim(&format!("── {name} {line}")));
 }
 
-/// Prints a call and what is not as it should be.
+/// Prints a call and its failed checks.
 pub(crate) fn row(stage: &mut Stage, does: &str, why: &str, call: Call) {
     let style = stage.style;
     let caller =
@@ -45,15 +45,15 @@ pub(crate) fn row(stage: &mut Stage, does: &str, why: &str, call: Call) {
     let told = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), number);
     let counted = call.logged("input_tokens.counted");
     let used = call.logged("input_tokens.used").zip(call.logged("output_tokens.used"));
-    // Calls of tools have no tokens.
+    // Tool calls have no tokens.
     let used = used.filter(|_| counted.is_some());
-    // What was refused has held nothing.
+    // A refused call held nothing.
     let held = call.left.filter(|_| used.is_some()).map(|_| call.held);
     let used_text = used
         .map_or_else(|| "-".to_owned(), |(input, output)| format!("{}+{}", number(input), number(output)));
     let status = call.status.to_string();
     let status = match call.status {
-        // An error of JSON-RPC has this status too.
+        // A JSON-RPC error also has this status.
         200 if call.refused_by().is_some() => style.bad(&status),
         200 if call.header("x-tollgate-warning").is_some() => style.careful(&status),
         200 => style.good(&status),
@@ -79,25 +79,25 @@ pub(crate) fn row(stage: &mut Stage, does: &str, why: &str, call: Call) {
     stage.calls.push(call);
 }
 
-/// Sums up, shows what others see of it, and checks that metrics agree with the calls.
+/// Prints the summary and the logs, and checks the metrics against the calls.
 pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
     let style = stage.style;
     println!("{}", style.dim(&"─".repeat(WIDTH)));
 
-    println!("\n{}", style.bold("Call 6, as the client that was refused sees it"));
+    println!("\n{}", style.bold("Call 6, as the refused client sees it"));
     for name in ["retry-after", "retry-after-ms", "x-should-retry", "ratelimit-policy", "ratelimit"] {
         println!("    {name}: {}", refused.header(name).unwrap_or("-"));
     }
     shown(refused.body["error"]["message"].as_str().unwrap_or("-"));
 
-    println!("\n{}", style.bold("the same in the access log"));
+    println!("\n{}", style.bold("Call 6 in the access log"));
     shown(&json(&refused.log.to_string()));
 
-    println!("\n{}", style.bold("and in Envoy's log"));
+    println!("\n{}", style.bold("Call 6 in Envoy's log"));
     let line = stage.envoy.wait_for_log("\"event\":\"refused\"").await;
     shown(&json(line.find('{').map_or(line.as_str(), |start| &line[start..])));
 
-    println!("\n{}", style.bold("Some of the metrics, from /stats/prometheus of the admin interface"));
+    println!("\n{}", style.bold("Some metrics, from /stats/prometheus of the admin interface"));
     let metrics = stage.envoy.metrics().await;
     for sample in metrics.samples.iter().filter(|sample| is_shown(sample)) {
         let labels: Vec<_> = sample.labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
@@ -112,17 +112,16 @@ pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
 
     let calls = stage.calls.len();
     if stage.wrong == 0 {
-        let sum = format!("✓ {calls} calls, all charged as they should be, in {:.1} s.", took.as_secs_f64());
+        let sum = format!("✓ {calls} calls, all charged correctly, in {:.1} s.", took.as_secs_f64());
         println!("{}", style.good(&sum));
-        println!("  `make run` leaves it running on 127.0.0.1:10000, to try by hand.");
+        println!("  `make run` starts the same on 127.0.0.1:10000, for you to try.");
     } else {
-        let sum = format!("✗ Not as it should be: {} things, marked with ✗ above.", stage.wrong);
+        let sum = format!("✗ Failed checks: {}, marked with ✗ above.", stage.wrong);
         println!("{}", style.bad(&sum));
     }
 }
 
-/// One tier's of what every tier has, and what became of the calls that were neither let through as
-/// they are nor refused.
+/// Selects metrics to show: totals of one tier, and outcomes other than plain passes.
 fn is_shown(sample: &Sample) -> bool {
     let of_tier = |tier| sample.label("tier") == Some(tier);
     match sample.name.as_str() {
@@ -138,7 +137,7 @@ fn is_shown(sample: &Sample) -> bool {
     }
 }
 
-/// What metrics say otherwise than the calls' access log does.
+/// Compares metrics with the calls' access log and returns the differences.
 fn compared(metrics: &Metrics, calls: &[&Call]) -> Vec<String> {
     let mut wrong = Vec::new();
     for tier in ["free", "pro", "team", "agents"] {
@@ -153,7 +152,7 @@ fn compared(metrics: &Metrics, calls: &[&Call]) -> Vec<String> {
         ] {
             let is = metrics.sum(name, &[("tier", tier)]);
             if is != should {
-                wrong.push(format!("{name}{{tier=\"{tier}\"}} should be {should}, is {is}"));
+                wrong.push(format!("{name}{{tier=\"{tier}\"}}: expected {should}, got {is}"));
             }
         }
     }
@@ -168,13 +167,13 @@ fn compared(metrics: &Metrics, calls: &[&Call]) -> Vec<String> {
     ] {
         let is = metrics.sum(name, &[("kind", kind)]);
         if is != should {
-            wrong.push(format!("{name}{{kind=\"{kind}\"}} should be {should}, is {is}"));
+            wrong.push(format!("{name}{{kind=\"{kind}\"}}: expected {should}, got {is}"));
         }
     }
     wrong
 }
 
-/// JSON that may be broken into lines between its members.
+/// Adds spaces between the members of JSON, so that it can be wrapped.
 fn json(text: &str) -> String {
     text.replace(",\"", ", \"")
 }

@@ -1,5 +1,5 @@
-//! The calls of the demo that are answered in other ways than by yes or no, in order: what each
-//! shows, and what must be true of it.
+//! The calls of the demo that Tollgate degrades, queues or stops, and those of agents and busy
+//! upstreams, in order, with their checks.
 //!
 //! In: a stage. Out: rows of the table. The budgets are those of the tiers `team` and `agents` in
 //! `envoy/envoy.yaml`. Not here: plain calls (`scenes`).
@@ -19,7 +19,7 @@ const HOOLI: Caller = Caller { tenant: "hooli", tier: "team", per_minute: 10_000
 const ORCA: Caller = Caller { tenant: "orca", tier: "agents", per_minute: 100_000 };
 
 pub(crate) async fn play(stage: &mut Stage) {
-    heading(stage, "Softer than a refusal: a cheaper model, a shorter answer, a wait, a stream that ends");
+    heading(stage, "Instead of a refusal: a cheaper model, a shorter answer, a wait, a stopped stream");
     half_used(stage).await;
     cheaper_model(stage).await;
     shorter_answer(stage).await;
@@ -32,7 +32,7 @@ pub(crate) async fn play(stage: &mut Stage) {
     calls_tool_again(stage).await;
     tool_hidden(stage).await;
     in_flight(stage).await;
-    heading(stage, "An LLM that is busy");
+    heading(stage, "A busy LLM");
     busy(stage).await;
     left_alone(stage).await;
 }
@@ -46,18 +46,18 @@ async fn half_used(stage: &mut Stage) {
     let ask = Ask { model: DEARER, ..ask(GLOBEX, &prompt, 500, Answer::Json(120)) };
     let call = stage.call(&ask).await;
     call.checks.expect("status", 200, call.status);
-    call.checks.expect("what was softened", None, call.header("x-tollgate-softened"));
-    row(stage, "asks gpt-4o", "As ever; but more than half of its budget is used now.", call);
+    call.checks.expect("x-tollgate-softened", None, call.header("x-tollgate-softened"));
+    row(stage, "gpt-4o", "Answered unchanged. The caller has now used more than half of its budget.", call);
 }
 
 async fn cheaper_model(stage: &mut Stage) {
     let ask = Ask { model: DEARER, ..ask(GLOBEX, QUESTION, 2_500, Answer::Json(2_450)) };
     let call = stage.call(&ask).await;
     call.checks.expect("status", 200, call.status);
-    call.checks.expect("the model asked", Some(MODEL), call.asked["model"].as_str());
+    call.checks.expect("the upstream's model", Some(MODEL), call.asked["model"].as_str());
     let softened = softened(&call, "model=\"gpt-4o-mini\"");
-    let why = format!("Answered by another model, at its price: {softened}");
-    row(stage, "asks gpt-4o again", &why, call);
+    let why = format!("Answered by a cheaper model, at its price: {softened}");
+    row(stage, "gpt-4o again", &why, call);
 }
 
 async fn shorter_answer(stage: &mut Stage) {
@@ -71,8 +71,8 @@ async fn shorter_answer(stage: &mut Stage) {
     let room = (before - input - 1, (before + flowed(GLOBEX, call.took)).min(WANTED - 1) - input + 1);
     call.checks.expect_between("max_tokens", room, bound);
     let softened = softened(&call, &format!("max_output_tokens={}", bound.unwrap_or(0)));
-    let why = format!("Not {}, but as much as is left: {softened}", number(WANTED));
-    row(stage, "asks for more than is left", &why, call);
+    let why = format!("max_tokens lowered from {} to what is left: {softened}", number(WANTED));
+    row(stage, "more output than is left", &why, call);
 }
 
 async fn waits(stage: &mut Stage) {
@@ -80,17 +80,17 @@ async fn waits(stage: &mut Stage) {
     let before = stage.left_now(GLOBEX);
     let call = stage.call(&ask(GLOBEX, &prompt, 100, Answer::Json(60))).await;
     call.checks.expect("status", 200, call.status);
-    // What is missing flows back in this time.
+    // The missing tokens flow back in this time.
     let exact = call.held.saturating_sub(before) * 60_000 / GLOBEX.per_minute;
     let took = u64::try_from(call.took.as_millis()).unwrap_or(u64::MAX);
     call.checks.expect_between("milliseconds waited", (exact.saturating_sub(50), exact + 500), Some(took));
     let why = format!(
-        "Needs {} and has {}: held for {:.1} s, until enough has flowed back.",
+        "Needs {}, has {}: waited {:.1} s in Envoy, until enough had flowed back.",
         number(call.held),
         number(before),
         call.took.as_secs_f64()
     );
-    row(stage, "sends a prompt nevertheless", &why, call);
+    row(stage, "prompt, budget exhausted", &why, call);
 }
 
 async fn stopped(stage: &mut Stage) {
@@ -98,17 +98,17 @@ async fn stopped(stage: &mut Stage) {
     let ask = Ask { held: Held::Guessed, ..ask(HOOLI, QUESTION, 30_000, answer) };
     let call = stage.call(&ask).await;
     call.checks.expect("status", 200, call.status);
-    call.checks.expect("how it ended", Some("length"), call.finished.as_deref());
+    call.checks.expect("finish_reason", Some("length"), call.finished.as_deref());
     call.checks.expect("stopped by", Some("tpm"), call.log["tollgate.stopped_by"].as_str());
     let of_upstream = stage.mock.received().pop().expect("it is asked").ended().await;
     call.checks.expect("the LLM's stream", Ending::Aborted, of_upstream);
-    // The budget, the grace and what has flowed back; then steps of a hundredth, and what is under
-    // way.
+    // The budget, the grace and what has flowed back; plus a step of a hundredth and the chunks in
+    // transit.
     let flowed = flowed(HOOLI, call.started.elapsed());
     let most = 10_500 + flowed + 100 + 2 * PER_CHUNK;
     call.checks.expect_between("tokens charged", (10_500, most), Some(call.charged()));
-    let why = "Past 105 % of the budget it ends, with finish_reason: length and [DONE]; the LLM's is reset.";
-    row(stage, "asks for an endless stream", why, call);
+    let why = "Stopped at 105 % of the budget: finish_reason: length, [DONE]; the LLM's stream is reset.";
+    row(stage, "endless stream", why, call);
 }
 
 const WORKFLOW: (&str, &str) = ("x-workflow-id", "w-7c9e");
@@ -120,9 +120,8 @@ async fn declares(stage: &mut Stage) {
     let call = stage.call(&ask).await;
     call.checks.expect("status", 200, call.status);
     check_prompts(&call);
-    let why =
-        "It declares what all its calls will need: x-tollgate-reserve-tokens: 30000. 99 prompts are left.";
-    row(stage, "begins a workflow", why, call);
+    let why = "Reserves for the whole workflow: x-tollgate-reserve-tokens: 30000. 99 prompts are left.";
+    row(stage, "first call of a workflow", why, call);
 }
 
 async fn draws(stage: &mut Stage) {
@@ -131,11 +130,11 @@ async fn draws(stage: &mut Stage) {
     let call = stage.call(&ask).await;
     call.checks.expect("status", 200, call.status);
     check_prompts(&call);
-    let why = "Draws from what is held, so the budget only grows. The same prompt still: 99 are left.";
-    row(stage, "goes on with it", why, call);
+    let why = "Draws on that reservation. A workflow counts as one prompt, so 99 are still left.";
+    row(stage, "second call of it", why, call);
 }
 
-/// One of a hundred is used.
+/// Checks that the workflow has used one prompt of a hundred.
 fn check_prompts(call: &Call) {
     call.checks.expect("prompts left", Some(99), call.number("x-ratelimit-remaining-requests"));
 }
@@ -145,13 +144,8 @@ const MAIL: &str = "send_email";
 async fn calls_tool(stage: &mut Stage) {
     let call = stage.call_tool(ORCA, MAIL).await;
     call.checks.expect("status", 200, call.status);
-    call.checks.expect("an error", true, call.body["error"].is_null());
-    row(
-        stage,
-        "has an e-mail sent, by MCP",
-        "tools/call of send_email, the only one that it has in an hour.",
-        call,
-    );
+    call.checks.expect("no JSON-RPC error", true, call.body["error"].is_null());
+    row(stage, "MCP tool call", "tools/call of send_email. The limit is one per hour.", call);
 }
 
 async fn calls_tool_again(stage: &mut Stage) {
@@ -163,7 +157,7 @@ async fn calls_tool_again(stage: &mut Stage) {
     let error = &call.body["error"];
     call.checks.expect("code", Some(429), error["code"].as_i64());
     let why = format!("JSON-RPC error {}: {}", error["code"], text(&error["message"]));
-    row(stage, "has another sent", &why, call);
+    row(stage, "MCP tool call again", &why, call);
 }
 
 async fn tool_hidden(stage: &mut Stage) {
@@ -174,8 +168,8 @@ async fn tool_hidden(stage: &mut Stage) {
     call.checks.expect("tools that the LLM sees", 1, offered.len());
     call.checks.expect("the tool", Some("search"), call.asked["tools"][0]["function"]["name"].as_str());
     let softened = softened(&call, "hidden_tools=1");
-    let why = format!("The model sees search alone, and cannot call the other: {softened}");
-    row(stage, "offers send_email, search", &why, call);
+    let why = format!("The model sees only search, and cannot call send_email: {softened}");
+    row(stage, "tools send_email, search", &why, call);
 }
 
 async fn in_flight(stage: &mut Stage) {
@@ -189,12 +183,14 @@ async fn in_flight(stage: &mut Stage) {
     let call = stage.call(&ask(ORCA, QUESTION, 500, Answer::Uncounted)).await;
     call.checks.expect("status", 429, call.status);
     call.checks.expect("refused by", Some("flight"), call.refused_by());
-    // A second, and up to a tenth more.
+    // One second, and up to 10 % more.
     let wait = call.number("retry-after");
     call.checks.expect_between("retry-after", (1, 2), wait);
-    let why =
-        format!("Two are being answered; the third is not even read: retry-after: {}.", wait.unwrap_or(0));
-    row(stage, "asks three times at once", &why, call);
+    let why = format!(
+        "Two calls are in flight already. Tollgate refuses the third unread: retry-after: {}",
+        wait.unwrap_or(0)
+    );
+    row(stage, "third call in flight", &why, call);
     for mut response in under_way {
         let mut call = Call::begun(Some(ORCA), &response);
         call.read(&mut response, slow.answer).await;
@@ -203,7 +199,7 @@ async fn in_flight(stage: &mut Stage) {
     }
 }
 
-/// Seconds.
+/// In seconds.
 const BUSY: u64 = 20;
 
 async fn busy(stage: &mut Stage) {
@@ -211,23 +207,23 @@ async fn busy(stage: &mut Stage) {
     call.checks.expect("status", 429, call.status);
     call.checks.expect("retry-after", Some(BUSY), call.number("retry-after"));
     let why =
-        "The LLM's own 429, retry-after: 20, after Envoy has tried twice more. What was held came back.";
-    row(stage, "asks, and the LLM refuses", why, call);
+        "The LLM's own 429 with retry-after: 20, after two retries by Envoy. Everything held came back.";
+    row(stage, "LLM answers 429", why, call);
 }
 
 async fn left_alone(stage: &mut Stage) {
     let call = stage.call(&ask(ZENITH, QUESTION, 2_000, Answer::Uncounted)).await;
     call.checks.expect("status", 429, call.status);
-    call.checks.expect("why", Some("tollgate_upstream_busy"), call.log["details"].as_str());
+    call.checks.expect("response code details", Some("tollgate_upstream_busy"), call.log["details"].as_str());
     let wait = call.number("retry-after");
-    // What is left of the time, and up to a tenth more.
+    // The rest of the time, and up to 10 % more.
     call.checks.expect_between("retry-after", (BUSY - 2, BUSY * 11 / 10), wait);
     let why =
-        format!("The LLM is left alone until then. Refused at once: retry-after: {}.", wait.unwrap_or(0));
-    row(stage, "asks again", &why, call);
+        format!("Until then Tollgate refuses calls for this LLM at once: retry-after: {}", wait.unwrap_or(0));
+    row(stage, "next call", &why, call);
 }
 
-/// What the client and the access log are told of what was softened.
+/// Checks the header and the access log about a softened request, and returns the text to show.
 fn softened(call: &Call, should: &str) -> String {
     let told = call.header("x-tollgate-softened");
     call.checks.expect("x-tollgate-softened", Some(should), told);

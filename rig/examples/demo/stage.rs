@@ -1,9 +1,8 @@
-//! The stage: mock, Envoy with Tollgate, and the calls that are made between them.
+//! The stage: the mock, Envoy with Tollgate, and the calls between them.
 //!
-//! In: who calls and with what. Out: a [`Call`] as it went, with what Envoy's access log says of
-//! it. What must be true of every call is checked here: tokens, money and the budget that is left,
-//! all against the mock's own counter. Not here: which calls there are (`scenes`, `softer`), how
-//! they are shown (`report`).
+//! In: the calls to make. Out: a [`Call`] with its line of Envoy's access log. Every call is
+//! checked here: tokens, money and the rest of the budget, all against the mock's own counter. Not
+//! here: the list of calls (`scenes`, `softer`), printing them (`report`).
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -17,17 +16,17 @@ use tollgate_rig::mock_llm::tokens::Counter;
 
 use crate::call::{Answer, Ask, Call, Caller, Held, PER_CHUNK, price};
 
-/// Where the calls are made.
+/// The mock and Envoy, with the calls so far.
 pub(crate) struct Stage {
     pub(crate) style: Style,
     pub(crate) envoy: Envoy,
     pub(crate) mock: MockLlm,
-    /// The calls so far, those that are shown first of all.
+    /// The calls so far that the table shows.
     pub(crate) calls: Vec<Call>,
-    /// Calls that are made beside them.
+    /// Calls beside them that the table does not show.
     pub(crate) beside: Vec<Call>,
     pub(crate) wrong: usize,
-    /// By tenant: what was left, and when.
+    /// By tenant: the tokens left, and when.
     left: HashMap<&'static str, (u64, Instant)>,
 }
 
@@ -39,18 +38,18 @@ impl Stage {
         Self { style, envoy, mock, calls: Vec::new(), beside: Vec::new(), wrong: 0, left: HashMap::new() }
     }
 
-    /// What a tenant had left after its last call, as far as is known.
+    /// Returns the tokens that a tenant had left after its last call.
     pub(crate) fn left(&self, caller: Caller) -> u64 {
         self.left.get(caller.tenant).map_or(caller.per_minute, |(left, _)| *left)
     }
 
-    /// And what it has left now.
+    /// Returns the tokens that a tenant has left now.
     pub(crate) fn left_now(&self, caller: Caller) -> u64 {
         let left = self.left.get(caller.tenant);
         left.map_or(caller.per_minute, |(left, at)| left + flowed(caller, at.elapsed()))
     }
 
-    /// Makes a call and checks what must be true of every call.
+    /// Makes a call and runs the checks for every call.
     pub(crate) async fn call(&mut self, ask: &Ask<'_>) -> Call {
         let body = ask.body();
         let counted = Counter::for_model(ask.model).chat(&body) as u64;
@@ -80,7 +79,7 @@ impl Stage {
         call
     }
 
-    /// Has an agent call a tool by MCP.
+    /// Calls a tool by MCP.
     pub(crate) async fn call_tool(&mut self, caller: Caller, tool: &str) -> Call {
         let params = json!({ "name": tool, "arguments": { "to": "ops@example.com" } });
         let body = json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params });
@@ -95,14 +94,14 @@ impl Stage {
         call
     }
 
-    /// The line of Envoy's access log for the call that has just ended.
+    /// Returns the access log line of the call that has just ended.
     pub(crate) async fn next_log(&self) -> Value {
         let before = self.calls.len() + self.beside.len();
         self.envoy.wait_for_access_log(before + 1).await.swap_remove(before)
     }
 
-    /// What the client is told to have left, against what it had after the last call and what has
-    /// flowed back since.
+    /// Checks the remaining tokens that the client sees against those after the last call and the
+    /// refill since.
     fn check_left(&mut self, caller: Caller, held: Held, call: &mut Call) {
         let of_budget = match held {
             _ if call.refused_by().is_some() => 0,
@@ -113,7 +112,7 @@ impl Stage {
         let (low, high) = match self.left.get(caller.tenant) {
             None => (full, full),
             Some(&(left, at)) => {
-                // One token more or less, because tokens flow back in fractions.
+                // Allow one token either way, because tokens flow back in fractions.
                 let at_least = left + flowed(caller, call.started.saturating_duration_since(at));
                 let at_most = left + flowed(caller, call.at() - at + SETTLING);
                 let low = at_least.saturating_sub(of_budget + 1).min(full);
@@ -123,7 +122,7 @@ impl Stage {
         let told = call.number("x-ratelimit-remaining-tokens");
         call.checks.expect_between("the tokens left while it runs", (low, high), told);
         if let Some(told) = told {
-            // What a workflow has not used of what it declared stays its own.
+            // A workflow keeps the unused part of its reservation.
             let left = match held {
                 Held::Declared(_) | Held::Drawn => told,
                 _ => (told + of_budget).saturating_sub(call.charged()),
@@ -134,10 +133,10 @@ impl Stage {
     }
 }
 
-/// A call is counted at Envoy a little before its answer is here.
+/// Envoy charges a call slightly before the client sees the answer.
 const SETTLING: Duration = Duration::from_millis(50);
 
-/// What flows back into a budget in a time.
+/// Returns the tokens that flow back in `time`.
 pub(crate) fn flowed(caller: Caller, time: Duration) -> u64 {
     (caller.per_minute as f64 / 60.0 * time.as_secs_f64()) as u64
 }
@@ -150,7 +149,7 @@ fn held(ask: &Ask<'_>, counted: u64, call: &Call) -> u64 {
         (Held::Guessed, Some(caller)) => {
             let told = call.number("x-ratelimit-remaining-tokens").unwrap_or(0);
             let held = caller.per_minute.saturating_sub(told);
-            // `counting.output_reserve.at_most`: a quarter of the budget.
+            // `counting.output_reserve.at_most` is a quarter of the budget.
             let most = counted + caller.per_minute / 4;
             call.checks.expect_between("tokens held", (counted, most), Some(held));
             held
@@ -159,7 +158,7 @@ fn held(ask: &Ask<'_>, counted: u64, call: &Call) -> u64 {
     }
 }
 
-/// What was charged, against what the upstream got and wrote.
+/// Checks the charge against the upstream's input and output.
 fn check_charge(ask: &Ask<'_>, call: &Call) {
     let model = call.asked["model"].as_str().unwrap_or(ask.model);
     let asked = call.asked.is_object().then(|| Counter::for_model(model).chat(&call.asked) as u64);
@@ -170,7 +169,7 @@ fn check_charge(ask: &Ask<'_>, call: &Call) {
             call.checks.expect("output tokens read", written, call.read);
             (asked, Some(written))
         }
-        // A few chunks are under way when the client goes.
+        // A few chunks are in transit when the client hangs up.
         Answer::HungUp { read, .. } => {
             call.checks.expect_between("output tokens charged", (call.read, read + 5 * PER_CHUNK), used);
             (asked, used)

@@ -1,8 +1,7 @@
-//! `make run`: mock and Envoy on the ports of `envoy/envoy.yaml`, until somebody ends them.
+//! `make run`: keeps mock and Envoy running on the ports of `envoy/envoy.yaml` until ctrl-C.
 //!
-//! In: nothing. Out: curl lines to try, then Envoy's access log as calls come. Envoy runs with the
-//! file as it is, from the repository's root. Not here: checks; what is expected is told beside
-//! each line.
+//! In: nothing. Out: curl lines to try, then Envoy's access log. Envoy runs with the unchanged
+//! file, from the repository's root. Not here: checks; each curl line states the expected result.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -16,7 +15,7 @@ use tollgate_rig::demo::Style;
 use tollgate_rig::envoy;
 use tollgate_rig::mock_llm::MockLlm;
 
-/// What listens where, as `envoy/envoy.yaml` has it.
+/// The addresses in `envoy/envoy.yaml`.
 const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 9901);
 const LISTENER: ([u8; 4], u16) = ([127, 0, 0, 1], 10000);
 const MOCK: ([u8; 4], u16) = ([127, 0, 0, 1], 8000);
@@ -26,46 +25,46 @@ const TO_TRY: &str = r#"
   ask='{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hello"}]}'
   stream='{"model":"gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"Hello"}]}'
 
-A call of tenant acme on tier free. 200; x-ratelimit-remaining-tokens tells what is left of 10,000:
+A call of tenant acme on tier free gets a 200. x-ratelimit-remaining-tokens shows what is left of 10,000:
   curl -i $url -H 'x-tenant-id: acme' -d "$ask"
 
-The same as a stream, a word every 50 ms. End it with ctrl-C: only what was sent is charged:
+The same as a stream, a word every 50 ms. Stop it with ctrl-C: Tollgate charges only what was sent:
   curl -N $url -H 'x-tenant-id: acme' -H 'x-mock-chunk-delay-ms: 50' -d "$stream"
 
-An answer of 9,500 tokens, twice. The second is 429 with retry-after and the reason:
+An answer of 9,500 tokens, then another call. The second gets a 429 with retry-after and the reason:
   curl -s -o /dev/null $url -H 'x-tenant-id: acme' -H 'x-mock-output-tokens: 9500' -d "$ask"
   curl -i $url -H 'x-tenant-id: acme' -d "$ask"
 
-Another tenant, on tier pro with 100,000 a minute. 200:
+Another tenant, on tier pro with 100,000 tokens a minute, gets a 200:
   curl -i $url -H 'x-tenant-id: zenith' -H 'x-tier: pro' -d "$ask"
 
-Claude, in Anthropic's words; Gemini, as a stream of a JSON list. Both count against the same budget:
+Claude through Anthropic's API, and Gemini as a streamed JSON list. Both spend the same budget:
   curl -i http://127.0.0.1:10000/v1/messages -H 'x-tenant-id: acme' \
     -d '{"model":"claude-sonnet-4-5","max_tokens":50,"messages":[{"role":"user","content":"Hello"}]}'
   curl -iN http://127.0.0.1:10000/v1beta/models/gemini-2.5-flash:streamGenerateContent -H 'x-tenant-id: acme' \
     -d '{"contents":[{"role":"user","parts":[{"text":"Hello"}]}]}'
 
-On tier team, an answer of 6,000 tokens, twice. The second has x-tollgate-softened, and the model gpt-4o-mini:
+On tier team, an answer of 6,000 tokens, then another call. gpt-4o-mini answers it; see x-tollgate-softened:
   dear='{"model":"gpt-4o","messages":[{"role":"user","content":"Hello"}]}'
   curl -s -o /dev/null $url -H 'x-tenant-id: globex' -H 'x-tier: team' -H 'x-mock-output-tokens: 6000' -d "$dear"
   curl -i $url -H 'x-tenant-id: globex' -H 'x-tier: team' -d "$dear"
 
-A stream that would go on to 30,000 tokens. It ends with finish_reason: length and [DONE]:
+A stream of 30,000 tokens. Tollgate stops it with finish_reason: length and [DONE]:
   curl -sN $url -H 'x-tenant-id: hooli' -H 'x-tier: team' -H 'x-mock-output-tokens: 30000' -d "$stream" | tail -n 4
 
-A tool, called by MCP, twice. The second is an error of JSON-RPC: there is one such call in an hour:
+Two calls of a tool by MCP. The second gets a JSON-RPC error, because the limit is one per hour:
   mail='{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"send_email","arguments":{}}}'
   curl -s -o /dev/null http://127.0.0.1:10000/mcp -H 'x-tenant-id: orca' -H 'x-tier: agents' -d "$mail"
   curl -i http://127.0.0.1:10000/mcp -H 'x-tenant-id: orca' -H 'x-tier: agents' -d "$mail"
 
-The LLM refuses for 20 seconds. So the next call for its model is refused at once:
+The LLM refuses calls for 20 seconds. Tollgate then refuses the next call for its model at once:
   curl -i $url -H 'x-tenant-id: acme' -H 'x-mock-status: 429' -H 'x-mock-retry-after: 20' -d "$ask"
   curl -i $url -H 'x-tenant-id: acme' -d "$ask"
 
-Nobody. 401:
+A call without a tenant gets a 401:
   curl -i $url -d "$ask"
 
-What was counted and charged, by tier, limit and model:
+Metrics of what was counted and charged, by tier, limit and model:
   curl -s http://127.0.0.1:9901/stats/prometheus | grep ^tollgate_
 "#;
 
@@ -81,11 +80,11 @@ pub(crate) async fn stay(style: Style) -> ExitCode {
 }
 
 async fn run(style: Style) -> Result<(), String> {
-    // Envoy would share a port with another Envoy rather than complain.
+    // Envoy would share a port with another Envoy without an error.
     for (address, whom) in [(MOCK, "the mock LLM"), (LISTENER, "Envoy"), (ADMIN, "Envoy's admin interface")] {
         free(address.into(), whom)?;
     }
-    // Listened to from the start, so that no ctrl-C leaves anything running.
+    // Installed before anything starts, so that ctrl-C always stops everything.
     let mut interrupted = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let mut terminated = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let _mock = MockLlm::forgetful(MOCK.into()).await.map_err(|error| format!("the mock LLM: {error}"))?;
@@ -98,21 +97,21 @@ async fn run(style: Style) -> Result<(), String> {
 
     println!(
         "\n{}",
-        style.bold("Tollgate is running on 127.0.0.1:10000 with envoy/envoy.yaml. To try in another shell:")
+        style.bold("Tollgate is running on 127.0.0.1:10000 with envoy/envoy.yaml. Try in another shell:")
     );
     println!("{TO_TRY}");
     println!(
         "{}",
         style.dim(
-            "The x-mock- headers are explained by: cargo run --release --example mock_llm -- --help\n\
-             Below is Envoy's access log. ctrl-C ends it all."
+            "For help on the x-mock- headers: cargo run --release --example mock_llm -- --help\n\
+             Envoy's access log follows. ctrl-C stops everything."
         )
     );
     tokio::select! {
         _ = interrupted.recv() => {}
         _ = terminated.recv() => {}
         status = envoy.wait() => {
-            return Err(format!("Envoy ended by itself: {status:?}"));
+            return Err(format!("Envoy exited: {status:?}"));
         }
     }
     stop(envoy).await?;
@@ -123,7 +122,7 @@ async fn run(style: Style) -> Result<(), String> {
 fn free(address: SocketAddr, whom: &str) -> Result<(), String> {
     TcpListener::bind(address).map(drop).map_err(|error| {
         format!(
-            "{address} is taken, which {whom} needs ({error}).\n  Find out by whom: ss -ltnp 'sport = :{}'",
+            "{whom} needs {address}, which is in use ({error}).\n  To see the process: ss -ltnp 'sport = :{}'",
             address.port()
         )
     })
@@ -133,23 +132,23 @@ fn start() -> Result<Child, String> {
     Command::new(envoy::binary())
         .args(["--config-path", "envoy/envoy.yaml"])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        // Beside any other Envoy, and with an access log that is seen at once.
+        // Run beside other Envoys, and write the access log promptly.
         .args(["--disable-hot-restart", "--file-flush-interval-msec", "50"])
-        // Refusals are logged at this level.
+        // The filter logs refusals at this level.
         .args(["--log-level", "warning", "--component-log-level", "wasm:info"])
         .stdin(Stdio::null())
-        // Not the terminal's: ctrl-C is ours to handle.
+        // In a process group of its own, so that the terminal's ctrl-C reaches only this program.
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| format!("cannot start Envoy: {error}"))
 }
 
-/// Waits until Envoy serves.
+/// Waits until Envoy is ready.
 async fn ready(envoy: &mut Child) -> Result<(), String> {
     loop {
         if let Some(status) = envoy.try_wait().map_err(|error| error.to_string())? {
-            return Err(format!("Envoy ended at its start ({status}); the reason is above"));
+            return Err(format!("Envoy failed to start ({status}); its log above says why"));
         }
         let answer = client::send(ADMIN.into(), Request::get("/ready")).await;
         if answer.is_ok_and(|response| response.status() == 200) {
@@ -159,11 +158,11 @@ async fn ready(envoy: &mut Child) -> Result<(), String> {
     }
 }
 
-/// Asks Envoy to end, so that the last lines of its access log are written.
+/// Asks Envoy to exit, so that it writes the last lines of its access log.
 async fn stop(mut envoy: Child) -> Result<(), String> {
     let _ = client::send(ADMIN.into(), Request::post("/quitquitquit")).await;
     if tokio::time::timeout(Duration::from_secs(5), envoy.wait()).await.is_err() {
-        envoy.kill().await.map_err(|error| format!("cannot end Envoy: {error}"))?;
+        envoy.kill().await.map_err(|error| format!("cannot stop Envoy: {error}"))?;
     }
     Ok(())
 }

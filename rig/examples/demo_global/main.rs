@@ -1,10 +1,10 @@
 //! Shows two Envoys that share one budget: `make demo-global`.
 //!
-//! In: nothing. Out: a table of calls with what each was charged, what the rate limit service has
-//! counted and what clients are told, checked against what it should be; exit code 1 if anything is
-//! not so. The configuration is `envoy/envoy-global.yaml`, the one that people copy, and the
-//! service is the example of this repository with the limits written from it. Not here: proof of
-//! every behaviour, which is up to the tests.
+//! In: nothing. Out: a table of calls, what each was charged, what the rate limit service has
+//! counted and what clients see, with every number checked; exit code 1 if a check fails. The
+//! configuration is `envoy/envoy-global.yaml`, which users copy, and the service is this
+//! repository's example with the limits written from it. Not here: tests of every behaviour
+//! (`tests/`).
 
 mod report;
 mod scenes;
@@ -17,11 +17,11 @@ use stage::Stage;
 use tollgate_rig::demo::{Style, explain_panics};
 
 const HELP: &str = "\
-Two Envoys with Tollgate and one budget, held in a rate limit service, with envoy/envoy-global.yaml.
+Runs two Envoys that share one budget through a rate limit service, with envoy/envoy-global.yaml.
 
 Usage: demo_global
 
-  -h, --help  this text
+  -h, --help  print this text
 ";
 
 #[tokio::main]
@@ -35,7 +35,7 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         other => {
-            eprintln!("demo_global: {} is not understood; see --help", other.join(" "));
+            eprintln!("demo_global: unknown arguments: {}; see --help", other.join(" "));
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,6 @@
-//! What the demo prints: a table of calls, and what operators and clients see.
+//! Prints the demo: a table of calls, and the view of operators and clients.
 //!
-//! In: calls as they went. Out: text on standard output. Not here: the calls.
+//! In: finished calls. Out: text on standard output. Not here: the calls.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use tollgate_rig::envoy::Metrics;
 use crate::stage::{Call, Caller, Stage};
 
 const COLUMNS: &str =
-    " #  at   caller      does                          held   charged    at service       left  answer";
+    " #  at   caller      call                          held   charged    at service       left  answer";
 
-/// One call in the table.
+/// A row of the table for one call.
 #[derive(Clone, Copy)]
 pub(crate) struct Row<'a> {
     pub(crate) does: &'a str,
     pub(crate) why: &'a str,
-    /// What the service has counted of the caller's tokens, if it can be asked.
+    /// The caller's tokens that the service has counted, if it is running.
     pub(crate) counted: Option<u64>,
 }
 
-/// Many calls in one line of the table.
+/// A row of the table for many calls.
 pub(crate) struct Many<'a> {
     pub(crate) at: &'a str,
     pub(crate) caller: Caller,
@@ -31,31 +31,31 @@ pub(crate) struct Many<'a> {
     pub(crate) answer: &'a str,
 }
 
-/// Says what is running, and begins the table.
+/// Prints the setup and the head of the table.
 pub(crate) fn opening(stage: &Stage) {
     let style = stage.style;
     let [a, b] = &stage.envoys;
     let (a, b) = (format!("Envoy A {}", a.address()), format!("Envoy B {}", b.address()));
-    let counts = if stage.service.keeps() { "counting in Redis" } else { "counting in its memory" };
+    let counts = if stage.service.keeps() { "counting in Redis" } else { "counting in memory" };
     println!();
     println!("{}", style.bold("Two Envoys, one budget, with envoy/envoy-global.yaml"));
     println!("curl ─┬▶ {a} ─┬▶ mock LLM {}", stage.mock.address());
     println!("      └▶ {b} ─┴▶ rate limit service {}, {counts}", stage.service.process.address());
-    println!("Tokens per day, at both together: tier free 200,000, tier pro 5,000,000.");
+    println!("Tokens per day, through both Envoys together: 200,000 on tier free, 5,000,000 on tier pro.");
     if !stage.service.keeps() {
-        println!("{}", style.dim("With redis-server on this machine (make redis) it would count there."));
+        println!("{}", style.dim("To let it count in Redis, install redis-server (make redis)."));
     }
     println!();
     println!("{}", style.bold(COLUMNS));
 }
 
-/// Begins a part of the table.
+/// Prints the heading of a part of the table.
 pub(crate) fn scene(stage: &Stage, name: &str) {
     let line = "─".repeat(WIDTH - name.chars().count() - 4);
     println!("{}", stage.style.dim(&format!("── {name} {line}")));
 }
 
-/// Prints a call and what is not as it should be.
+/// Prints a call and its failed checks.
 pub(crate) fn row(stage: &mut Stage, row: Row<'_>, call: &Call) {
     let status = call.status.to_string();
     let held = (call.status == 200).then_some(call.held);
@@ -74,7 +74,7 @@ pub(crate) fn row(stage: &mut Stage, row: Row<'_>, call: &Call) {
     print(stage, &cells, why, &call.checks);
 }
 
-/// Prints many calls.
+/// Prints a row for many calls.
 pub(crate) fn rows(stage: &mut Stage, many: &Many<'_>, why: &str, checks: &Checks) {
     let Many { at, caller, does, charged, counted, answer } = *many;
     print(stage, &Cells { at, caller, does, held: None, charged, counted, left: None, answer }, why, checks);
@@ -121,12 +121,12 @@ fn print(stage: &mut Stage, cells: &Cells<'_>, why: &str, checks: &Checks) {
     stage.wrong += wrong.len();
 }
 
-/// Sums up, shows what others see of it, and checks that metrics agree with the calls.
+/// Prints the summary, and checks the metrics against the calls.
 pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
     let style = stage.style;
     println!("{}", style.dim(&"─".repeat(WIDTH)));
 
-    println!("\n{}", style.bold("Call 7, as the client that was refused sees it"));
+    println!("\n{}", style.bold("Call 7, as the refused client sees it"));
     for name in ["retry-after", "x-should-retry", "ratelimit-policy", "ratelimit"] {
         println!("    {name}: {}", refused.header(name).unwrap_or("-"));
     }
@@ -134,7 +134,7 @@ pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
         println!("{line}");
     }
 
-    println!("\n{}", style.bold("Metrics of the two, from /stats/prometheus of their admin interfaces"));
+    println!("\n{}", style.bold("Metrics of both Envoys, from /stats/prometheus of their admin interfaces"));
     let metrics = stage.metrics().await;
     println!("    {:<58} {:>8} {:>8}", "", "A", "B");
     for (name, kinds) in SHOWN {
@@ -161,13 +161,11 @@ pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
     let calls: usize = stage.calls.iter().sum();
     if stage.wrong == 0 {
         let calls = number(calls as u64);
-        let sum = format!(
-            "✓ {calls} calls, all decided and charged as they should be, in {:.1} s.",
-            took.as_secs_f64()
-        );
+        let sum =
+            format!("✓ {calls} calls, all decided and charged correctly, in {:.1} s.", took.as_secs_f64());
         println!("{}", style.good(&sum));
     } else {
-        let sum = format!("✗ Not as it should be: {} things, marked with ✗ above.", stage.wrong);
+        let sum = format!("✗ Failed checks: {}, marked with ✗ above.", stage.wrong);
         println!("{}", style.bad(&sum));
     }
 }
@@ -187,7 +185,7 @@ fn values(metrics: &[Metrics; 2], name: &str, kind: &str) -> [f64; 2] {
     [0, 1].map(|at: usize| metrics[at].sum(name, &[("kind", kind)]))
 }
 
-/// What metrics say otherwise than the calls.
+/// Compares metrics with the calls.
 fn compared(metrics: &[Metrics; 2], calls: [usize; 2]) -> Checks {
     let checks = Checks::default();
     for (metrics, calls) in metrics.iter().zip(calls) {
@@ -200,7 +198,7 @@ fn compared(metrics: &[Metrics; 2], calls: [usize; 2]) -> Checks {
             metrics.sum("tollgate_global_unknown_total", &[]),
         );
         let breaker = |kind| sum("tollgate_global_breaker_total", kind);
-        checks.expect("how often it began to ask again", breaker("opened"), breaker("closed"));
+        checks.expect("how often the breaker closed", breaker("opened"), breaker("closed"));
     }
     checks
 }

@@ -1,8 +1,8 @@
-//! The scenes of the demo, in order: what each shows, and what must be true of it.
+//! The scenes of the demo, in order, with their checks.
 //!
-//! In: a stage. Out: the call that was refused, which is shown in full at the end. The budgets are
-//! those of `envoy/envoy-global.yaml`: tier `free` has 200,000 tokens a day, tier `pro` 5,000,000,
-//! at whichever Envoy its calls arrive.
+//! In: a stage. Out: the refused call, which the report shows in full. The budgets are those of
+//! `envoy/envoy-global.yaml`: tier `free` has 200,000 tokens a day and tier `pro` 5,000,000,
+//! through both Envoys together.
 
 use std::time::Instant;
 
@@ -17,19 +17,20 @@ const ACME: Caller = Caller { tenant: "acme", tier: "free", per_day: 200_000 };
 const ZENITH: Caller = Caller { tenant: "zenith", tier: "pro", per_day: 5_000_000 };
 const NOVA: Caller = Caller { tenant: "nova", tier: "free", per_day: 200_000 };
 
-/// Of `global.lease` in `envoy/envoy-global.yaml`.
+/// From `global.lease` in `envoy/envoy-global.yaml`.
 const LEASE_AT_LEAST: u64 = 1_000;
 
 const DAY: u64 = 86_400;
 
-/// What an Envoy leases when so much remains: `share` of it, rounded up, or `at_least`.
+/// Returns the lease that an Envoy takes when `remaining` is left: `share` of it, rounded up, or
+/// `at_least`.
 const fn lease_of(remaining: u64) -> u64 {
     let share = remaining.div_ceil(50);
     if share > LEASE_AT_LEAST { share } else { LEASE_AT_LEAST }
 }
 
 pub(crate) async fn play(stage: &mut Stage) -> Call {
-    scene(stage, "One budget, spent through both");
+    scene(stage, "One budget, spent through both Envoys");
     let known = both_begin(stage).await;
     decided_from_the_lease(stage, known).await;
     spent(stage).await;
@@ -38,19 +39,19 @@ pub(crate) async fn play(stage: &mut Stage) -> Call {
     scene(stage, "Leases");
     many_calls(stage).await;
 
-    scene(stage, "The service is killed");
+    scene(stage, "The service goes down");
     stage.service.process.kill();
     leases_go_on(stage).await;
     let used = local_shares(stage).await;
 
-    scene(stage, "The service is back");
+    scene(stage, "The service comes back");
     reports_arrive(stage, used).await;
     decided_by_the_service_again(stage, used).await;
     refused
 }
 
-/// The first call of a caller at each Envoy asks the service, and makes the Envoy take a lease.
-/// What each Envoy knows to be left then, its lease included.
+/// Makes a first call at each Envoy, which asks the service and then takes a lease. Returns what
+/// each Envoy then knows to be left, including its lease.
 async fn both_begin(stage: &mut Stage) -> [u64; 2] {
     let (mut counted, mut known) = (0, [0, 0]);
     for (at, known) in At::BOTH.into_iter().zip(&mut known) {
@@ -65,15 +66,15 @@ async fn both_begin(stage: &mut Stage) -> [u64; 2] {
         call.checks.expect("tokens that the service has counted", counted, is);
         let why = match at {
             At::A => format!(
-                "Asked the service, which charged {}. A then leased {}: 2 % of what remained.",
+                "A asked the service, which charged {}. Then A leased {}: 2 % of what remained.",
                 number(call.held),
                 number(lease)
             ),
-            At::B => format!("B is told what is left for both, and leased {}.", number(lease)),
+            At::B => format!("The service told B what both have left. B leased {}.", number(lease)),
         };
         let does = match at {
-            At::A => "asks, at one Envoy",
-            At::B => "asks, at the other",
+            At::A => "first call at A",
+            At::B => "first call at B",
         };
         row(stage, Row { does, why: &why, counted: Some(is) }, &call);
     }
@@ -89,20 +90,16 @@ async fn decided_from_the_lease(stage: &mut Stage, [known, _]: [u64; 2]) {
     let counted = stage.service.counted(ACME).await;
     call.checks.expect("tokens that the service has counted", before, counted);
     call.checks.expect("tokens left", Some(known - call.held), call.left());
-    let why =
-        "From the lease: the service was not asked. What is left is what A knows of: it has not heard of B.";
-    row(stage, Row { does: "asks again", why, counted: Some(counted) }, &call);
+    let why = "Paid from A's lease without asking. A has not heard of B, so its idea of what is left is old.";
+    row(stage, Row { does: "another call at A", why, counted: Some(counted) }, &call);
 }
 
-/// Calls that are larger than a lease ask for themselves, and hear where the budget stands.
+/// Makes calls larger than a lease, which ask the service and learn the exact rest of the budget.
 async fn spent(stage: &mut Stage) {
     let turns = [
-        (
-            At::B,
-            "More than its lease holds: the service decides. What is left is exact, and the same at both.",
-        ),
-        (At::A, "A hears of what went through B."),
-        (At::B, "And B of what went through A."),
+        (At::B, "Larger than B's lease, so the service decides. What is left is now exact."),
+        (At::A, "A learns what went through B."),
+        (At::B, "B learns what went through A."),
     ];
     for (at, why) in turns {
         let before = stage.service.counted(ACME).await;
@@ -111,7 +108,7 @@ async fn spent(stage: &mut Stage) {
         let counted = stage.service.wait_for(ACME, before + call.held).await;
         call.checks.expect("tokens that the service has counted", before + call.held, counted);
         call.checks.expect("tokens left", Some(ACME.per_day - counted), call.left());
-        row(stage, Row { does: "asks for something large", why, counted: Some(counted) }, &call);
+        row(stage, Row { does: "large call", why, counted: Some(counted) }, &call);
     }
 }
 
@@ -121,7 +118,7 @@ async fn refused_at_both(stage: &mut Stage) -> Call {
         let before = stage.service.counted(ACME).await;
         let call = stage.call(at, ACME, 49_000, 49_000).await;
         call.checks.expect("status", 429, call.status);
-        // The service's window began with the first call, and up to a second is added.
+        // The service's window began with the first call; the filter adds up to a second.
         let wait = call.number("retry-after");
         call.checks.expect_between("retry-after", (DAY - 60, DAY + 1), wait);
         call.checks.expect(
@@ -133,12 +130,12 @@ async fn refused_at_both(stage: &mut Stage) -> Call {
         call.checks.expect("tokens that the service has counted", before, counted);
         let why = match at {
             At::A => format!(
-                "The budget is spent, most of it through B: retry-after: {} s, when the service's window ends.",
+                "The budget is spent, mostly through B. retry-after: {}, when the service's window ends.",
                 number(wait.unwrap_or(0))
             ),
-            At::B => "The same at the other Envoy. A refused call costs nothing.".to_owned(),
+            At::B => "B refuses it too. A refused call costs nothing.".to_owned(),
         };
-        row(stage, Row { does: "once more", why: &why, counted: Some(counted) }, &call);
+        row(stage, Row { does: "one large call too many", why: &why, counted: Some(counted) }, &call);
         refused.push(call);
     }
     refused.swap_remove(0)
@@ -148,7 +145,7 @@ const CLIENTS: usize = 8;
 const CALLS: usize = 1_200;
 const SMALL: u64 = 50;
 
-/// One call at each Envoy, then many at once.
+/// Makes one call at each Envoy, then many at once.
 async fn many_calls(stage: &mut Stage) {
     let before = requests(stage).await;
     let checks = Checks::default();
@@ -156,7 +153,7 @@ async fn many_calls(stage: &mut Stage) {
         let call = stage.call(at, ZENITH, SMALL, SMALL).await;
         checks.expect("status", 200, call.status);
         let both = lease_of(ZENITH.per_day) / 2;
-        // Its lease comes in the background.
+        // The Envoy takes its lease in the background.
         stage.service.wait_until(ZENITH, |counted| counted > both * (2 * turn as u64 + 1)).await;
     }
     let addresses = At::BOTH.map(|at| stage.envoy(at).address());
@@ -179,8 +176,8 @@ async fn many_calls(stage: &mut Stage) {
     let most = used + 2 * lease_of(ZENITH.per_day);
     checks.expect_between("tokens that the service has counted", (used, most), Some(counted));
     let why = format!(
-        "One at each Envoy, then {CLIENTS} clients at once, {:.1} s. The service had {asked} requests, one for {} \
-         calls. Beyond what was used it has counted what is left of the leases, 2 % of the budget for each Envoy.",
+        "One at each Envoy, then {CLIENTS} clients at once for {:.1} s. The service got {asked} requests, one per {} \
+         calls. It has also counted the unspent rest of the leases, up to 2 % of the budget for each Envoy.",
         took.as_secs_f64(),
         calls / asked.max(1),
     );
@@ -199,16 +196,16 @@ async fn many_calls(stage: &mut Stage) {
 async fn leases_go_on(stage: &mut Stage) {
     let call = stage.call(At::B, ZENITH, SMALL, SMALL).await;
     call.checks.expect("status", 200, call.status);
-    let why = "Its lease is at hand: it does not notice.";
-    row(stage, Row { does: "asks", why, counted: None }, &call);
+    let why = "B spends its lease and does not need the service.";
+    row(stage, Row { does: "call within the lease", why, counted: None }, &call);
 }
 
-/// What a call without a lease asks for here; four of them fit into the half that each Envoy
-/// enforces by itself.
+/// The size of a call without a lease; four of them fit into the half that each Envoy enforces
+/// itself.
 const LARGE: u64 = 24_000;
 const FIT: u64 = 4;
 
-/// What was used meanwhile.
+/// Spends both halves without the service and returns the tokens used.
 async fn local_shares(stage: &mut Stage) -> u64 {
     let mut used = 0;
     for at in At::BOTH {
@@ -219,20 +216,20 @@ async fn local_shares(stage: &mut Stage) -> u64 {
             checks.join(&call.checks);
             let fits = turn < FIT;
             checks.expect("status", if fits { 200 } else { 429 }, call.status);
-            checks.expect("told what is left, which nobody knows", false, call.left().is_some());
+            checks.expect("x-ratelimit-remaining-tokens is present", false, call.left().is_some());
             charged += call.charged;
         }
         let metrics = stage.envoy(at).metrics().await;
         let local = metrics.sum("tollgate_global_decisions_total", &[("kind", "local")]);
-        checks.expect("calls decided by this Envoy's part", (FIT + 1) as f64, local);
+        checks.expect("calls decided by this Envoy's half", (FIT + 1) as f64, local);
         let why = match at {
             At::A => {
-                "No lease, and the service's port refuses: A enforces its half of the budget by itself, \
- 100,000 tokens. The fifth call is one too many."
+                "A has no lease and cannot reach the service, so it enforces its own half of the budget, 100,000 \
+ tokens. The fifth call is one too many."
             }
-            At::B => "B does the same with its half, so that both together keep to the budget.",
+            At::B => "B enforces the other half, so both together keep to the budget.",
         };
-        let does = format!("{} calls for {} each", FIT + 1, number(LARGE));
+        let does = format!("{} calls of {} each", FIT + 1, number(LARGE));
         let many = Many {
             at: at.name(),
             caller: NOVA,
@@ -247,7 +244,7 @@ async fn local_shares(stage: &mut Stage) -> u64 {
     used
 }
 
-/// Brings the service back, once both Envoys have tried in vain to tell it what was used.
+/// Restarts the service after both Envoys have failed to report, and waits for their reports.
 async fn reports_arrive(stage: &mut Stage, used: u64) {
     for at in At::BOTH {
         let has_tried = |metrics: &Metrics| {
@@ -263,14 +260,14 @@ async fn reports_arrive(stage: &mut Stage, used: u64) {
     let took = began.elapsed();
     let checks = Checks::default();
     checks.expect("tokens that the service has counted", used, counted);
-    checks.expect("forgotten what was counted before", !stage.service.keeps(), forgotten);
+    checks.expect("earlier counts are lost", !stage.service.keeps(), forgotten);
     let kept = if stage.service.keeps() {
-        "What it had counted before is still in Redis."
+        "Redis still has the earlier counts."
     } else {
-        "What it had counted before was in its memory, and is gone."
+        "The earlier counts were in memory and are lost."
     };
     let why = format!(
-        "{:.1} s later both Envoys have told it what was used meanwhile; they had tried in vain before. {kept}",
+        "Within {:.1} s both Envoys have reported what was used meanwhile; earlier attempts had failed. {kept}",
         took.as_secs_f64()
     );
     let many = Many {
@@ -292,17 +289,17 @@ async fn decided_by_the_service_again(stage: &mut Stage, used: u64) {
     let should = used + call.held + lease_of(left);
     let counted = stage.service.wait_for(NOVA, should).await;
     call.checks.expect("tokens that the service has counted", should, counted);
-    let why = "The service decides again, and knows of all that was used at both.";
-    row(stage, Row { does: "asks for little", why, counted: Some(counted) }, &call);
+    let why = "The service decides again, and knows what both Envoys have used.";
+    row(stage, Row { does: "small call", why, counted: Some(counted) }, &call);
 
     let call = stage.call(At::A, NOVA, LARGE, LARGE).await;
     call.checks.expect("status", 429, call.status);
-    let why = "Neither half is enforced any more, but the whole: of that too little is left.";
+    let why = "The whole budget counts again, no longer halves, and too little of it is left.";
     let counted = stage.service.counted(NOVA).await;
-    row(stage, Row { does: "asks for 24,000 tokens", why, counted: Some(counted) }, &call);
+    row(stage, Row { does: "call for 24,000 tokens", why, counted: Some(counted) }, &call);
 }
 
-/// Requests that both Envoys have made to the service.
+/// Returns the number of requests that both Envoys have made to the service.
 async fn requests(stage: &Stage) -> u64 {
     let metrics = stage.metrics().await;
     metrics.iter().map(|metrics| metrics.sum("tollgate_global_requests_total", &[])).sum::<f64>() as u64

@@ -1,7 +1,7 @@
-//! The rate limit service, and what it has counted.
+//! The rate limit service and its counts.
 //!
-//! In: whether there is a Redis. Out: a running service that can be killed and brought back, asked
-//! as anybody may ask it. Not here: what the Envoys ask it.
+//! In: whether Redis is installed. Out: a running service that the demo can kill, restart and
+//! query. Not here: the Envoys' requests to it.
 
 use std::fs;
 use std::path::Path;
@@ -23,13 +23,13 @@ use crate::stage::Caller;
 pub(crate) struct Service {
     pub(crate) process: RateLimitService,
     client: RateLimitServiceClient<Channel>,
-    // Ends after the service.
+    // Stopped after the service.
     redis: Option<Redis>,
 }
 
 impl Service {
-    /// Starts one, on Redis if there is one on this machine, with the limits that were written from
-    /// the configuration.
+    /// Starts the service with the limits written from the configuration, on Redis if it is
+    /// installed.
     pub(crate) async fn start() -> Self {
         let redis = Redis::is_installed().then(Redis::start);
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy/ratelimit/limitador.yaml");
@@ -40,12 +40,13 @@ impl Service {
         Self { process, client: RateLimitServiceClient::new(channel), redis }
     }
 
-    /// Whether what it has counted outlives it.
+    /// Returns whether counts survive a restart.
     pub(crate) const fn keeps(&self) -> bool {
         self.redis.is_some()
     }
 
-    /// What it has counted of a caller's tokens today. Asking with 0 hits only looks.
+    /// Returns the tokens that the service has counted for a caller today. A request with 0 hits
+    /// does not count.
     pub(crate) async fn counted(&self, caller: Caller) -> u64 {
         let entries =
             [("tollgate_limit", format!("{}/day", caller.tier)), ("tenant", caller.tenant.to_owned())];
@@ -65,14 +66,14 @@ impl Service {
         caller.per_day.saturating_sub(u64::from(left))
     }
 
-    /// Waits until it has counted so much, for what is told in the background. What it has counted
-    /// then, whatever it is.
+    /// Waits until the service has counted `count`, for reports in the background. Returns its
+    /// count, even after the deadline.
     pub(crate) async fn wait_for(&self, caller: Caller, count: u64) -> u64 {
         self.wait_until(caller, |counted| counted == count).await
     }
 
-    /// Waits until what it has counted is as it should be. What it has counted then, whatever it
-    /// is.
+    /// Waits until `is_enough` accepts the service's count. Returns the count, even after the
+    /// deadline.
     pub(crate) async fn wait_until(&self, caller: Caller, is_enough: impl Fn(u64) -> bool) -> u64 {
         let deadline = Instant::now() + PATIENCE;
         loop {

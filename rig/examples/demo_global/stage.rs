@@ -1,9 +1,8 @@
-//! The stage: a rate limit service, two Envoys that ask it, a mock LLM, and the calls that are made
-//! between them.
+//! The stage: a rate limit service, two Envoys that use it, a mock LLM, and the calls between them.
 //!
-//! In: who calls where and with what. Out: a [`Call`] as it went. What must be true of every call
-//! is checked here: what it was charged, against the mock's own counter, and what the service has
-//! counted. Not here: which calls there are (`scenes`), how they are shown (`report`).
+//! In: the calls to make, and at which Envoy. Out: a finished [`Call`]. Every call is checked here:
+//! its charge against the mock's own counter, and the requests that reach the mock. Not here: the
+//! list of calls (`scenes`), printing them (`report`).
 
 use serde_json::{Value, json};
 use tollgate_rig::client::{self, Request};
@@ -17,10 +16,10 @@ use crate::service::Service;
 /// The model that all calls ask for.
 const MODEL: &str = "gpt-4o-mini";
 
-/// What all calls say.
+/// The prompt of all calls.
 const QUESTION: &str = "Why does a request that costs a hundred times as much count as one?";
 
-/// A caller, with the tokens that `envoy/envoy-global.yaml` lets its tier use in a day (limit
+/// A caller, and the tokens that its tier allows per day in `envoy/envoy-global.yaml` (limit
 /// `day`).
 #[derive(Clone, Copy)]
 pub(crate) struct Caller {
@@ -29,7 +28,7 @@ pub(crate) struct Caller {
     pub(crate) per_day: u64,
 }
 
-/// Which Envoy.
+/// One of the two Envoys.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum At {
     A,
@@ -37,7 +36,7 @@ pub(crate) enum At {
 }
 
 impl At {
-    /// Both.
+    /// Both Envoys.
     pub(crate) const BOTH: [Self; 2] = [Self::A, Self::B];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -48,7 +47,7 @@ impl At {
     }
 }
 
-/// A call as it went.
+/// A finished call.
 #[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) at: At,
@@ -57,47 +56,46 @@ pub(crate) struct Call {
     pub(crate) headers: Vec<(String, String)>,
     /// The body, which is JSON.
     pub(crate) body: Value,
-    /// What it asked for: the input as counted and what it allows as output.
+    /// The counted input and the allowed output.
     pub(crate) held: u64,
-    /// Tokens charged, as the access log says.
+    /// Tokens charged, from the access log.
     pub(crate) charged: u64,
-    /// What is not as it should be; noted while looking at the call.
+    /// Failed checks.
     pub(crate) checks: Checks,
 }
 
 impl Call {
-    /// The value of a response header.
+    /// Returns the value of a response header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
-    /// The number in a response header.
+    /// Returns the number in a response header.
     pub(crate) fn number(&self, name: &str) -> Option<u64> {
         self.header(name)?.parse().ok()
     }
 
-    /// The tokens that its client is told to have left, with what it holds taken off.
+    /// Returns the remaining tokens that the client sees, after the call's own reservation.
     pub(crate) fn left(&self) -> Option<u64> {
         self.number("x-ratelimit-remaining-tokens")
     }
 }
 
-/// Where the calls are made.
+/// The processes, with counts of the calls so far.
 pub(crate) struct Stage {
     pub(crate) style: Style,
     pub(crate) envoys: [Envoy; 2],
     pub(crate) service: Service,
     pub(crate) mock: MockLlm,
-    /// Rows of the table.
+    /// Rows of the table so far.
     pub(crate) rows: usize,
-    /// Calls made, by Envoy.
+    /// Calls made so far, by Envoy.
     pub(crate) calls: [usize; 2],
     pub(crate) wrong: usize,
 }
 
 impl Stage {
-    /// Starts everything. Each Envoy has one worker, so that what a worker does by itself is the
-    /// same on each run.
+    /// Starts everything. Each Envoy has one worker, so that every run behaves the same.
     pub(crate) async fn set(style: Style) -> Self {
         let mock = MockLlm::start().await;
         let service = Service::start().await;
@@ -111,7 +109,7 @@ impl Stage {
         &self.envoys[at as usize]
     }
 
-    /// A request of a caller that may be answered with so many tokens, and is with `output`.
+    /// Returns a request that allows `max_tokens` and that the mock answers with `output` tokens.
     pub(crate) fn request(caller: Caller, max_tokens: u64, output: u64) -> Request {
         Request::chat(&body(max_tokens))
             .header("x-tenant-id", caller.tenant)
@@ -119,12 +117,12 @@ impl Stage {
             .header("x-mock-output-tokens", output.to_string())
     }
 
-    /// The tokens of the prompt of such a request.
+    /// Returns the prompt tokens of such a request.
     pub(crate) fn input() -> u64 {
         Counter::for_model(MODEL).chat(&body(1)) as u64
     }
 
-    /// Makes a call and checks what must be true of every call.
+    /// Makes a call and runs the checks for every call.
     pub(crate) async fn call(&mut self, at: At, caller: Caller, max_tokens: u64, output: u64) -> Call {
         let reached = self.mock.received().len();
         let request = Self::request(caller, max_tokens, output);
@@ -161,7 +159,7 @@ impl Stage {
         call
     }
 
-    /// The metrics of both Envoys.
+    /// Returns the metrics of both Envoys.
     pub(crate) async fn metrics(&self) -> [Metrics; 2] {
         [self.envoys[0].metrics().await, self.envoys[1].metrics().await]
     }

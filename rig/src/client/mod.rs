@@ -1,10 +1,10 @@
 //! A small HTTP client that can misbehave.
 //!
-//! In: an address and requests with any header bytes, whole bodies or bodies in parts, trailers.
-//! Out: responses read chunk by chunk with their times of arrival. One [`Client`] is one
-//! connection, so a test decides which calls share one; dropping a [`Response`] gives up its call.
-//! Every wait is bounded by [`PATIENCE`]. Events of a stream are in [`sse`], bytes that are not
-//! HTTP in [`raw`]. Not here: TLS, redirects, pools, retries.
+//! In: an address, and requests with any header bytes, whole bodies or bodies in parts, and
+//! trailers. Out: responses, read chunk by chunk with arrival times. One [`Client`] is one
+//! connection, so a test decides which calls share one; dropping a [`Response`] aborts its call.
+//! [`PATIENCE`] bounds every wait. [`sse`] parses streams of events, and [`raw`] sends bytes that
+//! are not HTTP. Not here: TLS, redirects, pools, retries.
 
 pub mod raw;
 mod request;
@@ -29,11 +29,10 @@ use tokio::task::AbortHandle;
 
 pub use request::{BodySender, Request};
 
-/// How long anything in the rig waits before it is taken for a hang: far more than a loaded machine
-/// needs.
+/// The longest wait anywhere in the rig, far more than a loaded machine needs.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One connection; it closes when this and all its responses are dropped.
+/// A connection, which closes when it and all its responses are dropped.
 pub struct Client {
     address: SocketAddr,
     sender: Sender,
@@ -48,26 +47,26 @@ enum Sender {
 type Body = BoxBody<Bytes, GivenUp>;
 
 impl Client {
-    /// Connects and speaks HTTP/1.1: one call at a time.
+    /// Connects by HTTP/1.1, which carries one call at a time.
     ///
     /// # Errors
     ///
-    /// If nobody listens there.
+    /// If nothing listens there.
     pub async fn http1(address: SocketAddr) -> Result<Self, ClientError> {
         let (sender, connection) = http1::Builder::new()
             .handshake(TokioIo::new(connect(address).await?))
             .await
             .map_err(ClientError::Exchange)?;
-        // How the connection ended is seen by the calls on it.
+        // The calls on the connection report how it ended.
         let connection = tokio::spawn(async move { drop(connection.await) }).abort_handle();
         Ok(Self { address, sender: Sender::Http1(sender), connection })
     }
 
-    /// Connects and speaks HTTP/2 without TLS: any number of calls at a time.
+    /// Connects by HTTP/2 without TLS, which carries any number of calls at a time.
     ///
     /// # Errors
     ///
-    /// If nobody listens there, or not for HTTP/2.
+    /// If nothing listens there, or not for HTTP/2.
     pub async fn http2(address: SocketAddr) -> Result<Self, ClientError> {
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .handshake(TokioIo::new(connect(address).await?))
@@ -77,11 +76,11 @@ impl Client {
         Ok(Self { address, sender: Sender::Http2(sender), connection })
     }
 
-    /// Another handle to the same HTTP/2 connection, to call in parallel.
+    /// Returns another handle to the same HTTP/2 connection, for parallel calls.
     ///
     /// # Panics
     ///
-    /// If it is HTTP/1.1, which carries one call at a time.
+    /// If the connection is HTTP/1.1, which carries one call at a time.
     #[must_use]
     pub fn same_connection(&self) -> Self {
         let Sender::Http2(sender) = &self.sender else { panic!("HTTP/1.1 carries one call at a time") };
@@ -96,7 +95,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// If the connection or the stream ends before they come, or they do not come in time.
+    /// If the connection or the stream ends before the headers, or they do not come in time.
     pub async fn send(&mut self, request: Request) -> Result<Response, ClientError> {
         let started = Instant::now();
         let http2 = matches!(self.sender, Sender::Http2(_));
@@ -131,7 +130,7 @@ impl Client {
     }
 }
 
-/// Sends one request over an HTTP/1.1 connection of its own.
+/// Sends one request over its own HTTP/1.1 connection.
 ///
 /// # Errors
 ///
@@ -140,7 +139,7 @@ pub async fn send(address: SocketAddr, request: Request) -> Result<Response, Cli
     Client::http1(address).await?.send(request).await
 }
 
-/// A response whose body is read as it comes. Dropping it before its end gives up the call:
+/// A response whose body is read as it arrives. Dropping it before its end aborts the call:
 /// HTTP/1.1 closes the connection, HTTP/2 resets the stream.
 pub struct Response {
     status: StatusCode,
@@ -151,51 +150,51 @@ pub struct Response {
     trailers: Option<HeaderMap>,
 }
 
-/// A piece of a body as it came from the connection.
+/// A piece of a body as it arrived.
 #[derive(Clone, Debug)]
 pub struct Chunk {
-    /// Its bytes.
+    /// The bytes.
     pub data: Bytes,
-    /// When it was there.
+    /// When it arrived.
     pub at: Instant,
 }
 
 impl Response {
-    /// The status code.
+    /// Returns the status code.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status.as_u16()
     }
 
-    /// All headers.
+    /// Returns all headers.
     #[must_use]
     pub const fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// The value of header `name`, if it is there and is text.
+    /// Returns the value of header `name`, if it exists and is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// From sending the request to having the headers.
+    /// Returns the time between sending the request and receiving the headers.
     #[must_use]
     pub fn time_to_headers(&self) -> Duration {
         self.headers_at - self.started
     }
 
-    /// When the request was sent.
+    /// Returns when the request was sent.
     #[must_use]
     pub const fn started(&self) -> Instant {
         self.started
     }
 
-    /// The next piece of the body; nothing at its end.
+    /// Returns the next piece of the body, or nothing at its end.
     ///
     /// # Errors
     ///
-    /// If the body is cut or does not go on in time.
+    /// If the body is cut or does not continue in time.
     pub async fn chunk(&mut self) -> Result<Option<Chunk>, ClientError> {
         loop {
             let frame = in_time("a chunk", async { self.stream.body.frame().await.transpose() }).await;
@@ -210,11 +209,11 @@ impl Response {
         }
     }
 
-    /// The rest of the body.
+    /// Returns the rest of the body.
     ///
     /// # Errors
     ///
-    /// [`ClientError::Cut`] with what came before, if it is cut.
+    /// [`ClientError::Cut`] with the bytes received, if the body is cut.
     pub async fn body(&mut self) -> Result<Bytes, ClientError> {
         let mut body = BytesMut::new();
         loop {
@@ -229,7 +228,7 @@ impl Response {
         }
     }
 
-    /// The rest of the body as JSON.
+    /// Returns the rest of the body as JSON.
     ///
     /// # Errors
     ///
@@ -237,7 +236,7 @@ impl Response {
     ///
     /// # Panics
     ///
-    /// If it is not JSON.
+    /// If the body is not JSON.
     pub async fn json(&mut self) -> Result<Value, ClientError> {
         let body = self.body().await?;
         let status = self.status;
@@ -245,7 +244,7 @@ impl Response {
             .unwrap_or_else(|error| panic!("{error} in the {status} body {body:?}")))
     }
 
-    /// The rest of the body as a stream of events.
+    /// Returns the rest of the body as a stream of events.
     ///
     /// # Errors
     ///
@@ -254,21 +253,21 @@ impl Response {
         Ok(sse::Transcript::parse(&self.body().await?))
     }
 
-    /// The trailers, known once the body has been read to its end.
+    /// Returns the trailers, which are known once the body has been read.
     #[must_use]
     pub const fn trailers(&self) -> Option<&HeaderMap> {
         self.trailers.as_ref()
     }
 
-    /// Gives up the call, as dropping does.
+    /// Aborts the call, as dropping does.
     pub fn abort(self) {}
 }
 
-/// The body and what dropping it half read means.
+/// The body, and the connection to abort with it.
 struct Stream {
     body: Incoming,
     ended: bool,
-    /// HTTP/1.1 has no way to give up a call but to close.
+    /// Set for HTTP/1.1, where only closing the connection aborts a call.
     abort_connection: Option<AbortHandle>,
 }
 
@@ -280,28 +279,28 @@ impl Drop for Stream {
     }
 }
 
-/// Why a call did not go to its end.
+/// The reason why a call did not complete.
 #[derive(Debug)]
 pub enum ClientError {
-    /// Nobody accepts connections there.
+    /// Nothing accepts connections at the address.
     Connect {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         why: std::io::Error,
     },
     /// The connection or the stream broke, or the peer does not speak HTTP.
     Exchange(hyper::Error),
     /// The response's body broke off.
     Cut {
-        /// What had come.
+        /// The bytes received before.
         received: Bytes,
-        /// What the connection says.
+        /// The connection's error.
         why: hyper::Error,
     },
     /// Nothing happened for [`PATIENCE`].
     Hang {
-        /// What was waited for.
+        /// The event that did not happen.
         waiting_for: String,
     },
 }
@@ -322,7 +321,7 @@ impl fmt::Display for ClientError {
 
 impl std::error::Error for ClientError {}
 
-/// The error of a request body that its sender has given up.
+/// The error of a request body whose sender has aborted it.
 #[derive(Debug)]
 pub struct GivenUp;
 
@@ -336,7 +335,7 @@ impl std::error::Error for GivenUp {}
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, ClientError> {
     let stream = TcpStream::connect(address).await.map_err(|why| ClientError::Connect { address, why })?;
-    // A chunk of a request shall leave when it is written.
+    // Send each chunk of a request when it is written.
     stream.set_nodelay(true).map_err(|why| ClientError::Connect { address, why })?;
     Ok(stream)
 }

@@ -1,4 +1,4 @@
-//! Bytes over TCP, for what no HTTP library would send.
+//! Raw bytes over TCP, for input that no HTTP library would send.
 //!
 //! In: any bytes. Out: the bytes that come back. Not here: their meaning.
 
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::PATIENCE;
 
-/// A TCP connection; dropping it closes it.
+/// A TCP connection, which closes when it is dropped.
 pub struct RawConnection {
     stream: TcpStream,
     received: Vec<u8>,
@@ -22,7 +22,7 @@ impl RawConnection {
     ///
     /// # Errors
     ///
-    /// If nobody listens there.
+    /// If nothing listens there.
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -38,11 +38,11 @@ impl RawConnection {
         self.stream.write_all(bytes).await
     }
 
-    /// Reads until `pattern` has come, and returns everything up to and with it.
+    /// Reads until `pattern` arrives, and returns everything up to its end.
     ///
     /// # Panics
     ///
-    /// If the peer closes before it comes, or it does not come within [`PATIENCE`].
+    /// If the peer closes first, or `pattern` does not arrive within [`PATIENCE`].
     pub async fn read_until(&mut self, pattern: &str) -> Vec<u8> {
         loop {
             let found = self.received.windows(pattern.len()).position(|window| window == pattern.as_bytes());
@@ -54,7 +54,7 @@ impl RawConnection {
         }
     }
 
-    /// Reads until the peer closes, and returns everything that came; a reset ends it too.
+    /// Reads until the peer closes or resets, and returns everything received.
     ///
     /// # Panics
     ///
@@ -64,11 +64,11 @@ impl RawConnection {
         core::mem::take(&mut self.received)
     }
 
-    /// Drops the connection with a TCP reset instead of a close.
+    /// Ends the connection with a TCP reset instead of a close.
     ///
     /// # Errors
     ///
-    /// If the system refuses to.
+    /// If the system refuses.
     pub fn reset(self) -> io::Result<()> {
         self.stream.set_zero_linger()
     }
@@ -82,11 +82,11 @@ impl RawConnection {
     }
 }
 
-/// Sends `bytes` over a connection of their own and returns everything until the peer closes.
+/// Sends `bytes` over a new connection and returns everything until the peer closes.
 ///
 /// # Errors
 ///
-/// If nobody listens there or the peer closes before it has read them.
+/// If nothing listens there, or the peer closes before it has read the bytes.
 pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut connection = RawConnection::open(address).await?;
     connection.write(bytes).await?;

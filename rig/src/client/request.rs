@@ -1,8 +1,8 @@
 //! Requests as tests write them.
 //!
-//! In: method, path, headers as text or bytes, a body that is whole or comes in parts. Out: what
-//! the connection sends. `content-length` is set for whole bodies unless the test sets it. Not
-//! here: names and values that HTTP libraries refuse to write; those go through [`super::raw`].
+//! In: method, path, headers as text or bytes, a body that is whole or comes in parts. Out: the
+//! request that the connection sends. `content-length` is set for whole bodies unless the test sets
+//! it. Not here: names and values that HTTP libraries refuse to write; [`super::raw`] sends those.
 
 use std::net::SocketAddr;
 
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::{Body, GivenUp};
 
-/// A request to be sent.
+/// A request to send.
 pub struct Request {
     method: Method,
     path: String,
@@ -26,11 +26,11 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request without body.
+    /// Returns a request without body.
     ///
     /// # Panics
     ///
-    /// If `method` is none.
+    /// If `method` is not a valid method.
     #[must_use]
     pub fn new(method: &str, path: &str) -> Self {
         let method = method.parse().unwrap_or_else(|_| panic!("{method:?} is not a method"));
@@ -43,29 +43,29 @@ impl Request {
         }
     }
 
-    /// A `GET` request.
+    /// Returns a `GET` request.
     #[must_use]
     pub fn get(path: &str) -> Self {
         Self::new("GET", path)
     }
 
-    /// A `POST` request.
+    /// Returns a `POST` request.
     #[must_use]
     pub fn post(path: &str) -> Self {
         Self::new("POST", path)
     }
 
-    /// A chat completions request with this body.
+    /// Returns a chat completions request with this body.
     #[must_use]
     pub fn chat(body: &Value) -> Self {
         Self::post("/v1/chat/completions").json(body)
     }
 
-    /// Adds a header; the value may be any bytes that HTTP can carry, UTF-8 or not.
+    /// Adds a header. The value may be any bytes that HTTP can carry, UTF-8 or not.
     ///
     /// # Panics
     ///
-    /// If the name is none or the value has control bytes.
+    /// If the name is invalid or the value has control bytes.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let key: HeaderName = name.parse().unwrap_or_else(|_| panic!("{name:?} is not a header name"));
@@ -74,7 +74,7 @@ impl Request {
         self
     }
 
-    /// Asks for another protocol, such as `websocket`: by `Connection: Upgrade` over HTTP/1.1, by
+    /// Requests another protocol, such as `websocket`: by `Connection: Upgrade` over HTTP/1.1, by
     /// an extended CONNECT (RFC 8441) over HTTP/2, where the server must have offered that before.
     #[must_use]
     pub const fn upgrade(mut self, protocol: &'static str) -> Self {
@@ -82,21 +82,21 @@ impl Request {
         self
     }
 
-    /// The body, whole.
+    /// Sets a whole body.
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = whole(body.into());
         self
     }
 
-    /// The body, whole, as JSON with its content type.
+    /// Sets a whole JSON body and its content type.
     #[must_use]
     pub fn json(self, body: &Value) -> Self {
         self.header(CONTENT_TYPE.as_str(), "application/json").body(body.to_string())
     }
 
-    /// A body that is sent in parts while the call is under way; it ends when the sender is
-    /// dropped.
+    /// Sets a body that the returned sender sends in parts during the call. The body ends when the
+    /// sender is dropped.
     #[must_use]
     pub fn body_in_parts(mut self) -> (Self, BodySender) {
         let (sender, body) = Channel::new(1);
@@ -112,7 +112,7 @@ impl Request {
         let mut request = hyper::Request::new(self.body);
         *request.method_mut() = self.method;
         *request.headers_mut() = self.headers;
-        // HTTP/2 makes its :authority out of the address, HTTP/1.1 has the host header.
+        // HTTP/2 derives `:authority` from the address; HTTP/1.1 has the host header.
         let target = if http2 { format!("http://{address}{}", self.path) } else { self.path };
         match self.upgrade {
             Some(protocol) if http2 => {
@@ -134,20 +134,20 @@ impl Request {
     }
 }
 
-/// The writing end of a body in parts.
+/// The sender of a body in parts.
 pub struct BodySender(Sender<Bytes, GivenUp>);
 
 impl BodySender {
-    /// Sends a part once there is room; `false` if the call has ended meanwhile.
+    /// Sends a part once there is room. Returns `false` if the call has ended.
     pub async fn send(&mut self, part: impl Into<Bytes>) -> bool {
         self.0.send_data(part.into()).await.is_ok()
     }
 
-    /// Ends the body with trailers. HTTP/1.1 sends only those that a `trailer` header announces.
+    /// Ends the body with trailers. HTTP/1.1 sends only trailers that a `trailer` header announces.
     ///
     /// # Panics
     ///
-    /// If a name or value cannot be one.
+    /// If a name or value is invalid.
     pub async fn finish_with_trailers(mut self, trailers: &[(&str, &str)]) -> bool {
         let trailers = trailers.iter().map(|(name, value)| {
             let name: HeaderName = name.parse().unwrap_or_else(|_| panic!("{name:?} is not a header name"));
@@ -156,8 +156,8 @@ impl BodySender {
         self.0.send_trailers(trailers.collect()).await.is_ok()
     }
 
-    /// Breaks the request off: HTTP/1.1 closes the connection, HTTP/2 resets the stream. Parts that
-    /// have not left yet are lost with it; where that matters, [`super::raw`] is exact.
+    /// Aborts the request: HTTP/1.1 closes the connection, HTTP/2 resets the stream. Parts still
+    /// queued are lost; [`super::raw`] gives exact control.
     pub fn abort(self) {
         self.0.abort(GivenUp);
     }

@@ -1,8 +1,8 @@
-//! Server-sent events, read back.
+//! Parses server-sent events.
 //!
-//! In: the bytes of a whole stream. Out: its events, and what they say together for streams of chat
-//! completions. Lines may end with LF, CR LF or CR (WHATWG HTML, "Server-sent events"). Not here:
-//! reading while the stream runs (see [`super::Response::chunk`]).
+//! In: the bytes of a whole stream. Out: its events, and their combined text and usage for streams
+//! of chat completions. Lines may end with LF, CR LF or CR (WHATWG HTML, "Server-sent events"). Not
+//! here: reading while the stream runs (see [`super::Response::chunk`]).
 
 use serde_json::Value;
 
@@ -14,13 +14,13 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// Reads the events of `body`; one that no empty line ends does not count.
+    /// Parses the events of `body`. An event without a closing empty line is ignored.
     #[must_use]
     pub fn parse(body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body).replace("\r\n", "\n").replace('\r', "\n");
         let mut events = Vec::new();
         let mut data: Vec<&str> = Vec::new();
-        // What follows the last line end is no line.
+        // Text after the last line end is not a line.
         let lines = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
         for line in lines.trim_start_matches('\u{feff}').split('\n') {
             if let Some(rest) = line.strip_prefix("data:") {
@@ -32,12 +32,12 @@ impl Transcript {
         Self { events }
     }
 
-    /// The events that are JSON.
+    /// Returns the events that are JSON.
     pub fn json(&self) -> impl Iterator<Item = Value> {
         self.events.iter().filter_map(|event| serde_json::from_str(event).ok())
     }
 
-    /// The text of choice `index`, joined.
+    /// Returns the joined text of choice `index`.
     #[must_use]
     pub fn text(&self, index: u64) -> String {
         self.choices(index)
@@ -45,19 +45,19 @@ impl Transcript {
             .collect()
     }
 
-    /// Why choice `index` ended, if it did.
+    /// Returns the finish reason of choice `index`, if it has one.
     #[must_use]
     pub fn finish_reason(&self, index: u64) -> Option<String> {
         self.choices(index).find_map(|choice| choice["finish_reason"].as_str().map(str::to_owned))
     }
 
-    /// The last usage that is not null.
+    /// Returns the last usage that is not null.
     #[must_use]
     pub fn usage(&self) -> Option<Value> {
         self.json().map(|mut event| event["usage"].take()).filter(|usage| !usage.is_null()).last()
     }
 
-    /// Whether the last event says that the stream is complete.
+    /// Returns whether the last event marks the stream as complete.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.events.last().is_some_and(|event| event == "[DONE]")

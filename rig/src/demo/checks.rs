@@ -1,43 +1,42 @@
-//! Notes of what is not as it should be.
+//! Collects the differences between expected and actual values.
 //!
-//! In: what should be, and what is. Out: a sentence for each difference. Not here: what becomes of
-//! them.
+//! In: expected and actual values. Out: a sentence for each difference. Not here: printing them.
 
 use core::cell::RefCell;
 use core::fmt::Debug;
 
 use super::style::number;
 
-/// Notes what is not as it should be; none, if all is well.
+/// The failed checks so far.
 #[derive(Clone, Debug, Default)]
 pub struct Checks {
     wrong: RefCell<Vec<String>>,
 }
 
 impl Checks {
-    /// Notes what is not the same.
+    /// Notes a failure if the values differ.
     pub fn expect<T: PartialEq + Debug + Copy>(&self, what: &str, should: T, is: T) {
         if should != is {
-            self.wrong.borrow_mut().push(format!("{what} should be {should:?}, is {is:?}"));
+            self.wrong.borrow_mut().push(format!("{what}: expected {should:?}, got {is:?}"));
         }
     }
 
-    /// Notes a number that is not between two others.
+    /// Notes a failure if the number is missing or outside the range.
     pub fn expect_between(&self, what: &str, (low, high): (u64, u64), is: Option<u64>) {
         if !is.is_some_and(|is| (low..=high).contains(&is)) {
             let (low, high) = (number(low), number(high));
-            let is = is.map_or_else(|| "not told".to_owned(), number);
-            self.wrong.borrow_mut().push(format!("{what} should be from {low} to {high}, is {is}"));
+            let is = is.map_or_else(|| "nothing".to_owned(), number);
+            self.wrong.borrow_mut().push(format!("{what}: expected {low} to {high}, got {is}"));
         }
     }
 
-    /// Takes over the notes of others.
+    /// Takes the failures out of `others`.
     pub fn join(&self, others: &Self) {
         let others = others.take();
         self.wrong.borrow_mut().extend(others);
     }
 
-    /// The notes so far; they are forgotten here.
+    /// Removes and returns the failures so far.
     #[must_use]
     pub fn take(&self) -> Vec<String> {
         self.wrong.take()
@@ -59,9 +58,9 @@ mod tests {
         checks.expect_between("the wait", (0, 1), None);
 
         let noted = [
-            "status should be 200, is 429",
-            "the wait should be from 1,000 to 2,000, is 2,001",
-            "the wait should be from 0 to 1, is not told",
+            "status: expected 200, got 429",
+            "the wait: expected 1,000 to 2,000, got 2,001",
+            "the wait: expected 0 to 1, got nothing",
         ];
         let all = Checks::default();
         all.join(&checks);

@@ -1,7 +1,7 @@
-//! What the demos share: how they look, and what they do about what is not as it should be.
+//! Code that both demos share: layout, and failed checks.
 //!
-//! In: text and numbers. Out: text, and notes of what is wrong. Not here: what is shown, which is
-//! up to each demo in `rig/examples`.
+//! In: text and numbers. Out: formatted text, and failed checks. Not here: the contents, which are
+//! in `rig/examples`.
 
 mod checks;
 mod style;
@@ -9,10 +9,10 @@ mod style;
 pub use checks::Checks;
 pub use style::{Style, WIDTH, number, wrapped};
 
-/// Lets a panic end the program `name` with its words alone: the rig explains by a panic what is
-/// missing, and where it did so helps nobody who only wants to see the demo.
+/// Prints a panic as its message alone. The rig panics when something is missing on the machine,
+/// and the source location does not help users of a demo.
 pub fn explain_panics(name: &'static str) {
     std::panic::set_hook(Box::new(move |panic| {
-        eprintln!("{name}: {}", panic.payload_as_str().unwrap_or("ended for an unknown reason"));
+        eprintln!("{name}: {}", panic.payload_as_str().unwrap_or("failed for an unknown reason"));
     }));
 }

@@ -1,20 +1,20 @@
-//! How a demo looks on a terminal: colour, numbers, line breaks.
+//! The look of a demo on a terminal: colour, numbers, line breaks.
 //!
-//! In: text and numbers. Out: text. Not here: what is shown.
+//! In: text and numbers. Out: text. Not here: the contents.
 
 use std::io::IsTerminal;
 
-/// The columns that are filled.
+/// The width of the output, in columns.
 pub const WIDTH: usize = 100;
 
-/// With colour or without.
+/// The choice whether text has colours.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
     colour: bool,
 }
 
 impl Style {
-    /// Colour only where somebody sees it and has not asked for none (<https://no-color.org>).
+    /// Uses colour on a terminal, unless the user has disabled it (<https://no-color.org>).
     #[must_use]
     pub fn of_stdout() -> Self {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -22,31 +22,31 @@ impl Style {
         Self { colour: std::io::stdout().is_terminal() && !set("NO_COLOR") && !dumb }
     }
 
-    /// Headings.
+    /// Formats a heading.
     #[must_use]
     pub fn bold(self, text: &str) -> String {
         self.with("1", text)
     }
 
-    /// What is said beside.
+    /// Formats secondary text.
     #[must_use]
     pub fn dim(self, text: &str) -> String {
         self.with("2", text)
     }
 
-    /// All is well.
+    /// Formats a success.
     #[must_use]
     pub fn good(self, text: &str) -> String {
         self.with("32", text)
     }
 
-    /// Something to look at.
+    /// Formats a warning.
     #[must_use]
     pub fn careful(self, text: &str) -> String {
         self.with("33", text)
     }
 
-    /// Something is not as it should be.
+    /// Formats a failure.
     #[must_use]
     pub fn bad(self, text: &str) -> String {
         self.with("31", text)
@@ -57,7 +57,7 @@ impl Style {
     }
 }
 
-/// `12345` as `12,345`.
+/// Formats `12345` as `12,345`.
 #[must_use]
 pub fn number(value: u64) -> String {
     let digits = value.to_string();
@@ -71,8 +71,7 @@ pub fn number(value: u64) -> String {
     text
 }
 
-/// `text` in lines of at most [`WIDTH`] columns, each moved right by `indent`; broken at spaces
-/// where there are any.
+/// Breaks `text` at spaces into lines of at most [`WIDTH`] columns, each indented by `indent`.
 #[must_use]
 pub fn wrapped(text: &str, indent: usize) -> Vec<String> {
     let room = WIDTH - indent;

@@ -1,11 +1,10 @@
-//! Chat completions as Azure OpenAI has them: `POST
-//! */openai/deployments/{deployment}/chat/completions`.
+//! Chat completions of Azure OpenAI: `POST */openai/deployments/{deployment}/chat/completions`.
 //!
-//! In: OpenAI's request, whose model is the deployment in the path. Out: OpenAI's answer with the
-//! results of the content filter, which a stream brings in a first chunk that has neither choices
-//! nor usage. Wire format: Microsoft's "Azure OpenAI REST API reference" and "Content filtering".
-//! Not here: `/openai/v1/`, which is OpenAI's own API, and the other APIs of a deployment, which
-//! are OpenAI's but for the path.
+//! In: OpenAI's request, whose model is the deployment in the path. Out: OpenAI's answer with
+//! content filter results; a stream carries them in a first chunk without choices and usage. Wire
+//! format: Microsoft's "Azure OpenAI REST API reference" and "Content filtering". Not here:
+//! `/openai/v1/`, which is OpenAI's own API, and the other APIs of a deployment, which differ from
+//! OpenAI's only in the path.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -22,7 +21,7 @@ pub(super) const CHAT: Format = Format {
     error,
 };
 
-/// The deployment that `path` names.
+/// Returns the deployment that `path` names.
 pub(super) fn deployment(path: &str) -> Option<&str> {
     path.split_once("/openai/deployments/")?.1.split('/').next()
 }
@@ -63,7 +62,7 @@ fn content_filter_results() -> Value {
     json!({ "hate": safe(), "self_harm": safe(), "sexual": safe(), "violence": safe() })
 }
 
-/// An error as Azure words it: the status is the code.
+/// Returns an error in Azure's format, where the status is the code.
 fn error(status: StatusCode, message: &str) -> Answer {
     let error = json!({ "code": status.as_str(), "message": message });
     Answer::whole(status, json!({ "error": error }).to_string())

@@ -2,12 +2,12 @@
 //! `count-tokens`.
 //!
 //! In: a request whose path names model and operation, percent-encoded as the SDKs do. Out: an
-//! [`Answer`]; a stream is one of binary frames whose last has the usage. The input is counted as
-//! the chat that it amounts to, by the rule for those of OpenAI, and tools as the text of their
+//! [`Answer`]; a stream consists of binary frames, the last of which has the usage. The input is
+//! converted to a chat and counted by OpenAI's rule, and tools count as the text of their
 //! definitions. Wire format: Amazon Bedrock API reference, "Converse", "ConverseStream",
 //! "CountTokens", "Common error types". Not here: the models' native dialects (`bedrock_invoke`),
-//! frames (`eventstream`), signatures, what is read from a cache (`x-mock-usage` can say), and
-//! tokens of images and documents.
+//! frames (`eventstream`), signatures, cache reads (`x-mock-usage` can claim them), and tokens of
+//! images and documents.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -28,9 +28,9 @@ pub(super) const FORMAT: Format = Format {
     error,
 };
 
-/// What a path asks of which model.
+/// The model and operation that a path names.
 pub(super) struct Target {
-    /// The model's id, or the ARN of what stands for it.
+    /// The model's id, or the ARN of an inference profile or similar.
     pub(super) model: String,
     operation: Operation,
 }
@@ -56,7 +56,7 @@ impl Target {
             _ => return None,
         };
         let (_, model) = before.rsplit_once("/model/")?;
-        // The slash of an ARN comes as %2F.
+        // The slash of an ARN arrives as %2F.
         let model = percent_decode_str(model).decode_utf8().ok().filter(|_| !model.contains('/'))?;
         Some(Self { model: model.into_owned(), operation })
     }
@@ -88,7 +88,7 @@ fn answer(behaviour: &Behaviour, received: &Received) -> Result<Answer, Answer> 
     }
 }
 
-/// An error as Bedrock words it: the name is in a header.
+/// Returns an error in Bedrock's format, whose name is in a header.
 pub(super) fn error(status: StatusCode, message: &str) -> Answer {
     let name = match status.as_u16() {
         403 => "AccessDeniedException",
@@ -108,7 +108,7 @@ pub(super) fn refusal(message: &str) -> Answer {
     error(StatusCode::BAD_REQUEST, message)
 }
 
-/// The answer before it has a form.
+/// The content of an answer, before it is formatted.
 struct Conversation {
     text: Text,
     usage: Usage,
@@ -165,10 +165,10 @@ impl Conversation {
     }
 }
 
-/// What the mock claims to have taken.
+/// The latency that the mock reports.
 pub(super) const LATENCY_MS: u64 = 100;
 
-/// Bedrock hides the length of a chunk behind letters of no meaning.
+/// Returns meaningless letters, by which Bedrock hides the length of a chunk.
 pub(super) fn padding(seed: usize) -> String {
     ('a'..='z').chain('A'..='Z').take(1 + seed * 7 % 40).collect()
 }
@@ -192,7 +192,7 @@ fn input(request: &Value, counter: Counter) -> usize {
     counter.chat(&as_chat(request)) + tools
 }
 
-/// The chat that a conversation amounts to.
+/// Converts a conversation to a chat.
 fn as_chat(request: &Value) -> Value {
     let system = items(&request["system"]).filter_map(|block| block["text"].as_str());
     let system = system.map(|text| json!({ "role": "system", "content": text }));

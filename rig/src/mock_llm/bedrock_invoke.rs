@@ -2,9 +2,9 @@
 //! around them.
 //!
 //! In: a model's id and a native request. Out: an [`Answer`] in the same dialect: Anthropic's for
-//! what has an `anthropic_version`, Llama's for what has a `prompt`, Titan's for the rest. The
-//! counts of its usage, where it has such, are also in headers, and in a stream in the last chunk;
-//! chunks come as base64 inside frames. Wire format: Amazon Bedrock API reference, "InvokeModel",
+//! requests with `anthropic_version`, Llama's for those with `prompt`, Titan's for all others. The
+//! counts are also in headers, and in a stream in the last chunk, if the answer has usage; chunks
+//! are base64 inside frames. Wire format: Amazon Bedrock API reference, "InvokeModel",
 //! "InvokeModelWithResponseStream", and its user guide, "Inference request parameters". Not here:
 //! other families of models.
 
@@ -19,7 +19,7 @@ use super::usage::Usage;
 use super::words::Text;
 use super::{Answer, Behaviour, Received, anthropic, eventstream};
 
-/// The answer to `invoke`.
+/// Answers `invoke`.
 pub(super) fn whole(
     model: &str,
     request: &Value,
@@ -35,7 +35,7 @@ pub(super) fn whole(
     Ok(answer.header("x-amzn-bedrock-invocation-latency", &LATENCY_MS.to_string()))
 }
 
-/// The answer to `invoke-with-response-stream`.
+/// Answers `invoke-with-response-stream`.
 pub(super) fn stream(
     model: &str,
     request: &Value,
@@ -63,7 +63,7 @@ pub(super) fn stream(
     Ok(answer.header("x-amzn-bedrock-content-type", "application/json"))
 }
 
-/// What a native request counts.
+/// Counts the input of a native request.
 pub(super) fn input(model: &str, request: &Value, received: &Received) -> Result<usize, Answer> {
     let body = native(model, request, &Behaviour::default(), received, false)?.concat();
     let counts = Counts::default().and(&body);
@@ -71,7 +71,7 @@ pub(super) fn input(model: &str, request: &Value, received: &Received) -> Result
     Ok(all.into_iter().flatten().sum::<u64>().try_into().unwrap_or(usize::MAX))
 }
 
-/// The answer's documents, only one unless streamed.
+/// Returns the answer's documents: several for a stream, else one.
 fn native(
     model: &str,
     request: &Value,
@@ -127,14 +127,14 @@ fn native(
     Ok(documents)
 }
 
-/// The names of a dialect whose documents are flat.
+/// The member names of a dialect with flat documents.
 struct Family {
     prompt: &'static str,
     allowed: fn(&Value) -> &Value,
     said: &'static str,
     input: &'static str,
     output: &'static str,
-    /// Whether a whole answer has what is said one level deeper, with a count of its own.
+    /// Whether a whole answer nests its text one level deeper, with its own count.
     nested: bool,
     reason: &'static str,
     complete: &'static str,
@@ -165,7 +165,7 @@ const TITAN: Family = Family {
     cut: "LENGTH",
 };
 
-/// What Anthropic's own API would answer, without the clothes of server-sent events.
+/// Returns the answer of Anthropic's own API, without the framing of server-sent events.
 fn as_anthropic(
     model: &str,
     request: &Value,
@@ -188,11 +188,11 @@ fn as_anthropic(
         return Ok(texts.map(String::from).collect());
     }
     let data = |event: &str| event.lines().find_map(|line| line.strip_prefix("data: ").map(str::to_owned));
-    // Bedrock keeps a stream alive by other means.
+    // Bedrock's streams have no pings.
     Ok(texts.filter(|event| !event.starts_with("event: ping")).filter_map(|event| data(&event)).collect())
 }
 
-/// The counts that native documents have.
+/// The counts in native documents.
 #[derive(Default)]
 struct Counts {
     input: Option<u64>,
@@ -201,14 +201,14 @@ struct Counts {
     cache_write: Option<u64>,
 }
 
-/// What Bedrock calls a count.
+/// The names of a count.
 struct Name {
     header: &'static str,
     metric: &'static str,
 }
 
 impl Counts {
-    /// These, replaced by those of `document` as far as it has them.
+    /// Returns these counts, updated by those in `document`.
     fn and(self, document: &str) -> Self {
         let document: Value = serde_json::from_str(document).unwrap_or_default();
         let find =

@@ -1,8 +1,8 @@
-//! How a caller makes the mock misbehave: request headers, one table row each.
+//! Request headers that make the mock misbehave, one table row each.
 //!
-//! In: a request's headers. Out: a [`Behaviour`], or which header was wrong and what was expected.
-//! Not here: doing it, which is up to the API formats (length, usage) and to `playback` (timing,
-//! cuts).
+//! In: a request's headers. Out: a [`Behaviour`], or an error that names the wrong header and the
+//! expected value. Not here: carrying it out, which the API formats (length, usage) and `playback`
+//! (timing, cuts) do.
 
 use core::fmt::Write;
 use core::time::Duration;
@@ -12,40 +12,40 @@ use hyper::header::{HeaderMap, HeaderValue};
 
 use super::coding::Coding;
 
-/// What the mock shall do with one call.
+/// The requested behaviour for one call.
 #[derive(Clone, Debug, Default)]
 pub struct Behaviour {
-    /// So many tokens in every choice, unless the request allows fewer.
+    /// Tokens in every choice, unless the request allows fewer.
     pub output_tokens: Option<usize>,
-    /// So many tokens in one streamed chunk; one if not said.
+    /// Tokens in one streamed chunk; 1 if absent.
     pub tokens_per_chunk: Option<usize>,
-    /// How long to wait between two chunks.
+    /// The pause between two chunks.
     pub chunk_delay: Duration,
-    /// How long to wait before the response headers.
+    /// The delay before the response headers.
     pub delay: Duration,
-    /// Answer with this status and an error body instead.
+    /// The status of an error to answer with.
     pub status: Option<StatusCode>,
-    /// With such a status: what `retry-after` says.
+    /// The `retry-after` of such an error.
     pub retry_after: Option<HeaderValue>,
-    /// Leave out `usage` altogether.
+    /// Whether to omit `usage`.
     pub no_usage: bool,
-    /// This text in the place of `usage`, whatever it is.
+    /// Text to send in place of `usage`, valid or not.
     pub usage: Option<String>,
-    /// Compress the response.
+    /// The coding to compress the response with.
     pub encoding: Option<Coding>,
-    /// Write pieces of this many bytes each instead of whole chunks.
+    /// The size of the pieces to write instead of whole chunks.
     pub split_bytes: Option<usize>,
-    /// Drop the connection (HTTP/2: reset the stream) after this many writes.
+    /// The number of writes before the connection is dropped (HTTP/2: the stream is reset).
     pub cut_after: Option<usize>,
 }
 
 impl Behaviour {
-    /// What `headers` ask for.
+    /// Reads the behaviour from `headers`.
     ///
     /// # Errors
     ///
-    /// A sentence that names the header, the value and what was expected; a misspelt `x-mock-`
-    /// header is an error too, because a test that asks for trouble and gets none proves nothing.
+    /// A sentence that names the header, the value and the expected value. A misspelt `x-mock-`
+    /// header is an error too, because without its behaviour the test would prove nothing.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, String> {
         let mut behaviour = Self::default();
         for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with("x-mock-")) {
@@ -62,65 +62,65 @@ impl Behaviour {
     }
 }
 
-/// A request header that changes what the mock does.
+/// A request header that changes the mock's behaviour.
 pub struct Switch {
     /// The header's name.
     pub header: &'static str,
-    /// What its value looks like.
+    /// The form of its value.
     pub value: &'static str,
-    /// What it does.
+    /// Its effect.
     pub meaning: &'static str,
     apply: fn(&mut Behaviour, &str, &HeaderMap) -> Option<()>,
 }
 
-/// All there are.
+/// All switches.
 pub const SWITCHES: &[Switch] = &[
     Switch {
         header: "x-mock-output-tokens",
         value: "a number of tokens",
-        meaning: "length of every choice, unless max_tokens allows fewer (20 if not said)",
+        meaning: "length of every choice, at most max_tokens (default 20)",
         apply: |b, text, _| text.parse().ok().map(|n| b.output_tokens = Some(n)),
     },
     Switch {
         header: "x-mock-tokens-per-chunk",
         value: "a number of tokens, at least 1",
-        meaning: "how many tokens a streamed chunk carries (1 if not said)",
+        meaning: "tokens per streamed chunk (default 1)",
         apply: |b, text, _| positive(text).map(|n| b.tokens_per_chunk = Some(n)),
     },
     Switch {
         header: "x-mock-chunk-delay-ms",
         value: "milliseconds",
-        meaning: "wait between two chunks of a stream",
+        meaning: "pause between two chunks of a stream",
         apply: |b, text, _| milliseconds(text).map(|time| b.chunk_delay = time),
     },
     Switch {
         header: "x-mock-delay-ms",
         value: "milliseconds",
-        meaning: "wait before the response headers",
+        meaning: "delay before the response headers",
         apply: |b, text, _| milliseconds(text).map(|time| b.delay = time),
     },
     Switch {
         header: "x-mock-status",
         value: "a status code",
-        meaning: "answer with this status; from 400 up with an error body of the API",
+        meaning: "answer with this status; from 400 up with the API's error body",
         apply: |b, text, _| StatusCode::from_bytes(text.as_bytes()).ok().map(|code| b.status = Some(code)),
     },
     Switch {
         header: "x-mock-retry-after",
         value: "text",
-        meaning: "with x-mock-status from 400 up: answer with this in retry-after",
+        meaning: "value of retry-after, with x-mock-status from 400 up",
         apply: |b, text, _| HeaderValue::from_str(text).ok().map(|told| b.retry_after = Some(told)),
     },
     Switch {
         header: "x-mock-no-usage",
         value: "true or false",
-        meaning: "leave out usage, even if the request asks for it",
+        meaning: "omit usage, even if the request asks for it",
         apply: |b, text, _| text.parse().ok().map(|yes| b.no_usage = yes),
     },
     Switch {
         header: "x-mock-usage",
         value: "text",
-        meaning: "put this in the place of usage, byte for byte; nothing is counted then",
+        meaning: "replace usage by this text, byte for byte, and count nothing",
         apply: |b, text, _| {
             b.usage = Some(text.to_owned());
             Some(())
@@ -129,7 +129,7 @@ pub const SWITCHES: &[Switch] = &[
     Switch {
         header: "x-mock-encoding",
         value: "gzip, deflate, br, zstd or accepted",
-        meaning: "compress so, or as the request's accept-encoding first says; flushed after each chunk",
+        meaning: "compress with this coding, or with the first in accept-encoding; flush after each chunk",
         apply: |b, text, headers| {
             b.encoding = match text {
                 "accepted" => Coding::accepted(headers),
@@ -141,18 +141,18 @@ pub const SWITCHES: &[Switch] = &[
     Switch {
         header: "x-mock-split-bytes",
         value: "a number of bytes, at least 1",
-        meaning: "write the body in pieces of so many bytes, wherever that falls",
+        meaning: "write the body in pieces of this size, whatever they split",
         apply: |b, text, _| positive(text).map(|n| b.split_bytes = Some(n)),
     },
     Switch {
         header: "x-mock-cut-after",
         value: "a number of writes",
-        meaning: "then drop the connection (HTTP/2: reset the stream); 0 is right after the headers",
+        meaning: "drop the connection (HTTP/2: reset the stream) after this many writes; 0 is right after the headers",
         apply: |b, text, _| text.parse().ok().map(|n| b.cut_after = Some(n)),
     },
 ];
 
-/// The table as text, for `--help`.
+/// Returns the table as text, for `--help`.
 #[must_use]
 pub fn help() -> String {
     SWITCHES.iter().fold(String::new(), |mut text, switch| {

@@ -1,10 +1,9 @@
 //! OpenAI's chat completions: `POST */chat/completions`, whole or streamed.
 //!
-//! In: the request body and the wished [`Behaviour`]. Out: an [`Answer`] whose `usage` was really
-//! counted: the prompt by the cookbook's rule, the completion over the very text that is sent. Wire
-//! format: OpenAI's API reference, "Chat Completions"; vLLM's documentation for
-//! `continuous_usage_stats`. Not here: tool calls, refusals and audio in the answer, log
-//! probabilities, obfuscation padding.
+//! In: the request body and the requested [`Behaviour`]. Out: an [`Answer`] with counted `usage`:
+//! the prompt by the cookbook's rule, the completion from the text sent. Wire format: OpenAI's API
+//! reference, "Chat Completions"; vLLM's documentation for `continuous_usage_stats`. Not here: tool
+//! calls, refusals and audio in the answer, log probabilities, obfuscation padding.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -27,22 +26,22 @@ fn answer(behaviour: &Behaviour, received: &Received) -> Answer {
         .map_or_else(|refusal| refusal, |completion| completion.answer(behaviour, None, |_| ()))
 }
 
-/// The answer before it has a form.
+/// The content of an answer, before it is formatted.
 pub(super) struct Completion {
     model: String,
     choices: usize,
     text: Text,
     streamed: bool,
-    /// Whether a stream shall say its usage.
+    /// Whether the client requested usage in a stream.
     asked: bool,
-    /// The tokens of the prompt, if each chunk shall say what was used so far, as vLLM does on
+    /// The tokens of the prompt, if each chunk should carry the usage so far, as vLLM does on
     /// request.
     continuous: Option<usize>,
     usage: Usage,
 }
 
 impl Completion {
-    /// What answers `request`, or what is wrong with that.
+    /// Answers `request`, or returns its error.
     pub(super) fn of(request: &Value, behaviour: &Behaviour) -> Result<Self, Answer> {
         if !request["model"].is_string() || !request["messages"].is_array() {
             let missing = "a string 'model' and an array 'messages' are required";
@@ -65,8 +64,8 @@ impl Completion {
         Ok(Self { model, choices, text, streamed, asked, continuous, usage })
     }
 
-    /// Whole or streamed, as the request wants it; `edit` sees the whole and `opening` precedes the
-    /// stream.
+    /// Formats the answer as a whole or a stream, as requested. `edit` changes the whole and
+    /// `opening` precedes the stream.
     pub(super) fn answer(
         &self,
         behaviour: &Behaviour,
@@ -100,7 +99,7 @@ impl Completion {
             let choice =
                 json!({ "index": index, "delta": delta, "logprobs": null, "finish_reason": finish_reason });
             let mut chunk = self.envelope("chat.completion.chunk", &[choice]);
-            // Where only the last chunk brings the usage, the others say that they do not.
+            // If only the last chunk has usage, the others have `"usage": null`.
             if asked {
                 chunk["usage"] = self
                     .continuous

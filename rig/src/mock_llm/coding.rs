@@ -1,9 +1,9 @@
 //! Content codings: how bodies are compressed on the wire.
 //!
-//! In: the name of a coding, chunks or a body. Out: the same compressed, flushed after each chunk
-//! so that each can be read when it arrives; or decompressed, up to a bound. Names and meanings:
-//! RFC 9110 section 8.4.1 (`deflate` is the zlib format), RFC 7932 (`br`), RFC 8878 (`zstd`). Not
-//! here: `compress`, `identity`, dictionaries, and codings stacked on each other.
+//! In: the name of a coding, and chunks or a body. Out: the compressed chunks, flushed one by one
+//! so that each can be read on arrival; or the decompressed body, up to a bound. Names and
+//! meanings: RFC 9110 section 8.4.1 (`deflate` is the zlib format), RFC 7932 (`br`), RFC 8878
+//! (`zstd`). Not here: `compress`, `identity`, dictionaries, and stacked codings.
 
 use std::io::{self, Read, Write};
 
@@ -28,10 +28,10 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// All there are.
+    /// All codings.
     pub const ALL: [Self; 4] = [Self::Gzip, Self::Deflate, Self::Br, Self::Zstd];
 
-    /// What HTTP calls it.
+    /// Returns the name in HTTP.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -42,15 +42,14 @@ impl Coding {
         }
     }
 
-    /// The coding of this name, in any case of letters.
+    /// Returns the coding of this name, ignoring case.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|coding| name.trim().eq_ignore_ascii_case(coding.name()))
     }
 
-    /// The first that the request's `accept-encoding` names, as servers choose that have no
-    /// preference of their own; none where `identity` comes first. What has weight 0 is not
-    /// accepted.
+    /// Returns the first coding that the request's `accept-encoding` names, as servers without a
+    /// preference do; none if `identity` comes first. Names with weight 0 are not accepted.
     #[must_use]
     pub fn accepted(headers: &HeaderMap) -> Option<Self> {
         headers
@@ -71,12 +70,12 @@ impl Coding {
             .flatten()
     }
 
-    /// One compressed stream over all chunks: a piece for each, and a last one that ends the
+    /// Compresses all chunks into one stream: a piece for each, and a last piece that ends the
     /// stream.
     ///
     /// # Panics
     ///
-    /// Never: nothing fails that is written to memory.
+    /// Never, because writing to memory does not fail.
     #[must_use]
     pub fn encode(self, chunks: &[Bytes]) -> Vec<Bytes> {
         let written = match self {
@@ -103,11 +102,11 @@ impl Coding {
         written
     }
 
-    /// `body` decompressed.
+    /// Decompresses `body`.
     ///
     /// # Errors
     ///
-    /// If it is not of this coding, is cut, or has more than [`DECODED_MAX`] bytes in it.
+    /// If it is not of this coding, is cut, or decompresses to more than [`DECODED_MAX`] bytes.
     pub fn decode(self, body: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Self::Gzip => bounded(MultiGzDecoder::new(body)),
@@ -118,20 +117,20 @@ impl Coding {
     }
 }
 
-/// How many bytes a body may have in it: more than any test's, less than what hurts.
+/// The largest decompressed body: more than any test sends, and little enough to be harmless.
 pub const DECODED_MAX: usize = 64 << 20;
 
 const BUFFER: usize = 4096;
-/// What web servers use for answers made on the fly.
+/// A usual quality for answers compressed on the fly.
 const BROTLI_QUALITY: u32 = 5;
-/// The logarithm of the window, brotli's usual one.
+/// The logarithm of brotli's usual window.
 const BROTLI_WINDOW: u32 = 22;
 
-/// A request's body as its `content-encoding` says.
+/// Decodes a request's body as its `content-encoding` says.
 ///
 /// # Errors
 ///
-/// A sentence that says which coding is not known or what is wrong with the body.
+/// A sentence that names the unknown coding or the problem with the body.
 pub(super) fn decoded(headers: &HeaderMap, body: Bytes) -> Result<Bytes, String> {
     let Some(value) = headers.get(CONTENT_ENCODING) else { return Ok(body) };
     let name = value.to_str().unwrap_or_default();
@@ -143,7 +142,8 @@ pub(super) fn decoded(headers: &HeaderMap, body: Bytes) -> Result<Bytes, String>
     decoded.map(Bytes::from).map_err(|wrong| format!("the body cannot be read as {}: {wrong}", coding.name()))
 }
 
-/// What `encoder` writes for each chunk, flushed; and the encoder, to be ended.
+/// Returns the flushed output of `encoder` for each chunk, and the encoder, which the caller must
+/// finish.
 fn pieces<E: Write>(
     mut encoder: E,
     chunks: &[Bytes],

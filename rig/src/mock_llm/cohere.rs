@@ -1,10 +1,10 @@
-//! Cohere's chat, second version: `POST */v2/chat`, whole or streamed.
+//! Cohere's chat, version 2: `POST */v2/chat`, whole or streamed.
 //!
 //! In: a request. Out: an [`Answer`] with both usages that Cohere reports, as floating-point
-//! numbers: `tokens` is all that the model read, here by the rule for chats of OpenAI;
-//! `billed_units` is the text without what the template adds. Wire format: Cohere API reference,
+//! numbers: `tokens` is everything that the model read, counted here by OpenAI's rule for chats;
+//! `billed_units` is the text without the template's additions. Wire format: Cohere API reference,
 //! "Chat" and "Chat with streaming". Not here: tool calls, citations and log probabilities in the
-//! answer, the first version of the API.
+//! answer, version 1 of the API.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ fn answer(behaviour: &Behaviour, received: &Received) -> Result<Answer, Answer> 
     Ok(Answer::whole(status, usage.write(&usage.within(body))))
 }
 
-/// An error as Cohere words it.
+/// Returns an error in Cohere's format.
 fn error(status: StatusCode, message: &str) -> Answer {
     Answer::whole(status, json!({ "id": "mock", "message": message }).to_string())
 }

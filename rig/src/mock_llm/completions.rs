@@ -1,9 +1,8 @@
 //! OpenAI's completions: `POST */completions`, whole or streamed.
 //!
-//! In: a prompt as text, token ids, or a list of either, and the wished [`Behaviour`]. Out: `n`
-//! choices for each prompt. Usage counts each prompt once and all of `best_of`, the choices that
-//! are not shown too. Wire format: OpenAI's API reference, "Completions". Not here: log
-//! probabilities.
+//! In: a prompt as text, token ids, or a list of either, and the requested [`Behaviour`]. Out: `n`
+//! choices for each prompt. Usage counts each prompt once, and all `best_of` choices, including the
+//! hidden ones. Wire format: OpenAI's API reference, "Completions". Not here: log probabilities.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -13,14 +12,14 @@ use super::usage::Usage;
 use super::words::Text;
 use super::{Answer, Behaviour, Format, Received, azure, openai};
 
-/// `POST */completions`; chat has been served before, and so has llama.cpp.
+/// `POST */completions`; the table lists chat and llama.cpp before it.
 pub(super) const FORMAT: Format = Format {
     serves: |method, path| method == Method::POST && path.ends_with("/completions"),
     answer,
     error: openai::error,
 };
 
-/// OpenAI's own default for `max_tokens` here.
+/// OpenAI's default for `max_tokens` here.
 const MAX_TOKENS: usize = 16;
 
 fn answer(behaviour: &Behaviour, received: &Received) -> Answer {
@@ -44,15 +43,15 @@ fn answer(behaviour: &Behaviour, received: &Received) -> Answer {
     }
 }
 
-/// Something to be completed or embedded.
+/// A prompt to complete or embed.
 pub(super) enum Prompt<'a> {
     Text(&'a str),
-    /// How many token ids there are.
+    /// The number of token ids.
     Ids(usize),
 }
 
 impl Prompt<'_> {
-    /// How many tokens it has.
+    /// Counts its tokens.
     pub(super) fn tokens(&self, counter: Counter) -> usize {
         match self {
             Self::Text(text) => counter.text(text),
@@ -63,17 +62,17 @@ impl Prompt<'_> {
     fn echo(&self) -> &str {
         match self {
             Self::Text(text) => text,
-            // Which text the ids are is not known without a tokenizer's vocabulary.
+            // The text of token ids is unknown without the tokenizer's vocabulary.
             Self::Ids(_) => "",
         }
     }
 }
 
-/// The prompts of `value`: one text or list of ids, or a list of either; none if it is something
-/// else.
+/// Returns the prompts in `value`: one text or list of ids, or a list of either; none for other
+/// values.
 pub(super) fn prompts(value: &Value) -> Option<Vec<Prompt<'_>>> {
     match value {
-        // A completion without a prompt starts with the token that ends a text.
+        // A completion without a prompt starts with the end-of-text token.
         Value::Null => Some(vec![Prompt::Ids(1)]),
         Value::Array(list) if !list.iter().all(Value::is_u64) => list.iter().map(prompt).collect(),
         single => prompt(single).map(|prompt| vec![prompt]),
@@ -90,7 +89,7 @@ fn prompt(value: &Value) -> Option<Prompt<'_>> {
 
 struct Completion {
     model: String,
-    /// What precedes the text in each choice.
+    /// The text before each choice.
     echoes: Vec<String>,
     text: Text,
     usage: Usage,
@@ -129,7 +128,7 @@ impl Completion {
         let asked = asked && self.usage.is_some();
         let part = |index: usize, text: &str, finish_reason: Option<&str>| {
             let mut chunk = self.envelope(&[choice(index, text, finish_reason)]);
-            // Where the last chunk brings the usage, the others say that they do not.
+            // If the last chunk has usage, the others have `"usage": null`.
             if asked {
                 chunk["usage"] = Value::Null;
             }

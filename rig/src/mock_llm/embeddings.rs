@@ -1,7 +1,7 @@
 //! OpenAI's embeddings: `POST */embeddings`.
 //!
-//! In: text, token ids, or a list of either. Out: a vector for each and what they count. Wire
-//! format: OpenAI's API reference, "Embeddings". Not here: vectors that mean anything.
+//! In: text, token ids, or a list of either. Out: a vector for each, and the usage. Wire format:
+//! OpenAI's API reference, "Embeddings". Not here: meaningful vectors.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,7 +20,7 @@ pub(super) const FORMAT: Format = Format {
     error: openai::error,
 };
 
-/// Far fewer than a model's, so that tests can be read.
+/// Far fewer than a model's, to keep tests readable.
 const DIMENSIONS: usize = 8;
 
 fn answer(behaviour: &Behaviour, received: &Received) -> Answer {
@@ -48,7 +48,7 @@ fn answer(behaviour: &Behaviour, received: &Received) -> Answer {
     Answer::whole(behaviour.status.unwrap_or(StatusCode::OK), usage.write(&body))
 }
 
-/// A vector of length one; OpenAI's own client asks for it as little-endian floats in base64.
+/// Returns a vector of length one. OpenAI's own client requests little-endian floats in base64.
 fn vector(dimensions: usize, base64: bool) -> Value {
     let values = core::iter::once(1.0_f32).chain(core::iter::repeat(0.0)).take(dimensions);
     if base64 {

@@ -1,35 +1,34 @@
-//! Amazon's binary event stream, `application/vnd.amazon.eventstream`: frames written and read
-//! back.
+//! Amazon's binary event stream, `application/vnd.amazon.eventstream`: writes and parses frames.
 //!
-//! In: headers and payloads. Out: frames with true lengths and CRCs; or, from bytes, the frames in
-//! them, which must be true too. Format: AWS SDKs, "Amazon Event Stream specification": total
-//! length, length of the headers, CRC32 of these two, headers, payload, CRC32 of all before. Not
-//! here: header types other than text, signed chunks.
+//! In: headers and payloads. Out: frames with lengths and CRCs; or, from bytes, their frames, if
+//! lengths and CRCs are right. Format: AWS SDKs, "Amazon Event Stream specification": total length,
+//! length of the headers, CRC32 of these two, headers, payload, CRC32 of all before. Not here:
+//! header types other than text, signed chunks.
 
 /// The media type.
 pub const CONTENT_TYPE: &str = "application/vnd.amazon.eventstream";
 
-/// A frame that was read back.
+/// A parsed frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// Names and values, in order.
     pub headers: Vec<(String, String)>,
-    /// What it carries.
+    /// The payload.
     pub payload: Vec<u8>,
 }
 
 impl Frame {
-    /// The value of header `name`.
+    /// Returns the value of header `name`.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The payload as JSON.
+    /// Returns the payload as JSON.
     ///
     /// # Panics
     ///
-    /// If it is not.
+    /// If it is not JSON.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.payload)
@@ -37,7 +36,7 @@ impl Frame {
     }
 }
 
-/// The frame of an event of this type.
+/// Returns the frame of an event of this type.
 #[must_use]
 pub fn event(event_type: &str, json: &str) -> Vec<u8> {
     let headers =
@@ -45,7 +44,7 @@ pub fn event(event_type: &str, json: &str) -> Vec<u8> {
     frame(&headers, json.as_bytes())
 }
 
-/// The frame of an error that comes when the stream has begun.
+/// Returns the frame of an error in mid-stream.
 #[must_use]
 pub fn exception(exception_type: &str, json: &str) -> Vec<u8> {
     let headers = [
@@ -56,7 +55,7 @@ pub fn exception(exception_type: &str, json: &str) -> Vec<u8> {
     frame(&headers, json.as_bytes())
 }
 
-/// A frame of headers that are text, and a payload.
+/// Returns a frame of text headers and a payload.
 ///
 /// # Panics
 ///
@@ -82,11 +81,11 @@ pub fn frame(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The frames of a whole stream.
+/// Parses the frames of a whole stream.
 ///
 /// # Errors
 ///
-/// A sentence that says which frame is cut or lies about its lengths or its CRCs.
+/// A sentence that names the frame that is cut or has a wrong length or CRC.
 pub fn frames(mut stream: &[u8]) -> Result<Vec<Frame>, String> {
     let mut frames = Vec::new();
     while !stream.is_empty() {
@@ -102,7 +101,7 @@ pub fn frames(mut stream: &[u8]) -> Result<Vec<Frame>, String> {
 const OVERHEAD: usize = 16;
 /// The lengths and their CRC, which come first.
 const PRELUDE: usize = 12;
-/// The type of a header whose value is text.
+/// The type of a text header.
 const TEXT: u8 = 7;
 
 fn split_first(stream: &[u8]) -> Option<(Frame, &[u8])> {
@@ -141,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_frame_has_the_bytes_of_the_specification() {
-        // The smallest of the specification's vectors: no headers, no payload.
+        // The smallest test vector of the specification: no headers, no payload.
         let empty = [0, 0, 0, 16, 0, 0, 0, 0, 0x05, 0xc2, 0x48, 0xeb, 0x7d, 0x98, 0xc8, 0xff];
         assert_eq!(frame(&[], b""), empty);
     }

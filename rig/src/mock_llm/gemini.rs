@@ -1,12 +1,12 @@
 //! Google's Gemini: `POST */models/{model}:{verb}`, on the Gemini API and, with a longer path, on
 //! Vertex AI.
 //!
-//! In: a request whose path names model and verb. Out: an [`Answer`] whose `usageMetadata` was
-//! really counted, in a stream as running totals in every chunk; streams are events with `alt=sse`,
-//! else a JSON array that comes in pieces. Google publishes no tokenizer: text is counted as for
-//! gpt-4o, without overhead for roles; an image or other file is [`MEDIA_TOKENS`]. Wire format:
-//! Gemini API reference, "Generating content", "Tokens", "Embeddings". Not here: function calls and
-//! grounding in the answer, safety ratings, `:predict`.
+//! In: a request whose path names model and verb. Out: an [`Answer`] with counted `usageMetadata`,
+//! in a stream as running totals in every chunk. With `alt=sse` streams are events, else a JSON
+//! array that comes in pieces. Google publishes no tokenizer, so text counts as for gpt-4o, without
+//! overhead for roles; an image or other file counts [`MEDIA_TOKENS`]. Wire format: Gemini API
+//! reference, "Generating content", "Tokens", "Embeddings". Not here: function calls and grounding
+//! in the answer, safety ratings, `:predict`.
 
 use hyper::{Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
@@ -24,14 +24,14 @@ pub(super) const FORMAT: Format = Format {
     error,
 };
 
-/// What an image or a page counts (Gemini API, "Understand and count tokens": 258 up to 384 by 384
-/// pixels).
+/// The tokens of an image or a page (Gemini API, "Understand and count tokens": 258 up to 384 by
+/// 384 pixels).
 const MEDIA_TOKENS: usize = 258;
 
-/// How much the mock thinks before it answers, where `thinkingConfig` lets it.
+/// The tokens of the mock's thinking, if `thinkingConfig` enables it.
 const THOUGHT_TOKENS: usize = 8;
 
-/// How much is in any `cachedContent`.
+/// The tokens of any `cachedContent`.
 const CACHED_TOKENS: usize = 1_000;
 
 /// The length of an embedding; real ones have 768 or more numbers.
@@ -81,7 +81,7 @@ fn answer(behaviour: &Behaviour, received: &Received) -> Result<Answer, Answer> 
     }
 }
 
-/// An error as Google words it.
+/// Returns an error in Google's format.
 fn error(status: StatusCode, message: &str) -> Answer {
     let name = match status.as_u16() {
         401 => "UNAUTHENTICATED",
@@ -101,7 +101,7 @@ fn refusal(message: &str) -> Answer {
     error(StatusCode::BAD_REQUEST, message)
 }
 
-/// What a path asks of which model.
+/// The model and verb that a path names.
 struct Target {
     model: String,
     verb: Verb,
@@ -119,7 +119,7 @@ enum Verb {
 impl Target {
     fn of(path: &str) -> Option<Self> {
         let (before, last) = path.rsplit_once('/')?;
-        // Some clients write the colon as %3A.
+        // Some clients escape the colon as %3A.
         let last = percent_decode_str(last).decode_utf8().ok()?;
         let (model, verb) = last.rsplit_once(':')?;
         let verb = match verb {
@@ -135,12 +135,12 @@ impl Target {
     }
 }
 
-/// The answer before it has a form.
+/// The content of an answer, before it is formatted.
 struct Generation {
     model: String,
     candidates: usize,
     text: Text,
-    /// The thoughts to be shown; what is thought is counted either way.
+    /// The thoughts that the answer shows. Hidden thoughts count too.
     thoughts: String,
     prompt: usize,
     thought: usize,
@@ -159,7 +159,7 @@ impl Generation {
         let allowed = number("maxOutputTokens", "max_output_tokens");
         let thinking = either(config, "thinkingConfig", "thinking_config");
         let thought = if thinking.is_object() {
-            // A budget of -1 leaves it to the model.
+            // A budget of -1 leaves the amount to the model.
             let budget = either(thinking, "thinkingBudget", "thinking_budget").as_u64();
             let budget = budget.and_then(|n| usize::try_from(n).ok()).unwrap_or(THOUGHT_TOKENS);
             THOUGHT_TOKENS.min(budget).min(allowed.unwrap_or(THOUGHT_TOKENS))
@@ -222,7 +222,7 @@ impl Generation {
     fn chunk(&self, usage: &Usage, parts: &[Value], last: bool) -> Value {
         let candidates: Vec<_> = (0..self.candidates)
             .map(|index| {
-                // A candidate that came to nothing has a content without parts.
+                // An empty candidate has a content without parts.
                 let mut content = json!({ "role": "model" });
                 if !parts.is_empty() {
                     content["parts"] = parts.into();
@@ -238,8 +238,7 @@ impl Generation {
         usage.under("usageMetadata", chunk)
     }
 
-    /// The totals when `so_far` has been said. Numbers that would be 0 are left out, as Google
-    /// does.
+    /// Returns the totals after `so_far`. Like Google, omits numbers that are 0.
     fn usage(&self, behaviour: &Behaviour, so_far: &str) -> Usage {
         Usage::of(behaviour, || {
             let candidates = self.counter.text(so_far) * self.candidates;
@@ -270,7 +269,7 @@ fn text_part(text: &str) -> Option<Value> {
     (!text.is_empty()).then(|| json!({ "text": text }))
 }
 
-/// Everything the model reads but for what is cached.
+/// Counts the model's input without cached content.
 fn prompt(request: &Value, counter: Counter) -> usize {
     let contents: usize = items(&request["contents"]).map(|item| content(item, counter)).sum();
     let system = content(either(request, "systemInstruction", "system_instruction"), counter);
@@ -308,7 +307,7 @@ fn embedding_usage(prompt: usize) -> Value {
     json!({ "promptTokenCount": prompt, "promptTokenDetails": [{ "modality": "TEXT", "tokenCount": prompt }] })
 }
 
-/// The member by either of its names: protobuf's JSON may have both.
+/// Returns the member by either of its names, because protobuf's JSON allows both.
 fn either<'a>(object: &'a Value, camel: &str, snake: &str) -> &'a Value {
     let value = &object[camel];
     if value.is_null() { &object[snake] } else { value }

@@ -1,9 +1,9 @@
 //! OpenAI's images: `POST */images/generations`, whole or streamed.
 //!
-//! In: a prompt, a size, a quality and the wished [`Behaviour`]. Out: images, with the usage in
-//! tokens for the GPT image models and without any for DALL-E; `x-mock-output-tokens` is then for
+//! In: a prompt, a size, a quality and the requested [`Behaviour`]. Out: images, with the usage in
+//! tokens for the GPT image models and without usage for DALL-E; `x-mock-output-tokens` applies to
 //! each image. Wire format: OpenAI's API reference, "Create image"; the tokens of an image: its
-//! guide "Image generation". Not here: edits and variations, and images that show anything.
+//! guide "Image generation". Not here: edits and variations, and meaningful images.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ fn answer(behaviour: &Behaviour, received: &Received) -> Answer {
     let status = behaviour.status.unwrap_or(StatusCode::OK);
     let model = request["model"].as_str().or_else(|| azure::deployment(received.uri.path()));
     let n = openai::number(&request, "n").unwrap_or(1).max(1);
-    // DALL-E is what made images before there were tokens for it, and is still the default.
+    // DALL-E, the default model, has no token usage.
     if !model.is_some_and(|model| model.starts_with("gpt-image")) {
         let image = json!({ "url": "https://images.example/mock.png", "revised_prompt": prompt });
         let body = json!({ "created": super::CREATED, "data": vec![image; n] });
@@ -85,12 +85,12 @@ fn events(about: &Value, partial: usize, usage: &Usage) -> Vec<String> {
     events
 }
 
-/// What the request says, or what the API makes of "auto".
+/// Returns the request's value, or `automatic` for "auto".
 fn chosen<'a>(value: &'a Value, automatic: &'a str) -> &'a str {
     value.as_str().filter(|said| *said != "auto").unwrap_or(automatic)
 }
 
-/// The table of the guide for gpt-image-1: square, portrait, landscape.
+/// The guide's table for gpt-image-1: square, portrait, landscape.
 fn image_tokens(size: &str, quality: &str) -> usize {
     let [square, portrait, landscape] = match quality {
         "low" => [272, 408, 400],

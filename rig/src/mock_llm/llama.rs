@@ -1,10 +1,10 @@
 //! llama.cpp's own completions: `POST */completion`, `*/infill`, and `*/completions` unless that is
 //! below `/v1`.
 //!
-//! In: a prompt, or a list of prompts, and the wished [`Behaviour`]. Out: one answer for a single
-//! prompt, a list for several, or events without a last `[DONE]`; each tells its counts as members
-//! of its own, beside all settings of the call. So `x-mock-usage` replaces these as it does
-//! Ollama's. Of a prompt of which the client wants only some members (`response_fields`) there are
+//! In: a prompt, or a list of prompts, and the requested [`Behaviour`]. Out: one answer for a
+//! single prompt, a list for several, or events without a final `[DONE]`. Each answer has its
+//! counts as top-level members, beside all settings of the call, so `x-mock-usage` replaces these
+//! members as it does Ollama's. If the client selects members (`response_fields`), the answer has
 //! only those. Wire format: llama.cpp, `tools/server/README.md`. Not here: grammars, probabilities,
 //! slots.
 
@@ -17,8 +17,8 @@ use super::usage::Usage;
 use super::words::Text;
 use super::{Answer, Behaviour, Format, Received, openai};
 
-/// `POST */completion`, `*/infill`, and `*/completions` unless that is below `/v1` or a deployment
-/// of Azure's.
+/// `POST */completion`, `*/infill`, and `*/completions` unless that is below `/v1` or an Azure
+/// deployment.
 pub(super) const FORMAT: Format = Format { serves, answer, error: openai::error };
 
 fn serves(method: &Method, path: &str) -> bool {
@@ -64,7 +64,7 @@ fn answer(behaviour: &Behaviour, received: &Received) -> Answer {
 /// The completion of one prompt.
 struct Completion<'a> {
     index: usize,
-    /// How many tokens its prompt has.
+    /// The tokens of its prompt.
     evaluated: usize,
     text: &'a Text,
     request: &'a Value,
@@ -88,7 +88,7 @@ impl Completion<'_> {
         events.iter().map(|event| openai::data(event)).collect()
     }
 
-    /// The answer, or the event that ends a stream.
+    /// Returns the answer, or the last event of a stream.
     fn last(&self, content: &str) -> String {
         let predicted = Counter::for_model("gpt-4o").text(&self.text.whole());
         let mut answer = json!({
@@ -119,7 +119,7 @@ impl Completion<'_> {
         answer.to_string()
     }
 
-    /// The object with its counts among the others of its members.
+    /// Writes `object` with its counts as top-level members.
     fn counted(&self, object: &Value, predicted: usize) -> String {
         let usage = Usage::of(self.behaviour, || json!({ COUNTS[0]: predicted, COUNTS[1]: self.evaluated }));
         usage.write_among(object, &COUNTS)

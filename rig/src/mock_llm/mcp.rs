@@ -1,9 +1,9 @@
 //! An MCP server over HTTP ("Streamable HTTP"), without sessions: `POST */mcp`.
 //!
-//! In: JSON-RPC messages, one or, of older clients, a list. Out: answers to `initialize`, `ping`,
-//! `tools/list` and `tools/call`; every tool gives back its arguments as text, and `recite` says
-//! them word by word on the way there, as a stream of events. Notifications get a 202, other
-//! methods than `POST` a 405, because there is nothing to listen to. Wire format:
+//! In: JSON-RPC messages, one or, from older clients, a list. Out: answers to `initialize`, `ping`,
+//! `tools/list` and `tools/call`. Every tool returns its arguments as text; `recite` also sends
+//! them word by word before, as a stream of events. Notifications get a 202. Methods other than
+//! `POST` get a 405, because the server has nothing to send unasked. Wire format:
 //! modelcontextprotocol.io, specification 2025-06-18, "Transports", "Lifecycle" and "Tools". Not
 //! here: revision 2026-07-28, whose clients fall back to the handshake.
 
@@ -45,7 +45,7 @@ pub(super) const FORMAT: Format = Format {
 
 const RECITE: &str = "recite";
 
-/// The tools, two of them such as one would rather have limited.
+/// The tools, two of which operators would want to limit.
 const TOOLS: [(&str, &str); 4] = [
     ("echo", "Gives back its arguments"),
     (RECITE, "Gives back its arguments, and tells on the way how far it is"),
@@ -53,7 +53,7 @@ const TOOLS: [(&str, &str); 4] = [
     ("delete_file", "Deletes no file"),
 ];
 
-/// The answer to a message, if it wants one.
+/// Answers a message, unless it is a notification.
 fn answered(message: &Value) -> Option<Value> {
     let id = message.get("id").filter(|_| message["method"].is_string())?;
     let params = &message["params"];
@@ -76,12 +76,12 @@ fn answered(message: &Value) -> Option<Value> {
     Some(json!({ "jsonrpc": "2.0", "id": id, "result": result }))
 }
 
-/// What a tool is called with, as text.
+/// Returns the arguments of a tool call as text.
 fn arguments(message: &Value) -> String {
     message["params"].get("arguments").map_or_else(|| "{}".to_owned(), Value::to_string)
 }
 
-/// A notification for each word, and the answer.
+/// Returns a notification for each word, and the answer.
 fn recited(message: &Value) -> Vec<String> {
     let told = arguments(message);
     let words = told.split(' ').map(|word| {
@@ -104,7 +104,7 @@ fn failed(status: StatusCode, code: i32, message: &str) -> Answer {
     Answer::whole(status, refused(&Value::Null, code, message).to_string())
 }
 
-/// An error that is no message's.
+/// Returns an error that belongs to no message.
 fn error(status: StatusCode, message: &str) -> Answer {
     failed(status, -32600, message)
 }

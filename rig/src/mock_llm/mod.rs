@@ -1,11 +1,11 @@
-//! A mock LLM server, and MCP server: real HTTP/1.1 and HTTP/2, real token counts, and trouble on
+//! A mock LLM server, and MCP server: real HTTP/1.1 and HTTP/2, real token counts, and failures on
 //! request.
 //!
-//! In: requests as a client of an LLM API sends them, with `x-mock-` headers for trouble (the table
-//! is [`behaviour::SWITCHES`]). Out: answers in the API's own format and a [`Received`] per
-//! request, which also knows how the exchange ended. One file per API format, one row each in
-//! `FORMATS`. Not here: TLS, keys, limits, and anything that depends on chance or on the time of
-//! day: the same request gets the same answer.
+//! In: requests as clients of LLM APIs send them, with `x-mock-` headers for failures (the table is
+//! [`behaviour::SWITCHES`]). Out: answers in the API's own format, and a [`Received`] per request,
+//! which also records how the exchange ended. Each API format has one file and one row in
+//! `FORMATS`. Not here: TLS, keys, limits, and anything random or dependent on the time: equal
+//! requests get equal answers.
 
 mod anthropic;
 mod azure;
@@ -55,7 +55,7 @@ use playback::{Playback, Step, Witness};
 pub use received::Received;
 use received::Records;
 
-/// A running mock; it stops, and drops its connections, when this is dropped.
+/// A running mock, which stops and drops its connections when it is dropped.
 pub struct MockLlm {
     address: SocketAddr,
     records: Arc<Records>,
@@ -63,38 +63,38 @@ pub struct MockLlm {
 }
 
 impl MockLlm {
-    /// Starts one on a free port of 127.0.0.1 that remembers what it receives.
+    /// Starts a mock on a free port of 127.0.0.1 that records its requests.
     ///
     /// # Panics
     ///
-    /// If no port can be had.
+    /// If no port is free.
     pub async fn start() -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         Self::listen(address, Arc::new(Records::kept())).await.expect("a free port on 127.0.0.1")
     }
 
-    /// Starts one on `address` that forgets every request at once, to run for long.
+    /// Starts a mock on `address` that does not record requests, so that it can run for long.
     ///
     /// # Errors
     ///
-    /// If `address` cannot be listened on.
+    /// If it cannot listen on `address`.
     pub async fn forgetful(address: SocketAddr) -> io::Result<Self> {
         Self::listen(address, Arc::new(Records::forgotten())).await
     }
 
-    /// Where it listens.
+    /// Returns the address.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The requests so far, in the order in which they were complete.
+    /// Returns the requests so far, in the order in which they were complete.
     #[must_use]
     pub fn received(&self) -> Vec<Received> {
         self.records.all()
     }
 
-    /// Waits until there are `count` requests and returns all there are.
+    /// Waits for `count` requests and returns all requests.
     ///
     /// # Panics
     ///
@@ -105,7 +105,7 @@ impl MockLlm {
 
     /// Serves until the process ends.
     pub async fn serve(mut self) {
-        // The task only ends with its runtime, so there is nothing to report.
+        // The task ends only with its runtime, so there is nothing to report.
         let _ = (&mut self.serving).await;
     }
 
@@ -123,7 +123,7 @@ impl Drop for MockLlm {
     }
 }
 
-/// The API formats, the first that serves a path answers it.
+/// The API formats. The first that serves a path answers.
 const FORMATS: &[Format] = &[
     azure::CHAT,
     chat_completions::FORMAT,
@@ -149,7 +149,7 @@ const FORMATS: &[Format] = &[
     mcp::FORMAT,
 ];
 
-/// What the mock needs to know of an API format.
+/// An API format.
 struct Format {
     serves: fn(&Method, path: &str) -> bool,
     answer: fn(&Behaviour, &Received) -> Answer,
@@ -160,9 +160,9 @@ struct Format {
 struct Answer {
     status: StatusCode,
     content_type: &'static str,
-    /// What the API says in headers of its own.
+    /// The API's own headers.
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// A single one unless streamed.
+    /// The chunks of a stream, or a single one.
     chunks: Vec<Bytes>,
     streamed: bool,
 }
@@ -191,7 +191,7 @@ impl Answer {
         Self { status, content_type, headers: Vec::new(), chunks, streamed: true }
     }
 
-    /// The same with one more header.
+    /// Adds a header.
     fn header(mut self, name: &'static str, value: &str) -> Self {
         let value = HeaderValue::from_str(value).expect("the mock's own headers are text");
         self.headers.push((HeaderName::from_static(name), value));
@@ -199,10 +199,10 @@ impl Answer {
     }
 }
 
-/// The moment at which every answer claims to have been made, so that answers compare equal.
+/// The creation time of every answer, constant so that answers compare equal.
 const CREATED: u64 = 1_700_000_000;
 
-/// Gives the last bytes before a cut time to leave: a reset discards what is still queued.
+/// The wait before a cut, which lets the last bytes leave: a reset discards queued bytes.
 const BEFORE_CUT: Duration = Duration::from_millis(20);
 
 async fn accept(listener: TcpListener, records: Arc<Records>) {
@@ -210,15 +210,14 @@ async fn accept(listener: TcpListener, records: Arc<Records>) {
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        // An accept fails for reasons of the peer (gone already) or of the moment (no descriptor
-        // left).
+        // Accepting fails if the peer is gone already, or while no descriptor is free.
         let Ok((stream, _)) = listener.accept().await else { continue };
         connections.spawn(serve_connection(stream, Arc::clone(&records)));
     }
 }
 
 async fn serve_connection(stream: TcpStream, records: Arc<Records>) {
-    // Without it a streamed chunk would wait for the acknowledgement of the one before.
+    // Without it a streamed chunk would wait for the acknowledgement of the previous one.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let records = Arc::clone(&records);
@@ -227,7 +226,7 @@ async fn serve_connection(stream: TcpStream, records: Arc<Records>) {
     let mut server = auto::Builder::new(TokioExecutor::new());
     // More than any test or benchmark has in flight over one connection.
     server.http2().max_concurrent_streams(10_000);
-    // A cut is an error of the connection, and was intended.
+    // A requested cut is an error of the connection.
     let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
 
@@ -265,13 +264,13 @@ async fn respond(request: Request<Incoming>, records: &Records) -> Response<Play
         (None, _) => {
             error(StatusCode::NOT_FOUND, &format!("Unknown request URL: {} {path}.", received.method))
         }
-        // Nothing to count: what benchmarks ask for, so the shortest way.
+        // Benchmarks need no counts, so take the shortest way.
         (Some(format), _) if behaviour.usage.is_some() || behaviour.no_usage => {
             (format.answer)(&behaviour, &received)
         }
         (Some(format), _) => {
             let (wish, answer) = (behaviour.clone(), format.answer);
-            // A long prompt takes a while to count: not on the thread that moves other calls'
+            // Counting a long prompt takes a while; keep it off the thread that sends other calls'
             // chunks.
             tokio::task::spawn_blocking(move || answer(&wish, &received))
                 .await
@@ -281,7 +280,7 @@ async fn respond(request: Request<Incoming>, records: &Records) -> Response<Play
     play(answer, &behaviour, witness)
 }
 
-/// Gives an answer its bytes and its timing.
+/// Turns an answer into a response with its bytes and timing.
 fn play(answer: Answer, behaviour: &Behaviour, witness: Witness) -> Response<Playback> {
     let chunks = match behaviour.encoding {
         Some(coding) => coding.encode(&answer.chunks),

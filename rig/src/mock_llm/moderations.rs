@@ -1,8 +1,8 @@
 //! OpenAI's moderations: `POST */moderations`.
 //!
-//! In: text, a list of texts, or a list of parts. Out: a result for each text, or one for all the
-//! parts, that finds nothing wrong; no usage, as the API has none. Wire format: OpenAI's API
-//! reference, "Moderations".
+//! In: text, a list of texts, or a list of parts. Out: a result for each text, or one for all
+//! parts, that flags nothing; no usage, because the API has none. Wire format: OpenAI's API
+//! reference, "Moderations". Not here: judging the text.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};

@@ -1,11 +1,11 @@
 //! Ollama: `POST */api/chat`, `*/api/generate` and `*/api/embed`.
 //!
-//! In: a request. Out: an [`Answer`] that is a stream of lines of JSON unless the request says
-//! `"stream": false`; the last line has the counts, as members of its own. So `x-mock-usage`
-//! replaces these: the members of an object come in their place, anything else is the value of
-//! each. Chats are counted by the rule for those of OpenAI, prompts as mere text. Wire format:
-//! Ollama's API reference (docs/api.md). Not here: thinking, tool calls, images, the loading of
-//! models by empty requests, and the `/v1` imitations of other APIs.
+//! In: a request. Out: an [`Answer`], a stream of JSON lines unless the request says `"stream":
+//! false`. The last line has the counts as top-level members, which `x-mock-usage` replaces: the
+//! members of an object take their place, and any other value becomes the value of each. Chats are
+//! counted by OpenAI's rule, prompts as plain text. Wire format: Ollama's API reference
+//! (docs/api.md). Not here: thinking, tool calls, images, loading models by empty requests, and the
+//! `/v1` imitations of other APIs.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -36,20 +36,20 @@ pub(super) const EMBED: Format = Format {
     error,
 };
 
-/// The moment of [`super::CREATED`] as Ollama writes it.
+/// [`super::CREATED`] in Ollama's notation.
 const CREATED_AT: &str = "2023-11-14T22:13:20Z";
 
-/// What the mock claims for everything that takes time, in nanoseconds.
+/// The nanoseconds that the mock reports for every duration.
 const DURATION: u64 = 1_000_000;
 
 /// The length of an embedding; real ones have hundreds of numbers.
 const DIMENSIONS: usize = 8;
 
-/// What the two ways to generate do not have in common.
+/// The differences between chat and generate.
 struct Style {
     required: &'static str,
     prompt: fn(&Value, Counter) -> usize,
-    /// The member with the text.
+    /// Sets the text.
     say: fn(&mut Value, &str),
 }
 
@@ -72,7 +72,7 @@ const AS_TEXT: Style = Style {
 
 fn generation(style: &Style, behaviour: &Behaviour, received: &Received) -> Result<Answer, Answer> {
     let request = parse(received, style.required)?;
-    // Below 0 the model may say as much as it likes.
+    // Below 0 the model's output is unlimited.
     let allowed = request["options"]["num_predict"].as_u64().and_then(|n| usize::try_from(n).ok());
     let text = Text::of(behaviour, allowed);
     let usage = Usage::of(behaviour, || {
@@ -123,7 +123,7 @@ fn embedding(behaviour: &Behaviour, received: &Received) -> Result<Answer, Answe
     Ok(Answer::whole(status, usage.write_among(&body, &["prompt_eval_count"])))
 }
 
-/// An error as Ollama words it.
+/// Returns an error in Ollama's format.
 fn error(status: StatusCode, message: &str) -> Answer {
     Answer::whole(status, json!({ "error": message }).to_string())
 }

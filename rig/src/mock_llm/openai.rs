@@ -1,4 +1,4 @@
-//! What OpenAI's APIs have in common: the error body, the shape of usage and of events, the list of
+//! The common parts of OpenAI's APIs: the error body, the shapes of usage and events, the list of
 //! models.
 //!
 //! In: parts of answers. Out: JSON, and events as OpenAI writes them. Wire format: OpenAI's API
@@ -34,7 +34,7 @@ fn model(id: &str) -> Value {
     json!({ "id": id, "object": "model", "created": super::CREATED, "owned_by": "mock" })
 }
 
-/// An error as OpenAI words it.
+/// Returns an error in OpenAI's format.
 pub(super) fn error(status: StatusCode, message: &str) -> Answer {
     let (kind, code) = match status.as_u16() {
         401 => ("authentication_error", Some("invalid_api_key")),
@@ -47,18 +47,18 @@ pub(super) fn error(status: StatusCode, message: &str) -> Answer {
     Answer::whole(status, json!({ "error": error }).to_string())
 }
 
-/// A request body as JSON, or the answer that says that it is none.
+/// Parses a request body as JSON, or returns the error for other bodies.
 pub(super) fn object(body: &[u8]) -> Result<Value, Answer> {
     serde_json::from_slice(body)
         .map_err(|wrong| error(StatusCode::BAD_REQUEST, &format!("the body is not JSON: {wrong}")))
 }
 
-/// The member `name`, if it is a whole number.
+/// Returns the member `name`, if it is a whole number.
 pub(super) fn number(request: &Value, name: &str) -> Option<usize> {
     request[name].as_u64().and_then(|n| usize::try_from(n).ok())
 }
 
-/// The usage of chat completions and completions.
+/// Returns the usage of chat completions and completions.
 pub(super) fn usage(prompt: usize, completion: usize) -> Value {
     json!({
         "prompt_tokens": prompt,
@@ -74,15 +74,15 @@ pub(super) fn usage(prompt: usize, completion: usize) -> Value {
     })
 }
 
-/// An event without a name.
+/// Returns an event without a name.
 pub(super) fn data(json: &str) -> String {
     format!("data: {json}\n\n")
 }
 
-/// An event with a name.
+/// Returns an event with a name.
 pub(super) fn named(name: &str, json: &str) -> String {
     format!("event: {name}\ndata: {json}\n\n")
 }
 
-/// What ends the streams of the older APIs.
+/// The last event of the older APIs' streams.
 pub(super) const DONE: &str = "data: [DONE]\n\n";

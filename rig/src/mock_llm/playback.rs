@@ -1,7 +1,7 @@
-//! A response body that is played: pieces written one by one, pauses, a cut.
+//! A response body that plays a script: pieces written one by one, pauses, a cut.
 //!
-//! In: a list of [`Step`]s. Out: an HTTP body, and an [`Ending`] once it is known how it went.
-//! Every piece is flushed on its own. Not here: what the pieces say.
+//! In: a list of [`Step`]s. Out: an HTTP body, and an [`Ending`] once the exchange is over. Every
+//! piece is flushed on its own. Not here: the contents of the pieces.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -15,20 +15,20 @@ use hyper::body::{Body, Frame};
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep};
 
-/// How an exchange ended, as the server saw it.
+/// How the server saw an exchange end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Everything was handed to the connection.
+    /// The server passed everything to the connection.
     Finished,
-    /// The peer went away, or reset the stream, before that.
+    /// The peer closed the connection or reset the stream before the end.
     Aborted,
-    /// The mock cut it because it had been told to.
+    /// The mock cut the response, as requested.
     Cut,
-    /// The peer went away before the request was complete.
+    /// The peer left before the request was complete.
     RequestIncomplete,
 }
 
-/// One thing to do in a body.
+/// A step of a body.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Write(Bytes),
@@ -36,12 +36,12 @@ pub(super) enum Step {
     Cut,
 }
 
-/// The body that plays its steps.
+/// A body that plays its steps.
 pub(super) struct Playback {
     steps: VecDeque<Step>,
     sleeping: Option<Pin<Box<Sleep>>>,
-    /// A piece was just written: let the connection flush it before the next, so that pieces stay
-    /// apart.
+    /// Set after a piece is written, so that the connection flushes it before the next and pieces
+    /// stay apart.
     flush: bool,
     witness: Witness,
 }
@@ -88,11 +88,11 @@ impl Body for Playback {
     }
 }
 
-/// Tells how an exchange ended: the first thing it saw, or that it was dropped before it saw any.
+/// Reports how an exchange ended: the first ending seen, or an abort if it is dropped before.
 pub(super) struct Witness(watch::Sender<Option<Ending>>);
 
 impl Witness {
-    /// A witness and where to hear it.
+    /// Returns a witness and the receiver of its report.
     pub(super) fn new() -> (Self, watch::Receiver<Option<Ending>>) {
         let (sender, receiver) = watch::channel(None);
         (Self(sender), receiver)

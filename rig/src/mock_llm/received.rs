@@ -1,7 +1,7 @@
-//! What the mock remembers of the requests it got.
+//! The mock's record of its requests.
 //!
 //! In: requests as they arrive. Out: a [`Received`] for each, readable as soon as its body is
-//! complete (or never will be), and how the exchange ended once that is known. Not here: the
+//! complete or has broken off, and how the exchange ended once that is known. Not here: the
 //! answers.
 
 use std::sync::{Mutex, MutexGuard};
@@ -29,34 +29,34 @@ pub struct Received {
     pub version: Version,
     /// The headers, without HTTP/2's pseudo headers.
     pub headers: HeaderMap,
-    /// The body, or as much of it as came.
+    /// The body, or the part of it that came.
     pub body: Bytes,
     /// The trailers, if any came.
     pub trailers: Option<HeaderMap>,
-    /// How many calls the mock had at the same time when this one was complete, itself among them.
+    /// How many calls the mock had in progress when this one was complete, including this one.
     pub under_way: usize,
     ending: watch::Receiver<Option<Ending>>,
 }
 
 impl Received {
-    /// The value of header `name`, if it is there and is text.
+    /// Returns the value of header `name`, if it exists and is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     ///
     /// # Panics
     ///
-    /// If it is not.
+    /// If it is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error} in the request body {:?}", self.body))
     }
 
-    /// How the exchange ended; nothing while it lasts.
+    /// Returns how the exchange ended, or nothing while it lasts.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
         *self.ending.borrow()
@@ -76,7 +76,7 @@ impl Received {
     }
 }
 
-/// Reads a request to its end; also whether that end was reached.
+/// Reads a request to its end. Also returns whether that end was reached.
 pub(super) async fn read(
     parts: Parts,
     mut body: Incoming,
@@ -99,9 +99,9 @@ pub(super) async fn read(
     (Received { method, uri, version, headers, body, trailers, under_way: 1, ending }, complete)
 }
 
-/// The list, and a way to wait for it to grow.
+/// The list of requests, and a way to wait for more.
 pub(super) struct Records {
-    /// None if nothing shall be kept.
+    /// None if the mock keeps no requests.
     list: Option<Mutex<Vec<Received>>>,
     count: watch::Sender<usize>,
 }

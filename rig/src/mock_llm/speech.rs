@@ -1,8 +1,8 @@
 //! OpenAI's speech: `POST */audio/speech`, as audio or as events.
 //!
-//! In: a text to speak and the wished [`Behaviour`]. Out: bytes that are no text, in chunks and
-//! without usage; with `stream_format: "sse"` the same bytes in base64, and a last event with the
-//! usage. Wire format: OpenAI's API reference, "Create speech". Not here: a sound.
+//! In: a text to speak and the requested [`Behaviour`]. Out: binary bytes, in chunks and without
+//! usage; with `stream_format: "sse"` the same bytes in base64, and a last event with the usage.
+//! Wire format: OpenAI's API reference, "Create speech". Not here: real sound.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -51,7 +51,7 @@ fn answer(behaviour: &Behaviour, received: &Received) -> Answer {
     Answer::events(status, events)
 }
 
-/// A frame that begins as one of MP3 does and is no UTF-8.
+/// Returns a frame that begins like MP3 and is not UTF-8.
 fn sound(piece: &str) -> Bytes {
     [&[0xff, 0xfb, 0x90, 0x00], piece.as_bytes(), &[0; 60]].concat().into()
 }

@@ -1,9 +1,10 @@
-//! How many tokens a chat has, the way OpenAI's cookbook counts them.
+//! Counts the tokens of a chat by the rule of OpenAI's cookbook.
 //!
-//! In: a model's name and parts of a request as JSON. Out: token counts by `tiktoken-rs`. This is
-//! the measure that the filter's own counting is held against, so it is written straight from the
-//! published rule and shares nothing with it. Approximate where the cookbook is silent: nested tool
-//! parameters, tool calls in the history, images of unknown size.
+//! In: a model's name and parts of a request as JSON. Out: token counts by `tiktoken-rs`. Tests
+//! compare the filter's own counts with these, so this code follows the published rule directly and
+//! shares nothing with the filter. Where the cookbook is silent, counts are approximate: nested
+//! tool parameters, tool calls in the history, images of unknown size. Not here: the filter's
+//! counting (`src/tokens/`).
 
 use serde_json::Value;
 use tiktoken_rs::CoreBPE;
@@ -17,7 +18,7 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// The counter for `model`; models without a public tokenizer are counted as `gpt-4o`.
+    /// Returns the counter for `model`. Models without a public tokenizer count as `gpt-4o`.
     #[must_use]
     pub fn for_model(model: &str) -> Self {
         let tokenizer = get_tokenizer(model).unwrap_or(Tokenizer::O200kBase);
@@ -25,13 +26,13 @@ impl Counter {
         Self { encoding, tokenizer }
     }
 
-    /// The tokens of `text`. What looks like a special token is text too, as in a user's message.
+    /// Counts the tokens of `text`. Special tokens count as text, as in a user's message.
     #[must_use]
     pub fn text(&self, text: &str) -> usize {
         self.encoding.count_ordinary(text)
     }
 
-    /// The prompt of a chat completions request: messages and tool definitions.
+    /// Counts the prompt of a chat completions request: messages and tool definitions.
     #[must_use]
     pub fn chat(&self, request: &Value) -> usize {
         let messages: usize = items(&request["messages"]).map(|message| self.message(message)).sum();
@@ -78,7 +79,7 @@ impl Counter {
     }
 
     fn function(&self, function: &Value) -> usize {
-        // Both generations of models differ in this constant only.
+        // The two generations of models differ only in this constant.
         let start = if self.tokenizer == Tokenizer::O200kBase { 7 } else { 10 };
         let head = format!("{}:{}", string(&function["name"]), sentence(&function["description"]));
         let Some(properties) = function["parameters"]["properties"].as_object().filter(|p| !p.is_empty())
@@ -92,7 +93,7 @@ impl Counter {
                     format!("{key}:{}:{}", string(&property["type"]), sentence(&property["description"]));
                 let choices: Vec<_> = items(&property["enum"]).filter_map(Value::as_str).collect();
                 let listed: usize = choices.iter().map(|choice| ENUM_ITEM + self.text(choice)).sum();
-                // A list opens with minus its one item's overhead.
+                // A list starts with minus the overhead of one item.
                 PROPERTY
                     + self.text(&line)
                     + listed.saturating_sub(if choices.is_empty() { 0 } else { ENUM_ITEM })
@@ -123,7 +124,7 @@ fn string(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// A description without its full stop, as the model is shown it.
+/// Returns a description without its full stop, as the model sees it.
 fn sentence(value: &Value) -> &str {
     string(value).trim_end_matches('.')
 }
@@ -133,7 +134,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// The conversation for which the cookbook publishes the counts that OpenAI's API reported.
+    /// Returns the conversation for which the cookbook publishes the counts that OpenAI's API
+    /// reported.
     fn published_conversation() -> Value {
         let message = |name: Option<&str>, role: &str, content: &str| {
             let mut message = json!({ "role": role, "content": content });

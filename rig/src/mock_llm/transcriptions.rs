@@ -1,8 +1,9 @@
 //! OpenAI's transcriptions: `POST */audio/transcriptions`, whole or streamed.
 //!
-//! In: a form whose fields name the model; the file is only measured. Out: a text, with the usage
-//! in tokens or, for `whisper-1`, in seconds. Wire format: OpenAI's API reference, "Create
-//! transcription"; RFC 7578 for the form. Not here: translations, segments, log probabilities.
+//! In: a form whose fields name the model; of the file only the length counts. Out: a text, with
+//! the usage in tokens or, for `whisper-1`, in seconds. Wire format: OpenAI's API reference,
+//! "Create transcription"; RFC 7578 for the form. Not here: translations, segments, log
+//! probabilities.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ pub(super) const FORMAT: Format = Format {
     error: openai::error,
 };
 
-/// What a second of sound has: 16-bit samples, 16 thousand of them.
+/// A second of sound: 16,000 samples of 16 bits.
 const BYTES_PER_SECOND: usize = 32_000;
 /// OpenAI's guide to audio: a token of input for each tenth of a second.
 const TOKENS_PER_SECOND: usize = 10;
@@ -33,7 +34,7 @@ fn answer(behaviour: &Behaviour, received: &Received) -> Answer {
     let prompt = field(form, "prompt").unwrap_or_default();
     let text = Text::of(behaviour, None);
     let seconds = form.len().div_ceil(BYTES_PER_SECOND);
-    // It neither streams nor counts tokens.
+    // whisper-1 neither streams nor counts tokens.
     let whisper = model == "whisper-1";
     let usage = Usage::of(behaviour, || {
         if whisper {
@@ -77,13 +78,13 @@ fn events(text: &Text, usage: &Usage, behaviour: &Behaviour) -> Vec<String> {
     events
 }
 
-/// A form of text has no usage.
+/// Returns a plain text answer, which has no usage.
 fn plain(status: StatusCode, text: String) -> Answer {
     Answer { content_type: "text/plain; charset=utf-8", ..Answer::whole(status, text) }
 }
 
-/// The value of a form's field that is text; a file may contain anything, so its part is not told
-/// apart from the rest unless it pretends.
+/// Returns the value of a text field of a form. The file is not skipped, so a file that contains
+/// such a field would be mistaken for it.
 fn field<'a>(form: &'a [u8], name: &str) -> Option<&'a str> {
     let mark = format!("name=\"{name}\"");
     let at = form.windows(mark.len()).position(|window| window == mark.as_bytes())?;

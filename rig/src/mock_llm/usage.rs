@@ -1,17 +1,17 @@
-//! The usage of an answer: what was counted, or whatever the caller wants in its place.
+//! The usage of an answer: the counts, or the caller's replacement.
 //!
-//! In: the wished [`Behaviour`] and a way to count. Out: JSON text in which the usage is what it
-//! shall be, byte for byte, even where that is not JSON. Not here: what an API's usage looks like.
+//! In: the requested [`Behaviour`] and a way to count. Out: JSON text with the usage inserted byte
+//! for byte, valid JSON or not. Not here: the form of each API's usage.
 
 use serde_json::Value;
 
 use super::Behaviour;
 
-/// What is said about usage; it knows its text, or that there shall be none.
+/// A usage as JSON text, or none.
 pub(super) struct Usage(Option<String>);
 
 impl Usage {
-    /// What the caller wants, or else what is counted; what is not needed is not counted.
+    /// Returns the caller's replacement, or else the counts. Counts only if needed.
     pub(super) fn of(behaviour: &Behaviour, counted: impl FnOnce() -> Value) -> Self {
         Self(match &behaviour.usage {
             _ if behaviour.no_usage => None,
@@ -20,17 +20,17 @@ impl Usage {
         })
     }
 
-    /// Whether there is any.
+    /// Returns whether there is a usage.
     pub(super) const fn is_some(&self) -> bool {
         self.0.is_some()
     }
 
-    /// `object` with this as its member `usage`, once it is [written](Self::write).
+    /// Returns `object` with this usage as its member `usage` once it is [written](Self::write).
     pub(super) fn within(&self, object: Value) -> Value {
         self.under("usage", object)
     }
 
-    /// `object` with this as its member `name`, once it is [written](Self::write).
+    /// Returns `object` with this usage as its member `name` once it is [written](Self::write).
     pub(super) fn under(&self, name: &str, mut object: Value) -> Value {
         if self.is_some() {
             object[name] = MARK.into();
@@ -38,18 +38,18 @@ impl Usage {
         object
     }
 
-    /// `value` as JSON text, with the usage where it belongs.
+    /// Writes `value` as JSON text with the usage in its place.
     pub(super) fn write(&self, value: &Value) -> String {
         self.put_into(value.to_string())
     }
 
-    /// The same with a line for every member.
+    /// Writes the same with one member per line.
     pub(super) fn write_pretty(&self, value: &Value) -> String {
         self.put_into(serde_json::to_string_pretty(value).expect("a value is JSON"))
     }
 
-    /// `object` as JSON text with the members of this among its own, for APIs that give their
-    /// counts no object. What is no object stands as the value of each of `names`.
+    /// Writes `object` as JSON text with the usage's members among its own, for APIs that have no
+    /// usage object. A usage that is not an object becomes the value of each of `names`.
     pub(super) fn write_among(&self, object: &Value, names: &[&str]) -> String {
         let mut text = object.to_string();
         if let Some(usage) = &self.0 {
@@ -73,7 +73,7 @@ impl Usage {
     }
 }
 
-/// Stands where the usage shall be; no text of an answer has it.
+/// Marks the place of the usage. No answer's text contains it.
 const MARK: &str = "\u{1}usage";
 const MARK_AS_JSON: &str = r#""\u0001usage""#;
 

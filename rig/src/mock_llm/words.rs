@@ -1,46 +1,46 @@
-//! What answers say: as many words as wished, each of them one token.
+//! The text of answers: a requested number of words, each of them one token.
 //!
-//! In: the wished [`Behaviour`] and what the request allows. Out: a [`Text`], whole or in the
-//! pieces of a stream, and whether the request cut it short. Not here: counting it, which is done
-//! over what is sent.
+//! In: the requested [`Behaviour`] and the request's own bound. Out: a [`Text`], whole or in the
+//! pieces of a stream, and whether the bound cut it. Not here: counting it, which the formats do on
+//! the text sent.
 
 use super::Behaviour;
 
-/// How long an answer is if neither header nor request says.
+/// The length of an answer if neither header nor request sets one.
 const OUTPUT_TOKENS: usize = 20;
 
 /// An answer's text.
 pub(super) struct Text {
     words: Vec<&'static str>,
-    /// Whether the request allowed less than was wished.
+    /// Whether the request's bound cut the text.
     pub(super) cut: bool,
 }
 
 impl Text {
-    /// As long as wished, if the request allows so much.
+    /// Returns a text of the requested length, at most `allowed`.
     pub(super) fn of(behaviour: &Behaviour, allowed: Option<usize>) -> Self {
         let wanted = behaviour.output_tokens.unwrap_or(OUTPUT_TOKENS);
         let allowed = allowed.unwrap_or(usize::MAX);
         Self { words: words(wanted.min(allowed)), cut: wanted > allowed }
     }
 
-    /// All of it.
+    /// Returns the whole text.
     pub(super) fn whole(&self) -> String {
         self.words.concat()
     }
 
-    /// What the chunks of a stream carry, one by one.
+    /// Returns the pieces of a stream, one per chunk.
     pub(super) fn pieces(&self, behaviour: &Behaviour) -> impl Iterator<Item = String> {
         self.words.chunks(behaviour.tokens_per_chunk.unwrap_or(1)).map(<[_]>::concat)
     }
 
-    /// How many tokens each of the pieces has.
+    /// Returns the number of tokens in each piece.
     pub(super) fn lengths(&self, behaviour: &Behaviour) -> impl Iterator<Item = usize> {
         self.words.chunks(behaviour.tokens_per_chunk.unwrap_or(1)).map(<[_]>::len)
     }
 }
 
-/// So many words, each of which is one token in both current encodings.
+/// Returns `count` words, each of which is one token in both current encodings.
 fn words(count: usize) -> Vec<&'static str> {
     let opening = ["The"].into_iter();
     opening.chain(WORDS.iter().copied().cycle()).take(count).collect()

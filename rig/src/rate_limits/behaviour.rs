@@ -1,4 +1,4 @@
-//! What the service does with a call, for better or worse.
+//! The service's behaviour for a call, correct or faulty.
 //!
 //! In: a [`Behaviour`], a request and the budgets. Out: a [`Reply`]. Not here: sending it, and the
 //! counting itself.
@@ -14,51 +14,49 @@ use prost::Message;
 use super::Method;
 use super::budgets::{Budgets, Refused};
 
-/// What the service does with a call. It is decided when the call comes: those that wait keep what
-/// they wait for.
+/// The service's behaviour for a call, chosen when the call arrives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Behaviour {
     /// Counts and answers at once.
     #[default]
     Answer,
-    /// Counts at once and answers after so long, as if the way back were slow.
+    /// Counts at once and answers after this time, as over a slow network.
     Late(Duration),
-    /// Takes the call and never answers. Nothing is counted.
+    /// Accepts the call and never answers. Does not count.
     Never,
-    /// Answers with bytes that are no protobuf, in a frame that is in order. Nothing is counted.
+    /// Answers with bytes that are not protobuf, in a valid frame. Does not count.
     Garbage,
-    /// Answers with a message of no bytes, in which every field has its default. Nothing is
-    /// counted.
+    /// Answers with an empty message, in which every field has its default. Does not count.
     Empty,
-    /// Answers with the code UNKNOWN, over all and for each descriptor. Nothing is counted.
+    /// Answers with the code UNKNOWN, overall and for each descriptor. Does not count.
     Unknown,
-    /// Counts and answers, but with the status of the last descriptor missing.
+    /// Counts and answers without the status of the last descriptor.
     FewerStatuses,
-    /// Fails with a gRPC status code and no message. Nothing is counted.
+    /// Fails with a gRPC status code and no message. Does not count.
     Status(u16),
-    /// Counts and answers, and asks for headers: names and values.
+    /// Counts and answers, and adds headers: names and values.
     Headers {
-        /// To be added to the response to the caller.
+        /// Headers for the response to the caller.
         response: Vec<(&'static str, &'static str)>,
-        /// To be added to the request to the upstream.
+        /// Headers for the request to the upstream.
         request: Vec<(&'static str, &'static str)>,
     },
 }
 
-/// What goes back.
+/// The service's reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     /// These bytes as the message.
     Message(Bytes),
-    /// The same after a while.
+    /// The same after a delay.
     Late(Duration, Bytes),
-    /// A gRPC status code other than OK, and half a sentence.
+    /// A gRPC status code other than OK, and its message.
     Error(u16, &'static str),
-    /// Nothing, ever.
+    /// No answer.
     Nothing,
 }
 
-/// The tag of field 1 as a varint, and the varint broken off.
+/// The tag of field 1 as a varint, and a truncated varint.
 const GARBAGE: &[u8] = b"\x08\xff";
 
 impl Behaviour {

@@ -1,8 +1,8 @@
-//! Counting in fixed windows, as the two servers that people run do it.
+//! Counts in fixed windows, as envoyproxy/ratelimit and Limitador do.
 //!
-//! In: limits and requests. Out: answers, and counters to look at. Windows begin at multiples of
-//! their length since 1970, also where Limitador begins them with the first hit: nobody can see the
-//! difference, for it does not tell when they end. Sources: envoyproxy/ratelimit's
+//! In: limits and requests. Out: answers, and counters to inspect. Windows begin at multiples of
+//! their length since 1970. Limitador begins them with the first hit, but does not say when they
+//! end, so clients cannot see the difference. Sources: envoyproxy/ratelimit's
 //! `src/redis/fixed_cache_impl.go`, `src/utils/utilities.go` and `src/service/ratelimit.go`,
 //! Limitador's `limitador-server/src/envoy_rls/`. Not here: matching of descriptors by trees or
 //! conditions, shadow modes, local caches, counting per domain.
@@ -21,8 +21,8 @@ use envoy_types::pb::google::protobuf::Duration as Span;
 
 use super::{Method, grpc};
 
-/// A limit: how many hits each descriptor has in a window, if its first entry is `tollgate_limit`
-/// with this value.
+/// A limit: the hits per window of each descriptor whose first entry is `tollgate_limit` with this
+/// value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
     value: String,
@@ -32,11 +32,12 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// `max` hits in each `window` for descriptors of the limit `value`, such as `free/tpm`.
+    /// Returns a limit of `max` hits per `window` for descriptors of the limit `value`, such as
+    /// `free/tpm`.
     ///
     /// # Panics
     ///
-    /// If `window` is not a number of seconds: the servers have no others.
+    /// If `window` is not a number of seconds, because the servers support no others.
     #[must_use]
     pub fn new(value: &str, max: u32, window: Duration) -> Self {
         let whole = window.as_secs() > 0 && window.subsec_nanos() == 0;
@@ -62,7 +63,7 @@ impl Limit {
 /// The key of a descriptor's first entry.
 const LIMIT_KEY: &str = "tollgate_limit";
 
-/// Why there is no answer but an error of gRPC.
+/// The reason for a gRPC error instead of an answer.
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) code: u16,
@@ -76,7 +77,7 @@ pub(super) struct Budgets {
     counters: HashMap<Entries, Counter>,
     pub(super) like_limitador: bool,
     pub(super) refunds: bool,
-    /// What the clock is ahead of the system's.
+    /// The clock's lead over the system's.
     pub(super) ahead: Duration,
 }
 
@@ -84,7 +85,7 @@ type Entries = Vec<(String, String)>;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Counter {
-    /// Of which window, counted from 1970.
+    /// The number of the window since 1970.
     window: u64,
     hits: u64,
 }
@@ -100,7 +101,7 @@ impl Budgets {
         }
     }
 
-    /// What has been counted in the window of now for the descriptor with exactly these entries.
+    /// Returns the hits in the current window for the descriptor with exactly these entries.
     pub(super) fn count(&self, entries: &[(&str, &str)]) -> u64 {
         let entries: Entries =
             entries.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
@@ -144,13 +145,13 @@ impl Budgets {
         let hits = descriptor.hits_addend.map_or_else(|| u64::from(of_request.max(1)), |addend| addend.value);
         let window = self.window(&limit);
         let before = self.hits(&entries, window);
-        // A refund leaves the window at nothing at worst, and is never answered by a refusal.
+        // A refund lowers the window to zero at most, and is never refused.
         let refund = descriptor.is_negative_hits && self.refunds;
         let after = if refund { before.saturating_sub(hits) } else { before.saturating_add(hits) };
         self.counters.insert(entries, Counter { window, hits: after });
         let over = !refund && after > u64::from(limit.max);
         let remaining = u64::from(limit.max).saturating_sub(after);
-        // The server's clock has no fractions.
+        // The server's clock counts whole seconds.
         let reset = limit.window - self.now() % limit.window;
         DescriptorStatus {
             code: code(over),
@@ -165,7 +166,7 @@ impl Budgets {
         if request.domain.is_empty() {
             return RateLimitResponse::default();
         }
-        // Its limits are written for the first.
+        // Limitador's limits apply to the first descriptor.
         let Some(entries) = request.descriptors.first().map(entries) else { return decided(false) };
         let Some(limit) = self.limit(&entries).cloned() else { return decided(false) };
         let hits = if method == Method::CheckRateLimit { 1 } else { u64::from(request.hits_addend.max(1)) };
@@ -197,7 +198,7 @@ impl Budgets {
         self.now() / limit.window
     }
 
-    /// Seconds since 1970.
+    /// Returns the seconds since 1970.
     fn now(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is set");
         (since + self.ahead).as_secs()

@@ -1,9 +1,8 @@
-//! As much gRPC as a server of unary calls needs, and not so much that it could not send nonsense.
+//! Enough gRPC for a server of unary calls, which can also send invalid messages.
 //!
-//! In: an HTTP/2 request's body, or the bytes of a message that may be no message at all. Out: the
-//! message's bytes, or an HTTP/2 response. Source: the gRPC project's "gRPC over HTTP2". Not here:
-//! compression, deadlines (Envoy resets a stream that it no longer waits for), what the messages
-//! mean.
+//! In: an HTTP/2 request's body, or the bytes of a message, valid or not. Out: the message's bytes,
+//! or an HTTP/2 response. Source: the gRPC project's "gRPC over HTTP2". Not here: compression,
+//! deadlines (Envoy resets a stream when it stops waiting), the meaning of messages.
 
 use core::convert::Infallible;
 use core::future::ready;
@@ -17,18 +16,18 @@ use hyper::{Response, StatusCode};
 
 pub(super) type Body = BoxBody<Bytes, Infallible>;
 
-/// gRPC's status codes, as far as they are used here.
+/// The gRPC status codes used here.
 pub(super) const UNKNOWN: u16 = 2;
 pub(super) const INVALID_ARGUMENT: u16 = 3;
 pub(super) const UNIMPLEMENTED: u16 = 12;
 
-/// A frame's head: one byte that says whether it is compressed, four with the length.
+/// The size of a frame's head: one byte for compression, four for the length.
 const HEAD: usize = 5;
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// The one message in the body of a unary request; otherwise what is there instead.
+/// Reads the one message in the body of a unary request, or describes the problem.
 pub(super) async fn message(body: Incoming) -> Result<Bytes, &'static str> {
     let bytes = body.collect().await.map_err(|_| "the request broke off")?.to_bytes();
     let Some((head, _)) = bytes.split_first_chunk::<HEAD>() else { return Err("no frame") };
@@ -43,7 +42,7 @@ pub(super) async fn message(body: Incoming) -> Result<Bytes, &'static str> {
     Ok(message)
 }
 
-/// A response of status OK with `message` in its frame, whatever bytes these are.
+/// Returns a response of status OK with `message` in its frame, valid or not.
 pub(super) fn ok(message: &[u8]) -> Response<Body> {
     let mut frame = BytesMut::with_capacity(HEAD + message.len());
     frame.put_u8(0);
@@ -53,7 +52,7 @@ pub(super) fn ok(message: &[u8]) -> Response<Body> {
     response(Full::new(frame.freeze()).with_trailers(ready(Some(Ok(trailers)))).boxed())
 }
 
-/// A response that has no message but an error.
+/// Returns a response with an error and no message.
 pub(super) fn error(code: u16, why: &'static str) -> Response<Body> {
     let mut response = response(Empty::new().boxed());
     response.headers_mut().insert(STATUS, HeaderValue::from(code));

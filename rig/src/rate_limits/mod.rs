@@ -1,10 +1,10 @@
-//! A rate limit service in the test's own process that counts as told, and misbehaves on cue.
+//! A rate limit service in the test's own process that misbehaves on cue.
 //!
 //! In: limits, a [`Behaviour`] for all calls or one for each of the next, and calls over gRPC:
 //! Envoy's `ShouldRateLimit`, Kuadrant's `CheckRateLimit` and `Report`. Out: answers, every request
-//! as it came, and what has been counted. It can go away and come back on its port. Not here: a
-//! service to run for real, which is the example `rate_limit_service` (started by
-//! [`crate::service`]); storage outside the process.
+//! as it came, and the counts. It can stop and restart on its port. Not here: a service for real
+//! use, which is the example `rate_limit_service` (started by [`crate::service`]); storage outside
+//! the process.
 
 mod behaviour;
 mod budgets;
@@ -36,42 +36,41 @@ use behaviour::Reply;
 use budgets::Budgets;
 pub use budgets::Limit;
 
-/// A running service; it stops, and drops its connections, when this is dropped.
+/// A running service, which stops and drops its connections when it is dropped.
 pub struct ScriptedService {
     port: ReservedPort,
     state: Arc<watch::Sender<State>>,
     serving: Option<Serving>,
 }
 
-/// One request as it came.
+/// A request as it came.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
-    /// By which method.
+    /// The method called.
     pub method: Method,
-    /// With what.
+    /// The message sent.
     pub request: RateLimitRequest,
 }
 
-/// What can be called.
+/// A method of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// Of `envoy.service.ratelimit.v3.RateLimitService`.
     ShouldRateLimit,
-    /// Of `kuadrant.service.ratelimit.v1.RateLimitService`: looks whether one hit would fit.
+    /// Of `kuadrant.service.ratelimit.v1.RateLimitService`: checks whether one hit fits.
     CheckRateLimit,
-    /// Of `kuadrant.service.ratelimit.v1.RateLimitService`: counts, whether it fits or not.
+    /// Of `kuadrant.service.ratelimit.v1.RateLimitService`: counts hits, whether they fit or not.
     Report,
 }
 
 impl ScriptedService {
-    /// Starts one on a free port of 127.0.0.1. It counts like envoyproxy/ratelimit without options:
-    /// what is over a limit counts too, 0 hits only look, each descriptor gets a status, hits that
-    /// are said to be negative are counted as if they were not, and what no limit names is let
-    /// through.
+    /// Starts a service on a free port of 127.0.0.1. It counts like envoyproxy/ratelimit without
+    /// options: hits over a limit count too, 0 hits only check, each descriptor gets a status,
+    /// negative hits count as positive, and descriptors without a limit pass.
     ///
     /// # Panics
     ///
-    /// If no port can be had, or Tokio does not run.
+    /// If no port is free, or Tokio does not run.
     #[must_use]
     pub fn start(limits: impl IntoIterator<Item = Limit>) -> Self {
         let state = State {
@@ -87,69 +86,67 @@ impl ScriptedService {
         service
     }
 
-    /// Counts like Limitador: the request's own number of hits, never the descriptors'; nothing of
-    /// a call that does not fit; by the first descriptor alone; and the answer has no statuses.
-    /// Kuadrant's methods count in this way anyhow.
+    /// Counts like Limitador: uses the request's number of hits, never the descriptors'; counts no
+    /// call that does not fit; reads only the first descriptor; and answers without statuses.
+    /// Kuadrant's methods always count like this.
     #[must_use]
     pub fn like_limitador(self) -> Self {
         self.state.send_modify(|state| state.budgets.like_limitador = true);
         self
     }
 
-    /// Gives negative hits back, as envoyproxy/ratelimit does since the middle of 2026 (its pull
-    /// request 1140): the counter does not fall below 0 and the answer is always OK.
+    /// Refunds negative hits, as envoyproxy/ratelimit does since mid-2026 (pull request 1140): the
+    /// counter does not fall below 0, and the answer is always OK.
     #[must_use]
     pub fn with_refunds(self) -> Self {
         self.state.send_modify(|state| state.budgets.refunds = true);
         self
     }
 
-    /// Where it listens when it does.
+    /// Returns its address, whether or not it is listening.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.port.address()
     }
 
-    /// Does so with all calls from now on, after those that [`ScriptedService::script`] still
-    /// speaks of.
+    /// Sets the behaviour for all calls after those in [`ScriptedService::script`].
     pub fn behave(&self, behaviour: Behaviour) {
         self.state.send_modify(|state| state.behaviour = behaviour);
     }
 
-    /// Does the first with the next call, the second with the one after it, and so on, until the
-    /// list is used up.
+    /// Sets the behaviours of the next calls, one each.
     pub fn script(&self, behaviours: impl IntoIterator<Item = Behaviour>) {
         self.state.send_modify(|state| state.next.extend(behaviours));
     }
 
-    /// Puts its clock forward, so that windows end without anybody waiting for it.
+    /// Advances its clock, so that tests need not wait for windows to end.
     pub fn advance(&self, by: Duration) {
         self.state.send_modify(|state| state.budgets.ahead += by);
     }
 
-    /// The requests so far, in the order in which they came, answered or not.
+    /// Returns the requests so far, in order of arrival, answered or not.
     #[must_use]
     pub fn requests(&self) -> Vec<Asked> {
         self.state.borrow().asked.clone()
     }
 
-    /// How often a method has been called.
+    /// Returns how often a method was called.
     #[must_use]
     pub fn calls(&self, method: Method) -> usize {
         self.state.borrow().calls(method)
     }
 
-    /// How many hits the current window of the descriptor with exactly these entries has.
+    /// Returns the hits in the current window of the descriptor with exactly these entries.
     #[must_use]
     pub fn count(&self, entries: &[(&str, &str)]) -> u64 {
         self.state.borrow().budgets.count(entries)
     }
 
-    /// Waits until `method` has been called so often, and returns all requests.
+    /// Waits until `method` has been called `count` times, and returns all requests.
     ///
     /// # Panics
     ///
-    /// If it is not within [`PATIENCE`].
+    /// If that takes longer than [`PATIENCE`].
     pub async fn wait_for_calls(&self, method: Method, count: usize) -> Vec<Asked> {
         let what = format!("{method:?} is called {count} times");
         self.wait_until(&what, |state| state.calls(method) >= count).await;
@@ -160,24 +157,23 @@ impl ScriptedService {
     ///
     /// # Panics
     ///
-    /// If they do not within [`PATIENCE`].
+    /// If that takes longer than [`PATIENCE`].
     pub async fn wait_for(&self, condition: impl Fn(&[Asked]) -> bool) -> Vec<Asked> {
         self.wait_until("the requests are as expected", |state| condition(&state.asked)).await;
         self.requests()
     }
 
-    /// Waits until the current window of a descriptor has exactly so many hits.
+    /// Waits until the current window of a descriptor has exactly `count` hits.
     ///
     /// # Panics
     ///
-    /// If it has not within [`PATIENCE`].
+    /// If that takes longer than [`PATIENCE`].
     pub async fn wait_for_count(&self, entries: &[(&str, &str)], count: u64) {
         let what = format!("{entries:?} is counted {count} times");
         self.wait_until(&what, |state| state.budgets.count(entries) == count).await;
     }
 
-    /// Closes its connections and accepts no more: who connects is refused. What has been counted
-    /// stays.
+    /// Closes its connections and refuses new ones. Counts are kept.
     ///
     /// # Panics
     ///
@@ -192,7 +188,7 @@ impl ScriptedService {
     ///
     /// # Panics
     ///
-    /// If it has not been stopped.
+    /// If it is not stopped.
     pub fn start_again(&mut self) {
         assert!(self.serving.is_none(), "it is still running");
         let (stop, stopped) = oneshot::channel();
@@ -215,19 +211,19 @@ impl ScriptedService {
 }
 
 impl Asked {
-    /// The entries of the descriptor `index`, in order.
+    /// Returns the entries of descriptor `index`, in order.
     ///
     /// # Panics
     ///
-    /// If the request has not so many.
+    /// If the request has fewer descriptors.
     #[must_use]
     pub fn entries(&self, index: usize) -> Vec<(&str, &str)> {
         let entries = self.request.descriptors[index].entries.iter();
         entries.map(|entry| (entry.key.as_str(), entry.value.as_str())).collect()
     }
 
-    /// The hits that each descriptor names for itself, below zero if it says that they are
-    /// negative; nothing for one that leaves it to the request.
+    /// Returns each descriptor's own hits, negative if the descriptor says so, or nothing if it
+    /// uses the request's.
     #[must_use]
     pub fn hits(&self) -> Vec<Option<i128>> {
         let descriptors = self.request.descriptors.iter();
@@ -241,10 +237,10 @@ impl Asked {
 }
 
 impl Method {
-    /// All there are.
+    /// All methods.
     pub const ALL: [Self; 3] = [Self::ShouldRateLimit, Self::CheckRateLimit, Self::Report];
 
-    /// The path of a call in HTTP/2.
+    /// Returns the path of a call in HTTP/2.
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
@@ -255,17 +251,17 @@ impl Method {
     }
 }
 
-/// A task that accepts connections; it ends them and itself when `stop` is dropped.
+/// A task that accepts connections. It ends with its connections when `stop` is dropped.
 struct Serving {
     stop: oneshot::Sender<Infallible>,
     running: JoinHandle<()>,
 }
 
-/// All that outlives a stop.
+/// The state that survives a stop.
 struct State {
     budgets: Budgets,
     asked: Vec<Asked>,
-    /// How many of them are of each method.
+    /// The number of requests by method.
     calls: [usize; Method::ALL.len()],
     behaviour: Behaviour,
     next: VecDeque<Behaviour>,
@@ -297,8 +293,7 @@ async fn serve(
             accepted = listener.accept() => accepted,
             _ = &mut stopped => break,
         };
-        // An accept fails for reasons of the peer (gone already) or of the moment (no descriptor
-        // left).
+        // Accepting fails if the peer is gone already, or while no descriptor is free.
         let Ok((stream, _)) = accepted else { continue };
         connections.spawn(serve_connection(stream, Arc::clone(&state)));
     }
@@ -315,7 +310,7 @@ async fn serve_connection(stream: TcpStream, state: Arc<watch::Sender<State>>) {
     let mut server = http2::Builder::new(TokioExecutor::new());
     // More than any test or benchmark has in flight over one connection.
     server.max_concurrent_streams(10_000);
-    // How a connection ends is the peer's business.
+    // A connection that ends in an error is not the service's failure.
     let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
 

@@ -1,5 +1,5 @@
-//! The mock LLM server speaks OpenAI's other APIs as OpenAI does: completions, responses,
-//! embeddings, audio, images, moderations, and chat as Azure and vLLM have it.
+//! The mock implements OpenAI's other APIs: completions, responses, embeddings, audio, images,
+//! moderations, and chat in the variants of Azure and vLLM.
 
 mod responses;
 
@@ -21,7 +21,7 @@ async fn bytes_of(address: SocketAddr, request: Request) -> Vec<u8> {
     client::send(address, request).await.unwrap().body().await.unwrap().to_vec()
 }
 
-/// The events of a stream, after a look at how each is written.
+/// Returns the events of a stream, after checking their framing.
 async fn events_of(address: SocketAddr, request: Request, named: bool) -> Vec<Value> {
     let body = String::from_utf8(bytes_of(address, request).await).unwrap();
     let blocks: Vec<_> = body.split_terminator("\n\n").collect();
@@ -241,7 +241,7 @@ async fn vllm_says_in_each_chunk_what_was_used_so_far() {
     assert!(events.iter().all(|event| event["usage"]["prompt_tokens"] == INPUT_TOKENS));
 }
 
-/// A request for each API whose answer has usage.
+/// Returns a request for each API whose answer has usage.
 fn with_usage() -> Vec<(&'static str, Request)> {
     let chat = json!({ "messages": [] });
     let ask = json!({ "model": "gpt-4o", "input": "Hello", "prompt": "Hello" });

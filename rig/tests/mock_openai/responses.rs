@@ -1,4 +1,4 @@
-//! Responses: whole, streamed, in the background, and going on from each other.
+//! Responses: whole, streamed, in the background, and continued.
 
 use serde_json::{Value, json};
 use tollgate_rig::client::{self, Request};

@@ -9,48 +9,48 @@
 
 use std::borrow::Cow;
 
-use crate::api::raw::{as_text, items};
-use crate::api::tool_list::{self, Elements, Offer, name, replace, values};
+use crate::api::outline::Outline;
+use crate::api::raw::{as_text, items, values};
+use crate::api::tool_list::{self, Offer, name};
 use crate::api::{Edit, Hide};
 
 const OFFER: Offer = Offer { naming: name, rechoose, ..Offer::DEFAULT };
 
 /// The names that a body offers.
-pub(in crate::api) fn offered(body: &[u8]) -> Vec<Cow<'_, str>> {
-    tool_list::offered(body, &[OFFER])
+pub(in crate::api) fn offered<'a>(outline: &Outline<'a>) -> Vec<Cow<'a, str>> {
+    tool_list::offered(outline, &[OFFER])
 }
 
 /// Edits that take tools out of a body.
-pub(in crate::api) fn without(body: &[u8], hide: Hide<'_>) -> Vec<Edit> {
-    let Some(object) = Elements::outermost(body) else { return Vec::new() };
-    let change = OFFER.without(body, &object, hide);
-    if change.is_emptied && has_history(&object) {
-        return choose_none(body, &object);
+pub(in crate::api) fn without(outline: &Outline<'_>, hide: Hide<'_>) -> Vec<Edit> {
+    let change = OFFER.without(outline, hide);
+    if change.is_emptied && has_history(outline) {
+        return choose_none(outline);
     }
-    change.edits(&object)
+    change.edits(outline)
 }
 
-fn choose_none(body: &[u8], object: &Elements<'_>) -> Vec<Edit> {
-    let choices = object.named(&["tool_choice"]);
-    let edits: Vec<_> = choices.map(|choice| replace(body, choice.raw, r#"{"type":"none"}"#)).collect();
+fn choose_none(outline: &Outline<'_>) -> Vec<Edit> {
+    let choices = outline.named(&["tool_choice"]);
+    let edits: Vec<_> = choices.map(|choice| outline.replace(choice.raw, r#"{"type":"none"}"#)).collect();
     if !edits.is_empty() {
         return edits;
     }
-    object.insert(r#""tool_choice":{"type":"none"},"#).into_iter().collect()
+    outline.insert(r#""tool_choice":{"type":"none"},"#).into_iter().collect()
 }
 
 /// A choice of one tool; whether tools may be called side by side is left as it is.
-fn rechoose(body: &[u8], raw: &str, hide: Hide<'_>) -> Vec<Edit> {
-    let Some(choice) = Elements::object(body, raw).filter(|_| name(raw).iter().any(|name| hide(name))) else {
+fn rechoose<'a>(outline: &Outline<'a>, raw: &'a str, hide: Hide<'_>) -> Vec<Edit> {
+    let Some(choice) = outline.object(raw).filter(|_| name(raw).iter().any(|name| hide(name))) else {
         return Vec::new();
     };
-    let gone: Vec<_> = choice.items.iter().map(|member| member.name == "name").collect();
-    let kinds = choice.named(&["type"]).map(|kind| replace(body, kind.raw, "\"auto\""));
+    let gone: Vec<_> = choice.elements().iter().map(|member| member.is("name")).collect();
+    let kinds = choice.named(&["type"]).map(|kind| outline.replace(kind.raw, "\"auto\""));
     kinds.chain(choice.without(&gone)).collect()
 }
 
 /// Whether a message has a call or a result of a tool, of whatever kind.
-fn has_history(object: &Elements<'_>) -> bool {
+fn has_history(object: &Outline<'_>) -> bool {
     let messages = object.named(&["messages"]).flat_map(|messages| items(messages.raw));
     let blocks = messages.flat_map(|message| values(message, "content")).flat_map(items);
     let mut kinds = blocks.flat_map(|block| values(block, "type")).map(as_text);

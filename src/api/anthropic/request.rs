@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::blocks::Block;
 use super::tools;
 use crate::api::blocks::{Message, push_content};
-use crate::api::members::Members;
+use crate::api::outline::{Members, Outline};
 use crate::api::raw::written;
 use crate::api::{Prompt, Request, Unread};
 
@@ -34,8 +34,8 @@ const NAMES: [&str; 9] = [
 /// # Errors
 /// [`Unread`] if it is not a messages request: no JSON object, no list of messages, a wrong type in
 /// what is counted.
-pub(in crate::api) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
-    let members = Members::read(body, &NAMES)?;
+pub(in crate::api) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
+    let members = outline.members(&NAMES)?;
     let model = members.text("model")?;
     let mut pieces = Vec::new();
     if let Some(system) = members.raw("system") {

@@ -3,6 +3,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::Piece;
+use crate::api::outline::read_body;
+
+fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+    read_body(super::read, body)
+}
 
 fn request(body: &str) -> Request<'_> {
     read(body.as_bytes()).unwrap()
@@ -52,7 +57,7 @@ fn model_and_bound_are_read_from_their_members() {
     let body = r#"{"model":"claude-haiku-4-5","max_tokens":300,"stream":true,"thinking":{"type":"enabled","budget_tokens":200},"messages":[]}"#;
     let request = request(body);
     assert_eq!((request.model.as_deref(), request.max_output), (Some("claude-haiku-4-5"), Some(300)));
-    assert_eq!((request.ask_for_usage, request.known, request.more_input), (None, None, false));
+    assert_eq!((request.known, request.more_input), (None, false));
 }
 
 #[test]

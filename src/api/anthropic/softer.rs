@@ -7,7 +7,8 @@
 //! allows, is left alone as well.
 
 use crate::api::Bounded;
-use crate::api::bound::{Bound, Object, allowed, thinking};
+use crate::api::bound::{Bound, allowed, thinking};
+use crate::api::outline::Outline;
 
 const NAME: &str = "max_tokens";
 
@@ -15,8 +16,8 @@ const NAME: &str = "max_tokens";
 ///
 /// # Errors
 /// [`Unbounded`](crate::api::Unbounded) if it cannot be.
-pub(in crate::api) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Bounded {
-    let object = Object::outermost(body, &[NAME, "thinking"])?;
+pub(in crate::api) fn with_max_output(outline: &Outline<'_>, _: Option<&str>, each: u64) -> Bounded {
+    let object = outline.members(&[NAME, "thinking"])?;
     let edits = Bound::named(&[NAME]).lowered(&object, NAME, each);
     allowed(edits, each, 1, thinking(object.raw("thinking"), "budget_tokens"))
 }
@@ -26,6 +27,7 @@ mod tests {
     use super::*;
     use crate::api::Unbounded;
     use crate::api::bound::edited;
+    use crate::api::outline::outline;
 
     #[test]
     fn the_bound_is_lowered_and_nothing_else() {
@@ -40,7 +42,7 @@ mod tests {
     #[test]
     fn thinking_that_would_not_fit_stays_as_it_is() {
         let body = |thinking: &str| format!(r#"{{"max_tokens":8192,"thinking":{thinking}}}"#);
-        let bounded = |thinking: &str, each| with_max_output(body(thinking).as_bytes(), None, each);
+        let bounded = |thinking: &str, each| with_max_output(&outline(&body(thinking)), None, each);
         let enabled = r#"{"type":"enabled","budget_tokens":2048}"#;
         assert_eq!(bounded(enabled, 2048), Err(Unbounded::Thinking));
         assert!(bounded(enabled, 2049).is_ok_and(|edits| edits.len() == 1));

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::parts::{push_image_url, push_part};
 use super::usage::UsageMember;
-use crate::api::members::Members;
+use crate::api::outline::Outline;
 use crate::api::raw::{entries, items, text};
 use crate::api::{Answer, Dialect, Format, Piece, Prompt, Request, Unread, Usage, model, post};
 
@@ -32,8 +32,8 @@ const NAMES: [&str; 4] = ["model", "texts", "images", "inputs"];
 ///
 /// # Errors
 /// [`Unread`] if there is nothing in it to embed.
-fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
-    let members = Members::read(body, &NAMES)?;
+fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
+    let members = outline.members(&NAMES)?;
     let mut pieces: Vec<Piece<'_>> = members.items("texts").into_iter().map(text).collect();
     members.items("images").into_iter().for_each(|image| push_image_url(image, &mut pieces));
     members.items("inputs").into_iter().for_each(|input| push_input(input, &mut pieces));

@@ -1,6 +1,11 @@
 use super::*;
 use crate::api::Image;
+use crate::api::outline::read_body;
 use proptest::prelude::*;
+
+fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+    read_body(super::read, body)
+}
 
 const PICTURE: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAUAAAADwCAYAAAA=";
 

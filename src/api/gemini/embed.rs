@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::content::Contents;
 use super::request::last_segment;
 use super::usage::UsageMetadata;
-use crate::api::members::Members;
+use crate::api::outline::{Members, Outline};
 use crate::api::raw::{items, text};
 use crate::api::{Answer, Dialect, Format, Prompt, Request, Unread, Usage, model, post};
 
@@ -40,13 +40,13 @@ const NAMES: [&str; 4] = ["model", "content", "title", "requests"];
 ///
 /// # Errors
 /// [`Unread`] if it is neither a request nor a list of them.
-fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
-    let members = Members::read(body, &NAMES)?;
+fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
+    let members = outline.members(&NAMES)?;
     let mut contents = Contents::default();
     match members.raw("requests") {
         Some(requests) => {
             for request in items(requests) {
-                push(&Members::read(request.as_bytes(), &NAMES)?, &mut contents)?;
+                push(&members.of_object(request, &NAMES)?, &mut contents)?;
             }
         }
         None => push(&members, &mut contents)?,

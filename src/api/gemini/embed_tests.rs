@@ -1,6 +1,11 @@
 use super::*;
 use crate::api::Piece;
+use crate::api::outline::read_body;
 use proptest::prelude::*;
+
+fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+    read_body(super::read, body)
+}
 
 fn text(text: &str) -> Piece<'_> {
     Piece::Text(text.into())

@@ -19,7 +19,7 @@ mod request;
 mod softer;
 mod usage;
 
-use super::members::Members;
+use super::outline::Members;
 use super::{Dialect, Format, Unread, ending, model, post};
 
 /// Content made by a model. Which of the methods streams is in the path only.

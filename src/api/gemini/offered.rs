@@ -10,8 +10,9 @@
 
 use std::borrow::Cow;
 
+use crate::api::outline::Outline;
 use crate::api::raw::{as_text, items};
-use crate::api::tool_list::{Elements, Narrowed, name, replace};
+use crate::api::tool_list::{Narrowed, name};
 use crate::api::{Edit, Hide};
 
 const DECLARATIONS: [&str; 2] = ["functionDeclarations", "function_declarations"];
@@ -20,43 +21,41 @@ const CALLING: [&str; 2] = ["functionCallingConfig", "function_calling_config"];
 const ALLOWED: [&str; 2] = ["allowedFunctionNames", "allowed_function_names"];
 
 /// The names that a body offers.
-pub(super) fn offered(body: &[u8]) -> Vec<Cow<'_, str>> {
-    let Some(request) = Elements::outermost(body) else { return Vec::new() };
-    let tools = request.named(&["tools"]).flat_map(|tools| items(tools.raw));
-    let tools: Vec<_> = tools.filter_map(|tool| Elements::object(body, tool)).collect();
+pub(super) fn offered<'a>(outline: &Outline<'a>) -> Vec<Cow<'a, str>> {
+    let tools = outline.named(&["tools"]).flat_map(|tools| items(tools.raw));
+    let tools: Vec<_> = tools.filter_map(|tool| outline.object(tool)).collect();
     let lists = tools.iter().flat_map(|tool| tool.named(&DECLARATIONS));
     lists.flat_map(|list| items(list.raw)).flat_map(name).collect()
 }
 
 /// Edits that take functions out of a body.
-pub(super) fn without(body: &[u8], hide: Hide<'_>) -> Vec<Edit> {
-    let Some(request) = Elements::outermost(body) else { return Vec::new() };
+pub(super) fn without(outline: &Outline<'_>, hide: Hide<'_>) -> Vec<Edit> {
     let mut functions = Functions::default();
-    let mut gone: Vec<_> = request
-        .items
+    let mut gone: Vec<_> = outline
+        .elements()
         .iter()
-        .map(|member| member.name == "tools" && functions.take_from(body, member.raw, hide))
+        .map(|member| member.is("tools") && functions.take_from(outline, member.raw, hide))
         .collect();
     if !functions.are_taken {
         return Vec::new();
     }
     let mut edits = functions.edits;
-    for (member, gone) in request.items.iter().zip(&mut gone) {
-        if !CONFIG.contains(&&*member.name) {
+    for (member, gone) in outline.elements().iter().zip(&mut gone) {
+        if !member.is_any(&CONFIG) {
             continue;
         }
-        let Some(config) = Elements::object(body, member.raw) else { continue };
-        let calling: Vec<_> = config.items.iter().map(|member| CALLING.contains(&&*member.name)).collect();
+        let Some(config) = outline.object(member.raw) else { continue };
+        let calling: Vec<_> = config.elements().iter().map(|member| member.is_any(&CALLING)).collect();
         if functions.are_left {
-            let calling = config.named(&CALLING).filter_map(|calling| Elements::object(body, calling.raw));
-            edits.extend(calling.flat_map(|calling| narrow(body, &calling, hide)));
+            let calling = config.named(&CALLING).filter_map(|calling| outline.object(calling.raw));
+            edits.extend(calling.flat_map(|calling| narrow(&calling, hide)));
         } else if config.is_empty_without(&calling) {
             *gone = true;
         } else {
             edits.extend(config.without(&calling));
         }
     }
-    edits.extend(request.without(&gone));
+    edits.extend(outline.without(&gone));
     edits
 }
 
@@ -70,13 +69,13 @@ struct Functions {
 
 impl Functions {
     /// Takes functions out of a list of tools; whether all of it goes.
-    fn take_from(&mut self, body: &[u8], raw: &str, hide: Hide<'_>) -> bool {
-        let tools = Elements::list(body, raw);
-        let mut gone = Vec::with_capacity(tools.items.len());
+    fn take_from<'a>(&mut self, outline: &Outline<'a>, raw: &'a str, hide: Hide<'_>) -> bool {
+        let tools = outline.list(raw);
+        let mut gone = Vec::with_capacity(tools.elements().len());
         let mut edits = Vec::new();
-        for tool in &tools.items {
-            let members = Elements::object(body, tool.raw);
-            gone.push(members.is_some_and(|members| self.take_from_tool(body, &members, hide, &mut edits)));
+        for tool in tools.elements() {
+            let members = outline.object(tool.raw);
+            gone.push(members.is_some_and(|members| self.take_from_tool(&members, hide, &mut edits)));
         }
         if gone.contains(&true) && !gone.contains(&false) {
             return true;
@@ -87,21 +86,15 @@ impl Functions {
     }
 
     /// Takes functions out of one tool; whether nothing else is in it, so that it goes.
-    fn take_from_tool(
-        &mut self,
-        body: &[u8],
-        tool: &Elements<'_>,
-        hide: Hide<'_>,
-        edits: &mut Vec<Edit>,
-    ) -> bool {
-        let mut gone = Vec::with_capacity(tool.items.len());
+    fn take_from_tool(&mut self, tool: &Outline<'_>, hide: Hide<'_>, edits: &mut Vec<Edit>) -> bool {
+        let mut gone = Vec::with_capacity(tool.elements().len());
         let mut within = Vec::new();
-        for member in &tool.items {
-            if !DECLARATIONS.contains(&&*member.name) {
+        for member in tool.elements() {
+            if !member.is_any(&DECLARATIONS) {
                 gone.push(false);
                 continue;
             }
-            let list = Narrowed::read(body, member.raw, name, |_| false, hide);
+            let list = Narrowed::read(tool, member.raw, name, |_| false, hide);
             self.are_taken |= list.is_changed();
             self.are_left |= list.has_left();
             gone.push(list.is_emptied());
@@ -120,18 +113,18 @@ impl Functions {
 
 /// Edits of a configuration of calls, which may name the functions that are allowed. Where none of
 /// them is left, the model is free again.
-fn narrow(body: &[u8], calling: &Elements<'_>, hide: Hide<'_>) -> Vec<Edit> {
+fn narrow(calling: &Outline<'_>, hide: Hide<'_>) -> Vec<Edit> {
     let mut edits = Vec::new();
-    let mut gone = Vec::with_capacity(calling.items.len());
-    for member in &calling.items {
-        let is_allowed = ALLOWED.contains(&&*member.name);
-        let list =
-            is_allowed.then(|| Narrowed::read(body, member.raw, |name| vec![as_text(name)], |_| false, hide));
+    let mut gone = Vec::with_capacity(calling.elements().len());
+    for member in calling.elements() {
+        let is_allowed = member.is_any(&ALLOWED);
+        let list = is_allowed
+            .then(|| Narrowed::read(calling, member.raw, |name| vec![as_text(name)], |_| false, hide));
         gone.push(list.as_ref().is_some_and(Narrowed::is_emptied));
         edits.extend(list.filter(|list| !list.is_emptied()).iter().flat_map(Narrowed::edits));
     }
     if gone.contains(&true) {
-        edits.extend(calling.named(&["mode"]).map(|mode| replace(body, mode.raw, "\"AUTO\"")));
+        edits.extend(calling.named(&["mode"]).map(|mode| calling.replace(mode.raw, "\"AUTO\"")));
     }
     edits.extend(calling.without(&gone));
     edits

@@ -1,7 +1,8 @@
 use super::*;
+use crate::api::outline::outline;
 
 fn edited(body: &str, hidden: &[&str]) -> String {
-    let edits = without(body.as_bytes(), &|name| hidden.contains(&name));
+    let edits = without(&outline(body), &|name| hidden.contains(&name));
     String::from_utf8(Edit::apply_all(&edits, body.as_bytes())).unwrap()
 }
 
@@ -12,7 +13,7 @@ fn functions_are_offered_in_both_spellings() {
     let body = format!(
         r#"{{"tools":[{{"functionDeclarations":[{MAIL}]}},{{"googleSearch":{{}}}},{{"function_declarations":[{{"name":"pay"}}]}}]}}"#
     );
-    assert_eq!(offered(body.as_bytes()), ["mail", "pay"]);
+    assert_eq!(offered(&outline(&body)), ["mail", "pay"]);
 }
 
 #[test]

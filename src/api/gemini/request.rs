@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use super::content::{Contents, is_low_resolution};
 use super::either;
-use crate::api::members::Members;
+use crate::api::outline::{Members, Outline};
 use crate::api::raw::{entries, items, text, written};
 use crate::api::schema::FunctionDefinition;
 use crate::api::{Piece, Prompt, Request, Unread};
@@ -46,10 +46,10 @@ const GENERATION_NAMES: [&str; 10] = [
 /// # Errors
 /// [`Unread`] if it is not of this shape: no JSON object, no contents, a wrong type in what is
 /// counted, a member in both spellings.
-pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
-    let members = Members::read(body, &NAMES)?;
+pub(super) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
+    let members = outline.members(&NAMES)?;
     let generation = match either(&members, "generationConfig", "generation_config")? {
-        Some(generation) => Generation::read(generation)?,
+        Some(generation) => Generation::read(&members.of_object(generation, &GENERATION_NAMES)?)?,
         None => Generation::default(),
     };
     let mut contents = Contents { low_resolution: generation.low_resolution, ..Contents::default() };
@@ -90,10 +90,9 @@ struct Generation<'a> {
 }
 
 impl<'a> Generation<'a> {
-    fn read(raw: &'a str) -> Result<Self, Unread> {
-        let members = Members::read(raw.as_bytes(), &GENERATION_NAMES)?;
+    fn read(members: &Members<'a>) -> Result<Self, Unread> {
         let count = |camel, snake| -> Result<Option<u64>, Unread> {
-            either(&members, camel, snake)?;
+            either(members, camel, snake)?;
             let known = members.whole(camel).or_else(|| members.whole(snake));
             // Zero is how protocol buffers write what is not set.
             Ok(known.filter(|count| *count > 0))
@@ -101,10 +100,10 @@ impl<'a> Generation<'a> {
         let bound = count("maxOutputTokens", "max_output_tokens")?;
         let choices = count("candidateCount", "candidate_count")?;
         let schemas = [
-            either(&members, "responseSchema", "response_schema")?,
-            either(&members, "responseJsonSchema", "response_json_schema")?,
+            either(members, "responseSchema", "response_schema")?,
+            either(members, "responseJsonSchema", "response_json_schema")?,
         ];
-        let resolution = either(&members, "mediaResolution", "media_resolution")?;
+        let resolution = either(members, "mediaResolution", "media_resolution")?;
         Ok(Self {
             max_output: bound.map(|bound| bound.saturating_mul(choices.unwrap_or(1))),
             choices,

@@ -1,6 +1,11 @@
 use super::*;
 use crate::api::Image;
+use crate::api::outline::read_body;
 use proptest::prelude::*;
+
+fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+    read_body(super::read, body)
+}
 
 /// A picture of 320 by 240 pixels, as far as its header.
 const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAUAAAADwCAYAAAA=";

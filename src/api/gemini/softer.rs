@@ -7,7 +7,8 @@
 //! "Thinking": thoughts count towards `maxOutputTokens`, so a bound no higher than `thinkingBudget`
 //! leaves nothing to answer with; a budget of -1 is the model's choice.
 
-use crate::api::bound::{Bound, Object, allowed, thinking};
+use crate::api::bound::{Bound, allowed, thinking};
+use crate::api::outline::{Members, Outline};
 use crate::api::{Bounded, Unbounded};
 
 const CONFIG: [&str; 2] = ["generationConfig", "generation_config"];
@@ -19,8 +20,8 @@ const INNER: [&str; 4] = [MAX_OUTPUT[0], MAX_OUTPUT[1], THINKING[0], THINKING[1]
 ///
 /// # Errors
 /// [`Unbounded`] if it cannot be.
-pub(super) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Bounded {
-    let object = Object::outermost(body, &CONFIG)?;
+pub(super) fn with_max_output(outline: &Outline<'_>, _: Option<&str>, each: u64) -> Bounded {
+    let object = outline.members(&CONFIG)?;
     let config = spelled(&object, CONFIG)?;
     let Some(inner) = object.inside(config, &INNER)? else {
         let text = format!("{{\"{}\":{each}}}", MAX_OUTPUT[0]);
@@ -37,7 +38,7 @@ pub(super) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Bounde
 ///
 /// # Errors
 /// [`Unbounded::Unknown`] if it is there in both.
-fn spelled(object: &Object<'_>, [camel, snake]: [&'static str; 2]) -> Result<&'static str, Unbounded> {
+fn spelled(object: &Members<'_>, [camel, snake]: [&'static str; 2]) -> Result<&'static str, Unbounded> {
     match (object.has(camel), object.has(snake)) {
         (true, true) => Err(Unbounded::Unknown),
         (false, true) => Ok(snake),
@@ -49,6 +50,7 @@ fn spelled(object: &Object<'_>, [camel, snake]: [&'static str; 2]) -> Result<&'s
 mod tests {
     use super::*;
     use crate::api::bound::edited;
+    use crate::api::outline::outline;
 
     #[test]
     fn the_bound_is_lowered_or_set_in_either_spelling() {
@@ -84,7 +86,7 @@ mod tests {
     #[test]
     fn thoughts_that_would_take_all_of_it_stay_as_they_are() {
         let bounded = |config: &str, each| {
-            with_max_output(format!(r#"{{"generationConfig":{{{config}}}}}"#).as_bytes(), None, each)
+            with_max_output(&outline(&format!(r#"{{"generationConfig":{{{config}}}}}"#)), None, each)
         };
         assert_eq!(bounded(r#""thinkingConfig":{"thinkingBudget":1024}"#, 1024), Err(Unbounded::Thinking));
         assert_eq!(bounded(r#""thinking_config":{"thinking_budget":1024}"#, 9), Err(Unbounded::Thinking));
@@ -103,7 +105,7 @@ mod tests {
             r#"{"generationConfig":{"maxOutputTokens":1,"maxOutputTokens":2}}"#,
             r#"{"generationConfig":[]}"#,
         ] {
-            assert_eq!(with_max_output(body.as_bytes(), None, 9), Err(Unbounded::Unknown), "{body}");
+            assert_eq!(with_max_output(&outline(body), None, 9), Err(Unbounded::Unknown), "{body}");
         }
     }
 }

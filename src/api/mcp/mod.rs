@@ -24,15 +24,14 @@ use serde_json::value::RawValue;
 
 use self::scan::Scanner;
 use super::raw::Text;
-use super::{Dialect, Format, Request, Unread, Usage, post};
+use super::{Dialect, Format, Unread, post};
 
 /// Calls of tools, and all else that clients of MCP send.
 pub(super) static FORMAT: Format = Format {
     name: "mcp",
     dialect: Dialect::Mcp,
     endpoints: &[post("/mcp")],
-    read,
-    guess: |_| no_llm_call(),
+    messages: Some(read),
     ..Format::DEFAULT
 };
 
@@ -80,17 +79,11 @@ impl<'a> Messages<'a> {
     }
 }
 
-fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
-    let messages = match encoding::utf8(body) {
-        Cow::Borrowed(body) => messages(body)?,
-        Cow::Owned(body) => messages(&body)?.into_owned(),
-    };
-    Ok(Request { rpc: Some(messages), ..no_llm_call() })
-}
-
-/// Nothing that any model reads or writes.
-fn no_llm_call() -> Request<'static> {
-    Request { known: Some(Usage::default()), ..Request::default() }
+fn read(body: &[u8]) -> Result<Messages<'_>, Unread> {
+    match encoding::utf8(body) {
+        Cow::Borrowed(body) => messages(body),
+        Cow::Owned(body) => messages(&body).map(Messages::into_owned),
+    }
 }
 
 /// Reads the first JSON value of a body. What follows it is not looked at, as some servers do not

@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 
 fn rpc(body: &[u8]) -> Result<Messages<'_>, Unread> {
-    read(body).map(|request| request.rpc.expect("messages"))
+    read(body)
 }
 
 /// The messages of a body: ids and tools.
@@ -156,17 +156,6 @@ fn a_batch_of_thousands_is_read_whole() {
     let messages = rpc(body.as_bytes()).unwrap();
     assert_eq!(messages.tools().count(), 20_000);
     assert_eq!(messages.list.last().unwrap().id.as_deref(), Some("19999"));
-}
-
-#[test]
-fn nothing_is_asked_of_a_model() {
-    let body = call("1", "x");
-    let request = read(body.as_bytes()).unwrap();
-    assert!(request.prompt.0.is_empty());
-    assert_eq!(request.known, Some(Usage::default()));
-    let guess = (FORMAT.guess)(1 << 30);
-    assert!(guess.prompt.0.is_empty());
-    assert_eq!(guess.known, Some(Usage::default()));
 }
 
 fn id() -> impl Strategy<Value = String> {

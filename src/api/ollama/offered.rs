@@ -10,20 +10,21 @@
 use std::borrow::Cow;
 
 use super::request::folded;
-use crate::api::raw::as_text;
-use crate::api::tool_list::{self, Offer, members};
+use crate::api::outline::Outline;
+use crate::api::raw::{as_text, entries};
+use crate::api::tool_list::{self, Offer};
 use crate::api::{Edit, Hide};
 
 const OFFERS: [Offer; 1] = [Offer { naming, ..Offer::DEFAULT }];
 
 /// The names that a body offers.
-pub(super) fn offered(body: &[u8]) -> Vec<Cow<'_, str>> {
-    tool_list::offered(body, &OFFERS)
+pub(super) fn offered<'a>(outline: &Outline<'a>) -> Vec<Cow<'a, str>> {
+    tool_list::offered(outline, &OFFERS)
 }
 
 /// Edits that take tools out of a body.
-pub(super) fn without(body: &[u8], hide: Hide<'_>) -> Vec<Edit> {
-    tool_list::without(body, &OFFERS, hide)
+pub(super) fn without(outline: &Outline<'_>, hide: Hide<'_>) -> Vec<Edit> {
+    tool_list::without(outline, &OFFERS, hide)
 }
 
 fn naming(raw: &str) -> Vec<Cow<'_, str>> {
@@ -33,20 +34,21 @@ fn naming(raw: &str) -> Vec<Cow<'_, str>> {
 
 /// The values of the members that have this name, in any case.
 fn values<'a>(raw: &'a str, wanted: &str) -> Vec<&'a str> {
-    let members = members(raw).into_iter();
+    let members = entries(raw).unwrap_or_default().into_iter();
     members.filter(|(name, _)| folded(name).eq(folded(wanted))).map(|(_, value)| value).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::outline::outline;
 
     #[test]
     fn a_tool_goes_however_its_members_are_spelled() {
         let body = r#"{"model":"m","messages":[],"tools":[{"type":"function","function":{"name":"mail"}},{"Function":{"NAME":"pay"}}]}"#;
-        assert_eq!(offered(body.as_bytes()), ["mail", "pay"]);
+        assert_eq!(offered(&outline(body)), ["mail", "pay"]);
         let edited = |hidden: &[&str]| {
-            let edits = without(body.as_bytes(), &|name| hidden.contains(&name));
+            let edits = without(&outline(body), &|name| hidden.contains(&name));
             String::from_utf8(Edit::apply_all(&edits, body.as_bytes())).unwrap()
         };
         let left = r#"{"model":"m","messages":[],"tools":[{"type":"function","function":{"name":"mail"}}]}"#;

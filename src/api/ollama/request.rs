@@ -7,7 +7,7 @@
 //! Embeddings"; its model file reference, `num_predict`: -1 and -2 are no bound, and nor is 0
 //! (Ollama's runner).
 
-use crate::api::members::Members;
+use crate::api::outline::{Element, Members, Outline};
 use crate::api::raw::{entries, items, string, text, written};
 use crate::api::{Image, Piece, Prompt, Request, Unread, Usage, tools};
 
@@ -18,14 +18,12 @@ const GENERATE_NAMES: [&str; 9] =
 
 const EMBED_NAMES: [&str; 3] = ["model", "input", "prompt"];
 
-const OPTION_NAMES: [&str; 1] = ["num_predict"];
-
 /// Reads the body of a chat.
 ///
 /// # Errors
 /// [`Unread`] if it is not a chat request: no JSON object, a message that is no object.
-pub(super) fn chat(body: &[u8]) -> Result<Request<'_>, Unread> {
-    let members = read(body, &CHAT_NAMES)?;
+pub(super) fn chat<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
+    let members = members(outline, &CHAT_NAMES)?;
     let mut pieces = Vec::new();
     for message in members.items("messages") {
         push_message(message, &mut pieces)?;
@@ -38,8 +36,8 @@ pub(super) fn chat(body: &[u8]) -> Result<Request<'_>, Unread> {
 ///
 /// # Errors
 /// [`Unread`] if it is no JSON object.
-pub(super) fn generate(body: &[u8]) -> Result<Request<'_>, Unread> {
-    let members = read(body, &GENERATE_NAMES)?;
+pub(super) fn generate<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
+    let members = members(outline, &GENERATE_NAMES)?;
     let mut pieces = Vec::new();
     pieces.extend(
         ["system", "template", "prompt", "suffix"].into_iter().filter_map(|name| members.raw(name)).map(text),
@@ -54,8 +52,8 @@ pub(super) fn generate(body: &[u8]) -> Result<Request<'_>, Unread> {
 ///
 /// # Errors
 /// [`Unread`] if it is no JSON object, or has nothing to embed.
-pub(super) fn embed(body: &[u8]) -> Result<Request<'_>, Unread> {
-    let members = read(body, &EMBED_NAMES)?;
+pub(super) fn embed<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
+    let members = members(outline, &EMBED_NAMES)?;
     let input = members.raw("input").or_else(|| members.raw("prompt")).ok_or(Unread::Malformed)?;
     Ok(Request {
         model: members.text("model")?,
@@ -70,10 +68,12 @@ pub(super) fn embed(body: &[u8]) -> Result<Request<'_>, Unread> {
 ///
 /// # Errors
 /// [`Unread`] if it is no JSON object, or names one of them twice or in another case.
-pub(super) fn read<'a>(body: &'a [u8], names: &'static [&'static str]) -> Result<Members<'a>, Unread> {
-    let members = Members::read(body, names)?;
-    let body = core::str::from_utf8(body).map_err(|_| Unread::Malformed)?;
-    for (name, _) in entries(body).unwrap_or_default() {
+pub(super) fn members<'a>(
+    outline: &Outline<'a>,
+    names: &'static [&'static str],
+) -> Result<Members<'a>, Unread> {
+    let members = outline.members(names)?;
+    for name in outline.elements().iter().map(Element::name) {
         let known = names.iter().find(|known| folded(known).eq(folded(&name)));
         if let Some(member) = known.filter(|known| **known != name) {
             return Err(Unread::Ambiguous { member });
@@ -98,11 +98,8 @@ fn generation<'a>(members: &Members<'a>, mut pieces: Vec<Piece<'a>>) -> Result<R
     // templates.
     let schema = members.raw("format").filter(|format| format.starts_with('{'));
     pieces.extend(schema.map(written));
-    let max_output = match members.raw("options") {
-        Some(options) => Members::read(options.as_bytes(), &OPTION_NAMES)?.whole("num_predict"),
-        None => None,
-    };
-    let max_output = max_output.filter(|bound| *bound > 0);
+    let options = members.inside("options", &["num_predict"])?;
+    let max_output = options.and_then(|options| options.whole("num_predict")).filter(|bound| *bound > 0);
     Ok(Request { model: members.text("model")?, prompt: Prompt(pieces), max_output, ..Request::default() })
 }
 

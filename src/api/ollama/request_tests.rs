@@ -1,5 +1,18 @@
 use super::*;
+use crate::api::outline::read_body;
 use proptest::prelude::*;
+
+fn chat(body: &[u8]) -> Result<Request<'_>, Unread> {
+    read_body(super::chat, body)
+}
+
+fn generate(body: &[u8]) -> Result<Request<'_>, Unread> {
+    read_body(super::generate, body)
+}
+
+fn embed(body: &[u8]) -> Result<Request<'_>, Unread> {
+    read_body(super::embed, body)
+}
 
 /// A picture of 320 by 240 pixels, as far as its header.
 const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAUAAAADwCAYAAAA=";

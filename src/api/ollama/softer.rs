@@ -6,30 +6,33 @@
 //! `num_predict`. What is not above zero is no bound (Ollama's runner).
 
 use super::request;
-use crate::api::bound::{Bound, Object, allowed};
-use crate::api::{Bounded, Edit, Unbounded, model};
+use crate::api::bound::{Bound, allowed};
+use crate::api::outline::Outline;
+use crate::api::{Bounded, Edit, model};
 
 const NUM_PREDICT: Bound = Bound { names: &["num_predict"], zero_is_none: true };
 
 /// The edits that bound the output.
 ///
 /// # Errors
-/// [`Unbounded`] if it cannot be.
-pub(super) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Bounded {
-    let object = request::read(body, &["options"]).map(Object::from).map_err(|_| Unbounded::Unknown)?;
-    let edits = NUM_PREDICT.lowered_in(&object, "options", "num_predict", each)?;
+/// [`Unbounded`](crate::api::Unbounded) if it cannot be.
+pub(super) fn with_max_output(outline: &Outline<'_>, _: Option<&str>, each: u64) -> Bounded {
+    let members = request::members(outline, &["options"])?;
+    let edits = NUM_PREDICT.lowered_in(&members, "options", "num_predict", each)?;
     allowed(edits, each, 1, None)
 }
 
 /// The edit that has a body ask for another model.
-pub(super) fn with_model(body: &[u8], model: &str) -> Option<Edit> {
-    model::replaced(&request::read(body, &["model"]).ok()?, |_| model.to_owned())
+pub(super) fn with_model(outline: &Outline<'_>, model: &str) -> Option<Edit> {
+    model::replaced(&request::members(outline, &["model"]).ok()?, |_| model.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Unbounded;
     use crate::api::bound::edited;
+    use crate::api::outline::outline;
 
     #[test]
     fn the_bound_is_lowered_or_set_among_the_options() {
@@ -50,9 +53,9 @@ mod tests {
 
     #[test]
     fn names_that_differ_in_case_only_are_not_edited() {
-        assert_eq!(with_max_output(br#"{"Options":{}}"#, None, 9), Err(Unbounded::Unknown));
-        assert_eq!(with_max_output(br#"{"options":7}"#, None, 9), Err(Unbounded::Unknown));
-        assert_eq!(with_model(br#"{"model":"a","MODEL":"b"}"#, "c"), None);
-        assert!(with_model(br#"{"model":"a"}"#, "c").is_some());
+        assert_eq!(with_max_output(&outline(r#"{"Options":{}}"#), None, 9), Err(Unbounded::Unknown));
+        assert_eq!(with_max_output(&outline(r#"{"options":7}"#), None, 9), Err(Unbounded::Unknown));
+        assert_eq!(with_model(&outline(r#"{"model":"a","MODEL":"b"}"#), "c"), None);
+        assert!(with_model(&outline(r#"{"model":"a"}"#), "c").is_some());
     }
 }

@@ -10,21 +10,21 @@
 
 use super::n_predict::{self, N_PREDICT};
 use super::parts::Reading;
-use super::stream_options::ask_for_usage;
-use super::{chat, prompts};
-use crate::api::bound::{Object, allowed};
-use crate::api::members::Members;
-use crate::api::{Answer, Bounded, Format, Piece, Prompt, Request, Unread, ending, llama, model, post};
+use super::{chat, prompts, stream_options};
+use crate::api::bound::allowed;
+use crate::api::outline::{Members, Outline};
+use crate::api::{Answer, Bounded, Edit, Format, Piece, Prompt, Request, Unread, ending, llama, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
     name: "openai_completions",
     endpoints: &[post("/openai/deployments/{model}/completions"), post("/completions")],
     read,
+    ask_for_usage,
     answer_members: &ANSWER_MEMBERS,
     answer,
     with_model: model::with_model,
-    with_max_output: |body, _, each| bounded(body, MAX_TOKENS, each),
+    with_max_output: |outline, _, each| bounded(outline, MAX_TOKENS, each),
     ending: Some(ending::llama::Completions::ending),
     ..Format::DEFAULT
 };
@@ -56,22 +56,13 @@ const NAMES: [&str; 14] = [
 
 const MAX_TOKENS: &str = "max_tokens";
 
-fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
-    let members = Members::read(body, &NAMES)?;
-    let mut request = request(&members)?;
-    if members.is_true("stream") {
-        request.ask_for_usage = ask_for_usage(&members, request.model.as_deref());
-    }
-    Ok(request)
-}
-
-/// Reads a request on a path of llama.cpp's own, where streams tell their usage unasked.
-pub(in crate::api) fn read_native(body: &[u8]) -> Result<Request<'_>, Unread> {
-    request(&Members::read(body, &NAMES)?)
-}
-
-fn request<'a>(members: &Members<'a>) -> Result<Request<'a>, Unread> {
-    let mut reading = Reading { pieces: llama::infill(members), more: false };
+/// Reads a body, on this path and on those of llama.cpp's own.
+///
+/// # Errors
+/// [`Unread`] if it is no JSON object, or has a wrong type in what is counted.
+pub(in crate::api) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
+    let members = outline.members(&NAMES)?;
+    let mut reading = Reading { pieces: llama::infill(&members), more: false };
     let prompts = match members.raw("prompt") {
         Some(prompt) => prompts::read(prompt, &mut reading)?,
         None => {
@@ -81,16 +72,20 @@ fn request<'a>(members: &Members<'a>) -> Result<Request<'a>, Unread> {
         }
     };
     reading.texts(members.typed("suffix")?);
-    let choices = tries(members).saturating_mul(prompts.max(1));
+    let choices = tries(&members).saturating_mul(prompts.max(1));
     Ok(Request {
         prompt: Prompt(reading.pieces),
         more_input: reading.more,
-        max_output: n_predict::bound(members, &[MAX_TOKENS]).map(|bound| bound.saturating_mul(choices)),
+        max_output: n_predict::bound(&members, &[MAX_TOKENS]).map(|bound| bound.saturating_mul(choices)),
         choices: Some(choices),
-        ask_for_usage: llama::ask_for_counts(members),
         model: members.text("model")?,
         ..Request::default()
     })
+}
+
+/// The edit that has a stream tell its usage, or llama.cpp's answer its counts.
+fn ask_for_usage(outline: &Outline<'_>, model: &str) -> Option<Edit> {
+    stream_options::ask_for_usage(outline, model).or_else(|| llama::ask_for_counts(outline, model))
 }
 
 /// How often each prompt is completed: `best_of` times, of which `n` are returned. llama.cpp's
@@ -106,15 +101,15 @@ pub(in crate::api) fn answer(json: &[u8]) -> Answer<'_> {
 }
 
 /// The edits that bound the output of each completion on a path of llama.cpp's own.
-pub(in crate::api) fn with_n_predict(body: &[u8], _: Option<&str>, each: u64) -> Bounded {
-    bounded(body, N_PREDICT, each)
+pub(in crate::api) fn with_n_predict(outline: &Outline<'_>, _: Option<&str>, each: u64) -> Bounded {
+    bounded(outline, N_PREDICT, each)
 }
 
 /// The edits that bound the output of each completion. Where it has no bound, servers differ in
 /// what they take for it (16 tokens, or all that the model can write), so that the one set may be
 /// higher.
-fn bounded(body: &[u8], absent: &str, each: u64) -> Bounded {
-    let object = Object::outermost(body, &[MAX_TOKENS, N_PREDICT])?;
+fn bounded(outline: &Outline<'_>, absent: &str, each: u64) -> Bounded {
+    let object = outline.members(&[MAX_TOKENS, N_PREDICT])?;
     allowed(n_predict::lowered(&object, &[MAX_TOKENS], absent, each), each, 1, None)
 }
 
@@ -122,7 +117,12 @@ fn bounded(body: &[u8], absent: &str, each: u64) -> Bounded {
 mod tests {
     use super::*;
     use crate::api::Edit;
+    use crate::api::outline::{outline, read_body};
     use proptest::prelude::*;
+
+    fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+        read_body(super::read, body)
+    }
 
     #[test]
     fn the_prompt_and_what_comes_behind_the_gap_are_read() {
@@ -147,7 +147,8 @@ mod tests {
     #[test]
     fn usage_is_asked_for_where_a_stream_would_not_tell() {
         let asked = |body: &str| {
-            let edit = read(body.as_bytes()).unwrap().ask_for_usage?;
+            let model = read(body.as_bytes()).unwrap().model.unwrap_or_default();
+            let edit = ask_for_usage(&outline(body), &model)?;
             String::from_utf8(Edit::apply_all(&[edit], body.as_bytes())).ok()
         };
         assert_eq!(

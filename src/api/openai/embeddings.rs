@@ -10,7 +10,7 @@
 use super::parts::Reading;
 use super::prompts;
 use super::usage::{UsageMember, answer_with};
-use crate::api::members::Members;
+use crate::api::outline::Outline;
 use crate::api::{Answer, Format, Prompt, Request, Unread, Usage, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
@@ -27,8 +27,8 @@ pub(in crate::api) static FORMAT: Format = Format {
 /// The members looked at. A body that names one of them twice is ambiguous.
 const NAMES: [&str; 3] = ["model", "input", "content"];
 
-fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
-    let members = Members::read(body, &NAMES)?;
+fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
+    let members = outline.members(&NAMES)?;
     let mut reading = Reading::default();
     let input = members.raw("input").or_else(|| members.raw("content"));
     prompts::read(input.ok_or(Unread::Malformed)?, &mut reading)?;
@@ -49,7 +49,12 @@ fn answer(json: &[u8]) -> Answer<'_> {
 mod tests {
     use super::*;
     use crate::api::Piece;
+    use crate::api::outline::read_body;
     use proptest::prelude::*;
+
+    fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+        read_body(super::read, body)
+    }
 
     #[test]
     fn texts_and_token_ids_are_read_and_no_output_is_expected() {

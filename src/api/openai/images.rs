@@ -10,7 +10,7 @@
 //! its guide "Image generation", "Cost and latency".
 
 use super::usage::{UsageMember, answer_with};
-use crate::api::members::Members;
+use crate::api::outline::Outline;
 use crate::api::{Answer, Body, Format, Image, Piece, Prompt, Request, Unread, Usage, model, post};
 
 /// Pictures out of words: a row of [`FORMATS`](crate::api::FORMATS).
@@ -75,8 +75,8 @@ struct ByQuality {
     high: u64,
 }
 
-fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
-    let members = Members::read(body, &NAMES)?;
+fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
+    let members = outline.members(&NAMES)?;
     let model = members.text("model")?;
     let prompt = members.text("prompt")?.ok_or(Unread::Malformed)?;
     let (size, quality) = (members.text("size")?, members.text("quality")?);
@@ -141,7 +141,12 @@ fn answer(json: &[u8]) -> Answer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::outline::read_body;
     use proptest::prelude::*;
+
+    fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+        read_body(super::read, body)
+    }
 
     fn output(members: &str) -> u64 {
         read(format!("{{\"prompt\":\"a fox\",{members}}}").as_bytes()).unwrap().known.unwrap().output

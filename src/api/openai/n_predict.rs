@@ -9,8 +9,8 @@
 //! higher one allows.
 
 use crate::api::Edit;
-use crate::api::bound::{Bound, Object};
-use crate::api::members::Members;
+use crate::api::bound::Bound;
+use crate::api::outline::Members;
 
 /// llama.cpp's name.
 pub(super) const N_PREDICT: &str = "n_predict";
@@ -27,7 +27,7 @@ pub(super) fn bound(members: &Members<'_>, names: &[&str]) -> Option<u64> {
 /// The edits that lower the bound to `each` wherever it is set. If it is not, it is set by the name
 /// `absent`. All of these names were looked for in the object.
 pub(super) fn lowered(
-    object: &Object<'_>,
+    object: &Members<'_>,
     names: &'static [&'static str],
     absent: &str,
     each: u64,

@@ -7,7 +7,7 @@
 //! Source: OpenAI's API reference, "Create speech" and `speech.audio.done`.
 
 use super::usage::answer_with;
-use crate::api::members::Members;
+use crate::api::outline::Outline;
 use crate::api::{Answer, Format, Piece, Prompt, ReportedUsage, Request, Unread, Usage, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
@@ -36,8 +36,8 @@ const LETTERS_PER_SYLLABLE: u64 = 3;
 /// From here on in Unicode (CJK Radicals Supplement) characters stand for syllables or words.
 const FIRST_SYLLABIC: char = '\u{2e80}';
 
-fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
-    let members = Members::read(body, &NAMES)?;
+fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
+    let members = outline.members(&NAMES)?;
     let model = members.text("model")?;
     let input = members.text("input")?.ok_or(Unread::Malformed)?;
     let audio_output = if is_billed_by_tokens(model.as_deref()) { spoken(&input) } else { 0 };
@@ -79,7 +79,12 @@ fn as_sound(told: ReportedUsage) -> ReportedUsage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::outline::read_body;
     use proptest::prelude::*;
+
+    fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+        read_body(super::read, body)
+    }
 
     fn known(body: &str) -> Usage {
         read(body.as_bytes()).unwrap().known.unwrap()

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::Edit;
-use crate::api::members::Members;
+use crate::api::outline::Outline;
 
 /// How the models are called that their makers' own APIs serve, which tell usage unasked. The same
 /// models elsewhere have longer names, such as `mistralai/Mistral-7B-Instruct-v0.3`.
@@ -35,18 +35,17 @@ const UNASKED: [&str; 13] = [
 
 /// The edit that sets `stream_options.include_usage`; none where the client has set it, or where it
 /// would be refused. Other options, such as vLLM's `continuous_usage_stats`, stay.
-pub(super) fn ask_for_usage(members: &Members<'_>, model: Option<&str>) -> Option<Edit> {
-    let model = model.unwrap_or_default();
+pub(super) fn ask_for_usage(outline: &Outline<'_>, model: &str) -> Option<Edit> {
+    let members = outline.members(&["stream", "stream_options"]).ok()?;
+    if !members.is_true("stream") {
+        return None;
+    }
     let model = model.strip_prefix("ft:").unwrap_or(model);
     if UNASKED.iter().any(|name| model.starts_with(name)) {
         return None;
     }
     let Some(options) = members.written("stream_options") else {
-        let start = members.first_place();
-        return Some(Edit {
-            range: start..start,
-            text: r#""stream_options":{"include_usage":true},"#.into(),
-        });
+        return Some(members.insert(r#""stream_options":{"include_usage":true}"#));
     };
     if options == "null" {
         return Some(Edit { range: members.place(options), text: r#"{"include_usage":true}"#.into() });
@@ -79,17 +78,18 @@ fn as_written<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::outline::outline;
 
     fn edited(body: &str, model: &str) -> Option<String> {
-        let members = Members::read(body.as_bytes(), &["stream_options"]).unwrap();
-        let edit = ask_for_usage(&members, Some(model))?;
+        let edit = ask_for_usage(&outline(body), model)?;
         Some(String::from_utf8(Edit::apply_all(&[edit], body.as_bytes())).unwrap())
     }
 
     #[test]
     fn other_options_stay() {
-        let body = r#"{"stream_options":{"continuous_usage_stats":true}}"#;
-        let asking = r#"{"stream_options":{"include_usage":true,"continuous_usage_stats":true}}"#;
+        let body = r#"{"stream":true,"stream_options":{"continuous_usage_stats":true}}"#;
+        let asking =
+            r#"{"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true}}"#;
         assert_eq!(edited(body, "Qwen/Qwen3-8B").as_deref(), Some(asking));
     }
 
@@ -102,10 +102,10 @@ mod tests {
             "ft:open-mistral-7b:x",
             "jamba-large",
         ] {
-            assert_eq!(edited("{}", model), None, "{model}");
+            assert_eq!(edited(r#"{"stream":true}"#, model), None, "{model}");
         }
         for model in ["", "mistralai/Mistral-7B-Instruct-v0.3", "mistral:7b", "gpt-4o", "ft:gpt-4o-mini:x"] {
-            assert!(edited("{}", model).is_some(), "{model}");
+            assert!(edited(r#"{"stream":true}"#, model).is_some(), "{model}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Calls that fit: the clients get their answers whole, also where the filter has changed the
+//! Calls within budget: the clients get their answers whole, even if the filter has changed the
 //! request.
 
 use base64::Engine;
@@ -15,7 +15,7 @@ use super::{BUDGET, TIERS};
 use crate::bench::Bench;
 
 impl Bench {
-    /// What the mock makes of a request that came through Envoy, when it comes straight.
+    /// Returns the mock's direct answer to a request that came through Envoy.
     async fn again(&self, received: &Received) -> Value {
         let request = Request::post(received.uri.path()).body(received.body.clone());
         let request =
@@ -24,7 +24,8 @@ impl Bench {
     }
 }
 
-/// Asks once and once streamed, each as a tenant who has spent so much: what the client saw.
+/// Calls once whole and once streamed, each as a tenant that has spent `spent` tokens. Returns the
+/// client's view of both.
 async fn both(bench: &Bench, api: Api, tier: &str, spent: u64) -> [Value; 2] {
     let seen = |scenario: &'static str| async move {
         let tenant = format!("{}-{scenario}", api.name);
@@ -85,8 +86,8 @@ async fn a_call_whose_tool_is_taken_out_is_answered() {
     bench.wait_for_count("tollgate_softened_total", &[("kind", "hide_tool")], 3).await;
 }
 
-/// Whether `part` says nothing that `whole` does not say; clients leave members out that they do
-/// not know.
+/// Returns whether `part` says nothing that `whole` does not. Clients omit members that they do not
+/// know.
 fn is_part_of(part: &Value, whole: &Value) -> bool {
     match (part, whole) {
         (Value::Object(part), Value::Object(whole)) => part
@@ -96,7 +97,7 @@ fn is_part_of(part: &Value, whole: &Value) -> bool {
     }
 }
 
-/// Asks once and, where the API has it, once streamed.
+/// Calls once whole and, if the API supports it, once streamed.
 async fn answers(bench: &Bench, api: Api) {
     let is_streamed = api.name != EMBEDDINGS.name;
     let scenario = |scenario, tenant: String| async move {
@@ -120,7 +121,7 @@ async fn answers(bench: &Bench, api: Api) {
     assert_eq!(bench.left(&ask).await, BUDGET - used, "{}", api.name);
 
     let Some(streamed) = streamed else {
-        // This client asks for numbers as base64, and makes four bytes a number.
+        // This client requests numbers as base64, with four bytes per number.
         let vector = STANDARD.decode(answer["data"][0]["embedding"].as_str().unwrap()).unwrap();
         assert_eq!(asked["dimensions"], json!(vector.len() / 4));
         return;

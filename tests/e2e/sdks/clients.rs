@@ -1,7 +1,7 @@
-//! The clients, one row each, and how their scripts are run.
+//! The clients, one row each, and how the tests run their scripts.
 //!
-//! In: a client, a scenario, and addresses. Out: what the client saw, as its script prints it. Not
-//! here: what it ought to see.
+//! In: a client, a scenario, and addresses. Out: the client's view, as its script prints it. Not
+//! here: the expected view.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,17 +11,17 @@ use serde_json::Value;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Api {
-    /// The client's own name, which is also its tenant's.
+    /// The client's name, which is also its tenant's.
     pub name: &'static str,
     script: &'static str,
     /// The API's name in the script.
     api: &'static str,
     pub path: &'static str,
-    /// The path of the API's address, as the client wants it.
+    /// The path of the API's address, in the client's form.
     base: &'static str,
     /// The members of usage that are charged.
     pub charged: &'static [&'static str],
-    /// Whether the client shows the usage of a stream: not if it has to be asked for and is not.
+    /// Whether the client shows the usage of a stream, which some do not request.
     pub shows_usage: bool,
     /// The client's error for a 429.
     pub error: &'static str,
@@ -134,7 +134,7 @@ pub(super) const NODE_RESPONSES: Api =
 pub(super) const NODE_MESSAGES: Api =
     Api { name: "node-messages", script: "anthropic_client.mjs", ..MESSAGES };
 
-/// The AI SDK. It asks for the usage of every stream.
+/// The AI SDK, which requests the usage of every stream.
 const AI: Api =
     Api { script: "ai_client.mjs", base: "/v1", shows_usage: true, error: "AI_APICallError", ..CHAT };
 
@@ -147,7 +147,7 @@ pub(super) const AI_MESSAGES: Api =
     Api { name: "ai-messages", api: MESSAGES.api, path: MESSAGES.path, charged: MESSAGES.charged, ..AI };
 
 impl Api {
-    /// Runs a scenario against what listens at `address` and reads what the client saw.
+    /// Runs a scenario against the server at `address` and returns the client's view.
     pub(super) async fn run(
         self,
         scenario: &'static str,
@@ -157,7 +157,7 @@ impl Api {
         self.run_with(scenario, address, headers, &[]).await
     }
 
-    /// The same for a client that offers tools.
+    /// Runs a scenario of a client that offers tools.
     pub(super) async fn run_with(
         self,
         scenario: &'static str,
@@ -168,7 +168,7 @@ impl Api {
         self.run_at(scenario, &[address], headers, tools).await.remove(0)
     }
 
-    /// The same against several addresses, one after the other.
+    /// Runs a scenario against several addresses, one after the other.
     pub(super) async fn run_at(
         self,
         scenario: &'static str,
@@ -187,13 +187,13 @@ impl Api {
     }
 }
 
-/// Runs a script of `tests/sdk` and reads the lines that it prints.
+/// Runs a script of `tests/sdk` and parses the lines that it prints.
 pub(crate) async fn output(script: &'static str, arguments: Vec<String>) -> Vec<Value> {
     let mut command = if script.ends_with(".mjs") { node() } else { python() };
     command
         .arg(in_repository("tests/sdk").join(script))
         .args(&arguments)
-        // The call goes to this machine, whatever proxy is configured.
+        // The call goes to this machine, even if a proxy is configured.
         .env("NO_PROXY", "*");
     let run = tokio::task::spawn_blocking(move || command.output()).await.unwrap();
     let output = run.unwrap_or_else(|error| panic!("{script} cannot be run: {error}; {HOW_TO_GET_THEM}"));
@@ -205,16 +205,16 @@ pub(crate) async fn output(script: &'static str, arguments: Vec<String>) -> Vec<
 
 const HOW_TO_GET_THEM: &str = "`make sdks` installs the official Python and Node clients into .venv/";
 
-/// The interpreter that has the Python clients.
+/// Returns the interpreter that has the Python clients.
 fn python() -> Command {
-    // `scripts/sdks.sh` leaves a copy of the list behind when all is installed.
+    // `scripts/sdks.sh` copies the list there after installing everything.
     assert_installed(".venv/sdks.txt", include_str!("../../sdk/requirements.txt"));
     let mut command = Command::new(in_repository(".venv/bin/python"));
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 
-/// Node, which finds its clients by `node_modules`.
+/// Returns Node, which finds its clients in `node_modules`.
 fn node() -> Command {
     assert_installed(".venv/node/installed.json", include_str!("../../sdk/package-lock.json"));
     Command::new("node")

@@ -1,10 +1,10 @@
-//! The providers' own Python and Node clients before the filter: they get their answers, over
-//! budget their own error and the wait, and the end of a stream that is stopped as that of any
+//! The providers' own Python and Node clients in front of the filter: they get their answers; over
+//! budget they raise their own error and wait; and they read the end of a stopped stream like any
 //! other.
 //!
 //! In: the scripts of `tests/sdk`, run with the packages that `make sdks` installs (`clients`).
-//! Out: nothing. Not here: the bytes (`refusals`, `apis`); these tests only ask what the clients
-//! make of them.
+//! Out: nothing. Not here: the bytes (`refusals`, `apis`); these tests check only the clients'
+//! view.
 
 mod answers;
 mod clients;
@@ -13,7 +13,7 @@ mod stopped;
 
 pub(crate) use clients::output;
 
-/// What callers may spend who are to get their answers; none of it comes back within a test.
+/// The budget of callers that should get their answers. None of it flows back during a test.
 const BUDGET: u64 = 10_000;
 
 /// A tier for each test.

@@ -1,4 +1,5 @@
-//! Calls over budget: the clients raise their own error, or come back when they were told.
+//! Calls over budget: the clients raise their own error, or retry after the wait that they are
+//! told.
 
 use serde_json::{Value, json};
 use tokio::io::copy_bidirectional;
@@ -12,20 +13,20 @@ use super::clients::{
 };
 use crate::bench::{Bench, chat};
 
-/// A call that leaves its tenant's budget, if it was full, this far below zero.
+/// Returns a call that leaves its tenant's full budget `below_zero` tokens in debt.
 fn debt(tier: &str, tenant: &str, max: u64, below_zero: u64) -> Request {
     let usage = json!({ "prompt_tokens": 0, "completion_tokens": max + below_zero });
     let request = chat(tenant).header("x-tier", tier);
     request.header("x-mock-usage", usage.to_string())
 }
 
-/// A part of the filter's log line about a refusal, which no other line has.
+/// Returns a part of the filter's log line about a refusal that occurs in no other line.
 fn refusal_line(tier: &str, tenant: &str) -> String {
     format!(r#""per":{{"tenant":"{tenant}"}},"tier":"{tier}","wait_ms""#)
 }
 
 impl Bench {
-    /// The filter's own word on the refusal of a tenant.
+    /// Returns the filter's log line about the refusal of a tenant.
     async fn refusal_of(&self, tier: &str, tenant: &str) -> Value {
         let line = self.envoy.wait_for_log(&refusal_line(tier, tenant)).await;
         let json = &line[line.find(r#"{"api""#).unwrap()..=line.rfind('}').unwrap()];
@@ -45,11 +46,11 @@ async fn is_over_budget(bench: &Bench, api: Api) {
     assert_eq!(error, (&json!(false), &json!(api.error), &json!(429)), "{seen}");
     let refusal = bench.refusal_of("tight", api.name).await;
     let (wait, needed) = (refusal["wait_ms"].as_u64().unwrap(), refusal["needed"].as_u64().unwrap());
-    // A hundred tokens a second come back.
+    // A hundred tokens a second flow back.
     let longest = (2000 + needed) * 10;
     let since = u64::try_from(elapsed.as_millis()).unwrap();
     assert!((longest.saturating_sub(since)..=longest).contains(&wait), "{refusal} {since} ms after the debt");
-    // As much as a second of jitter is added.
+    // The filter adds up to a second of jitter.
     let told: u64 = seen["retry_after"].as_str().unwrap().parse().unwrap();
     assert!((wait.div_ceil(1000)..=(wait + 1000).div_ceil(1000)).contains(&told), "{seen} {refusal}");
     let message = seen["message"].as_str().unwrap();
@@ -78,8 +79,8 @@ async fn over_budget_the_clients_raise_their_own_error_with_the_wait() {
     assert_eq!(bench.mock.received().len(), 10, "no refused call reaches the upstream");
 }
 
-/// A way to Envoy on which the first connection has to wait until its tenant has got into debt:
-/// starting an interpreter takes longer than a small budget takes to recover.
+/// Forwards to Envoy, and delays the first connection until its tenant is in debt, because starting
+/// an interpreter takes longer than a small budget takes to recover.
 async fn gate(bench: &Bench, listener: &TcpListener, tenant: &str) {
     let mut connections = tokio::task::JoinSet::new();
     for number in 0.. {
@@ -93,7 +94,7 @@ async fn gate(bench: &Bench, listener: &TcpListener, tenant: &str) {
     }
 }
 
-/// Calls with a debt that takes a second to pay and a budget that is refilled in two.
+/// Calls with a debt that takes a second to pay and a budget that refills in two.
 async fn waits_and_succeeds(bench: &Bench, api: Api) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let headers = [("x-tenant-id", api.name), ("x-tier", "quick")];
@@ -108,7 +109,7 @@ async fn waits_and_succeeds(bench: &Bench, api: Api) {
     let (wait, needed) = (refusal["wait_ms"].as_f64().unwrap() / 1000.0, refusal["needed"].as_f64().unwrap());
     assert!(wait > needed / 50.0, "{wait} s to get {needed} tokens and out of debt at 50 tokens a second");
     let seconds = seen["seconds"].as_f64().unwrap();
-    // Two more tries without regard to what they are told would have been over after two seconds.
+    // Two retries without regard to the wait would have ended after two seconds.
     assert!((wait..wait + 20.0).contains(&seconds), "{seconds} s, told to wait {wait} s");
     let log = bench.envoy.log();
     let refusals = log.matches(&refusal_line("quick", api.name)).count();

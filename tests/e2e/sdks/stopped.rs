@@ -1,6 +1,7 @@
-//! Streams that are stopped: how each client ends them, with the finisher, drained, and reset.
+//! Stopped streams: how each client ends them, with the finisher, drained, and reset.
 //!
-//! The table in `docs/streams.md` says the same.
+//! In: the clients of `clients`. Out: nothing. The table in `docs/streams.md` states the same. Not
+//! here: the bytes of endings (`stopping`).
 
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -13,7 +14,7 @@ use super::clients::{
 };
 use crate::bench::Bench;
 
-/// A client, the reason that it gives for the end, and how far it reads a stream.
+/// A client, the finish reason that it reports, and how far it reads a stream.
 const CLIENTS: [(Api, &str, Reads); 14] = [
     (CHAT, "length", Reads::UpToDone),
     (RESPONSES, "incomplete", Reads::UpToDone),
@@ -34,13 +35,13 @@ const CLIENTS: [(Api, &str, Reads); 14] = [
 /// How far a client reads a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reads {
-    /// It leaves at the last event of the API's, and closes the connection.
+    /// It closes the connection at the API's last event.
     UpToDone,
     /// It waits for the end of the response.
     On,
 }
 
-/// Budgets of forty tokens, and streams that are stopped at their end.
+/// Starts a bench with budgets of forty tokens that stops streams at their end.
 async fn bench(drain_for: &str, filters: &str) -> Bench {
     let configuration = format!(
         "
@@ -91,7 +92,7 @@ async fn clients_end_a_stopped_stream_without_an_error_unless_they_read_on_and_i
     }
 }
 
-/// How the upstream's half of a client's stream ended.
+/// Returns how the upstream's half of a client's stream ended.
 async fn ending(bench: &Bench, api: Api) -> Ending {
     let received = bench.mock.received();
     let call = received.iter().find(|call| call.header("x-tenant-id") == Some(api.name)).unwrap();

@@ -1,8 +1,8 @@
-//! What a message counts, in the classes that Anthropic keeps apart.
+//! Token counts of a message, in Anthropic's classes.
 //!
-//! In: a request and the blocks that answer it. Out: [`Counts`]. Anthropic's tokenizer is not
-//! public, so the input is counted as the chat that it amounts to, by the cookbook's rule, with
-//! Anthropic's published overhead for tools. Not here: documents other than text.
+//! In: a request and the blocks of its answer. Out: [`Counts`]. Anthropic's tokenizer is not
+//! public, so the input is converted to a chat and counted by the cookbook's rule, plus Anthropic's
+//! published overhead for tools. Not here: documents other than text.
 
 use serde_json::{Value, json};
 
@@ -15,13 +15,13 @@ pub(super) struct Counts {
     input: usize,
     written_for_5m: usize,
     written_for_1h: usize,
-    /// With those of thinking.
+    /// Includes thinking.
     output: usize,
     thinking: usize,
 }
 
 impl Counts {
-    /// Of a request and of what answers it.
+    /// Counts a request and its answer.
     pub(super) fn of(request: &Value, blocks: &[Block]) -> Self {
         let counter = counter(request);
         let total = input_tokens(request);
@@ -43,7 +43,7 @@ impl Counts {
         counts
     }
 
-    /// As the API words it.
+    /// Returns the counts as the API's usage.
     pub(super) fn usage(self) -> Value {
         let mut usage = self.input_usage();
         usage["output_tokens"] = self.output.into();
@@ -53,7 +53,7 @@ impl Counts {
         usage
     }
 
-    /// What is known when a stream begins: the input, and the first token of the output.
+    /// Returns the usage at the start of a stream: the input, and the first token of the output.
     pub(super) fn opening_usage(self) -> Value {
         let mut usage = self.input_usage();
         usage["output_tokens"] = self.output.min(1).into();
@@ -74,7 +74,7 @@ impl Counts {
     }
 }
 
-/// The tokens of a request.
+/// Counts the tokens of a request.
 pub(super) fn input_tokens(request: &Value) -> usize {
     let overhead = match request["tool_choice"]["type"].as_str() {
         _ if request["tools"].as_array().is_none_or(Vec::is_empty) => 0,
@@ -84,8 +84,7 @@ pub(super) fn input_tokens(request: &Value) -> usize {
     counter(request).chat(&as_chat(request)) + overhead
 }
 
-// Anthropic's guide "Tool use": the system prompt that goes with tools, for the models from Claude
-// 4 on.
+// Anthropic's guide "Tool use": the system prompt for tools, for models from Claude 4 on.
 const TOOLS_OFFERED: usize = 346;
 const TOOLS_DEMANDED: usize = 313;
 
@@ -93,9 +92,9 @@ fn counter(request: &Value) -> Counter {
     Counter::for_model(request["model"].as_str().unwrap_or_default())
 }
 
-/// How much of `total` is written to the cache, for five minutes and for an hour: tools, system and
-/// messages are a prefix in this order, and the last mark ends what is kept. The last mark's time
-/// is taken for all.
+/// Returns how much of `total` is written to the cache, for five minutes and for an hour. Tools,
+/// system and messages form a prefix in this order, and the last mark ends the cached part. The
+/// last mark's time applies to all of it.
 fn written(request: &Value, total: usize) -> [usize; 2] {
     let mut prefix = json!({ "model": request["model"], "tools": [], "system": [], "messages": [] });
     let (mut kept, mut for_an_hour) = (0, false);
@@ -141,7 +140,7 @@ fn push(list: &mut Value, item: Value) {
     list.as_array_mut().expect("a list").push(item);
 }
 
-/// The chat that a request amounts to.
+/// Converts a request to a chat.
 fn as_chat(request: &Value) -> Value {
     let mut messages = Vec::new();
     if !request["system"].is_null() && request["system"] != json!([]) {
@@ -170,7 +169,7 @@ fn as_chat(request: &Value) -> Value {
     json!({ "messages": messages, "tools": tools })
 }
 
-/// Content as the parts of a chat's message.
+/// Converts content to the parts of a chat message.
 fn content(value: &Value) -> Value {
     if value.is_string() { value.clone() } else { list(value).flat_map(parts).collect() }
 }

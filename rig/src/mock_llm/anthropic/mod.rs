@@ -2,12 +2,12 @@
 //! the same behind Google's Vertex: `POST */publishers/anthropic/models/{model}:rawPredict` and
 //! `:streamRawPredict`.
 //!
-//! In: the request and the wished [`Behaviour`]. Out: a message of text, before it thinking if the
-//! request enables it, or the use of a tool if the request demands one. What stands before a
-//! `cache_control` mark counts as written to the cache; nothing is ever read from it, as nothing is
-//! remembered (`x-mock-usage` can say otherwise). Wire format: Anthropic's API reference,
-//! "Messages", "Count Message tokens", "Errors"; Google's "Claude on Vertex AI" for the paths. Not
-//! here: batches, server tools, citations.
+//! In: the request and the requested [`Behaviour`]. Out: a message of text, preceded by thinking if
+//! the request enables it, or a tool use if the request forces one. The part before a
+//! `cache_control` mark counts as written to the cache. The mock stores nothing, so it never reads
+//! from a cache (`x-mock-usage` can claim so). Wire format: Anthropic's API reference, "Messages",
+//! "Count Message tokens", "Errors"; Google's "Claude on Vertex AI" for the paths. Not here:
+//! batches, server tools, citations.
 
 mod counting;
 mod stream;
@@ -29,14 +29,14 @@ pub(super) const MESSAGES: Format = Format {
     error,
 };
 
-/// `POST */messages/count_tokens`, which is free of charge.
+/// `POST */messages/count_tokens`, which costs nothing.
 pub(super) const COUNT_TOKENS: Format = Format {
     serves: |method, path| method == Method::POST && path.ends_with("/messages/count_tokens"),
     answer: count_tokens,
     error,
 };
 
-/// The name that stands in the place of the model where Vertex shall count tokens.
+/// The name that Vertex uses in place of the model to count tokens.
 const VERTEX_COUNT_TOKENS: &str = "count-tokens";
 
 fn messages(behaviour: &Behaviour, received: &Received) -> Answer {
@@ -80,7 +80,7 @@ fn count_tokens(behaviour: &Behaviour, received: &Received) -> Answer {
     )
 }
 
-/// The model in a path of Vertex, and whether it asks for a stream.
+/// Returns the model in a path of Vertex, and whether the path requests a stream.
 fn on_vertex(path: &str) -> Option<(&str, bool)> {
     let (model, call) = path.split_once("/publishers/anthropic/models/")?.1.split_once(':')?;
     match call {
@@ -98,7 +98,7 @@ fn object(body: &[u8]) -> Result<Value, Answer> {
     }
 }
 
-/// An error as Anthropic words it.
+/// Returns an error in Anthropic's format.
 fn error(status: StatusCode, message: &str) -> Answer {
     let kind = match status.as_u16() {
         401 => "authentication_error",
@@ -117,24 +117,24 @@ fn error(status: StatusCode, message: &str) -> Answer {
     Answer::whole(status, body.to_string())
 }
 
-/// The answer before it has a form.
+/// The content of an answer, before it is formatted.
 struct Message {
     model: String,
     blocks: Vec<Block>,
     stop_reason: &'static str,
-    /// What a stream says before there is an answer.
+    /// The usage at the start of a stream.
     opening_usage: Usage,
-    /// All that was used.
+    /// The complete usage.
     usage: Usage,
 }
 
-/// What a message can consist of.
+/// A block of a message.
 enum Block {
     Thinking(&'static str),
     Text(Text),
     ToolUse {
         name: String,
-        /// The text that the input has as its value.
+        /// The text that the tool's input contains.
         text: Text,
     },
 }
@@ -165,7 +165,7 @@ impl Message {
         Self { model, blocks, stop_reason, opening_usage, usage }
     }
 
-    /// All of it but the usage.
+    /// Returns the message without its usage.
     fn whole(&self) -> Value {
         let content: Vec<_> = self.blocks.iter().map(Block::whole).collect();
         self.envelope(&content, Some(self.stop_reason))
@@ -201,15 +201,15 @@ impl Block {
     }
 }
 
-/// What the mock has thought.
+/// The text of the mock's thinking.
 const THOUGHT: &str = "The question is about water.";
-/// What would prove that it has.
+/// The signature of that thinking.
 const SIGNATURE: &str = "bW9jaw==";
 const TOOL_USE_ID: &str = "toolu_mock";
-/// The one member of a tool's input.
+/// The only member of a tool's input.
 const INPUT: &str = "text";
 
-/// The name of the tool that the request demands to be used.
+/// Returns the tool that the request forces.
 fn demanded(request: &Value) -> Option<String> {
     let name = match request["tool_choice"]["type"].as_str()? {
         "any" => &request["tools"][0]["name"],

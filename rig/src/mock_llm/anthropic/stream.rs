@@ -1,15 +1,16 @@
 //! The events of a streamed message.
 //!
 //! In: a [`Message`]. Out: its events, each named and typed, in the order of the API: the message
-//! starts with the usage of its input, each block starts, is filled and stops, and the last delta
-//! brings the usage of all. Wire format: Anthropic's guide "Streaming messages".
+//! starts with the usage of its input, each block starts, gets deltas and stops, and the last delta
+//! carries the complete usage. Wire format: Anthropic's guide "Streaming messages". Not here: the
+//! content (`mod.rs`).
 
 use serde_json::{Value, json};
 
 use super::{Behaviour, Block, INPUT, Message, SIGNATURE, TOOL_USE_ID, openai};
 
 impl Message {
-    /// All events.
+    /// Returns all events.
     pub(super) fn events(&self, behaviour: &Behaviour) -> Vec<String> {
         let opening = self.opening_usage.within(self.envelope(&[], None));
         let start = json!({ "type": "message_start", "message": opening });

@@ -1,7 +1,8 @@
-//! What a response counts, and how its id tells.
+//! Token counts of a response, and their encoding in its id.
 //!
-//! In: a request and the items that answer it. Out: [`Counts`]. The input is counted as the chat
-//! that it amounts to, by the cookbook's rule; files and items of built-in tools count nothing.
+//! In: a request and the items of its answer. Out: [`Counts`]. The input is converted to a chat and
+//! counted by the cookbook's rule; files and items of built-in tools count nothing. Not here: the
+//! items themselves (`mod.rs`).
 
 use serde_json::{Value, json};
 
@@ -12,13 +13,13 @@ use crate::mock_llm::tokens::Counter;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Counts {
     pub(super) input: usize,
-    /// With those of reasoning.
+    /// Includes reasoning.
     pub(super) output: usize,
     pub(super) reasoning: usize,
 }
 
 impl Counts {
-    /// Of a request, with the history that it goes on from, and of what answers it.
+    /// Counts a request, the history that it continues, and its answer.
     pub(super) fn of(request: &Value, items: &[Item]) -> Self {
         let counter = Counter::for_model(request["model"].as_str().unwrap_or_default());
         let history = request["previous_response_id"]
@@ -39,7 +40,7 @@ impl Counts {
         counts
     }
 
-    /// As the API words it.
+    /// Returns the counts as the API's usage.
     pub(super) fn usage(self) -> Value {
         json!({
             "input_tokens": self.input,
@@ -50,13 +51,13 @@ impl Counts {
         })
     }
 
-    /// The id of a response of `model` with these counts.
+    /// Encodes these counts and `model` in the id of a response.
     pub(super) fn id(self, model: &str) -> String {
         let model: String = model.bytes().map(|byte| format!("{byte:02x}")).collect();
         format!("resp_{}_{}_{}_{model}", self.input, self.output, self.reasoning)
     }
 
-    /// What the id of a response tells: its counts and its model.
+    /// Decodes the counts and the model from the id of a response.
     pub(super) fn from_id(id: &str) -> Option<(Self, String)> {
         let mut parts = id.strip_prefix("resp_")?.splitn(4, '_');
         let mut count = || parts.next()?.parse().ok().filter(|count| *count <= MANY);
@@ -74,10 +75,10 @@ impl Counts {
     }
 }
 
-/// More than any model takes; an id that tells more is none of the mock's.
+/// More than any model takes. Ids with larger counts do not come from the mock.
 const MANY: usize = 10_000_000;
 
-/// The chat that a request amounts to.
+/// Converts a request to a chat.
 pub(super) fn as_chat(request: &Value) -> Value {
     let instructions = request["instructions"].as_str();
     let system = instructions.map(|text| json!({ "role": "system", "content": text }));
@@ -98,7 +99,7 @@ pub(super) fn as_chat(request: &Value) -> Value {
 
 fn as_message(item: &Value) -> Option<Value> {
     match item["type"].as_str() {
-        // A message may go without its type.
+        // A message may lack its type.
         Some("message") | None => {
             let content = match item["content"].as_array() {
                 Some(parts) => parts.iter().filter_map(as_part).collect::<Vec<_>>().into(),

@@ -1,12 +1,12 @@
 //! OpenAI's responses: `POST */responses`, whole, streamed or in the background; `GET
 //! */responses/{id}`; and `POST */responses/input_tokens`.
 //!
-//! In: the request and the wished [`Behaviour`]. Out: a message, before it a summary of reasoning
-//! if the request asks for one, or a function call if the request demands one. The id of a response
-//! tells what it counted: so `previous_response_id` adds a history, and a background call can be
-//! asked for, though nothing is remembered. Wire format: OpenAI's API reference, "Responses". Not
-//! here: conversations, built-in tools, failed responses (a failure is an HTTP error), cancelling
-//! and deleting.
+//! In: the request and the requested [`Behaviour`]. Out: a message, preceded by a reasoning summary
+//! if the request asks for one, or a function call if the request forces one. A response's id
+//! encodes its counts, so `previous_response_id` adds a history and a background response can be
+//! retrieved, although the mock stores nothing. Wire format: OpenAI's API reference, "Responses".
+//! Not here: conversations, built-in tools, failed responses (a failure is an HTTP error),
+//! cancelling and deleting.
 
 mod counting;
 mod stream;
@@ -34,7 +34,7 @@ pub(super) const RETRIEVE: Format = Format {
     error: openai::error,
 };
 
-/// `POST */responses/input_tokens`, which is free of charge.
+/// `POST */responses/input_tokens`, which costs nothing.
 pub(super) const INPUT_TOKENS: Format = Format {
     serves: |method, path| method == Method::POST && path.ends_with("/responses/input_tokens"),
     answer: count,
@@ -89,35 +89,35 @@ fn count(behaviour: &Behaviour, received: &Received) -> Answer {
     )
 }
 
-/// The id in a path that asks for a response.
+/// Returns the id in a path that retrieves a response.
 fn retrieved(path: &str) -> Option<&str> {
     path.rsplit_once("/responses/").map(|(_, id)| id).filter(|id| !id.contains('/'))
 }
 
-/// The answer before it has a form.
+/// The content of an answer, before it is formatted.
 struct Reply {
     id: String,
-    /// Much of it is repeated in the response.
+    /// The response repeats much of it.
     request: Value,
     items: Vec<Item>,
-    /// Whether `max_output_tokens` ended it.
+    /// Whether `max_output_tokens` cut it.
     cut: bool,
     usage: Usage,
 }
 
-/// What a response can consist of.
+/// An item of a response.
 enum Item {
     /// A summary of reasoning.
     Reasoning(&'static str),
     Message(Text),
     Call {
         name: String,
-        /// The text that the arguments have as their value.
+        /// The text that the arguments contain.
         text: Text,
     },
 }
 
-/// How far a response has come.
+/// The progress of a response.
 #[derive(Clone, Copy, PartialEq)]
 enum Stage {
     Queued,
@@ -148,12 +148,12 @@ impl Reply {
         self.request["background"] == true
     }
 
-    /// How it ends.
+    /// Returns its final status.
     fn status(&self) -> &'static str {
         if self.cut { "incomplete" } else { "completed" }
     }
 
-    /// The response object as it is at `stage`; usage is there at the end, and null before.
+    /// Returns the response object at `stage`. Usage is null before the end.
     fn response(&self, stage: Stage) -> Value {
         let said = |name: &str, default: Value| match &self.request[name] {
             Value::Null => default,
@@ -203,7 +203,7 @@ impl Reply {
 }
 
 impl Item {
-    /// Its id, as the `index`-th of a response.
+    /// Returns the id of the `index`-th item of a response.
     fn id(&self, index: usize) -> String {
         let kind = match self {
             Self::Reasoning(_) => "rs",
@@ -213,7 +213,7 @@ impl Item {
         format!("{kind}_mock_{index}")
     }
 
-    /// All of it.
+    /// Returns the whole item.
     fn whole(&self, index: usize, reply: &Reply) -> Value {
         let id = self.id(index);
         match self {
@@ -240,23 +240,23 @@ impl Item {
     }
 }
 
-/// What the mock has thought.
+/// The text of the mock's reasoning.
 const SUMMARY: &str = "The question is about water.";
 
 fn output_text(text: &str) -> Value {
     json!({ "type": "output_text", "annotations": [], "logprobs": [], "text": text })
 }
 
-/// The arguments of a call; cut ones are no JSON, as with the real API.
+/// Returns the arguments of a call. Cut arguments are not valid JSON, as with the real API.
 fn arguments(text: &Text) -> String {
     let [opening, closing] = ARGUMENTS;
     format!("{opening}{}{}", text.whole(), if text.cut { "" } else { closing })
 }
 
-/// What is around the text in a call's arguments.
+/// The JSON around the text in a call's arguments.
 const ARGUMENTS: [&str; 2] = ["{\"text\":\"", "\"}"];
 
-/// The name of the function that the request demands to be called.
+/// Returns the function that the request forces.
 fn demanded(request: &Value) -> Option<String> {
     let choice = &request["tool_choice"];
     let name = match choice.as_str() {

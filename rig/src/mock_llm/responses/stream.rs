@@ -1,15 +1,16 @@
 //! The events of a streamed response.
 //!
 //! In: a [`Reply`]. Out: its events, each named, typed and numbered, in the order of the API: the
-//! response begins, each item is added, filled and done, and the response ends. Wire format:
-//! OpenAI's API reference, "Responses, streaming events". There is no `[DONE]`.
+//! response begins, each item is added, gets deltas and is done, and the response ends. Wire
+//! format: OpenAI's API reference, "Responses, streaming events". Not here: `[DONE]`, which this
+//! API does not send.
 
 use serde_json::{Value, json};
 
 use super::{ARGUMENTS, Behaviour, Item, Reply, Stage, openai, output_text};
 
 impl Reply {
-    /// All events.
+    /// Returns all events.
     pub(super) fn events(&self, behaviour: &Behaviour) -> Vec<String> {
         let of_response = |kind: &str, stage| json!({ "type": format!("response.{kind}"), "response": self.response(stage) });
         let mut events = if self.background() {

@@ -13,8 +13,9 @@
 
 use std::borrow::Cow;
 
-use crate::api::raw::items;
-use crate::api::tool_list::{Elements, Offer, name, replace, values};
+use crate::api::outline::Outline;
+use crate::api::raw::{items, values};
+use crate::api::tool_list::{Offer, name};
 use crate::api::{Edit, Hide};
 
 const OFFER: Offer = Offer { naming, is_mark, choice: "toolChoice", rechoose, ..Offer::DEFAULT };
@@ -23,41 +24,39 @@ const OFFER: Offer = Offer { naming, is_mark, choice: "toolChoice", rechoose, ..
 const STAND_IN: &str = r#"[{"toolSpec":{"name":"no_tool_available","description":"There is no tool now. Never call this.","inputSchema":{"json":{"type":"object","properties":{}}}}}]"#;
 
 /// The names that a body offers.
-pub(in crate::api::bedrock) fn offered(body: &[u8]) -> Vec<Cow<'_, str>> {
-    let Some(outermost) = Elements::outermost(body) else { return Vec::new() };
-    let configs = outermost.named(&["toolConfig"]).filter_map(|config| Elements::object(body, config.raw));
+pub(in crate::api::bedrock) fn offered<'a>(outline: &Outline<'a>) -> Vec<Cow<'a, str>> {
+    let configs = outline.named(&["toolConfig"]).filter_map(|config| outline.object(config.raw));
     configs.flat_map(|config| OFFER.names(&config)).collect()
 }
 
 /// Edits that take tools out of a body.
-pub(in crate::api::bedrock) fn without(body: &[u8], hide: Hide<'_>) -> Vec<Edit> {
-    let Some(outermost) = Elements::outermost(body) else { return Vec::new() };
+pub(in crate::api::bedrock) fn without(outline: &Outline<'_>, hide: Hide<'_>) -> Vec<Edit> {
     let mut edits = Vec::new();
     let mut gone = Vec::new();
-    for member in &outermost.items {
-        let config = (member.name == "toolConfig").then(|| Elements::object(body, member.raw)).flatten();
-        let change = config.as_ref().map(|config| OFFER.without(body, config, hide));
+    for member in outline.elements() {
+        let config = member.is("toolConfig").then(|| outline.object(member.raw)).flatten();
+        let change = config.as_ref().map(|config| OFFER.without(config, hide));
         let (Some(config), Some(change)) = (config, change) else {
             gone.push(false);
             continue;
         };
-        let must_stay = has_history(&outermost);
+        let must_stay = has_history(outline);
         gone.push(change.is_emptied && !must_stay);
         if !change.is_emptied {
             edits.extend(change.edits(&config));
         } else if must_stay {
-            edits.extend(stand_in(body, &config));
+            edits.extend(stand_in(&config));
         }
     }
-    edits.extend(outermost.without(&gone));
+    edits.extend(outline.without(&gone));
     edits
 }
 
 /// The stand-in for all tools, and no choice, which would name one of them or force the model to
 /// call it.
-fn stand_in(body: &[u8], config: &Elements<'_>) -> Vec<Edit> {
-    let gone: Vec<_> = config.items.iter().map(|member| member.name == OFFER.choice).collect();
-    let lists = config.named(&[OFFER.list]).map(|list| replace(body, list.raw, STAND_IN));
+fn stand_in(config: &Outline<'_>) -> Vec<Edit> {
+    let gone: Vec<_> = config.elements().iter().map(|member| member.is(OFFER.choice)).collect();
+    let lists = config.named(&[OFFER.list]).map(|list| config.replace(list.raw, STAND_IN));
     lists.chain(config.without(&gone)).collect()
 }
 
@@ -71,14 +70,14 @@ fn is_mark(raw: &str) -> bool {
 }
 
 /// A choice of one tool.
-fn rechoose(body: &[u8], raw: &str, hide: Hide<'_>) -> Vec<Edit> {
+fn rechoose<'a>(outline: &Outline<'a>, raw: &'a str, hide: Hide<'_>) -> Vec<Edit> {
     let is_hidden = values(raw, "tool").into_iter().flat_map(name).any(|name| hide(&name));
-    if is_hidden { vec![replace(body, raw, r#"{"auto":{}}"#)] } else { Vec::new() }
+    if is_hidden { vec![outline.replace(raw, r#"{"auto":{}}"#)] } else { Vec::new() }
 }
 
 /// Whether a message has a call or a result of a tool.
-fn has_history(outermost: &Elements<'_>) -> bool {
-    let messages = outermost.named(&["messages"]).flat_map(|messages| items(messages.raw));
+fn has_history(outline: &Outline<'_>) -> bool {
+    let messages = outline.named(&["messages"]).flat_map(|messages| items(messages.raw));
     let mut blocks = messages.flat_map(|message| values(message, "content")).flat_map(items);
     blocks.any(|block| ["toolUse", "toolResult"].iter().any(|kind| !values(block, kind).is_empty()))
 }

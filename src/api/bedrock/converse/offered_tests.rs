@@ -1,7 +1,8 @@
 use super::*;
+use crate::api::outline::outline;
 
 fn edited(body: &str, hidden: &[&str]) -> String {
-    let edits = without(body.as_bytes(), &|name| hidden.contains(&name));
+    let edits = without(&outline(body), &|name| hidden.contains(&name));
     String::from_utf8(Edit::apply_all(&edits, body.as_bytes())).unwrap()
 }
 
@@ -14,7 +15,7 @@ fn tools_of_the_client_and_of_the_model_are_offered() {
     let body = format!(
         r#"{{"toolConfig":{{"tools":[{MAIL},{MARK},{{"systemTool":{{"name":"nova_grounding"}}}}]}}}}"#
     );
-    assert_eq!(offered(body.as_bytes()), ["mail", "nova_grounding"]);
+    assert_eq!(offered(&outline(&body)), ["mail", "nova_grounding"]);
 }
 
 #[test]

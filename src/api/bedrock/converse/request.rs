@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 
 use super::blocks::Block;
 use crate::api::blocks::{Message, push_content};
-use crate::api::members::Members;
 use crate::api::number::Whole;
+use crate::api::outline::Outline;
 use crate::api::raw::{Text, written};
 use crate::api::{Piece, Prompt, Request, Unread};
 
@@ -24,8 +24,8 @@ const NAMES: [&str; 6] =
 ///
 /// # Errors
 /// [`Unread`] if it is not a Converse request: no JSON object, a wrong type in what is counted.
-pub(in crate::api::bedrock) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
-    let members = Members::read(body, &NAMES)?;
+pub(in crate::api::bedrock) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
+    let members = outline.members(&NAMES)?;
     let mut pieces = Vec::new();
     if let Some(system) = members.raw("system") {
         push_content::<Block<'_>>(system, &mut pieces)?;

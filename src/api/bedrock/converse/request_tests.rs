@@ -1,6 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::api::outline::read_body;
+
+fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+    read_body(super::read, body)
+}
 
 fn request(body: &str) -> Request<'_> {
     read(body.as_bytes()).unwrap()

@@ -9,7 +9,8 @@
 //! `inferenceConfig`.
 
 use crate::api::Bounded;
-use crate::api::bound::{Bound, Object, allowed, thinking};
+use crate::api::bound::{Bound, allowed, thinking};
+use crate::api::outline::Outline;
 use crate::api::raw::{entries, string};
 
 const CONFIG: &str = "inferenceConfig";
@@ -21,8 +22,8 @@ const BOUND: Bound = Bound::named(&["maxTokens", "max_new_tokens"]);
 ///
 /// # Errors
 /// [`Unbounded`](crate::api::Unbounded) if it cannot be.
-pub(in crate::api::bedrock) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Bounded {
-    let object = Object::outermost(body, &[CONFIG, FURTHER, REASONING])?;
+pub(in crate::api::bedrock) fn with_max_output(outline: &Outline<'_>, _: Option<&str>, each: u64) -> Bounded {
+    let object = outline.members(&[CONFIG, FURTHER, REASONING])?;
     let edits = BOUND.lowered_in(&object, CONFIG, "maxTokens", each)?;
     let beside = object.raw(REASONING).and_then(effort);
     let deeper = [CONFIG, FURTHER].into_iter().filter_map(|name| object.raw(name).and_then(reasoning)).max();
@@ -56,6 +57,7 @@ mod tests {
     use super::*;
     use crate::api::Unbounded;
     use crate::api::bound::edited;
+    use crate::api::outline::outline;
 
     #[test]
     fn the_bound_is_lowered_or_set() {
@@ -78,7 +80,7 @@ mod tests {
         let claude = |each| {
             let body = r#"{"inferenceConfig":{"maxTokens":4096},"additionalModelRequestFields":
                 {"thinking":{"type":"enabled","budget_tokens":2000}}}"#;
-            with_max_output(body.as_bytes(), None, each)
+            with_max_output(&outline(body), None, each)
         };
         assert_eq!(claude(2000), Err(Unbounded::Thinking));
         assert!(claude(2001).is_ok());
@@ -91,11 +93,11 @@ mod tests {
         ] {
             let body = |of: &str| format!("{{{}}}", fields.replace("REASONING", &effort(of)));
             assert_eq!(
-                with_max_output(body("high").as_bytes(), None, 9000),
+                with_max_output(&outline(&body("high")), None, 9000),
                 Err(Unbounded::Thinking),
                 "{fields}"
             );
-            assert!(with_max_output(body("low").as_bytes(), None, 9000).is_ok(), "{fields}");
+            assert!(with_max_output(&outline(&body("low")), None, 9000).is_ok(), "{fields}");
         }
     }
 }

@@ -9,52 +9,35 @@
 
 use std::borrow::Cow;
 
+use super::request::Form;
 use crate::api::bedrock::converse;
-use crate::api::tool_list::Elements;
+use crate::api::outline::Outline;
 use crate::api::{Edit, Hide, anthropic, openai};
 
-/// Whose form a body has.
-enum Form {
-    Anthropic,
-    Converse,
-    Chat,
-}
-
 /// The names that a body offers.
-pub(super) fn offered(body: &[u8]) -> Vec<Cow<'_, str>> {
-    match form(body) {
-        Some(Form::Anthropic) => anthropic::offered::offered(body),
-        Some(Form::Converse) => converse::offered::offered(body),
-        Some(Form::Chat) => openai::chat::offered::offered(body),
-        None => Vec::new(),
+pub(super) fn offered<'a>(outline: &Outline<'a>) -> Vec<Cow<'a, str>> {
+    match Form::of(outline) {
+        Form::Messages => anthropic::offered::offered(outline),
+        Form::Converse => converse::offered::offered(outline),
+        Form::Chat => openai::chat::offered::offered(outline),
+        Form::Plain => Vec::new(),
     }
 }
 
 /// Edits that take tools out of a body.
-pub(super) fn without(body: &[u8], hide: Hide<'_>) -> Vec<Edit> {
-    match form(body) {
-        Some(Form::Anthropic) => anthropic::offered::without(body, hide),
-        Some(Form::Converse) => converse::offered::without(body, hide),
-        Some(Form::Chat) => openai::chat::offered::without(body, hide),
-        None => Vec::new(),
-    }
-}
-
-/// The form, as requests are read (`request`), of those that can have tools.
-fn form(body: &[u8]) -> Option<Form> {
-    let members = Elements::outermost(body)?;
-    let has = |name| members.named(&[name]).any(|member| member.raw != "null");
-    match () {
-        () if !has("messages") => None,
-        () if has("anthropic_version") => Some(Form::Anthropic),
-        () if has("toolConfig") => Some(Form::Converse),
-        () => Some(Form::Chat),
+pub(super) fn without(outline: &Outline<'_>, hide: Hide<'_>) -> Vec<Edit> {
+    match Form::of(outline) {
+        Form::Messages => anthropic::offered::without(outline, hide),
+        Form::Converse => converse::offered::without(outline, hide),
+        Form::Chat => openai::chat::offered::without(outline, hide),
+        Form::Plain => Vec::new(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::outline::outline;
 
     #[test]
     fn tools_are_found_and_taken_away_in_every_form() {
@@ -64,12 +47,12 @@ mod tests {
             r#"{"messages":[],"tools":[{"type":"function","function":{"name":"mail"}},{"type":"function","function":{"name":"pay"}}]}"#,
         ];
         for body in bodies {
-            assert_eq!(offered(body.as_bytes()), ["mail", "pay"]);
-            let edits = without(body.as_bytes(), &|name| name == "mail");
-            assert_eq!(offered(&Edit::apply_all(&edits, body.as_bytes())), ["pay"]);
+            assert_eq!(offered(&outline(body)), ["mail", "pay"]);
+            let edits = without(&outline(body), &|name| name == "mail");
+            assert_eq!(offered(&outline(&Edit::apply_all(&edits, body.as_bytes()))), ["pay"]);
         }
-        let plain = br#"{"message":"hi","tools":[{"name":"mail"}]}"#;
-        assert_eq!(offered(plain), [""; 0]);
-        assert_eq!(without(plain, &|_| true), []);
+        let plain = outline(r#"{"message":"hi","tools":[{"name":"mail"}]}"#);
+        assert_eq!(offered(&plain), [""; 0]);
+        assert_eq!(without(&plain, &|_| true), []);
     }
 }

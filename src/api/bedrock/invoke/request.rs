@@ -13,9 +13,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::bedrock::converse;
-use crate::api::members::Members;
 use crate::api::number::Whole;
-use crate::api::raw::{Text, entries, text, written};
+use crate::api::outline::{Members, Outline};
+use crate::api::raw::{Text, text, written};
 use crate::api::{Image, Piece, Prompt, Request, Unread, Usage, anthropic, openai};
 
 /// The members that decide on the form or on the bound of the output. A body that names one of them
@@ -84,14 +84,13 @@ const PICTURES: [&str; 3] = ["inputImage", "image", "images"];
 ///
 /// # Errors
 /// [`Unread`] if it is no JSON object, or has a wrong type in what is counted.
-pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
-    let members = Members::read(body, &NAMES)?;
-    match Form::of(|name| members.raw(name)) {
-        Form::Messages => anthropic::request::read(body),
-        Form::Converse => converse::request::read(body),
-        // These servers tell usage without being asked.
-        Form::Chat => Ok(Request { ask_for_usage: None, ..(openai::chat::FORMAT.read)(body)? }),
-        Form::Plain => plain(&members, body),
+pub(super) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
+    let members = outline.members(&NAMES)?;
+    match Form::of(outline) {
+        Form::Messages => anthropic::request::read(outline),
+        Form::Converse => converse::request::read(outline),
+        Form::Chat => (openai::chat::FORMAT.read)(outline),
+        Form::Plain => Ok(plain(&members, outline)),
     }
 }
 
@@ -108,15 +107,22 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// The form of a body with these members, of which the function gives the raw JSON.
-    pub(super) fn of<'a>(member: impl Fn(&str) -> Option<&'a str>) -> Self {
-        let Some(messages) = member("messages") else { return Self::Plain };
-        let has = |name| member(name).is_some();
-        if has("anthropic_version") {
+    /// The form of a body.
+    pub(super) fn of(outline: &Outline<'_>) -> Self {
+        let has = |names| outline.named(names).any(|member| member.raw != "null");
+        if !has(&["messages"]) {
+            return Self::Plain;
+        }
+        if has(&["anthropic_version"]) {
             return Self::Messages;
         }
-        let is_novas = has("schemaVersion") || has("inferenceConfig") || has("toolConfig");
-        if is_novas || has_untyped_blocks(messages) { Self::Converse } else { Self::Chat }
+        let is_novas = has(&["schemaVersion", "inferenceConfig", "toolConfig"]);
+        let mut messages = outline.named(&["messages"]);
+        if is_novas || messages.any(|messages| has_untyped_blocks(messages.raw)) {
+            Self::Converse
+        } else {
+            Self::Chat
+        }
     }
 }
 
@@ -139,33 +145,28 @@ fn has_untyped_blocks(messages: &str) -> bool {
 }
 
 /// A body of plain members.
-fn plain<'a>(members: &Members<'a>, body: &'a [u8]) -> Result<Request<'a>, Unread> {
-    let body = core::str::from_utf8(body).map_err(|_| Unread::Malformed)?;
-    let all = entries(body).ok_or(Unread::Malformed)?;
+fn plain<'a>(members: &Members<'a>, outline: &Outline<'a>) -> Request<'a> {
     let mut pieces = Vec::new();
-    for (name, raw) in &all {
-        if PARAMETERS.contains(&&**name) {
-            continue;
-        }
+    for member in outline.elements().iter().filter(|member| !member.is_any(&PARAMETERS)) {
+        let raw = member.raw;
         match raw.as_bytes().first() {
-            Some(b'"' | b'[' | b'{') if PICTURES.contains(&&**name) => push_pictures(raw, &mut pieces),
+            Some(b'"' | b'[' | b'{') if member.is_any(&PICTURES) => push_pictures(raw, &mut pieces),
             Some(b'"') => pieces.push(text(raw)),
             Some(b'[' | b'{') => push_texts(raw, &mut pieces),
-            // Numbers and truths.
+            // Numbers, truths and null.
             _ => {}
         }
     }
-    let has = |name: &&str| all.iter().any(|(known, _)| known == name);
-    let generates = ["prompt", "message", "textGenerationConfig"].iter().any(has);
-    let embeds = !generates && OF_EMBEDDINGS.iter().any(has);
+    let has = |names| outline.named(names).any(|member| member.raw != "null");
+    let embeds = !has(&["prompt", "message", "textGenerationConfig"]) && has(&OF_EMBEDDINGS);
     let choices = CHOICES.iter().find_map(|name| members.whole(name)).map(|choices| choices.max(1));
-    Ok(Request {
+    Request {
         prompt: Prompt(pieces),
         max_output: max_output(members).map(|bound| bound.saturating_mul(choices.unwrap_or(1))),
         choices,
         known: embeds.then(Usage::default),
         ..Request::default()
-    })
+    }
 }
 
 /// A list of texts is texts; anything else is the text it is written as.

@@ -8,7 +8,8 @@
 
 use super::request::{BOUNDS, Form, NAMES};
 use crate::api::bedrock::converse;
-use crate::api::bound::{Bound, Object, allowed};
+use crate::api::bound::{Bound, allowed};
+use crate::api::outline::{Members, Outline};
 use crate::api::{Bounded, Unbounded, anthropic, openai};
 
 const TITAN: &str = "textGenerationConfig";
@@ -32,19 +33,19 @@ const FAMILIES: [(&str, &str); 9] = [
 ///
 /// # Errors
 /// [`Unbounded`] if it cannot be.
-pub(super) fn with_max_output(body: &[u8], model: Option<&str>, each: u64) -> Bounded {
-    let object = Object::outermost(body, &NAMES)?;
-    match Form::of(|name| object.raw(name)) {
-        Form::Messages => anthropic::softer::with_max_output(body, model, each),
-        Form::Converse => converse::softer::with_max_output(body, model, each),
-        Form::Chat => openai::chat::with_max_output(body, model, each),
-        Form::Plain => allowed(plain(&object, model.unwrap_or_default(), each)?, each, 1, None),
+pub(super) fn with_max_output(outline: &Outline<'_>, model: Option<&str>, each: u64) -> Bounded {
+    let members = outline.members(&NAMES)?;
+    match Form::of(outline) {
+        Form::Messages => anthropic::softer::with_max_output(outline, model, each),
+        Form::Converse => converse::softer::with_max_output(outline, model, each),
+        Form::Chat => openai::chat::with_max_output(outline, model, each),
+        Form::Plain => allowed(plain(&members, model.unwrap_or_default(), each)?, each, 1, None),
     }
 }
 
 /// The bound among plain members: by any name that is there, or else by the one that the model has
 /// for it.
-fn plain(object: &Object<'_>, model: &str, each: u64) -> Bounded {
+fn plain(object: &Members<'_>, model: &str, each: u64) -> Bounded {
     let beside = Bound::named(&BOUNDS).lowered_if_set(object, each);
     let titan = object.inside(TITAN, TITAN_BOUND.names)?;
     let deeper = titan.and_then(|config| TITAN_BOUND.lowered_if_set(&config, each));

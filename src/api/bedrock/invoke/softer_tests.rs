@@ -1,5 +1,6 @@
 use super::*;
 use crate::api::bound::edited;
+use crate::api::outline::outline;
 
 const CLAUDE: Option<&str> = Some("us.anthropic.claude-sonnet-4-5-20250929-v1:0");
 
@@ -71,6 +72,6 @@ fn what_is_of_no_known_form_is_left_alone() {
         (r#"{"texts":["x"],"input_type":"search_query"}"#, Some("cohere.embed-english-v3")),
         (r#"{"inputText":"x","textGenerationConfig":7}"#, None),
     ] {
-        assert_eq!(with_max_output(body.as_bytes(), model, 9), Err(Unbounded::Unknown), "{body}");
+        assert_eq!(with_max_output(&outline(body), model, 9), Err(Unbounded::Unknown), "{body}");
     }
 }

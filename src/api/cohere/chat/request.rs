@@ -6,7 +6,7 @@
 //! Source: Cohere's API reference, "Chat API (v2)".
 
 use crate::api::cohere::parts::{push_document, push_part};
-use crate::api::members::Members;
+use crate::api::outline::Outline;
 use crate::api::raw::{entries, items, text};
 use crate::api::{Piece, Prompt, Request, Unread, tools};
 
@@ -17,8 +17,8 @@ const NAMES: [&str; 6] = ["model", "messages", "documents", "tools", "response_f
 /// # Errors
 /// [`Unread`] if it is not a chat request: no JSON object, no messages, a message that is no
 /// object.
-pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
-    let members = Members::read(body, &NAMES)?;
+pub(super) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
+    let members = outline.members(&NAMES)?;
     let mut pieces = Vec::new();
     for message in items(members.raw("messages").ok_or(Unread::Malformed)?) {
         push_message(message, &mut pieces)?;

@@ -1,6 +1,11 @@
 use super::*;
 use crate::api::Image;
+use crate::api::outline::read_body;
 use proptest::prelude::*;
+
+fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+    read_body(super::read, body)
+}
 
 fn pieces(body: &str) -> Vec<Piece<'_>> {
     read(body.as_bytes()).unwrap().prompt.0

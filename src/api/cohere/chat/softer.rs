@@ -7,7 +7,8 @@
 //! answer with.
 
 use crate::api::Bounded;
-use crate::api::bound::{Bound, Object, allowed, thinking};
+use crate::api::bound::{Bound, allowed, thinking};
+use crate::api::outline::Outline;
 
 const NAME: &str = "max_tokens";
 
@@ -15,8 +16,8 @@ const NAME: &str = "max_tokens";
 ///
 /// # Errors
 /// [`Unbounded`](crate::api::Unbounded) if it cannot be.
-pub(super) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Bounded {
-    let object = Object::outermost(body, &[NAME, "thinking"])?;
+pub(super) fn with_max_output(outline: &Outline<'_>, _: Option<&str>, each: u64) -> Bounded {
+    let object = outline.members(&[NAME, "thinking"])?;
     let edits = Bound::named(&[NAME]).lowered(&object, NAME, each);
     allowed(edits, each, 1, thinking(object.raw("thinking"), "token_budget"))
 }

@@ -18,6 +18,7 @@ pub(in crate::api) use offered::of_tool as name_of_tool;
 pub(super) use answer::{ANSWER_MEMBERS, read as read_answer};
 pub(in crate::api) use softer::with_max_output;
 
+use super::stream_options;
 use crate::api::{Dialect, Format, ending, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
@@ -34,6 +35,7 @@ pub(in crate::api) static FORMAT: Format = Format {
         post("/publishers/ai21/models/{model}:streamrawpredict"),
     ],
     read: request::read,
+    ask_for_usage: stream_options::ask_for_usage,
     answer_members: &ANSWER_MEMBERS,
     answer: read_answer,
     with_model: model::with_model,

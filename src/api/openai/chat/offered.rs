@@ -9,7 +9,9 @@
 
 use std::borrow::Cow;
 
-use crate::api::tool_list::{self, Narrowed, Offer, name, replace, values};
+use crate::api::outline::Outline;
+use crate::api::raw::values;
+use crate::api::tool_list::{self, Narrowed, Offer, name};
 use crate::api::{Edit, Hide};
 
 const OFFERS: [Offer; 2] = [
@@ -18,13 +20,13 @@ const OFFERS: [Offer; 2] = [
 ];
 
 /// The names that a body offers.
-pub(in crate::api) fn offered(body: &[u8]) -> Vec<Cow<'_, str>> {
-    tool_list::offered(body, &OFFERS)
+pub(in crate::api) fn offered<'a>(outline: &Outline<'a>) -> Vec<Cow<'a, str>> {
+    tool_list::offered(outline, &OFFERS)
 }
 
 /// Edits that take tools out of a body.
-pub(in crate::api) fn without(body: &[u8], hide: Hide<'_>) -> Vec<Edit> {
-    tool_list::without(body, &OFFERS, hide)
+pub(in crate::api) fn without(outline: &Outline<'_>, hide: Hide<'_>) -> Vec<Edit> {
+    tool_list::without(outline, &OFFERS, hide)
 }
 
 /// The name of a tool of either kind.
@@ -33,13 +35,14 @@ pub(in crate::api) fn of_tool(raw: &str) -> Vec<Cow<'_, str>> {
 }
 
 /// A choice of one tool, or of some of them that are allowed.
-fn rechoose(body: &[u8], raw: &str, hide: Hide<'_>) -> Vec<Edit> {
-    let auto = || vec![replace(body, raw, "\"auto\"")];
+fn rechoose<'a>(outline: &Outline<'a>, raw: &'a str, hide: Hide<'_>) -> Vec<Edit> {
+    let auto = || vec![outline.replace(raw, "\"auto\"")];
     if of_tool(raw).into_iter().chain(name(raw)).any(|name| hide(&name)) {
         return auto();
     }
     let allowed = values(raw, "allowed_tools").into_iter().flat_map(|allowed| values(allowed, "tools"));
-    let allowed: Vec<_> = allowed.map(|list| Narrowed::read(body, list, of_tool, |_| false, hide)).collect();
+    let allowed: Vec<_> =
+        allowed.map(|list| Narrowed::read(outline, list, of_tool, |_| false, hide)).collect();
     if allowed.iter().any(Narrowed::is_emptied) {
         return auto();
     }

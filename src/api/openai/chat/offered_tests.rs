@@ -1,7 +1,8 @@
 use super::*;
+use crate::api::outline::outline;
 
 fn edited(body: &str, hidden: &[&str]) -> String {
-    let edits = without(body.as_bytes(), &|name| hidden.contains(&name));
+    let edits = without(&outline(body), &|name| hidden.contains(&name));
     String::from_utf8(Edit::apply_all(&edits, body.as_bytes())).unwrap()
 }
 
@@ -14,7 +15,7 @@ fn functions_custom_tools_and_functions_in_the_older_form_are_offered() {
     let body = format!(
         r#"{{"tools":[{MAIL},{SQL},{{"type":"other"}}],"functions":[{{"name":"older","description":"name"}}]}}"#
     );
-    assert_eq!(offered(body.as_bytes()), ["mail", "sql", "older"]);
+    assert_eq!(offered(&outline(&body)), ["mail", "sql", "older"]);
 }
 
 #[test]

@@ -9,10 +9,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::calls::{Called, ToolCall};
-use crate::api::members::Members;
 use crate::api::openai::n_predict::{self, N_PREDICT};
 use crate::api::openai::parts::Reading;
-use crate::api::openai::stream_options::ask_for_usage;
+use crate::api::outline::{Members, Outline};
 use crate::api::raw::{Text, written};
 use crate::api::schema::FunctionDefinition;
 use crate::api::{Piece, Prompt, Request, Unread, tools};
@@ -38,8 +37,8 @@ const NAMES: [&str; 12] = [
 /// # Errors
 /// [`Unread`] if it is not a chat request: no JSON object, no list of messages, a wrong type in
 /// what is counted.
-pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
-    let members = Members::read(body, &NAMES)?;
+pub(super) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
+    let members = outline.members(&NAMES)?;
     let mut reading = Reading::default();
     for message in members.typed::<Vec<Message<'_>>>("messages")?.ok_or(Unread::Malformed)? {
         message.push_to(&mut reading)?;
@@ -52,15 +51,12 @@ pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
         pieces.push(Piece::Function(function.into()));
     }
     pieces.extend(schema(&members).map(written));
-    let stream = members.is_true("stream");
-    let model = members.text("model")?;
     Ok(Request {
         prompt: Prompt(pieces),
         more_input: more,
         max_output: max_output(&members),
         choices: members.whole("n").map(|choices| choices.max(1)),
-        ask_for_usage: if stream { ask_for_usage(&members, model.as_deref()) } else { None },
-        model,
+        model: members.text("model")?,
         ..Request::default()
     })
 }

@@ -1,5 +1,11 @@
 use super::*;
+use crate::api::openai::stream_options::ask_for_usage;
+use crate::api::outline::{outline, read_body};
 use crate::api::{Edit, Image};
+
+fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
+    read_body(super::read, body)
+}
 
 fn pieces(body: &str) -> Vec<Piece<'_>> {
     read(body.as_bytes()).unwrap().prompt.0
@@ -11,7 +17,7 @@ fn text(text: &str) -> Piece<'_> {
 
 /// The body after the edit, which must still say what it said but for `include_usage`.
 fn edited(body: &str) -> Option<String> {
-    let edit = read(body.as_bytes()).unwrap().ask_for_usage?;
+    let edit = ask_for_usage(&outline(body), "")?;
     Some(String::from_utf8(Edit::apply_all(&[edit], body.as_bytes())).unwrap())
 }
 
@@ -204,7 +210,7 @@ mod properties {
             let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) }.unwrap();
             // Read back, because a fraction may not survive being written.
             let mut body: Value = serde_json::from_str(&text).unwrap();
-            let Some(edit) = read(text.as_bytes()).unwrap().ask_for_usage else {
+            let Some(edit) = ask_for_usage(&outline(&text), "") else {
                 prop_assert_eq!(&body["stream_options"]["include_usage"], &Value::Bool(true));
                 return Ok(());
             };

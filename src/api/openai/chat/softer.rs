@@ -10,8 +10,9 @@
 //! Tokens" (`reasoning.max_tokens`).
 
 use crate::api::Bounded;
-use crate::api::bound::{Object, allowed, thinking};
+use crate::api::bound::{allowed, thinking};
 use crate::api::openai::n_predict::{self, N_PREDICT};
+use crate::api::outline::Outline;
 use crate::api::raw::string;
 
 const NAMES: [&str; 6] = ["model", NEWER, OLDER, N_PREDICT, "thinking", "reasoning"];
@@ -22,8 +23,8 @@ const OLDER: &str = "max_tokens";
 ///
 /// # Errors
 /// [`Unbounded`](crate::api::Unbounded) if it cannot be.
-pub(in crate::api) fn with_max_output(body: &[u8], model: Option<&str>, each: u64) -> Bounded {
-    let object = Object::outermost(body, &NAMES)?;
+pub(in crate::api) fn with_max_output(outline: &Outline<'_>, model: Option<&str>, each: u64) -> Bounded {
+    let object = outline.members(&NAMES)?;
     let in_body = object.raw("model").and_then(string);
     let absent = if needs_newer(model.or(in_body.as_deref()).unwrap_or_default()) { NEWER } else { OLDER };
     let edits = n_predict::lowered(&object, &[NEWER, OLDER], absent, each);

@@ -10,21 +10,22 @@
 
 use std::borrow::Cow;
 
-use crate::api::raw::as_text;
-use crate::api::tool_list::{self, Narrowed, Offer, name, replace, values};
+use crate::api::outline::Outline;
+use crate::api::raw::{as_text, values};
+use crate::api::tool_list::{self, Narrowed, Offer, name};
 use crate::api::{Edit, Hide};
 
 const OFFERS: [Offer; 1] =
     [Offer { naming, rechoose, only_with_tools: &["parallel_tool_calls"], ..Offer::DEFAULT }];
 
 /// The names that a body offers.
-pub(super) fn offered(body: &[u8]) -> Vec<Cow<'_, str>> {
-    tool_list::offered(body, &OFFERS)
+pub(super) fn offered<'a>(outline: &Outline<'a>) -> Vec<Cow<'a, str>> {
+    tool_list::offered(outline, &OFFERS)
 }
 
 /// Edits that take tools out of a body.
-pub(super) fn without(body: &[u8], hide: Hide<'_>) -> Vec<Edit> {
-    tool_list::without(body, &OFFERS, hide)
+pub(super) fn without(outline: &Outline<'_>, hide: Hide<'_>) -> Vec<Edit> {
+    tool_list::without(outline, &OFFERS, hide)
 }
 
 /// The name of a tool, or else its type.
@@ -34,10 +35,11 @@ fn naming(raw: &str) -> Vec<Cow<'_, str>> {
 }
 
 /// A choice of one tool, or of some of them that are allowed.
-fn rechoose(body: &[u8], raw: &str, hide: Hide<'_>) -> Vec<Edit> {
-    let auto = || vec![replace(body, raw, "\"auto\"")];
+fn rechoose<'a>(outline: &Outline<'a>, raw: &'a str, hide: Hide<'_>) -> Vec<Edit> {
+    let auto = || vec![outline.replace(raw, "\"auto\"")];
     let allowed = values(raw, "tools").into_iter();
-    let allowed: Vec<_> = allowed.map(|list| Narrowed::read(body, list, naming, |_| false, hide)).collect();
+    let allowed: Vec<_> =
+        allowed.map(|list| Narrowed::read(outline, list, naming, |_| false, hide)).collect();
     let is_hidden = allowed.is_empty() && naming(raw).iter().any(|name| hide(name));
     if is_hidden || allowed.iter().any(Narrowed::is_emptied) {
         return auto();

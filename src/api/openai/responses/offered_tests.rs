@@ -1,7 +1,8 @@
 use super::*;
+use crate::api::outline::outline;
 
 fn edited(body: &str, hidden: &[&str]) -> String {
-    let edits = without(body.as_bytes(), &|name| hidden.contains(&name));
+    let edits = without(&outline(body), &|name| hidden.contains(&name));
     String::from_utf8(Edit::apply_all(&edits, body.as_bytes())).unwrap()
 }
 
@@ -9,7 +10,7 @@ const TOOLS: &str = r#"{"type":"function","name":"mail"},{"type":"web_search","f
 
 #[test]
 fn tools_of_the_providers_own_are_offered_by_their_type() {
-    assert_eq!(offered(format!("{{\"tools\":[{TOOLS}]}}").as_bytes()), ["mail", "web_search", "mcp"]);
+    assert_eq!(offered(&outline(&format!("{{\"tools\":[{TOOLS}]}}"))), ["mail", "web_search", "mcp"]);
 }
 
 #[test]

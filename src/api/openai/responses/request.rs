@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::api::media::decoded_len;
-use crate::api::members::Members;
 use crate::api::openai::parts::Reading;
+use crate::api::outline::{Members, Outline};
 use crate::api::raw::{Text, text, written};
 use crate::api::schema::FunctionDefinition;
 use crate::api::{Image, Piece, Prompt, Request, Unread};
@@ -39,8 +39,8 @@ const ELSEWHERE: [&str; 3] = ["previous_response_id", "conversation", "prompt"];
 /// # Errors
 /// [`Unread`] if it is not such a request: no JSON object, nothing to read, a wrong type in what is
 /// counted.
-pub(super) fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
-    let members = Members::read(body, &NAMES)?;
+pub(super) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
+    let members = outline.members(&NAMES)?;
     let is_elsewhere = ELSEWHERE.iter().any(|name| members.raw(name).is_some());
     let mut reading = Reading { more: is_elsewhere, ..Reading::default() };
     if let Some(instructions) = members.typed("instructions")? {

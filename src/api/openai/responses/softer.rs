@@ -7,7 +7,8 @@
 //! `integer_below_min_value`.
 
 use crate::api::Bounded;
-use crate::api::bound::{Bound, Object, allowed};
+use crate::api::bound::{Bound, allowed};
+use crate::api::outline::Outline;
 
 const NAME: &str = "max_output_tokens";
 const LEAST: u64 = 16;
@@ -16,8 +17,8 @@ const LEAST: u64 = 16;
 ///
 /// # Errors
 /// [`Unbounded`](crate::api::Unbounded) if it cannot be.
-pub(super) fn with_max_output(body: &[u8], _: Option<&str>, each: u64) -> Bounded {
-    let object = Object::outermost(body, &[NAME])?;
+pub(super) fn with_max_output(outline: &Outline<'_>, _: Option<&str>, each: u64) -> Bounded {
+    let object = outline.members(&[NAME])?;
     allowed(Bound::named(&[NAME]).lowered(&object, NAME, each), each, LEAST, None)
 }
 
@@ -26,6 +27,7 @@ mod tests {
     use super::*;
     use crate::api::Unbounded;
     use crate::api::bound::edited;
+    use crate::api::outline::outline;
 
     #[test]
     fn the_bound_is_lowered_or_set() {
@@ -41,9 +43,9 @@ mod tests {
 
     #[test]
     fn a_bound_that_would_be_refused_is_not_set() {
-        let body = br#"{"input":"a"}"#;
+        let body = &outline(r#"{"input":"a"}"#);
         assert_eq!(with_max_output(body, None, 15), Err(Unbounded::TooLow { least: 16 }));
-        assert_eq!(with_max_output(br#"{"max_output_tokens":15}"#, None, 15), Ok(vec![]));
+        assert_eq!(with_max_output(&outline(r#"{"max_output_tokens":15}"#), None, 15), Ok(vec![]));
         assert!(with_max_output(body, None, 16).is_ok());
     }
 }
