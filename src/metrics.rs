@@ -82,11 +82,15 @@ macro_rules! metrics {
 
 metrics! {
     CALLS "tollgate_calls_total" [Tier Model Kind]
-        "LLM calls by how they ended: `ok`, `error` (the upstream's status is not 2xx), `client_abort`, `upstream_reset`, `stopped` (a stream ended at the end of a budget), `refused` (429), `unidentified` (401), `bad_request` (400), `upgrade` (426: a WebSocket or another protocol was asked for).";
+        "LLM calls by how they ended: `ok`, `error` (the upstream's status is not 2xx), `client_abort`, \
+        `upstream_reset`, `stopped` (a stream ended because a budget was exhausted), `refused` (429), \
+        `unidentified` (401), `bad_request` (400), `upgrade` (426: the client asked for a WebSocket or \
+        another protocol).";
     TOKENS "tollgate_tokens_total" [Tier Model Kind]
-        "Tokens charged by class: `input`, `cached_input`, `cache_write`, `cache_write_1h`, `audio_input`, `output`, `reasoning`, `audio_output`.";
+        "Tokens charged, by class: `input`, `cached_input`, `cache_write`, `cache_write_1h`, `audio_input`, \
+        `output`, `reasoning`, `audio_output`.";
     CHARACTERS "tollgate_characters_total" [Tier Model]
-        "Characters of text charged that were to be spoken.";
+        "Characters of text charged in calls for speech.";
     COST "tollgate_cost_nano_usd_total" [Tier Model]
         "Money charged by `prices`, in billionths of a US dollar.";
     REFUSALS "tollgate_refusals_total" [Tier Limit Model]
@@ -94,63 +98,98 @@ metrics! {
     SHADOW_REFUSALS "tollgate_shadow_refusals_total" [Tier Limit Model]
         "Calls that a limit with `enforce: shadow` would have refused.";
     TOOL_CALLS "tollgate_tool_calls_total" [Tier Model]
-        "Calls of tools, whether a limit counts them or not: those that models make in their answers, and those of MCP.";
+        "Tool calls, whether a limit counts them or not: those that models make in their responses, and \
+        those by MCP.";
     SOFTENED "tollgate_softened_total" [Tier Model Kind]
-        "Calls whose request was changed: `model` (for a cheaper one, which is the label), `max_output_tokens` (lowered by a step of `soften`), `clamp_output` (lowered to what was left), `hide_tool` (tools were taken away whose budgets were spent).";
+        "Calls whose request Tollgate changed: `model` (replaced by a cheaper one, which is the label), \
+        `max_output_tokens` (lowered by a step of `soften`), `clamp_output` (lowered to what was left), \
+        `hide_tool` (tools removed because their budgets were exhausted).";
     WAITS "tollgate_waits_total" [Tier Kind]
-        "Calls that waited for their budgets, or for a busy upstream, by what became of that: `held` (they began to wait), `passed`, `left` (their clients went away), `refused` (their upstream had become busy again), and `full`: refused because as many as `wait.max_waiting` were waiting.";
+        "Calls that waited for their budgets or for a busy upstream: `held` (began to wait), `passed`, \
+        `left` (the client disconnected), `refused` (the upstream had become busy again); and `full`: \
+        calls refused because `wait.max_waiting` calls were already waiting.";
     WAITED "tollgate_waited_milliseconds_total" [Tier]
-        "How long calls that passed in the end had waited for their budgets.";
+        "How long calls that passed had waited.";
     STREAMS_STOPPED "tollgate_streams_stopped_total" [Tier Limit Model]
-        "Streams ended because the budget of a limit was spent.";
+        "Streams stopped because the budget of a limit was exhausted.";
     STREAMS_CUT "tollgate_streams_cut_total" []
-        "Stopped streams that were reset behind their ending, because their upstream had not ended within `streams.drain_for`: most clients report a broken connection.";
+        "Stopped streams that Tollgate reset after their ending, because the upstream did not end within \
+        `streams.drain_for`. Most clients report a broken connection.";
     DRAINED_BYTES "tollgate_drained_bytes_total" []
-        "Bytes that upstreams sent behind the endings of stopped streams. They were discarded, and no caller was charged for them.";
+        "Bytes that upstreams sent after the endings of stopped streams. Tollgate discards them and charges \
+        no caller for them.";
     STREAMS_UNSTOPPABLE "tollgate_streams_unstoppable_total" [Tier Limit Model]
-        "Streams that should have been ended and went on: compressed, or of an API or model that has no ending for them.";
+        "Streams that should have been stopped but went on: compressed, or of an API or model without an \
+        ending for them.";
     UPSTREAM_BUSY "tollgate_upstream_busy_total" [Kind]
-        "With the section `upstreams`: answers of upstreams that asked to be left alone (`told`), calls `refused` because of it, and calls that `waited`.";
+        "With the section `upstreams`: refusals by upstreams (`told`), calls `refused` during a pause, and \
+        calls that `waited` for its end.";
     RATE_DECREASES "tollgate_rate_decreases_total" [Tier Limit]
-        "How often a limit with `adaptive: true` came to allow less because its upstream refused.";
+        "How often a limit with `adaptive: true` shrank because its upstream refused a call.";
     WARNINGS "tollgate_warnings_total" [Tier Limit]
         "Calls that left a budget used beyond its `warn_at`.";
     ESTIMATE_ERROR "tollgate_estimate_error_tokens_total" [Model Kind]
-        "Input tokens by which the count before the call differs from the usage told after it: `over` or `under`.";
+        "The difference in input tokens between the count before the call and the usage reported after it: \
+        `over` (the count was too high) or `under`.";
     INPUT_SCALE "tollgate_input_scale_percent" [Model] Gauge
-        "A gauge: as how many of a model's tokens one token of `o200k_base` is counted, in percent, for models without a public tokenizer: the `scale` of `counting.models`, or what is known of the family, times what was learned from answers. All workers share what was learned; it is shown as of the last call that taught something.";
+        "A gauge, for models without a public tokenizer: the model's tokens per token of `o200k_base`, in \
+        percent. It is the `scale` of `counting.models`, or the family's default, times the learned \
+        correction. All workers share the correction; the gauge shows its value after the last call that \
+        changed it.";
     USAGE_MISSING "tollgate_usage_missing_total" [Model Kind]
-        "Successful answers without usage: `absent` and `unreadable` are charged by the tokens of their text; `unrecognised` (nothing in it, or in a part that is too long to be kept, is known to be text), `encoded` (in a coding that is not known, broken, or suspiciously dense; in broken frames) and `pending` (to be asked for by another call) by the reservation.";
+        "Successful responses without usage. Charged by the tokens of their text: `absent` and \
+        `unreadable`. Charged by the reservation: `unrecognised` (no known text in the response, or in a \
+        part too long to keep), `encoded` (an unknown coding, a broken or suspiciously dense one, or \
+        broken frames) and `pending` (usage comes with another call).";
     UNREAD "tollgate_unread_bodies_total" [Kind]
-        "Request bodies counted by a fallback: `malformed` as plain text, `encoded` (in a coding that is not known, or broken) and `oversize` by their length.";
+        "Request bodies counted by a fallback: `malformed` as plain text; `encoded` (an unknown or broken \
+        coding) and `oversize` by their length.";
     BODIES_OVER_BUFFER "tollgate_bodies_over_buffer_total" []
-        "Calls that Envoy answered with 413 while they were held to be counted, because its buffer is smaller than their bodies: the listener's `per_connection_buffer_limit_bytes`, or the route's `request_body_buffer_limit` (over HTTP/2, `initial_stream_window_size`). Raise it, or set `counting.hold_up_to` to it, so that longer bodies pass on a guess; Envoy's log tells the size of the first.";
+        "Calls that Envoy answered with 413 while Tollgate held them for counting, because their bodies \
+        exceed Envoy's buffer: the listener's `per_connection_buffer_limit_bytes` or the route's \
+        `request_body_buffer_limit` (over HTTP/2, `initial_stream_window_size`). Raise the buffer, or set \
+        `counting.hold_up_to` to its size, so that longer bodies pass with an estimate. Envoy's log gives \
+        the size of the first.";
     UNKNOWN_TIER "tollgate_unknown_tier_total" []
-        "Calls whose tier no configuration has; they are limited by the default tier.";
+        "Calls with a tier that is not configured. The default tier limits them.";
     EDITS_SKIPPED "tollgate_edits_skipped_total" [Kind]
-        "Calls whose request should have been changed but could not be, because its headers had already been sent on, it is signed, or its body is compressed, too long, or no JSON: `usage` (a stream's usage was not asked for), `soften` (a step of `soften` was not taken), `clamp_output` (the output was not bounded to what was left, and the call passed by waiting).";
+        "Calls whose request Tollgate should have changed but could not, because its headers had already \
+        gone on, it is signed, or its body is compressed, too long, or not JSON: `usage` (a stream's usage \
+        was not asked for), `soften` (a step of `soften` was not applied), `clamp_output` (the output was \
+        not bounded to what was left, and the call passed by waiting).";
     GLOBAL_DECISIONS "tollgate_global_decisions_total" [Kind]
-        "Calls with global limits by how these were decided: `leased` (by what this process has leased, or knows of the budgets), `asked` (by the rate limit service), or, without an answer of it, as `on_failure` says: `local`, `allow`, `deny`. A call whose response came before the answer counts as `allow`.";
+        "Calls with global limits, by what decided them: `leased` (this process's leases, or what it knows \
+        of the budgets), `asked` (the rate limit service), or, without its answer, `on_failure`: `local`, \
+        `allow`, `deny`. A call whose response came before the answer counts as `allow`.";
     GLOBAL_REQUESTS "tollgate_global_requests_total" [Kind]
         "Requests to the rate limit service: `ask` (a call waits for it), `lease`, `report`.";
     GLOBAL_FAILURES "tollgate_global_failures_total" [Kind]
-        "Requests to the rate limit service that decided nothing: `unavailable` (no answer in time, or an error), `unreadable` (no message), `undecided` (its code is UNKNOWN); and calls that did not ask because the last ones failed: `not_asked`.";
+        "Requests to the rate limit service that failed: `unavailable` (an error, or no answer in time), \
+        `unreadable` (not a valid message), `undecided` (its code is UNKNOWN); and calls that did not ask \
+        because the last ones failed: `not_asked`.";
     GLOBAL_BREAKER "tollgate_global_breaker_total" [Kind]
-        "How often a worker stopped asking the rate limit service (`opened`) and began again (`closed`).";
+        "How often a worker stopped asking the rate limit service (`opened`) and started again (`closed`).";
     GLOBAL_REPORTS "tollgate_global_reports_total" [Kind]
-        "Reports to the rate limit service that were `retried`, or `dropped` because their window had ended or too many waited. What a dropped one would have told was used, but is not counted by the service.";
+        "Reports to the rate limit service that were `retried`, or `dropped` because their window had ended \
+        or the queue was full. The service does not count the usage in a dropped report.";
     GLOBAL_UNKNOWN "tollgate_global_unknown_total" [Limit]
-        "Calls for which the rate limit service had no such limit, so that nothing limited them: its configuration does not fit this one.";
+        "Calls for which the rate limit service had no such limit, so that nothing limited them. Its \
+        configuration does not match this one.";
     CAS_RETRIES "tollgate_cas_retries_total" []
-        "Writes to shared data that were done again because another worker came first.";
+        "Writes to shared data retried because another worker wrote first.";
     TABLE_PLACES "tollgate_table_places" [Kind] Gauge
-        "A gauge: the places for budgets in the bounded table, `all` of them (the option `table_size`) and those that are `taken`, by budgets in use and by those that nobody has cleared away since they were. It is shown once a place has been taken. From three quarters on Envoy's log warns, once.";
+        "A gauge: the places for budgets in the table: `all` of them (the option `table_size`), and those \
+        `taken` by budgets in use or by expired budgets that are not cleared yet. It appears once a place \
+        has been taken. From three quarters on, Envoy's log warns, once.";
     EVICTIONS "tollgate_evictions_total" []
-        "Budgets in use that made room for others in the bounded table.";
+        "Budgets in use that were evicted from the table for others.";
     OVERFLOWS "tollgate_overflows_total" []
-        "Charges to a budget shared by callers that found no room in the bounded table, and calls refused by one: such a caller can be refused for what others have spent, which the log line of the refusal tells by `\"shared\":true`. Set `table_size` higher.";
+        "Charges to, and refusals by, a budget shared by callers without a place in the table. Such a \
+        caller can be refused for what others spent; the log line of the refusal then has \
+        `\"shared\":true`. Set `table_size` higher.";
     STORE_FAILURES "tollgate_store_failures_total" [Kind]
-        "Budgets that could not be read or written: on `reserve` the call is refused, on `settle` the reservation stays charged.";
+        "Budgets that could not be read or written: on `reserve` the call is refused, on `settle` the \
+        reservation stays charged.";
 }
 
 /// One report to a metric.

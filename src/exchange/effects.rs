@@ -134,12 +134,12 @@ impl Fact {
             Self::Tier => "the caller's tier",
             Self::CountedInput => "input tokens counted before the call",
             Self::UsedInput => "input tokens charged",
-            Self::UsedOutput => "output tokens charged, reasoning among them",
+            Self::UsedOutput => "output tokens charged, including reasoning",
             Self::Cost => "US dollars charged, if there is a price list",
             Self::RefusedBy => "the limit that refused the call, or `protocol upgrade`",
             Self::Warning => "the limits whose budgets are used beyond `warn_at`, separated by commas",
-            Self::Softened => "what was changed of the request, as in `x-tollgate-softened`",
-            Self::StoppedBy => "the limit at whose end the stream was stopped",
+            Self::Softened => "the changes of the request, as in `x-tollgate-softened`",
+            Self::StoppedBy => "the limit that stopped the stream",
         }
     }
 

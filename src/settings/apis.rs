@@ -10,17 +10,19 @@ const PATH: Kind = Kind::Other("a path that begins with `/`");
 
 pub(super) static API: Section = Section::new(
     "apis[]",
-    "What is spoken below a path, for upstreams whose paths do not end as their provider's do, and for paths that are not to be limited.",
+    "API formats by path prefix: for upstreams whose paths do not end as the provider's do, and for paths \
+    that Tollgate must not limit.",
     &[
         required(
             "path_prefix",
             PATH,
-            "The path and everything below it, such as `/my/route`, in any case of letters; the first row that fits decides.",
+            "The path and everything below it, such as `/my/route`, without regard to case. The first \
+            matching row decides.",
         ),
         required(
             "format",
             Kind::Choice(&kind::names(&CHOICES)),
-            "The API format; `none` for no LLM calls, which pass untouched.",
+            "The API format. With `none`, calls pass untouched.",
         ),
     ],
 );

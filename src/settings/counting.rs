@@ -57,120 +57,142 @@ const ON_ABORT: [(&str, OnAbort); 3] = [
 
 pub(super) static COUNTING: Section = Section::new(
     "counting",
-    "How tokens are counted before a call, and what is reserved and charged for it.",
+    "Token counting before a call, and what a call reserves and pays.",
     &[
         with_default(
             "exact_up_to",
             Kind::Size,
             "1MiB",
-            "How much text of a request is tokenized; what is beyond it is taken to have as many tokens per byte. A worker counts about 50 MiB of text a second, and answers nobody else meanwhile.",
+            "How much text of a request Tollgate tokenizes; it assumes the same number of tokens per byte \
+            for the rest. A worker counts about 50 MiB of text a second and does nothing else meanwhile.",
         ),
         with_default(
             "hold_up_to",
             Kind::Size,
             "1MiB",
-            "The largest body that is held to be counted; a larger one, by its `content-length`, is let through on a guess at its tokens (4 bytes each) and settled by usage. The default is what Envoy buffers over HTTP/1.1: where the route's `request_body_buffer_limit` or the listener's `per_connection_buffer_limit_bytes` say otherwise, set this alike (32KiB for Envoy Gateway's default). Over HTTP/2 Envoy buffers as much as `initial_stream_window_size`, 16 MiB by default. Envoy answers 413 to a body that is held and larger than its buffer; its log says so once, and `tollgate_bodies_over_buffer_total` counts each.",
+            "The largest request body that Tollgate holds to count it. A larger one, by its \
+            `content-length`, passes with an estimate of 4 bytes per token and is settled by usage. The \
+            default is Envoy's buffer over HTTP/1.1. If the route's `request_body_buffer_limit` or the \
+            listener's `per_connection_buffer_limit_bytes` differs, set this to the same value (32KiB for \
+            Envoy Gateway's default). Over HTTP/2, Envoy buffers `initial_stream_window_size`, 16 MiB by \
+            default. Envoy answers 413 if a held body exceeds its buffer; its log says so once, and \
+            `tollgate_bodies_over_buffer_total` counts each case.",
         ),
         with_default(
             "decode_up_to",
             Kind::Size,
             "8MiB",
-            "How much of a compressed request body (gzip, deflate, br, zstd) is decoded to be counted. One that is larger, as a decompression bomb is, is let through on a guess at this many bytes, and settled by usage. What passes stays compressed.",
+            "How much of a compressed request body (gzip, deflate, br, zstd) Tollgate decodes to count it, \
+            in decoded bytes. A larger one, such as a decompression bomb, passes with an estimate based on \
+            this size and is settled by usage. The upstream still gets the compressed body.",
         ),
         with_default(
             "weights",
             Kind::Section(&WEIGHTS),
             "{}",
-            "What each class of tokens counts in limits on `tokens`.",
+            "The weight of each token class in limits on `tokens`.",
         ),
         with_default(
             "models",
             Kind::List(&Kind::Section(&MODEL)),
             "[]",
-            "Models that are counted in their own way; the first row that matches decides.",
+            "Counting rules for particular models. The first matching row decides.",
         ),
         with_default(
             "calibrate",
             Kind::Flag,
             "true",
-            "Correct the counts of models without a public tokenizer: learn, per model, how many tokens of input its answers report for each one counted of text, and multiply later counts of text by that, between 0.5 and 2. Learned from calls that are counted whole, without pictures, sound or documents; forgotten after a day without one. The metric `tollgate_input_scale_percent` shows what comes of it.",
+            "Corrects counts for models without a public tokenizer. Per model, Tollgate learns how many \
+            input tokens responses report for each token it counted in text, and multiplies later counts \
+            of text by that factor, between 0.5 and 2. It learns only from calls that it counted whole, \
+            without images, audio or documents, and forgets the factor after a day without such a call. \
+            The metric `tollgate_input_scale_percent` shows the result.",
         ),
         with_default(
             "output_reserve",
             Kind::Section(&OUTPUT_RESERVE),
             "{}",
-            "What is held for output where a request sets no bound, or a large one.",
+            "What to reserve for output if a request sets no output bound, or a large one.",
         ),
         with_default(
             "on_abort",
             Kind::Choice(&kind::names(&ON_ABORT)),
             "charge_streamed",
-            "What a successful call is charged that its client or its upstream cuts short: its input and what was streamed, all that was reserved, or only its request.",
+            "What to charge a successful call that its client or upstream cuts short: its input and the \
+            output streamed so far (`charge_streamed`), its whole reservation (`charge_reserved`), or only \
+            its request (`free`).",
         ),
     ],
 );
 
 pub(super) static WEIGHTS: Section = Section::new(
     "counting.weights",
-    "What one token of each class counts in limits on `tokens`; such as `cached_input: 0.1` where the provider discounts it so.",
+    "How much one token of each class counts in limits on `tokens`. Set `cached_input: 0.1`, for example, \
+    if the provider gives that discount.",
     &[
-        with_default("input", Kind::Ratio, "1", "Input that no cache was used for."),
+        with_default("input", Kind::Ratio, "1", "Input without caching."),
         with_default("cached_input", Kind::Ratio, "1", "Input read from a cache."),
         with_default("cache_write", Kind::Ratio, "1", "Input written to a cache."),
         optional(
             "cache_write_1h",
             Kind::Ratio,
             "as `cache_write`",
-            "Input written to a cache for an hour (Anthropic).",
+            "Input written to a one-hour cache (Anthropic).",
         ),
-        optional("audio_input", Kind::Ratio, "as `input`", "Sound that the model hears."),
-        with_default("output", Kind::Ratio, "1", "Output that is neither reasoning nor sound."),
+        optional("audio_input", Kind::Ratio, "as `input`", "Audio input."),
+        with_default("output", Kind::Ratio, "1", "Output, except reasoning and audio."),
         with_default("reasoning", Kind::Ratio, "1", "Reasoning."),
-        optional("audio_output", Kind::Ratio, "as `output`", "Sound that the model makes."),
+        optional("audio_output", Kind::Ratio, "as `output`", "Audio output."),
     ],
 );
 
 pub(super) static MODEL: Section = Section::new(
     "counting.models[]",
-    "How the tokens of some models are counted.",
+    "How to count the tokens of some models.",
     &[
         required("match", Kind::Glob, "The models; `*` stands for any text."),
         optional(
             "scale",
             Kind::Ratio,
-            "by what is known of the model's family",
-            "How many of their tokens one token of `o200k_base` is, for models without a public tokenizer: 1.2 for Claude up to 4.6 and 1.55 after it, 1.1 for Gemini, Mistral, Cohere and DeepSeek, 1.05 for Llama and Qwen, 1 for names that tell no family, unless it is set here. `calibrate` corrects it.",
+            "by the model's family",
+            "For models without a public tokenizer: the model's tokens per token of `o200k_base`. Defaults: \
+            1.2 for Claude up to 4.6 and 1.55 after it; 1.1 for Gemini, Mistral, Cohere and DeepSeek; 1.05 \
+            for Llama and Qwen; 1 if the name shows no family. `calibrate` corrects it.",
         ),
         with_default(
             "multiplier",
             Kind::Ratio,
             "1",
-            "How many tokens one of theirs counts as in limits on `tokens`; such as 5 for a model that costs five times as much as others.",
+            "How many tokens one token of these models counts as in limits on `tokens`, such as 5 for a \
+            model that costs five times as much as others.",
         ),
     ],
 );
 
 pub(super) static OUTPUT_RESERVE: Section = Section::new(
     "counting.output_reserve",
-    "What is held for output where a request sets no bound, or one above `at_most`.",
+    "What to reserve for output if a request sets no output bound, or one above `at_most`.",
     &[
         with_default(
             "start",
             Kind::Integer,
             "512",
-            "Tokens held before anything is learned about a tier and model; a long chat answer.",
+            "Tokens to reserve for a tier and model before anything is learned about them. The default is a \
+            long chat answer.",
         ),
         with_default(
             "learn",
             Kind::Flag,
             "true",
-            "Learn from the output that calls of the same tier and model had: their mean and one mean deviation.",
+            "Learns from the output of earlier calls of the same tier and model: their mean plus one mean \
+            deviation.",
         ),
         with_default(
             "at_most",
             Kind::Fraction,
             "0.25",
-            "The largest share of a budget that is held for one call's output; more becomes debt when it comes.",
+            "The largest share of a budget to reserve for one call's output. Output beyond the reservation \
+            becomes debt.",
         ),
     ],
 );

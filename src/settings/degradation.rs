@@ -20,32 +20,38 @@ pub(super) static SOFTEN: Section = Section::new(
     "tiers.<name>.soften[]",
     "One step of softening.",
     &[
-        required("at", Kind::Fraction, "From which share of the most used budget on it applies."),
+        required("at", Kind::Fraction, "From this share of the most used budget on, the step applies."),
         with_default(
             "model",
             Kind::Map(&Kind::Name),
             "{}",
-            "Models by the models they are to be replaced by, such as `gpt-4o: gpt-4o-mini`; a name may be a pattern, and the longest that matches counts; of two that are equally long, the first in the alphabet. The answer says so in `x-tollgate-softened`.",
+            "Cheaper models to use instead, such as `gpt-4o: gpt-4o-mini`. A key may be a pattern: the \
+            longest match wins, and of equally long ones the first in alphabetical order. The response \
+            says so in `x-tollgate-softened`.",
         ),
         optional(
             "max_output_tokens",
             Kind::Integer,
             "as the request says",
-            "The most output tokens that a call may ask for; a higher bound, or none, is lowered to it.",
+            "The most output tokens that a call may ask for. Tollgate lowers a higher bound to it and sets \
+            a missing one.",
         ),
     ],
 );
 
 pub(super) static WAIT: Section = Section::new(
     "tiers.<name>.wait",
-    "Calls that will fit within a short time are held until they do, in the order in which they came. What they need is charged at once, as a debt; so later calls, the small ones too, wait behind them. Places among the calls in flight (`concurrent_requests`) are not waited for, nor do calls wait whose bodies are too long to be held.",
+    "Holds calls that will fit soon, in order of arrival. Tollgate charges a waiting call at once, as a \
+    debt, so later calls queue behind it, small ones too. Calls do not wait for slots of \
+    `concurrent_requests`, and calls whose bodies are too long to hold do not wait at all.",
     &[
-        required("max_wait", Kind::Duration, "How long a call is held at most; at most `1m`."),
+        required("max_wait", Kind::Duration, "The longest time that a call waits; at most `1m`."),
         with_default(
             "max_waiting",
             Kind::Integer,
             "100",
-            "How many calls of the tier are held at the same time, in the whole process; further ones are refused.",
+            "How many calls of the tier may wait at the same time, in the whole process. Further calls are \
+            refused.",
         ),
     ],
 );

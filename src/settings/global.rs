@@ -22,99 +22,118 @@ const ON_FAILURE: [(&str, OnFailure); 3] =
 
 pub(super) static GLOBAL: Section = Section::new(
     "global",
-    "The rate limit service that keeps the budgets of limits with `scope: global`: envoyproxy/ratelimit, Limitador, or another of the same gRPC API. `make ratelimit-config` writes its configuration from this one.",
+    "The rate limit service that keeps the budgets of limits with `scope: global`: envoyproxy/ratelimit, \
+    Limitador, or another with the same gRPC API. `make ratelimit-config` writes its configuration from \
+    this one.",
     &[
         required(
             "cluster",
             Kind::Other("the name of a cluster, of at most 125 bytes"),
-            "Envoy's cluster that leads to the service; it must speak HTTP/2.",
+            "The Envoy cluster of the service. It must speak HTTP/2.",
         ),
         with_default(
             "domain",
             Kind::Name,
             "tollgate",
-            "What the service calls these limits together: its `domain` or `namespace`.",
+            "The service's name for this set of limits: its `domain` or `namespace`.",
         ),
         with_default(
             "protocol",
             Kind::Choice(&kind::names(&PROTOCOLS)),
             "envoy",
-            "How budgets are charged. `envoy`: what a call holds is charged by asking, and a positive difference is told afterwards. `check_then_report`: asking only looks (0 hits, which envoyproxy/ratelimit understands), and what was used is told afterwards. `kuadrant`: the same by Limitador's own methods CheckRateLimit and Report. The last two charge exactly what was used, and let calls pass that come at the same time. With `lease`, all charge in advance, and `kuadrant` tells differences by Report.",
+            "How Tollgate charges budgets. `envoy`: the request before the call charges the reservation, \
+            and a report afterwards charges what the call used beyond it. `check_then_report`: the request \
+            before the call only checks (0 hits, which envoyproxy/ratelimit understands), and the report \
+            charges the usage. `kuadrant`: the same with Limitador's own methods, CheckRateLimit and \
+            Report. The last two charge exact usage but admit concurrent calls that together exceed the \
+            budget. With `lease`, every protocol charges in advance, and `kuadrant` reports differences by \
+            Report.",
         ),
         with_default(
             "refunds",
             Kind::Flag,
             "false",
-            "With `protocol: envoy`: whether what a call held too much is given back by negative hits. Only for services that know them, such as envoyproxy/ratelimit since the middle of 2026; others would charge them.",
+            "With `protocol: envoy`: refund the unused part of a reservation with negative hits. Only for \
+            services that support them, such as envoyproxy/ratelimit since the middle of 2026; others \
+            would charge them.",
         ),
         optional(
             "hits_addend",
             Kind::Choice(&kind::names(&HITS_ADDEND)),
-            "descriptor, with `protocol: kuadrant` request",
-            "Where the service reads amounts: in each descriptor, so that one request asks for all limits of a call (envoyproxy/ratelimit), or in the request, so that there is one for each limit (Limitador), one after the other where asking charges.",
+            "`descriptor`; `request` with `protocol: kuadrant`",
+            "Where the service reads amounts. `descriptor`: in each descriptor, so one request covers all \
+            limits of a call (envoyproxy/ratelimit). `request`: in the request, so each limit needs its \
+            own request (Limitador); requests that charge go one after the other.",
         ),
         with_default(
             "timeout",
             Kind::Duration,
             "50ms",
-            "How long a call waits for the service, for all its limits together, from 1ms to 10s.",
+            "How long a call waits for the service, for all its limits together; from 1ms to 10s.",
         ),
         with_default(
             "on_failure",
             Kind::Choice(&kind::names(&ON_FAILURE)),
             "local",
-            "How calls are treated that the service does not decide on, because it is slow, failing or gone: `local` (a part of each global limit, `local_share`, is enforced in this process), `allow`, or `deny` (429 with `retry-after`).",
+            "What to do with calls that the service does not decide because it is slow, failing or gone: \
+            `local` (this process enforces `local_share` of each global limit), `allow`, or `deny` (429 \
+            with `retry-after`).",
         ),
         with_default(
             "local_share",
             Kind::Fraction,
             "0.1",
-            "With `on_failure: local`: the part of each global limit that this process enforces. One divided by the number of processes keeps the whole budget.",
+            "With `on_failure: local`: the share of each global limit that this process enforces. Use one \
+            divided by the number of processes to keep the whole budget.",
         ),
         optional(
             "lease",
             Kind::Section(&LEASE),
             "none: every call asks",
-            "Has each Envoy process take a part of a budget in one request and spend it without asking.",
+            "Each Envoy process takes a part of a budget in one request and spends it without asking.",
         ),
         with_default(
             "breaker",
             Kind::Section(&BREAKER),
             "{}",
-            "When a worker stops asking a service that fails.",
+            "When a worker stops asking a failing service.",
         ),
     ],
 );
 
 pub(super) static LEASE: Section = Section::new(
     "global.lease",
-    "Leases of global budgets. A process takes a share of what remains, and asks for more in the background before it runs out. What is leased is charged in advance, with every protocol. At most this share of a budget for each process is unspent when its window ends.",
+    "Leases of global budgets. A process takes a share of the remaining budget and asks for more in the \
+    background before the share runs out. Every protocol charges leases in advance. When a window ends, \
+    each process may leave at most this share of the budget unspent.",
     &[
         with_default(
             "share",
             Kind::Fraction,
             "0.02",
-            "Which part of what remains of a budget is taken at once; of all of it, if the service does not tell what remains.",
+            "The share of the remaining budget to lease at once; of the whole budget if the service does \
+            not report what remains.",
         ),
         with_default(
             "at_least",
             Kind::Integer,
             "1000",
-            "The least number of tokens that is worth a lease, for limits that count tokens. What remains of a budget when it is less than four times that is not leased.",
+            "The smallest lease, in tokens, for limits that count tokens. If less than four times this \
+            amount remains of a budget, Tollgate does not lease it.",
         ),
     ],
 );
 
 pub(super) static BREAKER: Section = Section::new(
     "global.breaker",
-    "When a worker stops asking a service that fails, and how often it tries again.",
+    "When a worker stops asking a failing service, and how often it tries again.",
     &[
-        with_default("failures", Kind::Integer, "5", "After so many failures in a row, from 1 to 1000."),
+        with_default("failures", Kind::Integer, "5", "After this many failures in a row, from 1 to 1000."),
         with_default(
             "probe_every",
             Kind::Duration,
             "1s",
-            "How often one request tries whether the service is back, from 10ms to 1h.",
+            "How often one request tests whether the service is back, from 10ms to 1h.",
         ),
     ],
 );

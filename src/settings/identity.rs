@@ -13,31 +13,35 @@ pub(super) const MISSING: [(&str, Missing); 2] = [("share", Missing::Share), ("r
 
 pub(super) static DIMENSION: Section = Section::new(
     "identity.<name>",
-    "Where one dimension is read: one of `header`, `metadata`, `property`, `source_ip` or `any`; or only a `default`. A header is only as trustworthy as the party that sets it: have Envoy remove it from clients' requests and set it from a verified key or token.",
+    "Where to read one dimension: exactly one of `header`, `metadata`, `property`, `source_ip` or `any`, or \
+    only a `default`. A header is only as trustworthy as the party that sets it: have Envoy remove it from \
+    clients' requests and set it from a verified key or token.",
     &[
         optional(
             "header",
             http::HEADER,
             "not read from a header",
-            "A request header, or a pseudo header: `:authority` (which `host` means, too), `:path`, `:method` or `:scheme`.",
+            "A request header, or a pseudo-header: `:authority` (also written `host`), `:path`, `:method` \
+            or `:scheme`.",
         ),
         optional(
             "scheme",
             http::WORD,
             "the whole value",
-            "With `header`: the word before the value, such as `Bearer`; a value without it does not count.",
+            "With `header`: the word before the value, such as `Bearer`. A value without it does not count.",
         ),
         optional(
             "metadata",
             Kind::List(&Kind::Name),
             "not read from metadata",
-            "Dynamic metadata of another filter: its namespace, then the keys inside, such as `[envoy.filters.http.jwt_authn, jwt_payload, sub]`.",
+            "Dynamic metadata of another filter: its namespace, then the keys inside it, such as \
+            `[envoy.filters.http.jwt_authn, jwt_payload, sub]`.",
         ),
         optional(
             "property",
             Kind::List(&Kind::Name),
             "not read from an attribute",
-            "One of Envoy's attributes by the parts of its path, such as `[request, host]`.",
+            "An Envoy attribute, as the parts of its path, such as `[request, host]`.",
         ),
         with_default(
             "source_ip",
@@ -49,15 +53,15 @@ pub(super) static DIMENSION: Section = Section::new(
             "any",
             Kind::List(&Kind::Section(&DIMENSION)),
             "one source only",
-            "Several sources; the first that yields a value decides.",
+            "Several sources. The first that has a value decides.",
         ),
         with_default(
             "secret",
             Kind::Flag,
             "false",
-            "Keep only a keyed hash of the value: it is neither stored nor logged nor exported.",
+            "Keep only a keyed hash of the value. Tollgate never stores, logs or exports the value itself.",
         ),
-        optional("default", Kind::Name, "none", "The value of calls for which no source yields one."),
+        optional("default", Kind::Name, "none", "The value of calls without a value from any source."),
     ],
 );
 

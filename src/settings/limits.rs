@@ -33,7 +33,7 @@ const ENFORCE: [(&str, bool); 2] = [("on", false), ("shadow", true)];
 
 pub(super) static LIMIT: Section = Section::new(
     "tiers.<name>.limits[]",
-    "One limit. Where a tier extends another, a limit of the same name changes only the options it gives.",
+    "One limit. In a tier that extends another, a limit of the same name overrides only the options it sets.",
     &[
         required(
             "name",
@@ -52,84 +52,97 @@ pub(super) static LIMIT: Section = Section::new(
                 "concurrent_requests",
                 "tool_calls",
             ]),
-            "What it counts; the last table of this page says what each is.",
+            "What it counts; see [What limits count](#what-limits-count).",
         ),
         with_default(
             "per",
             Kind::Several(&Kind::Name),
             "[]",
-            "The dimensions it is counted per, each combination with a budget of its own; with none, all callers of the tier share one.",
+            "The dimensions it is counted per; each combination of values has its own budget. Without any, \
+            all callers of the tier share one.",
         ),
         required(
             "max",
             Kind::Other("a number above zero such as 50_000, for `cost_usd` also 0.5"),
-            "How much per window; of `concurrent_requests`, how many at the same time.",
+            "The amount per window; for `concurrent_requests`, the number of calls at the same time.",
         ),
         optional(
             "window",
             Kind::Duration,
-            "an error, but for `concurrent_requests`, which have none",
-            "Over which time. With `scope: global` it is one that the service has: `1s`, `1m`, `1h`, `1d`, `7d`, `30d` or `365d`; with `hits_addend: request`, as Limitador needs it, whole seconds.",
+            "**required**, except for `concurrent_requests`, which has none",
+            "The length of the window. With `scope: global`, it must be one that the service has: `1s`, \
+            `1m`, `1h`, `1d`, `7d`, `30d` or `365d`; with `hits_addend: request`, as for Limitador, any \
+            whole number of seconds.",
         ),
         with_default(
             "scope",
             Kind::Choice(&kind::names(&SCOPES)),
             "local",
-            "Where its budgets are kept: in this Envoy process (`local`), or in the rate limit service of `global`, for all processes together (`global`).",
+            "Where to keep its budgets: in this Envoy process (`local`), or for all processes together in \
+            the rate limit service of `global` (`global`).",
         ),
         with_default(
             "algorithm",
             Kind::Choice(&kind::names(&ALGORITHMS)),
             "token_bucket",
-            "How it is given back: continuously (`token_bucket`), as calls leave the last window's length (`sliding_window`), or all at once when a window of the UTC calendar ends (`fixed_window`). With `scope: global` it is `fixed_window`, as the service has it.",
+            "How the budget refills: continuously (`token_bucket`), as calls drop out of the last window \
+            (`sliding_window`), or all at once when a window of the UTC calendar ends (`fixed_window`). \
+            With `scope: global` it is always `fixed_window`, as in the service.",
         ),
         optional(
             "burst",
             Kind::Other("a number above zero such as 50_000, for `cost_usd` also 0.5"),
             "as `max`",
-            "With `token_bucket`: how much at once, where that differs from `max`.",
+            "With `token_bucket`: the capacity of the bucket, if it differs from `max`.",
         ),
         with_default(
             "models",
             Kind::Several(&Kind::Glob),
             "[]",
-            "The models it applies to, by patterns; with none, all. Calls whose model cannot be read count in every limit.",
+            "Patterns of the models it applies to; without any, all models. A call whose model cannot be \
+            read counts in every limit.",
         ),
         with_default(
             "tools",
             Kind::Several(&Kind::Glob),
             "[]",
-            "With `tool_calls`: the tools whose calls it counts, by patterns of their names; at least one.",
+            "With `tool_calls`: patterns of the names of the tools whose calls it counts; at least one.",
         ),
         with_default(
             "on_exhausted",
             Kind::Choice(&kind::names(&ON_EXHAUSTED)),
             "hide_tool",
-            "With `tool_calls`: how an LLM call is treated that offers a tool whose budget is exhausted. `hide_tool` takes the tool out of the request; where the request cannot be changed the call is refused. `refuse` refuses it. A `tools/call` of MCP is refused either way.",
+            "With `tool_calls`: what to do with an LLM call that offers a tool whose budget is exhausted. \
+            `hide_tool` removes the tool from the request, or refuses the call if the request cannot be \
+            changed. `refuse` refuses the call. An MCP `tools/call` is refused either way.",
         ),
         optional(
             "once_per",
             Kind::Name,
             "every call counts",
-            "With `requests`: a dimension, such as `workflow`; all calls with the same value count as one.",
+            "With `requests`: a dimension, such as `workflow`. All calls with the same value count as one.",
         ),
         with_default(
             "adaptive",
             Kind::Flag,
             "false",
-            "Keep just below what the upstream really allows, typically with `per: [upstream, model]`: what the limit allows is halved when the upstream refuses a call that it let pass (429 or 529, or 503 with `retry-after`), at most once a second and down to a sixteenth, and grows by a twentieth of `max` every 10 s, up to `max`. Only with `scope: local`.",
+            "Keeps calls just below what the upstream really allows, typically with `per: [upstream, \
+            model]`. When the upstream refuses a call that the limit admitted (429 or 529, or 503 with \
+            `retry-after`), the limit's size is halved, at most once a second and down to a sixteenth. It \
+            grows by a twentieth of `max` every 10 s, up to `max`. Only with `scope: local`.",
         ),
         with_default(
             "enforce",
             Kind::Choice(&kind::names(&ENFORCE)),
             "on",
-            "`shadow` counts and reports, and never refuses. A call it would have refused is not charged to it.",
+            "`shadow` counts and reports but never refuses. It does not charge a call that it would have \
+            refused.",
         ),
         optional(
             "warn_at",
             Kind::Fraction,
             "as the top-level `warn_at`",
-            "From which share of the budget on it warns.",
+            "The used share of the budget above which it warns.",
         ),
     ],
 );

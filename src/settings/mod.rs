@@ -75,52 +75,60 @@ const HOLDS: [(&str, Hold); 3] = [("auto", Hold::Auto), ("always", Hold::Always)
 
 static ROOT: Section = Section::new(
     "",
-    "The filter's configuration, as YAML in `configuration` of the filter (a `google.protobuf.Struct`) or as JSON text in a `google.protobuf.StringValue`.",
+    "The configuration of the filter.",
     &[
         with_default(
             "identity",
             Kind::Map(&Kind::Section(&identity::DIMENSION)),
             "{}",
-            "Dimensions by name, and where each is read. The dimension `tier` chooses the tier; `model`, `api` and `upstream` (the cluster that Envoy routes the call to) need not be declared.",
+            "Dimensions by name, and where to read each one. The dimension `tier` chooses the tier. The \
+            dimensions `model`, `api` and `upstream` (the cluster that Envoy routes the call to) are built \
+            in.",
         ),
         optional(
             "salt",
             Kind::Name,
             "a random key for each Envoy process",
-            "Keys the hashes of secrets. The same salt in all processes makes their hashes agree.",
+            "The key for hashes of secrets. Processes with the same salt compute the same hashes.",
         )
         .secret(),
         with_default(
             "on_missing",
             Kind::Map(&Kind::Choice(&kind::names(&identity::MISSING))),
             "{}",
-            "How calls are treated that lack a dimension, by its name: `share` (they share one budget) or `refuse` (401). The default for each dimension is `share`.",
+            "What to do with calls that lack a dimension, by its name: `share` (they share one budget) or \
+            `refuse` (401). The default for each dimension is `share`.",
         ),
         with_default(
             "apis",
             Kind::List(&Kind::Section(&apis::API)),
             "[]",
-            "Paths whose API format is not told by how they end. All others are recognised by method and path.",
+            "Paths whose ending does not show their API format. Tollgate recognises all others by method \
+            and path.",
         ),
         required("tiers", Kind::Map(&Kind::Section(&tiers::TIER)), "Tiers by name."),
         with_default(
             "warn_at",
             Kind::Fraction,
             "0.8",
-            "From which share of a budget on allowed calls carry a warning, unless the limit says otherwise.",
+            "The used share of a budget above which allowed calls carry a warning, unless the limit sets \
+            its own.",
         ),
-        with_default("counting", Kind::Section(&counting::COUNTING), "{}", "How tokens are counted."),
+        with_default("counting", Kind::Section(&counting::COUNTING), "{}", "Token counting."),
         with_default(
             "prices",
             Kind::List(&Kind::Section(&prices::PRICE)),
             "[]",
-            "The price list; the first row that matches a model has its price. A model without a row costs, class by class, the highest price of the list.",
+            "The price list. The first row that matches a model sets its prices. A model without a row \
+            costs the highest price in the list, class by class.",
         ),
         with_default(
             "hold",
             Kind::Choice(&kind::names(&HOLDS)),
             "auto",
-            "Whether requests are held until their bodies are counted. `always` needs `allow_on_headers_stop_iteration: true` on the filter, without which held requests hang; `auto` finds out whether it is there.",
+            "Whether to hold requests until their bodies are counted. `always` needs \
+            `allow_on_headers_stop_iteration: true` on the filter; without it, held requests hang. `auto` \
+            detects whether it is set.",
         ),
         with_default(
             "table_size",
@@ -129,7 +137,14 @@ static ROOT: Section = Section::new(
             // free. Fewer callers do not pay for it, because a place uses memory only once it is
             // taken. With 891,730 places taken Envoy was larger by 87 MB.
             "1_048_576",
-            "How many places there are for budgets (from 64 to 16,777,216, rounded up to a power of two). A budget is one limit for one caller. It takes a place with its first call, and frees it when its window has passed unused. Set twice as many places as there are budgets in use at the same time: then 1 in 100 of them has no place of its own; of three quarters as many as there are places, 1 in 20. Callers without a place share a budget, and can be refused for what others have spent. From three quarters on Envoy's log warns, once; `tollgate_table_places` shows how many are taken. Only places that are taken use memory, about 100 bytes each. A change starts all budgets anew.",
+            "The number of places for budgets, from 64 to 16,777,216, rounded up to a power of two. A \
+            budget is one limit for one caller. It takes a place with its first call and frees it when its \
+            window has passed unused. Set it to twice the number of budgets in use at the same time: about \
+            1 in 100 of them then has no place of its own. If budgets in use fill three quarters of the \
+            places, it is 1 in 20. Callers without a place share a budget and can be refused for what \
+            others spent. From three quarters on, Envoy's log warns, once; `tollgate_table_places` shows \
+            how many are taken. Only taken places use memory, about 100 bytes each. Changing the size \
+            resets all budgets.",
         ),
         optional(
             "global",
@@ -141,25 +156,25 @@ static ROOT: Section = Section::new(
             "streams",
             Kind::Section(&streams::STREAMS),
             "{}",
-            "How streamed answers are treated while they pass.",
+            "How to treat streamed responses while they pass.",
         ),
         optional(
             "workflows",
             Kind::Section(&workflows::WORKFLOWS),
-            "none; the header means nothing",
-            "How workflows declare up front what they may use.",
+            "none; the header is ignored",
+            "How workflows declare in advance what they may use.",
         ),
         optional(
             "upstreams",
             Kind::Section(&upstreams::UPSTREAMS),
-            "nothing is remembered of upstreams that refuse",
-            "How calls are treated whose upstream has refused one before.",
+            "Tollgate does not remember refusals",
+            "What to do with calls to an upstream that has refused one.",
         ),
         optional(
             "priority",
             Kind::Section(&upstreams::PRIORITY),
-            "all callers are alike",
-            "Who comes first at upstreams.",
+            "all callers are equal",
+            "Which callers get a reserved share of upstream budgets.",
         ),
     ],
 );

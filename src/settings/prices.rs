@@ -9,24 +9,24 @@ use crate::limits::Price;
 
 pub(super) static PRICE: Section = Section::new(
     "prices[]",
-    "The prices of the models that a pattern matches, in US dollars per million tokens, as providers list them.",
+    "Prices of the models that match a pattern, in US dollars per million tokens, as providers list them.",
     &[
         required("match", Kind::Glob, "The models; `*` stands for any text."),
-        required("input", Kind::Usd, "Input that no cache was used for."),
+        required("input", Kind::Usd, "Input without caching."),
         optional("cached_input", Kind::Usd, "as `input`", "Input read from a cache."),
         optional("cache_write", Kind::Usd, "as `input`", "Input written to a cache."),
         optional(
             "cache_write_1h",
             Kind::Usd,
             "as `cache_write`",
-            "Input written to a cache for an hour (Anthropic).",
+            "Input written to a one-hour cache (Anthropic).",
         ),
-        optional("audio_input", Kind::Usd, "as `input`", "Sound that the model hears."),
-        required("output", Kind::Usd, "Output that is neither reasoning nor sound."),
+        optional("audio_input", Kind::Usd, "as `input`", "Audio input."),
+        required("output", Kind::Usd, "Output, except reasoning and audio."),
         optional("reasoning", Kind::Usd, "as `output`", "Reasoning."),
-        optional("audio_output", Kind::Usd, "as `output`", "Sound that the model makes."),
-        optional("characters", Kind::Usd, "0", "Characters of text to be spoken, per million."),
-        optional("request", Kind::Usd, "0", "Each answered call, in US dollars per call."),
+        optional("audio_output", Kind::Usd, "as `output`", "Audio output."),
+        optional("characters", Kind::Usd, "0", "Characters of text for speech, per million."),
+        optional("request", Kind::Usd, "0", "Each successful call, in US dollars per call."),
     ],
 );
 

@@ -19,19 +19,21 @@ pub struct Streams {
 
 pub(super) static STREAMS: Section = Section::new(
     "streams",
-    "How streamed answers are treated while they pass.",
+    "How to treat streamed responses while they pass.",
     &[
         with_default(
             "stop_at_limit",
             Kind::Flag,
             "false",
-            "Whether a stream is ended when its caller's budget is spent: the client gets the ending that its API has for an output that was cut for its length. Compressed streams, and APIs without such an ending, are not stopped. Limits with `scope: global` or `enforce: shadow` stop nothing.",
+            "Whether to end a stream when the caller's budget is exhausted. The client gets the ending that \
+            its API uses for output cut for length. Compressed streams, and APIs without such an ending, \
+            are not stopped. Limits with `scope: global` or `enforce: shadow` stop nothing.",
         ),
         with_default(
             "grace",
             Kind::Fraction,
             "0.05",
-            "By which share of its capacity a budget may be overspent before a stream is stopped.",
+            "The share of its capacity by which a budget may be overspent before Tollgate stops the stream.",
         ),
         // Half of the minute after which Amazon's Python client and common load balancers give up
         // on a connection without data.
@@ -39,7 +41,11 @@ pub(super) static STREAMS: Section = Section::new(
             "drain_for",
             Kind::Duration,
             "30s",
-            "How long Tollgate reads on and discards what the upstream sends behind a stopped stream, where no finisher ends the response (docs/streams.md). The client's response ends properly if the upstream ends within that time. After it, Tollgate resets both sides at the upstream's next piece: the provider stops generating, and most clients report a broken connection. `0s` resets at once.",
+            "How long Tollgate reads and discards what the upstream sends after a stopped stream, if no \
+            finisher ends the response (docs/streams.md). The client's response ends properly if the \
+            upstream ends within that time. After it, Tollgate resets both sides when the upstream sends \
+            its next chunk: the provider stops generating, and most clients report a broken connection. \
+            `0s` resets at once.",
         ),
     ],
 );

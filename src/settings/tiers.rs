@@ -17,32 +17,34 @@ use crate::tiers::{TIER_DIMENSION, Tier, Tiers};
 
 pub(super) static TIER: Section = Section::new(
     "tiers.<name>",
-    "A tier: what its callers may spend. Tiers have budgets of their own, also for limits they inherit.",
+    "A tier: what its callers may spend. Each tier has its own budgets, even for limits that it inherits.",
     &[
-        optional("extends", Kind::Name, "none", "Another tier, whose limits this one has too."),
+        optional("extends", Kind::Name, "none", "Another tier, whose limits this one inherits."),
         with_default(
             "limits",
             Kind::List(&Kind::Section(&LIMIT)),
             "[]",
-            "Its limits, each with a name of its own; all of them must let a call pass.",
+            "Its limits, each with a unique name. A call must pass all of them.",
         ),
         with_default(
             "soften",
             Kind::List(&Kind::Section(&SOFTEN)),
             "[]",
-            "How requests are softened as budgets fill: the step applies with the highest `at` that the most used of a caller's budgets has reached.",
+            "Steps that soften requests as budgets fill. Of the steps whose `at` the caller's most used \
+            budget has reached, the one with the highest `at` applies.",
         ),
         with_default(
             "clamp_output",
             Kind::Flag,
             "false",
-            "Bound the output of a call that does not fit to what is left, rather than refuse it: the API's own bound (`max_tokens` and the like) is lowered. Calls that ask for more thinking than that are refused.",
+            "If a call does not fit, lowers its output bound (`max_tokens` and the like) to what is left, \
+            rather than refusing it. Calls that ask for more thinking than that are refused.",
         ),
         optional(
             "wait",
             Kind::Section(&WAIT),
             "none: they are refused",
-            "Hold calls that will soon fit, rather than refuse them.",
+            "Holds calls that will fit soon, rather than refusing them.",
         ),
     ],
 );

@@ -28,34 +28,41 @@ const LONGEST: Span = Span::from_secs(3_600);
 
 pub(super) static UPSTREAMS: Section = Section::new(
     "upstreams",
-    "How calls are treated whose upstream has refused one: with 429 or 529, or with 503 and `retry-after`. Tollgate sends it no calls for the same model for as long as it says (`retry-after-ms`, `retry-after`; or of `x-ratelimit-*` and `anthropic-ratelimit-*` when what is spent will be refilled), else for a second, and twice as long each further time in a row. All workers of the process know of it; upstreams are told apart by the names of their clusters.",
+    "What to do with calls to an upstream that has refused one, with 429 or 529, or with 503 and \
+    `retry-after`. Tollgate pauses calls for the same model for as long as the response says: in \
+    `retry-after-ms` or `retry-after`, or until the exhausted budget in `x-ratelimit-*` or \
+    `anthropic-ratelimit-*` refills. Otherwise it pauses for a second, doubling on each refusal in a row. \
+    All workers of the process share the pause. An upstream is an Envoy cluster, by name.",
     &[
         with_default(
             "when_busy",
             Kind::Choice(&kind::names(&WHEN_BUSY)),
             "refuse",
-            "How further calls are treated meanwhile: `refuse` answers 429 with the time that is left; `wait` holds them until then if their tier's `wait` allows it, and refuses those that would have to wait longer.",
+            "What to do with calls during the pause: `refuse` answers 429 with the remaining time; `wait` \
+            holds them if the tier's `wait` allows it for that long, and refuses the others.",
         ),
         with_default(
             "longest",
             Kind::Duration,
             "1m",
-            "The longest pause of an upstream, whatever it asks for; at most `1h`.",
+            "The longest pause, whatever the upstream asks for; at most `1h`.",
         ),
     ],
 );
 
 pub(super) static PRIORITY: Section = Section::new(
     "priority",
-    "A share of the budgets of an upstream is kept for callers who cannot wait: in limits of `scope: local` whose `per` names `upstream`.",
+    "Reserves a share of upstream budgets for callers who cannot wait, in limits with `scope: local` whose \
+    `per` names `upstream`.",
     &[
-        required("dimension", Kind::Name, "The dimension that tells batch traffic from the rest."),
-        with_default("batch", Kind::Several(&Kind::Name), "batch", "Its values for batch traffic."),
+        required("dimension", Kind::Name, "The dimension that identifies batch traffic."),
+        with_default("batch", Kind::Several(&Kind::Name), "batch", "The values that mean batch traffic."),
         with_default(
             "reserved",
             Kind::Fraction,
             "0.2",
-            "The share of each such budget that batch traffic may not use. A batch call that is larger than the rest waits until nothing of the budget is used.",
+            "The share of each such budget that batch traffic may not use. A batch call larger than the \
+            rest waits until the whole budget is free.",
         ),
     ],
 );

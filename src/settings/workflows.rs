@@ -21,19 +21,26 @@ pub struct Workflows {
 
 pub(super) static WORKFLOWS: Section = Section::new(
     "workflows",
-    "Budgets declared up front. The first call of a workflow says in a header how many tokens the whole workflow may use. So many are held at once in every limit on `tokens` in this process that applies to the call (limits with `scope: global`, and on anything else, hold single calls as ever), and later calls of the workflow draw from them before they charge the budget. What is not used within the limit's window is the budget's again.",
+    "Tokens declared in advance. The first call of a workflow says in a header how many tokens the whole \
+    workflow may use. Tollgate reserves them at once in every limit on `tokens` with `scope: local` that \
+    applies to the call; all other limits reserve for single calls. Later calls of the workflow draw from \
+    the reservation before they charge the budget. What they do not use within the limit's window returns \
+    to the budget.",
     &[
-        required("dimension", Kind::Name, "The dimension of `identity` that tells workflows apart."),
+        required("dimension", Kind::Name, "The dimension of `identity` that identifies a workflow."),
         with_default(
             "reserve_header",
             http::HEADER,
             "x-tollgate-reserve-tokens",
-            "The header. It is removed before the call goes upstream, unless a signature covers the request. One that is no whole number, or on a call of no workflow, is refused with 400.",
+            "The header. Tollgate removes it before the call goes upstream, unless a signature covers the \
+            request. If it is not a whole number, or the call belongs to no workflow, Tollgate answers \
+            400.",
         ),
         required(
             "reserve_up_to",
             Kind::Integer,
-            "The most tokens that are held for a workflow, whatever it declares; in each limit also no more than an unused budget has.",
+            "The most tokens to reserve for a workflow, whatever it declares. No limit reserves more than \
+            its whole budget.",
         ),
     ],
 );

@@ -5,7 +5,7 @@ use crate::units::Amount;
 
 pub(super) static CHARACTERS: Resource = Resource {
     name: "characters",
-    meaning: "characters of the text that is to be spoken, of calls for speech",
+    meaning: "characters of text in calls for speech",
     unit: Unit::Characters,
     amount: |usage, _| Amount(usage.characters),
 };

@@ -5,7 +5,7 @@ use crate::units::Amount;
 
 pub(super) static CONCURRENT_REQUESTS: Resource = Resource {
     name: "concurrent_requests",
-    meaning: "calls in flight, from their headers to their end; it has no `window`",
+    meaning: "calls in flight, from headers to end; it has no `window`",
     unit: Unit::InFlight,
     amount: |_, _| Amount(1),
 };

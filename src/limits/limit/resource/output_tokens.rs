@@ -5,7 +5,7 @@ use crate::units::Amount;
 
 pub(super) static OUTPUT_TOKENS: Resource = Resource {
     name: "output_tokens",
-    meaning: "tokens that the model writes, reasoning among them",
+    meaning: "tokens that the model writes, including reasoning",
     unit: Unit::Tokens,
     amount: |usage, _| Amount(usage.all_output()),
 };

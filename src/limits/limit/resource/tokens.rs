@@ -4,7 +4,8 @@ use super::{Resource, Unit};
 
 pub(super) static TOKENS: Resource = Resource {
     name: "tokens",
-    meaning: "input and output tokens together, each class times its weight in `counting.weights`, and all times the model's `multiplier`",
+    meaning: "input and output tokens, each class times its weight in `counting.weights`, and the sum times \
+             the model's `multiplier`",
     unit: Unit::Tokens,
     amount: |usage, rates| rates.tokens(usage),
 };

@@ -6,7 +6,8 @@ use crate::units::Amount;
 
 pub(super) static TOOL_CALLS: Resource = Resource {
     name: "tool_calls",
-    meaning: "calls of the limit's `tools`: those that models make in their answers, and `tools/call` requests of MCP",
+    meaning: "calls of the limit's `tools`: those that models make in their responses, and MCP `tools/call` \
+             requests",
     unit: Unit::ToolCalls,
     // They are counted by name, which usage does not have: see `Limit::used`.
     amount: |_, _| Amount::ZERO,
