@@ -19,7 +19,7 @@ use super::number::Whole;
 use super::raw::{Pairs, Text, as_text, items};
 use super::{Edit, Unread};
 
-/// A JSON object or list that stands in a body, one level deep, in the order in which it is written.
+/// A JSON object or list in a body, one level deep, in the order in which it is written.
 pub struct Outline<'a> {
     body: &'a str,
     raw: &'a str,
