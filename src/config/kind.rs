@@ -58,7 +58,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Flag => "true or false",
             Self::Text => "a text",
-            Self::Name => "a text that is not empty",
+            Self::Name => "a non-empty text",
             Self::Choice(names) => return write!(f, "one of {}", names.join(", ")),
             Self::Integer => "a whole number such as 50_000",
             Self::Usd => "an amount of US dollars such as 0.15",
@@ -68,7 +68,7 @@ impl fmt::Display for Kind {
             Self::Size => "a size such as 512B, 64KiB, 1MiB",
             Self::Glob => "a pattern such as gpt-4o*",
             Self::List(_) => "a list",
-            Self::Several(one) => return write!(f, "{one} or a list of such"),
+            Self::Several(one) => return write!(f, "{one} or a list of them"),
             Self::Map(_) | Self::Section(_) => "a map",
             Self::Other(words) => words,
         })
@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(read("\"\"", text), Ok(String::new()));
         assert_eq!(read("1.5", text), refused("1.5 is not a text: put it in quotes"));
         assert_eq!(read("[]", text), refused("a list is not a text"));
-        assert_eq!(read("\"\"", name), refused("\"\" is not a text that is not empty"));
+        assert_eq!(read("\"\"", name), refused("\"\" is not a non-empty text"));
         assert_eq!(read("null", glob), refused("null is not a pattern such as gpt-4o*"));
     }
 
@@ -362,10 +362,7 @@ mod tests {
     #[test]
     fn every_wrong_item_of_a_list_is_reported() {
         let errors = read("[\"a\", 1, \"\"]", list(name)).unwrap_err();
-        assert_eq!(
-            errors,
-            "[1]: 1 is not a text: put it in quotes\n[2]: \"\" is not a text that is not empty"
-        );
+        assert_eq!(errors, "[1]: 1 is not a text: put it in quotes\n[2]: \"\" is not a non-empty text");
     }
 
     #[test]
@@ -374,7 +371,7 @@ mod tests {
         assert_eq!(read("{\"30s\": 1}", pairs(duration, integer)), Ok(vec![(Span::from_secs(30), 1)]));
         let errors = read("{\"x\": -1, \"\": 2}", pairs(name, integer)).unwrap_err();
         let expected = "x: -1 is not a whole number such as 50_000: it is negative\n\
-                        \"\": \"\" is not a text that is not empty";
+                        \"\": \"\" is not a non-empty text";
         assert_eq!(errors, expected);
     }
 }

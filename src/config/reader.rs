@@ -27,7 +27,7 @@
 //! assert_eq!((read.queue.as_str(), read.max_waiting), ("batch", 100));
 //! let errors = config::read(br#"{ "max_watiing": 5 }"#, wait).err().unwrap();
 //! assert_eq!(errors.to_string(), "\
-//! queue: is missing, expected a text that is not empty
+//! queue: is missing, expected a non-empty text
 //! max_watiing: is not a known option, did you mean `max_waiting`? (known here: queue, max_waiting)");
 //! ```
 

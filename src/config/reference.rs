@@ -47,7 +47,7 @@ fn value(kind: &Kind) -> String {
     match kind {
         Kind::Choice(names) => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or "),
         Kind::List(item) => format!("list, each: {}", value(item)),
-        Kind::Several(item) => format!("{}, or a list of such", value(item)),
+        Kind::Several(item) => format!("{}, or a list of them", value(item)),
         Kind::Map(entry) => format!("map, each: {}", value(entry)),
         Kind::Section(section) => format!("see `{}`", section.path),
         _ => kind.to_string(),
@@ -99,7 +99,7 @@ Calls that wait.
 |---|---|---|---|
 | `max` | a whole number such as 50_000 | **required** | How many. |
 | `order` | `fifo` or `lifo` | `fifo` | Who goes first: old \\| new. |
-| `models` | a pattern such as gpt-4o*, or a list of such | all | Which calls. |
+| `models` | a pattern such as gpt-4o*, or a list of them | all | Which calls. |
 | `key` | a text | none | Opens it. A secret: never shown. |
 ";
         assert_eq!(markdown(&[&TOP, &QUEUE]), expected);

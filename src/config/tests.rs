@@ -142,7 +142,7 @@ fn null_is_the_same_as_not_written() {
     let expected = Kitchen { key: None, open: true, stations: vec![empty()] };
     assert_eq!(read(br#"{ "key": null, "stations": { "bar": null } }"#, kitchen), Ok(expected));
     let text = r#"{ "stations": { "bar": { "orders": [ { "dish": null, "max": 1, "table": 1 } ] } } }"#;
-    assert_eq!(errors(text), "stations.bar.orders[0].dish: is missing, expected a text that is not empty");
+    assert_eq!(errors(text), "stations.bar.orders[0].dish: is missing, expected a non-empty text");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn all_errors_are_reported_in_document_order() {
 stations.grill.fullest: "110%" is not a fraction from 0 to 1
 stations.grill.orders[0].window: "1 fortnight" is not a duration such as 30s, 1m, 1h, 1d
 stations.grill.orders[0].heat: "hihg" is not one of low, high: did you mean `high`?
-stations.grill.orders[1].dish: is missing, expected a text that is not empty
+stations.grill.orders[1].dish: is missing, expected a non-empty text
 stations.grill.orders[1].max: is missing, expected a whole number such as 50_000
 stations.grill.orders[1]: needs one of phone, table
 stations.grill.orders[1].mx: is not a known option, did you mean `max`? (known here: dish, heat, max, burst, window, price, cooks, phone, table)

@@ -45,17 +45,11 @@ pub(super) fn on_head(
     let call = match head::read(config, headers, ended, effects) {
         Ok(Some(call)) => call,
         Ok(None) => return State::Done,
-        Err(refusal) => {
-            refusal.refuse(Charges::default(), config, context, effects);
-            return State::Done;
-        }
+        Err(refusal) => return refuse(refusal, Charges::default(), config, context, effects),
     };
     let granted = match acquire_slots(&call, context) {
         Ok(granted) => granted,
-        Err(refusal) => {
-            refusal.refuse(Charges::default(), config, context, effects);
-            return State::Done;
-        }
+        Err(refusal) => return refuse(refusal, Charges::default(), config, context, effects),
     };
     let length = call.length;
     let awaiting = AwaitingBody { call, granted };
@@ -127,8 +121,7 @@ pub(super) fn on_body(
     match ParsedCall::read(&awaiting.call, body, &text, editable, effects) {
         Ok(parsed) => admit(awaiting, &parsed, None, config, context, effects),
         Err(refusal) => {
-            refusal.refuse(Charges::local(awaiting.granted.reservation), config, context, effects);
-            State::Done
+            refuse(refusal, Charges::local(awaiting.granted.reservation), config, context, effects)
         }
     }
 }
@@ -163,8 +156,7 @@ fn admit(
     let prepared = match prepare(&call, &mut granted, &model, parsed, config, context, effects) {
         Ok(prepared) => prepared,
         Err(refusal) => {
-            refusal.refuse(Charges::local(granted.reservation), config, context, effects);
-            return State::Done;
+            return refuse(refusal, Charges::local(granted.reservation), config, context, effects);
         }
     };
     let Prepared { softened, ask_for_usage, estimate, uncorrected, upstream, reserved } = prepared;
@@ -292,8 +284,7 @@ fn admit_rpc(
     let RpcRequest { messages, tools } = match request {
         Ok(request) => request,
         Err(refusal) => {
-            refusal.refuse(Charges::local(granted.reservation), config, context, effects);
-            return State::Done;
+            return refuse(refusal, Charges::local(granted.reservation), config, context, effects);
         }
     };
     if tools.is_empty() {
@@ -308,8 +299,8 @@ fn admit_rpc(
             let refused = messages.tools().find(|name| limit.counts_tool(name)).unwrap_or_default();
             let asked = Asked { call: &call, model: refused.to_owned(), label };
             let over = OverLimit { messages: Some(&messages), ..OverLimit::by(refusal) };
-            Refusal::OverLimit(asked, Box::new(over)).refuse(Charges::default(), config, context, effects);
-            return State::Done;
+            let refusal = Refusal::OverLimit(asked, Box::new(over));
+            return refuse(refusal, Charges::default(), config, context, effects);
         }
     };
     standings::report(&call, &label, &reserved.shadowed, &reserved.standings, effects);
@@ -371,6 +362,18 @@ pub(super) fn send(
             State::Done
         }
     }
+}
+
+/// Ends a call that is refused, and gives its charges back.
+fn refuse(
+    refusal: Refusal<'_>,
+    charges: Charges,
+    config: &Config,
+    context: &mut Context<'_>,
+    effects: &mut Effects,
+) -> State {
+    refusal.refuse(charges, config, context, effects);
+    State::Done
 }
 
 fn asked<'c>(call: &'c Call, model: &str, context: &mut Context<'_>) -> Asked<'c> {

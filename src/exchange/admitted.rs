@@ -8,14 +8,14 @@ use std::rc::Rc;
 
 use super::call::Call;
 use super::charges::Charges;
-use super::context::Context;
+use super::context::{Abort, Context};
 use super::effects::{Effects, HeaderEdit};
 use super::refusal::{Asked, BusyUpstream, OverLimit, Refusal};
 use super::upstream::Upstream;
 use crate::api::Peek;
 use crate::api::answer::ToolsCalled;
 use crate::limits::{self, Estimate, Reservation, Standing};
-use crate::metrics::Labels;
+use crate::metrics::{self, Labels};
 use crate::rls::{HeaderValue, Holding};
 use crate::settings::Config;
 use crate::tokens::TokenCount;
@@ -81,6 +81,18 @@ impl Admitted {
             self.model = model.to_owned();
             self.estimate.rates = config.rates(model);
         }
+    }
+
+    /// Ends the call before it has gone upstream: it costs nothing.
+    pub(super) fn end_unsent(
+        self,
+        abort: Option<Abort>,
+        config: &Config,
+        context: &Context<'_>,
+        effects: &mut Effects,
+    ) {
+        effects.count(&metrics::CALLS, &self.labels(Abort::ending(abort)), 1);
+        self.charges.release(config, context, effects);
     }
 
     /// Gives the model a label of its own, because the upstream has answered.

@@ -247,8 +247,7 @@ impl AwaitingDecision {
         effects: &mut Effects,
     ) {
         let Self { admitted, begun, questions, .. } = self;
-        effects.count(&metrics::CALLS, &admitted.labels(Abort::ending(abort)), 1);
-        admitted.charges.release(config, context, effects);
+        admitted.end_unsent(abort, config, context, effects);
         let Some(service) = &config.global else { return };
         let answers = received(questions, context.now());
         if let Ok(decided) = begun.decide(answers, service, context.budgets, &mut effects.tasks) {

@@ -135,7 +135,6 @@ impl Queued {
         let Self { admitted, place, .. } = self;
         place.release(context.budgets);
         effects.count(&metrics::WAITS, &admitted.labels("left"), 1);
-        effects.count(&metrics::CALLS, &admitted.labels(Abort::ending(abort)), 1);
-        admitted.charges.release(config, context, effects);
+        admitted.end_unsent(abort, config, context, effects);
     }
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::config::{
     Fields, Glob, Kind, Node, Ratio, Section, distinct, kind, optional, required, with_default,
 };
-use crate::limits::{Limit, OnExhausted, Shape, resource};
+use crate::limits::{Limit, Shape, resource};
 use crate::tiers::{Degradation, Step, Waiting};
 use crate::units::{Amount, Span};
 
@@ -96,22 +96,9 @@ impl Written {
 /// Returns a limit on calls in flight for the calls that wait. No configured limit can have its id,
 /// because names have no slashes.
 fn places(tier: &Rc<str>, max_waiting: u64, warn_at: Ratio) -> Option<Limit> {
-    Some(Limit {
-        name: "wait".into(),
-        tier: tier.clone(),
-        id: format!("{tier}//wait").into(),
-        counts: resource("concurrent_requests")?,
-        per: vec![],
-        shape: Shape::in_flight(Amount(max_waiting)),
-        models: vec![],
-        tools: vec![],
-        on_exhausted: OnExhausted::default(),
-        once_per: None,
-        rate_id: None,
-        reserved: None,
-        shadow: false,
-        warn_at,
-    })
+    let counts = resource("concurrent_requests")?;
+    let limit = Limit::new(tier, "wait", counts, Shape::in_flight(Amount(max_waiting)));
+    Some(Limit { id: format!("{tier}//wait").into(), warn_at, ..limit })
 }
 
 fn step(node: &Node<'_>) -> Option<Step> {

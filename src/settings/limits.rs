@@ -287,16 +287,11 @@ impl<'a> WrittenLimit<'a> {
         let (models, tools) = (self.models.clone(), self.tools.clone());
         let per = self.per.clone().unwrap_or_default();
         let is_per_upstream = per.iter().any(|dimension| **dimension == *UPSTREAM_DIMENSION);
-        let id = Limit::id(tier, &self.name, counts?);
+        let limit = Limit::new(tier, &self.name, counts?, shape);
         Some(Limit {
-            name: self.name.as_str().into(),
-            tier: tier.clone(),
             // No configured limit can have this id, because names have no slashes.
-            rate_id: self.is_adaptive().then(|| format!("{id}/rate").into()),
-            id,
-            counts: counts?,
+            rate_id: self.is_adaptive().then(|| format!("{}/rate", limit.id).into()),
             per,
-            shape,
             models: models.unwrap_or_default(),
             tools: tools.unwrap_or_default(),
             on_exhausted: self.on_exhausted.unwrap_or_default(),
@@ -304,6 +299,7 @@ impl<'a> WrittenLimit<'a> {
             reserved: context.priority.filter(|_| is_per_upstream).cloned(),
             shadow: self.shadow.unwrap_or_default(),
             warn_at: self.warn_at.unwrap_or(context.warn_at),
+            ..limit
         })
     }
 }

@@ -102,6 +102,28 @@ impl GlobalLimit {
 }
 
 impl Limit {
+    /// Creates a limit with one budget for its whole tier, which counts all calls and warns only when
+    /// nothing is left.
+    #[must_use]
+    pub fn new(tier: &Rc<str>, name: &str, counts: &'static Resource, shape: Shape) -> Self {
+        Self {
+            name: name.into(),
+            tier: tier.clone(),
+            id: Self::id(tier, name, counts),
+            counts,
+            per: vec![],
+            shape,
+            models: vec![],
+            tools: vec![],
+            on_exhausted: OnExhausted::default(),
+            once_per: None,
+            rate_id: None,
+            reserved: None,
+            shadow: false,
+            warn_at: Ratio::ONE,
+        }
+    }
+
     /// Returns the identity that a limit's budgets are stored under. A limit that counts another
     /// resource starts anew.
     #[must_use]
@@ -323,21 +345,8 @@ impl Limit {
 
         let counts = resource(counts).unwrap();
         let (max, window) = (Amount(max), Span::from_secs(60));
-        Self {
-            name: name.into(),
-            tier: "free".into(),
-            id: Self::id("free", name, counts),
-            counts,
-            per: vec!["user".into()],
-            shape: Shape { algorithm: Algorithm::TokenBucket, max, burst: max, window },
-            models: vec![],
-            tools: vec![],
-            on_exhausted: OnExhausted::default(),
-            once_per: None,
-            rate_id: None,
-            reserved: None,
-            shadow: false,
-            warn_at: Ratio { ppm: 800_000 },
-        }
+        let shape = Shape { algorithm: Algorithm::TokenBucket, max, burst: max, window };
+        let limit = Self::new(&"free".into(), name, counts, shape);
+        Self { per: vec!["user".into()], warn_at: Ratio { ppm: 800_000 }, ..limit }
     }
 }
