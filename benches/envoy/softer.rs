@@ -126,7 +126,7 @@ impl Pair {
     fn start(&self, runtime: &Runtime, upstream: &Upstream) -> [Envoy; 2] {
         [false, true].map(|second| {
             let configuration = self.configuration(second);
-            let bootstrap = Bootstrap::to(upstream.address).concurrency(1);
+            let bootstrap = Bootstrap::to(upstream.address).concurrency(1).own_process();
             let envoy = runtime.block_on(Envoy::start(bootstrap.filter(Filter::yaml(&configuration))));
             // Spends the limit on a tool, if there is one, and it is for a single call.
             let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"send_mail_0"}}"#;

@@ -13,6 +13,7 @@ use prost::Message;
 
 use super::Method;
 use super::budgets::{Budgets, Refused};
+use crate::upstream::Signal;
 
 /// What the service does with a call. It is decided when the call comes: those that wait keep what
 /// they wait for.
@@ -23,6 +24,8 @@ pub enum Behaviour {
     Answer,
     /// Counts at once and answers after so long, as if the way back were slow.
     Late(Duration),
+    /// Counts at once and answers when this happens.
+    Until(Signal),
     /// Takes the call and never answers. Nothing is counted.
     Never,
     /// Answers with bytes that are no protobuf, in a frame that is in order. Nothing is counted.
@@ -52,6 +55,8 @@ pub(super) enum Reply {
     Message(Bytes),
     /// The same after a while.
     Late(Duration, Bytes),
+    /// The same when this has happened.
+    Until(Signal, Bytes),
     /// A gRPC status code other than OK, and half a sentence.
     Error(u16, &'static str),
     /// Nothing, ever.
@@ -77,6 +82,10 @@ impl Behaviour {
             Self::Answer => counted(&|_| ()),
             Self::Late(time) => match counted(&|_| ()) {
                 Reply::Message(bytes) => Reply::Late(*time, bytes),
+                error => error,
+            },
+            Self::Until(signal) => match counted(&|_| ()) {
+                Reply::Message(bytes) => Reply::Until(signal.clone(), bytes),
                 error => error,
             },
             Self::Never => Reply::Nothing,

@@ -6,8 +6,8 @@ use crate::units::{Amount, Span};
 
 /// How long a term is: calls of a worker that has died stay counted at least so long, and twice
 /// that at most. Long enough for a busy worker to renew its calls in time, short enough to wait for
-/// after a crash.
-pub(in crate::limits) const TERM: Span = Span::from_secs(30);
+/// after a crash. Modules for tests of crashes (feature `trap`) have a short one.
+pub(in crate::limits) const TERM: Span = Span::from_secs(if cfg!(feature = "trap") { 5 } else { 30 });
 
 /// How a budget is given back over time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
