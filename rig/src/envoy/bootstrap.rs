@@ -9,6 +9,7 @@ use core::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::dynamic::{CLUSTER, LISTENER, from_file, keeper, typed};
 use super::filter::Filter;
 use super::pool::{CLUSTERS, NOTHING, Shared, USE};
 use super::{ACCESS_LOG, DIR, LISTENERS, Setup};
@@ -218,8 +219,8 @@ impl Bootstrap {
     }
 
     fn shared_listeners(&self) -> String {
-        let kind = "  \"@type\": type.googleapis.com/envoy.config.listener.v3.Listener\n";
-        format!("resources:\n-\n{kind}{}", indent(2, &self.listener_fields()))
+        let fields = indent(2, &self.listener_fields());
+        format!("resources:\n{}", typed(LISTENER, &format!("- {}", fields.trim_start())))
     }
 
     /// For a process of its own.
@@ -380,57 +381,6 @@ impl From<Bootstrap> for Setup {
         }
     }
 }
-
-/// The field of `dynamic_resources` that takes one kind of them from a file that Envoy watches.
-fn from_file(field: &str, file: &str) -> String {
-    format!(
-        "  {field}:
-    resource_api_version: V3
-    path_config_source: {{ path: \"{DIR}/{file}\" }}
-"
-    )
-}
-
-/// One idle VM of the module, on the main thread. The compiled module lives as long as a VM of it;
-/// without this it would go with the listener of each test.
-fn keeper(module: &Path) -> String {
-    format!(
-        "bootstrap_extensions:
-- name: envoy.bootstrap.wasm
-  typed_config:
-    \"@type\": type.googleapis.com/envoy.extensions.wasm.v3.WasmService
-    singleton: true
-    config:
-      name: keeper
-      root_id: tollgate
-      vm_config:
-        vm_id: keeper
-        runtime: envoy.wasm.runtime.v8
-        code: {{ local: {{ filename: \"{}\" }} }}
-      configuration:
-        \"@type\": type.googleapis.com/google.protobuf.StringValue
-        value: '{{\"tiers\":{{\"free\":{{}}}}}}'
-",
-        module.display()
-    )
-}
-
-/// A list of static resources as one of `resources`, where each item says its type.
-fn typed(kind: &str, items: &str) -> String {
-    let kind = format!("\"@type\": type.googleapis.com/{kind}");
-    let lines = items.lines().map(|line| {
-        if let Some(flow) = line.strip_prefix("- {") {
-            format!("- {{ {kind},{flow}\n")
-        } else if let Some(block) = line.strip_prefix("- ") {
-            format!("- {kind}\n  {block}\n")
-        } else {
-            format!("{line}\n")
-        }
-    });
-    lines.collect()
-}
-
-const CLUSTER: &str = "envoy.config.cluster.v3.Cluster";
 
 /// In a process of its own there is but one use.
 fn without_use(text: &str) -> String {

@@ -8,6 +8,7 @@
 
 mod admin;
 mod bootstrap;
+mod dynamic;
 mod example;
 mod filter;
 mod metrics;
@@ -32,7 +33,7 @@ pub use filter::{Filter, finisher, wasm_module};
 pub use metrics::{Metrics, Sample};
 use pool::{Shared, Taken};
 pub use process::binary;
-use process::{Process, framed};
+use process::{Process, Turn, framed};
 pub use resources::Resources;
 
 /// In a configuration, stands for the directory of the Envoy that runs it.
@@ -62,19 +63,14 @@ pub struct Setup {
     shared: Option<Box<Shared>>,
 }
 
-impl PartialEq for Setup {
-    /// Whether a process that was started with one is what the other asks for.
-    fn eq(&self, other: &Self) -> bool {
-        let parts = |setup: &Self| {
-            (
-                setup.bootstrap.clone(),
-                setup.files.clone(),
-                setup.concurrency,
-                setup.component_log_level.clone(),
-                setup.drains_at_once,
-            )
-        };
+impl Setup {
+    /// Whether a process that was started with this is what `other` asks for.
+    fn suits(&self, other: &Self) -> bool {
+        let parts = |setup: &Self| (setup.concurrency, setup.drains_at_once);
         parts(self) == parts(other)
+            && self.bootstrap == other.bootstrap
+            && self.files == other.files
+            && self.component_log_level == other.component_log_level
     }
 }
 
@@ -130,7 +126,7 @@ impl Envoy {
             let listeners = core::mem::take(&mut taken.listeners);
             return Ok(Self { home: Some(Home::Shared(taken)), listeners });
         }
-        let process = Process::start(&setup).await?;
+        let process = Process::start(&setup, Turn::wait().await).await?;
         let Some(listeners) = process.admin().listeners().await else {
             return Err(NotStarted { why: "does not tell its listeners".to_owned(), log: process.log(0) });
         };

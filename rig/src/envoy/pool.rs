@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use super::process::{Process, in_place, write_file};
+use super::process::{Process, Turn, in_place, write_file};
 use super::{LISTENERS, Metrics, NotStarted, POLL, Setup};
 use crate::client::PATIENCE;
 
@@ -117,12 +117,6 @@ struct Member {
 
 static IDLE: Mutex<Vec<Member>> = Mutex::new(Vec::new());
 
-/// How many processes are being started.
-static STARTING: AtomicUsize = AtomicUsize::new(0);
-
-/// How many are started at once: each keeps all cores busy.
-const MAX_STARTING: usize = 2;
-
 /// How many wait for a test at most. Each has some 200 MiB.
 const MAX_IDLE: usize = 12;
 
@@ -148,8 +142,8 @@ impl Member {
                 }
                 continue;
             }
-            if let Some(_starting) = Starting::begin() {
-                return Self::start(setup).await;
+            if let Some(turn) = Turn::now() {
+                return Self::start(setup, turn).await;
             }
             sleep(POLL).await;
         }
@@ -158,12 +152,12 @@ impl Member {
     /// The one that has been idle for longest.
     fn idle(setup: &Setup) -> Option<Self> {
         let mut idle = lock();
-        let found = idle.iter().position(|member| member.setup == *setup)?;
+        let found = idle.iter().position(|member| member.setup.suits(setup))?;
         Some(idle.remove(found))
     }
 
-    async fn start(setup: &Setup) -> Result<Self, NotStarted> {
-        let process = Process::start(setup).await?;
+    async fn start(setup: &Setup, turn: Turn) -> Result<Self, NotStarted> {
+        let process = Process::start(setup, turn).await?;
         let metrics = process.admin().metrics().await.expect("Envoy's admin interface answers");
         Ok(Self { process, setup: setup.clone(), shown: series(&metrics).collect(), uses: 0 })
     }
@@ -204,22 +198,6 @@ impl Member {
 
     fn put(&self, name: &str, text: &str) {
         write_file(self.process.dir(), name, text);
-    }
-}
-
-/// The right to start a process.
-struct Starting;
-
-impl Starting {
-    fn begin() -> Option<Self> {
-        let one_more = |starting| (starting < MAX_STARTING).then_some(starting + 1);
-        STARTING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self)
-    }
-}
-
-impl Drop for Starting {
-    fn drop(&mut self) {
-        STARTING.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

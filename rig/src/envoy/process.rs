@@ -9,7 +9,8 @@ use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -28,7 +29,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts one and waits until it serves.
-    pub(super) async fn start(setup: &Setup) -> Result<Self, NotStarted> {
+    pub(super) async fn start(setup: &Setup, turn: Turn) -> Result<Self, NotStarted> {
         let dir = tempfile::Builder::new().prefix("envoy-").tempdir().expect("a temporary directory");
         let path = dir.path();
         write_file(path, "envoy.yaml", &in_place(&setup.bootstrap, path));
@@ -62,6 +63,7 @@ impl Process {
         // From here on dropping it kills the process.
         let mut process = Self { envoy, guard, dir, admin: Admin::default() };
         process.come_up().await.map_err(|why| NotStarted { why, log: process.log(0) })?;
+        drop(turn);
         Ok(process)
     }
 
@@ -93,13 +95,13 @@ impl Process {
     }
 
     async fn come_up(&mut self) -> Result<(), String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + STARTS_WITHIN;
         loop {
             if let Some(status) = self.envoy.try_wait().expect("our own child can be asked") {
                 return Err(format!("ended at its start ({status})"));
             }
             if Instant::now() > deadline {
-                return Err(format!("is not ready after {PATIENCE:?}"));
+                return Err(format!("is not ready after {STARTS_WITHIN:?}"));
             }
             let address = fs::read_to_string(self.dir().join(ADMIN)).unwrap_or_default();
             if let Ok(address) = address.trim().parse() {
@@ -124,6 +126,39 @@ impl Drop for Process {
     }
 }
 
+/// The right to start a process: each start keeps all cores busy, and many at once would all be
+/// late.
+pub(super) struct Turn;
+
+impl Turn {
+    /// If fewer than [`AT_ONCE`] are being started.
+    pub(super) fn now() -> Option<Self> {
+        let one_more = |starting| (starting < AT_ONCE).then_some(starting + 1);
+        STARTING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self)
+    }
+
+    /// When it comes.
+    pub(super) async fn wait() -> Self {
+        loop {
+            if let Some(turn) = Self::now() {
+                return turn;
+            }
+            sleep(POLL).await;
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        STARTING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+static STARTING: AtomicUsize = AtomicUsize::new(0);
+const AT_ONCE: usize = 2;
+
+/// Compiling the module takes five seconds of CPU time, and other tests want theirs.
+const STARTS_WITHIN: Duration = Duration::from_secs(2 * PATIENCE.as_secs());
 const LOG: &str = "envoy.log";
 const ADMIN: &str = "admin.address";
 const HOW_TO_GET_ENVOY: &str = "run `make envoy` or set ENVOY=/path/to/envoy";
