@@ -5,7 +5,7 @@ set -u
 cd "$(dirname "$0")/.."
 
 # Tests with an Envoy mostly wait: more of them than cores. RUST_TEST_THREADS=1 runs one at a time.
-: "${RUST_TEST_THREADS:=$(($(getconf _NPROCESSORS_ONLN) * 4))}"
+: "${RUST_TEST_THREADS:=$(($(getconf _NPROCESSORS_ONLN) * 3))}"
 export RUST_TEST_THREADS
 
 mkdir -p target
@@ -26,9 +26,9 @@ awk '
 ' "$log" | sort -rn | awk '$1 >= 1'
 printf '%8d  all, with building\n' $(($(date +%s) - begun))
 echo "The slowest tests with an Envoy (they run $RUST_TEST_THREADS at a time):"
-sort -rn "$TEST_TIMES" | head -n 15 | awk -F '\t' '{ printf "%8.1f  %s\n", $1, $2 }'
+grep "::" "$TEST_TIMES" | sort -rn | head -n 15 | awk -F '\t' '{ printf "%8.1f  %s\n", $1, $2 }'
 echo "The slowest modules, all their tests together:"
-awk -F '\t' '{ module = $2; sub(/::[^:]*$/, "", module); sum[module] += $1 }
+awk -F '\t' '/::/ { module = $2; sub(/::[^:]*$/, "", module); sum[module] += $1 }
     END { for (module in sum) printf "%8.1f  %s\n", sum[module], module }' "$TEST_TIMES" |
     sort -rn | head -n 10
 exit "$status"

@@ -84,7 +84,7 @@ pub struct Envoy {
 /// Where an Envoy runs.
 enum Home {
     Own(Process),
-    Shared(Taken),
+    Shared(Box<Taken>),
 }
 
 impl Home {
@@ -124,7 +124,7 @@ impl Envoy {
         if let Some(shared) = &setup.shared {
             let mut taken = Taken::take(shared).await?;
             let listeners = core::mem::take(&mut taken.listeners);
-            return Ok(Self { home: Some(Home::Shared(taken)), listeners });
+            return Ok(Self { home: Some(Home::Shared(Box::new(taken))), listeners });
         }
         let process = Process::start(&setup, Turn::wait().await).await?;
         let Some(listeners) = process.admin().listeners().await else {
