@@ -40,8 +40,8 @@ rate-limit-service: ## Run the example rate limit service by itself (LIMITS=envo
 
 ##@ Work on it
 
-test: wasm wasm-trap finisher envoy sdks redis ## Run all tests, including those on a real Envoy
-	cargo test --workspace
+test: wasm wasm-trap finisher envoy sdks redis ## Run all tests, including those on a real Envoy, and say where the time went
+	@./scripts/test.sh
 
 check: test ## Run all tests, and check formatting, lints, documentation and licences
 	cargo fmt --all --check

@@ -37,7 +37,7 @@ pub(crate) fn measure(runtime: &Runtime, upstream: &Upstream) {
         );
         let filter = Filter::yaml(&format!("{global}{}", FILTER.replace("prices:", &day)));
         let bootstrap = Bootstrap::to(upstream.address).grpc_cluster("ratelimit", service.address());
-        runtime.block_on(Envoy::start(bootstrap.concurrency(1).filter(filter)))
+        runtime.block_on(Envoy::start(bootstrap.concurrency(1).own_process().filter(filter)))
     });
     println!("\n{:46}{:>12}{:>12}{:>12}{:>9}{:>9}", NAME, "local", "leased", "asked", "ratio", "ratio");
     calls("1 KiB prompts, all distinct; a fifth limit", &[Call::new("", "", &[1 << 10])], &envoys);

@@ -65,7 +65,7 @@ fn main() {
     let runtime = Runtime::new().expect("threads");
     let upstream = Upstream::start();
     let start = |filter: bool, workers: usize| {
-        let bootstrap = Bootstrap::to(upstream.address).concurrency(workers);
+        let bootstrap = Bootstrap::to(upstream.address).concurrency(workers).own_process();
         let filter = match (filter, &baseline) {
             (true, _) => Some(Filter::yaml(FILTER)),
             (false, Some(module)) => Some(Filter::yaml(FILTER).module(module)),

@@ -127,7 +127,7 @@ impl Pair {
     fn start(&self, runtime: &Runtime, upstream: &Upstream) -> [Envoy; 2] {
         [false, true].map(|second| {
             let configuration = self.configuration(second);
-            let bootstrap = Bootstrap::to(upstream.address).concurrency(1);
+            let bootstrap = Bootstrap::to(upstream.address).concurrency(1).own_process();
             let envoy = runtime.block_on(Envoy::start(bootstrap.filter(Filter::yaml(&configuration))));
             // Exhaust the limit on a tool, which is for a single call, if the configuration has
             // one.

@@ -20,4 +20,5 @@ pub mod port;
 pub mod rate_limits;
 pub mod redis;
 pub mod service;
+mod times;
 pub mod upstream;

@@ -23,6 +23,15 @@ use crate::client::PATIENCE;
 #[derive(Clone, Debug)]
 pub struct Signal(Arc<watch::Sender<bool>>);
 
+impl PartialEq for Signal {
+    /// Whether they are the same signal.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Signal {}
+
 impl Signal {
     /// Returns a signal that has not fired.
     #[must_use]

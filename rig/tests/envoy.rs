@@ -1,8 +1,14 @@
 //! The rig starts a real Envoy, sends calls through it, reads its admin interface and stops it. Not
 //! here: the filter.
 
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
 use serde_json::json;
-use tollgate_rig::client::{Client, Request};
+use tollgate_rig::client::{Client, PATIENCE, Request};
 use tollgate_rig::envoy::{Bootstrap, Envoy, Filter};
 use tollgate_rig::mock_llm::{Ending, MockLlm};
 use tollgate_rig::upstream::{Script, ScriptedUpstream};
@@ -38,7 +44,8 @@ async fn calls_pass_over_both_versions_of_http_on_both_sides() {
 #[tokio::test]
 async fn envoy_tells_what_it_did() {
     let mock = MockLlm::start().await;
-    let envoy = Envoy::start(Bootstrap::to(mock.address()).log_filter_state(&["tollgate.tier"])).await;
+    let envoy =
+        Envoy::start(Bootstrap::to(mock.address()).own_process().log_filter_state(&["tollgate.tier"])).await;
     let mut client = Client::http1(envoy.address()).await.unwrap();
     client.send(Request::get("/v1/models").header("x-raw", b"\xff")).await.unwrap().body().await.unwrap();
 
@@ -108,7 +115,7 @@ async fn envoy_understands_every_option_of_a_bootstrap() {
     let mock = MockLlm::start().await;
     let dir = tempfile::tempdir().unwrap();
     let module = dir.path().join("idle.wasm");
-    std::fs::write(&module, idle_module()).unwrap();
+    fs::write(&module, idle_module()).unwrap();
     let lua = |name: &str| {
         let code = format!("function envoy_on_response(r) r:headers():add('x-{name}', 'yes') end");
         format!(
@@ -176,15 +183,108 @@ async fn a_wrong_configuration_is_explained_by_the_log() {
 }
 
 #[tokio::test]
-async fn envoy_is_gone_when_it_is_dropped() {
-    let nowhere = "127.0.0.1:1".parse().unwrap();
-    let envoy = Envoy::start(Bootstrap::to(nowhere)).await;
+async fn an_envoy_in_a_process_of_its_own_is_gone_when_it_is_dropped() {
+    let envoy = Envoy::start(nowhere().own_process()).await;
     let (address, process, dir) = (envoy.address(), format!("/proc/{}", envoy.pid()), envoy.dir().to_owned());
-    assert!(std::path::Path::new(&process).exists());
+    assert!(Path::new(&process).exists());
 
     drop(envoy);
 
-    assert!(!std::path::Path::new(&process).exists());
+    assert!(!Path::new(&process).exists());
     assert!(!dir.exists());
     assert!(Client::http1(address).await.is_err());
+}
+
+fn nowhere() -> Bootstrap {
+    Bootstrap::to("127.0.0.1:1".parse().unwrap())
+}
+
+/// What only one test asks for, so that only its own users share the process.
+fn of(test: &str) -> Bootstrap {
+    nowhere().stats_tags(&format!("- {{ tag_name: {test}, regex: \"({test})\" }}\n"))
+}
+
+#[tokio::test]
+async fn an_envoy_serves_the_next_at_another_address_when_it_is_dropped() {
+    let first = Envoy::start(of("next")).await;
+    let (address, process, dir) = (first.address(), first.pid(), first.dir().to_owned());
+    Client::http1(address).await.unwrap();
+
+    drop(first);
+    let second = Envoy::start(of("next")).await;
+
+    assert_eq!(second.pid(), process);
+    assert!(!dir.exists());
+    assert!(address == second.address() || Client::http1(address).await.is_err());
+}
+
+#[tokio::test]
+async fn two_at_a_time_never_share_a_process_nor_do_two_that_want_different_ones() {
+    let (one, other) = tokio::join!(Envoy::start(of("two")), Envoy::start(of("two")));
+    let third = Envoy::start(of("three")).await;
+    let more_workers = Envoy::start(of("two").concurrency(2)).await;
+
+    let mut processes = [&one, &other, &third, &more_workers].map(Envoy::pid);
+    processes.sort_unstable();
+    assert!(processes.windows(2).all(|pair| pair[0] != pair[1]), "{processes:?}");
+}
+
+#[tokio::test]
+async fn an_envoy_whose_configuration_was_refused_serves_the_next() {
+    let refused = Envoy::try_start(of("refused").connection_manager("no_such_field: 1")).await;
+    let Err(not_started) = refused else { panic!("it was accepted") };
+    assert!(not_started.log.contains("no_such_field"), "{}", not_started.log);
+
+    let next = Envoy::start(of("refused")).await;
+
+    assert!(!next.log().contains("no_such_field"), "{}", next.log());
+}
+
+#[test]
+fn the_process_of_a_test_that_fails_serves_no_other() {
+    let failed = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let envoy = Envoy::start(of("failing")).await;
+            panic!("{}", envoy.pid());
+        })
+    });
+
+    let process = failed.join().unwrap_err().downcast::<String>().unwrap();
+
+    assert!(!Path::new("/proc").join(*process).exists());
+}
+
+/// Set for the program that is killed.
+const TO_BE_KILLED: &str = "TOLLGATE_RIG_TO_BE_KILLED";
+
+#[tokio::test]
+async fn no_process_outlives_a_program_that_is_killed() {
+    const TEST: &str = "no_process_outlives_a_program_that_is_killed";
+    if std::env::var_os(TO_BE_KILLED).is_some() {
+        let (own, shared) = (Envoy::start(nowhere().own_process()).await, Envoy::start(nowhere()).await);
+        println!("\n{} {}", own.pid(), shared.pid());
+        std::future::pending::<()>().await;
+    }
+    let mut program = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", TEST, "--nocapture"])
+        .env(TO_BE_KILLED, "yes")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(program.stdout.take().unwrap()).lines();
+    let line = lines.map(Result::unwrap).find(|line| line.split(' ').all(|id| id.parse::<u32>().is_ok()));
+    let envoys: Vec<_> = line.unwrap().split(' ').map(|id| Path::new("/proc").join(id)).collect();
+    assert!(envoys.iter().all(|envoy| envoy.exists()), "{envoys:?}");
+
+    program.kill().unwrap();
+    program.wait().unwrap();
+
+    let deadline = Instant::now() + PATIENCE;
+    // One that has ended stays in `/proc` until whoever inherits it asks.
+    let runs = |envoy: &Path| fs::read_to_string(envoy.join("stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    while envoys.iter().any(|envoy| runs(envoy)) {
+        assert!(Instant::now() < deadline, "{envoys:?} go on");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use serde_json::json;
 use tollgate_rig::client::{Client, Request, Response};
+use tollgate_rig::envoy::{Bootstrap, Filter};
 use tollgate_rig::mock_llm::coding::Coding;
 
 use crate::bench::Bench;
@@ -213,7 +214,7 @@ async fn neither_the_content_type_nor_the_spelling_of_the_path_is_a_way_around()
 
 #[tokio::test]
 async fn a_bomb_as_a_request_takes_bounded_memory_and_passes_as_it_is() {
-    let bench = Bench::start(TIERS).await;
+    let bench = Bench::with(Filter::yaml(TIERS), Bootstrap::own_process).await;
     let bombs: Vec<_> = Coding::ALL
         .into_iter()
         .flat_map(|coding| {

@@ -122,7 +122,7 @@ fn explanation(log: &str) -> String {
 async fn envoy_does_not_start_with_a_wrong_configuration_and_its_log_says_all_that_is_wrong() {
     let nowhere = "127.0.0.1:1".parse().unwrap();
     let Err(NotStarted { log, .. }) =
-        Envoy::try_start(Bootstrap::to(nowhere).filter(Filter::yaml(WRONG))).await
+        Envoy::try_start(Bootstrap::to(nowhere).filter(Filter::yaml(WRONG)).own_process()).await
     else {
         panic!("it was accepted")
     };
@@ -251,7 +251,7 @@ async fn envoy_makes_of_scalars_what_the_check_of_configurations_takes_them_for(
 "
     );
     let nowhere = "127.0.0.1:1".parse().unwrap();
-    let envoy = Envoy::start(Bootstrap::to(nowhere).clusters(&cluster)).await;
+    let envoy = Envoy::start(Bootstrap::to(nowhere).clusters(&cluster).own_process()).await;
 
     let dump = envoy.admin_json("/config_dump?resource=static_clusters").await;
 

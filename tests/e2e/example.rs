@@ -39,7 +39,7 @@ fn suits_envoy(file: &str) {
 #[tokio::test]
 async fn their_stats_tags_and_access_logs_are_those_of_the_tests() {
     let mock = MockLlm::start().await;
-    let ours = Bootstrap::to(mock.address()).stats_tags(STATS_TAGS).log_filter_state(&FACTS);
+    let ours = Bootstrap::to(mock.address()).stats_tags(STATS_TAGS).log_filter_state(&FACTS).own_process();
     let ours = bootstrap(&Envoy::start(ours).await).await;
     for example in [example(mock.address()), example_global(mock.address(), mock.address())] {
         let example = bootstrap(&Envoy::start(example).await).await;
@@ -157,7 +157,9 @@ async fn the_readmes_filter_limits_in_both_carriers_and_without_the_flag() {
             .replace("stop_iteration: true", &format!("stop_iteration: {flag}"))
             // So long that nothing to speak of flows back meanwhile.
             .replace("1m", "30d");
-        let envoy = Envoy::start(Bootstrap::to(mock.address()).filters_before(&filter)).await;
+        let envoy =
+            Envoy::start(Bootstrap::to(mock.address()).filters_before(&filter).keep_compiled(&wasm_module()))
+                .await;
         let call = |members| chat_with("acme", members).header("x-mock-output-tokens", "30");
 
         let streamed = call(json!({ "stream": true, "max_tokens": 100 }));

@@ -1,7 +1,8 @@
 //! Calls in flight: never more than may be, and all places free again in the end, whatever becomes
 //! of calls and workers.
 //!
-//! The two long tests wait for real time: two terms of half a minute. They run beside the others.
+//! The two long tests wait for real time: two terms, which are short in the module that can be made
+//! to trap.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
@@ -120,7 +121,8 @@ async fn an_upload_that_is_on_its_way_is_in_flight() {
 /// A call of an hour would do, too.
 #[tokio::test]
 async fn a_call_is_in_flight_for_as_long_as_it_lasts() {
-    let bench = Bench::start(&configuration(1)).await;
+    let filter = Filter::yaml(&configuration(1)).module(&trap_module());
+    let bench = Bench::with(filter, |bootstrap| bootstrap).await;
     let begun = Instant::now();
     let mut long = bench.send(endless("ada")).await;
     assert_eq!(long.status(), 200);
@@ -135,8 +137,9 @@ async fn a_call_is_in_flight_for_as_long_as_it_lasts() {
     assert_eq!(bench.send(stream("ada", 1, 0)).await.status(), 200);
 }
 
-/// After how long at most the calls of a worker that has trapped do not count any more: two terms.
-const FORGOTTEN: Duration = Duration::from_secs(60);
+/// After how long at most the calls of a worker that has trapped do not count any more: two terms
+/// (`src/limits/budget/shape.rs`).
+const FORGOTTEN: Duration = Duration::from_secs(2 * 5);
 
 /// How long calls go wrong.
 const SOAK: Duration = Duration::from_secs(15);
@@ -291,7 +294,7 @@ async fn after_aborts_resets_errors_and_traps_all_places_are_free_again() {
             }
             late = ended.elapsed();
             assert!(late < FORGOTTEN + Duration::from_secs(15), "{tenant} has lost {} places", MAX - taken);
-            sleep(Duration::from_secs(1)).await;
+            sleep(Duration::from_millis(200)).await;
         }
     }
     let metrics = bench.envoy.metrics().await;

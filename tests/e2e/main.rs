@@ -1,7 +1,8 @@
 //! The filter on a real Envoy: what only the host can prove.
 //!
-//! Each test starts its own Envoy, upstream and clients on ports of the system's choice. `make
-//! test` builds the module and gets Envoy and the official Python and Node clients first.
+//! Each test has an Envoy, an upstream and clients to itself, on ports of the system's choice; the
+//! process of the Envoy serves other tests before and after (`sharing`). `make test` builds the
+//! module and gets Envoy and the official Python and Node clients first.
 
 mod bench;
 mod calls;
@@ -31,6 +32,7 @@ mod mcp;
 mod golden;
 mod holding;
 mod host;
+mod sharing;
 mod upgrades;
 mod small_buffer;
 mod full_table;

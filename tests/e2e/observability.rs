@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tollgate_rig::client::{Client, Request};
-use tollgate_rig::envoy::Metrics;
+use tollgate_rig::envoy::{Bootstrap, Filter, Metrics};
 
 use crate::bench::{Bench, chat, chat_with};
 
@@ -224,7 +224,7 @@ tiers: { free: { limits: [ { name: rpm, count: requests, per: tenant, max: 10, w
 
 #[tokio::test]
 async fn a_flood_of_made_up_callers_takes_no_memory_and_no_budget_that_is_in_use() {
-    let bench = Bench::start(SMALL).await;
+    let bench = Bench::with(Filter::yaml(SMALL), Bootstrap::own_process).await;
     let call = |tenant: &str| chat(tenant).header("x-mock-status", "404");
     let status = async |tenant: &str| bench.send(call(tenant)).await.status();
     for _ in 0..10 {

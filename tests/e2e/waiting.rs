@@ -300,6 +300,7 @@ impl Sending {
         let (head, tail) = text.split_at(text.len() / 2);
         assert!(sender.send(head.to_owned()).await);
         if matches!(self, Self::Late) {
+            // Longer than the filter watches whether the host holds a request (50 ms).
             sleep(Duration::from_millis(150)).await;
         }
         assert!(sender.send(tail.to_owned()).await);

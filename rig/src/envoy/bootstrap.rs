@@ -7,8 +7,11 @@
 
 use core::fmt::Write;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
+use super::dynamic::{CLUSTER, LISTENER, from_file, keeper, typed};
 use super::filter::Filter;
+use super::pool::{CLUSTERS, NOTHING, Shared, USE};
 use super::{ACCESS_LOG, DIR, LISTENERS, Setup};
 
 /// Describes an Envoy that passes everything to one upstream.
@@ -31,6 +34,8 @@ pub struct Bootstrap {
     stats_tags: String,
     filter_state: Vec<String>,
     reloadable: bool,
+    own_process: bool,
+    keep_compiled: Option<PathBuf>,
     http1_trailers: bool,
     component_log_level: String,
 }
@@ -57,6 +62,8 @@ impl Bootstrap {
             stats_tags: String::new(),
             filter_state: Vec::new(),
             reloadable: false,
+            own_process: false,
+            keep_compiled: None,
             http1_trailers: false,
             component_log_level: String::new(),
         }
@@ -175,6 +182,22 @@ impl Bootstrap {
         self
     }
 
+    /// In a process that nobody else uses before or after: where memory or CPU time are measured,
+    /// or the process itself is what is tested. One that can be reloaded has it anyway.
+    #[must_use]
+    pub const fn own_process(mut self) -> Self {
+        self.own_process = true;
+        self
+    }
+
+    /// The module of a filter that is written as YAML: a process that serves others with the same
+    /// module compiles it once.
+    #[must_use]
+    pub fn keep_compiled(mut self, module: &Path) -> Self {
+        self.keep_compiled = Some(module.to_owned());
+        self
+    }
+
     /// Lets HTTP/1.1 trailers through on both sides; Envoy drops them otherwise.
     #[must_use]
     pub const fn http1_trailers(mut self) -> Self {
@@ -192,45 +215,65 @@ impl Bootstrap {
     /// The resource file that holds the listener when it is reloadable.
     #[must_use]
     pub fn listeners(&self) -> String {
-        let kind = "  \"@type\": type.googleapis.com/envoy.config.listener.v3.Listener\n";
-        format!("resources:\n-\n{kind}{}", indent(2, &self.listener_fields()))
+        without_use(&self.shared_listeners())
     }
 
+    fn shared_listeners(&self) -> String {
+        let fields = indent(2, &self.listener_fields());
+        format!("resources:\n{}", typed(LISTENER, &format!("- {}", fields.trim_start())))
+    }
+
+    /// For a process of its own.
     fn bootstrap(&self) -> String {
+        let mut text = self.node();
+        if self.reloadable {
+            let _ = write!(text, "dynamic_resources:\n{}", from_file("lds_config", LISTENERS));
+        }
+        let _ = write!(text, "static_resources:\n  clusters:\n{}", indent(2, &self.all_clusters()));
+        if !self.reloadable {
+            let _ = write!(text, "  listeners:\n  -\n{}", indent(4, &self.listener_fields()));
+        }
+        without_use(&text)
+    }
+
+    /// For a process that serves one test after the other.
+    fn shared(&self) -> Shared {
+        let files = [("cds_config", CLUSTERS), ("lds_config", LISTENERS)];
+        let sources = files.map(|(field, file)| from_file(field, file)).concat();
+        let module = self.keep_compiled.clone().or_else(|| self.filter.as_ref().map(Filter::module_path));
+        let keeper = module.map(|module| keeper(&module)).unwrap_or_default();
+        let process = Setup {
+            bootstrap: format!("{}dynamic_resources:\n{sources}{keeper}", self.node()),
+            files: files.map(|(_, file)| (file.to_owned(), NOTHING.to_owned())).into(),
+            concurrency: self.concurrency,
+            component_log_level: self.component_log_level.clone(),
+            drains_at_once: true,
+            ..Setup::default()
+        };
+        let clusters = format!("resources:\n{}", typed(CLUSTER, &self.all_clusters()));
+        Shared { process, clusters, listeners: self.shared_listeners() }
+    }
+
+    fn node(&self) -> String {
+        let admin = socket_address(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let mut text = format!("node: {{ id: rig, cluster: rig }}\nadmin:\n  address: {admin}\n");
+        if !self.stats_tags.is_empty() {
+            let _ = write!(text, "stats_config:\n  stats_tags:\n{}", indent(2, &self.stats_tags));
+        }
+        text
+    }
+
+    fn all_clusters(&self) -> String {
         let protocol = match (self.upstream_http2, self.http1_trailers) {
             (true, _) => HTTP2,
             (false, true) => "http_protocol_options: { enable_trailers: true }",
             (false, false) => "http_protocol_options: {}",
         };
-        let upstream = cluster("upstream", "5s", self.upstream, protocol);
-        let mut text = format!(
-            "node: {{ id: rig, cluster: rig }}
-admin:
-  address: {}
-",
-            socket_address(SocketAddr::from(([127, 0, 0, 1], 0)))
-        );
-        if !self.stats_tags.is_empty() {
-            let _ = write!(text, "stats_config:\n  stats_tags:\n{}", indent(2, &self.stats_tags));
-        }
-        if self.reloadable {
-            let _ = write!(
-                text,
-                "dynamic_resources:
-  lds_config:
-    resource_api_version: V3
-    path_config_source: {{ path: \"{DIR}/{LISTENERS}\" }}
-"
-            );
-        }
-        let _ = write!(text, "static_resources:\n  clusters:\n{}", indent(2, &upstream));
+        let mut text = cluster("upstream", "5s", self.upstream, protocol);
         for (name, address) in &self.grpc_clusters {
-            text.push_str(&indent(2, &cluster(name, "0.25s", *address, HTTP2)));
+            text.push_str(&cluster(name, "0.25s", *address, HTTP2));
         }
-        text.push_str(&indent(2, &self.clusters));
-        if !self.reloadable {
-            let _ = write!(text, "  listeners:\n  -\n{}", indent(4, &self.listener_fields()));
-        }
+        text.push_str(&indent(0, &self.clusters));
         text
     }
 
@@ -327,13 +370,21 @@ route_config:
 impl From<Bootstrap> for Setup {
     fn from(bootstrap: Bootstrap) -> Self {
         let listeners = bootstrap.reloadable.then(|| (LISTENERS.to_owned(), bootstrap.listeners()));
+        let is_shared = !bootstrap.own_process && !bootstrap.reloadable;
         Self {
             bootstrap: bootstrap.bootstrap(),
             files: listeners.into_iter().collect(),
             concurrency: bootstrap.concurrency,
+            drains_at_once: false,
+            shared: is_shared.then(|| Box::new(bootstrap.shared())),
             component_log_level: bootstrap.component_log_level,
         }
     }
+}
+
+/// In a process of its own there is but one use.
+fn without_use(text: &str) -> String {
+    text.replace(USE, "")
 }
 
 const HTTP2: &str = "http2_protocol_options: {}";

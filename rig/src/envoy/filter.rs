@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::bootstrap::indent;
+use super::pool::USE;
 
 /// The filter in a chain: module, configuration and how the host runs it. The module is
 /// [`wasm_module`] unless another is named.
@@ -82,8 +83,13 @@ impl Filter {
         }
     }
 
+    /// Where its module is.
+    pub(super) fn module_path(&self) -> PathBuf {
+        self.module.clone().unwrap_or_else(wasm_module)
+    }
+
     pub(super) fn item(&self) -> String {
-        let Self { configuration, module, vm_id, holds_headers, fields } = self;
+        let Self { configuration, vm_id, holds_headers, fields, .. } = self;
         format!(
             "- name: tollgate
   typed_config:
@@ -95,12 +101,12 @@ impl Filter {
       failure_policy: FAIL_RELOAD
       reload_config: {{ backoff: {{ base_interval: 0.05s }} }}
       vm_config:
-        vm_id: {vm_id}
+        vm_id: {vm_id}{USE}
         runtime: envoy.wasm.runtime.v8
         code: {{ local: {{ filename: \"{}\" }} }}
 {}      configuration:
 {}",
-            module.clone().unwrap_or_else(wasm_module).display(),
+            self.module_path().display(),
             indent(6, fields),
             indent(8, configuration)
         )

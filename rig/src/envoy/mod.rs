@@ -1,33 +1,39 @@
-//! A real Envoy, started for one test and stopped with it.
+//! A real Envoy, for one test at a time.
 //!
-//! In: a configuration, mostly a [`Bootstrap`]. Out: a running process with its ports, log,
-//! metrics, access log and use of CPU and memory. Everything it writes is in a directory of its own
-//! that goes with it; when a test fails the end of the log is printed. Ports are the system's
-//! choice, and two instances never share anything. Not here: getting the binary (`make envoy`
-//! does).
+//! In: a configuration, mostly a [`Bootstrap`]. Out: its ports, log, metrics, access log and use of
+//! CPU and memory. A test never sees more than its own, but the process may have served others
+//! before it (`pool`), unless it asks for one of its own ([`Bootstrap::own_process`]). What it writes
+//! is in a directory that goes with it; when a test fails the end of the log is printed. Ports are
+//! the system's choice. Not here: getting the binary (`make envoy` does).
 
+mod admin;
 mod bootstrap;
+mod dynamic;
 mod example;
 mod filter;
 mod metrics;
+mod pool;
+mod process;
 mod resources;
 
-use core::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::time::sleep;
 
-use crate::client::{self, PATIENCE, Request};
+use crate::client::PATIENCE;
+use crate::times;
+use admin::Admin;
 pub use bootstrap::Bootstrap;
 pub use example::{example, example_global};
 pub use filter::{Filter, finisher, wasm_module};
 pub use metrics::{Metrics, Sample};
+use pool::{Shared, Taken};
+pub use process::binary;
+use process::{Process, Turn, framed};
 pub use resources::Resources;
 
 /// In a configuration, stands for the directory of the Envoy that runs it.
@@ -51,14 +57,43 @@ pub struct Setup {
     pub concurrency: usize,
     /// For `--component-log-level`, such as `wasm:debug,http:trace`; empty for none.
     pub component_log_level: String,
+    /// Closes the connections of a listener that goes at once, instead of after ten minutes.
+    pub drains_at_once: bool,
+    /// The same for a process that may have served others.
+    shared: Option<Box<Shared>>,
 }
 
-/// A running Envoy; it is killed when this is dropped.
+impl Setup {
+    /// Whether a process that was started with this is what `other` asks for.
+    fn suits(&self, other: &Self) -> bool {
+        let parts = |setup: &Self| (setup.concurrency, setup.drains_at_once);
+        parts(self) == parts(other)
+            && self.bootstrap == other.bootstrap
+            && self.files == other.files
+            && self.component_log_level == other.component_log_level
+    }
+}
+
+/// A running Envoy; it is killed when this is dropped, or serves the next test.
 pub struct Envoy {
-    process: Child,
-    dir: TempDir,
-    admin: SocketAddr,
+    /// None only while it is dropped.
+    home: Option<Home>,
     listeners: Vec<(String, SocketAddr)>,
+}
+
+/// Where an Envoy runs.
+enum Home {
+    Own(Process),
+    Shared(Box<Taken>),
+}
+
+impl Home {
+    const fn process(&self) -> &Process {
+        match self {
+            Self::Own(process) => process,
+            Self::Shared(taken) => taken.process(),
+        }
+    }
 }
 
 impl Envoy {
@@ -84,36 +119,18 @@ impl Envoy {
     ///
     /// If there is no binary.
     pub async fn try_start(setup: impl Into<Setup>) -> Result<Self, NotStarted> {
+        times::record();
         let setup = setup.into();
-        let dir = tempfile::Builder::new().prefix("envoy-").tempdir().expect("a temporary directory");
-        let path = dir.path();
-        write_file(path, "envoy.yaml", &setup.bootstrap);
-        for (name, text) in &setup.files {
-            write_file(path, name, text);
+        if let Some(shared) = &setup.shared {
+            let mut taken = Taken::take(shared).await?;
+            let listeners = core::mem::take(&mut taken.listeners);
+            return Ok(Self { home: Some(Home::Shared(Box::new(taken))), listeners });
         }
-        let file = |name| fs::File::create(path.join(name)).expect("a file in a directory of our own");
-        let binary = binary();
-        let process = Command::new(&binary)
-            .arg("--config-path")
-            .arg(path.join("envoy.yaml"))
-            .arg("--admin-address-path")
-            .arg(path.join(ADMIN))
-            .args(["--concurrency", &setup.concurrency.max(1).to_string()])
-            // Each instance is on its own: no shared memory to meet in.
-            .arg("--disable-hot-restart")
-            // The default of ten seconds is long to wait for an access log.
-            .args(["--file-flush-interval-msec", "20"])
-            .args(["--log-level", "info", "--component-log-level", &setup.component_log_level])
-            .stdin(Stdio::null())
-            .stdout(file(ACCESS_LOG))
-            .stderr(file(LOG))
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}; {HOW_TO_GET_ENVOY}", binary.display()));
-        // From here on dropping it kills the process.
-        let admin = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut envoy = Self { process, dir, admin, listeners: Vec::new() };
-        envoy.come_up().await.map_err(|why| NotStarted { why, log: envoy.log() })?;
-        Ok(envoy)
+        let process = Process::start(&setup, Turn::wait().await).await?;
+        let Some(listeners) = process.admin().listeners().await else {
+            return Err(NotStarted { why: "does not tell its listeners".to_owned(), log: process.log(0) });
+        };
+        Ok(Self { home: Some(Home::Own(process)), listeners })
     }
 
     /// Where the listener listens; if there are several, the first.
@@ -139,26 +156,32 @@ impl Envoy {
 
     /// Where the admin interface listens.
     #[must_use]
-    pub const fn admin(&self) -> SocketAddr {
-        self.admin
+    pub fn admin(&self) -> SocketAddr {
+        self.interface().0
     }
 
     /// The directory of this instance.
     #[must_use]
     pub fn dir(&self) -> &Path {
-        self.dir.path()
+        match self.home() {
+            Home::Own(process) => process.dir(),
+            Home::Shared(taken) => taken.dir.path(),
+        }
     }
 
     /// The process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.process.id()
+        self.home().process().pid()
     }
 
     /// Everything it has logged so far.
     #[must_use]
     pub fn log(&self) -> String {
-        read_text(&self.dir.path().join(LOG))
+        match self.home() {
+            Home::Own(process) => process.log(0),
+            Home::Shared(taken) => taken.process().log(taken.log_from),
+        }
     }
 
     /// Waits until a line of the log contains `text` and returns that line.
@@ -178,7 +201,7 @@ impl Envoy {
     /// If a line is not JSON.
     #[must_use]
     pub fn access_log(&self) -> Vec<Value> {
-        let text = read_text(&self.dir.path().join(ACCESS_LOG));
+        let text = read_text(&self.dir().join(ACCESS_LOG));
         // A last line without its end is still being written.
         let lines = text.rsplit_once('\n').map_or("", |(lines, _)| lines).lines();
         lines
@@ -209,7 +232,7 @@ impl Envoy {
     ///
     /// If the admin interface does not answer.
     pub async fn metrics(&self) -> Metrics {
-        Metrics::parse(&self.ask_admin("/stats/prometheus").await.expect("Envoy's admin interface answers"))
+        self.interface().metrics().await.expect("Envoy's admin interface answers")
     }
 
     /// Polls the metrics until they satisfy `condition` and returns them.
@@ -236,7 +259,7 @@ impl Envoy {
     /// If the process is gone.
     #[must_use]
     pub fn resources(&self) -> Resources {
-        Resources::of(self.process.id())
+        Resources::of(self.home().process().pid())
     }
 
     /// Puts a file into its directory at once and whole, as Envoy wants files that it watches.
@@ -245,7 +268,7 @@ impl Envoy {
     ///
     /// If the disk is full or the like.
     pub fn write_file(&self, name: &str, text: &str) {
-        write_file(self.dir.path(), name, text);
+        process::write_file(self.dir(), name, &process::in_place(text, self.dir()));
     }
 
     /// Replaces the listeners by those of `bootstrap` and waits for Envoy's word on them; whether
@@ -255,6 +278,7 @@ impl Envoy {
     ///
     /// If this Envoy was not started with [`Bootstrap::reloadable`], or says nothing.
     pub async fn reload(&self, bootstrap: &Bootstrap) -> bool {
+        assert!(matches!(self.home(), Home::Own(_)), "only one that is `reloadable` can be reloaded");
         let counts = |metrics: &Metrics| {
             ["success", "rejected"].map(|result| {
                 let name = format!("envoy_listener_manager_lds_update_{result}");
@@ -272,63 +296,31 @@ impl Envoy {
         counts(&after)[0] > before[0]
     }
 
-    async fn come_up(&mut self) -> Result<(), String> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.process.try_wait().expect("our own child can be asked") {
-                return Err(format!("ended at its start ({status})"));
-            }
-            if Instant::now() > deadline {
-                return Err(format!("is not ready after {PATIENCE:?}"));
-            }
-            if let Ok(admin) = read_text(&self.dir.path().join(ADMIN)).trim().parse() {
-                self.admin = admin;
-                if self.ask_admin("/ready").await.is_some_and(|answer| answer.trim() == "LIVE") {
-                    break;
-                }
-            }
-            sleep(POLL).await;
-        }
-        let listeners =
-            self.ask_admin("/listeners?format=json").await.ok_or("does not tell its listeners")?;
-        let listeners: Value =
-            serde_json::from_str(&listeners).map_err(|error| format!("/listeners: {error}"))?;
-        for listener in listeners["listener_statuses"].as_array().into_iter().flatten() {
-            let address = &listener["local_address"]["socket_address"];
-            let (ip, port) = (address["address"].as_str(), address["port_value"].as_u64());
-            if let (Some(Ok(ip)), Some(Ok(port))) = (ip.map(str::parse), port.map(u16::try_from)) {
-                let name = listener["name"].as_str().unwrap_or_default().to_owned();
-                self.listeners.push((name, SocketAddr::new(ip, port)));
-            }
-        }
-        Ok(())
-    }
-
-    /// What the admin interface answers to a GET with 200.
     /// What the admin interface answers to a path, as JSON.
     ///
     /// # Panics
     ///
     /// If the admin interface does not answer with JSON.
     pub async fn admin_json(&self, path: &str) -> Value {
-        let text = self.ask_admin(path).await.expect("Envoy's admin interface answers");
+        let text = self.interface().ask(path).await.expect("Envoy's admin interface answers");
         serde_json::from_str(&text).expect("an answer in JSON")
     }
 
-    async fn ask_admin(&self, path: &str) -> Option<String> {
-        let mut response = client::send(self.admin, Request::get(path)).await.ok()?;
-        let body = response.body().await.ok()?;
-        (response.status() == 200).then(|| String::from_utf8_lossy(&body).into_owned())
+    fn interface(&self) -> Admin {
+        self.home().process().admin()
+    }
+
+    const fn home(&self) -> &Home {
+        self.home.as_ref().expect("it is there until the end")
     }
 }
 
 impl Drop for Envoy {
     fn drop(&mut self) {
-        // By its own id, and waited for: no process and no port outlives the test.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
         if std::thread::panicking() {
             eprintln!("{}", framed(&self.log()));
+        } else if let Some(Home::Shared(taken)) = self.home.take() {
+            taken.give_back();
         }
     }
 }
@@ -342,30 +334,8 @@ pub struct NotStarted {
     pub log: String,
 }
 
-const LOG: &str = "envoy.log";
-const ADMIN: &str = "admin.address";
-const HOW_TO_GET_ENVOY: &str = "run `make envoy` or set ENVOY=/path/to/envoy";
-/// Lines of log that are shown when a test fails.
-const TAIL: usize = 60;
-/// Characters of a line that are shown.
-const LONG_LINE: usize = 500;
 /// Between two looks at something that only can be polled.
 const POLL: Duration = Duration::from_millis(5);
-
-/// The Envoy to test with: `$ENVOY`, or what `make envoy` has installed.
-///
-/// # Panics
-///
-/// If it has not been installed.
-#[must_use]
-pub fn binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("ENVOY").filter(|path| !path.is_empty()) {
-        return path.into();
-    }
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/envoy");
-    assert!(installed.exists(), "there is no Envoy to test with: {HOW_TO_GET_ENVOY}");
-    installed
-}
 
 async fn poll<T>(look: impl Fn() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + PATIENCE;
@@ -378,28 +348,7 @@ async fn poll<T>(look: impl Fn() -> Option<T>) -> Option<T> {
     }
 }
 
-fn write_file(dir: &Path, name: &str, text: &str) {
-    let text = text.replace(DIR, &dir.display().to_string());
-    let unfinished = dir.join(format!("{name}.new"));
-    fs::write(&unfinished, text)
-        .and_then(|()| fs::rename(&unfinished, dir.join(name)))
-        .unwrap_or_else(|error| panic!("cannot write {name}: {error}"));
-}
-
 /// What is there already; a log may hold any bytes.
 fn read_text(path: &Path) -> String {
     fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
-}
-
-/// The end of a log, ready to be read. Without what Envoy says of itself at every start, and
-/// without the ends of very long lines.
-fn framed(log: &str) -> String {
-    let lines: Vec<_> = log.lines().filter(|line| !line.contains("[info][main]")).collect();
-    let tail = lines.iter().skip(lines.len().saturating_sub(TAIL));
-    let mut text = format!("┌── Envoy's log, last {} lines\n", tail.len());
-    for line in tail {
-        let _ = writeln!(text, "│ {}", line.chars().take(LONG_LINE).collect::<String>());
-    }
-    text.push_str("└──");
-    text
 }

@@ -13,6 +13,7 @@ use prost::Message;
 
 use super::Method;
 use super::budgets::{Budgets, Refused};
+use crate::upstream::Signal;
 
 /// The service's behaviour for a call, chosen when the call arrives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum Behaviour {
     Answer,
     /// Counts at once and answers after this time, as over a slow network.
     Late(Duration),
+    /// Counts at once and answers when this happens.
+    Until(Signal),
     /// Accepts the call and never answers. Does not count.
     Never,
     /// Answers with bytes that are not protobuf, in a valid frame. Does not count.
@@ -50,6 +53,8 @@ pub(super) enum Reply {
     Message(Bytes),
     /// The same after a delay.
     Late(Duration, Bytes),
+    /// The same when this has happened.
+    Until(Signal, Bytes),
     /// A gRPC status code other than OK, and its message.
     Error(u16, &'static str),
     /// No answer.
@@ -75,6 +80,10 @@ impl Behaviour {
             Self::Answer => counted(&|_| ()),
             Self::Late(time) => match counted(&|_| ()) {
                 Reply::Message(bytes) => Reply::Late(*time, bytes),
+                error => error,
+            },
+            Self::Until(signal) => match counted(&|_| ()) {
+                Reply::Message(bytes) => Reply::Until(signal.clone(), bytes),
                 error => error,
             },
             Self::Never => Reply::Nothing,

@@ -334,6 +334,10 @@ async fn respond(request: Request<Incoming>, state: &watch::Sender<State>) -> Re
             sleep(time).await;
             grpc::ok(&bytes)
         }
+        Reply::Until(signal, bytes) => {
+            signal.wait().await;
+            grpc::ok(&bytes)
+        }
         Reply::Error(code, why) => grpc::error(code, why),
         Reply::Nothing => pending().await,
     }

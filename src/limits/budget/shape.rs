@@ -6,7 +6,8 @@ use crate::units::{Amount, Span};
 
 /// The length of a term. The calls of a dead worker stay counted for one to two terms. That is long
 /// enough for a busy worker to renew its calls in time, and short enough to wait for after a crash.
-pub(in crate::limits) const TERM: Span = Span::from_secs(30);
+/// Modules for tests of crashes (feature `trap`) have a short one.
+pub(in crate::limits) const TERM: Span = Span::from_secs(if cfg!(feature = "trap") { 5 } else { 30 });
 
 /// How a budget gives back over time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -10,6 +10,7 @@ use tollgate_rig::client::{self, Client, ClientError, PATIENCE};
 use tollgate_rig::envoy::{Envoy, Filter};
 use tollgate_rig::mock_llm::MockLlm;
 use tollgate_rig::rate_limits::{Behaviour, Method, ScriptedService};
+use tollgate_rig::upstream::Signal;
 
 use super::{PATIENT, call, calls, limits, of, tokens, tpd};
 use crate::bench::{Bench, bootstrap, trap_module};
@@ -140,8 +141,8 @@ async fn a_client_that_goes_while_its_call_waits_gives_back_what_it_held_here() 
     let global = "{ name: tpd, count: tokens, per: tenant, max: 100_000, window: 1d, scope: global }";
     let bench = Bench::with_service(&limits(&format!("{here} {global}"), PATIENT), &service).await;
     // The answer comes when the client has long gone.
-    service
-        .script([Behaviour::Late(Duration::from_millis(500)), Behaviour::Late(Duration::from_millis(500))]);
+    let gone = Signal::new();
+    service.script([Behaviour::Until(gone.clone()), Behaviour::Until(gone.clone())]);
 
     let mut http2 = Client::http2(bench.envoy.address()).await.unwrap();
     let waiting = tokio::spawn(async move { http2.send(call("ada", 30, 30)).await.map(|_| ()) });
@@ -159,6 +160,7 @@ async fn a_client_that_goes_while_its_call_waits_gives_back_what_it_held_here() 
     http1.reset().unwrap();
 
     bench.wait_for_calls("client_abort", 2).await;
+    gone.fire();
     nothing_under_way(&bench.envoy).await;
     assert!(bench.mock.received().is_empty());
     // What the service has charged stays charged; of the requests allowed here, none was used.
@@ -179,7 +181,8 @@ async fn a_new_configuration_while_calls_wait_leaves_none_hanging() {
     };
     let envoy = Envoy::start(with("before")).await;
     let address = envoy.address();
-    service.behave(Behaviour::Late(Duration::from_millis(700)));
+    let reloaded = Signal::new();
+    service.behave(Behaviour::Until(reloaded.clone()));
     let mut waiting = JoinSet::new();
     for _ in 0..8 {
         waiting.spawn(async move {
@@ -190,6 +193,7 @@ async fn a_new_configuration_while_calls_wait_leaves_none_hanging() {
     service.wait_for_calls(Method::ShouldRateLimit, 8).await;
 
     assert!(envoy.reload(&with("after")).await);
+    reloaded.fire();
 
     while let Some(status) = waiting.join_next().await {
         assert_eq!(status.unwrap().unwrap(), 200);
@@ -212,7 +216,8 @@ async fn a_worker_that_traps_while_calls_wait_recovers_and_they_end_with_envoys_
         bootstrap.grpc_cluster("ratelimit", service.address()).connection_manager("stream_idle_timeout: 2s")
     })
     .await;
-    service.behave(Behaviour::Late(Duration::from_millis(500)));
+    let dead = Signal::new();
+    service.behave(Behaviour::Until(dead.clone()));
     let mut client = Client::http2(bench.envoy.address()).await.unwrap();
     let mut waiting = JoinSet::new();
     for _ in 0..4 {
@@ -224,6 +229,7 @@ async fn a_worker_that_traps_while_calls_wait_recovers_and_they_end_with_envoys_
     let trapped = client.send(call("eve", 30, 30).header("x-tollgate-trap", "request")).await.unwrap();
 
     assert_eq!(trapped.status(), 503);
+    dead.fire();
     while let Some(ended) = waiting.join_next().await {
         let ended = ended.unwrap().map(|response| response.status());
         assert!(!matches!(ended, Err(ClientError::Hang { .. }) | Ok(200)), "{ended:?}");

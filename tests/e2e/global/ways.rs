@@ -112,13 +112,23 @@ async fn calls_wait_where_the_host_cannot_hold_headers_and_the_operator_says_so(
 async fn a_held_call_reaches_the_upstream_only_when_the_service_has_answered() {
     let service = ScriptedService::start([tpd(1_000)]);
     let bench = Bench::with_service(&tokens(1_000, PATIENT), &service).await;
-    let answer_after = core::time::Duration::from_millis(300);
-    service.behave(Behaviour::Late(answer_after));
+    let answers = Signal::new();
+    service.behave(Behaviour::Until(answers.clone()));
 
-    let (response, _) = bench.json(call("ada", 30, 30)).await;
+    let others = async {
+        service.wait_for_calls(Method::ShouldRateLimit, 1).await;
+        // Many that are not limited overtake it, on every worker.
+        for _ in 0..16 {
+            bench.send(Request::get("/health")).await;
+        }
+        answers.fire();
+    };
+    let ((response, _), ()) = tokio::join!(bench.json(call("ada", 30, 30)), others);
 
     assert_eq!(response.status(), 200);
-    assert!(response.time_to_headers() >= answer_after, "{:?}", response.time_to_headers());
+    let received = bench.mock.received();
+    let paths: Vec<_> = received.iter().map(|received| received.uri.path()).collect();
+    assert_eq!(paths.iter().position(|path| *path == "/v1/chat/completions"), Some(16), "{paths:?}");
 }
 
 #[tokio::test]

@@ -34,9 +34,10 @@ impl Bench {
     }
 }
 
-/// Calls with a debt that takes 20 s to pay.
+/// Calls with a debt that takes 50 s to pay: the interpreter of a client starts slowly on a busy
+/// machine.
 async fn is_over_budget(bench: &Bench, api: Api) {
-    let (paid, body) = bench.json(debt("tight", api.name, 1000, 2000)).await;
+    let (paid, body) = bench.json(debt("tight", api.name, 1000, 5000)).await;
     assert_eq!(paid.status(), 200, "{body}");
     let headers = [("x-tenant-id", api.name), ("x-tier", "tight")];
     let seen = api.run("over_budget", bench.envoy.address(), &headers).await;
@@ -47,7 +48,7 @@ async fn is_over_budget(bench: &Bench, api: Api) {
     let refusal = bench.refusal_of("tight", api.name).await;
     let (wait, needed) = (refusal["wait_ms"].as_u64().unwrap(), refusal["needed"].as_u64().unwrap());
     // A hundred tokens a second flow back.
-    let longest = (2000 + needed) * 10;
+    let longest = (5000 + needed) * 10;
     let since = u64::try_from(elapsed.as_millis()).unwrap();
     assert!((longest.saturating_sub(since)..=longest).contains(&wait), "{refusal} {since} ms after the debt");
     // The filter adds up to a second of jitter.
@@ -58,7 +59,12 @@ async fn is_over_budget(bench: &Bench, api: Api) {
         format!("on tokens per tenant (limit `tpm`): Limit 1000 per 10s, Available 0, Requested {needed}.");
     let (_, advice) = message.split_once(&limit).unwrap_or_else(|| panic!("{message}"));
     let advice = advice.strip_prefix(" Please try again in ").unwrap().split_once("s.").unwrap().0;
-    assert_eq!(advice.parse::<f64>().unwrap().ceil(), told as f64, "{seen}");
+    // Less than a second is told in milliseconds, "950ms".
+    let seconds = match advice.strip_suffix('m') {
+        Some(millis) => millis.parse::<f64>().unwrap() / 1000.0,
+        None => advice.parse::<f64>().unwrap(),
+    };
+    assert_eq!(seconds.ceil(), told as f64, "{seen}");
 }
 
 #[tokio::test]

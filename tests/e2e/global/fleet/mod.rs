@@ -47,11 +47,24 @@ impl Fleet {
     /// With this configuration of the filter, in YAML, and these options of the service beside that
     /// of its Redis.
     async fn start(configuration: &str, options: &[&str]) -> Self {
+        Self::with(configuration, options, |bootstrap| bootstrap).await
+    }
+
+    /// As [`Fleet::start`], for [`Fleet::reload`].
+    async fn reloadable(configuration: &str) -> Self {
+        Self::with(configuration, &[], Bootstrap::reloadable).await
+    }
+
+    async fn with(
+        configuration: &str,
+        options: &[&str],
+        change: impl FnOnce(Bootstrap) -> Bootstrap,
+    ) -> Self {
         let (mock, redis) = (MockLlm::start().await, Redis::start());
         let url = redis.url();
         let options = [&["--redis", &url], options].concat();
         let service = RateLimitService::start_with(&known_to_service(configuration), &options).await;
-        let setup = setup(configuration, &mock, &service);
+        let setup = change(setup(configuration, &mock, &service));
         let (one, other) = tokio::join!(Envoy::start(setup.clone()), Envoy::start(setup));
         Self { envoys: [one, other], mock, service, redis }
     }
@@ -133,7 +146,7 @@ impl Fleet {
 
 fn setup(configuration: &str, mock: &MockLlm, service: &RateLimitService) -> Bootstrap {
     let bootstrap = bootstrap(mock.address(), Filter::yaml(configuration));
-    bootstrap.grpc_cluster("ratelimit", service.address()).reloadable()
+    bootstrap.grpc_cluster("ratelimit", service.address())
 }
 
 #[path = "../../../../cli/src/servers/mod.rs"]

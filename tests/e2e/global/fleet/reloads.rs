@@ -18,7 +18,7 @@ fn with(option: &str) -> String {
 /// What two Envoys let in of a budget, of which one is reloaded in the middle: calls of old and of
 /// new connections together.
 async fn admitted_over_a_reload(before: &str, after: &str) -> u64 {
-    let fleet = Fleet::start(&with(before), &[]).await;
+    let fleet = Fleet::reloadable(&with(before)).await;
     let done = Signal::new();
     let of_old_clients = fleet.calls_until(&done, OF_CALL);
     fleet.wait_for_sum(DECISIONS, &[], |decided| decided >= CLIENTS as u64).await;
@@ -47,7 +47,7 @@ async fn a_reload_of_one_envoy_leaves_it_its_lease() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reports_that_wait_for_the_service_outlive_a_reload() {
-    let mut fleet = Fleet::start(&with("on_failure: allow"), &[]).await;
+    let mut fleet = Fleet::reloadable(&with("on_failure: allow")).await;
     fleet.service.kill();
     let outcomes = fleet.load().calls(3).run(|_, _| call_of("ada", OF_CALL)).await;
     assert_eq!(outcomes.count(200), outcomes.0.len(), "{:?}", outcomes.statuses());

@@ -1,0 +1,213 @@
+//! Envoys that serve one test after the other, because a start costs seconds of compiling the
+//! module, and a listener in a process that has compiled it a tenth of one.
+//!
+//! In: what the test wants ([`Shared`]). Out: a process that nobody else uses, shows nothing of
+//! those who did, and serves the test's clusters and listener. A test that fails does not give its
+//! process back. Not here: which tests share (`Setup`), what a process is (`process`).
+//!
+//! A listener goes at once with its connections (`--drain-time-s 0`), its VMs and its metrics. So a
+//! process is clean when it shows no metric that it did not show before its first test; one that
+//! does not become clean is killed. What Envoy itself counts beyond listeners is set to zero. Shared
+//! data outlives a VM and belongs to a `vm_id`, hence one for each use ([`USE`]).
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use super::process::{Process, Turn, in_place, write_file};
+use super::{LISTENERS, Metrics, NotStarted, POLL, Setup};
+use crate::client::PATIENCE;
+
+/// In a configuration, stands for what tells this use of a process from those before.
+pub(super) const USE: &str = "@USE@";
+
+/// The file, below [`super::DIR`], from which clusters come.
+pub(super) const CLUSTERS: &str = "cds.yaml";
+
+/// The text of a resource file without resources.
+pub(super) const NOTHING: &str = "resources: []\n";
+
+/// What a test wants of a process that others have used before.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    /// What the process is started with; it serves whoever wants the same.
+    pub(super) process: Setup,
+    /// The text of [`CLUSTERS`].
+    pub(super) clusters: String,
+    /// The text of [`LISTENERS`], with one listener.
+    pub(super) listeners: String,
+}
+
+/// A process that is taken.
+pub(super) struct Taken {
+    member: Member,
+    /// What is written for this use.
+    pub(super) dir: TempDir,
+    /// Where its own part of the log begins.
+    pub(super) log_from: u64,
+    pub(super) listeners: Vec<(String, SocketAddr)>,
+}
+
+impl Taken {
+    /// Takes a process and gives it the clusters and the listener.
+    pub(super) async fn take(shared: &Shared) -> Result<Self, NotStarted> {
+        let mut member = Member::clean(&shared.process).await?;
+        member.uses += 1;
+        let dir = tempfile::Builder::new().prefix("envoy-use-").tempdir().expect("a temporary directory");
+        let log_from = member.process.logged();
+        let mut taken = Self { member, dir, log_from, listeners: Vec::new() };
+        if taken.serve(shared).await {
+            return Ok(taken);
+        }
+        let log = taken.process().log(log_from);
+        taken.give_back();
+        Err(NotStarted { why: "refuses its clusters or its listener".to_owned(), log })
+    }
+
+    pub(super) const fn process(&self) -> &Process {
+        &self.member.process
+    }
+
+    /// For the next. What this use has begun ends now.
+    pub(super) fn give_back(self) {
+        self.member.put(LISTENERS, NOTHING);
+        self.member.put(CLUSTERS, NOTHING);
+        if self.member.uses >= MAX_USES {
+            return;
+        }
+        let mut idle = lock();
+        idle.push(self.member);
+        let one_too_many = (idle.len() > MAX_IDLE).then(|| idle.remove(0));
+        // A process takes a moment to end, and others wait for the list.
+        drop(idle);
+        drop(one_too_many);
+    }
+
+    async fn serve(&mut self, shared: &Shared) -> bool {
+        static USES: AtomicUsize = AtomicUsize::new(0);
+        let this_use = format!("-{}", USES.fetch_add(1, Ordering::Relaxed));
+        let place = |text: &str| in_place(text, self.dir.path()).replace(USE, &this_use);
+        for (file, text, kind) in [
+            (CLUSTERS, &shared.clusters, "cluster_manager_cds"),
+            (LISTENERS, &shared.listeners, "listener_manager_lds"),
+        ] {
+            self.member.put(file, &place(text));
+            if !self.member.accepts(kind).await {
+                return false;
+            }
+        }
+        self.listeners = self.member.process.admin().listeners().await.unwrap_or_default();
+        !self.listeners.is_empty()
+    }
+}
+
+/// A process of the pool.
+struct Member {
+    process: Process,
+    setup: Setup,
+    /// The names and labels of the metrics that it showed before its first use.
+    shown: HashSet<String>,
+    uses: u32,
+}
+
+static IDLE: Mutex<Vec<Member>> = Mutex::new(Vec::new());
+
+/// How many wait for a test at most. Each has some 200 MiB.
+const MAX_IDLE: usize = 12;
+
+/// How many tests a process serves: each leaves a thread that writes its access log, and its shared
+/// data.
+const MAX_USES: u32 = 60;
+
+/// How long a process may take to forget its last use.
+const FORGETS_WITHIN: Duration = Duration::from_secs(5);
+
+fn lock() -> std::sync::MutexGuard<'static, Vec<Member>> {
+    // A list is whole at every moment, whatever has panicked.
+    IDLE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl Member {
+    /// One that shows nothing of its uses, if any: an idle one if there is one, or else a new one.
+    async fn clean(setup: &Setup) -> Result<Self, NotStarted> {
+        loop {
+            if let Some(member) = Self::idle(setup) {
+                if member.forgets().await {
+                    return Ok(member);
+                }
+                continue;
+            }
+            if let Some(turn) = Turn::now() {
+                return Self::start(setup, turn).await;
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// The one that has been idle for longest.
+    fn idle(setup: &Setup) -> Option<Self> {
+        let mut idle = lock();
+        let found = idle.iter().position(|member| member.setup.suits(setup))?;
+        Some(idle.remove(found))
+    }
+
+    async fn start(setup: &Setup, turn: Turn) -> Result<Self, NotStarted> {
+        let process = Process::start(setup, turn).await?;
+        let metrics = process.admin().metrics().await.expect("Envoy's admin interface answers");
+        Ok(Self { process, setup: setup.clone(), shown: series(&metrics).collect(), uses: 0 })
+    }
+
+    /// Whether its last use comes to its end, down to its metrics.
+    async fn forgets(&self) -> bool {
+        let deadline = Instant::now() + FORGETS_WITHIN;
+        while Instant::now() < deadline {
+            let Some(metrics) = self.process.admin().metrics().await else { return false };
+            if series(&metrics).all(|name| self.shown.contains(&name)) {
+                return self.process.admin().reset_counters().await.is_some();
+            }
+            sleep(POLL).await;
+        }
+        false
+    }
+
+    /// Waits for Envoy's word on a resource file that was written after the counters were reset.
+    async fn accepts(&self, kind: &str) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let Some(metrics) = self.process.admin().metrics().await else { return false };
+            let of = |name: &str| metrics.sum(&format!("envoy_{name}"), &[]);
+            let present =
+                of("listener_manager_total_listeners_active") + of("cluster_manager_active_clusters");
+            let warming =
+                of("listener_manager_total_listeners_warming") + of("cluster_manager_warming_clusters");
+            if of(&format!("{kind}_update_rejected")) > 0.0 {
+                return false;
+            }
+            if of(&format!("{kind}_update_success")) > 0.0 && present > 0.0 && warming == 0.0 {
+                return true;
+            }
+            sleep(POLL).await;
+        }
+        false
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        write_file(self.process.dir(), name, text);
+    }
+}
+
+/// Names and labels of all metrics but those of the admin interface, which every look changes.
+fn series(metrics: &Metrics) -> impl Iterator<Item = String> {
+    let samples = metrics.samples.iter().filter(|sample| {
+        sample.label("envoy_http_conn_manager_prefix") != Some("admin")
+            && !sample.name.starts_with("envoy_listener_admin")
+            // Appears with the first VM and stays.
+            && sample.name != "envoy_wasm_wasm_vm_count"
+    });
+    samples.map(|sample| format!("{}{:?}", sample.name, sample.labels))
+}
