@@ -27,7 +27,6 @@ mod frames;
 mod free;
 mod gemini;
 mod image;
-mod llama;
 mod mcp;
 mod media;
 mod model;
@@ -67,7 +66,7 @@ use ending::Ending;
 pub const FORMATS: [&Format; 22] = [
     &openai::chat::FORMAT,
     &openai::completions::FORMAT,
-    &llama::FORMAT,
+    &openai::completions::LLAMA,
     &openai::responses::FORMAT,
     // Before OpenAI's, whose path is the end of its older one.
     &ollama::EMBED,

@@ -9,13 +9,14 @@
 
 pub(super) mod answer;
 mod blocks;
+pub(super) mod ending;
 pub(super) mod offered;
 pub(super) mod request;
 pub(super) mod softer;
 mod tools;
 mod usage;
 
-use super::{Dialect, Format, ending, model, post};
+use super::{Dialect, Format, model, post};
 
 /// The row of [`FORMATS`](super::FORMATS).
 pub(super) static FORMAT: Format = Format {
@@ -33,6 +34,6 @@ pub(super) static FORMAT: Format = Format {
     with_max_output: softer::with_max_output,
     offered_tools: Some(offered::offered),
     without_tools: offered::without,
-    ending: Some(ending::anthropic::Message::ending),
+    ending: Some(ending::Message::ending),
     ..Format::DEFAULT
 };

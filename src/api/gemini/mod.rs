@@ -14,13 +14,14 @@
 mod answer;
 mod content;
 pub(super) mod embed;
+mod ending;
 mod offered;
 mod request;
 mod softer;
 mod usage;
 
 use super::outline::Members;
-use super::{Dialect, Format, Unread, ending, model, post};
+use super::{Dialect, Format, Unread, model, post};
 
 /// Content made by a model. Which of the methods streams is in the path only.
 pub(super) static FORMAT: Format = Format {
@@ -43,7 +44,7 @@ pub(super) static FORMAT: Format = Format {
     with_max_output: softer::with_max_output,
     offered_tools: Some(offered::offered),
     without_tools: offered::without,
-    ending: Some(ending::gemini::Candidates::ending),
+    ending: Some(ending::Candidates::ending),
     ..Format::DEFAULT
 };
 

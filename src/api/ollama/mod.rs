@@ -8,11 +8,12 @@
 //! Source: Ollama's API reference (`docs/api.md`).
 
 mod answer;
+mod ending;
 mod offered;
 mod request;
 mod softer;
 
-use super::{Dialect, Format, ending, post};
+use super::{Dialect, Format, post};
 
 /// Chat.
 pub(super) static CHAT: Format = Format {
@@ -26,7 +27,7 @@ pub(super) static CHAT: Format = Format {
     with_max_output: softer::with_max_output,
     offered_tools: Some(offered::offered),
     without_tools: offered::without,
-    ending: Some(ending::ollama::Lines::chat),
+    ending: Some(ending::Lines::chat),
     ..Format::DEFAULT
 };
 
@@ -40,7 +41,7 @@ pub(super) static GENERATE: Format = Format {
     answer: answer::read,
     with_model: softer::with_model,
     with_max_output: softer::with_max_output,
-    ending: Some(ending::ollama::Lines::generate),
+    ending: Some(ending::Lines::generate),
     ..Format::DEFAULT
 };
 

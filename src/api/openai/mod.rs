@@ -9,6 +9,7 @@
 pub(super) mod chat;
 pub(super) mod completions;
 pub(super) mod embeddings;
+pub(super) mod ending;
 pub(super) mod images;
 mod n_predict;
 mod parts;

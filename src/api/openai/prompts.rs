@@ -16,8 +16,9 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::parts::Reading;
+use crate::api::media::decoded_len;
 use crate::api::raw::{Text, string};
-use crate::api::{Piece, Unread, llama};
+use crate::api::{Image, Piece, Unread};
 
 /// Reads a prompt or a list of them into `reading`; how many there are.
 ///
@@ -45,7 +46,7 @@ pub(super) fn read<'a>(raw: &'a str, reading: &mut Reading<'a>) -> Result<u64, U
 
 fn item<'a>(raw: &'a str, reading: &mut Reading<'a>) -> Result<(), Unread> {
     match raw.as_bytes().first() {
-        Some(b'{') => match llama::prompt(raw) {
+        Some(b'{') => match with_media(raw) {
             Some(pieces) => reading.pieces.extend(pieces),
             None => reading.part(raw),
         },
@@ -59,6 +60,26 @@ fn item<'a>(raw: &'a str, reading: &mut Reading<'a>) -> Result<(), Unread> {
         _ => reading.texts([serde_json::from_str::<Text<'_>>(raw).map_err(|_| Unread::Malformed)?]),
     }
     Ok(())
+}
+
+/// Reads llama.cpp's prompt that is an object: its text, and pictures or sound in base64.
+fn with_media(raw: &str) -> Option<Vec<Piece<'_>>> {
+    let prompt: WithMedia<'_> = serde_json::from_str(raw).ok()?;
+    let Text(text) = prompt.prompt_string?;
+    let media = prompt.multimodal_data.into_iter().flatten().map(|Text(data)| {
+        let picture = Image::in_base64(&data, None);
+        let sound = Piece::Audio { bytes: decoded_len(&data), raw: false };
+        if picture.size.is_some() { Piece::Image(picture) } else { sound }
+    });
+    Some([Piece::Text(text)].into_iter().chain(media).collect())
+}
+
+#[derive(Deserialize)]
+struct WithMedia<'a> {
+    #[serde(borrow)]
+    prompt_string: Option<Text<'a>>,
+    #[serde(borrow)]
+    multimodal_data: Option<Vec<Text<'a>>>,
 }
 
 /// Whether a list is one prompt of texts and token ids.

@@ -9,12 +9,13 @@
 
 pub(super) mod answer;
 mod blocks;
+pub(super) mod ending;
 pub(super) mod offered;
 pub(super) mod request;
 pub(super) mod softer;
 mod usage;
 
-use crate::api::{Dialect, Format, ending, post};
+use crate::api::{Dialect, Format, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -27,6 +28,6 @@ pub(in crate::api) static FORMAT: Format = Format {
     with_max_output: softer::with_max_output,
     offered_tools: Some(offered::offered),
     without_tools: offered::without,
-    ending: Some(ending::bedrock::Converse::ending),
+    ending: Some(ending::Converse::ending),
     ..Format::DEFAULT
 };

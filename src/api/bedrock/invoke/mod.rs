@@ -9,11 +9,12 @@
 //! headers with the number of tokens are in no reference, but in every answer.
 
 mod answer;
+mod ending;
 mod offered;
 mod request;
 mod softer;
 
-use crate::api::{Dialect, Format, ReportedUsage, ending, model, post};
+use crate::api::{Dialect, Format, ReportedUsage, model, post};
 use crate::identity::Head;
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
@@ -29,7 +30,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     with_max_output: softer::with_max_output,
     offered_tools: Some(offered::offered),
     without_tools: offered::without,
-    ending: Some(ending::invoke::Invoke::ending),
+    ending: Some(ending::Invoke::ending),
     ..Format::DEFAULT
 };
 

@@ -6,11 +6,12 @@
 //! Source: Cohere's API reference, "Chat API (v2)" and "Chat with Streaming (v2)".
 
 mod answer;
+mod ending;
 mod offered;
 mod request;
 mod softer;
 
-use crate::api::{Dialect, Format, ending, model, post};
+use crate::api::{Dialect, Format, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -24,6 +25,6 @@ pub(in crate::api) static FORMAT: Format = Format {
     with_max_output: softer::with_max_output,
     offered_tools: Some(offered::offered),
     without_tools: offered::without,
-    ending: Some(ending::cohere::Chat::ending),
+    ending: Some(ending::Chat::ending),
     ..Format::DEFAULT
 };

@@ -18,8 +18,8 @@ pub(in crate::api) use offered::of_tool as name_of_tool;
 pub(super) use answer::{ANSWER_MEMBERS, read as read_answer};
 pub(in crate::api) use softer::with_max_output;
 
-use super::stream_options;
-use crate::api::{Dialect, Format, ending, model, post};
+use super::{ending, stream_options};
+use crate::api::{Dialect, Format, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -42,6 +42,6 @@ pub(in crate::api) static FORMAT: Format = Format {
     offered_tools: Some(offered::offered),
     without_tools: offered::without,
     with_max_output,
-    ending: Some(ending::openai::Chunks::chat),
+    ending: Some(ending::Chunks::chat),
     ..Format::DEFAULT
 };

@@ -8,11 +8,12 @@
 //! events".
 
 mod answer;
+mod ending;
 mod offered;
 mod request;
 mod softer;
 
-use crate::api::{Format, ending, model, post};
+use crate::api::{Format, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -25,6 +26,6 @@ pub(in crate::api) static FORMAT: Format = Format {
     with_max_output: softer::with_max_output,
     offered_tools: Some(offered::offered),
     without_tools: offered::without,
-    ending: Some(ending::responses::Response::ending),
+    ending: Some(ending::Response::ending),
     ..Format::DEFAULT
 };

@@ -1,7 +1,7 @@
 //! The end of a stream of completions, of OpenAI's API or of llama.cpp's own, which share a path: a
 //! last event for each prompt with `stop`, `stop_type: "limit"` and the counts.
 //!
-//! In: events. Out: events. Not here: the end of OpenAI's (`openai`).
+//! In: events. Out: events. Not here: the end of OpenAI's (`openai::ending`).
 //!
 //! Source: llama.cpp, `tools/server/README.md`, "POST `/completion`", "Response format".
 
@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::openai::Chunks;
-use super::{Choices, Cut, Document, Ending, totals};
+use crate::api::ending::{Choices, Cut, Document, Ending, totals};
+use crate::api::openai::ending::Chunks;
 
 /// The state of a stream.
 #[derive(Debug)]

@@ -1,10 +1,8 @@
-//! llama.cpp's own completions: `POST …/completion` and `…/infill`; on `…/completions` it speaks
-//! them, too, unless the path begins with `/v1`.
+//! The forms of llama.cpp's own completions.
 //!
 //! In: JSON documents of answers, and members of requests. Out: what the shared types of `api` say.
-//! Not here: requests as a whole, which are read as those of OpenAI's completions are, because the
-//! two share a path; llama.cpp's chat, messages and embeddings, which are those of other APIs;
-//! reranking.
+//! Not here: requests as a whole, which are read as OpenAI's are (`request`), and prompts that are
+//! objects (`prompts`).
 //!
 //! Source: llama.cpp, `tools/server/README.md` ("POST `/completion`", "POST `/infill`"),
 //! `server-task.cpp` and `server-context.cpp`. `tokens_cached` is all that a slot holds after the
@@ -14,26 +12,10 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::media::decoded_len;
-use super::number::Whole;
-use super::openai::completions;
-use super::outline::{Members, Outline};
-use super::raw::{Text, entries, string};
-use super::{Answer, Edit, Format, Image, Piece, ReportedUsage, ending, model, post};
-
-/// The row of [`FORMATS`](crate::api::FORMATS).
-pub(in crate::api) static FORMAT: Format = Format {
-    name: "llama_completion",
-    endpoints: &[post("/completion"), post("/infill")],
-    read: completions::read,
-    ask_for_usage: ask_for_counts,
-    answer_members: &completions::ANSWER_MEMBERS,
-    answer: completions::answer,
-    with_model: model::with_model,
-    with_max_output: completions::with_n_predict,
-    ending: Some(ending::llama::Completions::ending),
-    ..Format::DEFAULT
-};
+use crate::api::number::Whole;
+use crate::api::outline::{Members, Outline};
+use crate::api::raw::{entries, string};
+use crate::api::{Answer, Edit, Piece, ReportedUsage};
 
 /// The members of an answer that [`answer`] looks at.
 pub(super) const ANSWER_MEMBERS: [&str; 5] =
@@ -101,26 +83,6 @@ impl Document<'_> {
             ..ReportedUsage::default()
         })
     }
-}
-
-/// The pieces of a prompt that is an object: its text, and pictures or sound in base64.
-pub(super) fn prompt(raw: &str) -> Option<Vec<Piece<'_>>> {
-    let prompt: Prompt<'_> = serde_json::from_str(raw).ok()?;
-    let Text(text) = prompt.prompt_string?;
-    let media = prompt.multimodal_data.into_iter().flatten().map(|Text(data)| {
-        let picture = Image::in_base64(&data, None);
-        let sound = Piece::Audio { bytes: decoded_len(&data), raw: false };
-        if picture.size.is_some() { Piece::Image(picture) } else { sound }
-    });
-    Some([Piece::Text(text)].into_iter().chain(media).collect())
-}
-
-#[derive(Deserialize)]
-struct Prompt<'a> {
-    #[serde(borrow)]
-    prompt_string: Option<Text<'a>>,
-    #[serde(borrow)]
-    multimodal_data: Option<Vec<Text<'a>>>,
 }
 
 /// The text around the gap that is to be filled, and that of other files.

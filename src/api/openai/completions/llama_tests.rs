@@ -1,6 +1,7 @@
 use super::*;
+use crate::api::openai::completions::{FORMAT as OPENAI, LLAMA};
 use crate::api::outline::{outline, read_body};
-use crate::api::{Request, Unbounded, Usage};
+use crate::api::{Format, Request, Unbounded, Usage};
 use proptest::prelude::*;
 
 const WHOLE: &str = r#"{"index":0,"content":" Hallo Welt","tokens":[],"stop":true,"tokens_predicted":7,"tokens_evaluated":30,
@@ -13,7 +14,7 @@ fn usage(json: &str) -> Option<(u64, u64, u64)> {
 }
 
 fn read(body: &str) -> Request<'_> {
-    read_body(FORMAT.read, body.as_bytes()).unwrap()
+    read_body(LLAMA.read, body.as_bytes()).unwrap()
 }
 
 #[test]
@@ -54,7 +55,7 @@ fn counts_that_are_nonsense_are_not_believed() {
 
 #[test]
 fn both_dialects_are_read_on_the_path_that_they_share() {
-    for format in [&FORMAT, &completions::FORMAT] {
+    for format in [&LLAMA, &OPENAI] {
         let answer = (format.answer)(WHOLE.as_bytes());
         assert_eq!((answer.told.output, answer.text.concat().as_str()), (Some(7), " Hallo Welt"));
         let openai = br#"{"choices":[{"text":"a"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
@@ -89,12 +90,12 @@ fn the_member_that_is_there_is_lowered() {
         (r#"{"n_predict":-1,"max_tokens":50}"#, r#"{"n_predict":9,"max_tokens":9}"#),
         (r#"{"n_predict":50,"max_tokens":5}"#, r#"{"n_predict":9,"max_tokens":5}"#),
     ] {
-        for format in [&FORMAT, &completions::FORMAT] {
+        for format in [&LLAMA, &OPENAI] {
             assert_eq!(bounded(format, body).as_deref(), Ok(expected));
         }
     }
-    assert_eq!(bounded(&FORMAT, "{}").as_deref(), Ok(r#"{"n_predict":9}"#));
-    assert_eq!(bounded(&completions::FORMAT, "{}").as_deref(), Ok(r#"{"max_tokens":9}"#));
+    assert_eq!(bounded(&LLAMA, "{}").as_deref(), Ok(r#"{"n_predict":9}"#));
+    assert_eq!(bounded(&OPENAI, "{}").as_deref(), Ok(r#"{"max_tokens":9}"#));
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn all_that_surrounds_the_gap_is_read() {
 #[test]
 fn counts_stay_in_an_answer_of_which_the_client_wants_other_members() {
     let asked = |body: &str| {
-        let edit = (FORMAT.ask_for_usage)(&outline(body), "")?;
+        let edit = (LLAMA.ask_for_usage)(&outline(body), "")?;
         String::from_utf8(Edit::apply_all(&[edit], body.as_bytes())).ok()
     };
     assert_eq!(
@@ -133,8 +134,8 @@ fn counts_stay_in_an_answer_of_which_the_client_wants_other_members() {
 proptest! {
     #[test]
     fn no_bytes_make_the_readers_panic(bytes in prop::collection::vec(any::<u8>(), 0..60), value in "[\\[\\]{}\",:0-9a-z. -]{0,30}") {
-        let _ = (read_body(FORMAT.read, &bytes), answer(&bytes));
+        let _ = (read_body(LLAMA.read, &bytes), answer(&bytes));
         let body = format!("{{\"prompt\":{value},\"input_extra\":{value},\"response_fields\":{value},\"timings\":{value}}}");
-        let _ = (read_body(FORMAT.read, body.as_bytes()), answer(body.as_bytes()));
+        let _ = (read_body(LLAMA.read, body.as_bytes()), answer(body.as_bytes()));
     }
 }

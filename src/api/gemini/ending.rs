@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{Choices, Cut, Document, Ending, kept, repeated};
+use crate::api::ending::{Choices, Cut, Document, Ending, kept, repeated};
 use crate::api::raw::items;
 
 /// The state of a stream.
@@ -95,4 +95,17 @@ struct Candidate<'a> {
     index: u64,
     #[serde(borrow, rename = "finishReason")]
     finish: Option<&'a RawValue>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ending::tests::ended;
+
+    #[test]
+    fn candidates_that_have_finished_are_not_ended() {
+        let candidate = r#"{"candidates":[{"index":0}]}"#;
+        let finished = candidate.replace("0}", "0,\"finishReason\":\"STOP\"}");
+        assert_eq!(ended(Candidates::ending(), &[candidate, &finished]), None);
+    }
 }

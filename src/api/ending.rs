@@ -1,23 +1,14 @@
-//! How a stream is ended before its time: what tells a client, in the words of the API, that the
-//! output was cut for its length.
+//! The end of a stream that is stopped early: the documents that tell a client, in the words of its
+//! API, that the output was cut for its length.
 //!
 //! In: the documents of a stream as they pass; then what was used. Out: the documents that end it,
-//! and their bytes. A stream that has ended by itself, or has not begun, is not ended. Not here:
-//! when a stream is ended (`exchange`), and where in its bytes (`answer`).
+//! and their bytes. A stream that has ended by itself, or has not begun, gets no ending. Not here:
+//! the ending of each API, which is in the format's own folder; when a stream is stopped
+//! (`exchange`), and where in its bytes (`answer`).
 //!
-//! Of what passes only names and numbers are kept that the ending must repeat, and of Responses the
-//! text that its last events repeat; all of it bounded. A tool call that was cut is never told to
-//! be complete. One file per API.
-
-pub(super) mod anthropic;
-pub(super) mod bedrock;
-pub(super) mod cohere;
-pub(super) mod gemini;
-pub(super) mod invoke;
-pub(super) mod llama;
-pub(super) mod ollama;
-pub(super) mod openai;
-pub(super) mod responses;
+//! An ending keeps only the names and numbers that it must repeat, and that of Responses the text
+//! that its last events repeat; all of it bounded. No ending says that a tool call is complete that
+//! was cut.
 
 use core::fmt;
 
@@ -27,10 +18,10 @@ use serde_json::value::RawValue;
 
 use super::{Usage, frames};
 
-/// How much is kept of a name, an id or a number that the ending repeats.
+/// The longest name, id or number that an ending repeats, in bytes.
 const LONGEST_REPEATED: usize = 1024;
 
-/// What a stream has shown of itself so far.
+/// The state of a stream, as its documents have shown it so far.
 pub trait Ending: fmt::Debug {
     /// Takes in the next document.
     fn read(&mut self, json: &[u8]);
@@ -40,11 +31,12 @@ pub trait Ending: fmt::Debug {
         true
     }
 
-    /// What ends the stream here; none if it has ended already, or cannot be ended yet.
+    /// Writes the documents that end the stream here; none if it has ended already, or cannot be
+    /// ended yet.
     fn write(&self, cut: &Cut<'_>) -> Option<Vec<Document>>;
 }
 
-/// What an ending is told.
+/// The facts that an ending tells.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut<'a> {
     /// The model asked for.
@@ -64,17 +56,27 @@ pub struct Document {
 }
 
 impl Document {
-    fn new(event: &'static str, data: &Value) -> Self {
+    pub(super) fn new(event: &'static str, data: &Value) -> Self {
         Self { event, data: data.to_string() }
     }
 
-    /// What OpenAI's and Cohere's clients take for the end of all events.
-    fn done() -> Self {
+    /// The name of its event; empty if it has none.
+    pub(super) const fn event(&self) -> &'static str {
+        self.event
+    }
+
+    /// Its data: JSON, except at the end of all events.
+    pub(super) fn data(&self) -> &str {
+        &self.data
+    }
+
+    /// The end of all events for OpenAI's and Cohere's clients.
+    pub(super) fn done() -> Self {
         Self { event: "", data: "[DONE]".to_owned() }
     }
 }
 
-/// How documents stand in the bytes of a stream.
+/// The framing of documents in the bytes of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     /// Server-sent events.
@@ -88,7 +90,7 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    /// The bytes that end a stream right behind one of its documents.
+    /// Writes the bytes that end a stream right behind one of its documents.
     pub(super) fn write(self, documents: &[Document]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for Document { event, data } in documents {
@@ -118,13 +120,14 @@ impl Shape {
 
 /// The answers that a stream gives side by side, by their index, and whether each has ended.
 #[derive(Debug, Default)]
-struct Choices(Vec<(u64, bool)>);
+pub(super) struct Choices(Vec<(u64, bool)>);
 
 impl Choices {
-    /// How many are ended; more of them than any model gives are not.
-    const MOST: usize = 128;
+    /// The most that are ended. No model gives as many.
+    pub(super) const MOST: usize = 128;
 
-    fn see(&mut self, index: u64, has_ended: bool) {
+    /// Notes that a document of this choice has passed.
+    pub(super) fn see(&mut self, index: u64, has_ended: bool) {
         if let Some((_, ended)) = self.0.iter_mut().find(|(of, _)| *of == index) {
             *ended |= has_ended;
         } else if self.0.len() < Self::MOST {
@@ -132,37 +135,38 @@ impl Choices {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Those that have begun and not ended.
-    fn open(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn open(&self) -> impl Iterator<Item = u64> {
         self.0.iter().filter(|(_, ended)| !ended).map(|(index, _)| *index)
     }
 }
 
-/// A value to be repeated as it was written; none that is too long.
-fn kept(raw: Option<&RawValue>) -> Option<Box<RawValue>> {
+/// Keeps a value as it was written, to be repeated; none that is too long.
+pub(super) fn kept(raw: Option<&RawValue>) -> Option<Box<RawValue>> {
     raw.filter(|raw| raw.get().len() <= LONGEST_REPEATED).map(ToOwned::to_owned)
 }
 
-/// A value that was kept, as a value.
-fn repeated(raw: Option<&RawValue>) -> Value {
+/// Gives a value that was kept; `null` if none was.
+pub(super) fn repeated(raw: Option<&RawValue>) -> Value {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
-/// A member that is there, even as `null`.
-fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+/// Reads a member that is there, even as `null`.
+pub(super) fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// The input in all, as an API tells it that counts caches among it; the output in all; and both
+/// Sums up the input, as an API tells it that counts caches among it, the output, and both
 /// together.
-fn totals(used: &Usage) -> [u64; 3] {
+pub(super) fn totals(used: &Usage) -> [u64; 3] {
     let (input, output) = (used.all_input(), used.all_output());
     [input, output, input.saturating_add(output)]
 }
 
 #[cfg(test)]
-mod tests;
+#[path = "ending_tests.rs"]
+pub(super) mod tests;

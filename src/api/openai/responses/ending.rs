@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Cut, Document, Ending, totals};
+use crate::api::ending::{Cut, Document, Ending, totals};
 use crate::api::raw::Text;
 
 /// How much is kept of the response as it began, which repeats the request's instructions and
@@ -257,3 +257,7 @@ struct Part<'a> {
     #[serde(borrow, rename = "type")]
     kind: Text<'a>,
 }
+
+#[cfg(test)]
+#[path = "ending_tests.rs"]
+mod tests;

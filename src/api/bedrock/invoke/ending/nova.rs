@@ -1,6 +1,6 @@
 //! The end of a stream of Amazon's Nova: that of Converse, each event within an object of its name.
 //!
-//! In: documents. Out: documents. Not here: what the events are (`bedrock`).
+//! In: documents. Out: documents. Not here: what the events are (`converse`).
 //!
 //! Source: Amazon Nova's user guide, "Streaming responses".
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::api::ending::bedrock::Converse;
+use crate::api::bedrock::converse::ending::Converse;
 use crate::api::ending::{Cut, Document, Ending};
 
 /// The state of a message.
@@ -33,9 +33,9 @@ impl Ending for Nova {
 
     fn write(&self, cut: &Cut<'_>) -> Option<Vec<Document>> {
         let events = self.0.write(cut)?;
-        let named = events.iter().filter_map(|Document { event, data }| {
-            let data: &RawValue = serde_json::from_str(data).ok()?;
-            Some(Document::new("", &json!({ *event: data })))
+        let named = events.iter().filter_map(|document| {
+            let data: &RawValue = serde_json::from_str(document.data()).ok()?;
+            Some(Document::new("", &json!({ document.event(): data })))
         });
         Some(named.collect())
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Cut, Document, Ending, kept, repeated, totals};
+use crate::api::ending::{Cut, Document, Ending, kept, repeated, totals};
 
 /// The state of a stream.
 #[derive(Debug)]
@@ -75,4 +75,15 @@ struct Line<'a> {
     done_reason: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ending::tests::ended;
+
+    #[test]
+    fn a_stream_that_has_ended_is_not_ended() {
+        assert_eq!(ended(Lines::chat(), &[r#"{"message":{}}"#, r#"{"done_reason":"stop"}"#]), None);
+    }
 }

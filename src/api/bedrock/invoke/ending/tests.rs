@@ -1,10 +1,8 @@
 //! Ends of InvokeModel's streams in each model's own form.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
-use super::super::invoke::Invoke;
 use super::*;
+use crate::api::ending::tests::ended;
+use proptest::prelude::*;
 
 fn payload(document: &str) -> String {
     json!({ "bytes": STANDARD.encode(document), "p": "abcdef" }).to_string()

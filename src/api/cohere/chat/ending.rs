@@ -9,7 +9,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Cut, Document, Ending, totals};
+use crate::api::ending::{Cut, Document, Ending, totals};
 use crate::api::raw::Text;
 
 /// The state of a message.
@@ -70,4 +70,16 @@ struct Event<'a> {
     kind: Text<'a>,
     #[serde(default)]
     index: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ending::tests::ended;
+
+    #[test]
+    fn a_message_that_has_ended_is_not_ended() {
+        let start = r#"{"type":"message-start"}"#;
+        assert_eq!(ended(Chat::ending(), &[start, r#"{"type":"message-end"}"#]), None);
+    }
 }

@@ -1,40 +1,22 @@
-//! OpenAI completions, the older API: `POST …/completions`, also as Azure and vLLM speak it, and
-//! Mistral for code (`fim`). llama.cpp speaks an API of its own on the same path, so both are read
-//! here.
+//! A completions request: what the model will read and may write.
 //!
-//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not
-//! here: answers, which are read as those of chat (`chat`) or as llama.cpp's (`llama`).
+//! In: a body of either API. Out: a [`Request`], and edits that bound the output. Not here: the
+//! prompt (`prompts`), and the members that only llama.cpp has (`llama`).
 //!
-//! Source: OpenAI's API reference, "Create completion"; Mistral's, "Fim". For llama.cpp see
-//! `llama`.
+//! Source: OpenAI's API reference, "Create completion"; Mistral's, "Fim".
 
-use super::n_predict::{self, N_PREDICT};
-use super::parts::Reading;
-use super::{chat, prompts, stream_options};
+use super::llama;
 use crate::api::bound::allowed;
+use crate::api::openai::n_predict;
+use crate::api::openai::parts::Reading;
+use crate::api::openai::prompts;
 use crate::api::outline::{Members, Outline};
-use crate::api::{Answer, Bounded, Edit, Format, Piece, Prompt, Request, Unread, ending, llama, model, post};
+use crate::api::{Bounded, Piece, Prompt, Request, Unread};
 
-/// The row of [`FORMATS`](crate::api::FORMATS).
-pub(in crate::api) static FORMAT: Format = Format {
-    name: "openai_completions",
-    endpoints: &[post("/openai/deployments/{model}/completions"), post("/completions")],
-    read,
-    ask_for_usage,
-    answer_members: &ANSWER_MEMBERS,
-    answer,
-    with_model: model::with_model,
-    with_max_output: |outline, _, each| bounded(outline, MAX_TOKENS, each),
-    ending: Some(ending::llama::Completions::ending),
-    ..Format::DEFAULT
-};
+pub(super) use n_predict::N_PREDICT;
 
-/// The members that [`answer`] looks at, of both APIs.
-pub(in crate::api) const ANSWER_MEMBERS: [&str; 7] = {
-    let [choices, usage] = chat::ANSWER_MEMBERS;
-    let [index, content, evaluated, predicted, timings] = llama::ANSWER_MEMBERS;
-    [choices, usage, index, content, evaluated, predicted, timings]
-};
+/// OpenAI's name of the bound.
+pub(super) const MAX_TOKENS: &str = "max_tokens";
 
 /// The members looked at. A body that names one of them twice is ambiguous.
 const NAMES: [&str; 14] = [
@@ -54,13 +36,11 @@ const NAMES: [&str; 14] = [
     llama::RESPONSE_FIELDS,
 ];
 
-const MAX_TOKENS: &str = "max_tokens";
-
-/// Reads a body, on this path and on those of llama.cpp's own.
+/// Reads a body of either API.
 ///
 /// # Errors
 /// [`Unread`] if it is no JSON object, or has a wrong type in what is counted.
-pub(in crate::api) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
+pub(super) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     let members = outline.members(&NAMES)?;
     let mut reading = Reading { pieces: llama::infill(&members), more: false };
     let prompts = match members.raw("prompt") {
@@ -83,9 +63,12 @@ pub(in crate::api) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unr
     })
 }
 
-/// The edit that has a stream tell its usage, or llama.cpp's answer its counts.
-fn ask_for_usage(outline: &Outline<'_>, model: &str) -> Option<Edit> {
-    stream_options::ask_for_usage(outline, model).or_else(|| llama::ask_for_counts(outline, model))
+/// Bounds the output of each completion. Where it has no bound, servers differ in
+/// what they take for it (16 tokens, or all that the model can write), so that the one set may be
+/// higher.
+pub(super) fn bounded(outline: &Outline<'_>, absent: &str, each: u64) -> Bounded {
+    let object = outline.members(&[MAX_TOKENS, N_PREDICT])?;
+    allowed(n_predict::lowered(&object, &[MAX_TOKENS], absent, each), each, 1, None)
 }
 
 /// How often each prompt is completed: `best_of` times, of which `n` are returned. llama.cpp's
@@ -94,29 +77,11 @@ fn tries(members: &Members<'_>) -> u64 {
     ["n", "n_cmpl", "best_of"].iter().filter_map(|name| members.whole(name)).fold(1, u64::max)
 }
 
-/// Reads a document of an answer in whichever of the two forms it has.
-pub(in crate::api) fn answer(json: &[u8]) -> Answer<'_> {
-    let answer = chat::read_answer(json);
-    if answer == Answer::default() { llama::answer(json) } else { answer }
-}
-
-/// The edits that bound the output of each completion on a path of llama.cpp's own.
-pub(in crate::api) fn with_n_predict(outline: &Outline<'_>, _: Option<&str>, each: u64) -> Bounded {
-    bounded(outline, N_PREDICT, each)
-}
-
-/// The edits that bound the output of each completion. Where it has no bound, servers differ in
-/// what they take for it (16 tokens, or all that the model can write), so that the one set may be
-/// higher.
-fn bounded(outline: &Outline<'_>, absent: &str, each: u64) -> Bounded {
-    let object = outline.members(&[MAX_TOKENS, N_PREDICT])?;
-    allowed(n_predict::lowered(&object, &[MAX_TOKENS], absent, each), each, 1, None)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::api::Edit;
+    use crate::api::openai::completions::FORMAT;
     use crate::api::outline::{outline, read_body};
     use proptest::prelude::*;
 
@@ -148,7 +113,7 @@ mod tests {
     fn usage_is_asked_for_where_a_stream_would_not_tell() {
         let asked = |body: &str| {
             let model = read(body.as_bytes()).unwrap().model.unwrap_or_default();
-            let edit = ask_for_usage(&outline(body), &model)?;
+            let edit = (FORMAT.ask_for_usage)(&outline(body), &model)?;
             String::from_utf8(Edit::apply_all(&[edit], body.as_bytes())).ok()
         };
         assert_eq!(

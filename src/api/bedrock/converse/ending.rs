@@ -2,7 +2,7 @@
 //! `max_tokens`, `metadata` the usage.
 //!
 //! In: the payloads of frames, whose kind shows in their members. Out: payloads and the types of
-//! their events. Not here: streams of InvokeModel, which are each model's own (`invoke`).
+//! their events. Not here: streams of InvokeModel, which are each model's own (`bedrock::invoke`).
 //!
 //! Source: Amazon Bedrock's API reference, "ConverseStreamOutput".
 
@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{Cut, Document, Ending};
 use crate::api::Usage;
+use crate::api::ending::{Cut, Document, Ending};
 
 /// The state of a message.
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ impl Ending for Converse {
 }
 
 /// The input as Amazon tells it, without what was read from caches and written to them.
-pub(super) fn input_beside_caches(used: &Usage) -> u64 {
+pub(in crate::api::bedrock) fn input_beside_caches(used: &Usage) -> u64 {
     let caches = [used.cached_input, used.cache_write, used.cache_write_1h];
     caches.into_iter().fold(used.all_input(), u64::saturating_sub)
 }
@@ -88,4 +88,18 @@ struct Payload<'a> {
     start: Option<&'a RawValue>,
     #[serde(borrow)]
     delta: Option<&'a RawValue>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ending::tests::ended;
+
+    #[test]
+    fn a_message_that_has_ended_is_not_ended() {
+        let role = r#"{"role":"assistant"}"#;
+        for end in [r#"{"stopReason":"end_turn"}"#, r#"{"message":"too many requests"}"#] {
+            assert_eq!(ended(Converse::ending(), &[role, end]), None, "{end}");
+        }
+    }
 }

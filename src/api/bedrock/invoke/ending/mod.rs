@@ -2,7 +2,7 @@
 //! base64 within `{"bytes"}`, and in the last of them Amazon's own count.
 //!
 //! In: the payloads of frames. Out: payloads of events of the type `chunk`. Not here: which members
-//! tell forms apart when usage is read (`bedrock::invoke`); endings of APIs that others have, too,
+//! tell forms apart when usage is read (`answer`); endings of APIs that others have, too,
 //! which are theirs.
 //!
 //! Whose form it is shows in the first document that is of one. A stream whose documents are of
@@ -23,9 +23,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::bedrock::input_beside_caches;
-use super::{Cut, Document, Ending, anthropic, openai};
+use crate::api::bedrock::converse::ending::input_beside_caches;
+use crate::api::ending::{Cut, Document, Ending};
 use crate::api::raw::Text;
+use crate::api::{anthropic, openai};
 use command::Command;
 use nova::Nova;
 use plain::Plain;
@@ -79,7 +80,7 @@ impl Ending for Invoke {
         // look for a choice in every chunk.
         let documents = self.own.as_ref()?.write(&Cut { hides_usage: true, ..*cut })?;
         // `[DONE]` is left out.
-        let objects = documents.iter().filter_map(|document| serde_json::from_str(&document.data).ok());
+        let objects = documents.iter().filter_map(|document| serde_json::from_str(document.data()).ok());
         let mut objects: Vec<Map<String, Value>> = objects.collect();
         objects.last_mut()?.insert(METRICS.to_owned(), metrics(cut));
         Some(objects.into_iter().map(|object| chunk(&Value::Object(object))).collect())
@@ -145,7 +146,7 @@ impl Form<'_> {
     /// What ends streams of such documents.
     fn ending(&self, document: &[u8]) -> Option<Box<dyn Ending>> {
         if self.choices.is_some() {
-            return openai::Chunks::like(document);
+            return openai::ending::Chunks::like(document);
         }
         let plain = [
             (self.completion, plain::CLAUDE),
@@ -163,6 +164,9 @@ impl Form<'_> {
             return Some(Nova::ending());
         }
         let is_message = self.kind.is_some_and(|kind| kind.get() == "\"message_start\"");
-        is_message.then(anthropic::Message::ending)
+        is_message.then(anthropic::ending::Message::ending)
     }
 }
+
+#[cfg(test)]
+mod tests;

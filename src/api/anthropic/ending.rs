@@ -9,7 +9,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Cut, Document, Ending};
+use crate::api::ending::{Cut, Document, Ending};
 use crate::api::raw::Text;
 
 /// The state of a message.
@@ -66,4 +66,18 @@ struct Event<'a> {
     kind: Text<'a>,
     #[serde(default)]
     index: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ending::tests::ended;
+
+    #[test]
+    fn a_message_that_has_ended_is_not_ended() {
+        let message = r#"{"type":"message_start"}"#;
+        for end in [r#"{"type":"message_delta"}"#, r#"{"type":"message_stop"}"#, r#"{"type":"error"}"#] {
+            assert_eq!(ended(Message::ending(), &[message, end]), None, "{end}");
+        }
+    }
 }

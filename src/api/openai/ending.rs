@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Choices, Cut, Document, Ending, kept, repeated, totals};
+use crate::api::ending::{Choices, Cut, Document, Ending, kept, repeated, there, totals};
 
 /// The state of a stream of chunks.
 #[derive(Debug)]
@@ -148,7 +148,7 @@ struct Chunk<'a> {
     model: Option<&'a RawValue>,
     choices: Option<Vec<Choice<'a>>>,
     /// `null` counts: a server shows it in chunks of clients that have asked for usage.
-    #[serde(borrow, default, deserialize_with = "super::there")]
+    #[serde(borrow, default, deserialize_with = "there")]
     usage: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
@@ -158,9 +158,9 @@ struct Chunk<'a> {
 struct Choice<'a> {
     #[serde(default)]
     index: u64,
-    #[serde(borrow, default, deserialize_with = "super::there")]
+    #[serde(borrow, default, deserialize_with = "there")]
     finish_reason: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "super::there")]
+    #[serde(borrow, default, deserialize_with = "there")]
     stop_reason: Option<&'a RawValue>,
     #[serde(borrow)]
     delta: Option<&'a RawValue>,
@@ -168,4 +168,39 @@ struct Choice<'a> {
     message: Option<&'a RawValue>,
     #[serde(borrow)]
     text: Option<&'a RawValue>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ending::tests::ended;
+
+    #[test]
+    fn a_stream_that_has_ended_is_not_ended() {
+        let chunk = r#"{"choices":[{"index":0,"delta":{},"finish_reason":null}]}"#;
+        let finished = chunk.replace("null", "\"stop\"");
+        for end in [&finished, r#"{"error":{"message":"no"}}"#, "[DONE]"] {
+            assert_eq!(ended(Chunks::chat(), &[chunk, end]), None, "{end}");
+        }
+    }
+
+    #[test]
+    fn only_choices_that_are_open_are_ended() {
+        let chunk = |index: u64, reason: &str| {
+            format!(r#"{{"id":"c","choices":[{{"index":{index},"delta":{{}},"finish_reason":{reason}}}]}}"#)
+        };
+        let chunks = [chunk(0, "null"), chunk(2, "null"), chunk(0, "\"stop\"")];
+        let ended = ended(Chunks::chat(), &chunks.each_ref().map(String::as_str)).unwrap();
+        assert_eq!(ended.len(), 2, "{ended:?}");
+        assert_eq!((&ended[0]["choices"][0]["index"], &ended[1]), (&json!(2), &json!("[DONE]")));
+    }
+
+    #[test]
+    fn what_a_stream_repeats_of_itself_is_bounded() {
+        let chunk = format!(r#"{{"id":"{}","choices":[{{"index":0}}]}}"#, "x".repeat(100_000));
+        assert_eq!(ended(Chunks::chat(), &[&chunk]).unwrap()[0]["id"], Value::Null);
+        let many: Vec<_> = (0..10_000).map(|index| format!(r#"{{"index":{index}}}"#)).collect();
+        let chunk = format!(r#"{{"choices":[{}]}}"#, many.join(","));
+        assert_eq!(ended(Chunks::chat(), &[&chunk]).unwrap().len(), Choices::MOST + 1);
+    }
 }
