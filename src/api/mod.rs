@@ -56,6 +56,7 @@ pub use path::PathEnd;
 pub use prompt::{Function, Piece, Prompt, Property};
 pub use routes::{Call, Endpoint, Routes, Upgrade};
 use routes::{get, post};
+use sockets::Socket;
 pub use strays::Strays;
 pub use usage::{CLASSES, Classes, ReportedUsage, Side, Usage};
 
@@ -89,6 +90,9 @@ pub const FORMATS: [&Format; 22] = [
     &mcp::FORMAT,
 ];
 
+/// Every API that is spoken over an upgraded connection and has no form over plain HTTP.
+const SOCKETS: [&Socket; 2] = [&openai::REALTIME, &gemini::LIVE];
+
 /// One API format: how its calls are recognised, read and edited, and how its answers are read.
 pub struct Format {
     /// The name in configuration, metrics and the built-in dimension `api`.
@@ -97,6 +101,14 @@ pub struct Format {
     pub dialect: Dialect,
     /// What its calls look like from outside; the first that fits tells the model.
     pub endpoints: &'static [Endpoint],
+    /// The calls below a prefix that the configuration says to be of this format, beside its
+    /// `endpoints`.
+    pub configured: &'static [Endpoint],
+    /// How the paths end at which its providers count tokens for free, in lower case. No method and
+    /// no prefix makes that a call which costs something.
+    pub free: &'static [&'static str],
+    /// Gives the model as the configuration names it, by its name in the path.
+    pub model_in_path: fn(&str) -> &str,
     /// How its request bodies are treated.
     pub body: Body,
     /// Reads a request body, if it is [`Body::Held`]. [`Unread`] says why it cannot be read as this
@@ -120,6 +132,8 @@ pub struct Format {
     /// The edit that makes an answer of the model of this name report its usage, where the client
     /// has not asked for it and the model takes the question; the name may be empty.
     pub ask_for_usage: fn(&Outline<'_>, &str) -> Option<Edit>,
+    /// Whether the upstream at a raw path is new enough to know that question.
+    pub usage_question_is_known: fn(&[u8]) -> bool,
     /// The names of the tools that a request offers the model, in their order; those that have none
     /// are left out. None if no request of the format offers any; one that cannot be read may
     /// otherwise offer all there are.
@@ -154,6 +168,9 @@ impl Format {
         name: "",
         dialect: Dialect::OpenAi,
         endpoints: &[],
+        configured: &[post("")],
+        free: &[],
+        model_in_path: |name| name,
         body: Body::Held,
         read: |_| Err(Unread::Malformed),
         messages: None,
@@ -163,6 +180,7 @@ impl Format {
         ending: None,
         told_by_head: |_| ReportedUsage::default(),
         ask_for_usage: |_, _| None,
+        usage_question_is_known: |_| true,
         offered_tools: None,
         without_tools: |_, _| Vec::new(),
         with_model: |_, _| None,

@@ -1,19 +1,53 @@
 //! Which call a request is, by its method and path.
 //!
 //! In: method and path, and what the configuration says of paths. Out: [`Call`], or none if it is
-//! not an LLM call. Not here: bodies.
+//! not an LLM call. Not here: the paths themselves and what is particular to them, which stand in
+//! the formats' rows; bodies.
 
 use super::path::{PathEnd, Plain, with_model};
-use super::{Dialect, FORMATS, Format, sockets};
+use super::{Dialect, FORMATS, Format, SOCKETS};
 
-/// What a format's calls look like from outside.
+/// One way to recognise a format's calls from outside, and what is particular to the upstreams that
+/// have it.
 #[derive(Debug)]
 pub struct Endpoint {
     method: &'static str,
     path_end: PathEnd,
+    /// Its upstreams tell usage unasked and refuse the question.
+    tells_usage_unasked: bool,
+    /// Its calls take no bound on their output.
+    has_no_bound: bool,
+    /// The body names the model again, once for each of several requests.
+    repeats_model: bool,
 }
 
 impl Endpoint {
+    const fn new(method: &'static str, path_end: &'static str) -> Self {
+        Self {
+            method,
+            path_end: PathEnd::new(path_end),
+            tells_usage_unasked: false,
+            has_no_bound: false,
+            repeats_model: false,
+        }
+    }
+
+    /// Says that its upstreams tell usage unasked and refuse the question.
+    pub(super) const fn tells_usage_unasked(self) -> Self {
+        Self { tells_usage_unasked: true, ..self }
+    }
+
+    /// Says that its calls take no bound on their output.
+    pub(super) const fn has_no_bound(self) -> Self {
+        Self { has_no_bound: true, ..self }
+    }
+
+    /// Says that the body names the model again, once for each of several requests, so that the
+    /// model in the path cannot be another.
+    pub(super) const fn repeats_model(self) -> Self {
+        Self { repeats_model: true, ..self }
+    }
+
     /// The method.
     #[must_use]
     pub const fn method(&self) -> &'static str {
@@ -27,14 +61,15 @@ impl Endpoint {
     }
 }
 
-/// Calls by `POST` whose paths end like this, in lower case. `{model}` stands for the model's name.
+/// Recognises calls by `POST` whose paths end like this, in lower case. `{model}` stands for the
+/// model's name.
 pub(super) const fn post(path_end: &'static str) -> Endpoint {
-    Endpoint { method: "POST", path_end: PathEnd::new(path_end) }
+    Endpoint::new("POST", path_end)
 }
 
-/// Calls by `GET` whose paths end like this, in lower case.
+/// Recognises calls by `GET` whose paths end like this, in lower case.
 pub(super) const fn get(path_end: &'static str) -> Endpoint {
-    Endpoint { method: "GET", path_end: PathEnd::new(path_end) }
+    Endpoint::new("GET", path_end)
 }
 
 /// A request that is an LLM call.
@@ -79,79 +114,50 @@ pub struct Upgrade {
 #[derive(Clone, Debug, Default)]
 pub struct Routes(pub Vec<(String, Option<&'static Format>)>);
 
-/// Counting tokens is what providers do for free. No prefix makes it a call that costs something.
-const FREE: [&str; 6] = [
-    "/messages/count_tokens",
-    "/models/count-tokens:rawpredict",
-    ":counttokens",
-    "/count-tokens",
-    "/responses/input_tokens",
-    "/tokenize",
-];
-
-/// The first version of Azure's API that knows `stream_options`; earlier ones refuse it (Azure
-/// OpenAI's "API version lifecycle").
-const AZURE_TELLS_SINCE: &[u8] = b"2024-09-01";
-
-/// Mistral's own APIs, and what Vertex hands on as it is to the makers of models: they tell usage
-/// unasked and refuse the question.
-const TELL_UNASKED: [&str; 3] = ["/agents/completions", "/fim/completions", "rawpredict"];
-
-/// Shortening a conversation, which has no bound on what it writes (OpenAI's API reference,
-/// "Compact a response").
-const UNBOUNDED: &str = "/responses/compact";
-
-/// The model is in each request of a batch as well, where it must be the same (Google's "Gemini API
-/// reference", "Embeddings").
-const MODEL_REPEATED: &str = ":batchembedcontents";
-
 impl Routes {
-    /// The call that a request is, or none if it is not an LLM call.
+    /// Recognises the call that a request is; none if it is not an LLM call.
     #[must_use]
     pub fn recognise(&self, method: &[u8], path: &[u8]) -> Option<Call> {
         let raw = path;
         let path = Plain::of(raw);
-        if FREE.iter().any(|end| path.ends_with(end)) {
+        if is_free(&path) {
             return None;
         }
         let method = core::str::from_utf8(method).ok()?;
-        let may_ask_for_usage = !is_older_azure(raw) && !TELL_UNASKED.iter().any(|end| path.ends_with(end));
-        let may_bound_output = !path.ends_with(UNBOUNDED);
-        let call = |format, model: Option<&str>, end: Option<&'static PathEnd>| Call {
-            format,
-            model: model.map(model_name),
-            may_ask_for_usage,
-            may_bound_output,
-            path: end.map(|end| (raw.to_vec(), end)),
-        };
-        let found = |format: &'static Format| {
-            let mut endpoints = format.endpoints.iter().filter(|endpoint| endpoint.method == method);
-            endpoints.find_map(|Endpoint { path_end, .. }| {
-                let model = path.ends_like(path_end)?;
-                let can_be_another = model.is_some() && !path.ends_with(MODEL_REPEATED);
-                Some(call(format, model, Some(path_end).filter(|_| can_be_another)))
+        let found = |format: &'static Format, endpoints: &'static [Endpoint]| {
+            let mut endpoints = endpoints.iter().filter(|endpoint| endpoint.method == method);
+            endpoints.find_map(|endpoint| {
+                let model = path.ends_like(&endpoint.path_end)?;
+                let can_be_another = model.is_some() && !endpoint.repeats_model;
+                Some(Call {
+                    format,
+                    model: model.map(|model| (format.model_in_path)(model).to_owned()),
+                    may_ask_for_usage: !endpoint.tells_usage_unasked && (format.usage_question_is_known)(raw),
+                    may_bound_output: !endpoint.has_no_bound,
+                    path: can_be_another.then(|| (raw.to_vec(), &endpoint.path_end)),
+                })
             })
         };
         if let Some((_, format)) = self.0.iter().find(|(prefix, _)| path.is_below(prefix)) {
             let format = (*format)?;
-            return found(format).or_else(|| (method == "POST").then(|| call(format, None, None)));
+            return found(format, format.endpoints).or_else(|| found(format, format.configured));
         }
-        FORMATS.iter().find_map(|format| found(format))
+        FORMATS.iter().find_map(|format| found(format, format.endpoints))
     }
 
-    /// The API that a request for an upgrade would speak, or none if this is not the path of an LLM
-    /// API.
+    /// Recognises the API that a request for an upgrade would speak; none if this is not the path
+    /// of an LLM API.
     #[must_use]
     pub fn recognise_upgrade(&self, path: &[u8]) -> Option<Upgrade> {
         let path = Plain::of(path);
-        if FREE.iter().any(|end| path.ends_with(end)) {
+        if is_free(&path) {
             return None;
         }
         let of = |format: &Format| Upgrade { api: format.name, dialect: format.dialect };
         if let Some((_, format)) = self.0.iter().find(|(prefix, _)| path.is_below(prefix)) {
             return format.map(of);
         }
-        if let Some(socket) = sockets::at(&path) {
+        if let Some(socket) = SOCKETS.iter().find(|socket| socket.is_at(&path)) {
             return Some(Upgrade { api: socket.name, dialect: socket.dialect });
         }
         let ends_like = |Endpoint { path_end, .. }: &Endpoint| path.ends_like(path_end).is_some();
@@ -159,20 +165,9 @@ impl Routes {
     }
 }
 
-/// Whether the query names a version of Azure's API that refuses `stream_options`.
-fn is_older_azure(path: &[u8]) -> bool {
-    let query = path.splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default();
-    let version = query.split(|&byte| byte == b'&').find_map(|pair| pair.strip_prefix(b"api-version="));
-    version.is_some_and(|version| version.starts_with(b"20") && version < AZURE_TELLS_SINCE)
-}
-
-/// A model as the configuration names it: of an Amazon resource name, what is behind the last slash
-/// (`foundation-model/…`, `inference-profile/…`), so that one pattern fits a model however it is
-/// addressed. The region in front of an inference profile's model (`us.`, `eu.`, `apac.`,
-/// `global.`) stays, because prices depend on it.
-fn model_name(of: &str) -> String {
-    let name = if of.starts_with("arn:") { of.rsplit('/').next().unwrap_or(of) } else { of };
-    name.to_owned()
+/// Whether some provider counts tokens for free at this path.
+fn is_free(path: &Plain) -> bool {
+    FORMATS.iter().flat_map(|format| format.free).any(|end| path.ends_with(end))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tollgate::api::Format;
+use tollgate::api::{Endpoint, Format};
 use tollgate::identity::Head;
 
 /// A case.
@@ -66,8 +66,12 @@ impl Case {
         };
         let (_, request) = file(&folder, "request").unwrap_or_default();
         let (ending, answer) = file(&folder, "answer").unwrap_or_default();
-        let endpoint = format.endpoints.iter().find(|endpoint| endpoint.path_end().without_model().is_some());
-        let path = text("path").or_else(|| Some(format!("/v1{}", endpoint?.path_end().without_model()?)));
+        let path_end = |endpoint: &Endpoint| endpoint.path_end().without_model();
+        let ends: Vec<_> = format.endpoints.iter().filter_map(path_end).collect();
+        // A path that ends like another one is particular to a provider.
+        let is_usual = |end: &str| !ends.iter().any(|other| *other != end && end.ends_with(other));
+        let endpoint = format.endpoints.iter().find(|endpoint| path_end(endpoint).is_some_and(is_usual));
+        let path = text("path").or_else(|| Some(format!("/v1{}", path_end(endpoint?)?)));
         let method = text("method").or_else(|| Some(endpoint?.method().to_owned()));
         let mut head: Vec<(String, String)> = fields("request_headers").collect();
         head.push((":path".to_owned(), path.unwrap_or_else(|| panic!("{}: no path", folder.display()))));

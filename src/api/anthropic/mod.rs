@@ -2,7 +2,7 @@
 //! Amazon's InvokeModel uses it, too.
 //!
 //! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not
-//! here: counting tokens, which is free (`routes`), and batches, whose calls answer later.
+//! here: counting tokens, which is free, and batches, whose calls answer later.
 //!
 //! Source: Anthropic's API reference, "Create a Message" and "Streaming messages"; Google's
 //! "Request predictions with Claude models".
@@ -27,6 +27,8 @@ pub(super) static FORMAT: Format = Format {
         post("/publishers/anthropic/models/{model}:rawpredict"),
         post("/v1/messages"),
     ],
+    // On Vertex AI it looks like a call of a model.
+    free: &["/messages/count_tokens", "/models/count-tokens:rawpredict"],
     read: request::read,
     answer_members: &["type", "message", "usage", "content", "content_block", "delta"],
     answer: answer::read,

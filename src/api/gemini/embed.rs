@@ -22,7 +22,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     dialect: Dialect::Gemini,
     endpoints: &[
         post("/models/{model}:embedcontent"),
-        post("/models/{model}:batchembedcontents"),
+        post("/models/{model}:batchembedcontents").repeats_model(),
         post("/endpoints/{model}:embedcontent"),
         post(":embedcontent"),
         post(":batchembedcontents"),

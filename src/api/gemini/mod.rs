@@ -3,7 +3,7 @@
 //!
 //! In: request bodies, and JSON documents of answers, which stream as events (`alt=sse`) or else as
 //! one list in pieces. Out: what the shared types of `api` say. Not here: the framing of answers,
-//! `:countTokens`, which is free (`routes`), and Gemini behind OpenAI's paths, which is
+//! `:countTokens`, which is free, and Gemini behind OpenAI's paths, which is
 //! [`openai`](super::openai). Nothing switches usage on: every answer has it.
 //!
 //! Members may be spelled `inlineData` or `inline_data`, as protocol buffers' JSON mapping has it.
@@ -21,6 +21,7 @@ mod softer;
 mod usage;
 
 use super::outline::Members;
+use super::sockets::Socket;
 use super::{Dialect, Format, Unread, model, post};
 
 /// Content made by a model. Which of the methods streams is in the path only.
@@ -37,6 +38,7 @@ pub(super) static FORMAT: Format = Format {
         post(":generatecontent"),
         post(":streamgeneratecontent"),
     ],
+    free: &[":counttokens"],
     read: request::read,
     answer_members: &["candidates", "promptFeedback", "usageMetadata", "modelVersion", "responseId", "error"],
     answer: answer::read,
@@ -46,6 +48,14 @@ pub(super) static FORMAT: Format = Format {
     without_tools: offered::without,
     ending: Some(ending::Candidates::ending),
     ..Format::DEFAULT
+};
+
+/// The Live API, and Lyria's for music (Google's "Live API - WebSockets API reference" and "Lyria
+/// RealTime").
+pub(super) static LIVE: Socket = Socket {
+    name: "gemini_live",
+    dialect: Dialect::Gemini,
+    path_ends: &["bidigeneratecontent", "bidigeneratecontentconstrained", "bidigeneratemusic"],
 };
 
 /// A member by either of its spellings, without `null`.

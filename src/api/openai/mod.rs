@@ -19,3 +19,18 @@ pub(super) mod speech;
 mod stream_options;
 pub(super) mod transcriptions;
 mod usage;
+
+use super::sockets::Socket;
+use super::{Dialect, Endpoint, post};
+
+/// Calls below a configured prefix: Vertex AI hands a raw prediction on to the model's maker as it
+/// is, and the makers' own APIs refuse to be asked for usage.
+const ON_VERTEX_OR_ELSEWHERE: [Endpoint; 2] = [post("rawpredict").tells_usage_unasked(), post("")];
+
+/// The Realtime API and its translation (OpenAI's guides "Realtime API with WebSocket" and
+/// "Realtime translation", Azure's "Realtime API reference").
+pub(super) static REALTIME: Socket = Socket {
+    name: "openai_realtime",
+    dialect: Dialect::OpenAi,
+    path_ends: &["/realtime", "/realtime/translations"],
+};

@@ -1,8 +1,8 @@
 //! Where to ask a stream for its usage.
 //!
-//! In: the members of a request. Out: an [`Edit`], or none where there is no need or no use to ask.
-//! Not here: taking the chunk that only tells usage out of the answer again (`answer`), and
-//! versions of Azure's API that do not know the option (`routes`).
+//! In: the members of a request, and its path. Out: an [`Edit`], or none where there is no need or
+//! no use to ask. Not here: taking the chunk that only tells usage out of the answer again
+//! (`answer`), and endpoints whose upstreams tell usage unasked (`Endpoint::tells_usage_unasked`).
 //!
 //! Source: OpenAI's API reference, "Create chat completion", `stream_options`. Mistral's API
 //! refuses the option (status 422, `extra_forbidden` on `stream_options`) and tells usage in the
@@ -32,6 +32,18 @@ const UNASKED: [&str; 13] = [
     "open-codestral-",
     "jamba-",
 ];
+
+/// The first version of Azure's API that knows `stream_options`; earlier ones refuse it (Azure
+/// OpenAI's "API version lifecycle").
+const AZURE_KNOWS_SINCE: &[u8] = b"2024-09-01";
+
+/// Whether the upstream at a raw path knows the option: all but those whose query names an earlier
+/// version of Azure's API do.
+pub(super) fn are_known(path: &[u8]) -> bool {
+    let query = path.splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default();
+    let version = query.split(|&byte| byte == b'&').find_map(|pair| pair.strip_prefix(b"api-version="));
+    version.is_none_or(|version| !version.starts_with(b"20") || version >= AZURE_KNOWS_SINCE)
+}
 
 /// The edit that sets `stream_options.include_usage`; none where the client has set it, or where it
 /// would be refused. Other options, such as vLLM's `continuous_usage_stats`, stay.

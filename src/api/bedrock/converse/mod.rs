@@ -15,6 +15,7 @@ pub(super) mod request;
 pub(super) mod softer;
 mod usage;
 
+use super::model_in_path;
 use crate::api::{Dialect, Format, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
@@ -22,6 +23,8 @@ pub(in crate::api) static FORMAT: Format = Format {
     name: "bedrock_converse",
     dialect: Dialect::Bedrock,
     endpoints: &[post("/model/{model}/converse"), post("/model/{model}/converse-stream")],
+    free: &["/count-tokens"],
+    model_in_path,
     read: request::read,
     answer_members: &["output", "usage", "delta", "start"],
     answer: answer::read,

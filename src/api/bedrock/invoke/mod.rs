@@ -14,6 +14,7 @@ mod offered;
 mod request;
 mod softer;
 
+use super::model_in_path;
 use crate::api::{Dialect, Format, ReportedUsage, model, post};
 use crate::identity::Head;
 
@@ -22,6 +23,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     name: "bedrock_invoke",
     dialect: Dialect::Bedrock,
     endpoints: &[post("/model/{model}/invoke"), post("/model/{model}/invoke-with-response-stream")],
+    model_in_path,
     read: request::read,
     answer_members: &answer::MEMBERS,
     answer: answer::read,

@@ -18,7 +18,7 @@ pub(in crate::api) use offered::of_tool as name_of_tool;
 pub(super) use answer::{ANSWER_MEMBERS, read as read_answer};
 pub(in crate::api) use softer::with_max_output;
 
-use super::{ending, stream_options};
+use super::{ON_VERTEX_OR_ELSEWHERE, ending, stream_options};
 use crate::api::{Dialect, Format, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
@@ -28,14 +28,16 @@ pub(in crate::api) static FORMAT: Format = Format {
     endpoints: &[
         post("/openai/deployments/{model}/chat/completions"),
         post("/chat/completions"),
-        post("/agents/completions"),
-        post("/publishers/mistralai/models/{model}:rawpredict"),
-        post("/publishers/mistralai/models/{model}:streamrawpredict"),
-        post("/publishers/ai21/models/{model}:rawpredict"),
-        post("/publishers/ai21/models/{model}:streamrawpredict"),
+        post("/agents/completions").tells_usage_unasked(),
+        post("/publishers/mistralai/models/{model}:rawpredict").tells_usage_unasked(),
+        post("/publishers/mistralai/models/{model}:streamrawpredict").tells_usage_unasked(),
+        post("/publishers/ai21/models/{model}:rawpredict").tells_usage_unasked(),
+        post("/publishers/ai21/models/{model}:streamrawpredict").tells_usage_unasked(),
     ],
+    configured: &ON_VERTEX_OR_ELSEWHERE,
     read: request::read,
     ask_for_usage: stream_options::ask_for_usage,
+    usage_question_is_known: stream_options::are_known,
     answer_members: &ANSWER_MEMBERS,
     answer: read_answer,
     with_model: model::with_model,

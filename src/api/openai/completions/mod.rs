@@ -14,7 +14,7 @@ mod ending;
 mod llama;
 mod request;
 
-use super::stream_options;
+use super::{ON_VERTEX_OR_ELSEWHERE, stream_options};
 use crate::api::outline::Outline;
 use crate::api::{Edit, Format, model, post};
 use request::{MAX_TOKENS, N_PREDICT};
@@ -22,8 +22,14 @@ use request::{MAX_TOKENS, N_PREDICT};
 /// OpenAI's: a row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
     name: "openai_completions",
-    endpoints: &[post("/openai/deployments/{model}/completions"), post("/completions")],
+    endpoints: &[
+        post("/openai/deployments/{model}/completions"),
+        post("/fim/completions").tells_usage_unasked(),
+        post("/completions"),
+    ],
+    configured: &ON_VERTEX_OR_ELSEWHERE,
     ask_for_usage,
+    usage_question_is_known: stream_options::are_known,
     with_max_output: |outline, _, each| request::bounded(outline, MAX_TOKENS, each),
     ..BOTH
 };
@@ -32,6 +38,8 @@ pub(in crate::api) static FORMAT: Format = Format {
 pub(in crate::api) static LLAMA: Format = Format {
     name: "llama_completion",
     endpoints: &[post("/completion"), post("/infill")],
+    // vLLM's and Cohere's path, too.
+    free: &["/tokenize"],
     ask_for_usage: llama::ask_for_counts,
     with_max_output: |outline, _, each| request::bounded(outline, N_PREDICT, each),
     ..BOTH

@@ -18,7 +18,8 @@ use crate::api::{Format, model, post};
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
     name: "openai_responses",
-    endpoints: &[post("/responses"), post("/responses/compact")],
+    endpoints: &[post("/responses"), post("/responses/compact").has_no_bound()],
+    free: &["/responses/input_tokens"],
     read: request::read,
     answer_members: &["type", "status", "output", "usage"],
     answer: answer::read,
