@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 
 use tollgate::identity::{Dimension, Missing, Source};
-use tollgate::limits::{Algorithm, Limit, Unit};
+use tollgate::limits::{Algorithm, Limit, Resource};
 use tollgate::reply::{usd, window};
 use tollgate::rls::{OnFailure, Protocol, Service};
 use tollgate::settings::{Config, Hold};
@@ -132,12 +132,11 @@ fn limit_row(limit: &Limit, scope: &str) -> Vec<String> {
 
 /// Formats an amount in the limit's unit.
 fn amount(limit: &Limit, amount: u64) -> String {
-    let what = match limit.counts.unit {
-        Unit::NanoUsd => return format!("${}", usd(amount)),
-        Unit::InFlight => "calls".to_owned(),
-        Unit::ToolCalls => "tool calls".to_owned(),
-        Unit::Requests | Unit::Tokens | Unit::Characters => limit.counts.name.replace('_', " "),
-    };
+    let Resource { name, unit, .. } = limit.counts;
+    if unit.is_money {
+        return format!("${}", usd(amount));
+    }
+    let what = if limit.counts.is_in_flight() { unit.name.to_owned() } else { name.replace('_', " ") };
     let what = if amount == 1 { what.trim_end_matches('s') } else { &what };
     format!("{} {what}", grouped(amount))
 }

@@ -24,7 +24,8 @@ pub use budgets::{Budgets, Tally};
 pub use lease::{Account, LeaseOutcome, LeasePolicy, Ticket, WindowStatus};
 pub use limit::priority::Reserved;
 pub use limit::rates::{Price, Prices, Rates, Weights};
-pub use limit::resource::{RESOURCES, Resource, Unit, resource};
+pub use limit::resource::{RESOURCE_NAMES, RESOURCES, Resource, resource};
+pub use limit::unit::{Source, Unit};
 pub use limit::{
     BUILT_IN_DIMENSIONS, Estimate, ExpectedOutput, GlobalLimit, Limit, OnExhausted, Standing, Subject,
     UPSTREAM_DIMENSION, Used,

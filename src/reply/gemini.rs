@@ -8,7 +8,7 @@
 use serde_json::{Value, json};
 
 use super::dialect::{Words, no_fields};
-use super::numbers::window;
+use super::numbers::{amount, window};
 use super::problem::{Cause, Problem};
 use super::x_ratelimit;
 use crate::limits::Limit;
@@ -40,13 +40,12 @@ fn body(Problem { message, cause }: &Problem<'_>) -> String {
 
 /// Returns the violated limit. It omits `quotaValue`, an integer, which cannot hold dollars.
 fn quota_failure(limit: &Limit) -> Value {
-    let amount = limit.counts.unit.words().amount;
     json!({
         "@type": "type.googleapis.com/google.rpc.QuotaFailure",
         "violations": [{
             "quotaMetric": limit.counts.name,
             "quotaId": &*limit.name,
-            "description": format!("{} per {}", amount(limit.shape.max), window(limit.shape.window)),
+            "description": format!("{} per {}", amount(limit.counts.unit, limit.shape.max), window(limit.shape.window)),
         }],
     })
 }

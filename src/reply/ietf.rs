@@ -7,7 +7,7 @@
 use core::fmt::Write as _;
 
 use super::Fields;
-use crate::limits::{Refusal, Standing, Unit};
+use crate::limits::{Refusal, Source, Standing};
 use crate::units::{Amount, Span};
 
 const POLICY: &str = "ratelimit-policy";
@@ -15,11 +15,11 @@ const LIMIT: &str = "ratelimit";
 
 /// Returns the fields of an allowed call.
 pub(super) fn fields(standings: &[Standing]) -> Fields {
-    let unit_of = |standing: &&Standing| standing.limit.counts.unit;
+    let source = |standing: &&Standing| standing.limit.counts.unit.source;
     // Limits on tool calls do not keep a call from passing. Slots in flight are free again before a
     // client could use the number, so they are reported only if there is no other limit.
-    let spent = standings.iter().filter(|at| !matches!(unit_of(at), Unit::ToolCalls | Unit::InFlight));
-    let in_flight = standings.iter().filter(|at| unit_of(at) == Unit::InFlight);
+    let spent = standings.iter().filter(|at| matches!(source(at), Source::Head | Source::Usage));
+    let in_flight = standings.iter().filter(|at| source(at) == Source::InFlight);
     let told = Standing::most_constrained(spent).or_else(|| Standing::most_constrained(in_flight));
     told.map_or_else(Vec::new, |standing| both(standing, standing.reset))
 }
@@ -31,13 +31,13 @@ pub(super) fn refused(refusal: &Refusal, wait: Option<Span>) -> Fields {
 
 fn both(standing: &Standing, until: Span) -> Fields {
     let limit = &standing.limit;
-    let words = limit.counts.unit.words();
-    let unit = words.quota_unit.map_or_else(String::new, |unit| format!(";qu=\"{unit}\""));
-    let whole = |amount: Amount| amount.0.checked_div(words.per_quota_unit).unwrap_or(0).min(LARGEST_INTEGER);
+    let counted = limit.counts.unit;
+    let unit = counted.quota_unit.map_or_else(String::new, |unit| format!(";qu=\"{unit}\""));
+    let whole = |amount: Amount| counted.wholes(amount).min(LARGEST_INTEGER);
     let name = &limit.name;
     let mut policy = format!("\"{name}\";q={}{unit}", whole(limit.shape.max));
     let mut state = format!("\"{name}\";r={}", whole(standing.available));
-    if words.per_window {
+    if counted.source != Source::InFlight {
         // Writing to a String does not fail.
         let _ = write!(policy, ";w={}", limit.shape.window.as_secs_ceil().max(1));
         let _ = write!(state, ";t={}", until.as_secs_ceil());

@@ -14,7 +14,6 @@ mod numbers;
 mod ollama;
 mod openai;
 mod problem;
-mod unit;
 mod x_ratelimit;
 
 pub use numbers::{usd, window};

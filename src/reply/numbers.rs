@@ -1,11 +1,12 @@
 //! Formats numbers for people and clients.
 //!
-//! In: spans, moments and money. Out: text. Not here: amounts of other units (`unit`).
+//! In: spans, moments, money and other amounts. Out: text.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use crate::units::{Span, Timestamp};
+use crate::limits::Unit;
+use crate::units::{Amount, Span, Timestamp};
 
 /// Formats a duration as Go prints it and OpenAI sends it: `0s`, `120ms`, `1.5s`, `6m0s`, `1h2m3s`.
 /// Rounds up to milliseconds.
@@ -55,6 +56,11 @@ pub(super) fn rfc3339(at: Timestamp) -> String {
     // Nanoseconds in 64 bits end in the year 2554, which both the type and the format can hold.
     let time = SystemTime::UNIX_EPOCH.checked_add(seconds).unwrap_or(SystemTime::UNIX_EPOCH);
     humantime::format_rfc3339_seconds(time).to_string()
+}
+
+/// Formats an amount of a unit for people.
+pub(super) fn amount(unit: &Unit, amount: Amount) -> String {
+    if unit.is_money { format!("${}", usd(amount.0)) } else { amount.to_string() }
 }
 
 /// Formats nano-dollars as exact decimal dollars with at least two decimals.

@@ -15,7 +15,7 @@ pub(super) static WORDS: Words =
 fn body(Problem { message, cause }: &Problem<'_>) -> String {
     let (kind, code, param) = match cause {
         Cause::OverBudget { refusal, .. } => {
-            (refusal.standing.limit.counts.unit.words().openai_type, "rate_limit_exceeded", None)
+            (refusal.standing.limit.counts.unit.openai_type, "rate_limit_exceeded", None)
         }
         Cause::UpstreamBusy { .. } => ("upstream", "rate_limit_exceeded", None),
         Cause::Unidentified => ("authentication_error", "missing_identity", None),

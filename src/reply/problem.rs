@@ -3,7 +3,7 @@
 //! In: the cause. Out: a [`Problem`]: one sentence with all that a reader needs to act, and its
 //! [`Cause`] for programs. Not here: bodies and headers.
 
-use super::numbers::{go_duration, window};
+use super::numbers::{amount, go_duration, window};
 use crate::identity::Unidentified;
 use crate::limits::{Reason, Refusal, Wait};
 use crate::units::Span;
@@ -55,16 +55,16 @@ impl<'a> Problem<'a> {
             Wait::For(_) => "Rate limit reached",
         };
         let model = if model.is_empty() { String::new() } else { format!(" for {}", shortened(model)) };
-        let amount = limit.counts.unit.words().amount;
+        let amount = |of| amount(limit.counts.unit, of);
         let message = format!(
             "{reached}{model} on {counted}{per} (limit `{name}`): Limit {max} {window}, Available {available}, Requested {needed}. {advice}",
             counted = limit.counts.name,
             name = limit.name,
             max = amount(limit.shape.max),
-            window = if limit.counts.unit.words().per_window {
-                format!("per {}", window(limit.shape.window))
-            } else {
+            window = if limit.counts.is_in_flight() {
                 "at once".to_owned()
+            } else {
+                format!("per {}", window(limit.shape.window))
             },
             available = amount(standing.available),
             needed = amount(*needed),

@@ -19,7 +19,7 @@ const TOKENS: [&str; 3] =
 /// Returns `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`.
 pub(super) fn fields(standings: &[Standing], _now: Timestamp) -> Fields {
     let mut fields = Fields::new();
-    for (unit, [limit, remaining, reset]) in [(Unit::Requests, REQUESTS), (Unit::Tokens, TOKENS)] {
+    for (unit, [limit, remaining, reset]) in [(&Unit::REQUESTS, REQUESTS), (&Unit::TOKENS, TOKENS)] {
         let of_unit = standings.iter().filter(|standing| standing.limit.counts.unit == unit);
         if let Some(standing) = Standing::most_constrained(of_unit) {
             fields.push((limit, standing.limit.shape.max.to_string()));

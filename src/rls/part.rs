@@ -7,7 +7,7 @@
 use super::descriptor::Descriptor;
 use super::protocol::{Decision, Hits};
 use super::service::Service;
-use super::task::{LeaseRequest, Report, Task, amount_of, hits_of};
+use super::task::{LeaseRequest, Report, Task};
 use crate::limits::{
     Account, Budgets, Estimate, GlobalLimit, LeaseOutcome, Reason, Refusal, Standing, Subject, Ticket, Wait,
     WindowStatus,
@@ -93,7 +93,7 @@ impl Part {
     }
 
     pub(super) fn hits_of(&self, amount: Amount) -> u64 {
-        hits_of(self.global.limit.counts.unit, amount)
+        self.global.limit.counts.unit.wholes_ceil(amount)
     }
 
     pub(super) fn report(&self, hits: u64, given_back: bool, until: Timestamp) -> Option<Task> {
@@ -102,10 +102,7 @@ impl Part {
 
     pub(super) fn told(&self, decision: &Decision) -> WindowStatus {
         let unit = self.global.limit.counts.unit;
-        WindowStatus {
-            remaining: decision.remaining.map(|hits| amount_of(unit, hits)),
-            reset: decision.reset,
-        }
+        WindowStatus { remaining: decision.remaining.map(|hits| unit.amount(hits)), reset: decision.reset }
     }
 
     /// Records the standing of the budget, for leases.

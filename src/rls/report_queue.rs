@@ -30,7 +30,7 @@ use super::breaker::Breaker;
 use super::descriptor::Descriptor;
 use super::protocol::{Answer, Failure, Hits, Question};
 use super::service::Service;
-use super::task::{LeaseRequest, Report, Task, amount_of, hits_of};
+use super::task::{LeaseRequest, Report, Task};
 use crate::limits::{Budgets, WindowStatus};
 use crate::metrics::{self, Count, Labels, Metric};
 use crate::units::{Span, Timestamp};
@@ -352,7 +352,7 @@ fn ask(service: &Service, leases: &[LeaseRequest]) -> Vec<Batch> {
         .iter()
         .map(|request| Hits {
             of: &request.of,
-            hits: hits_of(request.unit, request.amount),
+            hits: request.unit.wholes_ceil(request.amount),
             given_back: false,
         })
         .collect();
@@ -367,7 +367,7 @@ fn ask(service: &Service, leases: &[LeaseRequest]) -> Vec<Batch> {
 fn credit(requests: &[LeaseRequest], answer: &Answer, budgets: &Budgets<'_>) {
     for (request, decision) in requests.iter().zip(&answer.decisions) {
         let LeaseRequest { unit, account, amount, .. } = request;
-        let remaining = decision.remaining.map(|hits| amount_of(*unit, hits));
+        let remaining = decision.remaining.map(|hits| unit.amount(hits));
         let told = WindowStatus { remaining, reset: decision.reset };
         if decision.allowed {
             account.granted(*amount, told, budgets);

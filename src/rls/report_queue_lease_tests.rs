@@ -10,7 +10,7 @@ pub(super) fn account(user: &str) -> Account {
 pub(super) fn request(user: &str, amount: u64) -> Task {
     Task::Lease(LeaseRequest {
         of: descriptor(&tpm(), user),
-        unit: Unit::Tokens,
+        unit: &Unit::TOKENS,
         account: account(user),
         amount: Amount(amount),
     })
@@ -179,7 +179,8 @@ fn money_is_leased_in_micro_dollars() {
     let mut bench = Bench::of(leasing());
     let account = bench.process.at(0, |budgets| Account::of(&spend.limit, &subject(&caller), budgets));
     let of = descriptor(&spend, "ada");
-    bench.push(0, Task::Lease(LeaseRequest { of, unit: Unit::NanoUsd, account, amount: Amount(1_234_567) }));
+    bench
+        .push(0, Task::Lease(LeaseRequest { of, unit: &Unit::NANO_USD, account, amount: Amount(1_234_567) }));
 
     assert_eq!(bench.send(5)[0].1[0].1, 1_235);
     let answer = response(PbCode::Ok, vec![status(PbCode::Ok, 10_000_000, 9_000_000, 30)]);

@@ -35,31 +35,9 @@ pub struct LeaseRequest {
     /// The budget.
     pub of: Descriptor,
     /// The unit of the budget.
-    pub unit: Unit,
+    pub unit: &'static Unit,
     /// The account of the lease.
     pub account: Account,
     /// The amount.
     pub amount: Amount,
-}
-
-/// One hit on a limit on money, in nano-dollars: a micro-dollar, because servers count hits in 32
-/// bits.
-const NANO_USD_PER_HIT: u64 = 1_000;
-
-/// Converts an amount to the service's hits, rounded up.
-#[must_use]
-pub(super) fn hits_of(unit: Unit, amount: Amount) -> u64 {
-    match unit {
-        Unit::NanoUsd => amount.0.div_ceil(NANO_USD_PER_HIT),
-        Unit::Requests | Unit::Tokens | Unit::Characters | Unit::InFlight | Unit::ToolCalls => amount.0,
-    }
-}
-
-/// Converts the service's hits to an amount.
-#[must_use]
-pub(super) fn amount_of(unit: Unit, hits: u64) -> Amount {
-    match unit {
-        Unit::NanoUsd => Amount(hits).times(NANO_USD_PER_HIT),
-        Unit::Requests | Unit::Tokens | Unit::Characters | Unit::InFlight | Unit::ToolCalls => Amount(hits),
-    }
 }

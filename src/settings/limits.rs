@@ -10,7 +10,7 @@ use crate::config::{
     Fields, Glob, Kind, Node, Ratio, Section, distinct, kind, optional, required, with_default,
 };
 use crate::limits::{
-    Algorithm, BUILT_IN_DIMENSIONS, Limit, OnExhausted, RESOURCES, Reserved, Resource, Shape,
+    Algorithm, BUILT_IN_DIMENSIONS, Limit, OnExhausted, RESOURCE_NAMES, RESOURCES, Reserved, Resource, Shape,
     UPSTREAM_DIMENSION, Unit, resource,
 };
 use crate::rls::Service;
@@ -42,16 +42,7 @@ pub(super) static LIMIT: Section = Section::new(
         ),
         required(
             "count",
-            Kind::Choice(&[
-                "requests",
-                "tokens",
-                "input_tokens",
-                "output_tokens",
-                "cost_usd",
-                "characters",
-                "concurrent_requests",
-                "tool_calls",
-            ]),
+            Kind::Choice(&RESOURCE_NAMES),
             "What it counts; see [What limits count](#what-limits-count).",
         ),
         with_default(
@@ -255,7 +246,7 @@ impl<'a> WrittenLimit<'a> {
     /// is reported at the limit merged last.
     pub(super) fn resolved(&self, tier: &Rc<str>, context: &Context<'_>) -> Option<Limit> {
         let fields = self.node.section(&LIMIT);
-        let amount = |node: &Node<'_>| amount(node, self.count.map_or(Unit::NanoUsd, |counts| counts.unit));
+        let amount = |node: &Node<'_>| amount(node, self.count.map_or(&Unit::NANO_USD, |counts| counts.unit));
         let max = self.max.as_ref().map(|node| node.read(amount));
         let burst = self.burst.as_ref().map(|node| node.read(amount));
         let usual = if self.is_global() { Algorithm::FixedWindow } else { Algorithm::default() };
@@ -267,7 +258,7 @@ impl<'a> WrittenLimit<'a> {
             self.check_global(&fields, algorithm, context);
         }
         self.check_counted(&fields);
-        if self.count.is_some_and(|counts| counts.unit == Unit::NanoUsd) && !context.has_prices {
+        if self.count.is_some_and(|counts| counts.unit.is_money) && !context.has_prices {
             fields.rule::<()>("count", "is `cost_usd`, which needs `prices`");
         }
         if self.is_broken {
@@ -323,7 +314,7 @@ impl WrittenLimit<'_> {
                 }
             }
         }
-        let of_tools = counts.unit == Unit::ToolCalls;
+        let of_tools = counts.is_of_tools();
         if of_tools && self.tools.as_ref().is_none_or(Vec::is_empty) {
             fields.rule::<()>("tools", "is required with `count: tool_calls`");
         }
@@ -334,7 +325,7 @@ impl WrittenLimit<'_> {
                 fields.rule::<()>(option, "requires `count: tool_calls`");
             }
         }
-        if self.once_per.is_some() && counts.unit != Unit::Requests {
+        if self.once_per.is_some() && *counts.unit != Unit::REQUESTS {
             fields.rule::<()>("once_per", "requires `count: requests`");
         }
         if let Some(once) =
@@ -349,9 +340,14 @@ impl WrittenLimit<'_> {
             fields.rule::<()>("adaptive", "needs `scope: local` and a `window`");
         }
         if self.is_global() && (!counts.can_be_global() || self.once_per.is_some()) {
+            let local = RESOURCES.iter().filter(|counts| !counts.can_be_global());
+            let local: Vec<_> = local.map(|counts| format!("`{}`", counts.name)).collect();
             fields.rule::<()>(
                 "scope",
-                "cannot be `global` with `concurrent_requests`, `tool_calls` or `once_per`: the service counts amounts of single calls",
+                format!(
+                    "cannot be `global` with {} or `once_per`: the service counts amounts of single calls",
+                    local.join(", ")
+                ),
             );
         }
     }
@@ -398,8 +394,7 @@ fn limit_name(node: &Node<'_>) -> Option<String> {
 
 fn counted_thing(node: &Node<'_>) -> Option<&'static Resource> {
     let name = kind::name(node)?;
-    let names: Vec<_> = RESOURCES.iter().map(|counted| counted.name).collect();
-    resource(&name).or_else(|| node.unexpected(format!("one of {}", names.join(", "))))
+    resource(&name).or_else(|| node.unexpected(format!("one of {}", RESOURCE_NAMES.join(", "))))
 }
 
 fn dimension(node: &Node<'_>, context: &Context<'_>) -> Option<Rc<str>> {
@@ -420,12 +415,7 @@ pub(super) fn declared_dimension(node: &Node<'_>, dimensions: &[Rc<str>]) -> Opt
     })
 }
 
-fn amount(node: &Node<'_>, unit: Unit) -> Option<Amount> {
-    let amount = match unit {
-        Unit::Requests | Unit::Tokens | Unit::Characters | Unit::InFlight | Unit::ToolCalls => {
-            kind::integer(node)?
-        }
-        Unit::NanoUsd => kind::usd(node)?.0,
-    };
+fn amount(node: &Node<'_>, unit: &Unit) -> Option<Amount> {
+    let amount = if unit.is_money { kind::usd(node)?.0 } else { kind::integer(node)? };
     if amount == 0 { node.unexpected("a number above zero") } else { Some(Amount(amount)) }
 }

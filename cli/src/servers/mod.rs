@@ -14,7 +14,7 @@
 use core::fmt;
 use std::rc::Rc;
 
-use tollgate::limits::{Limit, Unit};
+use tollgate::limits::Limit;
 use tollgate::rls::descriptor::limit_value;
 
 mod limitador;
@@ -57,14 +57,8 @@ pub(crate) struct Hits {
 impl Hits {
     /// Converts a limit's amount per window. Fails if it is zero or more than the server can count.
     pub(crate) fn of(limit: &Limit, at_most: u64, fits: &'static str) -> Result<Self, Unfit> {
-        let max = limit.shape.max.0;
-        let (amount, unit) = match limit.counts.unit {
-            Unit::Requests | Unit::InFlight => (max, "requests"),
-            Unit::Characters => (max, "characters"),
-            Unit::ToolCalls => (max, "tool calls"),
-            Unit::Tokens => (max, "tokens"),
-            Unit::NanoUsd => (max / 1_000, "micro-dollars"),
-        };
+        let unit = limit.counts.unit;
+        let (amount, unit) = (unit.wholes(limit.shape.max), unit.name);
         if amount == 0 {
             return Err(Unfit::new(
                 limit,

@@ -11,7 +11,6 @@ use std::rc::Rc;
 
 use super::{LeasePolicy, WindowStatus};
 use crate::limits::budget::CLOCK_DISORDER;
-use crate::limits::limit::resource::Unit;
 use crate::limits::limit::{Limit, Standing};
 use crate::store::{Entry, Payload, numbers_in, payload_of};
 use crate::units::{Amount, Span, Timestamp};
@@ -250,12 +249,7 @@ impl Lease {
     fn want(&self, policy: &LeasePolicy, limit: &Limit) -> Option<Amount> {
         let remaining = self.remaining.unwrap_or(limit.shape.max);
         let share = Amount(policy.share.of(remaining.0));
-        let least = match limit.counts.unit {
-            Unit::Tokens => policy.at_least,
-            Unit::Requests | Unit::NanoUsd | Unit::Characters | Unit::InFlight | Unit::ToolCalls => {
-                Amount::ZERO
-            }
-        };
+        let least = if limit.counts.unit.has_least_lease { policy.at_least } else { Amount::ZERO };
         let is_shared = share >= least || least.times(LEAST_LEASES) <= remaining;
         is_shared.then_some(share.max(least))
     }

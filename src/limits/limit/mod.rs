@@ -8,13 +8,14 @@ pub(in crate::limits) mod priority;
 pub(in crate::limits) mod rates;
 pub(in crate::limits) mod resource;
 pub(in crate::limits) mod subject;
+pub(in crate::limits) mod unit;
 
 use std::rc::Rc;
 
 pub use estimate::{Estimate, ExpectedOutput};
 use priority::Reserved;
 use rates::Rates;
-use resource::{Resource, Unit};
+use resource::Resource;
 pub use subject::{BUILT_IN_DIMENSIONS, Subject, UPSTREAM_DIMENSION};
 
 use crate::api::Usage;
@@ -154,7 +155,7 @@ impl Limit {
     /// Returns whether it counts calls of tools.
     #[must_use]
     pub fn is_of_tools(&self) -> bool {
-        self.counts.unit == Unit::ToolCalls
+        self.counts.is_of_tools()
     }
 
     /// Returns whether it counts calls of this tool.
@@ -174,7 +175,7 @@ impl Limit {
     /// Returns the amount that a call has used. Calls in flight are not used up.
     #[must_use]
     pub fn used(&self, used: &Used<'_>) -> Amount {
-        if self.counts.unit == Unit::ToolCalls {
+        if self.is_of_tools() {
             return self.calls_of(used.tools);
         }
         (self.counts.amount)(used.usage, used.rates)
