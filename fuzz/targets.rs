@@ -92,7 +92,7 @@ fn softer(format: &Format, outline: &Outline<'_>, request: &Request<'_>) {
 /// Reads messages of MCP clients. A refusal of them must be JSON, with an answer for each id, and
 /// not many times as long.
 pub(crate) fn mcp(body: &[u8]) {
-    let format = FORMATS.into_iter().find(|format| format.name == "mcp").expect("a format");
+    let format = FORMATS.iter().copied().find(|format| format.name == "mcp").expect("a format");
     let Ok(messages) = format.messages.expect("a reader of messages")(body) else { return };
     assert!(messages.list.len() <= body.len() / 12 + 1, "more messages than there is room for");
     let tools: Vec<_> = messages.tools().collect();

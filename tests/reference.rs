@@ -165,7 +165,7 @@ fn files_under(folders: &[&str], extension: &str) -> Vec<PathBuf> {
 fn the_table_of_apis_in_the_readme_names_every_format() {
     let readme = fs::read_to_string("README.md").unwrap();
     let rows: Vec<_> = readme.lines().filter(|line| line.starts_with("| `")).collect();
-    for format in tollgate::api::FORMATS {
+    for format in tollgate::api::FORMATS.iter().copied() {
         let name = format!("`{}`", format.name);
         assert!(rows.iter().any(|row| row.contains(&name)), "{name} has no row in README.md");
     }

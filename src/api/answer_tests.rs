@@ -113,7 +113,7 @@ fn text_is_kept_up_to_a_bound_and_measured_beyond() {
 
 #[test]
 fn the_usage_of_several_prompts_is_their_sum_and_of_each_the_last_word_counts() {
-    let llama = FORMATS.into_iter().find(|format| format.name == "llama_completion").unwrap();
+    let llama = FORMATS.iter().copied().find(|format| format.name == "llama_completion").unwrap();
     let usage_of = |prompts: u64| {
         let mut reader = Reader::new(llama, &Answered("text/event-stream", ""), false);
         for predicted in 1..=3 {

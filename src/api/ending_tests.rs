@@ -34,7 +34,7 @@ pub(in crate::api) fn ended(mut ending: Box<dyn Ending>, documents: &[&str]) -> 
 
 #[test]
 fn a_stream_that_has_not_begun_is_not_ended() {
-    for format in FORMATS {
+    for format in FORMATS.iter().copied() {
         let Some(begin) = format.ending else { continue };
         assert_eq!(ended(begin(), &[]), None, "{}", format.name);
         assert_eq!(ended(begin(), &["[DONE]", "", "null", "7"]), None, "{}", format.name);

@@ -64,7 +64,7 @@ use crate::identity::Head;
 use ending::Ending;
 
 /// Every API format that is understood, in the order in which paths are tried.
-pub const FORMATS: [&Format; 22] = [
+pub const FORMATS: &[&Format] = &[
     &openai::chat::FORMAT,
     &openai::completions::FORMAT,
     &openai::completions::LLAMA,
@@ -91,7 +91,7 @@ pub const FORMATS: [&Format; 22] = [
 ];
 
 /// Every API that is spoken over an upgraded connection and has no form over plain HTTP.
-const SOCKETS: [&Socket; 2] = [&openai::REALTIME, &gemini::LIVE];
+const SOCKETS: &[&Socket] = &[&openai::REALTIME, &gemini::LIVE];
 
 /// One API format: how its calls are recognised, read and edited, and how its answers are read.
 pub struct Format {

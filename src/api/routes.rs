@@ -255,7 +255,7 @@ mod tests {
             assert_eq!(api(other), None, "{other}");
         }
         // Whatever is a call by some method is one where an upgrade is asked for.
-        for format in FORMATS {
+        for format in FORMATS.iter().copied() {
             for endpoint in format.endpoints {
                 let Some(end) = endpoint.path_end().without_model() else { continue };
                 assert!(api(&format!("/any{end}")).is_some(), "{end}");

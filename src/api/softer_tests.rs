@@ -220,7 +220,7 @@ proptest! {
         each in any::<u64>(),
     ) {
         let Ok(outline) = Outline::of(&text) else { return Ok(()) };
-        for format in FORMATS {
+        for format in FORMATS.iter().copied() {
             let _ = (format.with_model)(&outline, &model);
             let _ = (format.with_max_output)(&outline, Some(&model), each);
         }

@@ -52,7 +52,7 @@ fn thousands_of_tools_are_no_burden() {
 #[test]
 fn bodies_of_another_shape_offer_nothing_and_stay() {
     let deep = format!("{{\"tools\":{}{}}}", "[".repeat(300_000), "]".repeat(300_000));
-    for format in FORMATS {
+    for format in FORMATS.iter().copied() {
         for body in ["null", "[]", "{}", r#"{"tools":7}"#, r#"{"tools":[7,null,"x",[]]}"#, &deep] {
             assert_eq!(format.tools_offered(&outline(body)), [""; 0], "{}: {body:.20}", format.name);
             assert_eq!((format.without_tools)(&outline(body), &|_| true), [], "{}: {body:.20}", format.name);
@@ -61,7 +61,7 @@ fn bodies_of_another_shape_offer_nothing_and_stay() {
 }
 
 fn format_of(name: &str) -> &'static Format {
-    FORMATS.into_iter().find(|format| format.name == name).unwrap()
+    FORMATS.iter().copied().find(|format| format.name == name).unwrap()
 }
 
 mod properties {

@@ -96,7 +96,7 @@ fn counted(case: &Case) -> Option<u64> {
 
 fn all_cases() -> Vec<Case> {
     // MCP calls are not LLM calls, and nothing is charged for them here.
-    FORMATS.into_iter().filter(|format| format.name != "mcp").flat_map(cases::of).collect()
+    FORMATS.iter().copied().filter(|format| format.name != "mcp").flat_map(cases::of).collect()
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ use tollgate::tokens::{Counter, Exactness};
 use tollgate_rig::mock_llm::coding::Coding;
 
 fn all_cases() -> impl Iterator<Item = Case> {
-    FORMATS.into_iter().flat_map(cases::of)
+    FORMATS.iter().copied().flat_map(cases::of)
 }
 
 fn updating() -> bool {
@@ -121,7 +121,7 @@ fn charged(case: &Case, prices: &Value) -> (Value, Option<String>) {
 
 #[test]
 fn every_format_has_cases_and_reads_them_as_expected() {
-    for format in FORMATS {
+    for format in FORMATS.iter().copied() {
         let cases = cases::of(format);
         assert!(!cases.is_empty(), "{} has no golden cases", format.name);
         for case in cases {
@@ -192,7 +192,7 @@ fn refusals_speak_the_dialect_of_their_api() {
         { "name": "rpm", "count": "requests", "max": 1, "window": "1m" },
         { "name": "calls", "count": "tool_calls", "tools": "*", "max": 1, "window": "1m" },
     ] } } });
-    for format in FORMATS {
+    for format in FORMATS.iter().copied() {
         let case = cases::of(format).into_iter().next().unwrap();
         let mut core = Core::new(&config);
         core.send(&case);
@@ -219,7 +219,7 @@ fn refusals_speak_the_dialect_of_their_api() {
 fn text_and_tools_count_as_an_independent_counter_does() {
     const CASES: [&str; 5] =
         ["plain", "stream_with_usage", "stream_tool_call", "cached_and_reasoning", "pictures"];
-    let chat = FORMATS.into_iter().find(|format| format.name == "openai_chat").unwrap();
+    let chat = FORMATS.iter().copied().find(|format| format.name == "openai_chat").unwrap();
     let cases =
         cases::of(chat).into_iter().filter(|case| CASES.iter().any(|name| case.folder.ends_with(name)));
     let cases: Vec<_> = cases.collect();
@@ -236,7 +236,7 @@ fn text_and_tools_count_as_an_independent_counter_does() {
 /// whole, cut, and with changed bytes.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
-    for (index, format) in (0_u8..).zip(FORMATS) {
+    for (index, format) in (0_u8..).zip(FORMATS.iter().copied()) {
         for case in cases::of(format) {
             let path = case.head.header(":path").unwrap().into_owned();
             let kind = case.answer_head.header("content-type").unwrap().into_owned();

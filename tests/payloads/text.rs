@@ -389,7 +389,7 @@ const ANSWERS: [Untold; 30] = [
 
 impl Untold {
     fn case(&self) -> Case {
-        let format = FORMATS.into_iter().find(|format| format.name == self.format).expect("a format");
+        let format = FORMATS.iter().copied().find(|format| format.name == self.format).expect("a format");
         let upload = "--line\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\ngpt-4o\r\n--line--\r\n";
         let is_upload = self.request.is_empty();
         let request = if is_upload { upload } else { self.request };
