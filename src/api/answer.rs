@@ -35,7 +35,7 @@ pub struct Reader {
     found: Found,
     /// The bytes of an answer that is said to be text, in case it is no JSON.
     plain: Option<Vec<u8>>,
-    /// What would end the stream before its time, if it may have to be.
+    /// The ending that would stop the stream, if it may have to be stopped.
     ending: Option<Box<dyn Ending>>,
     /// How much of what passed last is whole documents; none if none of them ended in the last
     /// piece.
@@ -118,8 +118,8 @@ impl Reader {
         self.ending.as_ref().is_some_and(|ending| ending.is_possible())
     }
 
-    /// What to pass on instead of the last piece, of which `passed` was to pass: its whole
-    /// documents, and what ends the stream behind them. None if it cannot be ended here.
+    /// Writes the bytes to pass on in place of the last piece, of which `passed` was to pass: its
+    /// whole documents, and the ending behind them. None if the stream cannot be ended here.
     #[must_use]
     pub fn end(&self, passed: &[u8], cut: &Cut<'_>) -> Option<Vec<u8>> {
         let documents = self.ending.as_ref()?.write(cut)?;
@@ -201,7 +201,7 @@ impl Reader {
         self.found.unread = self.framing.passed_over();
     }
 
-    /// What has been found.
+    /// Returns what the reader has found.
     #[must_use]
     pub const fn found(&self) -> &Found {
         &self.found

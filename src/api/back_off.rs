@@ -24,7 +24,8 @@ pub enum Pause {
     Untold,
 }
 
-/// What an upstream tells of its own budgets: how much remains, and when it will be more.
+/// The headers in which upstreams tell of their own budgets: how much remains, and when it will be
+/// more.
 const BUDGETS: [[&str; 2]; 6] = [
     ["x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
     ["x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
@@ -35,7 +36,8 @@ const BUDGETS: [[&str; 2]; 6] = [
 ];
 
 impl Pause {
-    /// What an answer asks for: one with 429 or 529 does, one with 503 if it says for how long.
+    /// Reads the pause that an answer asks for: one with 429 or 529 does, one with 503 if it says
+    /// for how long.
     #[must_use]
     pub fn asked_for(status: u16, head: &dyn Head, now: Timestamp) -> Option<Self> {
         let told = match status {
@@ -47,7 +49,7 @@ impl Pause {
     }
 }
 
-/// What the upstream says outright. No time at all says nothing.
+/// Reads the time that the upstream names outright. No time at all names none.
 fn retry_after(head: &dyn Head, now: Timestamp) -> Option<Span> {
     let by_millis = read(head, "retry-after-ms", |text| Some(Span(seconds(text)?.0.div_ceil(1_000))));
     by_millis.or_else(|| {

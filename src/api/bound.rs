@@ -1,7 +1,7 @@
 //! Bounds on the output of a request, and how they are lowered where they stand.
 //!
-//! In: the members of a request. Out: [`Edit`]s, or why there are none ([`Unbounded`]). Not here: what each API calls
-//! its bound (the `softer` of each format), and how low a bound is to be.
+//! In: the members of a request. Out: [`Edit`]s, or why there are none ([`Unbounded`]). Not here:
+//! the names of each API (the `softer` of each format), and how low a bound is to be.
 //!
 //! A bound that is absent, `null` or nonsense is set; one that is a count is only ever lowered. All
 //! else of the body stays byte for byte.
@@ -11,7 +11,7 @@ use super::outline::Members;
 use super::raw::{entries, string};
 use super::{Bounded, Edit, Unbounded};
 
-/// What an API calls the bound on the output of each choice.
+/// An API's names of the bound on the output of each choice.
 pub(super) struct Bound {
     /// Its names. Where several are there, each is a bound.
     pub(super) names: &'static [&'static str],

@@ -41,7 +41,7 @@ pub trait Ending: fmt::Debug {
 pub struct Cut<'a> {
     /// The model asked for.
     pub model: &'a str,
-    /// What was used.
+    /// The usage.
     pub used: Usage,
     /// The client has not asked for the chunk that only tells usage.
     pub hides_usage: bool,

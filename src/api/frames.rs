@@ -32,7 +32,7 @@ const CHECKSUM: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Splitter {
     at: At,
-    /// What has come of the prelude or of the payload.
+    /// The part of the prelude or of the payload that has come.
     held: Vec<u8>,
     /// Bytes of frames that were too long to be kept.
     passed_over: u64,

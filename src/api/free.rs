@@ -2,7 +2,8 @@
 //! moderations and lists of models.
 //!
 //! In: nothing; neither their bodies nor their answers are read. Out: rows of
-//! [`FORMATS`](super::FORMATS). Not here: counting tokens, which is no call at all (`routes`).
+//! [`FORMATS`](super::FORMATS). Not here: counting tokens, which is no call at all
+//! (`Format::free`).
 //!
 //! Source: OpenAI's API reference, "Create moderation" and "List models"; Google's "models.list";
 //! Ollama's "List local models".

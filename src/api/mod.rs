@@ -1,11 +1,11 @@
-//! What LLM APIs look like on the wire.
+//! LLM APIs on the wire.
 //!
 //! In: a method and path, a request body, response bytes in any pieces. Out: which format it is
 //! ([`Routes::recognise`]), what the model will read and may write ([`Request`]), what was used
 //! ([`Usage`]) and the text that was streamed. Not here: how many tokens a text is (`tokens`), and
 //! anything about limits.
 //!
-//! One file and one row of [`FORMATS`] per API format.
+//! One file or folder and one row of [`FORMATS`] per API format.
 
 use core::fmt;
 use core::ops::Range;
@@ -97,9 +97,9 @@ const SOCKETS: &[&Socket] = &[&openai::REALTIME, &gemini::LIVE];
 pub struct Format {
     /// The name in configuration, metrics and the built-in dimension `api`.
     pub name: &'static str,
-    /// Whose error bodies and headers its clients understand.
+    /// The error bodies and headers that its clients understand.
     pub dialect: Dialect,
-    /// What its calls look like from outside; the first that fits tells the model.
+    /// The methods and paths of its calls; the first that fits tells the model.
     pub endpoints: &'static [Endpoint],
     /// The calls below a prefix that the configuration says to be of this format, beside its
     /// `endpoints`.
@@ -109,7 +109,7 @@ pub struct Format {
     pub free: &'static [&'static str],
     /// Gives the model as the configuration names it, by its name in the path.
     pub model_in_path: fn(&str) -> &str,
-    /// How its request bodies are treated.
+    /// The treatment of its request bodies.
     pub body: Body,
     /// Reads a request body, if it is [`Body::Held`]. [`Unread`] says why it cannot be read as this
     /// format; the caller then counts it as plain text or, if it is [`Unread::Ambiguous`], refuses
@@ -118,14 +118,14 @@ pub struct Format {
     /// Reads the messages of a request body that asks something of a server instead of a model;
     /// none if the format's calls are LLM calls.
     pub messages: Option<ReadMessages>,
-    /// What to expect of a body of so many bytes that is not read.
+    /// Guesses the request of a body of so many bytes that is not read.
     pub guess: fn(u64) -> Request<'static>,
     /// The top-level members of a JSON answer that `answer` looks at: all that is kept of it.
     pub answer_members: &'static [&'static str],
     /// Reads one JSON document of an answer: a whole body, the data of one event, one element of a
     /// list. What cannot be read tells nothing.
     pub answer: for<'a> fn(&'a [u8]) -> Answer<'a>,
-    /// What ends a stream of it before its time; none if it cannot be ended.
+    /// Begins the ending of a stream, in case it is stopped early; none if its streams cannot be.
     pub ending: Option<fn() -> Box<dyn Ending>>,
     /// The usage that an answer tells in its headers.
     pub told_by_head: fn(&dyn Head) -> ReportedUsage,
@@ -159,11 +159,11 @@ pub type Offered = for<'a> fn(&Outline<'a>) -> Vec<Cow<'a, str>>;
 /// Reads the messages of a body.
 pub type ReadMessages = for<'a> fn(&'a [u8]) -> Result<Messages<'a>, Unread>;
 
-/// Says of a tool's name whether the tool is to be taken away.
+/// Says of a tool's name whether to take the tool away.
 pub type Hide<'h> = &'h dyn Fn(&str) -> bool;
 
 impl Format {
-    /// What a row of the table need not say.
+    /// The values that a row need not give.
     const DEFAULT: Self = Self {
         name: "",
         dialect: Dialect::OpenAi,
@@ -218,7 +218,7 @@ impl fmt::Debug for Format {
     }
 }
 
-/// How a request body is treated.
+/// The treatment of a request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
     /// It is held until it is whole, and read.
@@ -229,7 +229,7 @@ pub enum Body {
     Free,
 }
 
-/// How an API words its errors and rate limit headers.
+/// The wording of an API's errors and rate limit headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// `{"error":{"message","type","param","code"}}` and `x-ratelimit-*`.
@@ -267,7 +267,7 @@ pub enum Unread {
     },
 }
 
-/// What a request asks of a model.
+/// A request to a model.
 #[derive(Debug, Default)]
 pub struct Request<'a> {
     /// The model by its name in the body, if it is there.
@@ -282,7 +282,7 @@ pub struct Request<'a> {
     /// How many answers are asked for at once, if that is said; the bound in the body is that of
     /// each, and `max_output` the product.
     pub choices: Option<u64>,
-    /// What the call uses besides the prompt, where that follows from the request by a formula. It
+    /// The usage besides the prompt, where it follows from the request by a formula. It
     /// stands for what an answer does not tell; zero for calls that have no output.
     pub known: Option<Usage>,
 }
@@ -292,7 +292,7 @@ pub struct Request<'a> {
 pub struct Edit {
     /// The bytes to be replaced; empty to insert.
     pub range: Range<usize>,
-    /// What comes in their place.
+    /// The text in their place.
     pub text: Cow<'static, str>,
 }
 
@@ -322,13 +322,13 @@ impl Edit {
     }
 }
 
-/// What one JSON document of an answer says.
+/// The content of one JSON document of an answer.
 #[derive(Debug, Default, PartialEq)]
 pub struct Answer<'a> {
-    /// What it tells of the usage so far.
+    /// The usage that it tells so far.
     pub told: ReportedUsage,
-    /// What it tells of classes of which nothing else in the answer tells anything: a total that
-    /// other documents of the answer tell in parts.
+    /// The usage of classes of which nothing else in the answer tells anything: a total that other
+    /// documents of the answer tell in parts.
     pub otherwise: ReportedUsage,
     /// Whether it has a usage that cannot be read.
     pub unreadable: bool,

@@ -28,7 +28,7 @@ const LONGEST_BOUNDARY: usize = 70;
 #[derive(Debug)]
 pub struct Peek {
     field: &'static str,
-    /// What stands between two parts: a line end, two hyphens and the boundary.
+    /// The bytes between two parts: a line end, two hyphens and the boundary.
     delimiter: Vec<u8>,
     at: At,
     value: Option<String>,
@@ -57,7 +57,7 @@ enum At {
     Ended,
 }
 
-/// What has come behind a delimiter.
+/// The bytes that have come behind a delimiter.
 #[derive(Clone, Copy, Debug)]
 enum Tail {
     Nothing,
@@ -246,7 +246,7 @@ fn unquote(quoted: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// What is before and behind the first such byte; without one, everything is before it.
+/// Splits at the first such byte; without one, everything is before it.
 fn split_at_byte(byte: u8, bytes: &[u8]) -> (&[u8], &[u8]) {
     memchr(byte, bytes)
         .and_then(|at| bytes.split_at_checked(at))

@@ -62,9 +62,9 @@ impl Plain {
     }
 }
 
-/// What a model's name in a path is written with; all else is percent-encoded. Colons are, because
-/// Google's paths have the method behind one; so AWS's libraries write them, too. The `@` in front
-/// of a version is as Google writes it.
+/// The characters of a model's name to percent-encode in a path. Colons are among them, because
+/// Google's paths have the method behind one; AWS's libraries encode them, too. The `@` in front of
+/// a version stays, as Google writes it.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
 
 /// A raw path that ends like `end`, with another model in its place and all else as it is; none if
@@ -130,11 +130,11 @@ fn places(raw: &[u8]) -> Vec<Range<usize>> {
     plain.into_iter().map(|(_, place)| place).collect()
 }
 
-/// How a path ends, in lower case, and where in it the model is named.
+/// The end of a path, in lower case, with the place of the model in it.
 #[derive(Debug)]
 pub struct PathEnd {
-    /// What stands before the model, if it is in the path. The model is as much of the path as
-    /// fits, slashes among it.
+    /// The part before the model, if the model is in the path. The model is as much of the path
+    /// as fits, slashes among it.
     before: Option<&'static str>,
     after: &'static str,
 }

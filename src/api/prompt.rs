@@ -1,4 +1,4 @@
-//! What a model reads, in pieces.
+//! Prompts: the input of a model, in pieces.
 //!
 //! In: what the formats find in request bodies. Out: [`Prompt`]. Not here: how many tokens a piece
 //! is (`tokens::prompt`).
@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::Image;
 
-/// What a model reads, in pieces whose tokens are counted by different rules.
+/// The input of a model, in pieces whose tokens are counted by different rules.
 #[derive(Debug, Default)]
 pub struct Prompt<'a>(pub Vec<Piece<'a>>);
 
@@ -59,7 +59,7 @@ pub enum Piece<'a> {
 pub struct Function<'a> {
     /// Its name.
     pub name: Cow<'a, str>,
-    /// What it does, in words for the model.
+    /// Its description for the model.
     pub description: Cow<'a, str>,
     /// Its parameters, nested ones flattened behind their parents.
     pub properties: Vec<Property<'a>>,
@@ -72,7 +72,7 @@ pub struct Property<'a> {
     pub name: Cow<'a, str>,
     /// Its JSON type.
     pub kind: Cow<'a, str>,
-    /// What it means, in words for the model.
+    /// Its description for the model.
     pub description: Cow<'a, str>,
     /// The values it may take, if they are listed.
     pub choices: Vec<Cow<'a, str>>,

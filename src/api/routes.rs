@@ -1,4 +1,4 @@
-//! Which call a request is, by its method and path.
+//! Recognises the call that a request is, by its method and path.
 //!
 //! In: method and path, and what the configuration says of paths. Out: [`Call`], or none if it is
 //! not an LLM call. Not here: the paths themselves and what is particular to them, which stand in
@@ -109,8 +109,8 @@ pub struct Upgrade {
     pub dialect: Dialect,
 }
 
-/// What the configuration says of paths: the format of all calls below a prefix, or none if they
-/// are not to be limited.
+/// The configured paths: the format of all calls below a prefix, or none if they are not to be
+/// limited.
 #[derive(Clone, Debug, Default)]
 pub struct Routes(pub Vec<(String, Option<&'static Format>)>);
 

@@ -1,4 +1,4 @@
-//! What holds of the edits that soften a request, in every format.
+//! Rules that hold for the edits that soften a request, in every format.
 
 use crate::api::outline::outline;
 use proptest::prelude::*;

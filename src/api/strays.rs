@@ -103,7 +103,7 @@ enum At {
     Text { escaped: bool },
 }
 
-/// What has come of a member with one of the [`NAMES`].
+/// The part of a member with one of the [`NAMES`] that has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Named {
     #[default]
@@ -153,7 +153,7 @@ impl Search {
         self.found.of_format = true;
     }
 
-    /// What was found so far.
+    /// Returns the usage found so far.
     pub(super) const fn found(&self) -> &Strays {
         &self.found
     }

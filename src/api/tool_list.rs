@@ -1,8 +1,8 @@
 //! Lists of tools in requests: which tools they offer, and how tools are taken out of them.
 //!
-//! In: an outline, and how its format writes tools and the choice among them ([`Offer`]). Out: names,
-//! and edits that leave everything else byte for byte. Not here: which members those are (`offered`
-//! of each format).
+//! In: an outline, and how its format writes tools and the choice among them ([`Offer`]). Out:
+//! names, and edits that leave everything else byte for byte. Not here: which members those are
+//! (`offered` of each format).
 //!
 //! Objects are read leniently, because a tool that only we cannot read would be one that nobody can
 //! take away: of a member named twice each value counts, keys and names that are no text (a lone
@@ -21,7 +21,7 @@ pub(super) type Naming = for<'a> fn(&'a str) -> Vec<Cow<'a, str>>;
 pub(super) struct Offer {
     /// The member that lists them.
     pub(super) list: &'static str,
-    /// What names one of them.
+    /// Finds the name of one of them.
     pub(super) naming: Naming,
     /// Whether an element of the list is no tool but a mark behind one.
     pub(super) is_mark: fn(&str) -> bool,
@@ -34,7 +34,7 @@ pub(super) struct Offer {
 }
 
 impl Offer {
-    /// What most rows have.
+    /// The values that most rows share.
     pub(super) const DEFAULT: Self = Self {
         list: "tools",
         naming: |_| Vec::new(),

@@ -1,4 +1,4 @@
-//! What a call used, in classes that do not overlap, whatever the provider's own convention.
+//! The usage of a call, in classes that do not overlap, whatever the provider's own convention.
 //!
 //! In: nothing. Out: [`Classes`], one value for each class; [`Usage`] and [`ReportedUsage`] made of
 //! it. Not here: what a class is worth (`limits::rates`), and how providers word their usage (the
@@ -27,8 +27,7 @@ macro_rules! classes {
         pub const CLASSES: Classes<(&str, Side)> = Classes { $($field: (stringify!($field), Side::$side),)* };
 
         impl Usage {
-            /// What is counted on one side. Asked for several times a call, so without a list in
-            /// between.
+            /// Sums up one side. Called several times for each call, so it makes no list.
             #[inline]
             fn side(&self, side: Side) -> u64 {
                 let mut sum = 0_u64;
@@ -89,10 +88,10 @@ classes! {
     requests: Other;
 }
 
-/// What a call used.
+/// The usage of a call.
 pub type Usage = Classes<u64>;
 
-/// What an answer has told of its usage so far; a class that it has not told is none.
+/// The usage that an answer has told so far; `None` for a class that it has not told.
 pub type ReportedUsage = Classes<Option<u64>>;
 
 /// More tokens than any call uses: an upstream that tells more is not believed.
@@ -111,8 +110,8 @@ impl Usage {
         self.side(Side::Output)
     }
 
-    /// What an answer tells that tells all of this: classes of a side that is not empty are told,
-    /// zeros among them.
+    /// Returns the usage that an answer tells which tells all of this: classes of a side that is
+    /// not empty are told, zeros among them.
     #[must_use]
     pub fn told(self) -> ReportedUsage {
         self.map(Some)
@@ -126,14 +125,14 @@ impl Usage {
 }
 
 impl ReportedUsage {
-    /// What is known when `later` has been told, too: the later word on a class counts, because
-    /// running totals are replaced and never added up.
+    /// Takes in usage that was told later: the later word on a class counts, because running
+    /// totals are replaced and never added up.
     #[must_use]
     pub fn then(self, later: Self) -> Self {
         later.zip(self).map(|(later, earlier)| later.or(earlier))
     }
 
-    /// What both together tell, class by class.
+    /// Adds up both, class by class.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         self.zip(other).map(|both| match both {

@@ -120,7 +120,7 @@ impl ToolsCalled {
     }
 }
 
-/// What an answer of these documents calls.
+/// Returns the calls of tools in an answer of these documents.
 #[cfg(test)]
 pub(in crate::api) fn in_documents(format: &crate::api::Format, documents: &[&str]) -> Vec<(String, u64)> {
     let mut tools = ToolsCalled::default();

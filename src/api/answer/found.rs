@@ -1,4 +1,4 @@
-//! What the documents of an answer have told together.
+//! The findings of all documents of an answer together.
 //!
 //! In: documents, one after the other. Out: [`Found`]: usage, text, calls of tools. Not here: how
 //! documents stand in the bytes (`answer`), and what the tokens cost.
@@ -14,7 +14,7 @@ use crate::api::{Answer, Format, ReportedUsage};
 /// further ones is added up as often as it is told.
 const MOST_PARTS: usize = 1024;
 
-/// What an answer has told so far.
+/// The findings so far.
 #[derive(Debug, Default)]
 pub struct Found {
     /// The usage told so far.
@@ -36,7 +36,7 @@ pub struct Found {
     pub(super) odd: Search,
     /// Text in bytes of which no document was made.
     pub(super) skipped: Strays,
-    /// What was told of each prompt, if that is told of each.
+    /// The usage of each prompt, if the answer tells it for each.
     pub(super) parts: BTreeMap<u64, ReportedUsage>,
     /// Bytes of documents or members that were too long to be read, usage and text alike.
     pub unread: u64,

@@ -45,7 +45,7 @@ pub(super) struct Block<'a> {
     name: Option<Text<'a>>,
     #[serde(borrow)]
     input: Option<&'a RawValue>,
-    /// What a tool has answered, or what was found.
+    /// A tool's answer, or the results of a search.
     #[serde(borrow)]
     content: Option<&'a RawValue>,
     #[serde(borrow)]

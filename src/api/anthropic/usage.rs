@@ -38,7 +38,7 @@ struct OutputDetails {
 }
 
 impl UsageMember {
-    /// What it tells of a whole message. None if it tells neither total, or a total that is
+    /// Returns the usage of a whole message. None if it tells neither total, or a total that is
     /// nonsense.
     pub(super) fn told(self) -> Option<ReportedUsage> {
         let totals = [
@@ -73,8 +73,8 @@ impl UsageMember {
         Some(told)
     }
 
-    /// What it tells at the start of a stream, where the output is a placeholder, and nothing
-    /// written to caches may mean nothing known yet.
+    /// Returns the usage told at the start of a stream, where the output is a placeholder, and
+    /// nothing written to caches may mean nothing known yet.
     pub(super) fn told_at_start(self) -> Option<ReportedUsage> {
         let told = Self { output_tokens: Whole::Absent, ..self }.told()?;
         let is_nothing = [told.cache_write, told.cache_write_1h].iter().all(|it| it.unwrap_or(0) == 0);
@@ -85,15 +85,16 @@ impl UsageMember {
         })
     }
 
-    /// What it tells further on in a stream. What was written to caches is told as one total then,
-    /// which says less than the start did, so it is left to [`Self::written_in_all`].
+    /// Returns the usage told further on in a stream. Tokens written to caches are told as one
+    /// total then, which says less than the start did, so they are left to
+    /// [`Self::written_in_all`].
     pub(super) fn told_so_far(self) -> Option<ReportedUsage> {
         let told = self.told()?;
         Some(if self.cache_creation.is_some() { told } else { ReportedUsage { cache_write: None, ..told } })
     }
 
-    /// What was written to caches, for streams whose start tells nothing of it: some gateways know
-    /// it at the end only.
+    /// Returns the tokens written to caches, for streams whose start does not tell them: some
+    /// gateways know them only at the end.
     pub(super) fn written_in_all(self) -> ReportedUsage {
         ReportedUsage { cache_write: self.cache_creation_input_tokens.count(), ..ReportedUsage::default() }
     }

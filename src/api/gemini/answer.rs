@@ -54,7 +54,8 @@ fn call(part: &str) -> Option<Called<'_>> {
     Some(Called { id, ..Called::once(text("name")?) })
 }
 
-/// What the model wrote of one part. What code that it wrote has printed is not its output.
+/// Adds the text that the model wrote of one part. The output of code that it wrote is not the
+/// model's.
 fn push_texts<'a>(part: &'a str, texts: &mut Vec<Cow<'a, str>>) {
     for (name, value) in entries(part).unwrap_or_default() {
         let written = match &*name {

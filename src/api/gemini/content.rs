@@ -12,7 +12,7 @@ use crate::api::media::{SOUND_ELSEWHERE, decoded_len, is_raw_sound};
 use crate::api::raw::{as_text, entries, items, string, text};
 use crate::api::{Image, Piece, Unread};
 
-/// What has been read of a request's contents.
+/// The contents of a request, as far as they have been read.
 #[derive(Default)]
 pub(super) struct Contents<'a> {
     pub(super) pieces: Vec<Piece<'a>>,
@@ -138,8 +138,7 @@ impl<'a> Contents<'a> {
     }
 }
 
-/// What a part says of the resolution to look at it in: a word, or in newer models an object around
-/// one.
+/// Reads the resolution that a part asks for: a word, or in newer models an object around one.
 fn asks_for_low_resolution(members: &[(Cow<'_, str>, &str)]) -> Option<bool> {
     let named = |name: &str| matches!(name, "mediaResolution" | "media_resolution");
     let (_, resolution) = members.iter().find(|(name, _)| named(name))?;

@@ -59,7 +59,7 @@ pub(super) fn without(outline: &Outline<'_>, hide: Hide<'_>) -> Vec<Edit> {
     edits
 }
 
-/// What becomes of the functions of a request.
+/// The edits of a request's functions.
 #[derive(Default)]
 struct Functions {
     edits: Vec<Edit>,

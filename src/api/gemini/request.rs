@@ -80,7 +80,7 @@ pub(super) fn last_segment(name: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-/// What `generationConfig` says that costs something.
+/// The members of `generationConfig` that decide what the call costs.
 #[derive(Default)]
 struct Generation<'a> {
     max_output: Option<u64>,

@@ -15,7 +15,7 @@ use crate::api::ending::{Cut, Document, Ending, kept, repeated, totals};
 /// The state of a stream.
 #[derive(Debug)]
 pub(in crate::api) struct Lines {
-    /// What a last line has in place of text: a member and its value.
+    /// The member that a last line has in place of text, and its value.
     empty: (&'static str, fn() -> Value),
     begun: bool,
     ended: bool,

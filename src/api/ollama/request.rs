@@ -92,7 +92,7 @@ pub(super) fn folded(name: &str) -> impl Iterator<Item = char> {
     })
 }
 
-/// What completions and chats have in common.
+/// Reads the members that completions and chats have in common.
 fn generation<'a>(members: &Members<'a>, mut pieces: Vec<Piece<'a>>) -> Result<Request<'a>, Unread> {
     // The word `json` only constrains the output; a schema is also told to the model by many
     // templates.

@@ -27,7 +27,7 @@ pub(in crate::api) struct Chunks {
     ended: bool,
 }
 
-/// What the last chunk of a choice has.
+/// The form of a choice's last chunk.
 #[derive(Clone, Copy, Debug)]
 struct Form {
     /// In place of output: a member and its value.

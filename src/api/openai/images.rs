@@ -59,7 +59,7 @@ const LATER_LARGE: ByQuality = ByQuality { low: 392, medium: 3_512, high: 14_048
 /// More pixels than this make a larger picture.
 const LARGE: u64 = 1536 * 1024;
 
-/// What each partial picture of a stream costs besides (guide "Image generation", "Partial images
+/// The tokens that each partial picture of a stream adds (guide "Image generation", "Partial images
 /// cost").
 const PARTIAL_IMAGE: u64 = 100;
 

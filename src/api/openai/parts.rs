@@ -16,7 +16,7 @@ use crate::api::media::{SOUND_ELSEWHERE, decoded_len, is_raw_sound, len_in_data_
 use crate::api::raw::{Text, written};
 use crate::api::{Image, Piece, Unread};
 
-/// What has been read of a prompt.
+/// A prompt, as far as it has been read.
 #[derive(Default)]
 pub(super) struct Reading<'a> {
     /// Its pieces so far.

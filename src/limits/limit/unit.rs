@@ -10,7 +10,7 @@ use crate::units::Amount;
 pub struct Unit {
     /// The name in the plural of the whole units that rate limit servers count.
     pub name: &'static str,
-    /// The amount that makes up one whole unit. Servers and the IETF's fields only count whole ones.
+    /// The amount that makes up one whole unit. Servers and the IETF's fields count whole ones.
     pub whole: u64,
     /// Where the amount of a call comes from.
     pub source: Source,

@@ -31,7 +31,7 @@ pub(super) struct Block<'a> {
     tool_use: Option<ToolUse<'a>>,
     #[serde(borrow)]
     tool_result: Option<Nested<'a>>,
-    /// What a tool has answered, as JSON.
+    /// A tool's answer, as JSON.
     #[serde(borrow)]
     json: Option<&'a RawValue>,
     #[serde(borrow)]

@@ -20,7 +20,7 @@ use crate::api::{Edit, Hide};
 
 const OFFER: Offer = Offer { naming, is_mark, choice: "toolChoice", rechoose, ..Offer::DEFAULT };
 
-/// What stands in for tools that are all taken away.
+/// The stand-in for tools that are all taken away.
 const STAND_IN: &str = r#"[{"toolSpec":{"name":"no_tool_available","description":"There is no tool now. Never call this.","inputSchema":{"json":{"type":"object","properties":{}}}}}]"#;
 
 /// The names that a body offers.

@@ -87,7 +87,7 @@ fn own(json: &[u8]) -> Answer<'_> {
     answer
 }
 
-/// What tells the forms apart.
+/// The members that tell the forms apart.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Form<'a> {

@@ -9,7 +9,7 @@ fn payload(chunk: &str) -> String {
     format!(r#"{{"bytes":"{}","p":"abcdef"}}"#, STANDARD.encode(chunk))
 }
 
-/// What is told after all these documents, as the reader of answers puts it together.
+/// Returns the usage told after all these documents, as the reader of answers puts it together.
 fn after(documents: &[&str]) -> ReportedUsage {
     documents.iter().fold(ReportedUsage::default(), |so_far, json| {
         let answer = read(json.as_bytes());

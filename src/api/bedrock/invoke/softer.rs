@@ -15,8 +15,7 @@ use crate::api::{Bounded, Unbounded, anthropic, openai};
 const TITAN: &str = "textGenerationConfig";
 const TITAN_BOUND: Bound = Bound::named(&["maxTokenCount"]);
 
-/// What models call their bound, by what is in their ids. Ids of models for embeddings are not
-/// among them.
+/// The names of models' bounds, by a part of the models' ids. Models for embeddings have none.
 const FAMILIES: [(&str, &str); 9] = [
     ("meta.llama", "max_gen_len"),
     ("anthropic.claude", "max_tokens_to_sample"),

@@ -49,7 +49,8 @@ struct Delta<'a> {
     usage: Option<&'a RawValue>,
 }
 
-/// What the model wrote of a message. In an error, a message is a text, and not the model's.
+/// Adds the text that the model wrote of a message. In an error, a message is a text, and not the
+/// model's.
 fn push_message<'a>(message: Option<&'a RawValue>, answer: &mut Answer<'a>) {
     let texts = &mut answer.text;
     for (name, value) in message.and_then(|message| entries(message.get())).unwrap_or_default() {

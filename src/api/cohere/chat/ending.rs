@@ -17,7 +17,7 @@ use crate::api::raw::Text;
 pub(in crate::api) struct Chat {
     begun: bool,
     ended: bool,
-    /// What closes the content or tool call that has begun and not ended, and its index.
+    /// The event that closes the content or tool call that is open, and its index.
     open: Option<(&'static str, u64)>,
 }
 

@@ -74,7 +74,7 @@ struct Choice<'a> {
     text: Option<Text<'a>>,
 }
 
-/// What the model wrote. `obfuscation`, which only pads the chunk, is left out on purpose.
+/// The model's output. `obfuscation`, which only pads the chunk, is left out on purpose.
 #[derive(Deserialize)]
 struct Written<'a> {
     #[serde(borrow)]

@@ -29,7 +29,7 @@ pub(super) struct ToolCall<'a> {
 }
 
 impl<'a> ToolCall<'a> {
-    /// What is called, of either kind of tool.
+    /// Returns the tool that is called, of either kind.
     pub(super) fn called(self) -> Option<Called<'a>> {
         self.function.or(self.custom)
     }
@@ -43,7 +43,7 @@ impl<'a> ToolCall<'a> {
     }
 }
 
-/// What is called, and with what.
+/// A tool that is called, with its input.
 #[derive(Deserialize)]
 pub(super) struct Called<'a> {
     #[serde(borrow)]

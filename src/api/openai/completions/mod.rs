@@ -3,8 +3,8 @@
 //! llama.cpp speaks its own on `…/completions`, too, unless the path begins with `/v1`. The two
 //! APIs share that path, so each row reads both.
 //!
-//! In: request bodies, and JSON documents of answers. Out: the two rows. Not here: llama.cpp's chat,
-//! messages and embeddings, which are those of other APIs; reranking.
+//! In: request bodies, and JSON documents of answers. Out: the two rows. Not here: llama.cpp's
+//! chat, messages and embeddings, which are those of other APIs; reranking.
 //!
 //! Source: OpenAI's API reference, "Create completion"; Mistral's, "Fim". For llama.cpp see
 //! `llama`.

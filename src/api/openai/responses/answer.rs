@@ -98,7 +98,7 @@ fn push_item<'a>(item: &'a str, texts: &mut Vec<Cow<'a, str>>) {
 
 #[derive(Deserialize)]
 struct Document<'a> {
-    /// What happened; a response itself has none.
+    /// The kind of event; a response itself has none.
     #[serde(borrow, rename = "type")]
     kind: Option<Text<'a>>,
     #[serde(borrow)]

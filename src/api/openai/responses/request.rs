@@ -170,7 +170,7 @@ fn push_tool<'a>(raw: &'a str, reading: &mut Reading<'a>) {
     reading.written(raw);
 }
 
-/// What is put into a stored prompt's places.
+/// Reads the values for a stored prompt's places.
 fn variables<'a>(members: &Members<'a>) -> Option<&'a str> {
     #[derive(Deserialize)]
     struct Stored<'a> {

@@ -1,8 +1,9 @@
 //! The end of a stream of Cohere's Command: a last document with `is_finished` and `MAX_TOKENS`.
 //! That of Command R is a `stream-end`, which repeats the text.
 //!
-//! In: documents. Out: a document. Not here: Cohere's own API, whose events are others (`cohere::chat`).
-//! Calls of tools are not repeated: one that was cut is none, and those before it have been told.
+//! In: documents. Out: a document. Not here: Cohere's own API, whose events are others
+//! (`cohere::chat`). Calls of tools are not repeated: one that was cut is none, and those before it
+//! have been told.
 //!
 //! Source: Amazon Bedrock's user guide, "Cohere Command models" and "Cohere Command R and Command
 //! R+ models".

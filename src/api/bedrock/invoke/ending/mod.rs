@@ -37,7 +37,7 @@ const METRICS: &str = "amazon-bedrock-invocationMetrics";
 /// The state of a stream.
 #[derive(Debug, Default)]
 pub(in crate::api) struct Invoke {
-    /// What ends streams of this model, once that is known.
+    /// The ending of this model's streams, once the model's form is known.
     own: Option<Box<dyn Ending>>,
     /// A document has passed, of whatever form.
     begun: bool,
@@ -118,7 +118,7 @@ struct Payload<'a> {
     message: Option<&'a RawValue>,
 }
 
-/// What tells the forms apart.
+/// The members that tell the forms apart.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Form<'a> {
@@ -143,7 +143,7 @@ struct Form<'a> {
 }
 
 impl Form<'_> {
-    /// What ends streams of such documents.
+    /// Begins the ending of streams of such documents.
     fn ending(&self, document: &[u8]) -> Option<Box<dyn Ending>> {
         if self.choices.is_some() {
             return openai::ending::Chunks::like(document);

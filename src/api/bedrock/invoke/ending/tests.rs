@@ -19,7 +19,7 @@ fn ended_with(documents: &[&str]) -> Option<Vec<Value>> {
     Some(ended(Invoke::ending(), &payloads)?.iter().map(document).collect())
 }
 
-/// What ends a stream of documents like this, without Amazon's count, which is checked.
+/// Ends a stream of documents like this; checks Amazon's count and leaves it out.
 fn last(document: &str) -> Value {
     let mut documents = ended_with(&[document]).unwrap();
     let mut last = documents.pop().unwrap();
