@@ -297,6 +297,15 @@ mod tests {
     }
 
     #[test]
+    fn below_a_configured_prefix_only_raw_predictions_are_not_asked_for_usage() {
+        let chat = FORMATS.iter().copied().find(|format| format.name == "openai_chat");
+        let routes = Routes(vec![("/mine".to_owned(), chat)]);
+        let may_ask = |path: &str| routes.recognise(b"POST", path.as_bytes()).unwrap().may_ask_for_usage;
+        assert!(may_ask("/mine/anything"));
+        assert!(!may_ask("/mine/endpoints/1:rawPredict") && !may_ask("/mine/models/x:streamRawPredict?a=b"));
+    }
+
+    #[test]
     fn every_path_of_openai_and_azure_is_of_one_format() {
         let azure = |end: &str| format!("/openai/deployments/My-GPT/{end}?api-version=2024-10-21");
         for (end, expected) in [

@@ -103,8 +103,8 @@ impl GlobalLimit {
 }
 
 impl Limit {
-    /// Creates a limit with one budget for its whole tier, which counts all calls and warns only when
-    /// nothing is left.
+    /// Creates a limit with one budget for its whole tier, which counts all calls and warns only
+    /// when nothing is left.
     #[must_use]
     pub fn new(tier: &Rc<str>, name: &str, counts: &'static Resource, shape: Shape) -> Self {
         Self {
