@@ -2,6 +2,7 @@
 //!
 //! In: the state machine's decisions. Out: [`Effects`]. Not here: how they are carried out.
 
+use super::fact::Fact;
 use std::borrow::Cow;
 
 use super::warning::Warning;
@@ -88,76 +89,6 @@ pub struct Ask {
     pub question: Question,
     /// The longest wait for its answer.
     pub timeout: Span,
-}
-
-/// Facts for access logs, kept as filter state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fact {
-    /// The caller's tier.
-    Tier,
-    /// Input tokens counted before the call.
-    CountedInput,
-    /// Input tokens charged for.
-    UsedInput,
-    /// Output tokens charged for.
-    UsedOutput,
-    /// US dollars charged, if the model has a price.
-    Cost,
-    /// The limit that refused the call, or the protocol upgrade that it asked for.
-    RefusedBy,
-    /// The limits whose budgets are used beyond their warning.
-    Warning,
-    /// The changes of the request.
-    Softened,
-    /// The limit whose exhausted budget stopped the stream.
-    StoppedBy,
-}
-
-impl Fact {
-    /// Every fact.
-    pub const ALL: [Self; 9] = [
-        Self::Tier,
-        Self::CountedInput,
-        Self::UsedInput,
-        Self::UsedOutput,
-        Self::Cost,
-        Self::RefusedBy,
-        Self::Warning,
-        Self::Softened,
-        Self::StoppedBy,
-    ];
-
-    /// Returns its meaning, for the reference.
-    #[must_use]
-    pub const fn meaning(self) -> &'static str {
-        match self {
-            Self::Tier => "the caller's tier",
-            Self::CountedInput => "input tokens counted before the call",
-            Self::UsedInput => "input tokens charged",
-            Self::UsedOutput => "output tokens charged, including reasoning",
-            Self::Cost => "US dollars charged, if there is a price list",
-            Self::RefusedBy => "the limit that refused the call, or `protocol upgrade`",
-            Self::Warning => "the limits whose budgets are used beyond `warn_at`, separated by commas",
-            Self::Softened => "the changes of the request, as in `x-tollgate-softened`",
-            Self::StoppedBy => "the limit that stopped the stream",
-        }
-    }
-
-    /// Returns the name of the filter state, after `wasm.`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tier => "tollgate.tier",
-            Self::CountedInput => "tollgate.input_tokens.counted",
-            Self::UsedInput => "tollgate.input_tokens.used",
-            Self::UsedOutput => "tollgate.output_tokens.used",
-            Self::Cost => "tollgate.cost_usd",
-            Self::RefusedBy => "tollgate.refused_by",
-            Self::Warning => "tollgate.warning",
-            Self::Softened => "tollgate.softened",
-            Self::StoppedBy => "tollgate.stopped_by",
-        }
-    }
 }
 
 impl Effects {

@@ -4,7 +4,8 @@
 //! [`Refusal`]. Not here: the body (`parsed`), limits (`admission`).
 
 use super::call::Call;
-use super::effects::{Effects, Fact, HeaderEdit};
+use super::effects::{Effects, HeaderEdit};
+use super::fact::Fact;
 use super::refusal::Refusal;
 use super::upstream;
 use crate::api::{self, Body, Dialect};

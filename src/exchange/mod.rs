@@ -40,6 +40,7 @@ mod charges;
 mod context;
 mod decision;
 mod effects;
+mod fact;
 mod head;
 mod parsed;
 mod queue;
@@ -59,7 +60,8 @@ mod watch;
 use std::rc::Rc;
 
 pub use context::{Abort, Context, Editable};
-pub use effects::{Ask, Effects, Fact, HeaderEdit, Next};
+pub use effects::{Ask, Effects, HeaderEdit, Next};
+pub use fact::Fact;
 pub use state::Wanted;
 pub use warning::Warning;
 

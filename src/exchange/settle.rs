@@ -7,7 +7,8 @@ use std::borrow::Cow;
 
 use super::admitted::Admitted;
 use super::context::{Abort, Context};
-use super::effects::{Effects, Fact};
+use super::effects::Effects;
+use super::fact::Fact;
 use super::response::{Outcome, Responding};
 use crate::api::answer::{Found, ToolsCalled};
 use crate::api::{CLASSES, Side, Usage};

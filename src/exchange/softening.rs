@@ -13,7 +13,8 @@ use std::rc::Rc;
 
 use super::call::{Call, kind};
 use super::context::{Context, Editable};
-use super::effects::{Effects, Fact, HeaderEdit};
+use super::effects::{Effects, HeaderEdit};
+use super::fact::Fact;
 use super::parsed::ParsedCall;
 use super::tools::HiddenTools;
 use crate::api::{Body, Edit, Outline, Request};

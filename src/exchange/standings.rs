@@ -8,7 +8,8 @@ use std::rc::Rc;
 use serde_json::json;
 
 use super::call::Call;
-use super::effects::{Effects, Fact};
+use super::effects::Effects;
+use super::fact::Fact;
 use crate::limits::{Refusal, Standing};
 use crate::metrics;
 

@@ -1,10 +1,10 @@
 //! A real Envoy, for one test at a time.
 //!
-//! In: a configuration, mostly a [`Bootstrap`]. Out: its ports, log, metrics, access log and use of
-//! CPU and memory. A test never sees more than its own, but the process may have served others
-//! before it (`pool`), unless it asks for one of its own ([`Bootstrap::own_process`]). What it writes
-//! is in a directory that goes with it; when a test fails the end of the log is printed. Ports are
-//! the system's choice. Not here: getting the binary (`make envoy` does).
+//! In: a configuration, mostly a [`Bootstrap`]. Out: its ports, log, metrics, access log and
+//! use of CPU and memory. A test never sees more than its own, but the process may have served
+//! others before it (`pool`), unless it asks for one of its own ([`Bootstrap::own_process`]).
+//! Its files are in a directory that goes with it; when a test fails the end of the log is
+//! printed. Ports are the system's choice. Not here: getting the binary (`make envoy` does).
 
 mod admin;
 mod bootstrap;

@@ -7,8 +7,8 @@
 //!
 //! A listener goes at once with its connections (`--drain-time-s 0`), its VMs and its metrics. So a
 //! process is clean when it shows no metric that it did not show before its first test; one that
-//! does not become clean is killed. What Envoy itself counts beyond listeners is set to zero. Shared
-//! data outlives a VM and belongs to a `vm_id`, hence one for each use ([`USE`]).
+//! does not become clean is killed. Counters of Envoy as a whole are set to zero. Shared data
+//! outlives a VM and belongs to a `vm_id`, hence one for each use ([`USE`]).
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

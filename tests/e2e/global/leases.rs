@@ -66,8 +66,8 @@ async fn steady(protocol: &str, service: ScriptedService) {
     assert_eq!(outcomes.count(200), 64 * 50, "{:?}", outcomes.statuses());
     let asked = calls(&service) - before;
     assert!(asked <= outcomes.0.len() / 50, "{asked} requests for {} calls", outcomes.0.len());
-    // What was used is charged, and beyond it a lease at most. The first is filled up once. A machine
-    // on which an answer takes more than two seconds asks once more, for another worker may.
+    // What was used is charged, and beyond it a lease at most. The first is filled up once. Where
+    // an answer takes more than two seconds, another worker asks once more.
     let asked = bench.envoy.metrics().await.sum("tollgate_global_requests_total", &[("kind", "lease")]);
     let repeated = (asked as u64).saturating_sub(2);
     let (used, lease) = ((64 * 50 + 1) * EACH, 100_000);

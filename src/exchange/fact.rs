@@ -1,0 +1,55 @@
+//! The table of facts for access logs, which the host keeps as filter state: one row each.
+//!
+//! In: nothing. Out: [`Fact`]s with their names and meanings. Not here: their values, which each
+//! step of an exchange puts into its effects.
+
+macro_rules! facts {
+    ($($ident:ident $name:literal $meaning:literal;)*) => {
+        /// A fact about a call, for access logs.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Fact {
+            $(
+                #[doc = $meaning]
+                $ident,
+            )*
+        }
+
+        impl Fact {
+            /// Every fact, in the order of the reference.
+            pub const ALL: &[Self] = &[$(Self::$ident),*];
+
+            /// Returns the name of the filter state, after `wasm.`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$ident => $name,)* }
+            }
+
+            /// Returns its meaning, for the reference.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$ident => $meaning,)* }
+            }
+        }
+    };
+}
+
+facts! {
+    Tier "tollgate.tier"
+        "the caller's tier";
+    CountedInput "tollgate.input_tokens.counted"
+        "input tokens counted before the call";
+    UsedInput "tollgate.input_tokens.used"
+        "input tokens charged";
+    UsedOutput "tollgate.output_tokens.used"
+        "output tokens charged, including reasoning";
+    Cost "tollgate.cost_usd"
+        "US dollars charged, if there is a price list";
+    RefusedBy "tollgate.refused_by"
+        "the limit that refused the call, or `protocol upgrade`";
+    Warning "tollgate.warning"
+        "the limits whose budgets are used beyond `warn_at`, separated by commas";
+    Softened "tollgate.softened"
+        "the changes of the request, as in `x-tollgate-softened`";
+    StoppedBy "tollgate.stopped_by"
+        "the limit that stopped the stream";
+}
