@@ -2,9 +2,9 @@
 //!
 //! In: the state machine's decisions. Out: [`Effects`]. Not here: how they are carried out.
 
-use super::fact::Fact;
 use std::borrow::Cow;
 
+use super::fact::Fact;
 use super::warning::Warning;
 use crate::api::Edit;
 use crate::limits::{Budgets, Tally};
