@@ -64,10 +64,6 @@ async fn what_cannot_be_read_is_counted_as_text_and_passed_on_byte_for_byte() {
             "bytes that are not text",
             chat_of(",\"model\":\"gpt-4o\",\"user\":\"\"").into_iter().chain(*b"\xff\xfe").collect(),
         ),
-        (
-            "a content that is not text",
-            b"{\"messages\":[{\"role\":\"user\",\"content\":\"a\xff\xc0\xafb\"}]}".to_vec(),
-        ),
         ("half of a surrogate pair", br#"{"messages":[{"role":"user","content":"\ud800"}]}"#.to_vec()),
         ("zero bytes", vec![0; 64]),
         ("nested lists, open", deep("[", "").into_bytes()),
@@ -89,6 +85,22 @@ async fn what_cannot_be_read_is_counted_as_text_and_passed_on_byte_for_byte() {
     }
     let metrics = bench.envoy.metrics().await;
     assert_eq!(metrics.sum("tollgate_unread_bodies_total", &[("kind", "malformed")]), count);
+    assert_alive(&bench).await;
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_utf8_are_read_as_most_servers_read_them_and_pass_unchanged() {
+    let bench = Bench::start(TIERS).await;
+    let body = b"{\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"a\xff\xc0\xafb\"}]}".to_vec();
+    let (name, value) = ANY_BODY;
+    let mut response = bench.send(post("not UTF-8", body.clone()).header(name, value)).await;
+    assert_eq!(response.status(), 500);
+    response.body().await.unwrap();
+    // Not even to ask for the stream's usage.
+    assert_eq!(bench.mock.received().pop().unwrap().body, body);
+    let metrics = bench.envoy.metrics().await;
+    assert_eq!(metrics.sum("tollgate_unread_bodies_total", &[]), 0.0);
+    assert_eq!(metrics.sum("tollgate_edits_skipped_total", &[("kind", "usage")]), 1.0);
     assert_alive(&bench).await;
 }
 
