@@ -35,7 +35,7 @@ pub struct Degradation {
     /// Whether the output of a call that does not fit is bounded to what is left.
     pub clamp_output: bool,
     /// How calls wait that will soon fit; `None` if they do not.
-    pub wait: Option<Waiting>,
+    pub wait: Option<WaitPolicy>,
 }
 
 /// A step of softening, taken from some share of a budget on.
@@ -60,7 +60,7 @@ impl Step {
 
 /// How calls wait until they fit.
 #[derive(Clone, Debug)]
-pub struct Waiting {
+pub struct WaitPolicy {
     /// The longest wait.
     pub max_wait: Span,
     /// The most calls that wait at a time, as a limit on calls in flight.

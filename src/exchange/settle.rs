@@ -20,7 +20,7 @@ use crate::settings::{Config, Counting, OnAbort};
 const PPM_PER_PERCENT: u64 = 10_000;
 
 /// The final charge of a call.
-enum Charge {
+enum Bill {
     /// Only its request.
     Request,
     /// The usage that the upstream reports for the whole call.
@@ -41,7 +41,7 @@ pub(super) fn settle(
 ) {
     end_answer(&mut responding, context);
     let (kind, charge) = match &responding.outcome {
-        Outcome::Failed => ("error", Charge::Request),
+        Outcome::Failed => ("error", Bill::Request),
         Outcome::Answered { complete: true, .. } => ("ok", answered(&responding, config, context, effects)),
         Outcome::Answered { .. } | Outcome::Unanswered => {
             (Abort::ending(abort), cut_short(&responding, config, context))
@@ -59,7 +59,7 @@ pub(super) fn settle_stopped(
 ) {
     end_answer(&mut responding, context);
     let streamed = responding.found().map(|found| counted(&responding.admitted, found, config, context));
-    let charge = streamed.map_or(Charge::Reserved, Charge::Counted);
+    let charge = streamed.map_or(Bill::Reserved, Bill::Counted);
     charge_for(responding, "stopped", &charge, config, context, effects);
 }
 
@@ -73,14 +73,14 @@ fn end_answer(responding: &mut Responding, context: &mut Context<'_>) {
 fn charge_for(
     responding: Box<Responding>,
     kind: &'static str,
-    charge: &Charge,
+    charge: &Bill,
     config: &Config,
     context: &mut Context<'_>,
     effects: &mut Effects,
 ) {
     let admitted = &responding.admitted;
     effects.count(&metrics::CALLS, &admitted.labels(kind), 1);
-    if let Charge::Reported(usage) = charge {
+    if let Bill::Reported(usage) = charge {
         compare(admitted, usage, effects);
         calibrate(&responding, usage, config, context, effects);
         if !admitted.estimate.output_is_known {
@@ -90,9 +90,9 @@ fn charge_for(
         }
     }
     let usage = match charge {
-        Charge::Request => Usage::default(),
-        Charge::Reported(usage) | Charge::Counted(usage) => *usage,
-        Charge::Reserved => admitted.estimate.usage(),
+        Bill::Request => Usage::default(),
+        Bill::Reported(usage) | Bill::Counted(usage) => *usage,
+        Bill::Reserved => admitted.estimate.usage(),
     };
     report(admitted, &usage, config, effects);
     let none = ToolsCalled::default();
@@ -101,7 +101,7 @@ fn charge_for(
     let tools = tools.clone();
     let Admitted { charges, estimate, .. } = *responding.admitted;
     match charge {
-        Charge::Reserved => charges.keep(config, context, effects),
+        Bill::Reserved => charges.keep(config, context, effects),
         _ => charges.settle(&usage, &estimate.rates, &tools, config, context, effects),
     }
 }
@@ -122,34 +122,34 @@ fn answered(
     config: &Config,
     context: &mut Context<'_>,
     effects: &mut Effects,
-) -> Charge {
-    let Some(found) = responding.found() else { return Charge::Reserved };
+) -> Bill {
+    let Some(found) = responding.found() else { return Bill::Reserved };
     let admitted = &responding.admitted;
     if found.told.tells(Side::Output) || admitted.estimate.output_is_known {
         let usage = found.told.or(admitted.estimate.known);
-        return if found.told.is_nothing() { Charge::Counted(usage) } else { Charge::Reported(usage) };
+        return if found.told.is_nothing() { Bill::Counted(usage) } else { Bill::Reported(usage) };
     }
     let (kind, charge) = if found.pending {
-        ("pending", Charge::Reserved)
+        ("pending", Bill::Reserved)
     } else if !found.readable {
-        ("encoded", Charge::Reserved)
+        ("encoded", Bill::Reserved)
     } else if found.is_unrecognised() {
         ("unrecognised", at_least_reserved(admitted, found, config, context))
     } else {
         let kind = if found.unreadable { "unreadable" } else { "absent" };
-        (kind, Charge::Counted(counted(admitted, found, config, context)))
+        (kind, Bill::Counted(counted(admitted, found, config, context)))
     };
     effects.count(&metrics::USAGE_MISSING, &admitted.labels(kind), 1);
     charge
 }
 
 /// Charges an answer that was cut short, or never came, as the operator chose.
-fn cut_short(responding: &Responding, config: &Config, context: &mut Context<'_>) -> Charge {
+fn cut_short(responding: &Responding, config: &Config, context: &mut Context<'_>) -> Bill {
     let admitted = &responding.admitted;
     match (config.counting.on_abort, responding.found()) {
-        (OnAbort::Free, _) => Charge::Request,
+        (OnAbort::Free, _) => Bill::Request,
         (OnAbort::ChargeReserved, _) | (OnAbort::ChargeStreamed, Some(Found { readable: false, .. })) => {
-            Charge::Reserved
+            Bill::Reserved
         }
         // A stream that was cut may not have had any text yet.
         (OnAbort::ChargeStreamed, Some(found))
@@ -157,21 +157,16 @@ fn cut_short(responding: &Responding, config: &Config, context: &mut Context<'_>
         {
             at_least_reserved(admitted, found, config, context)
         }
-        (OnAbort::ChargeStreamed, Some(found)) => Charge::Counted(counted(admitted, found, config, context)),
-        (OnAbort::ChargeStreamed, None) => Charge::Counted(admitted.estimate.known),
+        (OnAbort::ChargeStreamed, Some(found)) => Bill::Counted(counted(admitted, found, config, context)),
+        (OnAbort::ChargeStreamed, None) => Bill::Counted(admitted.estimate.known),
     }
 }
 
 /// Charges an answer of which a part may not be text: by its text, but at least its reservation.
-fn at_least_reserved(
-    admitted: &Admitted,
-    found: &Found,
-    config: &Config,
-    context: &mut Context<'_>,
-) -> Charge {
+fn at_least_reserved(admitted: &Admitted, found: &Found, config: &Config, context: &mut Context<'_>) -> Bill {
     let counted = counted(admitted, found, config, context);
     let is_more = counted.all_output() > admitted.estimate.usage().all_output();
-    if is_more { Charge::Counted(counted) } else { Charge::Reserved }
+    if is_more { Bill::Counted(counted) } else { Bill::Reserved }
 }
 
 /// Returns the input as reported, or as counted before the call; and the output by its text so far,

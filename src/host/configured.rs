@@ -12,7 +12,7 @@ use super::lines::PREFIX;
 use super::remote::Remote;
 use super::ticker::Ticker;
 use super::vm::Vm;
-use super::waiting::Waiting;
+use super::waiting::WaitingRequests;
 use crate::rls::SOON;
 use crate::settings::Config;
 
@@ -25,7 +25,7 @@ pub(super) struct Configured {
     pub(super) ticker: Rc<Ticker>,
     /// Requests that wait for their budgets. They are kept per configuration, because on a tick of
     /// another one they would set that one's tick period.
-    pub(super) waiting: Waiting,
+    pub(super) waiting: WaitingRequests,
 }
 
 impl Configured {
@@ -47,7 +47,7 @@ impl Configured {
                 let remote = config.global.as_ref().map(|service| vm.remote(service));
                 // An earlier configuration may have left tasks.
                 ticker.wake_within(SOON);
-                let waiting = Waiting::default();
+                let waiting = WaitingRequests::default();
                 Some(Self { config: Rc::new(config), watch, remote, ticker, waiting })
             }
             Err(why) => {

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! Root (one per configuration and VM) ── creates ──▶ Stream (one per exchange)
-//!    │ on_tick: Hold, Remote, Waiting, Slots          │ callbacks ⇄ Exchange
+//!    │ on_tick: Hold, Remote, WaitingRequests, Slots          │ callbacks ⇄ Exchange
 //!    └──────────────── Vm (one per VM: counter, metrics, keys, Remotes) ───┘
 //! ```
 

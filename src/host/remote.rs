@@ -13,7 +13,7 @@ use std::rc::Rc;
 use super::calls;
 use super::vm::Vm;
 use crate::limits::Budgets;
-use crate::rls::{Breaker, Change, ERRAND_TIMEOUT, Failure, Health, Question, ReportQueue, Service, Task};
+use crate::rls::{Breaker, Change, Failure, Health, Question, ReportQueue, Service, TASK_TIMEOUT, Task};
 use crate::units::Span;
 
 /// One service.
@@ -52,7 +52,7 @@ impl Remote {
             return;
         };
         for batch in report_queue.due(&self.service, &mut breaker, budgets) {
-            match self.send(&batch.question, ERRAND_TIMEOUT) {
+            match self.send(&batch.question, TASK_TIMEOUT) {
                 Ok(token) => report_queue.sent(batch, token, budgets.now()),
                 Err(_) => {
                     report_queue.not_sent(batch, budgets);

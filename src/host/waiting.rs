@@ -20,9 +20,9 @@ const LOOK_EVERY: Span = Span::from_millis(50);
 /// the worker's other calls.
 const LOOK_AT: usize = 64;
 
-/// Waiting requests, in the order of their due times.
+/// WaitingRequests requests, in the order of their due times.
 #[derive(Default)]
-pub(super) struct Waiting {
+pub(super) struct WaitingRequests {
     all: RefCell<Vec<Waiter>>,
     /// The time of the last check of requests that were not yet due.
     looked_ahead: Cell<Timestamp>,
@@ -33,7 +33,7 @@ struct Waiter {
     due: Timestamp,
 }
 
-impl Waiting {
+impl WaitingRequests {
     /// Adds a waiting request. Returns the longest time to its next check.
     pub(super) fn add(&self, flow: Rc<Flow>, due: Timestamp) -> Span {
         let mut all = self.all.borrow_mut();

@@ -21,7 +21,7 @@ mod workflow;
 
 pub use budget::{Algorithm, Shape, Wait};
 pub use budgets::{Budgets, Tally};
-pub use lease::{Account, LeaseOutcome, LeasePolicy, Ticket, WindowStatus};
+pub use lease::{Account, LeaseCharge, LeaseOutcome, LeasePolicy, WindowStatus};
 pub use limit::priority::Reserved;
 pub use limit::rates::{Price, Prices, Rates, Weights};
 pub use limit::resource::{RESOURCE_NAMES, RESOURCES, Resource, resource};

@@ -20,7 +20,7 @@ use super::service::Service;
 use super::task::Task;
 use crate::api::Usage;
 use crate::limits::{
-    Account, Budgets, Estimate, GlobalLimit, Rates, Refusal, Standing, Subject, Ticket, Wait, longest,
+    Account, Budgets, Estimate, GlobalLimit, LeaseCharge, Rates, Refusal, Standing, Subject, Wait, longest,
 };
 use crate::units::{Amount, Timestamp};
 
@@ -47,9 +47,9 @@ enum Paid {
     /// The service.
     Service,
     /// A lease of this process.
-    Lease(Ticket),
-    /// The amount is not charged yet.
-    Nobody,
+    Lease(LeaseCharge),
+    /// No one: the amount is not charged yet.
+    Unpaid,
 }
 
 /// A call's global limits, decided as far as possible without the service.
@@ -221,7 +221,7 @@ impl Begun {
                 question.covers.iter().filter_map(|place| open.get_mut(*place)?.take()).collect();
             match answer {
                 Ok(answer) => {
-                    refusals.extend(decided.hear(parts, answer, service, budgets, tasks));
+                    refusals.extend(decided.on_answer(parts, answer, service, budgets, tasks));
                 }
                 Err(_) => parts.into_iter().for_each(|part| decided.leave_open(part, budgets)),
             }
@@ -240,7 +240,7 @@ impl Begun {
 
 impl Decided {
     /// Applies one answer for these parts; returns its refusals.
-    fn hear(
+    fn on_answer(
         &mut self,
         parts: Vec<Part>,
         answer: Answer,
@@ -273,7 +273,7 @@ impl Decided {
                 self.standings.extend(part.standing(&decision));
             }
             part.learn(&decision, service, budgets, tasks);
-            let paid = if service.charges_when_asked() { Paid::Service } else { Paid::Nobody };
+            let paid = if service.charges_when_asked() { Paid::Service } else { Paid::Unpaid };
             let until = decision.reset.map(|reset| budgets.now() + reset);
             self.holding.add(part, paid, until, budgets);
         }
@@ -285,7 +285,7 @@ impl Decided {
         if !part.global.limit.shadow {
             self.undecided.push(part.global.clone());
         }
-        self.holding.add(part, Paid::Nobody, None, budgets);
+        self.holding.add(part, Paid::Unpaid, None, budgets);
     }
 }
 
@@ -347,7 +347,7 @@ impl GlobalCharge {
                     needed.saturating_sub(asked)
                 }
             },
-            Paid::Nobody => needed,
+            Paid::Unpaid => needed,
             Paid::Lease(ticket) => part.hits_of(ticket.correct_to(used, budgets)),
         };
         // A difference known after the window, or too late to report, goes to the next window. A

@@ -82,7 +82,7 @@ impl Worker {
             self.report_queue.push(task, budgets.now());
         }
         for batch in self.report_queue.due(service, &mut self.breaker, budgets) {
-            let answer = self.server.hear(&batch.question);
+            let answer = self.server.answer(&batch.question);
             self.token += 1;
             self.report_queue.sent(batch, self.token, budgets.now());
             assert_eq!(

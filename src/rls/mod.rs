@@ -27,7 +27,7 @@ pub use breaker::{Breaker, BreakerPolicy, Change};
 pub use holding::{Begun, Decided, Holding, begin, begin_leased, promised};
 pub use message::HeaderValue;
 pub use protocol::{Answer, Failure, Method, Question};
-pub use report_queue::{Batch, ERRAND_TIMEOUT, Health, ReportQueue, SOON};
+pub use report_queue::{Batch, Health, ReportQueue, SOON, TASK_TIMEOUT};
 pub use service::{HitsAddend, LONGEST_CLUSTER, OnFailure, Protocol, Service, UNITS, Windows};
 pub use task::Task;
 

@@ -9,8 +9,8 @@ use super::protocol::{Decision, Hits};
 use super::service::Service;
 use super::task::{LeaseRequest, Report, Task};
 use crate::limits::{
-    Account, Budgets, Estimate, GlobalLimit, LeaseOutcome, Reason, Refusal, Standing, Subject, Ticket, Wait,
-    WindowStatus,
+    Account, Budgets, Estimate, GlobalLimit, LeaseCharge, LeaseOutcome, Reason, Refusal, Standing, Subject,
+    Wait, WindowStatus,
 };
 use crate::units::{Amount, Span, Timestamp};
 
@@ -29,7 +29,7 @@ pub(super) enum Coverage {
     /// It needs nothing.
     Nothing,
     /// A lease covers it.
-    Lease(Ticket, Option<Standing>),
+    Lease(LeaseCharge, Option<Standing>),
     /// It is refused.
     Refused(Refusal),
     /// The service must be asked.

@@ -59,7 +59,7 @@ const LONGEST_RETRY: Span = Span::from_millis(5_000);
 /// The longest wait of a task for its answer. No call waits for it, and an answer slower than calls
 /// can wait for still counts, because a report taken for lost is sent twice. It is not longer than
 /// the time for which others wait to request the same lease (`limits::lease`).
-pub const ERRAND_TIMEOUT: Span = Span::from_secs(2);
+pub const TASK_TIMEOUT: Span = Span::from_secs(2);
 
 /// The time after its deadline at which an answer is lost. The host drops calls silently when it
 /// removes a configuration.
@@ -68,7 +68,7 @@ const LOST_AFTER: Span = Span::from_millis(1_000);
 /// The tasks of one VM for one service.
 #[derive(Debug, Default)]
 pub struct ReportQueue {
-    reports: HashMap<About, Waiting>,
+    reports: HashMap<About, DueReport>,
     leases: Vec<LeaseRequest>,
     in_flight: Vec<(u32, Timestamp, Batch)>,
     counts: Vec<Count>,
@@ -79,7 +79,7 @@ type About = (Descriptor, bool);
 
 /// The waiting reports of one budget.
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
+struct DueReport {
     hits: u64,
     until: Timestamp,
     due: Timestamp,
@@ -107,7 +107,7 @@ pub struct Batch {
 
 #[derive(Debug)]
 enum Contents {
-    Reports(Vec<(About, Waiting)>),
+    Reports(Vec<(About, DueReport)>),
     Leases(Vec<LeaseRequest>),
 }
 
@@ -122,7 +122,7 @@ impl ReportQueue {
                 }
             }
             Task::Report(Report { of, hits, given_back, until }) => {
-                self.wait((of, given_back), Waiting { hits, until, due: now, tries: 0 }, now);
+                self.wait((of, given_back), DueReport { hits, until, due: now, tries: 0 }, now);
             }
         }
         SOON
@@ -226,9 +226,9 @@ impl ReportQueue {
         leases: &[LeaseRequest],
         service: &Service,
         now: Timestamp,
-    ) -> Vec<(About, Waiting)> {
+    ) -> Vec<(About, DueReport)> {
         let leased: HashSet<_> = leases.iter().map(|request| &request.of).collect();
-        let rank = |(about, waiting): (&About, &Waiting)| {
+        let rank = |(about, waiting): (&About, &DueReport)| {
             let is_leased = leased.contains(&about.0);
             (is_leased || waiting.due <= now).then(|| ((!is_leased, waiting.due), about.clone()))
         };
@@ -248,7 +248,7 @@ impl ReportQueue {
     /// Fails requests whose answers are lost, and drops reports whose windows have ended.
     fn give_up(&mut self, budgets: &Budgets<'_>) {
         let now = budgets.now();
-        let patience = ERRAND_TIMEOUT + LOST_AFTER;
+        let patience = TASK_TIMEOUT + LOST_AFTER;
         let lost: Vec<_> = self.in_flight.extract_if(.., |(_, at, _)| now.since(*at) > patience).collect();
         for (.., batch) in lost {
             self.count(&metrics::GLOBAL_FAILURES, Failure::Unavailable.name(), 1);
@@ -281,7 +281,7 @@ impl ReportQueue {
         }
     }
 
-    fn wait(&mut self, about: About, waiting: Waiting, now: Timestamp) {
+    fn wait(&mut self, about: About, waiting: DueReport, now: Timestamp) {
         if waiting.is_over(now) {
             return self.drop_reports(1);
         }
@@ -310,7 +310,7 @@ impl ReportQueue {
     }
 }
 
-impl Waiting {
+impl DueReport {
     fn is_over(&self, now: Timestamp) -> bool {
         self.until <= now
     }
@@ -335,7 +335,7 @@ fn last_moment(until: Timestamp) -> Timestamp {
     Timestamp(until.0.saturating_sub(LAST_MOMENT.0))
 }
 
-fn tell(service: &Service, reports: &[(About, Waiting)]) -> Vec<Batch> {
+fn tell(service: &Service, reports: &[(About, DueReport)]) -> Vec<Batch> {
     let told: Vec<_> = reports
         .iter()
         .map(|((of, given_back), waiting)| Hits { of, hits: waiting.hits, given_back: *given_back })

@@ -159,7 +159,7 @@ impl Server {
     }
 
     /// Charges a question, and answers.
-    pub(super) fn hear(&mut self, question: &Question) -> Vec<u8> {
+    pub(super) fn answer(&mut self, question: &Question) -> Vec<u8> {
         let request = decoded(question);
         let mut statuses = Vec::new();
         for descriptor in &request.descriptors {
@@ -192,7 +192,7 @@ pub(super) fn asked(
 ) -> Decided {
     let questions = begun.questions(service);
     let answers = questions.into_iter().map(|question| {
-        let answer = question.read(&server.hear(&question));
+        let answer = question.read(&server.answer(&question));
         (question, answer)
     });
     begun.decide(answers.collect(), service, budgets, tasks).unwrap()
@@ -245,10 +245,10 @@ fn the_server_of_these_tests_charges_once_what_is_said_once() {
         (speaking(Protocol::CheckThenReport), 70),
         (speaking(Protocol::Kuadrant), 70),
     ] {
-        service.ask(&[hits]).iter().for_each(|question| drop(server.hear(question)));
+        service.ask(&[hits]).iter().for_each(|question| drop(server.answer(question)));
         assert_eq!(server.charged(&tpm, "ada"), charged, "{:?}", service.protocol);
     }
-    speaking(Protocol::Kuadrant).tell(&[hits]).iter().for_each(|question| drop(server.hear(question)));
+    speaking(Protocol::Kuadrant).tell(&[hits]).iter().for_each(|question| drop(server.answer(question)));
     assert_eq!(server.charged(&tpm, "ada"), 140);
 }
 

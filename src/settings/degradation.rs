@@ -9,7 +9,7 @@ use crate::config::{
     Fields, Glob, Kind, Node, Ratio, Section, distinct, kind, optional, required, with_default,
 };
 use crate::limits::{Limit, Shape, resource};
-use crate::tiers::{Degradation, Step, Waiting};
+use crate::tiers::{Degradation, Step, WaitPolicy};
 use crate::units::{Amount, Span};
 
 /// The longest wait of a call. What it charges in advance must be worth waiting for, and clients
@@ -87,7 +87,7 @@ impl Written {
         let mut soften = self.soften.unwrap_or_default();
         soften.sort_by_key(|step| step.at.ppm);
         let wait = self.wait.and_then(|(max_wait, max_waiting)| {
-            Some(Waiting { max_wait, places: Rc::new(places(tier, max_waiting, warn_at)?) })
+            Some(WaitPolicy { max_wait, places: Rc::new(places(tier, max_waiting, warn_at)?) })
         });
         Degradation { soften, clamp_output: self.clamp_output.unwrap_or_default(), wait }
     }

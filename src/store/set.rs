@@ -81,13 +81,13 @@ pub struct Entry {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Slot {
+struct Occupant {
     key: u128,
     entry: Entry,
     touches: u8,
 }
 
-impl Slot {
+impl Occupant {
     fn is_idle(&self, now: Timestamp) -> bool {
         self.entry.idle_at <= now
     }
@@ -123,8 +123,8 @@ pub(super) struct NoRoom;
 /// The entries of one line, each list in the order of the last write.
 #[derive(Debug, Default)]
 pub(super) struct Set {
-    own: Vec<Slot>,
-    shared: Vec<Slot>,
+    own: Vec<Occupant>,
+    shared: Vec<Occupant>,
 }
 
 impl Set {
@@ -136,18 +136,18 @@ impl Set {
         let ([VERSION, own_count], entries) = bytes.split_first_chunk::<HEADER_BYTES>()? else {
             return None;
         };
-        let slots = entries.chunks_exact(ENTRY_BYTES);
-        if !slots.remainder().is_empty() {
+        let occupants = entries.chunks_exact(ENTRY_BYTES);
+        if !occupants.remainder().is_empty() {
             return None;
         }
         let own_count = usize::from(*own_count);
-        let shared_count = slots.len().checked_sub(own_count)?;
+        let shared_count = occupants.len().checked_sub(own_count)?;
         if own_count > WAYS || shared_count > SHARED_WAYS {
             return None;
         }
-        let mut slots = slots.map(Slot::decode);
-        let own = slots.by_ref().take(own_count).collect::<Option<_>>()?;
-        Some(Self { own, shared: slots.collect::<Option<_>>()? })
+        let mut occupants = occupants.map(Occupant::decode);
+        let own = occupants.by_ref().take(own_count).collect::<Option<_>>()?;
+        Some(Self { own, shared: occupants.collect::<Option<_>>()? })
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -156,8 +156,8 @@ impl Set {
         bytes.push(VERSION);
         // There are at most WAYS, so the number always fits.
         bytes.push(u8::try_from(self.own.len()).unwrap_or(u8::MAX));
-        for slot in self.own.iter().chain(&self.shared) {
-            slot.encode(&mut bytes);
+        for occupant in self.own.iter().chain(&self.shared) {
+            occupant.encode(&mut bytes);
         }
         bytes
     }
@@ -172,16 +172,19 @@ impl Set {
     /// belongs to another caller and is in use.
     pub(super) fn place_for(&self, key: &Key, now: Timestamp) -> Place {
         let fits = self.own.len() < WAYS
-            || self.own.iter().any(|slot| slot.key == key.own || slot.is_idle(now) || slot.is_evictable());
+            || self
+                .own
+                .iter()
+                .any(|occupant| occupant.key == key.own || occupant.is_idle(now) || occupant.is_evictable());
         if fits { Place::Own } else { Place::Shared }
     }
 
     pub(super) fn payload(&self, place: Place, key: &Key) -> Option<&Payload> {
-        let (slots, key) = match place {
+        let (occupants, key) = match place {
             Place::Own => (&self.own, key.own),
             Place::Shared => (&self.shared, key.shared),
         };
-        slots.iter().find(|slot| slot.key == key).map(|slot| &slot.entry.payload)
+        occupants.iter().find(|occupant| occupant.key == key).map(|occupant| &occupant.entry.payload)
     }
 
     /// Writes an entry and returns how many entries in use it evicted.
@@ -193,29 +196,32 @@ impl Set {
         touch: bool,
         now: Timestamp,
     ) -> Result<u32, NoRoom> {
-        let (slots, key) = match place {
+        let (occupants, key) = match place {
             Place::Own => (&mut self.own, key.own),
             Place::Shared => (&mut self.shared, key.shared),
         };
-        let found = slots.iter().position(|slot| slot.key == key).map(|index| slots.remove(index).touches);
+        let found = occupants
+            .iter()
+            .position(|occupant| occupant.key == key)
+            .map(|index| occupants.remove(index).touches);
         let evicted = if found.is_some() { 0 } else { self.make_room(place, now)? };
 
         let touches = found.unwrap_or(0).saturating_add(u8::from(touch));
-        let slots = match place {
+        let occupants = match place {
             Place::Own => &mut self.own,
             Place::Shared => &mut self.shared,
         };
-        slots.push(Slot { key, entry, touches });
+        occupants.push(Occupant { key, entry, touches });
         Ok(evicted)
     }
 
     fn make_room(&mut self, place: Place, now: Timestamp) -> Result<u32, NoRoom> {
-        self.own.retain(|slot| !slot.is_idle(now));
-        self.shared.retain(|slot| !slot.is_idle(now));
+        self.own.retain(|occupant| !occupant.is_idle(now));
+        self.shared.retain(|occupant| !occupant.is_idle(now));
         match place {
             Place::Own if self.own.len() < WAYS => Ok(0),
             Place::Own => {
-                let oldest = self.own.iter().position(Slot::is_evictable).ok_or(NoRoom)?;
+                let oldest = self.own.iter().position(Occupant::is_evictable).ok_or(NoRoom)?;
                 self.own.remove(oldest);
                 Ok(1)
             }
@@ -223,7 +229,7 @@ impl Set {
             Place::Shared => {
                 // More limits overflow here than there are places. The emptiest entry has the least
                 // to lose.
-                let emptiest = self.shared.iter().enumerate().min_by_key(|(_, slot)| slot.entry.fill);
+                let emptiest = self.shared.iter().enumerate().min_by_key(|(_, occupant)| occupant.entry.fill);
                 if let Some((index, _)) = emptiest {
                     self.shared.remove(index);
                 }

@@ -36,7 +36,7 @@ struct Entry {
 
 /// The identity of a text, and the place of its count.
 #[derive(Clone, Copy)]
-pub(super) struct Slot {
+pub(super) struct Fingerprint {
     text: (u64, u64),
 }
 
@@ -48,8 +48,8 @@ impl CountCache {
         Self { key, entries: vec![Entry::default(); ENTRIES] }
     }
 
-    /// Returns the slot of a text's count, if the text is long enough to be remembered.
-    pub(super) fn slot(&self, encoding: Encoding, text: &str) -> Option<Slot> {
+    /// Returns the fingerprint of a text, if the text is long enough to be remembered.
+    pub(super) fn fingerprint(&self, encoding: Encoding, text: &str) -> Option<Fingerprint> {
         if text.len() < SHORTEST_REMEMBERED {
             return None;
         }
@@ -62,25 +62,25 @@ impl CountCache {
             Encoding::R50k => 3,
         });
         let Hash128 { h1, h2 } = hasher.finish128();
-        Some(Slot { text: (h1, h2) })
+        Some(Fingerprint { text: (h1, h2) })
     }
 
-    /// Returns the count of the slot's text, if it is still there.
-    pub(super) fn find(&self, slot: Slot) -> Option<Tokens> {
-        let entry = self.entries.get(place(slot))?;
-        (entry.text == slot.text).then_some(Tokens(entry.tokens?.get()))
+    /// Returns the count of the fingerprint's text, if it is still there.
+    pub(super) fn find(&self, fingerprint: Fingerprint) -> Option<Tokens> {
+        let entry = self.entries.get(place(fingerprint))?;
+        (entry.text == fingerprint.text).then_some(Tokens(entry.tokens?.get()))
     }
 
-    /// Remembers the count of the slot's text and overwrites the entry there.
-    pub(super) fn remember(&mut self, slot: Slot, tokens: Tokens) {
-        if let Some(entry) = self.entries.get_mut(place(slot)) {
-            *entry = Entry { text: slot.text, tokens: NonZeroU64::new(tokens.0) };
+    /// Remembers the count of the fingerprint's text and overwrites the entry there.
+    pub(super) fn remember(&mut self, fingerprint: Fingerprint, tokens: Tokens) {
+        if let Some(entry) = self.entries.get_mut(place(fingerprint)) {
+            *entry = Entry { text: fingerprint.text, tokens: NonZeroU64::new(tokens.0) };
         }
     }
 }
 
-fn place(slot: Slot) -> usize {
-    slot.text.0 as usize & (ENTRIES - 1)
+fn place(fingerprint: Fingerprint) -> usize {
+    fingerprint.text.0 as usize & (ENTRIES - 1)
 }
 
 const _: () = assert!(ENTRIES.is_power_of_two());
@@ -96,38 +96,38 @@ mod tests {
     #[test]
     fn a_remembered_count_is_found_again() {
         let mut cache = CountCache::new([7; 16]);
-        let slot = cache.slot(Encoding::O200k, &text(1)).unwrap();
-        assert_eq!(cache.find(slot), None);
-        cache.remember(slot, Tokens(42));
-        assert_eq!(cache.find(cache.slot(Encoding::O200k, &text(1)).unwrap()), Some(Tokens(42)));
+        let fingerprint = cache.fingerprint(Encoding::O200k, &text(1)).unwrap();
+        assert_eq!(cache.find(fingerprint), None);
+        cache.remember(fingerprint, Tokens(42));
+        assert_eq!(cache.find(cache.fingerprint(Encoding::O200k, &text(1)).unwrap()), Some(Tokens(42)));
     }
 
     #[test]
     fn encodings_do_not_mix() {
         let mut cache = CountCache::new([7; 16]);
-        cache.remember(cache.slot(Encoding::O200k, &text(1)).unwrap(), Tokens(42));
+        cache.remember(cache.fingerprint(Encoding::O200k, &text(1)).unwrap(), Tokens(42));
         for other in [Encoding::Cl100k, Encoding::P50k, Encoding::R50k] {
-            assert_eq!(cache.find(cache.slot(other, &text(1)).unwrap()), None);
+            assert_eq!(cache.find(cache.fingerprint(other, &text(1)).unwrap()), None);
         }
     }
 
     #[test]
     fn short_texts_are_not_remembered() {
         let cache = CountCache::new([7; 16]);
-        assert!(cache.slot(Encoding::O200k, &"a".repeat(SHORTEST_REMEMBERED - 1)).is_none());
+        assert!(cache.fingerprint(Encoding::O200k, &"a".repeat(SHORTEST_REMEMBERED - 1)).is_none());
     }
 
     #[test]
     fn any_number_of_texts_keeps_the_same_memory_and_true_counts() {
         let mut cache = CountCache::new([7; 16]);
         for number in 0..ENTRIES * 3 {
-            let slot = cache.slot(Encoding::O200k, &text(number)).unwrap();
-            cache.remember(slot, Tokens(number as u64 + 1));
+            let fingerprint = cache.fingerprint(Encoding::O200k, &text(number)).unwrap();
+            cache.remember(fingerprint, Tokens(number as u64 + 1));
         }
         assert_eq!((cache.entries.len(), size_of::<Entry>()), (ENTRIES, 24));
         let found = (0..ENTRIES * 3)
             .filter_map(|number| {
-                let tokens = cache.find(cache.slot(Encoding::O200k, &text(number)).unwrap())?;
+                let tokens = cache.find(cache.fingerprint(Encoding::O200k, &text(number)).unwrap())?;
                 assert_eq!(tokens, Tokens(number as u64 + 1));
                 Some(tokens)
             })
@@ -139,7 +139,7 @@ mod tests {
     fn another_key_places_texts_elsewhere() {
         let places = |key| {
             let cache = CountCache::new([key; 16]);
-            (0..8).map(|n| place(cache.slot(Encoding::O200k, &text(n)).unwrap())).collect::<Vec<_>>()
+            (0..8).map(|n| place(cache.fingerprint(Encoding::O200k, &text(n)).unwrap())).collect::<Vec<_>>()
         };
         assert_ne!(places(1), places(2));
     }

@@ -47,13 +47,13 @@ impl Counter {
 
     /// Counts the tokens of a text. Takes time linear in the text.
     pub fn count_text(&mut self, encoding: Encoding, text: &str) -> Tokens {
-        let slot = self.cache.slot(encoding, text);
-        if let Some(tokens) = slot.and_then(|slot| self.cache.find(slot)) {
+        let fingerprint = self.cache.fingerprint(encoding, text);
+        if let Some(tokens) = fingerprint.and_then(|fingerprint| self.cache.find(fingerprint)) {
             return tokens;
         }
         let tokens = encoding.count(text, &mut self.scratch);
-        if let Some(slot) = slot {
-            self.cache.remember(slot, tokens);
+        if let Some(fingerprint) = fingerprint {
+            self.cache.remember(fingerprint, tokens);
         }
         tokens
     }

@@ -91,7 +91,8 @@ async fn what_cannot_be_read_is_counted_as_text_and_passed_on_byte_for_byte() {
 #[tokio::test]
 async fn bytes_that_are_not_utf8_are_read_as_most_servers_read_them_and_pass_unchanged() {
     let bench = Bench::start(TIERS).await;
-    let body = b"{\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"a\xff\xc0\xafb\"}]}".to_vec();
+    let body =
+        b"{\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"a\xff\xc0\xafb\"}]}".to_vec();
     let (name, value) = ANY_BODY;
     let mut response = bench.send(post("not UTF-8", body.clone()).header(name, value)).await;
     assert_eq!(response.status(), 500);

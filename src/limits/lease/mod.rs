@@ -3,12 +3,12 @@
 //!
 //! ```text
 //! first call: Short ──▶ asks the service itself ──▶ learn ──▶ lease to request ──▶ granted
-//! next calls: take ──▶ LeaseOutcome (no call to the service) ──▶ Ticket::correct_to
+//! next calls: take ──▶ LeaseOutcome (no call to the service) ──▶ LeaseCharge::correct_to
 //!               └──▶ Short: asks itself | Spent: refused at once
 //! ```
 //!
 //! In: a global [`Limit`] and the [`Subject`] it is counted for, amounts, the service's reports.
-//! Out: a [`Ticket`] or the reason why not, and the amount of lease to request. Not here: asking,
+//! Out: a [`LeaseCharge`] or the reason why not, and the amount of lease to request. Not here: asking,
 //! timeouts, calls without an answer (`rls`); the arithmetic (`state`).
 //!
 //! # Guarantees
@@ -71,7 +71,7 @@ pub struct Account {
 #[derive(Debug)]
 pub enum LeaseOutcome {
     /// The call has it, and need not ask the service.
-    Taken(Ticket, Option<Standing>),
+    Taken(LeaseCharge, Option<Standing>),
     /// The lease has less: the call must ask the service itself.
     Short,
     /// The lease has less, and the service has recently refused no larger amount. The span is the
@@ -82,7 +82,7 @@ pub enum LeaseOutcome {
 /// An amount taken from a lease, to be corrected to the usage. If dropped, the amount stays taken.
 #[derive(Debug)]
 #[must_use = "an amount taken must be corrected to the usage"]
-pub struct Ticket {
+pub struct LeaseCharge {
     account: Account,
     amount: Amount,
     taken_at: Timestamp,
@@ -126,7 +126,7 @@ impl Account {
         let standing = || lease.standing(&self.limit, now);
         let taken = match outcome {
             Outcome::Taken => {
-                LeaseOutcome::Taken(Ticket { account: self.clone(), amount, taken_at: now }, standing())
+                LeaseOutcome::Taken(LeaseCharge { account: self.clone(), amount, taken_at: now }, standing())
             }
             Outcome::Short => LeaseOutcome::Short,
             Outcome::Spent => LeaseOutcome::Spent(lease.ends_in(now), standing()),
@@ -140,14 +140,14 @@ impl Account {
     pub fn learn(
         &self,
         amount: Amount,
-        told: WindowStatus,
+        status: WindowStatus,
         policy: &LeasePolicy,
         budgets: &Budgets<'_>,
     ) -> Option<Amount> {
         let (limit, now) = (&*self.limit, budgets.now);
         let learned = self.change(budgets, |lease| {
             let mut lease = lease.unwrap_or_else(|| Lease::begun(limit, now));
-            lease.hear(told, limit, now);
+            lease.observe(status, limit, now);
             lease.charge(amount, limit);
             ((lease.more(policy, limit, now), lease.ends_in(now)), Some(lease))
         });
@@ -158,22 +158,22 @@ impl Account {
 
     /// Records that the service refused an amount, to a call or as a lease, and returns the longest
     /// time until its window ends. After a refused lease, call [`Account::not_granted`] too.
-    pub fn refused(&self, amount: Amount, told: WindowStatus, budgets: &Budgets<'_>) -> Span {
+    pub fn refused(&self, amount: Amount, status: WindowStatus, budgets: &Budgets<'_>) -> Span {
         let (limit, now) = (&*self.limit, budgets.now);
         let ends_in = self.change(budgets, |lease| {
             let mut lease = lease.unwrap_or_else(|| Lease::begun(limit, now));
-            lease.refuse(amount, told, limit, now);
+            lease.refuse(amount, status, limit, now);
             (lease.ends_in(now), Some(lease))
         });
-        ends_in.or(told.reset).unwrap_or(limit.shape.window)
+        ends_in.or(status.reset).unwrap_or(limit.shape.window)
     }
 
     /// Records that the service granted a lease of this amount.
-    pub fn granted(&self, amount: Amount, told: WindowStatus, budgets: &Budgets<'_>) {
+    pub fn granted(&self, amount: Amount, status: WindowStatus, budgets: &Budgets<'_>) {
         let (limit, now) = (&*self.limit, budgets.now);
         let ends_in = self.change(budgets, |lease| {
             let mut lease = lease.unwrap_or_else(|| Lease::begun(limit, now));
-            lease.grant(amount, told, limit, now);
+            lease.grant(amount, status, limit, now);
             (lease.ends_in(now), Some(lease))
         });
         if let Some(ends_in) = ends_in {
@@ -272,7 +272,7 @@ enum Outcome {
     Spent,
 }
 
-impl Ticket {
+impl LeaseCharge {
     /// Returns the amount that was taken.
     #[must_use]
     pub const fn amount(&self) -> Amount {

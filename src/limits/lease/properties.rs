@@ -61,7 +61,7 @@ fn steps(percent: core::ops::Range<u64>) -> impl Strategy<Value = Vec<Step>> {
 
 /// A call that passed.
 enum Call {
-    Leased(Ticket),
+    Leased(LeaseCharge),
     Asked { amount: Amount, at: Timestamp },
 }
 

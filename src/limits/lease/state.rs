@@ -147,30 +147,30 @@ impl Lease {
     /// Of several reported ends of one window, the earliest is the closest to the truth, because
     /// they are rounded up, and late by the delay of the answer. An end further ahead than a
     /// window's length is of another limit, and is ignored.
-    pub(in crate::limits) fn hear(&mut self, told: WindowStatus, limit: &Limit, now: Timestamp) {
+    pub(in crate::limits) fn observe(&mut self, status: WindowStatus, limit: &Limit, now: Timestamp) {
         let window = limit.shape.window;
-        if let Some(reset) = told.reset.filter(|reset| !reset.is_zero() && *reset <= window + SAME_END) {
+        if let Some(reset) = status.reset.filter(|reset| !reset.is_zero() && *reset <= window + SAME_END) {
             let until = now + reset.min(window);
             if until > self.until + SAME_END {
                 *self = Self { until, asking: self.asking, ..Self::begun(limit, now) };
             }
             self.until = self.until.min(until);
         }
-        self.remaining = told.remaining.or(self.remaining);
+        self.remaining = status.remaining.or(self.remaining);
     }
 
     /// Records a granted lease.
     pub(in crate::limits) fn grant(
         &mut self,
         amount: Amount,
-        told: WindowStatus,
+        status: WindowStatus,
         limit: &Limit,
         now: Timestamp,
     ) {
-        self.hear(told, limit, now);
+        self.observe(status, limit, now);
         self.charge(amount, limit);
         self.left += amount;
-        if told.remaining.is_none() {
+        if status.remaining.is_none() {
             self.remaining = self.remaining.map(|remaining| remaining - amount);
         }
         self.asked_no_more();
@@ -197,16 +197,16 @@ impl Lease {
     pub(in crate::limits) fn refuse(
         &mut self,
         amount: Amount,
-        told: WindowStatus,
+        status: WindowStatus,
         limit: &Limit,
         now: Timestamp,
     ) {
-        self.hear(told, limit, now);
-        if told.remaining.is_none() {
+        self.observe(status, limit, now);
+        if status.remaining.is_none() {
             self.remaining = self.remaining.map(|remaining| remaining.min(amount - Amount(1)));
         }
         if amount <= self.refused || !self.refused_until.is_ahead(REFUSED_FOR, now) {
-            let believed = match told.reset {
+            let believed = match status.reset {
                 Some(_) => REFUSED_FOR,
                 None => REFUSED_FOR.min(Span(limit.shape.window.0 >> REFUSED_FOR_PART)),
             };
@@ -400,7 +400,7 @@ mod tests {
     fn more_than_can_be_counted_is_known_to_remain() {
         let limit = Limit::example("tpm", "tokens", 1_000);
         let mut lease = Lease::begun(&limit, NOW);
-        lease.hear(WindowStatus { remaining: Some(Amount::MAX), reset: None }, &limit, NOW);
+        lease.observe(WindowStatus { remaining: Some(Amount::MAX), reset: None }, &limit, NOW);
 
         let read = Lease::open(&lease.entry().payload, &limit, NOW).unwrap();
 

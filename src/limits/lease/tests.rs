@@ -85,7 +85,7 @@ fn take(account: &Account, amount: u64, budgets: &Budgets<'_>) -> (Got, Option<A
     (got, more)
 }
 
-fn ticket(account: &Account, amount: u64, budgets: &Budgets<'_>) -> Ticket {
+fn ticket(account: &Account, amount: u64, budgets: &Budgets<'_>) -> LeaseCharge {
     match account.take(Amount(amount), &POLICY, budgets).0 {
         LeaseOutcome::Taken(ticket, _) => ticket,
         other => panic!("{amount}: {other:?}"),

@@ -71,7 +71,7 @@ pub fn would_refuse_at_once(
     let counts = |limit: &&Rc<Limit>| limit.is_known_at_once() && !limit.counts.is_in_flight();
     let at_once = limits.iter().filter(|limit| counts(limit) && !limit.shadow);
     let refusals = at_once.filter_map(|limit| workflow::look(limit, subject, Amount(1), None, budgets));
-    let refused = Refused::of(refusals.filter(|refusal| !refusal.is_within(patience)));
+    let refused = Refusals::of(refusals.filter(|refusal| !refusal.is_within(patience)));
     refused.map_or(Ok(()), |refused| Err(refused.promised(limits, subject, |_| Amount(1), budgets)))
 }
 
@@ -87,7 +87,7 @@ pub fn acquire_slots(
 ) -> Result<Granted, Refusal> {
     let at_once = limits.iter().filter(|limit| limit.is_in_flight_at_once());
     let wanted: Vec<_> = at_once.map(|limit| (limit, Amount(1))).collect();
-    Granted::default().add(&wanted, subject, Span::ZERO, budgets).map_err(Refused::longest)
+    Granted::default().add(&wanted, subject, Span::ZERO, budgets).map_err(Refusals::longest)
 }
 
 /// Reserves the expected cost of a call in every limit that applies to it, or in none, in addition
@@ -126,16 +126,16 @@ pub fn reserve_tools(
     let counting = limits.iter().filter(|limit| limit.is_of_tools());
     let calls = counting.map(|limit| (limit, limit.calls_of(tools)));
     let wanted: Vec<_> = calls.filter(|(_, calls)| !calls.is_zero()).collect();
-    Granted::default().add(&wanted, subject, Span::ZERO, budgets).map_err(Refused::longest)
+    Granted::default().add(&wanted, subject, Span::ZERO, budgets).map_err(Refusals::longest)
 }
 
 /// The limits that refuse a call: the first one, and the others' refusals of the same call.
-struct Refused {
+struct Refusals {
     first: Box<Refusal>,
     further: Vec<Refusal>,
 }
 
-impl Refused {
+impl Refusals {
     fn of(mut refusals: impl Iterator<Item = Refusal>) -> Option<Self> {
         let first = Box::new(refusals.next()?);
         Some(Self { first, further: refusals.collect() })
@@ -188,7 +188,7 @@ impl Granted {
         subject: &Subject<'_>,
         patience: Span,
         budgets: &Budgets<'_>,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, Refusals> {
         let draws_from = self.workflow.clone();
         let workflow = draws_from.as_ref();
         // Shadow limits come last, so that they never see a call that is refused.
@@ -207,7 +207,7 @@ impl Granted {
                     let further = enforced.filter_map(|(limit, amount)| {
                         workflow::look(limit, subject, *amount, workflow, budgets)
                     });
-                    return Err(Refused { first: Box::new(refusal), further: further.collect() });
+                    return Err(Refusals { first: Box::new(refusal), further: further.collect() });
                 }
             }
         }

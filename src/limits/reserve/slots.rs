@@ -36,11 +36,11 @@ impl Slot {
     /// Releases the slot at the end of the call.
     pub(in crate::limits) fn release(&self, budgets: &Budgets<'_>) {
         let renewed_at = self.renewed_at.get();
-        let landed = budgets.change(self.limit.shape, &self.key, Some(self.place), |budget| {
+        let released = budgets.change(self.limit.shape, &self.key, Some(self.place), |budget| {
             let returned = budget.refund(Amount(1), renewed_at);
             ((), !returned.is_zero())
         });
-        if landed.is_err() {
+        if released.is_err() {
             // The slot is not renewed any more, so the budget forgets it.
             budgets.count(|tally| tally.failed_settlements = tally.failed_settlements.saturating_add(1));
         }

@@ -134,7 +134,7 @@ fn a_second_answer_to_a_question_and_one_to_none_are_ignored() {
         (3, Ok(b"\x08\x02")),
         (usize::MAX, Ok(b"")),
     ] {
-        let effects = world.hear(&mut exchange, place, answer);
+        let effects = world.on_answer(&mut exchange, place, answer);
         assert!(waits(&effects) && effects.counts.is_empty(), "the call waits on: {effects:?}");
     }
 
@@ -147,7 +147,7 @@ fn an_answer_that_comes_after_the_decision_has_no_effect() {
     let mut world = World::new("", &[TPM]);
     let (mut exchange, _) = world.call(HI);
     let late = |world: &mut World, exchange: &mut Exchange| {
-        let effects = world.hear(exchange, 0, Ok(b"\x08\x02"));
+        let effects = world.on_answer(exchange, 0, Ok(b"\x08\x02"));
         assert_eq!(format!("{effects:?}"), format!("{:?}", Effects::default()));
     };
 
@@ -209,7 +209,7 @@ fn a_refusal_that_no_longer_stops_a_call_does_not_keep_its_usage_from_being_told
     let rpm = TPM.replace("tpm", "rpm").replace("tokens", "requests");
     let mut world = World::new(r#", "protocol": "kuadrant""#, &[LOCAL, TPM, &rpm]);
     let (mut exchange, _) = world.bench.send(HI);
-    assert!(waits(&world.hear(&mut exchange, 0, Ok(b"\x08\x02"))));
+    assert!(waits(&world.on_answer(&mut exchange, 0, Ok(b"\x08\x02"))));
 
     world.bench.head(&mut exchange, 200, "application/json");
     world.bench.piece(&mut exchange, &answer(8, 5), true);
@@ -265,7 +265,7 @@ fn an_upload_and_a_body_too_long_to_be_held_can_still_be_refused() {
         let effects = world.bench.handle(&mut exchange, Event::RequestHead { head: &head, ended: false });
 
         assert!(matches!(effects.next, Next::Ask { hold: false, .. }), "{path}: {effects:?}");
-        let effects = world.hear(&mut exchange, 0, Ok(b"\x08\x02"));
+        let effects = world.on_answer(&mut exchange, 0, Ok(b"\x08\x02"));
         assert_eq!(reply(&effects).0.status, 429, "{path}");
         assert!(!exchange.wants(Wanted::End) && !exchange.wants(Wanted::RequestPieces));
     }

@@ -38,7 +38,7 @@ fn a_refusal_of_which_the_service_tells_nothing_takes_the_limits_own_window() {
     let mut world = World::new("", &[&TPM.replace("1m", "1h")]);
     let (mut exchange, _) = world.bench.send(HI);
 
-    let effects = world.hear(&mut exchange, 0, Ok(b"\x08\x02"));
+    let effects = world.on_answer(&mut exchange, 0, Ok(b"\x08\x02"));
 
     assert_eq!((reply(&effects).0.status, field(&effects, "retry-after")), (429, Some("3600")));
 }
@@ -232,7 +232,7 @@ fn a_limit_that_only_watches_refuses_nothing_when_the_service_fails() {
             let mut world = World::new(&format!(r#", "on_failure": "{on_failure}""#), &[&shadow]);
             let (mut exchange, _) = world.bench.send(HI);
 
-            assert_eq!(world.hear(&mut exchange, 0, answer).next, Next::Pass, "{on_failure}");
+            assert_eq!(world.on_answer(&mut exchange, 0, answer).next, Next::Pass, "{on_failure}");
         }
     }
 }

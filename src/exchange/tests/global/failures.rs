@@ -5,7 +5,7 @@ use super::*;
 /// Sends a call that the service does not decide.
 fn undecided(world: &mut World, answer: Result<&[u8], Failure>) -> (Exchange, Effects) {
     let (mut exchange, _) = world.bench.send(HI);
-    let effects = world.hear(&mut exchange, 0, answer);
+    let effects = world.on_answer(&mut exchange, 0, answer);
     (exchange, effects)
 }
 
@@ -93,7 +93,7 @@ fn a_call_too_large_for_the_local_share_may_come_back() {
     let mut world = World::new(r#", "local_share": 0.05"#, &[TPM]);
     let (mut exchange, _) = world.bench.send(&HI.replace("Hi", &"word ".repeat(100)));
 
-    let effects = world.hear(&mut exchange, 0, Err(Failure::Unavailable));
+    let effects = world.on_answer(&mut exchange, 0, Err(Failure::Unavailable));
 
     let (refusal, body) = reply(&effects);
     assert_eq!((refusal.status, field(&effects, "retry-after")), (429, Some("1")));
@@ -123,7 +123,7 @@ fn one_question_without_an_answer_leaves_only_its_own_limits_undecided() {
     let questions = questions(&effects);
     world.answer(&mut exchange, 0, &questions[0]);
 
-    let effects = world.hear(&mut exchange, 1, Err(Failure::Unavailable));
+    let effects = world.on_answer(&mut exchange, 1, Err(Failure::Unavailable));
 
     assert_eq!(fact(&effects, Fact::RefusedBy), Some("rpm"));
     assert_eq!(world.tasks(), ["free/tpm ada -108"], "what the other has charged is given back");
@@ -136,9 +136,9 @@ fn a_refusal_by_one_answer_counts_more_than_a_failure_of_another() {
         let global = format!(r#", "protocol": "kuadrant", "on_failure": "{on_failure}""#);
         let mut world = World::new(&global, &[TPM, &rpm]);
         let (mut exchange, _) = world.bench.send(HI);
-        world.hear(&mut exchange, 0, Err(Failure::Unavailable));
+        world.on_answer(&mut exchange, 0, Err(Failure::Unavailable));
 
-        let effects = world.hear(&mut exchange, 1, Ok(b"\x08\x02"));
+        let effects = world.on_answer(&mut exchange, 1, Ok(b"\x08\x02"));
 
         assert_eq!(fact(&effects, Fact::RefusedBy), Some("rpm"), "{on_failure}");
         assert_eq!((world.decided("asked"), world.decided(on_failure)), (1, 0));

@@ -14,7 +14,7 @@ fn large() -> String {
 fn leased(global: &str) -> World {
     let mut world = World::new(&format!("{LEASE} {global}"), &[&large()]);
     world.use_up(8, 5);
-    world.do_errands();
+    world.do_tasks();
     world
 }
 
@@ -54,7 +54,7 @@ fn more_is_asked_for_before_the_lease_runs_out_so_that_steady_load_asks_hardly_e
     let mut world = leased("");
     for _ in 0..1_000 {
         world.use_up(8, 5);
-        world.do_errands();
+        world.do_tasks();
     }
 
     assert_eq!(world.decided("asked"), 1, "only the first call waited");
@@ -84,7 +84,7 @@ fn every_protocol_charges_in_advance_what_it_leases_and_what_calls_hold() {
         world.use_up(8, 2_000);
         assert_eq!(world.tasks(), [""; 0], "the lease pays");
         world.use_up(8, 5_000);
-        world.do_errands();
+        world.do_tasks();
 
         // It held 108, and 85 were left.
         let told = format!("{says}, free/tpm ada +4815");
@@ -99,7 +99,7 @@ fn a_client_that_leaves_and_a_refusal_by_another_limit_give_the_lease_back() {
     let global = r#", "on_failure": "deny", "lease": { "share": 0.02, "at_least": 5000 }"#;
     let mut world = World::new(global, &[&large(), &input]);
     world.use_up(8, 20_000);
-    world.do_errands();
+    world.do_tasks();
     let stands = |world: &mut World| {
         let (mut exchange, _) = world.call(HI);
         let head = world.bench.head(&mut exchange, 500, "");
@@ -117,7 +117,7 @@ fn a_client_that_leaves_and_a_refusal_by_another_limit_give_the_lease_back() {
     assert_eq!(stands(&mut world), before);
 
     let (mut refused, _) = world.bench.send(&longer);
-    let effects = world.hear(&mut refused, 0, Err(Failure::Unavailable));
+    let effects = world.on_answer(&mut refused, 0, Err(Failure::Unavailable));
     assert_eq!(fact(&effects, Fact::RefusedBy), Some("in"));
     assert_eq!(stands(&mut world), before);
 }

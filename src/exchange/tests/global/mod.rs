@@ -70,10 +70,15 @@ impl World {
 
     fn answer(&mut self, exchange: &mut Exchange, place: usize, question: &Question) -> Effects {
         let answer = self.service.answer(question, self.bench.now);
-        self.hear(exchange, place, Ok(&answer))
+        self.on_answer(exchange, place, Ok(&answer))
     }
 
-    fn hear(&mut self, exchange: &mut Exchange, question: usize, answer: Result<&[u8], Failure>) -> Effects {
+    fn on_answer(
+        &mut self,
+        exchange: &mut Exchange,
+        question: usize,
+        answer: Result<&[u8], Failure>,
+    ) -> Effects {
         self.bench.handle(exchange, Event::Answered { question, answer })
     }
 
@@ -92,12 +97,12 @@ impl World {
     }
 
     /// Performs the due tasks.
-    fn do_errands(&mut self) {
-        self.do_errands_if(true);
+    fn do_tasks(&mut self) {
+        self.do_tasks_if(true);
     }
 
     /// Performs the due tasks, or fails to.
-    fn do_errands_if(&mut self, reachable: bool) {
+    fn do_tasks_if(&mut self, reachable: bool) {
         let service = self.bench.config.global.clone().unwrap();
         for task in core::mem::take(&mut self.bench.tasks) {
             self.report_queue.push(task, self.bench.now);

@@ -16,7 +16,7 @@ enum Step {
     Stream(usize),
     End(usize, bool),
     Later(u64),
-    Errands(bool),
+    Tasks(bool),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -30,7 +30,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => call().prop_map(Step::Stream),
         1 => (call(), any::<bool>()).prop_map(|(call, client)| Step::End(call, client)),
         1 => (0..900_u64).prop_map(Step::Later),
-        2 => prop::bool::weighted(0.8).prop_map(Step::Errands),
+        2 => prop::bool::weighted(0.8).prop_map(Step::Tasks),
     ];
     prop::collection::vec(step, 0..60)
 }
@@ -56,7 +56,7 @@ fn take(step: &Step, world: &mut World, open: &mut Vec<Open>) {
             let Ask { place, question, .. } = questions.remove(question);
             let effects = match how {
                 None => world.answer(exchange, place, &question),
-                Some(how) => world.hear(exchange, place, NO_ANSWERS[how].1),
+                Some(how) => world.on_answer(exchange, place, NO_ANSWERS[how].1),
             };
             questions.extend(asks(&effects));
         }
@@ -80,7 +80,7 @@ fn take(step: &Step, world: &mut World, open: &mut Vec<Open>) {
             world.bench.handle(exchange, Event::End { abort });
         }
         Step::Later(millis) => world.bench.now = world.bench.now + Span::from_millis(millis),
-        Step::Errands(reachable) => world.do_errands_if(reachable),
+        Step::Tasks(reachable) => world.do_tasks_if(reachable),
     }
 }
 
@@ -131,7 +131,7 @@ proptest! {
         world.service.charges_refused = !keeps;
 
         // Refunds are sent at most once.
-        let loses = |step: &Step| matches!(step, Step::Errands(false));
+        let loses = |step: &Step| matches!(step, Step::Tasks(false));
         let may_lose = protocol.contains("refunds") && steps.iter().any(loses);
         let mut open = Vec::new();
         for step in steps {
@@ -141,10 +141,10 @@ proptest! {
             take(&Step::End(call, true), &mut world, &mut open);
         }
         prop_assert!(open.iter().all(|call| !call.exchange.wants(Wanted::End) && !call.exchange.wants(Wanted::Answers)));
-        world.do_errands();
+        world.do_tasks();
         for _ in 0..20 {
             world.bench.now = world.bench.now + Span::from_secs(6);
-            world.do_errands();
+            world.do_tasks();
         }
         prop_assert_eq!(world.report_queue.next_due(world.bench.now), None, "nothing waits to be told");
 

@@ -115,7 +115,7 @@ fn what_is_told_reaches_the_service_whatever_the_protocol() {
         world.use_up(8, 5);
         world.use_up(8, 400);
 
-        world.do_errands();
+        world.do_tasks();
 
         assert_eq!(world.charged("tpm"), if is_exact { 13 + 408 } else { 108 + 408 }, "{global}");
     }

@@ -29,7 +29,7 @@ fn passed(world: &mut World, calls: usize) -> usize {
             world.bench.head(&mut exchange, 200, "application/json");
             world.bench.piece(&mut exchange, &answer(8, 100), true);
         }
-        world.do_errands();
+        world.do_tasks();
     }
     passed
 }
@@ -144,7 +144,7 @@ fn when_the_time_is_up_or_an_answer_fails_the_limits_that_are_left_are_undecided
         let first = asks(&effects).remove(0);
 
         let effects = if fails {
-            world.hear(&mut exchange, 0, Err(Failure::Unavailable))
+            world.on_answer(&mut exchange, 0, Err(Failure::Unavailable))
         } else {
             world.bench.now = world.bench.now + Span::from_millis(50);
             world.answer(&mut exchange, 0, &first.question)
@@ -154,7 +154,7 @@ fn when_the_time_is_up_or_an_answer_fails_the_limits_that_are_left_are_undecided
         assert_eq!(world.bench.count_of(&metrics::GLOBAL_FAILURES, "not_asked"), u64::from(!fails));
         world.bench.head(&mut exchange, 200, "application/json");
         world.bench.piece(&mut exchange, &answer(8, 100), true);
-        world.do_errands();
+        world.do_tasks();
         // The part not asked for is reported.
         assert_eq!((world.charged("tpd"), world.charged("rpd")), (108, 1));
     }
@@ -183,7 +183,7 @@ fn an_answer_that_waits_for_the_next_tells_of_a_window_that_ends_as_much_sooner(
     // Another call learns of the same window, and a lease is granted.
     let (mut other, effects) = world.bench.send(HI);
     world.answer_all(&mut other, effects);
-    world.do_errands();
+    world.do_tasks();
     let leased = world.charged("tpd") - 2 * 108;
     assert!(leased > 0);
 
@@ -209,7 +209,7 @@ fn what_the_service_refuses_is_taken_from_a_lease_that_has_come_meanwhile() {
     let (mut first, effects) = world.bench.send(HI);
     let (mut second, effects_of_second) = world.bench.send(HI);
     world.answer_all(&mut first, effects);
-    world.do_errands();
+    world.do_tasks();
     world.service.limits.insert("free/tpd".to_owned(), (0, 86_400));
 
     let effects = world.answer_all(&mut second, effects_of_second);
