@@ -233,7 +233,7 @@ async fn call(
             feeding.abort();
             sent?;
         }
-        // Unreadable, without a body, free of charge, or last on a shared connection.
+        // Without a body, or free of charge.
         9 => drop(client.send(Request::post("/v1/chat/completions").header("x-tenant-id", tenant)).await?),
         10 => {
             let models = Request::get("/v1/models").header("x-tenant-id", tenant);
