@@ -228,7 +228,8 @@ async fn a_worker_recovers_from_a_trap_and_what_its_calls_held_flows_back() {
             let call = chat_with("ada", json!({ "max_tokens": 130 }));
             let response = client.send(call).await.unwrap();
             statuses.push(response.status());
-            // Waits as long as a refusal says; a new VM sends no such header yet.
+            // Waits as long as a refusal says. Until the worker has a new VM, Envoy answers with
+            // 503 and no such header.
             let wait = response.header("retry-after-ms").map_or(20, |wait| wait.parse().unwrap());
             sleep(Duration::from_millis(wait)).await;
         }

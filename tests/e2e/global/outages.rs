@@ -242,7 +242,7 @@ async fn a_worker_that_traps_while_calls_wait_recovers_and_they_end_with_envoys_
         if response.status() == 200 {
             break;
         }
-        // A new VM sends no such header yet.
+        // Until the worker has a new VM, Envoy answers with 503.
         assert_eq!(response.status(), 503);
         assert!(started.elapsed() < PATIENCE, "the worker does not recover");
     }

@@ -116,7 +116,8 @@ async fn amounts_in_the_request_are_what_limitador_reads() {
     assert_eq!(count, 100);
 }
 
-/// Limits on requests, tokens and money, each with its own dimensions, and one that is not global.
+/// Limits on requests, tokens and money, each with its own dimensions, and two for which the filter
+/// does not ask the service.
 const SEVERAL: &str = "
   { name: rpm, count: requests, per: [user, tenant], max: 100, window: 1m, scope: global },
   { name: here, count: requests, per: tenant, max: 100, window: 1m },
@@ -154,8 +155,8 @@ async fn one_request_asks_for_all_limits_of_a_call_in_their_order() {
         "ShouldRateLimit tollgate 0: tollgate_limit=free/rpm user=bob tenant=ada (1) \
          tollgate_limit=free/tpd tenant=ada (30) tollgate_limit=free/usd (50)"
     );
-    // The filter reports both differences together, in any order; the count of requests does not
-    // change.
+    // The filter reports both differences together, in any order; the number of requests needs no
+    // correction.
     assert_eq!(said.len(), 2, "{said:?}");
     for told in ["tollgate_limit=free/tpd tenant=ada (70)", "tollgate_limit=free/usd (140)"] {
         assert!(said[1].contains(told), "{said:?}");

@@ -86,7 +86,7 @@ async fn settle(fleet: &Fleet, of_talker: u64, of_caller: u64) {
     fleet.wait_for_spent("rpd", "caller", of_caller).await;
 }
 
-/// Returns a client's call; every second client at each Envoy is a talker. An answer takes as long
+/// Returns a client's call; half of the clients at each Envoy are talkers. An answer takes as long
 /// as the report of the previous call.
 fn at_the_same_time(client: usize, _: usize) -> Request {
     let request = if talks(client) { call_of("talker", OF_TALKER) } else { call_of("caller", OF_CALLER) };
