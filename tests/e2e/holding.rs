@@ -35,7 +35,7 @@ fn filter(configuration: &str, holds: bool) -> Filter {
     if holds { filter } else { filter.without_holding() }
 }
 
-/// How a client sends its body.
+/// A form in which a client sends its body.
 #[derive(Clone, Copy, Debug)]
 enum Sending {
     /// Right after the headers, with a `content-length`.

@@ -40,8 +40,8 @@ impl Bench {
     }
 }
 
-/// Returns the slowest of `count` other calls, each on its own connection, so that every worker
-/// serves some.
+/// Returns the time of the slowest of `count` other calls, each on its own connection, so that
+/// every worker serves some.
 async fn slowest_of_others(bench: &Bench, count: u32) -> Duration {
     let mut slowest = Duration::ZERO;
     for number in 0..count {
@@ -254,7 +254,7 @@ async fn calls_that_wait_in_a_vm_that_traps_end_by_the_idle_timeout_and_the_next
     assert_eq!([one.status(), another.status()], [200; 2]);
 }
 
-/// How a client sends a call.
+/// A form in which a client sends a call.
 #[derive(Clone, Copy, Debug)]
 enum Sending {
     Http1,

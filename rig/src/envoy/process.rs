@@ -215,7 +215,7 @@ pub(super) fn write_file(dir: &Path, name: &str, text: &str) {
         .unwrap_or_else(|error| panic!("cannot write {name}: {error}"));
 }
 
-/// Returns the readable end of a log, without Envoy's messages of every start and the ends of very
+/// Returns the end of a log, framed, without Envoy's messages of every start and the ends of very
 /// long lines.
 pub(super) fn framed(log: &str) -> String {
     let lines: Vec<_> = log.lines().filter(|line| !line.contains("[info][main]")).collect();

@@ -10,7 +10,7 @@ use super::{DAY, PATIENT, call, limits, of, said, tokens, tpd, usage};
 use crate::bench::{Bench, Detour, chat_by, with_detours};
 use crate::probe::{INPUT, STREAM_END, STREAM_HEAD, chunk, event};
 
-/// How a client sends a call.
+/// A form in which a client sends a call.
 #[derive(Clone, Copy, Debug)]
 enum Sending {
     Http1,

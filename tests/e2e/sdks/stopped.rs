@@ -32,7 +32,7 @@ const CLIENTS: [(Api, &str, Reads); 14] = [
     (AI_MESSAGES, "length", Reads::On),
 ];
 
-/// How far a client reads a stream.
+/// The point up to which a client reads a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reads {
     /// Closes the connection at the API's last event.

@@ -18,7 +18,7 @@ const CALLS: u64 = 50;
 const OF_TALKER: u64 = 100;
 const OF_CALLER: u64 = 11;
 
-/// How far admitted calls may exceed a budget.
+/// The amount by which admitted calls may exceed a budget.
 enum Promise {
     /// Not at all: the last admitted call fits.
     Exact,
