@@ -13,8 +13,8 @@ const LARGEST_LEASE: u64 = 2_000;
 
 const OF_CALL: u64 = 50;
 
-/// For tests that check the remainder to the call: a larger call, and fewer clients at one Envoy
-/// than a lease has calls.
+/// A larger call, and fewer clients at one Envoy than a lease has calls, for tests that check the
+/// remainder to the call.
 const OF_LARGE_CALL: u64 = 100;
 const FEW: usize = 16;
 
