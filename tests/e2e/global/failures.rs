@@ -111,7 +111,7 @@ async fn with_local_a_part_of_each_limit_is_enforced_here_and_calls_are_told_lat
     })
     .await;
     service.wait_for_count(&of("gone"), 60).await;
-    // The call uses 60 of a tenth of a thousand.
+    // The local share is a tenth of a thousand; an earlier call used 60 of it.
     service.script([Behaviour::Unknown, Behaviour::Unknown]);
     let (refused, problem) = bench.json(call("never", 60, 60)).await;
     let (allowed, _) = bench.json(call("never", 40, 40)).await;
