@@ -1,10 +1,11 @@
 #!/bin/sh
-# Runs all tests, and says where the time went: how long each test binary took, and which of the
-# tests with an Envoy took longest. Arguments go to `cargo test`.
+# Runs all tests, and prints the time of each test binary, and the slowest tests and modules with
+# an Envoy. Arguments go to `cargo test`.
 set -u
 cd "$(dirname "$0")/.."
 
-# Tests with an Envoy mostly wait: more of them than cores. RUST_TEST_THREADS=1 runs one at a time.
+# Tests with an Envoy mostly wait, so more of them run than there are cores. RUST_TEST_THREADS=1
+# runs one at a time.
 : "${RUST_TEST_THREADS:=$(($(getconf _NPROCESSORS_ONLN) * 3))}"
 export RUST_TEST_THREADS
 
@@ -18,7 +19,7 @@ begun=$(date +%s)
 status=$(cat target/test.status)
 
 echo "Where the time went, in seconds:"
-# "Running <source> (<binary>)" is followed by "…; finished in 1.23s".
+# After "Running <source> (<binary>)", cargo prints "…; finished in 1.23s".
 awk '
     / Running / { what = $2 == "unittests" ? $3 " " $NF : $2 }
     / Doc-tests / { what = $0; sub(/ +/, "", what) }

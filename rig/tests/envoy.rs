@@ -1,5 +1,6 @@
-//! The rig starts a real Envoy, sends calls through it, reads its admin interface and stops it. Not
-//! here: the filter.
+//! The rig starts a real Envoy, sends calls through it, reads its admin interface and stops it.
+//!
+//! In: bootstraps without the filter. Out: nothing. Not here: the filter.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -167,7 +168,7 @@ async fn envoy_understands_every_option_of_a_bootstrap() {
         assert_eq!(client.send(Request::get("/short")).await.unwrap().status(), 418);
 
         let metrics = envoy.metrics().await;
-        // One VM for each worker, the main thread's, and the one that the others are cloned from.
+        // One VM for each worker, one for the main thread, and the one that Envoy clones.
         assert_eq!(metrics.only("envoy_wasm_envoy_wasm_runtime_v8_active", &[]), Some(4.0));
     }
 }
@@ -199,7 +200,7 @@ fn nowhere() -> Bootstrap {
     Bootstrap::to("127.0.0.1:1".parse().unwrap())
 }
 
-/// What only one test asks for, so that only its own users share the process.
+/// Returns a bootstrap with settings of one test, so that only its own users share the process.
 fn of(test: &str) -> Bootstrap {
     nowhere().stats_tags(&format!("- {{ tag_name: {test}, regex: \"({test})\" }}\n"))
 }
@@ -255,7 +256,7 @@ fn the_process_of_a_test_that_fails_serves_no_other() {
     assert!(!Path::new("/proc").join(*process).exists());
 }
 
-/// Set for the program that is killed.
+/// The variable that marks the program to kill.
 const TO_BE_KILLED: &str = "TOLLGATE_RIG_TO_BE_KILLED";
 
 #[tokio::test]
@@ -281,7 +282,7 @@ async fn no_process_outlives_a_program_that_is_killed() {
     program.wait().unwrap();
 
     let deadline = Instant::now() + PATIENCE;
-    // One that has ended stays in `/proc` until whoever inherits it asks.
+    // A process that has ended stays in `/proc` until its new parent reaps it.
     let runs = |envoy: &Path| fs::read_to_string(envoy.join("stat")).is_ok_and(|stat| !stat.contains(") Z "));
     while envoys.iter().any(|envoy| runs(envoy)) {
         assert!(Instant::now() < deadline, "{envoys:?} go on");

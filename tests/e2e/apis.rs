@@ -12,10 +12,10 @@ use tollgate_rig::upstream::{Script, ScriptedUpstream, Signal};
 use crate::bench::{Bench, Detour, chat, with_detours};
 use crate::calls::{Call, QUESTION, converse, last, of_openai, of_others, readable};
 
-/// Little over a long window, so that none of it flows back during a test.
+/// A small budget over a long window, so that no tokens refill during a test.
 const BUDGET: u64 = 10_000;
 
-/// Counts every model as the mock does, so that answers without usage are also charged exactly.
+/// Counts every model as the mock does, so that answers without usage also have exact charges.
 const TOKENS: &str = "
 identity: { tenant: { header: x-tenant-id } }
 counting: { calibrate: false, models: [ { match: '*', scale: 1 } ] }
@@ -172,7 +172,7 @@ async fn who_hangs_up_on_bedrock_pays_the_input_that_was_counted_and_what_was_se
     let call = Call::json("/model/amazon.nova-lite-v1%3A0/converse-stream", &converse(), &[]);
     let (left, sent) = left_after_three_words(&call, "contentBlockDelta").await;
     assert!(!readable(&sent).contains("inputTokens"), "the input is only told at the end");
-    // Six tokens of the question, four for its message and role, three to start the answer.
+    // Six tokens for the question, four for its message and role, three to start the answer.
     assert_eq!(left, BUDGET - 13 - 3);
 }
 
@@ -196,8 +196,8 @@ async fn a_gemini_stream_that_its_upstream_cuts_is_charged_by_what_it_told_or_el
     }
 }
 
-/// Returns the head of a form with the model, and a file in `count` pieces of 64 KiB. Each ends
-/// with an empty line, so that a script can read them one by one.
+/// Returns the head of a form with the model, and a file in `count` pieces of 64 KiB. Each part
+/// ends with an empty line, so that a script can read them one by one.
 fn upload(count: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
     let start = "--line\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\ngpt-4o-transcribe\r\n\
                  --line\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n";
@@ -217,7 +217,7 @@ async fn cost_of_upload(pieces: usize) -> (Value, u64) {
     });
     let answer = json!({ "text": "The answer", "usage": usage }).to_string();
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
-    // The head of the request, of the form's first part, and of its second.
+    // The headers of the request, of the form's first part, and of its second.
     let script = Script::new().read_headers().read_headers().read_headers().tell(&arrived);
     let script = pieces.iter().fold(script, |script, _| script.read_headers());
     let script = script.write(format!("{head}content-length: {}\r\n\r\n{answer}", answer.len()));
@@ -269,8 +269,8 @@ async fn every_api_refuses_in_its_own_words() {
     let usage = json!({ "prompt_tokens": 0, "completion_tokens": 2 * BUDGET });
     let (paid, body) = bench.json(chat("ada").header("x-mock-usage", usage.to_string())).await;
     assert_eq!(paid.status(), 200, "{body}");
-    // By a part of the path, the first match applies: the pointers to the message and the kind of
-    // the error, and what is left.
+    // The first entry whose path fragment matches applies: pointers to the error's message and
+    // kind, and the remaining members.
     let dialects = [
         (
             "/publishers/anthropic/",

@@ -1,9 +1,9 @@
-//! Answers that no sane upstream sends: charged by the declared fallback, counted, and passed on
+//! Malformed answers: the filter charges the declared fallback, counts them, and passes them on
 //! byte for byte, in bounded memory.
 //!
-//! What each is charged is tried natively (`exchange`); here are those in which the host has a
-//! part: how it cuts and ends answers, how it slices long ones, and what they do to a worker's
-//! memory.
+//! In: broken answers of a scripted upstream. Out: nothing. Not here: the charge of each malformed
+//! answer, which native tests cover (`exchange`). These tests cover the host's part: how it cuts,
+//! ends and slices answers, and the memory of a worker.
 
 use core::time::Duration;
 
@@ -17,7 +17,7 @@ use tollgate_rig::upstream::{Script, ScriptedUpstream};
 
 use crate::bench::{Bench, Detour, with_detours};
 
-/// Each call by itself, so that a fallback is a number.
+/// Disables learning, so that each fallback is a fixed number.
 const TOKENS: &str = "
 counting: { calibrate: false, output_reserve: { start: 1000, learn: false } }
 tiers: { all: { limits: [ { name: tokens, count: tokens, max: 1_000_000_000_000, window: 1d } ] } }
@@ -91,14 +91,14 @@ impl Api {
     }
 }
 
-/// An answer that is whole when its connection is closed.
+/// Returns an answer that ends when the upstream closes the connection.
 fn until_closed(content_type: &str, coding: &str, body: &[u8]) -> Script {
     let head =
         format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\n{coding}connection: close\r\n\r\n");
     Script::new().read_request().write([head.as_bytes(), body].concat())
 }
 
-/// An answer whose connection is closed a byte before its end.
+/// Returns an answer whose upstream closes the connection one byte before the end.
 fn cut_off(content_type: &str, body: &[u8]) -> Script {
     let length = body.len() + 1;
     let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n");
@@ -109,7 +109,7 @@ fn coded(coding: Coding) -> String {
     format!("content-encoding: {}\r\n", coding.name())
 }
 
-/// An Envoy before an upstream that answers with these, one after the other.
+/// An Envoy in front of an upstream that answers with these scripts in order.
 struct Bad {
     bench: Bench,
     _upstream: ScriptedUpstream,
@@ -121,7 +121,7 @@ impl Bad {
         Self::with(scripts, |bootstrap| bootstrap).await
     }
 
-    /// As [`Bad::answers`], where memory and CPU time are measured.
+    /// Does the same as [`Bad::answers`] in a process of its own, to measure memory and CPU time.
     async fn measured(scripts: impl IntoIterator<Item = Script>) -> Self {
         Self::with(scripts, Bootstrap::own_process).await
     }
@@ -137,7 +137,7 @@ impl Bad {
         Self { bench, _upstream: upstream, calls: 0 }
     }
 
-    /// The bytes that a client gets, and whether they came to an end.
+    /// Returns the bytes that the client received, and whether the answer was complete.
     async fn call(&mut self, request: Request) -> (Vec<u8>, bool) {
         self.calls += 1;
         let mut response = self.bench.send(request).await;
@@ -152,7 +152,7 @@ impl Bad {
         }
     }
 
-    /// The tokens read and written that the call before this was charged.
+    /// Returns the input and output tokens charged for the previous call.
     async fn charged(&self) -> (u64, u64) {
         let log = self.bench.envoy.wait_for_access_log(self.calls).await;
         let fact = |name: &str| log[self.calls - 1][name].as_str().unwrap().parse::<u64>().unwrap();
@@ -161,7 +161,7 @@ impl Bad {
 
     async fn missing(&self, kind: &str) -> f64 {
         let metrics = self.bench.envoy.metrics().await;
-        // The worker that read the worst is still the one that it was.
+        // The worker that read the worst answer did not restart.
         assert_eq!(metrics.sum("envoy_wasm_tollgate_vm_reload_success", &[]), 0.0);
         metrics.sum("tollgate_usage_missing_total", &[("kind", kind)])
     }
@@ -191,7 +191,7 @@ async fn a_stream_cut_in_an_event_a_character_or_a_frame_pays_for_what_had_come(
     for (api, stream) in &cuts {
         assert_eq!(bad.call(api.call()).await, (stream.clone(), true), "{}", api.path);
         let (input, output) = bad.charged().await;
-        // At its end an object may be whole but for its last bytes.
+        // At the cut, an object may be complete except for its last bytes.
         assert!(input > 0 && (2..=4).contains(&output), "{}: {input} {output}", api.path);
     }
     assert_eq!(bad.missing("absent").await, 15.0);
@@ -236,7 +236,7 @@ async fn answers_that_cannot_be_decoded_or_framed_are_charged_the_reservation() 
     assert_eq!(bad.missing("encoded").await, bodies.len() as f64);
 }
 
-/// An event of so many megabytes.
+/// Returns an event of this many megabytes.
 fn long_event(megabytes: usize) -> Vec<u8> {
     event(&format!(r#"{{"choices":[{{"delta":{{"content":"{}"}}}}]}}"#, "x".repeat(megabytes << 20)))
 }
@@ -261,10 +261,11 @@ async fn a_long_event_passes_in_memory_that_does_not_grow_and_in_time_by_its_len
     assert!(bad.call(CHAT.call()).await == (long.clone(), true), "the client sees other bytes");
     let of_long = cpu(&bad) - start;
     assert_eq!(bad.charged().await, (70, 90));
-    // As many bytes in one event as in twenty: twenty times the work for each byte would show.
+    // The same bytes come in one event and in twenty. Quadratic work would take twenty times as
+    // long.
     assert!(of_long < of_short * 4, "{of_long:?} for one event, {of_short:?} for twenty");
 
-    // Each worker may have had one by now, or soon has.
+    // Gives each worker its first such call.
     for _ in 0..4 {
         bad.call(CHAT.call()).await;
     }
@@ -280,7 +281,7 @@ async fn a_long_event_passes_in_memory_that_does_not_grow_and_in_time_by_its_len
 #[tokio::test]
 async fn a_bomb_as_an_answer_takes_bounded_memory_and_time_and_passes_as_it_is() {
     let bombs = Coding::ALL.map(|coding| {
-        // The second is the slowest to read as JSON.
+        // The second body is the slowest to parse as JSON.
         let of = |byte| coding.encode(&vec![Bytes::from(vec![byte; 1 << 20]); 256]).concat();
         (coding, [of(0), of(b'{')])
     });
@@ -298,8 +299,8 @@ async fn a_bomb_as_an_answer_takes_bounded_memory_and_time_and_passes_as_it_is()
         let after = bad.bench.envoy.resources();
         let grown = after.resident.saturating_sub(before.resident);
         assert!(grown < 64 << 20, "{grown} bytes for {coding:?}");
-        // Each keeps its worker busy for no longer than a moment; decoded up to the bound they
-        // would for most of a second.
+        // Each answer keeps its worker busy only briefly. Decoding up to the bound would take most
+        // of a second.
         assert!(
             after.cpu - before.cpu < Duration::from_secs(3),
             "{:?} for {coding:?}",

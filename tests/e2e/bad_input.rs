@@ -1,5 +1,5 @@
-//! Input that no sane client sends: counted by the declared fallback and passed on unchanged, or
-//! refused with a clear 4xx.
+//! Malformed requests: the filter counts the declared fallback and passes them on unchanged, or
+//! refuses them with a clear 4xx.
 
 use bytes::Bytes;
 use serde_json::json;
@@ -9,7 +9,7 @@ use tollgate_rig::mock_llm::coding::Coding;
 
 use crate::bench::Bench;
 
-/// A budget that shows what a call was charged, and a fixed reservation for its output.
+/// A budget that shows the charge of a call, and a fixed reservation for its output.
 const TIERS: &str = "
 identity: { tenant: { header: x-tenant-id } }
 counting: { output_reserve: { start: 1000, learn: false } }
@@ -30,8 +30,7 @@ fn chat_of(members: &str) -> Vec<u8> {
     format!(r#"{{"messages":[{{"role":"user","content":"Say something."}}]{members}}}"#).into_bytes()
 }
 
-/// Answers without usage, whatever the body is: the mock takes nothing but JSON, and here the
-/// filter is what is tried.
+/// Makes the mock answer without usage, whatever the body is. The mock itself accepts only JSON.
 const ANY_BODY: (&str, &str) = ("x-mock-status", "500");
 
 #[tokio::test]
@@ -76,8 +75,7 @@ async fn what_cannot_be_read_is_counted_as_text_and_passed_on_byte_for_byte() {
         let mut response = bench.send(post(what, body.clone()).header(name, value)).await;
         assert_eq!(response.status(), 500, "{what}");
         let reserved = used(&response);
-        // At least the text's bytes by the densest encoding that there is, and the output's
-        // reservation.
+        // The reservation covers the text at the densest known encoding, and the output.
         assert!(reserved > 1000 + body.len() as u64 / 10, "{what}: {reserved}");
         response.body().await.unwrap();
         assert_eq!(bench.mock.received().pop().unwrap().body, body, "{what}");
@@ -97,7 +95,7 @@ async fn bytes_that_are_not_utf8_are_read_as_most_servers_read_them_and_pass_unc
     let mut response = bench.send(post("not UTF-8", body.clone()).header(name, value)).await;
     assert_eq!(response.status(), 500);
     response.body().await.unwrap();
-    // Not even to ask for the stream's usage.
+    // The filter does not even add the request for the stream's usage.
     assert_eq!(bench.mock.received().pop().unwrap().body, body);
     let metrics = bench.envoy.metrics().await;
     assert_eq!(metrics.sum("tollgate_unread_bodies_total", &[]), 0.0);
@@ -108,7 +106,7 @@ async fn bytes_that_are_not_utf8_are_read_as_most_servers_read_them_and_pass_unc
 #[tokio::test]
 async fn nonsense_within_a_readable_call_is_counted_and_passed_on_byte_for_byte() {
     let bench = Bench::start(TIERS).await;
-    // The prompt is 10 tokens; 1000 are held for output unless a bound that makes sense is lower.
+    // The prompt is 10 tokens; the filter holds 1000 for output unless a valid bound is lower.
     let cases: Vec<(&str, Vec<u8>, u64)> = vec![
         ("no model", chat_of(""), 1010),
         ("an unknown model", chat_of(r#","model":"no-such-model-9""#), 1010),
@@ -135,7 +133,7 @@ async fn nonsense_within_a_readable_call_is_counted_and_passed_on_byte_for_byte(
         response.body().await.unwrap();
         assert_eq!(bench.mock.received().pop().unwrap().body, body, "{what}");
     }
-    // Token ids are what the model reads: each is one token, though as text they would be several.
+    // The model reads token ids, so each counts as one token; as text they would be several.
     let ids = r#"{"model":"gpt-4o","messages":[{"role":"user","content":[9906, 1917, 220, 100257]}]}"#;
     let response = bench.send(post("ids", ids).header("x-mock-status", "500")).await;
     assert!(used(&response) >= 1000 + 4 + 6, "{}", used(&response));
@@ -149,7 +147,7 @@ async fn a_call_without_a_body_is_charged_and_passed_on() {
         let request =
             || Request::post("/v1/chat/completions").header("x-tenant-id", format!("empty-{http2}"));
         let response = if http2 { bench.send_http2(request()).await } else { bench.send(request()).await };
-        // The mock does not accept it, but that is for it to say.
+        // The mock rejects this body; the filter leaves that to the upstream.
         assert_eq!(response.status(), 400);
         assert!(used(&response) >= 1000);
         assert_eq!(bench.mock.received().pop().unwrap().body, "");
@@ -177,7 +175,7 @@ async fn members_that_decide_the_cost_are_refused_when_they_are_named_twice() {
     assert_eq!(bench.mock.received().len(), 0);
     let metrics = bench.envoy.metrics().await;
     assert_eq!(metrics.sum("tollgate_calls_total", &[("kind", "bad_request")]), 5.0);
-    // A refused call costs nothing.
+    // A refused call has no cost.
     assert_eq!(used(&bench.send(post("twice", chat_of(r#","max_tokens":0"#))).await), 10);
 }
 
@@ -239,7 +237,8 @@ async fn a_bomb_as_a_request_takes_bounded_memory_and_passes_as_it_is() {
     let mut calls = 0.0;
     for round in 0..3 {
         for (coding, bomb) in &bombs {
-            // The least that can be decoded to the bound of 8 MiB, told by a budget that it fills.
+            // The smallest body that decodes to the bound of 8 MiB. A budget that it fills shows
+            // the count.
             let request = post("bomber", bomb.clone())
                 .header("content-encoding", coding.name())
                 .header("x-mock-status", "500");
@@ -252,8 +251,8 @@ async fn a_bomb_as_a_request_takes_bounded_memory_and_passes_as_it_is() {
             after_first = bench.envoy.resources().resident;
         }
     }
-    // Each of the four workers may have had its first one later: 8 MiB and what a growing buffer
-    // leaves behind.
+    // Each of the four workers may get its first such call later: 8 MiB, and the slack of a growing
+    // buffer.
     let grown = bench.envoy.resources().resident.saturating_sub(after_first);
     assert!(grown < 4 * (24 << 20), "{grown} bytes");
     let metrics = bench.envoy.metrics().await;
@@ -314,8 +313,7 @@ async fn members_nested_thousands_deep_are_survived_in_every_format() {
     assert_alive(&bench).await;
 }
 
-/// The worker that read the worst is still the one that it was: no virtual machine was started
-/// anew.
+/// Asserts that no VM restarted.
 async fn assert_alive(bench: &Bench) {
     let metrics = bench.envoy.metrics().await;
     assert_eq!(metrics.sum("envoy_wasm_tollgate_vm_reload_success", &[]), 0.0);

@@ -1,5 +1,8 @@
-//! What the end-to-end tests share: a configuration, an Envoy with the filter before a mock LLM,
-//! and calls.
+//! The common setup of the end-to-end tests: a configuration, an Envoy with the filter in front of
+//! a mock LLM, and calls.
+//!
+//! In: a configuration. Out: a [`Bench`], and requests for it. Not here: readings of budgets and
+//! metrics (`probe`).
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,7 +12,7 @@ use tollgate_rig::client::{self, Client, Request, Response};
 use tollgate_rig::envoy::{Bootstrap, Envoy, Filter};
 use tollgate_rig::mock_llm::MockLlm;
 
-/// The filter state that access logs show.
+/// The filter state keys that access logs show.
 pub(crate) const FACTS: [&str; 9] = [
     "tollgate.tier",
     "tollgate.input_tokens.counted",
@@ -22,23 +25,23 @@ pub(crate) const FACTS: [&str; 9] = [
     "tollgate.stopped_by",
 ];
 
-/// Takes labels out of the names of metrics, as `envoy/envoy.yaml` does.
+/// Extracts labels from metric names, as `envoy/envoy.yaml` does.
 pub(crate) const STATS_TAGS: &str = r#"- { tag_name: tier, regex: "(tier=\\.=(.*?);\\.;)" }
 - { tag_name: limit, regex: "(limit=\\.=(.*?);\\.;)" }
 - { tag_name: model, regex: "(model=\\.=(.*?);\\.;)" }
 - { tag_name: kind, regex: "(kind=\\.=(.*?);\\.;)" }
 "#;
 
-/// A way other than straight to the mock, for calls whose path begins with `/name`.
+/// A second route, for calls whose path begins with `/name`.
 pub(crate) struct Detour<'a> {
     pub name: &'a str,
-    /// The upstream; the mock, if none is given.
+    /// The upstream; the mock if `None`.
     pub to: Option<SocketAddr>,
     /// More fields for the route's action, in flow style.
     pub route: &'a str,
 }
 
-/// A bootstrap with these detours.
+/// Adds these detours to a bootstrap.
 pub(crate) fn with_detours(bootstrap: Bootstrap, detours: &[Detour<'_>]) -> Bootstrap {
     let (mut routes, mut clusters) = (String::new(), String::new());
     for Detour { name, to, route } in detours {
@@ -54,31 +57,31 @@ pub(crate) fn with_detours(bootstrap: Bootstrap, detours: &[Detour<'_>]) -> Boot
     bootstrap.routes_before(&routes).clusters(&clusters)
 }
 
-/// An Envoy with the filter before a mock LLM.
+/// An Envoy with the filter in front of a mock LLM.
 pub(crate) struct Bench {
     pub envoy: Envoy,
     pub mock: MockLlm,
 }
 
 impl Bench {
-    /// With this configuration of the filter, in YAML, on four workers.
+    /// Starts a bench on four workers, with this filter configuration in YAML.
     pub(crate) async fn start(configuration: &str) -> Self {
         Self::with(Filter::yaml(configuration), |bootstrap| bootstrap).await
     }
 
-    /// With this filter, and the bootstrap changed.
+    /// Starts a bench with this filter, and with `change` applied to the bootstrap.
     pub(crate) async fn with(filter: Filter, change: impl FnOnce(Bootstrap) -> Bootstrap) -> Self {
         let mock = MockLlm::start().await;
         let envoy = Envoy::start(change(bootstrap(mock.address(), filter))).await;
         Self { envoy, mock }
     }
 
-    /// Sends one request on a connection of its own.
+    /// Sends one request on its own connection.
     pub(crate) async fn send(&self, request: Request) -> Response {
         client::send(self.envoy.address(), request).await.unwrap()
     }
 
-    /// Sends one request on an HTTP/2 connection of its own.
+    /// Sends one request on its own HTTP/2 connection.
     pub(crate) async fn send_http2(&self, request: Request) -> Response {
         Client::http2(self.envoy.address()).await.unwrap().send(request).await.unwrap()
     }
@@ -91,29 +94,30 @@ impl Bench {
     }
 }
 
-/// Four workers with the filter before an upstream, everything that operators can see switched on.
+/// Returns a bootstrap with four workers, the filter and an upstream, with all logs and metrics
+/// enabled.
 pub(crate) fn bootstrap(upstream: SocketAddr, filter: Filter) -> Bootstrap {
     Bootstrap::to(upstream).filter(filter).concurrency(4).stats_tags(STATS_TAGS).log_filter_state(&FACTS)
 }
 
-/// The module that can be made to trap.
+/// Returns the path of the module that can trap on demand.
 pub(crate) fn trap_module() -> PathBuf {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tollgate-trap.wasm");
     assert!(module.exists(), "there is no {}: run `make wasm-trap`", module.display());
     module
 }
 
-/// A short chat call of a tenant.
+/// Returns a short chat call of a tenant.
 pub(crate) fn chat(tenant: &str) -> Request {
     chat_with(tenant, json!({}))
 }
 
-/// A chat call with more members.
+/// Returns a chat call with additional members.
 pub(crate) fn chat_with(tenant: &str, members: Value) -> Request {
     chat_by("", tenant, members)
 }
 
-/// A chat call by a [`Detour`].
+/// Returns a chat call through a [`Detour`].
 pub(crate) fn chat_by(detour: &str, tenant: &str, members: Value) -> Request {
     let mut body =
         json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": "Say something." }] });

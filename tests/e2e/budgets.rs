@@ -1,4 +1,4 @@
-//! Budgets are enforced to the token, by many callers at once, and each on its own.
+//! Budgets: exact to the token under concurrent callers, and independent of one another.
 
 use core::time::Duration;
 
@@ -19,9 +19,8 @@ tiers:
 
 const CLIENTS: usize = 64;
 
-/// How many of so many calls at once are let through one budget, and the bench afterwards, when all
-/// are settled. No call is answered before all are decided, and each says that it has used 10 + 5
-/// tokens.
+/// Returns how many concurrent calls one budget admits, and the bench after all have settled. The
+/// upstream answers after the filter has decided all calls; each call reports 10 + 5 tokens.
 async fn admitted_at_once(limit: &str) -> (usize, Bench) {
     let gate = Signal::new();
     let hold = Script::new().read_request().wait(&gate).write(answer(INPUT, 5));
@@ -104,8 +103,7 @@ async fn parallel_clients_get_not_one_dollar_more_than_the_budget() {
     assert_eq!(shown(&next), 1040 - 20 * 20 - INPUT);
 }
 
-/// How many calls each client makes one after the other: enough that workers meet at the budget
-/// many times.
+/// The number of sequential calls of each client, enough for many write conflicts between workers.
 const CALLS: usize = 60;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,7 +157,7 @@ async fn a_call_is_charged_what_its_usage_says() {
     assert_eq!(log["tollgate.output_tokens.used"], "30");
 }
 
-/// Three tiers with one limit each, which differ in nothing but the algorithm.
+/// Three tiers with one limit each that differ only in the algorithm.
 const ALGORITHMS: &str = "
 identity: { tenant: { header: x-tenant-id }, tier: { header: x-tier, default: token_bucket } }
 tiers:
@@ -177,7 +175,7 @@ async fn every_algorithm_refuses_until_the_time_it_names_and_admits_then() {
                 .header("x-tier", tier)
                 .header("x-mock-output-tokens", "15")
         };
-        // A window may end between two calls, but not between all.
+        // A window may end between two calls, but not between all of them.
         let mut admitted = 0;
         let wait = loop {
             let (response, body) = bench.json(call()).await;
@@ -189,10 +187,10 @@ async fn every_algorithm_refuses_until_the_time_it_names_and_admits_then() {
             assert!(admitted < 40, "{tier} does not refuse");
         };
         assert!(admitted >= 4, "{tier} admits {admitted} calls of 25 tokens");
-        // A sliding window gives back only as calls leave it, which may take two of them; jitter
+        // A sliding window frees tokens only as calls leave it, which may take two windows; jitter
         // adds up to a tenth.
         assert!(wait <= 4_400, "{tier}: {wait} ms for a window of 2 s");
-        // What the refusal asks for.
+        // Waits as long as the refusal says.
         tokio::time::sleep(Duration::from_millis(wait)).await;
         assert_eq!(bench.json(call()).await.0.status(), 200, "{tier} after {wait} ms");
     };
@@ -299,7 +297,7 @@ async fn a_tier_that_does_not_exist_is_the_default_one_and_counted() {
 
 #[tokio::test]
 async fn a_call_that_uses_more_than_was_held_leaves_a_debt_that_must_flow_back_first() {
-    // 100 tokens a second: a debt of 1500 and the 10 of the next call take 15.1 s.
+    // At 100 tokens a second, a debt of 1500 and the 10 of the next call take 15.1 s.
     let bench = Bench::start(
         "
 identity: { tenant: { header: x-tenant-id } }
@@ -336,8 +334,8 @@ tiers: { free: { limits: [ { name: tpm, count: tokens, per: tenant, max: 10_000,
         held.push(left - shown(&response) - INPUT);
         left -= INPUT + 40;
     }
-    // By RFC 6298: half of the first value is its deviation, which shrinks while the values stay
-    // the same.
+    // RFC 6298 sets the deviation to half of the first value; it shrinks while the values stay the
+    // same.
     assert_eq!((held[0], held[1]), (200, 60));
     assert!((40..60).contains(&held[2]), "{held:?}");
     assert_eq!(bench.left("ada").await, left);

@@ -1,8 +1,8 @@
-//! A call of every API that the mock speaks, as its clients make it, and what is charged for its
+//! A call of every API that the mock speaks, in the form its clients send, and the charge for its
 //! answer.
 //!
-//! In: nothing. Out: [`Call`]s. Not here: chat completions, which most other tests are about, and
-//! what is expected besides (`apis`).
+//! In: nothing. Out: [`Call`]s. Not here: chat completions, which most other tests cover, and other
+//! expectations (`apis`).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,25 +16,24 @@ pub(crate) struct Call {
     pub path: &'static str,
     pub body: Bytes,
     content_type: &'static str,
-    /// The numbers of the answer that are charged, by their names, and what one of each is in
-    /// tokens.
+    /// The names of the charged numbers in the answer, each with its weight in tokens.
     told: &'static [(&'static str, u64)],
-    /// Charged without being told.
+    /// Tokens charged without a report from the answer.
     untold: u64,
 }
 
 impl Call {
-    /// A call with a body of JSON.
+    /// Returns a call with a JSON body.
     pub(crate) fn json(path: &'static str, body: &Value, told: &'static [(&'static str, u64)]) -> Self {
         Self { path, body: body.to_string().into(), content_type: "application/json", told, untold: 0 }
     }
 
-    /// As it is sent, with a tenant of its own.
+    /// Returns the request, with its own tenant.
     pub(crate) fn request(&self) -> Request {
         self.request_of(self.path, "")
     }
 
-    /// The same of this tenant by way of a detour.
+    /// Returns the request for this tenant, through a detour.
     pub(crate) fn request_of(&self, tenant: &str, detour: &str) -> Request {
         let path = format!("{detour}{}", self.path);
         let request = if self.body.is_empty() { Request::get(&path) } else { Request::post(&path) };
@@ -42,12 +41,12 @@ impl Call {
         request.body(self.body.clone())
     }
 
-    /// Whether it costs no tokens.
+    /// Returns whether the call costs no tokens.
     pub(crate) const fn is_free(&self) -> bool {
         self.told.is_empty() && self.untold == 0
     }
 
-    /// What an answer with this body is charged.
+    /// Returns the charge for an answer with this body.
     pub(crate) fn charged(&self, answer: &[u8]) -> u64 {
         let answer = readable(answer);
         let told = self.told.iter().map(|(name, worth)| worth * last(&answer, name));
@@ -55,7 +54,7 @@ impl Call {
     }
 }
 
-/// An answer as text, with what is in binary frames, and in base64 inside of these.
+/// Returns an answer as text, including the contents of binary frames and the base64 inside them.
 pub(crate) fn readable(answer: &[u8]) -> String {
     let Ok(frames) = eventstream::frames(answer) else { return String::from_utf8_lossy(answer).into_owned() };
     let payloads = frames.iter().map(|frame| match frame.json()["bytes"].as_str() {
@@ -65,7 +64,7 @@ pub(crate) fn readable(answer: &[u8]) -> String {
     payloads.map(|payload| String::from_utf8(payload).unwrap()).collect()
 }
 
-/// The number that a member of this name has where it comes for the last time: streams tell totals.
+/// Returns the last number under this member name: streams report totals.
 pub(crate) fn last(answer: &str, name: &str) -> u64 {
     let (_, value) =
         answer.rsplit_once(&format!("\"{name}\":")).unwrap_or_else(|| panic!("no {name} in {answer}"));
@@ -87,17 +86,17 @@ const BEDROCK: &[(&str, u64)] = &[("inputTokens", 1), ("outputTokens", 1)];
 const LLAMA: &[(&str, u64)] = &[("tokens_evaluated", 1), ("tokens_predicted", 1)];
 const OLLAMA: &[(&str, u64)] = &[("prompt_eval_count", 1), ("eval_count", 1)];
 
-/// What the model is asked.
+/// The prompt of every call.
 pub(crate) const QUESTION: &str = "Where does the water go?";
 
-/// An object with more members.
+/// Adds members to an object.
 fn with(mut body: Value, members: Value) -> Value {
     let Value::Object(members) = members else { panic!("{members} has no members") };
     body.as_object_mut().unwrap().extend(members);
     body
 }
 
-/// Those of OpenAI, and of Azure as far as they differ.
+/// Returns the calls of OpenAI, and those of Azure that differ.
 pub(crate) fn of_openai() -> Vec<Call> {
     let responses = json!({ "model": "gpt-4o", "input": QUESTION });
     let completions = json!({ "model": "gpt-3.5-turbo-instruct", "prompt": [QUESTION, "Why?"], "n": 2 });
@@ -119,7 +118,8 @@ pub(crate) fn of_openai() -> Vec<Call> {
             &json!({ "input": [[1, 2, 3], [4]] }),
             &[("prompt_tokens", 1)],
         ),
-        // Sound tells nothing: two tokens of text, and eleven letters at 1,250 tokens for 900.
+        // Audio answers report no usage: two tokens of text, and eleven letters at 1,250 tokens for
+        // 900.
         Call { untold: 2 + 16, ..Call::json("/v1/audio/speech", &speech("gpt-4o-mini-tts"), &[]) },
         Call::json(
             "/stream/v1/audio/speech",
@@ -136,7 +136,7 @@ pub(crate) fn of_openai() -> Vec<Call> {
     ]
 }
 
-/// The upload of a second or two of sound.
+/// Returns an upload of one or two seconds of audio.
 fn transcription(
     path: &'static str,
     model: &str,
@@ -153,7 +153,7 @@ fn transcription(
     Call { content_type, body: body.into(), ..Call::json(path, &json!({}), told) }
 }
 
-/// Those of all others.
+/// Returns the calls of all other APIs.
 pub(crate) fn of_others() -> Vec<Call> {
     let messages = json!([{ "role": "user", "content": QUESTION }]);
     let stream = |body: Value| with(body, json!({ "stream": true }));
@@ -186,7 +186,7 @@ pub(crate) fn of_others() -> Vec<Call> {
         Call::json("/model/anthropic.claude-sonnet-4/invoke-with-response-stream", &native, ANTHROPIC),
         Call::json("/model/meta.llama3-8b-instruct-v1%3A0/invoke", &llama, prompt_and_generation),
         Call::json("/model/meta.llama3/invoke-with-response-stream", &llama, prompt_and_generation),
-        // The last that it tells are the model's tokens, those that are billed come before.
+        // The last numbers in the answer are the model's tokens; the billed ones come before.
         Call::json("/v2/chat", &cohere, IN_AND_OUT),
         Call::json("/stream/v2/chat", &stream(cohere.clone()), IN_AND_OUT),
         Call::json("/completion", &native_prompt, LLAMA),
@@ -205,7 +205,7 @@ pub(crate) fn of_others() -> Vec<Call> {
     ]
 }
 
-/// The body of Bedrock's Converse.
+/// Returns the body of a Bedrock Converse call.
 pub(crate) fn converse() -> Value {
     json!({ "messages": [{ "role": "user", "content": [{ "text": QUESTION }] }] })
 }

@@ -1,5 +1,5 @@
-//! Configurations reach the filter by both carriers, wrong ones are refused and explained, new ones
-//! keep what was spent.
+//! Configurations: both carriers reach the filter, Envoy refuses and explains wrong ones, and new
+//! ones keep the spent budget.
 
 use serde_json::{Value, json};
 use tollgate_rig::client::{Client, Request};
@@ -25,7 +25,7 @@ counting: { weights: { output: 2, cached_input: 0.1 } }
 prices: [ { match: \"gpt-4o*\", input: 2.5, output: 10 } ]
 ";
 
-/// The same as [`YAML`].
+/// Returns the same configuration as [`YAML`].
 fn as_json() -> Value {
     json!({
         "identity": {
@@ -66,7 +66,7 @@ async fn both_carriers_give_the_same_behaviour() {
             ]
             .map(|name| response.header(name).map(str::to_owned));
             if let Some(message) = body["error"]["message"].take().as_str() {
-                // The wait depends on the moment.
+                // The wait differs between runs.
                 answers.push(message.split("Please").next().unwrap().to_owned());
             }
             answers.push(format!("{} {told:?}", response.status()));
@@ -83,7 +83,8 @@ async fn both_carriers_give_the_same_behaviour() {
     assert_eq!(seen[0].1[0], "0.001025");
 }
 
-/// What is wrong here, all of it at once, and nothing of the secret.
+/// A configuration with several errors; the report must list all of them and must not show the
+/// secret.
 const WRONG: &str = "
 identity: { tenant: { heeder: x-tenant-id }, tier: { header: x-tier, default: gold } }
 salt: [ hunter2 ]
@@ -165,7 +166,7 @@ fn reloadable(mock: &MockLlm, configuration: &str) -> Bootstrap {
     bootstrap(mock.address(), Filter::yaml(configuration)).reloadable()
 }
 
-/// Sends a call and reads it to its end: what remains then, or the status if it was refused.
+/// Sends a call and reads it to its end. Returns the remaining budget, or the status of a refusal.
 async fn remaining(envoy: &Envoy, reserving: u64) -> Result<u64, u16> {
     let mut client = Client::http1(envoy.address()).await.unwrap();
     let request = chat_with("ada", json!({ "max_tokens": reserving }))
@@ -190,7 +191,7 @@ async fn a_wrong_reload_is_refused_and_the_configuration_before_keeps_serving() 
     assert_eq!(remaining(&envoy, 10).await, Ok(940));
 }
 
-/// The same with more options of the limit.
+/// Returns the same configuration with more options of the limit.
 fn tokens_with(max: u64, options: &str) -> String {
     tokens(max).replace("window: 30d", &format!("window: 30d, {options}"))
 }
@@ -204,13 +205,13 @@ async fn a_reload_changes_limits_and_keeps_what_was_spent() {
         let envoy = Envoy::start(of(1_000)).await;
         assert_eq!(remaining(&envoy, 190).await, Ok(800), "{algorithm}");
 
-        // What was used stays used, whatever the new size: 200 tokens, then 20 more.
+        // Usage stays charged under the new size: 200 tokens, then 20 more.
         assert!(envoy.reload(&of(5_000)).await);
         assert_eq!(remaining(&envoy, 10).await, Ok(4_780), "{algorithm}, raised");
         assert!(envoy.reload(&of(100)).await);
         assert_eq!(remaining(&envoy, 10).await, Err(429), "{algorithm}, lowered");
 
-        // Nor does another algorithm forget it.
+        // Another algorithm keeps it too.
         let other = ALGORITHMS[(position + 1) % ALGORITHMS.len()];
         let changed = tokens_with(1_000, &format!("algorithm: {other}"));
         assert!(envoy.reload(&reloadable(&mock, &changed)).await);
@@ -234,8 +235,7 @@ async fn a_reload_of_burst_or_window_keeps_what_was_spent_and_one_of_whom_it_is_
     assert_eq!(remaining(&envoy, 10).await, Ok(980), "other budgets");
 }
 
-/// `tollgate check` must read YAML as Envoy does: `cli/src/carrier.rs` tests it with the same
-/// files.
+/// `tollgate check` must read YAML as Envoy does; `cli/src/carrier.rs` uses the same files.
 #[tokio::test]
 async fn envoy_makes_of_scalars_what_the_check_of_configurations_takes_them_for() {
     let written = include_str!("../../cli/tests/carriers/envoy.yaml").replace('\n', "\n        ");

@@ -1,5 +1,5 @@
-//! Crowds: many clients of one budget, refused together, each come back at the moment that it was
-//! told, and pass.
+//! Crowds: the filter refuses many clients of one budget together; each returns when its
+//! `retry-after` says, and passes.
 
 use core::time::Duration;
 
@@ -10,7 +10,7 @@ use tollgate_rig::client::Client;
 
 use crate::bench::{Bench, chat_with};
 
-/// How a crowd fared: calls that were refused at first, and tries beyond the first of each call.
+/// The result of a crowd: calls with a refusal, and retries of all calls.
 #[derive(Debug, Default)]
 struct Outcome {
     refused: u32,
@@ -18,18 +18,18 @@ struct Outcome {
     most_tries: u32,
 }
 
-/// So many clients call at once; of an empty budget half of their calls fit.
+/// Sends calls from this many clients at once; half of the calls fit into the budget.
 async fn crowd(bench: &Bench, tier: &'static str, clients: u32, mixed: bool) -> Outcome {
     let tenant = format!("{tier}-{clients}-{mixed}");
     let mut connections = Vec::new();
-    // Enough of them that all workers have some.
+    // Eight connections reach all workers.
     for _ in 0..8 {
         connections.push(Client::http2(bench.envoy.address()).await.unwrap());
     }
     let mut calls = JoinSet::new();
     for (number, connection) in (0..clients).zip(connections.iter().cycle()) {
         let mut client = connection.same_connection();
-        // Fifty tokens, or ten to ninety; bodies are equal, or each client's own.
+        // Fifty tokens, or ten to ninety; all clients share one body, or each has its own.
         let output = if mixed { 8 * (number % 11) } else { 40 };
         let body =
             json!({ "max_tokens": output, "user": if mixed { number.to_string() } else { String::new() } });

@@ -1,8 +1,8 @@
-//! Every call is settled, however it ends, and its budget is exact afterwards.
+//! Every ending of a call settles it, and the budget is exact afterwards.
 //!
-//! A call of these tests has 10 input tokens. What it holds is 10 + 250 tokens unless it says
-//! `max_tokens`: a quarter of the budget, which is less than the 512 that calls without a bound are
-//! expected to write.
+//! In: calls of 10 input tokens. Out: nothing. Each holds 10 + 250 tokens unless it sets
+//! `max_tokens`: a quarter of the budget is less than the 512 output tokens that the filter expects
+//! of an unbounded call.
 
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
@@ -35,12 +35,12 @@ async fn start() -> Bench {
     Bench::start(&configuration("{}")).await
 }
 
-/// With one detour besides the mock.
+/// Starts a bench with one detour besides the mock.
 async fn start_with(counting: &str, detour: Detour<'_>) -> Bench {
     Bench::with(Filter::yaml(&configuration(counting)), |bootstrap| with_detours(bootstrap, &[detour])).await
 }
 
-/// With an upstream that plays this script at `/scripted`.
+/// Starts a bench with an upstream that plays this script at `/scripted`.
 async fn start_before(upstream: &ScriptedUpstream, counting: &str) -> Bench {
     start_with(counting, Detour { name: "scripted", to: Some(upstream.address()), route: "" }).await
 }
@@ -53,7 +53,7 @@ fn streamed() -> Value {
     json!({ "stream": true })
 }
 
-/// Reads a stream until it has brought so many events.
+/// Reads a stream until this many events have arrived.
 async fn read_events(response: &mut Response, count: usize) {
     let mut seen = 0;
     while seen < count {
@@ -62,7 +62,7 @@ async fn read_events(response: &mut Response, count: usize) {
     }
 }
 
-/// A stream of three tokens and then silence until `then` goes on.
+/// Returns a script that streams three tokens, then stays silent until `then` continues.
 fn three_tokens(then: impl FnOnce(Script) -> Script) -> Script {
     let script = Script::new().read_request().write(STREAM_HEAD);
     then(["The", " answer", " to"].iter().fold(script, |script, word| script.write(chunk(&event(word)))))
@@ -148,7 +148,7 @@ async fn an_upstream_that_resets_mid_stream_is_paid_for_what_it_sent() {
     bench.wait_for_calls("upstream_reset", 1).await;
     assert_eq!(bench.left("ada").await, BUDGET - INPUT - 3);
 
-    // The same by a close instead of a reset: a chunk for the role, then three tokens.
+    // The same with a close instead of a reset: a chunk for the role, then three tokens.
     let request = chat_with("ada", streamed()).header("x-mock-cut-after", "4");
     assert!(bench.send(request).await.body().await.is_err());
     bench.wait_for_calls("upstream_reset", 2).await;
@@ -184,7 +184,7 @@ async fn an_error_of_the_upstream_costs_nothing_but_its_request() {
 
 #[tokio::test]
 async fn an_upstream_that_is_down_costs_nothing_but_its_request() {
-    // Bound but not listening: nobody else can come to listen there.
+    // The socket is bound but does not listen, so no other process can listen on its port.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let down = Detour { name: "down", to: Some(socket.local_addr().unwrap()), route: "" };
@@ -309,7 +309,7 @@ async fn an_answer_that_is_compressed_all_the_same_is_charged_what_it_used() {
     }
 }
 
-/// What is left when a client has hung up after three tokens of a stream.
+/// Returns the remaining budget after a client aborts a stream at three tokens.
 async fn left_after_abort(on_abort: &str) -> u64 {
     let upstream = ScriptedUpstream::start([three_tokens(Script::read_until_closed)]).await;
     let bench = start_before(&upstream, &format!("{{ on_abort: {on_abort} }}")).await;

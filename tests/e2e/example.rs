@@ -1,5 +1,5 @@
-//! What people copy works: `envoy/envoy.yaml`, `envoy/envoy-global.yaml`, `examples/compose.yaml`,
-//! and the filter in `README.md`.
+//! The published examples work: `envoy/envoy.yaml`, `envoy/envoy-global.yaml`,
+//! `examples/compose.yaml`, and the filter in `README.md`.
 
 use std::path::Path;
 use std::process::Command;
@@ -32,7 +32,7 @@ fn suits_envoy(file: &str) {
         Command::new(binary()).args(["--mode", "validate", "-c", file]).current_dir(ROOT).output().unwrap();
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{log}");
-    // Deprecated fields and the like are no example.
+    // An example must not cause warnings, such as those about deprecated fields.
     assert!(!log.contains("[warning]"), "{log}");
 }
 
@@ -80,7 +80,7 @@ fn what_the_containers_mount_is_there_and_their_envoys_accept_their_configuratio
     let text = std::fs::read_to_string(format!("{ROOT}/examples/compose.yaml")).unwrap();
     let compose: Value = serde_saphyr::from_str(&text).unwrap();
     let services = compose["services"].as_object().unwrap();
-    // Of all services, and of what they share.
+    // The volumes of all services, and of their common part.
     let parts = services.values().chain([&compose["x-envoy"]]);
     let volumes = parts.flat_map(|part| part["volumes"].as_array().into_iter().flatten());
     let mounted: Vec<_> = volumes.filter_map(|volume| volume.as_str()?.split(':').next()).collect();
@@ -90,7 +90,7 @@ fn what_the_containers_mount_is_there_and_their_envoys_accept_their_configuratio
     assert!(mounted.len() > 3, "{mounted:?}");
     assert_eq!(compose["x-envoy"]["image"], format!("envoyproxy/envoy:v{}", envoy_version()));
 
-    // The same script, with what is at other places here.
+    // The same script, with the paths of this machine.
     let dir = tempfile::tempdir().unwrap();
     let written = dir.path().join("envoy.yaml");
     let written = written.to_str().unwrap();
@@ -110,7 +110,7 @@ fn what_the_containers_mount_is_there_and_their_envoys_accept_their_configuratio
     suits_envoy(written);
 }
 
-/// The version of Envoy that is tested with.
+/// Returns the version of Envoy that the tests run.
 fn envoy_version() -> String {
     std::fs::read_to_string(format!("{ROOT}/.envoy-version")).unwrap().trim().to_owned()
 }
@@ -131,7 +131,7 @@ async fn with_its_snippet_for_tokens_clients_cannot_choose_who_they_are() {
     assert_eq!(refused.status(), 401);
     assert!(mock.received().is_empty());
 
-    // A claim that a token lacks leaves no room for a header of the client's.
+    // If a token lacks the claim, Envoy still removes the client's header of that name.
     for (tier, told, limit) in [(json!("pro"), Some("pro"), "100000"), (Value::Null, None, "10000")] {
         let bearer = format!("Bearer {}", token(&claims(tier)));
         let allowed = client::send(envoy.address(), spoofed().header("authorization", bearer)).await.unwrap();
@@ -155,7 +155,7 @@ async fn the_readmes_filter_limits_in_both_carriers_and_without_the_flag() {
         let filter = format!("{rest}{configuration}")
             .replace("/etc/envoy/tollgate.wasm", &wasm_module().display().to_string())
             .replace("stop_iteration: true", &format!("stop_iteration: {flag}"))
-            // So long that nothing to speak of flows back meanwhile.
+            // A window long enough that almost nothing refills during the test.
             .replace("1m", "30d");
         let envoy =
             Envoy::start(Bootstrap::to(mock.address()).filters_before(&filter).keep_compiled(&wasm_module()))
@@ -175,7 +175,7 @@ async fn the_readmes_filter_limits_in_both_carriers_and_without_the_flag() {
 
 const KEY: &[u8] = b"a key of thirty-two bytes or more";
 
-/// A JSON Web Token, signed with `KEY` (RFC 7515, HS256).
+/// Returns a JSON Web Token, signed with `KEY` (RFC 7515, HS256).
 fn token(claims: &Value) -> String {
     let header = json!({ "alg": "HS256", "typ": "JWT" });
     let signed = [&header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
@@ -184,8 +184,8 @@ fn token(claims: &Value) -> String {
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
 }
 
-/// The file with the comment uncommented that begins with this line, down to where the comment
-/// ends.
+/// Returns the file with one comment uncommented: from the line that begins with `first` to the
+/// comment's end.
 fn uncommented(yaml: &str, first: &str) -> String {
     let mut inside = false;
     let lines = yaml.lines().map(|line| {
@@ -201,7 +201,7 @@ fn uncommented(yaml: &str, first: &str) -> String {
     text
 }
 
-/// The bootstrap as Envoy has understood it.
+/// Returns the bootstrap as Envoy parsed it.
 async fn bootstrap(envoy: &Envoy) -> Value {
     let mut response = client::send(envoy.admin(), Request::get("/config_dump")).await.unwrap();
     let mut dump = response.json().await.unwrap();

@@ -1,4 +1,4 @@
-//! The module beside the filter that ends the streams which the filter has stopped.
+//! The finisher: a second module that ends the streams which the filter stops.
 
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -13,13 +13,13 @@ async fn bench() -> Bench {
     Bench::with(Filter::yaml(&configuration("0s")), |bootstrap| bootstrap.filters_before(&finisher())).await
 }
 
-/// The call of chat completions that outgrows its tenant's budget.
+/// Returns a chat completions call that outgrows its tenant's budget.
 fn endless_chat(tenant: &str) -> Request {
     let [(request, _), ..] = calls();
     request.header("x-tenant-id", tenant)
 }
 
-/// A call whose answer fits.
+/// Returns a call whose answer fits the budget.
 fn streamed(tenant: &str) -> Request {
     chat_with(tenant, json!({ "stream": true }))
 }
@@ -32,7 +32,7 @@ async fn a_stopped_stream_ends_as_any_other_and_its_upstream_is_reset() {
     for http2 in [false, true] {
         let mut client =
             if http2 { Client::http2(address).await } else { Client::http1(address).await }.unwrap();
-        // One after the other on one connection, which a cut would close over HTTP/1.1.
+        // All calls share one HTTP/1.1 connection, which a cut would close.
         for (request, ending) in calls() {
             count += 1;
             let tenant = format!("tenant-{count}");
@@ -62,7 +62,7 @@ async fn a_stream_ends_behind_its_ending_without_waiting_for_the_upstream_to_go_
     let bench = bench().await;
     let request =
         streamed("ada").header("x-mock-output-tokens", "2000").header("x-mock-tokens-per-chunk", "100");
-    // A piece with some ten of these chunks, and an hour later the next.
+    // One piece holds about ten of these chunks; the next comes an hour later.
     let request = request.header("x-mock-split-bytes", "8000").header("x-mock-chunk-delay-ms", "3600000");
     let body = bench.send(request).await.body().await.unwrap();
     assert!(body.ends_with(b"[DONE]\n\n"), "{}", String::from_utf8_lossy(&body));

@@ -1,5 +1,5 @@
-//! A table of budgets that fills up: operators are warned before, once, and a refusal for want of
-//! room says so.
+//! A budget table that fills up: the filter warns once beforehand, and its refusals name the full
+//! table.
 
 use serde_json::{Value, json};
 use tollgate_rig::client::{Client, Request};
@@ -7,7 +7,8 @@ use tollgate_rig::envoy::Metrics;
 
 use crate::bench::Bench;
 
-/// A first call holds a third of its budget, so that it keeps its place for the day.
+/// A configuration in which a first call holds a third of its budget, so that its entry stays for
+/// the day.
 const SMALL: &str = "
 table_size: 256
 identity: { tenant: { header: x-tenant-id } }
@@ -19,7 +20,7 @@ const TOLD: &str = "places for budgets are taken";
 #[tokio::test]
 async fn a_flood_that_fills_the_table_is_told_once_and_refusals_by_shared_budgets_say_so() {
     let bench = Bench::start(SMALL).await;
-    // Each on a connection of its own, several of them on every worker.
+    // Each client has its own connection; every worker serves several of them.
     let mut clients = Vec::new();
     for _ in 0..8 {
         clients.push(Client::http2(bench.envoy.address()).await.unwrap());
@@ -34,7 +35,7 @@ async fn a_flood_that_fills_the_table_is_told_once_and_refusals_by_shared_budget
     }
     let places = |kind| [("kind", kind)];
     let taken = |metrics: &Metrics| metrics.sum("tollgate_table_places", &places("taken"));
-    // The worker that writes the gauge last need not be the one that took the last place.
+    // The worker that writes the gauge last may not be the one that took the last place.
     let few = bench.envoy.wait_for_metrics(|metrics| taken(metrics) >= 99.0).await;
     assert!(taken(&few) <= 100.0, "{}", taken(&few));
     assert_eq!(few.sum("tollgate_table_places", &places("all")), 256.0);
@@ -49,8 +50,8 @@ async fn a_flood_that_fills_the_table_is_told_once_and_refusals_by_shared_budget
     assert_eq!(told.len(), 1, "{told:#?}");
     assert!(told[0].contains("[warning]") && told[0].contains("192 of 256 places"), "{}", told[0]);
     assert!(told[0].contains("Set `table_size: 512`."), "{}", told[0]);
-    // Who finds no place shares a budget with others and is refused when they have spent it; the
-    // log says that.
+    // Callers without a place share one budget, and the filter refuses them when it is spent; the
+    // log says so.
     let refused = statuses.iter().filter(|status| **status == 429).count();
     let refusals = log
         .lines()

@@ -1,5 +1,5 @@
-//! Requests are held until their bodies are counted, where the host can; where it cannot, nothing
-//! hangs and nothing passes uncounted.
+//! The filter holds requests until it has counted their bodies, if the host can; otherwise no
+//! request hangs and none passes uncounted.
 
 use core::time::Duration;
 
@@ -12,8 +12,8 @@ use tollgate_rig::mock_llm::MockLlm;
 
 use crate::bench::{Bench, bootstrap, chat_with};
 
-/// A configuration with a generous and a tiny tier. Another `salt` makes it another configuration,
-/// for which everything is to be found out anew.
+/// Returns a configuration with a generous and a tiny tier. A new `salt` makes a new configuration,
+/// for which the filter probes holding again.
 fn tiers(hold: &str, salt: usize) -> String {
     format!(
         "
@@ -27,7 +27,7 @@ tiers:
     )
 }
 
-/// Hardly less than the time between two ticks.
+/// Slightly less than the time between two ticks.
 const TICK: Duration = Duration::from_millis(45);
 
 fn filter(configuration: &str, holds: bool) -> Filter {
@@ -35,27 +35,28 @@ fn filter(configuration: &str, holds: bool) -> Filter {
     if holds { filter } else { filter.without_holding() }
 }
 
-/// How a client sends its body.
+/// A form in which a client sends its body.
 #[derive(Clone, Copy, Debug)]
 enum Sending {
-    /// Right behind the headers, with its length.
+    /// Right after the headers, with a `content-length`.
     AtOnce,
-    /// As `AtOnce`, 200 kB.
+    /// The same as `AtOnce`, with 200 kB.
     Large,
-    /// In two parts of unknown length, right behind the headers.
+    /// In two parts of unknown length, right after the headers.
     Chunked,
-    /// With its length, but long after the headers.
+    /// With a `content-length`, but long after the headers.
     Late,
-    /// With its length, the second half long after the first.
+    /// With a `content-length`, the second half long after the first.
     HalfLate,
-    /// With trailers behind it.
+    /// With trailers.
     Trailers,
 }
 
 const SENDINGS: [Sending; 6] =
     [Sending::AtOnce, Sending::Large, Sending::Chunked, Sending::Late, Sending::HalfLate, Sending::Trailers];
 
-/// Longer than the filter watches whether the host holds a request (50 ms): time is what is tested.
+/// Longer than the filter's probe of whether the host holds a request (50 ms). The delay itself is
+/// under test.
 const LONG_AFTER: Duration = Duration::from_millis(300);
 
 impl Sending {
@@ -102,7 +103,7 @@ fn remaining(response: &Response) -> u64 {
     response.header("x-ratelimit-remaining-tokens").unwrap().parse().unwrap()
 }
 
-/// Every way to send, over both versions of HTTP, as the first call of a configuration.
+/// Sends the first call of a configuration in every way, over both versions of HTTP.
 async fn first_calls(hold: &str, holds: bool) {
     let mock = MockLlm::start().await;
     let bootstrap = |salt| bootstrap(mock.address(), filter(&tiers(hold, salt), holds)).reloadable();
@@ -140,7 +141,7 @@ async fn first_calls(hold: &str, holds: bool) {
             }
         }
     }
-    // Nothing was sent on that was refused.
+    // No refused request reached the upstream.
     let answered = mock
         .received()
         .iter()
@@ -171,8 +172,7 @@ async fn a_fixed_choice_is_kept_to() {
     first_calls("never", false).await;
 }
 
-/// Calls that come one after another while it is still being found out whether holding works, so
-/// that some are held by each tick that there is.
+/// Sends calls one after another during the probe, so that each tick holds some of them.
 #[tokio::test]
 async fn calls_that_come_while_it_is_found_out_do_not_hang() {
     for workers in [1, 4] {
@@ -197,19 +197,19 @@ async fn calls_that_come_while_it_is_found_out_do_not_hang() {
     }
 }
 
-/// What is known is known to all: nobody waits for a tick any more.
+/// After the probe, no worker waits for a tick.
 #[tokio::test]
 async fn what_one_worker_finds_out_all_know() {
     let bench = Bench::with(filter(&tiers("auto", 0), false), |bootstrap| bootstrap).await;
-    // A machine that is too busy to hand a body over at once shows nothing.
+    // A machine too busy to deliver a body at once proves nothing.
     for _ in 0..20 {
         assert_eq!(bench.send(chat_with("ada", json!({}))).await.status(), 200);
         if bench.envoy.log().contains(WARNING) {
             break;
         }
     }
-    // Connections are spread over four workers. The other three would each wait for a tick of 50 ms
-    // at least; calls that never do, made in turn with these, tell how busy the machine is.
+    // Four workers share the connections. The other three would each wait at least one tick of 50
+    // ms. Calls that never wait, interleaved with these, measure the load of the machine.
     let never_waits = Bench::with(filter(&tiers("auto", 0), true), |bootstrap| bootstrap).await;
     let (mut times, mut of_others) = (Vec::new(), Vec::new());
     for _ in 0..24 {
@@ -222,7 +222,8 @@ async fn what_one_worker_finds_out_all_know() {
     assert_eq!(bench.envoy.log().matches(WARNING).count(), 1);
 }
 
-/// A streamed call that does not ask for its usage: whoever can edit its body asks.
+/// Returns a streamed call that does not request its usage; the filter requests it where it can
+/// edit the body.
 fn streamed(tenant: &str) -> Request {
     chat_with(tenant, json!({ "stream": true }))
 }
@@ -243,7 +244,7 @@ async fn a_body_that_cannot_be_held_is_edited_only_where_its_length_is_not_told(
     drop(sender);
     let mut chunked = chunked.await.unwrap().unwrap();
 
-    // The chunk that only tells usage was not asked for by this client, and is taken out again.
+    // This client did not request the usage chunk, so the filter removes it.
     assert_eq!(chunked.transcript().await.unwrap().usage(), None);
     let received = bench.mock.wait_for(2).await;
     assert_eq!(received[0].body, whole);
@@ -252,7 +253,7 @@ async fn a_body_that_cannot_be_held_is_edited_only_where_its_length_is_not_told(
     let metrics =
         bench.envoy.wait_for_metrics(|metrics| metrics.sum("tollgate_calls_total", &[]) == 2.0).await;
     assert_eq!(metrics.sum("tollgate_edits_skipped_total", &[]), 1.0);
-    // Both were charged, the first by its text.
+    // The filter charged both, the first by its text.
     assert_eq!(metrics.sum("tollgate_usage_missing_total", &[("kind", "absent")]), 1.0);
     assert_eq!(metrics.sum("tollgate_tokens_total", &[("kind", "output")]), 40.0);
 }

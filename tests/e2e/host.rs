@@ -1,5 +1,4 @@
-//! What the host does that the filter has to live with: limits on bodies, odd headers, local
-//! replies, dead VMs.
+//! Constraints of the host: body limits, odd headers, local replies, dead VMs.
 
 use core::time::Duration;
 
@@ -23,14 +22,14 @@ tiers:
   poor: { limits: [ { name: tpm, count: tokens, per: tenant, max: 1_000, window: 30d } ] }
 ";
 
-/// Ten tokens.
+/// A call of ten input tokens.
 const CHAT: &str = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"Say something."}]}"#;
 
 fn used(response: &Response) -> u64 {
     MAX - response.header("x-ratelimit-remaining-tokens").unwrap().parse::<u64>().unwrap()
 }
 
-/// What a tenant has used, told by a call that costs ten tokens.
+/// Returns a tenant's usage, through a call that costs ten tokens.
 async fn used_by(bench: &Bench, tenant: &str) -> u64 {
     used(&bench.send(chat_with(tenant, json!({ "max_tokens": 0 }))).await) - 10
 }
@@ -51,13 +50,14 @@ async fn bodies_up_to_the_raised_limit_are_counted_and_larger_ones_judged_by_the
     let (held, over) = (large(3 << 20), large(5 << 20));
 
     let (response, answer) = bench.json(post("held", held.clone())).await;
-    // Beyond `exact_up_to` the count is scaled up: this text is even, so within a thousandth.
+    // Above `exact_up_to` the filter extrapolates the count; this text is uniform, so within a
+    // thousandth.
     let prompt = answer["usage"]["prompt_tokens"].as_u64().unwrap();
     assert!(used(&response).abs_diff(prompt + 5) < prompt / 1_000, "{} {prompt}", used(&response));
     let response = bench.send(post("over", over.clone())).await;
     assert_eq!(used(&response), over.len().div_ceil(4) as u64 + 1_000);
-    // A guess fills a budget, but does not refuse a call for ever. The next is told before it has
-    // sent a byte of its body.
+    // An estimate fills a budget, but does not refuse a call forever. The filter answers the next
+    // call before any byte of its body.
     let head = format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-tier: poor\r\ncontent-length: {}\r\n\r\n",
         5 << 20
@@ -83,7 +83,7 @@ fn oversize(metrics: &Metrics) -> f64 {
 async fn an_upload_of_unknown_length_over_envoys_limit_is_its_413_and_costs_nothing() {
     for filter in [Filter::yaml(TIERS), Filter::yaml(TIERS).without_holding()] {
         let bench = Bench::with(filter, |bootstrap| bootstrap).await;
-        // What is found out about holding is found out by this.
+        // This call completes the probe of holding.
         assert_eq!(bench.send(chat("ada")).await.status(), 200);
         let before = used_by(&bench, "eve").await + 10;
         let (request, mut sender) = post("eve", String::new()).body_in_parts();
@@ -122,7 +122,7 @@ async fn headers_that_are_not_text_are_read_as_bytes() {
         b"/v1/chat/completions HTTP/1.1\r\nx-tenant-id: scheme\r\nauthorization: \xff\xff",
         b"/v1/chat/completions HTTP/1.1\r\nx-tenant-id: tier\r\nx-tier: \xc3\x28",
         b"/v1/chat/completions HTTP/1.1\r\nx-tenant-id: accept\r\naccept-encoding: \xff\r\ncontent-type: \xff",
-        // Of one name there may be several.
+        // A header may occur several times.
         b"/v1/chat/completions HTTP/1.1\r\nx-tenant-id: a\r\nx-tenant-id: b",
     ] {
         assert_eq!(status(head).await, counted(1_010), "{}", String::from_utf8_lossy(head));
@@ -132,10 +132,10 @@ async fn headers_that_are_not_text_are_read_as_bytes() {
         b"/v1/chat/completions HTTP/1.1\r\nx-tenant-id: c\r\ncontent-encoding: \xff" as &[u8],
         b"/v1/chat/completions HTTP/1.1\r\nx-tenant-id: d\r\ncontent-encoding: identity\r\ncontent-encoding: gzip",
     ] {
-        // The mock does not take what it cannot decode, but it has been reserved for.
+        // The mock rejects bodies that it cannot decode, but the filter has reserved for them.
         assert_eq!(status(head).await, ("400".to_owned(), Some((MAX - 1_000 - bytes).to_string())));
     }
-    // Not for us to judge, but nothing dies of it.
+    // The filter does not judge these, and no VM dies of them.
     for head in [
         b"/v1/chat/completions?\xff HTTP/1.1" as &[u8],
         b"/\xff\xfe/chat/completions HTTP/1.1",
@@ -166,15 +166,15 @@ async fn answers_that_come_from_envoy_itself_are_settled_like_others() {
         bootstrap.filters_before(&fault("before")).filters_after(&fault("after")).routes_before(direct)
     })
     .await;
-    // Before this filter: it never hears of the call but at its end.
+    // In front of this filter: it sees the call only at its end.
     let response = bench.send(chat("ada").header("x-fault", "before")).await;
     assert_eq!((response.status(), response.header("x-ratelimit-remaining-tokens")), (503, None));
     assert_eq!(used_by(&bench, "ada").await, 0);
-    // Behind it: the call has passed, and costs nothing because it failed.
+    // Behind the filter: the call has passed, and costs nothing because it failed.
     let response = bench.send(chat("bob").header("x-fault", "after")).await;
     assert_eq!((response.status(), used(&response)), (503, 1_010));
     assert_eq!(used_by(&bench, "bob").await, 0);
-    // Instead of an upstream: charged by what can be made of the answer.
+    // Instead of an upstream: the filter charges by the text of the answer.
     let direct = Request::post("/direct/chat/completions").header("x-tenant-id", "eve").body(CHAT);
     assert_eq!(bench.send(direct).await.status(), 200);
     assert_eq!(used_by(&bench, "eve").await, 10 + "a short text".len() as u64 / 4);
@@ -199,7 +199,7 @@ async fn a_worker_recovers_from_a_trap_and_what_its_calls_held_flows_back() {
                 .header("x-mock-chunk-delay-ms", "4")
         };
         // Streams on other connections, most of them on other workers, and one on the connection of
-        // the call that traps.
+        // the trapping call.
         let mut others = Vec::new();
         for number in 0..8 {
             let mut other = bench.send(slow(&format!("other-{number}"))).await;
@@ -221,14 +221,15 @@ async fn a_worker_recovers_from_a_trap_and_what_its_calls_held_flows_back() {
         for mut stream in held {
             assert!(stream.body().await.is_err(), "a stream of the worker that trapped went on");
         }
-        // What they held, 4 × 140 of 600 tokens, is still charged, but flows back with the window.
+        // Their holds, 4 × 140 of 600 tokens, stay charged but refill with the window.
         let (mut statuses, started) = (Vec::new(), Instant::now());
         while statuses.last() != Some(&200) {
             assert!(started.elapsed() < PATIENCE, "{statuses:?}");
             let call = chat_with("ada", json!({ "max_tokens": 130 }));
             let response = client.send(call).await.unwrap();
             statuses.push(response.status());
-            // As long as a refusal says; a new VM has no say yet.
+            // Waits as long as a refusal says. Until the worker has a new VM, Envoy answers with
+            // 503 and no such header.
             let wait = response.header("retry-after-ms").map_or(20, |wait| wait.parse().unwrap());
             sleep(Duration::from_millis(wait)).await;
         }

@@ -1,4 +1,4 @@
-//! Callers are identified as the operator configures it, and secrets stay secret.
+//! The filter identifies callers as configured, and secrets stay secret.
 
 use serde_json::json;
 use tollgate_rig::client::{self, Request};
@@ -46,7 +46,7 @@ async fn a_header_tells_callers_apart_by_its_bytes() {
     assert_eq!(by(b"\xff\xfd").await, 1);
     assert_eq!(by(b"\xff\xfe").await, 2);
     assert_eq!(by("\u{fffd}\u{fffd}".as_bytes()).await, 1);
-    // Far longer than the value in a budget's key.
+    // Much longer than the value in a budget's key.
     assert_eq!(by(&[b'x'; 3000]).await, 1);
     assert_eq!(by(&[b'x'; 3001]).await, 1);
     assert_eq!(by(&[b'x'; 3000]).await, 2);
@@ -72,7 +72,7 @@ async fn nothing_of_a_secret_leaves_the_filter() {
     assert_eq!(calls(&bench, by("Bearer another")).await, 1);
     assert_eq!(calls(&bench, by(&format!("Basic {secret}"))).await, 1, "another scheme is no value");
 
-    // A refusal has the most details.
+    // A refusal logs the most details.
     let large = chat_with("", json!({ "messages": [{ "role": "user", "content": "word ".repeat(2000) }] }));
     let (refused, body) = bench.json(large.header("authorization", format!("Bearer {secret}"))).await;
     assert_eq!(refused.status(), 429);

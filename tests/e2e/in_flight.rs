@@ -1,8 +1,8 @@
-//! Calls in flight: never more than may be, and all places free again in the end, whatever becomes
-//! of calls and workers.
+//! Calls in flight: never above the limit, and all slots free in the end, however calls and workers
+//! end.
 //!
-//! The two long tests wait for real time: two terms, which are short in the module that can be made
-//! to trap.
+//! In: calls and traps. Out: nothing. The two long tests wait in real time for two terms, which are
+//! short in the module that can trap.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
@@ -24,19 +24,20 @@ tiers: {{ free: {{ limits: [ {{ name: flight, count: concurrent_requests, per: t
     )
 }
 
-/// A stream of so many tokens, with so many milliseconds between them.
+/// Returns a stream of this many tokens, with `delay` milliseconds between them.
 fn stream(tenant: &str, tokens: u32, delay: u32) -> Request {
     chat_with(tenant, json!({ "stream": true, "max_tokens": tokens }))
         .header("x-mock-output-tokens", tokens.to_string())
         .header("x-mock-chunk-delay-ms", delay.to_string())
 }
 
-/// One that lasts for as long as it is wanted.
+/// Returns a stream that lasts until the test ends it.
 fn endless(tenant: &str) -> Request {
     stream(tenant, 10_000, 500)
 }
 
-/// As many calls as a tenant can have in flight, up to one more than `max`.
+/// Opens calls of a tenant until one is refused, at most one more than `max`. Returns the admitted
+/// ones.
 async fn take_all(bench: &Bench, tenant: &str, max: usize) -> Vec<Response> {
     let mut taken = Vec::new();
     while taken.len() <= max {
@@ -77,7 +78,7 @@ async fn parallel_clients_never_have_more_calls_in_flight_than_may_be() {
                         "{body}"
                     );
                     assert_eq!(response.header("x-should-retry"), Some("true"));
-                    // A second, and up to a tenth more, so that they do not come back together.
+                    // One second, and up to a tenth of jitter.
                     assert_eq!(response.header("retry-after"), Some("2"));
                     client = if number % 2 == 0 { Client::http1(address).await.unwrap() } else { client };
                 }
@@ -118,7 +119,7 @@ async fn an_upload_that_is_on_its_way_is_in_flight() {
     assert_eq!(bench.send(stream("ada", 1, 0)).await.status(), 200);
 }
 
-/// A call of an hour would do, too.
+/// A call of an hour would behave the same.
 #[tokio::test]
 async fn a_call_is_in_flight_for_as_long_as_it_lasts() {
     let filter = Filter::yaml(&configuration(1)).module(&trap_module());
@@ -137,17 +138,17 @@ async fn a_call_is_in_flight_for_as_long_as_it_lasts() {
     assert_eq!(bench.send(stream("ada", 1, 0)).await.status(), 200);
 }
 
-/// After how long at most the calls of a worker that has trapped do not count any more: two terms
+/// The longest time for which calls of a trapped worker still count: two terms
 /// (`src/limits/budget/shape.rs`).
 const FORGOTTEN: Duration = Duration::from_secs(2 * 5);
 
-/// How long calls go wrong.
+/// The duration of the failing calls.
 const SOAK: Duration = Duration::from_secs(15);
 
 const TENANTS: usize = 12;
 const MAX: usize = 4;
 
-/// Numbers that are random enough: xorshift64 (Marsaglia 2003).
+/// A pseudorandom generator: xorshift64 (Marsaglia 2003).
 struct Dice(u64);
 
 impl Dice {
@@ -163,14 +164,14 @@ impl Dice {
     }
 }
 
-/// How many workers die: few enough that the others get somewhere.
+/// The number of workers that trap, small enough that the others make progress.
 const TRAPS: u32 = 6;
 
 fn take_one(left: &AtomicU32) -> bool {
     left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
 }
 
-/// A call to which anything may happen. What becomes of it does not matter here.
+/// Makes a call that may fail in any way, and ignores its result.
 async fn call(
     bench: &Bench,
     traps_left: &AtomicU32,
@@ -181,10 +182,10 @@ async fn call(
     let mut client =
         if dice.below(2) == 0 { Client::http1(address).await? } else { Client::http2(address).await? };
     match dice.below(13) {
-        // To its end.
+        // Complete calls.
         0 => drop(client.send(stream(tenant, 5, 1)).await?.body().await?),
         1 => drop(client.send(chat_with(tenant, json!({}))).await?.body().await?),
-        // An upstream that fails, or breaks off.
+        // The upstream fails or breaks off.
         2 => {
             let status = ["400", "429", "500", "503"][dice.below(4) as usize];
             client.send(chat_with(tenant, json!({})).header("x-mock-status", status)).await?.body().await?;
@@ -193,7 +194,7 @@ async fn call(
             let request = stream(tenant, 9, 1).header("x-mock-cut-after", dice.below(5).to_string());
             client.send(request).await?.body().await?;
         }
-        // A client that leaves before the answer, within it, within its request.
+        // The client leaves before the answer, within it, or within its request.
         4 => {
             let request = chat_with(tenant, json!({})).header("x-mock-delay-ms", "3000");
             drop(timeout(dice.millis(100), client.send(request)).await);
@@ -217,7 +218,7 @@ async fn call(
             drop(leaving.await);
             sent?;
         }
-        // What the filter or the host refuses.
+        // The filter or the host refuses the call.
         7 => {
             let twice = r#"{"model":"a","model":"b","messages":[]}"#;
             client
@@ -232,13 +233,13 @@ async fn call(
             feeding.abort();
             sent?;
         }
-        // Unreadable, without a body, for nothing, after all others on one connection.
+        // Without a body, or free of charge.
         9 => drop(client.send(Request::post("/v1/chat/completions").header("x-tenant-id", tenant)).await?),
         10 => {
             let models = Request::get("/v1/models").header("x-tenant-id", tenant);
             client.send(models).await?.body().await?;
         }
-        // A worker that dies.
+        // The worker traps.
         11 if take_one(traps_left) => {
             let when = ["request", "response"][dice.below(2) as usize];
             client.send(chat_with(tenant, json!({})).header("x-tollgate-trap", when)).await?.body().await?;

@@ -1,8 +1,8 @@
-//! The filter on a real Envoy: what only the host can prove.
+//! The filter on a real Envoy: the behaviour that depends on the host.
 //!
-//! Each test has an Envoy, an upstream and clients to itself, on ports of the system's choice; the
-//! process of the Envoy serves other tests before and after (`sharing`). `make test` builds the
-//! module and gets Envoy and the official Python and Node clients first.
+//! Each test has its own Envoy, upstream and clients, on ports of the system's choice; the Envoy
+//! process serves other tests before and after (`sharing`). `make test` builds the module, and
+//! installs Envoy and the official Python and Node clients.
 
 mod bench;
 mod calls;

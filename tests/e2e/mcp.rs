@@ -1,8 +1,8 @@
-//! MCP before the filter: tools are called as without it, by the official Python client and in
-//! every form that clients send.
+//! MCP through the filter: tool calls work as without it, with the official Python client and in
+//! every message form of clients.
 //!
-//! In: the script `tests/sdk/mcp_client.py`, and messages as they stand on the wire. Out: nothing.
-//! Not here: how messages are read (`src/api/mcp`), and SDKs of LLMs (`sdks`).
+//! In: the script `tests/sdk/mcp_client.py`, and messages in wire format. Out: nothing. Not here:
+//! the parsing of messages (`src/api/mcp`), and SDKs of LLMs (`sdks`).
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -16,7 +16,8 @@ identity: { tenant: { header: x-tenant-id } }
 tiers: { all: { limits: [ { name: any, count: tool_calls, tools: [\"*\"], per: tenant, max: 100, window: 30d } ] } }
 ";
 
-/// What the official client sees of calls with these arguments, one after the other in one session.
+/// Returns the official client's view of calls with these arguments, one after the other in one
+/// session.
 pub(crate) async fn called(bench: &Bench, tenant: &str, tool: &str, calls: &[Value]) -> Value {
     let mut arguments = vec![format!("http://{}/mcp", bench.envoy.address()), tool.to_owned()];
     arguments.extend(calls.iter().map(Value::to_string));

@@ -1,5 +1,4 @@
-//! What operators see: metrics with bounded labels, facts in the access log, a log line for each
-//! refusal, flat memory.
+//! Metrics with bounded labels, facts in the access log, a log line for each refusal, flat memory.
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -86,11 +85,11 @@ async fn every_kind_of_ending_is_counted_under_its_labels() {
     for (name, labels, count) in [
         ("tollgate_refusals_total", &[("tier", "free"), ("limit", "rpm")] as &[_], 1.0),
         ("tollgate_shadow_refusals_total", &[("tier", "free"), ("limit", "shy")], 3.0),
-        // The fourth and the fifth call, and the refused one does not count.
+        // The fourth and the fifth call; the refused one does not count.
         ("tollgate_warnings_total", &[("tier", "free"), ("limit", "rpm")], 2.0),
         ("tollgate_unknown_tier_total", &[], 1.0),
         ("tollgate_usage_missing_total", &[("kind", "absent")], 1.0),
-        // A compressed answer is read.
+        // The filter reads a compressed answer.
         ("tollgate_usage_missing_total", &[("kind", "encoded")], 0.0),
         ("tollgate_usage_missing_total", &[("kind", "unreadable")], 1.0),
         ("tollgate_tokens_total", &[("tier", "free"), gpt, ("kind", "input")], 60.0),
@@ -124,7 +123,7 @@ async fn made_up_names_do_not_grow_the_metrics() {
     for number in 0..300 {
         let model = format!("made-up-{number}");
         let request = chat_with(&model, json!({ "model": model }));
-        // The upstream does not have them.
+        // The upstream does not know these models.
         let request = request.header("x-tier", format!("tier-{number}")).header("x-mock-status", "404");
         client.send(request).await.unwrap().body().await.unwrap();
     }
@@ -134,7 +133,7 @@ async fn made_up_names_do_not_grow_the_metrics() {
     assert_eq!(label_values(&metrics, "tier"), ["free"]);
     assert_eq!(metrics.sum("tollgate_unknown_tier_total", &[]), 300.0);
 
-    // Where an upstream answers to any name, there is an end to labels too.
+    // The number of labels has a bound, even if an upstream answers to any name.
     for number in 0..300 {
         let request =
             chat_with("ada", json!({ "model": format!("obliging-{number}") })).header("x-tier", "pro");
@@ -253,8 +252,8 @@ async fn a_flood_of_made_up_callers_takes_no_memory_and_no_budget_that_is_in_use
     let grown = bench.envoy.resources().resident.saturating_sub(before);
 
     assert_eq!(status("ada").await, 429, "a budget that is in use made room for made-up ones");
-    // 15,000 budgets of 64 bytes and their keys would be more than 2 MB; what is left are buffers
-    // of connections.
+    // 15,000 budgets of 64 bytes and their keys would take more than 2 MB; the rest is connection
+    // buffers.
     assert!(grown < 4 << 20, "{grown} bytes");
     let metrics = bench.envoy.metrics().await;
     assert!(metrics.sum("tollgate_evictions_total", &[]) > 0.0);
@@ -265,8 +264,7 @@ async fn a_gauge_shows_the_scale_that_was_learned_and_all_workers_write_the_same
     let bench = Bench::start(TIERS).await;
     let text = "How many tokens is this? ".repeat(40);
     let body = json!({ "model": "claude-sonnet-4-5", "messages": [{ "role": "user", "content": text }], "max_tokens": 5 });
-    // Far more than the bound of twice what is known of the model, 1.2 tokens for each of
-    // `o200k_base`.
+    // Far above the bound of twice the model's known factor, 1.2 tokens for each of `o200k_base`.
     let usage = r#"{"prompt_tokens":5000,"completion_tokens":1}"#;
     for _ in 0..40 {
         let request = chat_with("ada", body.clone()).header("x-tier", "pro").header("x-mock-usage", usage);

@@ -1,7 +1,7 @@
-//! Budgets and metrics as they are seen from outside.
+//! Budgets and metrics, read from outside.
 //!
-//! In: a [`Bench`]. Out: what is left of a tenant's budget, to the token, and what has been
-//! counted. Not here: what is expected of them.
+//! In: a [`Bench`]. Out: a tenant's remaining budget, to the token, and counts of metrics. Not
+//! here: the expected values.
 
 use serde_json::json;
 use tollgate_rig::client::{Request, Response};
@@ -13,35 +13,35 @@ use crate::bench::{Bench, chat_with};
 /// its role, 3 for its text, 3 for the answer's beginning.
 pub(crate) const INPUT: u64 = 10;
 
-/// A call that costs nothing but its request: it is answered with an error.
+/// Returns a call that costs only its request: the mock answers it with an error.
 pub(crate) fn probe(tenant: &str) -> Request {
     chat_with(tenant, json!({ "max_tokens": 0 })).header("x-mock-status", "400")
 }
 
 impl Bench {
-    /// The tokens that a tenant has left.
+    /// Returns a tenant's remaining tokens.
     pub(crate) async fn left(&self, tenant: &str) -> u64 {
         self.left_by(probe(tenant)).await
     }
 
-    /// The tokens that are left, by a probe of one's own.
+    /// Returns the remaining tokens, read by the given probe.
     pub(crate) async fn left_by(&self, probe: Request) -> u64 {
         let (response, body) = self.json(probe).await;
         let shown: u64 = response.header("x-ratelimit-remaining-tokens").unwrap().parse().unwrap();
         match response.status() {
-            // What is shown is without what the probe holds.
+            // The header excludes the probe's own hold.
             400 => shown + INPUT,
             429 => shown,
             status => panic!("the probe is answered with {status}: {body}"),
         }
     }
 
-    /// Waits until so many calls have ended like this, and thus are settled.
+    /// Waits until this many calls have ended in this way and settled.
     pub(crate) async fn wait_for_calls(&self, kind: &str, count: u32) {
         self.wait_for_count("tollgate_calls_total", &[("kind", kind)], count).await;
     }
 
-    /// Waits until a metric has come to `count`.
+    /// Waits until a metric has reached `count`.
     pub(crate) async fn wait_for_count(&self, metric: &str, labels: &[(&str, &str)], count: u32) {
         let seen = |metrics: &Metrics| metrics.sum(metric, labels);
         let metrics = self.envoy.wait_for_metrics(|metrics| seen(metrics) >= f64::from(count)).await;
@@ -49,14 +49,14 @@ impl Bench {
     }
 }
 
-/// What is left by the `ratelimit` field of an answer.
+/// Returns the remainder in an answer's `ratelimit` field.
 pub(crate) fn shown(response: &Response) -> u64 {
     let field = response.header("ratelimit").unwrap();
     let left = field.split(';').find_map(|part| part.strip_prefix("r=")).unwrap();
     left.parse().unwrap()
 }
 
-/// The bytes of a whole answer that tells this usage.
+/// Returns the bytes of a whole answer that reports this usage.
 pub(crate) fn answer(input: u64, output: u64) -> String {
     let usage =
         json!({ "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output });
@@ -65,19 +65,19 @@ pub(crate) fn answer(input: u64, output: u64) -> String {
     format!("{head}content-length: {}\r\n\r\n{body}", body.len())
 }
 
-/// The head of a stream of chunks.
+/// The head of a chunked stream.
 pub(crate) const STREAM_HEAD: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
-/// The end of a stream of chunks.
+/// The end of a chunked stream.
 pub(crate) const STREAM_END: &str = "0\r\n\r\n";
 
-/// A chunk of a stream.
+/// Returns a chunk of a stream.
 pub(crate) fn chunk(bytes: &str) -> String {
     format!("{:x}\r\n{bytes}\r\n", bytes.len())
 }
 
-/// An event with a piece of the answer's text.
+/// Returns an event with a piece of the answer's text.
 pub(crate) fn event(text: &str) -> String {
     format!("data: {}\n\n", json!({ "choices": [{ "index": 0, "delta": { "content": text } }] }))
 }

@@ -1,4 +1,4 @@
-//! The caller's view: refusals byte by byte, waits that hold, and budget headers.
+//! Refusals byte by byte, waits that hold, and budget headers, as callers see them.
 
 use core::time::Duration;
 

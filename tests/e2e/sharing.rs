@@ -1,7 +1,7 @@
-//! Tests share processes of Envoy, one after the other, and none can tell.
+//! Tests share Envoy processes, one after the other, and no test sees the difference.
 //!
-//! In: two users of one process. Out: nothing of the first is there for the second. Not here: when
-//! a process ends (`rig/tests/envoy.rs`).
+//! In: two users of one process. Out: nothing. Not here: the end of a process
+//! (`rig/tests/envoy.rs`).
 
 use serde_json::{Value, json};
 use tollgate_rig::client::Client;
@@ -16,7 +16,8 @@ counting: { output_reserve: { at_most: 1 } }
 tiers: { free: { limits: [ { name: tpm, count: tokens, per: tenant, max: 1000, window: 30d } ] } }
 ";
 
-/// The two ask for what no other test asks for, so the second gets the process of the first.
+/// Starts a bench with settings of no other test, so that the second user gets the first one's
+/// process.
 async fn bench() -> Bench {
     let tags = format!("{STATS_TAGS}- {{ tag_name: sharing, regex: \"(sharing)\" }}\n");
     Bench::with(Filter::yaml(LIMITS), |bootstrap| bootstrap.stats_tags(&tags)).await
@@ -50,7 +51,7 @@ async fn the_next_user_of_a_process_sees_nothing_of_the_one_before() {
     let main = [("envoy_http_conn_manager_prefix", "main")];
     assert_eq!(metrics.sum("envoy_http_downstream_rq_total", &main), 0.0);
     assert_eq!(metrics.sum("envoy_listener_manager_listener_added", &[]), 1.0);
-    // Nor does its budget know of the first.
+    // The second user's budget does not include the first one's usage.
     let (response, _) = second.json(call(json!({ "max_tokens": 90 }))).await;
     assert_eq!(response.header("x-ratelimit-remaining-tokens"), Some("900"));
     assert_eq!(second.envoy.wait_for_access_log(1).await.len(), 1);

@@ -1,5 +1,5 @@
-//! An Envoy whose buffer is smaller than the bodies that are to be held, as Envoy Gateway's is by
-//! default. Over HTTP/2 the buffer is the stream's window instead, 16 MiB by default.
+//! An Envoy whose buffer is smaller than the bodies to hold, like Envoy Gateway's default. Over
+//! HTTP/2 the buffer is the stream's window instead, 16 MiB by default.
 
 use serde_json::json;
 use tollgate_rig::client::{Client, Request};
@@ -19,7 +19,7 @@ fn small(bootstrap: Bootstrap) -> Bootstrap {
 
 const LARGE: usize = 60_000;
 
-/// A call of exactly so many bytes.
+/// Returns a call of exactly this many bytes.
 fn large(bytes: usize) -> String {
     let body = |content: &str| {
         json!({ "model": "gpt-4o", "messages": [{ "role": "user", "content": content }] }).to_string()
@@ -38,9 +38,9 @@ async fn a_body_over_envoys_buffer_is_told_once_with_its_size_and_counted_each_t
     for (what, filter) in [("held", Filter::yaml(TIERS)), ("not held", Filter::yaml(TIERS).without_holding())]
     {
         let bench = Bench::with(filter, small).await;
-        // What is found out about holding is found out by this.
+        // This call completes the probe of holding.
         assert_eq!(bench.send(post(large(1_000))).await.status(), 200);
-        // On connections of their own, so that several workers see one.
+        // Each call has its own connection, so that several workers see one.
         for _ in 0..12 {
             let response = bench.send(post(large(LARGE))).await;
             assert_eq!(response.status(), 413, "{what}");
@@ -61,7 +61,7 @@ async fn a_body_over_envoys_buffer_is_told_once_with_its_size_and_counted_each_t
         }
         let metrics = bench.envoy.metrics().await;
         assert_eq!(metrics.sum("tollgate_bodies_over_buffer_total", &[]), 12.0);
-        // Where requests cannot be held, the upstream sees the headers of each.
+        // Where the host cannot hold requests, the upstream sees the headers of each.
         assert!(what != "held" || bench.mock.received().len() == 1);
     }
 }

@@ -1,5 +1,5 @@
-//! Streams whose budget is spent get an ending of their API's own, and their upstream ends or is
-//! reset.
+//! Streams that exhaust their budget get an ending in their API's format; the filter drains or
+//! resets their upstream.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,7 @@ use tollgate_rig::mock_llm::{Ending, eventstream};
 
 use crate::bench::Bench;
 
-/// What a tenant may spend; none of it comes back within a test.
+/// A tenant's budget; none of it refills during a test.
 const BUDGET: u64 = 300;
 
 pub(crate) fn configuration(drain_for: &str) -> String {
@@ -24,14 +24,14 @@ tiers: {{ free: {{ limits: [ {{ name: tpm, count: tokens, per: tenant, max: {BUD
     )
 }
 
-/// A call whose answer is far longer than the budget, slow enough that it lasts as long as anybody
-/// listens.
+/// Returns a call whose answer far exceeds the budget and streams slowly enough to outlast its
+/// client.
 pub(crate) fn endless(path: &str, body: &Value) -> Request {
     let request = Request::post(path).json(body);
     request.header("x-mock-output-tokens", "2000").header("x-mock-chunk-delay-ms", "2")
 }
 
-/// The answers of the mock that are asked for here, and the last of what their clients get.
+/// Returns the calls, each with the ending that its client gets.
 pub(crate) fn calls() -> [(Request, &'static [&'static str]); 9] {
     let messages = json!([{ "role": "user", "content": "Say something." }]);
     let contents = json!({ "contents": [{ "role": "user", "parts": [{ "text": "Say something." }] }] });
@@ -93,8 +93,8 @@ pub(crate) fn calls() -> [(Request, &'static [&'static str]); 9] {
     ]
 }
 
-/// The documents of a stream: its events, its lines, or the payloads of its frames, which must be
-/// whole.
+/// Returns the documents of a stream: its events, its lines, or the payloads of its frames, which
+/// must be whole.
 fn documents(response: &Response, body: &[u8]) -> Vec<String> {
     let content_type = response.header("content-type").unwrap();
     if content_type == eventstream::CONTENT_TYPE {
@@ -104,7 +104,7 @@ fn documents(response: &Response, body: &[u8]) -> Vec<String> {
     str::from_utf8(body).unwrap().split_terminator(end).map(str::to_owned).collect()
 }
 
-/// What a frame carries, in a chunk as base64.
+/// Returns the payload of a frame, which a chunk has in base64.
 fn payload(frame: &eventstream::Frame) -> String {
     let bytes = match frame.header(":event-type") {
         Some("chunk") => STANDARD.decode(frame.json()["bytes"].as_str().unwrap()).unwrap(),
@@ -113,7 +113,7 @@ fn payload(frame: &eventstream::Frame) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// Checks that the last of what a client got is the ending.
+/// Asserts that the ending is the last that the client got.
 pub(crate) fn assert_ends(response: &Response, body: &[u8], ending: &[&str]) {
     let documents = documents(response, body);
     let last = &documents[documents.len() - ending.len()..];
@@ -122,7 +122,7 @@ pub(crate) fn assert_ends(response: &Response, body: &[u8], ending: &[&str]) {
     }
 }
 
-/// The body up to where it is cut, as the reset does.
+/// Returns the body up to the reset.
 async fn cut_body(response: &mut Response) -> Vec<u8> {
     match response.body().await {
         Err(ClientError::Cut { received, .. }) => received.to_vec(),
@@ -171,7 +171,8 @@ async fn what_was_streamed_is_charged_and_the_debt_is_the_grace() {
     let used =
         |side: &str| line[format!("tollgate.{side}_tokens.used")].as_str().unwrap().parse::<u64>().unwrap();
     let used = used("input") + used("output");
-    // The budget and a twentieth, a hundredth as a step, and what is not counted one by one.
+    // The budget and a twentieth, a hundredth as a step, and the tokens that the filter does not
+    // count one by one.
     assert!((316..=340).contains(&used), "{used} tokens, {words} chunks");
     assert_eq!(bench.left("ada").await, 0);
 }
@@ -206,7 +207,7 @@ async fn a_stream_whose_upstream_goes_on_for_longer_is_reset() {
     assert_eq!(received.ended().await, Ending::Aborted);
     bench.wait_for_count("tollgate_streams_cut_total", &[], 1).await;
     let drained = bench.envoy.metrics().await.sum("tollgate_drained_bytes_total", &[]);
-    // A chunk every two milliseconds or so.
+    // About one chunk every two milliseconds.
     assert!(drained > 1000.0, "{drained} bytes");
 }
 

@@ -1,8 +1,8 @@
-//! Calls whose answers tell their usage in no usual way: llama.cpp's own counts, and answers of
-//! which only the text is charged.
+//! Answers without the usual usage: llama.cpp's own counts, and answers for which the filter
+//! charges only the text.
 //!
 //! In: calls of llama.cpp's completions, to the mock and to a scripted upstream. Out: nothing. Not
-//! here: what each format calls text (the golden payloads), and broken answers (`bad_answers`).
+//! here: the text fields of each format (the golden payloads), and broken answers (`bad_answers`).
 
 use serde_json::{Value, json};
 use tollgate_rig::client::Request;
@@ -12,17 +12,17 @@ use tollgate_rig::upstream::{Script, ScriptedUpstream};
 use crate::bench::{Bench, Detour, with_detours};
 use crate::calls::QUESTION;
 
-/// So little over so long a time that none of it comes back within a test.
+/// A small budget over a long window, so that no tokens refill during a test.
 const BUDGET: u64 = 10_000;
 
-/// Every model is counted as the mock counts it.
+/// Counts every model as the mock does.
 const TOKENS: &str = "
 identity: { tenant: { header: x-tenant-id } }
 counting: { calibrate: false, models: [ { match: '*', scale: 1 } ] }
 tiers: { free: { limits: [ { name: tpm, count: tokens, per: tenant, max: 10_000, window: 30d } ] } }
 ";
 
-/// A call of llama.cpp's own API.
+/// Returns a call of llama.cpp's own API.
 fn native(path: &str, tenant: &str, members: &Value) -> Request {
     let mut body = json!({ "prompt": QUESTION });
     body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
@@ -32,7 +32,7 @@ fn native(path: &str, tenant: &str, members: &Value) -> Request {
 #[tokio::test]
 async fn llama_cpp_is_charged_what_its_server_says_and_otherwise_its_text() {
     let bench = Bench::start(TOKENS).await;
-    // The question is six tokens long; the settings that an answer repeats are none of its output.
+    // The question is six tokens long; settings that an answer repeats do not count as output.
     for path in ["/completion", "/completions", "/llama/completions"] {
         for (stream, tokens) in [(false, 7), (true, 7), (false, 120), (true, 120)] {
             for no_usage in ["false", "true"] {

@@ -1,5 +1,5 @@
-//! Requests for another protocol: refused on the paths of LLM APIs, in their dialects, and left
-//! alone elsewhere.
+//! Requests for another protocol: refused on the paths of LLM APIs, in their dialects, and passed
+//! unchanged elsewhere.
 
 use serde_json::{Value, json};
 use tollgate_rig::client::raw::RawConnection;
@@ -14,7 +14,7 @@ identity: { tenant: { header: x-tenant-id } }
 tiers: { free: { limits: [ { name: tpm, count: tokens, per: tenant, max: 100_000, window: 30d } ] } }
 ";
 
-/// Lets clients ask for WebSockets, over HTTP/2 too.
+/// Lets clients request WebSockets, over HTTP/2 too.
 fn with_sockets(bootstrap: Bootstrap) -> Bootstrap {
     bootstrap.upgrade("websocket").connection_manager("http2_protocol_options: { allow_connect: true }")
 }
@@ -27,7 +27,7 @@ fn openai() -> Value {
     } })
 }
 
-/// An HTTP/2 connection whose server has told by now that it takes extended CONNECT.
+/// Returns an HTTP/2 connection whose server has announced extended CONNECT.
 async fn http2(bench: &Bench) -> Client {
     let mut client = Client::http2(bench.envoy.address()).await.unwrap();
     client.send(chat("ada")).await.unwrap().body().await.unwrap();
@@ -68,7 +68,7 @@ async fn an_upgrade_on_the_path_of_an_llm_api_is_refused_in_its_dialect() {
         refused += 3;
     }
     assert_eq!(bench.mock.received().len(), 1, "an upgrade reached the upstream");
-    // The connection is as good as before.
+    // The connection stays usable.
     assert_eq!(connection.send(chat("ada")).await.unwrap().status(), 200);
 
     let metrics = bench.envoy.metrics().await;
@@ -89,7 +89,7 @@ async fn an_upgrade_on_the_path_of_an_llm_api_is_refused_in_its_dialect() {
 #[tokio::test]
 async fn an_offer_of_http2_is_no_upgrade() {
     let bench = Bench::with(Filter::yaml(TIERS), with_sockets).await;
-    // Some clients make it with every first call; Envoy takes it out.
+    // Some clients request `h2c` with every first call; Envoy removes the request.
     let request = chat("ada").upgrade("h2c").header("http2-settings", "AAMAAABkAARAAAAAAAIAAAAA");
     assert_eq!(bench.send(request).await.status(), 200);
 }

@@ -1,5 +1,5 @@
-//! Upstreams that refuse, on a real Envoy: all workers hold back, and nothing that Envoy says
-//! itself is taken for an upstream's word.
+//! Upstreams that refuse, on a real Envoy: all workers back off, and Envoy's own replies do not
+//! count as an upstream's.
 
 use core::time::Duration;
 
@@ -12,8 +12,8 @@ use tollgate_rig::upstream::{Script, ScriptedUpstream};
 use crate::bench::{Bench, Detour, chat, chat_by, with_detours};
 use crate::probe::answer;
 
-/// An answer with this status and more fields, after which the connection ends: so each connection
-/// brings one call.
+/// Returns an answer with this status and more fields that ends the connection, so that each
+/// connection carries one call.
 fn refuses(status: &str, fields: &str) -> Script {
     let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 2\r\n{fields}\r\n");
     Script::new().read_request().write(format!("{head}{{}}"))
@@ -27,7 +27,7 @@ fn heard(upstream: &ScriptedUpstream) -> usize {
     upstream.heard().iter().map(|heard| heard.requests.len()).sum()
 }
 
-/// Two upstreams, `a` and `b`, to which paths lead that begin so.
+/// Starts a bench with two upstreams, `a` and `b`, under the path prefixes of these names.
 async fn bench(configuration: &str, a: &ScriptedUpstream, b: &ScriptedUpstream, route: &str) -> Bench {
     let detour = |name, upstream: &ScriptedUpstream| Detour { name, to: Some(upstream.address()), route };
     Bench::with(Filter::yaml(configuration), |bootstrap| {
@@ -70,7 +70,7 @@ async fn no_worker_sends_a_call_to_a_busy_upstream_before_its_time() {
             (body["error"]["type"] == "upstream", start.elapsed())
         }));
     }
-    // On a machine that is slow enough some may come after the two seconds.
+    // On a slow machine some may come after the two seconds.
     let mut passed = 0;
     for call in calls {
         let (is_refused, after) = call.await.unwrap();
@@ -90,7 +90,7 @@ async fn no_worker_sends_a_call_to_a_busy_upstream_before_its_time() {
         }
     };
     assert!(start.elapsed() >= PAUSE, "{:?}", start.elapsed());
-    // The first call and this one: what was refused in between has touched no budget.
+    // The first call and this one: the refused calls in between touched no budget.
     let left = (998 - passed).to_string();
     assert_eq!(admitted.header("x-ratelimit-remaining-requests"), Some(&*left));
     assert_eq!((heard(&a), heard(&b)), (3 + passed, 1));
@@ -146,7 +146,7 @@ async fn a_limit_follows_what_its_upstream_allows_and_no_other() {
     bench.wait_for_count("tollgate_rate_decreases_total", &[("limit", "rpm")], 1).await;
 }
 
-/// The same, where one route leads to either.
+/// Starts the same bench with one route to both upstreams.
 async fn bench_of_one_route(
     configuration: &str,
     a: &ScriptedUpstream,
@@ -178,7 +178,7 @@ async fn the_upstream_is_known_also_where_weights_choose_it() {
     let b = ScriptedUpstream::start([answers()]).await;
     let weights = "weighted_clusters: { clusters: [ { name: a, weight: 50 }, { name: b, weight: 50 } ] }";
     let bench = bench_of_one_route(&REFUSING.replace("1000", "10"), &a, &b, weights).await;
-    // That one of them is chosen less than ten times of eighty has a probability of 4e-13.
+    // The probability that Envoy chooses one of them fewer than ten times in eighty is 4e-13.
     for _ in 0..80 {
         bench.send(chat("ada")).await;
     }

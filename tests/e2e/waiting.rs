@@ -1,4 +1,4 @@
-//! Calls wait for their budgets: in order, no longer than they may, in anybody's way never.
+//! Calls wait for their budgets in order, no longer than allowed, and never block other calls.
 
 use core::time::Duration;
 
@@ -20,7 +20,7 @@ tiers: {{ free: {{ wait: {{ {wait} }}, limits: [ {limit} ] }} }}
     )
 }
 
-/// A call that holds and uses 50 tokens.
+/// Returns a call that holds and uses 50 tokens.
 fn fifty(tenant: &str) -> Request {
     chat_with(tenant, json!({ "max_tokens": 40 })).header("x-mock-output-tokens", "40")
 }
@@ -30,7 +30,7 @@ impl Bench {
         self.wait_for_count("tollgate_waits_total", &[("kind", kind)], count).await;
     }
 
-    /// Uses up a budget by one call that says it has used so much.
+    /// Spends a budget with one call whose answer reports this usage.
     async fn use_up(&self, tenant: &str, tokens: u64) -> Instant {
         let usage = json!({ "prompt_tokens": 10, "completion_tokens": tokens - 10 }).to_string();
         let call = chat_with(tenant, json!({ "max_tokens": 0 })).header("x-mock-usage", usage);
@@ -40,8 +40,8 @@ impl Bench {
     }
 }
 
-/// How long others take meanwhile: the slowest of so many, each on a connection of its own, so that
-/// every worker has some.
+/// Returns the time of the slowest of `count` other calls, each on its own connection, so that
+/// every worker serves some.
 async fn slowest_of_others(bench: &Bench, count: u32) -> Duration {
     let mut slowest = Duration::ZERO;
     for number in 0..count {
@@ -52,12 +52,12 @@ async fn slowest_of_others(bench: &Bench, count: u32) -> Duration {
     slowest
 }
 
-/// Far longer than such a call takes on a busy machine, far shorter than what the others wait for.
+/// Far longer than such a call takes on a busy machine, far shorter than the waits of the others.
 const SWIFT: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn calls_over_the_budget_go_on_in_order_as_it_refills_and_are_in_nobodys_way() {
-    // 50 tokens take half a second.
+    // 50 tokens refill in half a second.
     let limit = "{ name: tpm, count: tokens, per: tenant, max: 600, window: 6s }";
     let bench = Bench::start(&configuration("max_wait: 10s, max_waiting: 100", limit)).await;
     let begun = bench.use_up("ada", 600).await;
@@ -94,7 +94,7 @@ async fn calls_over_the_budget_go_on_in_order_as_it_refills_and_are_in_nobodys_w
 
 #[tokio::test]
 async fn no_more_wait_than_may_and_those_that_leave_are_forgotten() {
-    // 50 tokens take five seconds.
+    // 50 tokens refill in five seconds.
     let limit = "{ name: tpm, count: tokens, per: tenant, max: 600, window: 60s }";
     let bench = Bench::start(&configuration("max_wait: 1m, max_waiting: 5", limit)).await;
     bench.use_up("ada", 600).await;
@@ -112,7 +112,7 @@ async fn no_more_wait_than_may_and_those_that_leave_are_forgotten() {
         let (status, body, response) = calls.join_next().await.unwrap().unwrap();
         assert_eq!(status, 429, "{body}");
         let wait: u64 = response.header("retry-after-ms").unwrap().parse().unwrap();
-        // Behind at least one of those that wait, and not without end.
+        // Behind at least one waiting call, and with an upper bound.
         assert!((5_000..=110_000).contains(&wait), "{wait}");
     }
     bench.wait_for_waits("held", 5).await;
@@ -122,8 +122,7 @@ async fn no_more_wait_than_may_and_those_that_leave_are_forgotten() {
 
     bench.wait_for_waits("left", 5).await;
     bench.wait_for_waits("passed", 0).await;
-    // What they held is back: the next has to wait for its own tokens only, and at most five
-    // seconds.
+    // Their holds are released: the next call waits only for its own tokens, at most five seconds.
     let response = bench.send(fifty("ada")).await;
     assert_eq!(response.status(), 200);
     assert!(response.time_to_headers() < Duration::from_secs(8), "{:?}", response.time_to_headers());
@@ -134,7 +133,7 @@ async fn no_more_wait_than_may_and_those_that_leave_are_forgotten() {
 async fn a_call_goes_on_early_when_others_have_used_less_than_they_held() {
     let limit = "{ name: tpm, count: tokens, per: tenant, max: 600, window: 60s }";
     let bench = Bench::start(&configuration("max_wait: 1m", limit)).await;
-    // Four calls hold all of it for as long as they are on their way.
+    // Four calls hold the whole budget while they are in flight.
     let slow = || {
         chat_with("ada", json!({ "max_tokens": 140 }))
             .header("x-mock-output-tokens", "1")
@@ -157,7 +156,7 @@ async fn a_call_goes_on_early_when_others_have_used_less_than_they_held() {
 
 const THOUSANDS: usize = 2_000;
 
-/// All of them are due at the same moment: when the window of the calendar ends.
+/// All calls become due at the same moment: at the end of the calendar window.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_wait_and_go_on_together_while_others_are_served() {
     let limit =
@@ -165,8 +164,7 @@ async fn thousands_wait_and_go_on_together_while_others_are_served() {
     let direct = "- match: { prefix: /direct/ }\n  direct_response: { status: 200, body: { inline_string: \"Yes.\" } }";
     let filter = Filter::yaml(&configuration("max_wait: 40s, max_waiting: 10_000", limit));
     let bench = Bench::with(filter, |bootstrap| bootstrap.routes_before(direct)).await;
-    // This window's and the next one's, so that none of the calls below finds any left, whenever
-    // they come.
+    // Covers this window and the next, so that the calls below find no tokens, whenever they come.
     let used_up = bench.use_up("ada", 200_000).await;
     let mut calls = JoinSet::new();
     for _ in 0..THOUSANDS / 50 {
@@ -231,8 +229,7 @@ async fn calls_that_wait_while_the_configuration_changes_are_answered() {
     while let Some(status) = calls.join_next().await {
         assert_eq!(status.unwrap(), 200);
     }
-    // One budget for all configurations: 18 calls, one of them at once, the others half a second
-    // apart.
+    // One budget for all configurations: 18 calls, one at once, the others half a second apart.
     assert!(begun.elapsed() >= Duration::from_millis(500 * 17), "{:?}", begun.elapsed());
     assert_eq!(mock.received().len(), 18);
 }
@@ -241,7 +238,7 @@ async fn calls_that_wait_while_the_configuration_changes_are_answered() {
 async fn calls_that_wait_in_a_vm_that_traps_end_by_the_idle_timeout_and_the_next_ones_wait_as_ever() {
     let limit = "{ name: rps, count: requests, per: tenant, max: 1, window: 1s }";
     let filter = Filter::yaml(&configuration("max_wait: 20s", limit)).module(&trap_module());
-    // One worker, so that all are in the VM that traps.
+    // One worker, so that all calls are in the VM that traps.
     let idle = "stream_idle_timeout: 4s";
     let bench = Bench::with(filter, |bootstrap| bootstrap.concurrency(1).connection_manager(idle)).await;
     let call = || bench.send(fifty("ada"));
@@ -257,12 +254,12 @@ async fn calls_that_wait_in_a_vm_that_traps_end_by_the_idle_timeout_and_the_next
     assert_eq!([one.status(), another.status()], [200; 2]);
 }
 
-/// How a client sends a call.
+/// A form in which a client sends a call.
 #[derive(Clone, Copy, Debug)]
 enum Sending {
     Http1,
     Http2,
-    /// HTTP/2 with trailers behind the body.
+    /// HTTP/2 with trailers after the body.
     Trailers,
     /// HTTP/1.1 of unknown length.
     Chunked,
@@ -300,7 +297,7 @@ impl Sending {
         let (head, tail) = text.split_at(text.len() / 2);
         assert!(sender.send(head.to_owned()).await);
         if matches!(self, Self::Late) {
-            // Longer than the filter watches whether the host holds a request (50 ms).
+            // Longer than the filter's probe of whether the host holds a request (50 ms).
             sleep(Duration::from_millis(150)).await;
         }
         assert!(sender.send(tail.to_owned()).await);
@@ -310,7 +307,7 @@ impl Sending {
     }
 }
 
-/// Three calls by every way of sending: one passes, one waits, one would wait for too long.
+/// Makes three calls in every form of sending: one passes, one waits, and one would wait too long.
 async fn every_sending(hold: &str, holds: bool) {
     let limit = "{ name: rps, count: requests, per: [tenant, model], max: 1, window: 2s }";
     let configuration = format!("hold: {hold}\n{}", configuration("max_wait: 3s", limit));

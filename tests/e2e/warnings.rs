@@ -1,7 +1,8 @@
-//! Warnings before a budget is spent: a header, a fact and a count for each call, and one line of
-//! log for each crossing.
+//! Warnings before a budget is spent: a header, a fact and a count for each call, and one log line
+//! for each crossing.
 //!
-//! In: calls on all workers at once. Out: nothing. Not here: when a crossing is one (`src/limits`).
+//! In: calls on all workers at once. Out: nothing. Not here: the definition of a crossing
+//! (`src/limits`).
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -18,12 +19,12 @@ tiers:
     - { name: rpm, count: requests, per: tenant, max: 100, window: 30d, warn_at: 0.3 }
 ";
 
-/// A call that uses 10 + 5 tokens, and no more is held for it.
+/// Returns a call that holds and uses 10 + 5 tokens.
 fn call(tenant: &str) -> Request {
     chat_with(tenant, json!({ "max_tokens": 5 })).header("x-mock-output-tokens", "5")
 }
 
-/// The lines in which Envoy's log tells of a warning.
+/// Returns the warnings in Envoy's log.
 fn lines(bench: &Bench) -> Vec<Value> {
     let log = bench.envoy.log();
     let lines = log.lines().filter(|line| line.contains(r#""event":"warning""#));
@@ -52,7 +53,7 @@ async fn budgets_that_are_crossed_by_many_calls_at_once_are_logged_once_each() {
     let log = bench.envoy.wait_for_access_log(60).await;
     assert!(log.iter().any(|line| line["tollgate.warning"] == "rpm"), "{log:?}");
 
-    // 30 calls more bring both over 800 tokens.
+    // 30 more calls bring both above 800 tokens.
     let mut calls = JoinSet::new();
     for number in 0..60 {
         let (address, tenant) = (bench.envoy.address(), ["ada", "bob"][number % 2]);

@@ -1,6 +1,6 @@
-// Calls an LLM with the AI SDK and prints what that client saw; `client.mjs` says how.
+// Calls an LLM with the AI SDK and prints the client's view (`client.mjs`).
 //
-// It has one interface for all providers, so `--api` chooses the provider and its API.
+// The SDK has one interface for all providers, so `--api` chooses the provider and its API.
 
 import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenAI } from "@ai-sdk/openai";
@@ -26,7 +26,7 @@ function calls(model) {
   async function stream(client) {
     const pieces = [];
     let usage, reason, answeredBy;
-    // An error comes as a part of the stream; `onError` would only log it.
+    // The SDK returns an error as a part of the stream; `onError` would only log it.
     for await (const part of streamText({ ...request(client), onError: () => {} }).fullStream) {
       if (part.type === "text-delta") pieces.push(part.text);
       if (part.type === "finish-step") {

@@ -1,4 +1,4 @@
-// Calls an LLM with Anthropic's Node client and prints what that client saw; `client.mjs` says how.
+// Calls an LLM with Anthropic's Node client and prints the client's view (`client.mjs`).
 
 import Anthropic from "@anthropic-ai/sdk";
 

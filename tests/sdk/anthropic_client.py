@@ -1,10 +1,11 @@
-"""Calls an LLM with Anthropic's own client and prints, as one line of JSON, what that client saw.
+"""Calls an LLM with Anthropic's own client and prints the client's view as one line of JSON.
 
     anthropic_client.py http://127.0.0.1:10000 SCENARIO [--header NAME=VALUE]
 
-Scenarios: `ask` (an answer at once), `stream` (in pieces), `over_budget` (an error, without another try),
-`retry` (up to two more tries). Told are `succeeded` and `seconds`; of an answer its `text`, `usage` and, if
-streamed, its `pieces` and whether a `usage_seen`, the `model` and the `reason` why it ended; of an error `error`, `status`, `retry_after`, `body`.
+Scenarios: `ask` (a whole answer), `stream` (in pieces), `over_budget` (an error, without a retry),
+`retry` (up to two retries). Members: `succeeded` and `seconds`; for an answer `text`, `usage`,
+`model`, the end's `reason`, and, if streamed, `pieces` and `usage_seen`; for an error `error`,
+`status`, `retry_after`, `body`.
 """
 
 import anthropic
@@ -40,9 +41,9 @@ def messages_stream(client, model, tools):
             elif event.type == "message_delta":
                 usages.append(dumped(event.usage))
                 reason = event.delta.stop_reason
-    # What comes later replaces what came before: the numbers of a stream are totals.
+    # The numbers of a stream are totals, so later ones replace earlier ones.
     usage = {name: value for part in usages if part for name, value in part.items()}
-    # The first is there when the stream begins; only the second tells what was used.
+    # The stream begins with the first; only the second has the final usage.
     usage_seen = len(usages) == 2 and usages[1] is not None
     return {
         "text": "".join(pieces),

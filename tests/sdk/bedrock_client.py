@@ -1,10 +1,11 @@
-"""Calls an LLM with Amazon's own client and prints, as one line of JSON, what that client saw.
+"""Calls an LLM with Amazon's own client and prints the client's view as one line of JSON.
 
     bedrock_client.py http://127.0.0.1:10000 SCENARIO [--api converse|invoke] [--header NAME=VALUE]
 
-Scenarios: `ask` (an answer at once), `stream` (in pieces). Told are `succeeded` and `seconds`; of an answer its `text`, `usage` and the
-`reason` why it ended, and, if streamed, its `pieces` and whether a `usage_seen`; of an error `error` and `message`. `invoke` has the
-body of Anthropic's models. Requests are signed, the headers that are given as well.
+Scenarios: `ask` (a whole answer), `stream` (in pieces). Members: `succeeded` and `seconds`; for an
+answer `text`, `usage`, the end's `reason`, and, if streamed, `pieces` and `usage_seen`; for an
+error `error` and `message`. `invoke` sends the body of Anthropic's models. The client signs its
+requests, including the given headers.
 """
 
 import json
@@ -37,7 +38,7 @@ def connect(base_url, headers, max_retries):
         for name, value in headers.items():
             request.headers[name] = value
 
-    # Before they are signed.
+    # Adds the headers before the client signs the request.
     client.meta.events.register("before-sign.bedrock-runtime", add_headers)
     return client
 

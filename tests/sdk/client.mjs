@@ -3,20 +3,20 @@
 //     node openai_client.mjs http://127.0.0.1:10000/v1 SCENARIO [--api NAME] [--header NAME=VALUE]
 //
 // In: a scenario by name and a table of calls. Out: one line of JSON on standard output for each
-// place where the API is, with the members that the Python scripts print (`client.py`). Not here:
-// anything that an SDK does.
+// address of the API, with the members of the Python scripts (`client.py`). Not here: anything that
+// an SDK does.
 
 import { parseArgs } from "node:util";
 
-// The prompt of every call, and the longest answer wanted.
+// The prompt of every call, and its bound on output.
 export const QUESTION = "Where does the water go?";
 export const MAX_TOKENS = 50;
-// A test has given up long before.
+// Longer than any test waits.
 export const TIMEOUT_MS = 30_000;
 
 const SCENARIOS = ["ask", "stream", "over_budget", "retry"];
 
-// Runs the scenario that the command line names and prints what the client saw.
+// Runs the scenario that the command line names and prints the client's view.
 //
 // `connect(baseUrl, headers, maxRetries)` makes a client; `apis` maps a name to `[ask, stream]`,
 // two functions of that client.
@@ -25,7 +25,7 @@ export async function main(connect, apis) {
   const [ask, stream] = apis[api];
   const call = scenario === "stream" ? stream : ask;
   for (const url of baseUrl.split(",")) {
-    // One try unless the scenario is about trying again.
+    // Only the scenario `retry` retries.
     const client = connect(url, headers, scenario === "retry" ? 2 : 0);
     const started = performance.now();
     let seen;
@@ -38,12 +38,12 @@ export async function main(connect, apis) {
   }
 }
 
-// The report about a stream that has ended.
+// Returns the report about a stream that has ended.
 export function streamed(pieces, usage, reason, model) {
   return { text: pieces.join(""), pieces, usage_seen: usage != null, usage, reason, model };
 }
 
-// An SDK's error: its class, and what it kept of the response, if there was one.
+// Returns an SDK's error: its class, and its record of the response, if any.
 function evidence(error) {
   const { name, message, cause } = error;
   const headers = new Headers(error.headers ?? error.responseHeaders);

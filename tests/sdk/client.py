@@ -1,29 +1,31 @@
-"""What the clients have in common: the command line, and what is told of an error.
+"""The common part of the Python scripts: the command line, and the report about an error.
 
-In: a scenario by name and a table of calls. Out: one line of JSON on standard output for each place where
-the API is. Not here: anything that an SDK does; the point is to see what it makes of the answers by itself.
+In: a scenario by name and a table of calls. Out: one line of JSON on standard output for each
+address of the API. Not here: anything that an SDK does; the tests observe how it handles the
+answers by itself.
 """
 
 import argparse
 import json
 import time
 
-# The prompt of every call, and the longest answer wanted.
+# The prompt of every call, and its bound on output.
 QUESTION = "Where does the water go?"
 MAX_TOKENS = 50
-# A test has given up long before.
+# Longer than any test waits.
 TIMEOUT_SECONDS = 30
 
 
 def main(description, connect, apis):
-    """Runs the scenario that the command line names and prints what was seen.
+    """Runs the scenario that the command line names and prints the client's view.
 
-    `connect(base_url, headers, max_retries)` makes a client; `apis` maps a name to `(ask, stream)`, which
-    take the client, a model and the names of tools to offer it; `stream` is None where the API has none.
+    `connect(base_url, headers, max_retries)` makes a client; `apis` maps a name to `(ask, stream)`.
+    Both take the client, a model and the names of tools to offer; `stream` is None if the API has
+    no streams.
     """
     arguments = parsed(description, apis)
     ask, stream = apis[arguments.api]
-    # One try unless the scenario is about trying again.
+    # Only the scenario `retry` retries.
     max_retries = 2 if arguments.scenario == "retry" else 0
     call = stream if arguments.scenario == "stream" else ask
     if call is None:
@@ -34,14 +36,14 @@ def main(description, connect, apis):
         started = time.monotonic()
         try:
             seen = {"succeeded": True, **call(client, arguments.model, arguments.tool)}
-        # What a client raises is of many types: its own, and those of the libraries that it uses.
+        # A client raises its own types of errors, and those of its libraries.
         except Exception as error:
             seen = {"succeeded": False, **evidence(error)}
         print(json.dumps({"seconds": round(time.monotonic() - started, 3), **seen}))
 
 
 def evidence(error):
-    """An SDK's error: its class, and what it kept of the response, if there was one."""
+    """Returns an SDK's error: its class, and its record of the response, if any."""
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     return {
         "error": type(error).__name__,
@@ -53,7 +55,7 @@ def evidence(error):
 
 
 def dumped(usage):
-    """A usage object as the SDK has it, without what the answer did not say."""
+    """Returns the SDK's usage object, without members that the answer did not set."""
     return usage.model_dump(exclude_unset=True) if usage is not None else None
 
 

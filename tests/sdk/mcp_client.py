@@ -1,9 +1,10 @@
-"""Calls tools of an MCP server with the official client and prints, as one line of JSON, what that client saw.
+"""Calls tools of an MCP server with the official client and prints its view as one line of JSON.
 
     mcp_client.py http://127.0.0.1:10000/mcp TOOL ARGUMENTS... [--header NAME=VALUE]
 
-Each of the ARGUMENTS is JSON and one call, all in one session. Told are the server's `tools`, what it `said` on
-the way, and for each of the `calls` its `text`, or its error by `error`, `code`, `message` and `data`.
+Each of the ARGUMENTS is JSON and one call, all in one session. Members: the server's `tools`, the
+log messages that it `said` on the way, and for each of the `calls` its `text`, or its error as
+`error`, `code`, `message` and `data`.
 """
 
 import argparse

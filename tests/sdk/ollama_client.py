@@ -1,9 +1,10 @@
-"""Calls an LLM with Ollama's own client and prints, as one line of JSON, what that client saw.
+"""Calls an LLM with Ollama's own client and prints the client's view as one line of JSON.
 
     ollama_client.py http://127.0.0.1:10000 SCENARIO [--header NAME=VALUE]
 
-Scenarios: `ask` (an answer at once), `stream` (in pieces). Told are `succeeded` and `seconds`; of an answer its `text`, `usage` and the
-`reason` why it ended, and, if streamed, its `pieces` and whether a `usage_seen`; of an error `error` and `message`.
+Scenarios: `ask` (a whole answer), `stream` (in pieces). Members: `succeeded` and `seconds`; for an
+answer `text`, `usage`, the end's `reason`, and, if streamed, `pieces` and `usage_seen`; for an
+error `error` and `message`.
 """
 
 import ollama

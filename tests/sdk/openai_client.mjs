@@ -1,4 +1,4 @@
-// Calls an LLM with OpenAI's Node client and prints what that client saw; `client.mjs` says how.
+// Calls an LLM with OpenAI's Node client and prints the client's view (`client.mjs`).
 
 import OpenAI from "openai";
 

@@ -1,10 +1,11 @@
-"""Calls an LLM with OpenAI's own client and prints, as one line of JSON, what that client saw.
+"""Calls an LLM with OpenAI's own client and prints the client's view as one line of JSON.
 
     openai_client.py http://127.0.0.1:10000/v1 SCENARIO [--api chat|responses|embeddings] [--header NAME=VALUE]
 
-Scenarios: `ask` (an answer at once), `stream` (in pieces), `over_budget` (an error, without another try),
-`retry` (up to two more tries). Told are `succeeded` and `seconds`; of an answer its `text`, `usage` and, if
-streamed, its `pieces` and whether a `usage_seen`, the `model` and the `reason` why it ended; of an error `error`, `status`, `retry_after`, `body`.
+Scenarios: `ask` (a whole answer), `stream` (in pieces), `over_budget` (an error, without a retry),
+`retry` (up to two retries). Members: `succeeded` and `seconds`; for an answer `text`, `usage`,
+`model`, the end's `reason`, and, if streamed, `pieces` and `usage_seen`; for an error `error`,
+`status`, `retry_after`, `body`.
 """
 
 import openai

@@ -1,6 +1,6 @@
 //! Envoy's admin interface.
 //!
-//! In: paths. Out: metrics, listeners, any page. Not here: waiting for what they say.
+//! In: paths. Out: metrics, listeners, any page. Not here: waiting for a certain state.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Metrics;
 use crate::client::{self, Request};
 
-/// Where it listens.
+/// The address of an admin interface.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Admin(pub(super) SocketAddr);
 
@@ -20,7 +20,7 @@ impl Default for Admin {
 }
 
 impl Admin {
-    /// What it answers to a GET with 200.
+    /// Returns the body of a GET that the interface answers with 200.
     pub(super) async fn ask(self, path: &str) -> Option<String> {
         self.send(Request::get(path)).await
     }
@@ -34,7 +34,7 @@ impl Admin {
         self.ask("/stats/prometheus").await.map(|text| Metrics::parse(&text))
     }
 
-    /// The name and the address of each listener.
+    /// Returns the name and the address of each listener.
     pub(super) async fn listeners(self) -> Option<Vec<(String, SocketAddr)>> {
         let answer: Value = serde_json::from_str(&self.ask("/listeners?format=json").await?).ok()?;
         let mut listeners = Vec::new();

@@ -1,9 +1,9 @@
-//! An Envoy configuration for tests: one listener, one route, one upstream, and what is to be
-//! tried.
+//! An Envoy configuration for tests: one listener, one route, one upstream, and the options of a
+//! test.
 //!
-//! In: an upstream's address and options, each a sentence of its own. Out: a [`Setup`]. It is
-//! written as text so that what a test passes in reaches Envoy's own YAML reader as an operator's
-//! would. Not here: the example that users copy, which is `envoy/envoy.yaml`.
+//! In: an upstream's address, and options as builder methods. Out: a [`Setup`]. The configuration
+//! is text, so that Envoy's own YAML reader parses a test's input as it parses an operator's. Not
+//! here: the example that users copy, which is `envoy/envoy.yaml`.
 
 use core::fmt::Write;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use super::filter::Filter;
 use super::pool::{CLUSTERS, NOTHING, Shared, USE};
 use super::{ACCESS_LOG, DIR, LISTENERS, Setup};
 
-/// Describes an Envoy that passes everything to one upstream.
+/// The description of an Envoy that passes everything to one upstream.
 #[derive(Clone, Debug)]
 pub struct Bootstrap {
     upstream: SocketAddr,
@@ -41,7 +41,8 @@ pub struct Bootstrap {
 }
 
 impl Bootstrap {
-    /// One worker, HTTP/1.1 to the upstream, no filter but the router.
+    /// Returns a bootstrap with one worker, HTTP/1.1 to the upstream, and only the router as a
+    /// filter.
     #[must_use]
     pub const fn to(upstream: SocketAddr) -> Self {
         Self {
@@ -69,14 +70,14 @@ impl Bootstrap {
         }
     }
 
-    /// With the filter.
+    /// Adds the filter.
     #[must_use]
     pub fn filter(mut self, filter: Filter) -> Self {
         self.filter = Some(filter);
         self
     }
 
-    /// With so many worker threads.
+    /// Sets the number of worker threads.
     #[must_use]
     pub const fn concurrency(mut self, workers: usize) -> Self {
         self.concurrency = workers;
@@ -90,21 +91,22 @@ impl Bootstrap {
         self
     }
 
-    /// Buffers request bodies up to so many bytes on the route, instead of the listener's 1 MiB.
+    /// Limits the buffer for request bodies on the route to `bytes`, instead of the listener's 1
+    /// MiB.
     #[must_use]
     pub const fn body_limit(mut self, bytes: u64) -> Self {
         self.body_limit = Some(bytes);
         self
     }
 
-    /// HTTP filters before the filter, as YAML list items.
+    /// Adds HTTP filters before the filter, as YAML list items.
     #[must_use]
     pub fn filters_before(mut self, yaml: &str) -> Self {
         self.filters_before = yaml.to_owned();
         self
     }
 
-    /// HTTP filters between the filter and the router, as YAML list items.
+    /// Adds HTTP filters between the filter and the router, as YAML list items.
     #[must_use]
     pub fn filters_after(mut self, yaml: &str) -> Self {
         self.filters_after = yaml.to_owned();
@@ -118,101 +120,100 @@ impl Bootstrap {
         self
     }
 
-    /// Routes that are tried before the one that takes everything, as YAML list items.
+    /// Adds routes before the catch-all route, as YAML list items.
     #[must_use]
     pub fn routes_before(mut self, yaml: &str) -> Self {
         self.routes_before = yaml.to_owned();
         self
     }
 
-    /// More fields for the `route` action that takes everything, such as a `retry_policy`.
+    /// Adds fields to the catch-all `route` action, such as a `retry_policy`.
     #[must_use]
     pub fn route(mut self, yaml: &str) -> Self {
         self.route = yaml.to_owned();
         self
     }
 
-    /// More fields for the HTTP connection manager.
+    /// Adds fields to the HTTP connection manager.
     #[must_use]
     pub fn connection_manager(mut self, yaml: &str) -> Self {
         self.connection_manager = yaml.to_owned();
         self
     }
 
-    /// More fields for the listener, such as `per_connection_buffer_limit_bytes: 8388608`.
+    /// Adds fields to the listener, such as `per_connection_buffer_limit_bytes: 8388608`.
     #[must_use]
     pub fn listener(mut self, yaml: &str) -> Self {
         self.listener = yaml.to_owned();
         self
     }
 
-    /// More clusters, as YAML list items.
+    /// Adds clusters, as YAML list items.
     #[must_use]
     pub fn clusters(mut self, yaml: &str) -> Self {
         self.clusters = yaml.to_owned();
         self
     }
 
-    /// One more cluster, of one server that speaks gRPC without TLS, such as a rate limit service.
+    /// Adds a cluster of one server that speaks gRPC without TLS, such as a rate limit service.
     #[must_use]
     pub fn grpc_cluster(mut self, name: &str, address: SocketAddr) -> Self {
         self.grpc_clusters.push((name.to_owned(), address));
         self
     }
 
-    /// `stats_tags` by which labels are taken out of metric names, as YAML list items.
+    /// Sets the `stats_tags` that extract labels from metric names, as YAML list items.
     #[must_use]
     pub fn stats_tags(mut self, yaml: &str) -> Self {
         self.stats_tags = yaml.to_owned();
         self
     }
 
-    /// Puts these keys of the filter state, named without `wasm.`, into each line of the access
-    /// log.
+    /// Adds these keys of the filter state, named without `wasm.`, to each line of the access log.
     #[must_use]
     pub fn log_filter_state(mut self, keys: &[&str]) -> Self {
         self.filter_state.extend(keys.iter().map(|&key| key.to_owned()));
         self
     }
 
-    /// Takes the listener from a file that Envoy watches, for [`super::Envoy::reload`].
+    /// Reads the listener from a file that Envoy watches, for [`super::Envoy::reload`].
     #[must_use]
     pub const fn reloadable(mut self) -> Self {
         self.reloadable = true;
         self
     }
 
-    /// In a process that nobody else uses before or after: where memory or CPU time are measured,
-    /// or the process itself is what is tested. One that can be reloaded has it anyway.
+    /// Uses a process that serves no other test, for tests that measure memory or CPU time, or that
+    /// test the process itself. A reloadable Envoy always has its own process.
     #[must_use]
     pub const fn own_process(mut self) -> Self {
         self.own_process = true;
         self
     }
 
-    /// The module of a filter that is written as YAML: a process that serves others with the same
-    /// module compiles it once.
+    /// Names the module of a filter that the test writes as YAML. A process that serves several
+    /// tests with the same module compiles it once.
     #[must_use]
     pub fn keep_compiled(mut self, module: &Path) -> Self {
         self.keep_compiled = Some(module.to_owned());
         self
     }
 
-    /// Lets HTTP/1.1 trailers through on both sides; Envoy drops them otherwise.
+    /// Passes HTTP/1.1 trailers on both sides; Envoy drops them by default.
     #[must_use]
     pub const fn http1_trailers(mut self) -> Self {
         self.http1_trailers = true;
         self
     }
 
-    /// Logs more of some components, such as `wasm:debug`.
+    /// Sets the log levels of some components, such as `wasm:debug`.
     #[must_use]
     pub fn component_log_level(mut self, levels: &str) -> Self {
         self.component_log_level = levels.to_owned();
         self
     }
 
-    /// The resource file that holds the listener when it is reloadable.
+    /// Returns the resource file that holds the listener of a reloadable Envoy.
     #[must_use]
     pub fn listeners(&self) -> String {
         without_use(&self.shared_listeners())
@@ -223,7 +224,7 @@ impl Bootstrap {
         format!("resources:\n{}", typed(LISTENER, &format!("- {}", fields.trim_start())))
     }
 
-    /// For a process of its own.
+    /// Returns the bootstrap of a process of its own.
     fn bootstrap(&self) -> String {
         let mut text = self.node();
         if self.reloadable {
@@ -236,7 +237,7 @@ impl Bootstrap {
         without_use(&text)
     }
 
-    /// For a process that serves one test after the other.
+    /// Returns the bootstrap and resources of a process that serves several tests in turn.
     fn shared(&self) -> Shared {
         let files = [("cds_config", CLUSTERS), ("lds_config", LISTENERS)];
         let sources = files.map(|(field, file)| from_file(field, file)).concat();
@@ -330,7 +331,7 @@ route_config:
         if let Some(bytes) = self.body_limit {
             let _ = writeln!(text, "      request_body_buffer_limit: {bytes}");
         }
-        // A test that waits for long shall fail by its own deadline.
+        // A long wait must fail by the test's own deadline.
         text.push_str("      route:\n        cluster: upstream\n        timeout: 0s\n");
         text.push_str(&indent(8, &self.route));
         text
@@ -382,7 +383,7 @@ impl From<Bootstrap> for Setup {
     }
 }
 
-/// In a process of its own there is but one use.
+/// Removes the placeholder [`USE`], because a process of its own has only one use.
 fn without_use(text: &str) -> String {
     text.replace(USE, "")
 }
@@ -411,7 +412,7 @@ fn socket_address(address: SocketAddr) -> String {
     format!("{{ socket_address: {{ address: \"{}\", port_value: {} }} }}", address.ip(), address.port())
 }
 
-/// `yaml` moved right by `columns` and ended by a line end; nothing if it is empty.
+/// Returns `yaml` indented by `columns` and ended by a newline, or nothing if it is empty.
 pub(super) fn indent(columns: usize, yaml: &str) -> String {
     let mut text = String::new();
     for line in yaml.lines() {

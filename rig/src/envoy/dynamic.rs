@@ -1,8 +1,7 @@
-//! Resources that Envoy takes from files which it watches, and what a process needs to serve one
-//! listener after the other.
+//! Resources that Envoy reads from watched files, and the settings by which one process serves
+//! several listeners in turn.
 //!
-//! In: resources as they would stand in a bootstrap. Out: YAML. Not here: writing the files
-//! (`pool`).
+//! In: resources as in a bootstrap. Out: YAML. Not here: writing the files (`pool`).
 
 use std::path::Path;
 
@@ -12,7 +11,7 @@ use super::DIR;
 pub(super) const CLUSTER: &str = "envoy.config.cluster.v3.Cluster";
 pub(super) const LISTENER: &str = "envoy.config.listener.v3.Listener";
 
-/// The field of `dynamic_resources` that takes one kind of them from a file that Envoy watches.
+/// Returns the field of `dynamic_resources` that reads one kind of resource from a watched file.
 pub(super) fn from_file(field: &str, file: &str) -> String {
     format!(
         "  {field}:
@@ -22,8 +21,8 @@ pub(super) fn from_file(field: &str, file: &str) -> String {
     )
 }
 
-/// One idle VM of the module, on the main thread. The compiled module lives as long as a VM of it;
-/// without this it would go with the listener of each test.
+/// Returns an idle VM of the module, on the main thread. Envoy keeps a compiled module only while a
+/// VM uses it; without this VM, it would drop the module with the listener of each test.
 pub(super) fn keeper(module: &Path) -> String {
     format!(
         "bootstrap_extensions:
@@ -46,7 +45,7 @@ pub(super) fn keeper(module: &Path) -> String {
     )
 }
 
-/// A list of static resources as one of `resources`, where each item says its type.
+/// Returns a list of static resources as items of `resources`, each with its type.
 pub(super) fn typed(kind: &str, items: &str) -> String {
     let kind = format!("\"@type\": type.googleapis.com/{kind}");
     let lines = items.lines().map(|line| {

@@ -1,9 +1,8 @@
-//! The configurations that people copy, `envoy/envoy.yaml` and `envoy/envoy-global.yaml`, run
-//! beside others: on ports of the system's choice.
+//! The configurations that users copy, `envoy/envoy.yaml` and `envoy/envoy-global.yaml`, on ports
+//! of the system's choice, so that several can run.
 //!
-//! In: the upstream to use, and the rate limit service. Out: a [`Setup`]. Everything but addresses
-//! and the paths of the modules stays as it is in the file, so what runs with this runs for whoever
-//! copies it.
+//! In: the upstream to use, and the rate limit service. Out: a [`Setup`] that differs from the file
+//! only in addresses and the paths of the modules. Not here: the files themselves.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,30 +11,30 @@ use std::path::Path;
 use super::Setup;
 use super::filter::{finisher_module, wasm_module};
 
-/// What the files have, each exactly once.
+/// Texts that occur exactly once in both files.
 const ADMIN: &str = "address: 127.0.0.1, port_value: 9901 ";
 const LISTENER: &str = "address: 127.0.0.1, port_value: 10000 ";
 const UPSTREAM: &str = "address: 127.0.0.1, port_value: 8000 ";
 const MODULE: &str = "target/tollgate.wasm }";
 
-/// What only the first has.
+/// A text that only the first file has.
 const FINISHER: &str = "target/libtollgate_finisher.so }";
 
-/// What only the second has.
+/// A text that only the second file has.
 const SERVICE: &str = "address: 127.0.0.1, port_value: 8081 ";
 
-/// `envoy/envoy.yaml` before `upstream`, on free ports, with four workers.
+/// Returns `envoy/envoy.yaml` in front of `upstream`, on free ports, with four workers.
 ///
 /// # Panics
 ///
-/// If the file is not there, or has no longer what is to be replaced.
+/// If the file does not exist, or lacks a text to replace.
 #[must_use]
 pub fn example(upstream: SocketAddr) -> Setup {
     setup("envoy/envoy.yaml", &[(UPSTREAM, address(upstream)), (FINISHER, module(&finisher_module()))])
 }
 
-/// `envoy/envoy-global.yaml` before `upstream`, with the rate limit service `service`, on free
-/// ports, with four workers.
+/// Returns `envoy/envoy-global.yaml` in front of `upstream`, with the rate limit service `service`,
+/// on free ports, with four workers.
 ///
 /// # Panics
 ///

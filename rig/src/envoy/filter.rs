@@ -1,7 +1,7 @@
-//! The filter as one item of a chain of HTTP filters.
+//! The filter as one item of an HTTP filter chain.
 //!
-//! In: the filter's configuration in one of its two carriers and how the host shall run it. Out:
-//! YAML. Not here: what the configuration means, any text will do.
+//! In: the filter's configuration in one of its two carriers, and the settings of the host. Out:
+//! YAML. Not here: the meaning of the configuration; any text is allowed.
 
 use std::path::{Path, PathBuf};
 
@@ -10,13 +10,13 @@ use serde_json::Value;
 use super::bootstrap::indent;
 use super::pool::USE;
 
-/// The filter in a chain: module, configuration and how the host runs it. The module is
-/// [`wasm_module`] unless another is named.
+/// The filter in a chain: module, configuration and settings of the host. The module is
+/// [`wasm_module`] unless the test names another.
 #[derive(Clone, Debug)]
 pub struct Filter {
     /// The value of `configuration`, as YAML fields.
     configuration: String,
-    /// None stands for the one that was built.
+    /// `None` stands for the built module.
     module: Option<PathBuf>,
     vm_id: String,
     holds_headers: bool,
@@ -24,20 +24,21 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// With its configuration as YAML in a `Struct`, as in an envoy.yaml written by hand.
+    /// Returns a filter whose configuration is YAML in a `Struct`, as in a handwritten envoy.yaml.
     #[must_use]
     pub fn yaml(configuration: &str) -> Self {
         let kind = "\"@type\": type.googleapis.com/google.protobuf.Struct\nvalue:\n";
         Self::configured(format!("{kind}{}", indent(2, configuration)))
     }
 
-    /// With its configuration as JSON in a `StringValue`, as Istio and Envoy Gateway generate it.
+    /// Returns a filter whose configuration is JSON in a `StringValue`, as Istio and Envoy Gateway
+    /// generate it.
     #[must_use]
     pub fn json(configuration: &Value) -> Self {
         Self::text(&configuration.to_string())
     }
 
-    /// With any text in a `StringValue`, JSON or not.
+    /// Returns a filter whose configuration is any text in a `StringValue`, JSON or not.
     #[must_use]
     pub fn text(configuration: &str) -> Self {
         let kind = "\"@type\": type.googleapis.com/google.protobuf.StringValue\n";
@@ -45,28 +46,28 @@ impl Filter {
         Self::configured(format!("{kind}value: {}\n", Value::from(configuration)))
     }
 
-    /// Another module than the one that was built.
+    /// Uses another module than the built one.
     #[must_use]
     pub fn module(mut self, path: &Path) -> Self {
         self.module = Some(path.to_owned());
         self
     }
 
-    /// Another `vm_id`, and with it other shared data.
+    /// Sets another `vm_id`, and with it other shared data.
     #[must_use]
     pub fn vm_id(mut self, vm_id: &str) -> Self {
         vm_id.clone_into(&mut self.vm_id);
         self
     }
 
-    /// Without `allow_on_headers_stop_iteration`, as under Istio's `WasmPlugin`.
+    /// Omits `allow_on_headers_stop_iteration`, as Istio's `WasmPlugin` does.
     #[must_use]
     pub const fn without_holding(mut self) -> Self {
         self.holds_headers = false;
         self
     }
 
-    /// More fields for the `PluginConfig`.
+    /// Adds fields to the `PluginConfig`.
     #[must_use]
     pub fn fields(mut self, yaml: &str) -> Self {
         self.fields = yaml.to_owned();
@@ -83,7 +84,7 @@ impl Filter {
         }
     }
 
-    /// Where its module is.
+    /// Returns the path of the module.
     pub(super) fn module_path(&self) -> PathBuf {
         self.module.clone().unwrap_or_else(wasm_module)
     }
@@ -113,26 +114,27 @@ impl Filter {
     }
 }
 
-/// The filter's module: `$TOLLGATE_WASM`, or what `make wasm` has built.
+/// Returns the path of the filter's module: `$TOLLGATE_WASM`, or the output of `make wasm`.
 ///
 /// # Panics
 ///
-/// If it has not been built.
+/// If the module does not exist.
 #[must_use]
 pub fn wasm_module() -> PathBuf {
     built("tollgate.wasm", "TOLLGATE_WASM", "make wasm")
 }
 
-/// The module that ends stopped streams: `$TOLLGATE_FINISHER`, or what `make finisher` has built.
+/// Returns the path of the module that ends stopped streams: `$TOLLGATE_FINISHER`, or the output of
+/// `make finisher`.
 pub(super) fn finisher_module() -> PathBuf {
     built("libtollgate_finisher.so", "TOLLGATE_FINISHER", "make finisher")
 }
 
-/// The same as an HTTP filter of Envoy's, a YAML list item.
+/// Returns that module as an HTTP filter, a YAML list item.
 ///
 /// # Panics
 ///
-/// If it has not been built.
+/// If the module does not exist.
 #[must_use]
 pub fn finisher() -> String {
     format!(
@@ -146,7 +148,7 @@ pub fn finisher() -> String {
     )
 }
 
-/// What `made_by` has put into `target/`, unless the environment names another file.
+/// Returns the output of `made_by` in `target/`, unless the environment names another file.
 fn built(name: &str, variable: &str, made_by: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) {
         return path.into();

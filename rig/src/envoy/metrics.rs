@@ -1,12 +1,12 @@
 //! Metrics in the Prometheus text format.
 //!
-//! In: the text of `/stats/prometheus`. Out: samples that can be looked up by name and labels. Not
-//! here: types, help texts, time stamps (Envoy writes none).
+//! In: the text of `/stats/prometheus`. Out: samples, with lookup by name and labels. Not here:
+//! types, help texts, timestamps (Envoy writes none).
 
 /// All samples of one reading.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
-    /// In the order in which Envoy wrote them.
+    /// The samples in Envoy's order.
     pub samples: Vec<Sample>,
 }
 
@@ -22,7 +22,7 @@ pub struct Sample {
 }
 
 impl Metrics {
-    /// Reads `text`.
+    /// Parses `text`.
     ///
     /// # Panics
     ///
@@ -35,7 +35,7 @@ impl Metrics {
         Self { samples: samples.collect() }
     }
 
-    /// The samples of this name that have all these labels.
+    /// Returns the samples of this name that have all these labels.
     pub fn matching<'a>(
         &'a self,
         name: &'a str,
@@ -45,13 +45,13 @@ impl Metrics {
         named.filter(|sample| labels.iter().all(|(key, value)| sample.label(key) == Some(value)))
     }
 
-    /// Their sum, 0 if there is none: Envoy does not show a counter before it counts.
+    /// Returns their sum, 0 if there is none: Envoy omits a counter before its first increment.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.matching(name, labels).map(|sample| sample.value).sum()
     }
 
-    /// The value of the only one, if there is exactly one.
+    /// Returns the value of the only matching sample, if there is exactly one.
     #[must_use]
     pub fn only(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let mut matching = self.matching(name, labels);
@@ -60,7 +60,7 @@ impl Metrics {
 }
 
 impl Sample {
-    /// The value of label `key`.
+    /// Returns the value of label `key`.
     #[must_use]
     pub fn label(&self, key: &str) -> Option<&str> {
         self.labels.iter().find(|(label, _)| label == key).map(|(_, value)| value.as_str())
@@ -88,7 +88,7 @@ fn sample(line: &str) -> Option<Sample> {
     Some(Sample { name: name.to_owned(), labels, value: rest.trim().parse().ok()? })
 }
 
-/// A label's value up to its closing quote, unescaped, and what follows.
+/// Returns a label's value up to its closing quote, unescaped, and the rest of the text.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut chars = text.char_indices();

@@ -1,10 +1,10 @@
 //! A real Envoy, for one test at a time.
 //!
-//! In: a configuration, mostly a [`Bootstrap`]. Out: its ports, log, metrics, access log and
-//! use of CPU and memory. A test never sees more than its own, but the process may have served
-//! others before it (`pool`), unless it asks for one of its own ([`Bootstrap::own_process`]).
-//! Its files are in a directory that goes with it; when a test fails the end of the log is
-//! printed. Ports are the system's choice. Not here: getting the binary (`make envoy` does).
+//! In: a configuration, mostly a [`Bootstrap`]. Out: its ports, log, metrics, access log, and use
+//! of CPU and memory. A test sees only its own, but the process may have served other tests before
+//! (`pool`), unless the test asks for its own process ([`Bootstrap::own_process`]). Dropping the
+//! Envoy removes its directory; when a test fails, it prints the end of the log. The system chooses
+//! the ports. Not here: installing the binary (`make envoy`).
 
 mod admin;
 mod bootstrap;
@@ -36,35 +36,36 @@ pub use process::binary;
 use process::{Process, Turn, framed};
 pub use resources::Resources;
 
-/// In a configuration, stands for the directory of the Envoy that runs it.
+/// A placeholder in a configuration for the directory of the Envoy that runs it.
 pub const DIR: &str = "@DIR@";
 
-/// The file, below [`DIR`], into which [`Bootstrap`] has the access log written, and what Envoy
-/// writes to its standard output.
+/// The file, below [`DIR`], that receives the access log of [`Bootstrap`] and Envoy's standard
+/// output.
 pub const ACCESS_LOG: &str = "access.log";
 
-/// The file, below [`DIR`], from which listeners come if they can be reloaded.
+/// The file, below [`DIR`], that holds the listeners of a reloadable Envoy.
 pub const LISTENERS: &str = "lds.yaml";
 
-/// What an Envoy is started with.
+/// The settings with which an Envoy starts.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
     /// The bootstrap configuration as YAML. The admin interface must listen on port 0 of 127.0.0.1.
     pub bootstrap: String,
     /// More files for its directory: name and text.
     pub files: Vec<(String, String)>,
-    /// Worker threads.
+    /// The number of worker threads.
     pub concurrency: usize,
-    /// For `--component-log-level`, such as `wasm:debug,http:trace`; empty for none.
+    /// The value of `--component-log-level`, such as `wasm:debug,http:trace`; empty for none.
     pub component_log_level: String,
-    /// Closes the connections of a listener that goes at once, instead of after ten minutes.
+    /// Whether Envoy closes the connections of a removed listener at once, instead of after ten
+    /// minutes.
     pub drains_at_once: bool,
-    /// The same for a process that may have served others.
+    /// The settings for a process that may have served other tests.
     shared: Option<Box<Shared>>,
 }
 
 impl Setup {
-    /// Whether a process that was started with this is what `other` asks for.
+    /// Returns whether a process with these settings satisfies `other`.
     fn suits(&self, other: &Self) -> bool {
         let parts = |setup: &Self| (setup.concurrency, setup.drains_at_once);
         parts(self) == parts(other)
@@ -74,14 +75,14 @@ impl Setup {
     }
 }
 
-/// A running Envoy; it is killed when this is dropped, or serves the next test.
+/// A running Envoy. Dropping it kills the process, or returns it to the pool.
 pub struct Envoy {
-    /// None only while it is dropped.
+    /// `None` only during the drop.
     home: Option<Home>,
     listeners: Vec<(String, SocketAddr)>,
 }
 
-/// Where an Envoy runs.
+/// The process of an Envoy.
 enum Home {
     Own(Process),
     Shared(Box<Taken>),
@@ -97,11 +98,11 @@ impl Home {
 }
 
 impl Envoy {
-    /// Starts one and waits until it serves.
+    /// Starts an Envoy and waits until it serves.
     ///
     /// # Panics
     ///
-    /// If there is no binary, or it does not come up; the end of its log says why.
+    /// If there is no binary, or Envoy does not start; the message has the end of its log.
     pub async fn start(setup: impl Into<Setup>) -> Self {
         match Self::try_start(setup).await {
             Ok(envoy) => envoy,
@@ -109,11 +110,11 @@ impl Envoy {
         }
     }
 
-    /// As [`Envoy::start`], for configurations that it shall not accept.
+    /// Does the same as [`Envoy::start`], for configurations that Envoy should refuse.
     ///
     /// # Errors
     ///
-    /// If it ends, or does not serve in time: why, and its log.
+    /// If Envoy exits, or does not serve in time: the reason, and its log.
     ///
     /// # Panics
     ///
@@ -133,7 +134,7 @@ impl Envoy {
         Ok(Self { home: Some(Home::Own(process)), listeners })
     }
 
-    /// Where the listener listens; if there are several, the first.
+    /// Returns the address of the listener, or of the first of several.
     ///
     /// # Panics
     ///
@@ -143,7 +144,7 @@ impl Envoy {
         self.listeners.first().expect("the configuration has a listener").1
     }
 
-    /// Where the listener of this name listens.
+    /// Returns the address of the listener of this name.
     ///
     /// # Panics
     ///
@@ -154,13 +155,13 @@ impl Envoy {
         found.unwrap_or_else(|| panic!("no listener {name:?} in {:?}", self.listeners)).1
     }
 
-    /// Where the admin interface listens.
+    /// Returns the address of the admin interface.
     #[must_use]
     pub fn admin(&self) -> SocketAddr {
         self.interface().0
     }
 
-    /// The directory of this instance.
+    /// Returns the directory of this instance.
     #[must_use]
     pub fn dir(&self) -> &Path {
         match self.home() {
@@ -169,13 +170,13 @@ impl Envoy {
         }
     }
 
-    /// The process id.
+    /// Returns the process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.home().process().pid()
     }
 
-    /// Everything it has logged so far.
+    /// Returns the log so far.
     #[must_use]
     pub fn log(&self) -> String {
         match self.home() {
@@ -194,7 +195,7 @@ impl Envoy {
         poll(line).await.unwrap_or_else(|| panic!("Envoy logged no {text:?} within {PATIENCE:?}"))
     }
 
-    /// The access log so far: each line as JSON.
+    /// Returns the access log so far: each line as JSON.
     ///
     /// # Panics
     ///
@@ -202,7 +203,7 @@ impl Envoy {
     #[must_use]
     pub fn access_log(&self) -> Vec<Value> {
         let text = read_text(&self.dir().join(ACCESS_LOG));
-        // A last line without its end is still being written.
+        // Envoy is still writing a last line without a newline.
         let lines = text.rsplit_once('\n').map_or("", |(lines, _)| lines).lines();
         lines
             .map(|line| {
@@ -211,11 +212,11 @@ impl Envoy {
             .collect()
     }
 
-    /// Waits until the access log has `count` lines and returns all there are.
+    /// Waits until the access log has `count` lines and returns all lines.
     ///
     /// # Panics
     ///
-    /// If it has not within [`PATIENCE`].
+    /// If it has fewer after [`PATIENCE`].
     pub async fn wait_for_access_log(&self, count: usize) -> Vec<Value> {
         let enough = || Some(self.access_log()).filter(|lines| lines.len() >= count);
         poll(enough).await.unwrap_or_else(|| {
@@ -226,7 +227,7 @@ impl Envoy {
         })
     }
 
-    /// All metrics, as Prometheus would read them.
+    /// Returns all metrics, as Prometheus would read them.
     ///
     /// # Panics
     ///
@@ -252,31 +253,31 @@ impl Envoy {
         }
     }
 
-    /// CPU time and memory used so far.
+    /// Returns the CPU time and memory used so far.
     ///
     /// # Panics
     ///
-    /// If the process is gone.
+    /// If the process has ended.
     #[must_use]
     pub fn resources(&self) -> Resources {
         Resources::of(self.home().process().pid())
     }
 
-    /// Puts a file into its directory at once and whole, as Envoy wants files that it watches.
+    /// Writes a file into its directory atomically, as Envoy requires of watched files.
     ///
     /// # Panics
     ///
-    /// If the disk is full or the like.
+    /// If the write fails, for example on a full disk.
     pub fn write_file(&self, name: &str, text: &str) {
         process::write_file(self.dir(), name, &process::in_place(text, self.dir()));
     }
 
-    /// Replaces the listeners by those of `bootstrap` and waits for Envoy's word on them; whether
-    /// it accepted. Connections that are open keep the configuration they had.
+    /// Replaces the listeners by those of `bootstrap`, and returns whether Envoy accepted them.
+    /// Open connections keep their configuration.
     ///
     /// # Panics
     ///
-    /// If this Envoy was not started with [`Bootstrap::reloadable`], or says nothing.
+    /// If this Envoy was not started with [`Bootstrap::reloadable`], or does not respond.
     pub async fn reload(&self, bootstrap: &Bootstrap) -> bool {
         assert!(matches!(self.home(), Home::Own(_)), "only one that is `reloadable` can be reloaded");
         let counts = |metrics: &Metrics| {
@@ -296,7 +297,7 @@ impl Envoy {
         counts(&after)[0] > before[0]
     }
 
-    /// What the admin interface answers to a path, as JSON.
+    /// Returns the admin interface's answer to a path, as JSON.
     ///
     /// # Panics
     ///
@@ -325,16 +326,16 @@ impl Drop for Envoy {
     }
 }
 
-/// Why an Envoy did not start.
+/// The failure of an Envoy to start.
 #[derive(Clone, Debug)]
 pub struct NotStarted {
-    /// In half a sentence.
+    /// The reason, as a clause.
     pub why: String,
-    /// Its log.
+    /// Envoy's log.
     pub log: String,
 }
 
-/// Between two looks at something that only can be polled.
+/// The interval between two polls.
 const POLL: Duration = Duration::from_millis(5);
 
 async fn poll<T>(look: impl Fn() -> Option<T>) -> Option<T> {
@@ -348,7 +349,7 @@ async fn poll<T>(look: impl Fn() -> Option<T>) -> Option<T> {
     }
 }
 
-/// What is there already; a log may hold any bytes.
+/// Returns the text of a file so far; a log may hold any bytes.
 fn read_text(path: &Path) -> String {
     fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }

@@ -1,14 +1,14 @@
-//! Envoys that serve one test after the other, because a start costs seconds of compiling the
-//! module, and a listener in a process that has compiled it a tenth of one.
+//! Envoys that serve several tests in turn. A start takes seconds to compile the module; a new
+//! listener in a process that has compiled it takes a tenth of a second.
 //!
-//! In: what the test wants ([`Shared`]). Out: a process that nobody else uses, shows nothing of
-//! those who did, and serves the test's clusters and listener. A test that fails does not give its
-//! process back. Not here: which tests share (`Setup`), what a process is (`process`).
+//! In: the needs of a test ([`Shared`]). Out: a process that no other test uses at the time, shows
+//! nothing of earlier tests, and serves the test's clusters and listener. A failed test does not
+//! return its process. Not here: which tests share (`Setup`), the process itself (`process`).
 //!
-//! A listener goes at once with its connections (`--drain-time-s 0`), its VMs and its metrics. So a
-//! process is clean when it shows no metric that it did not show before its first test; one that
-//! does not become clean is killed. Counters of Envoy as a whole are set to zero. Shared data
-//! outlives a VM and belongs to a `vm_id`, hence one for each use ([`USE`]).
+//! A removed listener takes its connections (`--drain-time-s 0`), VMs and metrics with it at once.
+//! So a process is clean when it shows only the metrics from before its first test; the pool kills
+//! a process that does not become clean. The pool resets the counters of Envoy as a whole. Shared
+//! data outlives a VM and belongs to a `vm_id`, so each use has its own ([`USE`]).
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -23,19 +23,19 @@ use super::process::{Process, Turn, in_place, write_file};
 use super::{LISTENERS, Metrics, NotStarted, POLL, Setup};
 use crate::client::PATIENCE;
 
-/// In a configuration, stands for what tells this use of a process from those before.
+/// A placeholder in a configuration for the number of this use of a process.
 pub(super) const USE: &str = "@USE@";
 
-/// The file, below [`super::DIR`], from which clusters come.
+/// The file, below [`super::DIR`], that holds the clusters.
 pub(super) const CLUSTERS: &str = "cds.yaml";
 
 /// The text of a resource file without resources.
 pub(super) const NOTHING: &str = "resources: []\n";
 
-/// What a test wants of a process that others have used before.
+/// The needs of a test that shares its process with earlier tests.
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
-    /// What the process is started with; it serves whoever wants the same.
+    /// The settings of the process; it serves all tests with equal settings.
     pub(super) process: Setup,
     /// The text of [`CLUSTERS`].
     pub(super) clusters: String,
@@ -43,18 +43,18 @@ pub(super) struct Shared {
     pub(super) listeners: String,
 }
 
-/// A process that is taken.
+/// A process in use by a test.
 pub(super) struct Taken {
     member: Member,
-    /// What is written for this use.
+    /// The directory of this use.
     pub(super) dir: TempDir,
-    /// Where its own part of the log begins.
+    /// The offset of this use's part of the log.
     pub(super) log_from: u64,
     pub(super) listeners: Vec<(String, SocketAddr)>,
 }
 
 impl Taken {
-    /// Takes a process and gives it the clusters and the listener.
+    /// Takes a process from the pool and configures the clusters and the listener.
     pub(super) async fn take(shared: &Shared) -> Result<Self, NotStarted> {
         let mut member = Member::clean(&shared.process).await?;
         member.uses += 1;
@@ -73,7 +73,7 @@ impl Taken {
         &self.member.process
     }
 
-    /// For the next. What this use has begun ends now.
+    /// Returns the process to the pool and ends everything that this use began.
     pub(super) fn give_back(self) {
         self.member.put(LISTENERS, NOTHING);
         self.member.put(CLUSTERS, NOTHING);
@@ -83,7 +83,7 @@ impl Taken {
         let mut idle = lock();
         idle.push(self.member);
         let one_too_many = (idle.len() > MAX_IDLE).then(|| idle.remove(0));
-        // A process takes a moment to end, and others wait for the list.
+        // A process takes a moment to exit, and other tests wait for the list.
         drop(idle);
         drop(one_too_many);
     }
@@ -117,23 +117,24 @@ struct Member {
 
 static IDLE: Mutex<Vec<Member>> = Mutex::new(Vec::new());
 
-/// How many wait for a test at most. Each has some 200 MiB.
+/// The most idle processes in the pool. Each takes about 200 MiB.
 const MAX_IDLE: usize = 12;
 
-/// How many tests a process serves: each leaves a thread that writes its access log, and its shared
-/// data.
+/// The most tests of one process: each leaves its shared data and a thread that writes its access
+/// log.
 const MAX_USES: u32 = 60;
 
-/// How long a process may take to forget its last use.
+/// The time limit for a process to drop all traces of its last use.
 const FORGETS_WITHIN: Duration = Duration::from_secs(5);
 
 fn lock() -> std::sync::MutexGuard<'static, Vec<Member>> {
-    // A list is whole at every moment, whatever has panicked.
+    // The list is consistent at every moment, so a panic cannot corrupt it.
     IDLE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl Member {
-    /// One that shows nothing of its uses, if any: an idle one if there is one, or else a new one.
+    /// Returns a process without traces of earlier uses: an idle one if there is one, otherwise a
+    /// new one.
     async fn clean(setup: &Setup) -> Result<Self, NotStarted> {
         loop {
             if let Some(member) = Self::idle(setup) {
@@ -149,7 +150,7 @@ impl Member {
         }
     }
 
-    /// The one that has been idle for longest.
+    /// Returns the process that has been idle longest.
     fn idle(setup: &Setup) -> Option<Self> {
         let mut idle = lock();
         let found = idle.iter().position(|member| member.setup.suits(setup))?;
@@ -162,7 +163,7 @@ impl Member {
         Ok(Self { process, setup: setup.clone(), shown: series(&metrics).collect(), uses: 0 })
     }
 
-    /// Whether its last use comes to its end, down to its metrics.
+    /// Returns whether the last use ends in time, including its metrics.
     async fn forgets(&self) -> bool {
         let deadline = Instant::now() + FORGETS_WITHIN;
         while Instant::now() < deadline {
@@ -175,7 +176,7 @@ impl Member {
         false
     }
 
-    /// Waits for Envoy's word on a resource file that was written after the counters were reset.
+    /// Waits for Envoy's verdict on a resource file written after the reset of the counters.
     async fn accepts(&self, kind: &str) -> bool {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
@@ -201,12 +202,13 @@ impl Member {
     }
 }
 
-/// Names and labels of all metrics but those of the admin interface, which every look changes.
+/// Returns the names and labels of all metrics but those of the admin interface, which every read
+/// changes.
 fn series(metrics: &Metrics) -> impl Iterator<Item = String> {
     let samples = metrics.samples.iter().filter(|sample| {
         sample.label("envoy_http_conn_manager_prefix") != Some("admin")
             && !sample.name.starts_with("envoy_listener_admin")
-            // Appears with the first VM and stays.
+            // This metric appears with the first VM and stays.
             && sample.name != "envoy_wasm_wasm_vm_count"
     });
     samples.map(|sample| format!("{}{:?}", sample.name, sample.labels))

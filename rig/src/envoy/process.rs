@@ -1,8 +1,8 @@
-//! One process of Envoy and the directory in which it runs.
+//! One Envoy process and its directory.
 //!
-//! In: a [`Setup`]. Out: a process that serves, with its admin interface and its log. It is killed
-//! when this is dropped, and also if the program that started it is killed. Not here: whose process
-//! it is, and for how long (`pool`).
+//! In: a [`Setup`]. Out: a serving process, with its admin interface and its log. Dropping the
+//! value kills the process, and so does the death of the program that started it. Not here: who
+//! uses the process, and for how long (`pool`).
 
 use core::fmt::Write as _;
 use std::fs;
@@ -28,7 +28,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts one and waits until it serves.
+    /// Starts an Envoy and waits until it serves.
     pub(super) async fn start(setup: &Setup, turn: Turn) -> Result<Self, NotStarted> {
         let dir = tempfile::Builder::new().prefix("envoy-").tempdir().expect("a temporary directory");
         let path = dir.path();
@@ -45,11 +45,11 @@ impl Process {
             .arg("--admin-address-path")
             .arg(path.join(ADMIN))
             .args(["--concurrency", &setup.concurrency.max(1).to_string()])
-            // Each instance is on its own: no shared memory to meet in.
+            // Instances must not share memory.
             .arg("--disable-hot-restart")
-            // A misspelt field of a test is an error in files that Envoy watches, too.
+            // A misspelt field of a test must be an error in watched files too.
             .arg("--reject-unknown-dynamic-fields")
-            // The default of ten seconds is long to wait for an access log.
+            // The default of ten seconds would delay each read of an access log.
             .args(["--file-flush-interval-msec", "20"])
             .args(["--log-level", "info", "--component-log-level", &setup.component_log_level]);
         if setup.drains_at_once {
@@ -60,7 +60,7 @@ impl Process {
                 |error| panic!("cannot start {}: {error}; {HOW_TO_GET_ENVOY}", binary.display()),
             );
         let guard = guard(&envoy, path);
-        // From here on dropping it kills the process.
+        // From here on, dropping the value kills the process.
         let mut process = Self { envoy, guard, dir, admin: Admin::default() };
         process.come_up().await.map_err(|why| NotStarted { why, log: process.log(0) })?;
         drop(turn);
@@ -79,7 +79,7 @@ impl Process {
         self.envoy.id()
     }
 
-    /// What it has logged after so many bytes.
+    /// Returns the log after this many bytes.
     pub(super) fn log(&self, from: u64) -> String {
         let mut bytes = Vec::new();
         if let Ok(mut file) = fs::File::open(self.dir().join(LOG)) {
@@ -89,7 +89,7 @@ impl Process {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// How many bytes it has logged.
+    /// Returns the length of the log in bytes.
     pub(super) fn logged(&self) -> u64 {
         fs::metadata(self.dir().join(LOG)).map_or(0, |file| file.len())
     }
@@ -117,8 +117,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Each by its own id, and waited for: no process and no port outlives the test. The guard
-        // goes first, so that it never kills an id that the system has given to another process.
+        // Kills each process by its own id and waits for it: no process and no port outlives the
+        // test. The guard goes first, so that it never kills an id that the system has given to
+        // another process.
         for child in [&mut self.guard, &mut self.envoy] {
             let _ = child.kill();
             let _ = child.wait();
@@ -126,18 +127,18 @@ impl Drop for Process {
     }
 }
 
-/// The right to start a process: each start keeps all cores busy, and many at once would all be
+/// The right to start a process. Each start keeps all cores busy, and many at once would all be
 /// late.
 pub(super) struct Turn;
 
 impl Turn {
-    /// If fewer than [`AT_ONCE`] are being started.
+    /// Returns a turn if fewer than [`AT_ONCE`] processes are starting.
     pub(super) fn now() -> Option<Self> {
         let one_more = |starting| (starting < AT_ONCE).then_some(starting + 1);
         STARTING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self)
     }
 
-    /// When it comes.
+    /// Waits for a turn.
     pub(super) async fn wait() -> Self {
         loop {
             if let Some(turn) = Self::now() {
@@ -157,18 +158,20 @@ impl Drop for Turn {
 static STARTING: AtomicUsize = AtomicUsize::new(0);
 const AT_ONCE: usize = 2;
 
-/// Compiling the module takes five seconds of CPU time, and other tests want theirs.
+/// The time limit of a start: compiling the module takes five seconds of CPU time, and other tests
+/// compete for it.
 const STARTS_WITHIN: Duration = Duration::from_secs(2 * PATIENCE.as_secs());
 const LOG: &str = "envoy.log";
 const ADMIN: &str = "admin.address";
 const HOW_TO_GET_ENVOY: &str = "run `make envoy` or set ENVOY=/path/to/envoy";
-/// Lines of log that are shown when a test fails.
+/// The number of log lines that a failed test prints.
 const TAIL: usize = 60;
-/// Characters of a line that are shown.
+/// The number of characters that it prints of a line.
 const LONG_LINE: usize = 500;
 
-/// Kills Envoy and removes its directory when this program has ended, however it ended: its end of
-/// the pipe closes then. Signals from a terminal reach the guard as well; it waits for the pipe.
+/// Starts a process that kills Envoy and removes its directory when this program ends in any way:
+/// the program's end of the pipe closes then. Signals from a terminal reach the guard as well; it
+/// waits for the pipe.
 fn guard(envoy: &Child, dir: &Path) -> Child {
     Command::new("sh")
         .args([
@@ -184,11 +187,11 @@ fn guard(envoy: &Child, dir: &Path) -> Child {
         .expect("a system with a shell")
 }
 
-/// The Envoy to test with: `$ENVOY`, or what `make envoy` has installed.
+/// Returns the path of the Envoy under test: `$ENVOY`, or the one that `make envoy` installs.
 ///
 /// # Panics
 ///
-/// If it has not been installed.
+/// If the binary does not exist.
 #[must_use]
 pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("ENVOY").filter(|path| !path.is_empty()) {
@@ -199,12 +202,12 @@ pub fn binary() -> PathBuf {
     installed
 }
 
-/// A text for the directory `dir`.
+/// Returns a text with [`DIR`] replaced by `dir`.
 pub(super) fn in_place(text: &str, dir: &Path) -> String {
     text.replace(DIR, &dir.display().to_string())
 }
 
-/// Puts a file there at once and whole, as Envoy wants files that it watches.
+/// Writes a file into `dir` atomically, as Envoy requires of watched files.
 pub(super) fn write_file(dir: &Path, name: &str, text: &str) {
     let unfinished = dir.join(format!("{name}.new"));
     fs::write(&unfinished, text)
@@ -212,8 +215,8 @@ pub(super) fn write_file(dir: &Path, name: &str, text: &str) {
         .unwrap_or_else(|error| panic!("cannot write {name}: {error}"));
 }
 
-/// The end of a log, ready to be read. Without what Envoy says of itself at every start, and
-/// without the ends of very long lines.
+/// Returns the end of a log, framed, without Envoy's messages of every start and the ends of very
+/// long lines.
 pub(super) fn framed(log: &str) -> String {
     let lines: Vec<_> = log.lines().filter(|line| !line.contains("[info][main]")).collect();
     let tail = lines.iter().skip(lines.len().saturating_sub(TAIL));

@@ -1,6 +1,6 @@
-//! What a process has used, from Linux's `/proc`.
+//! CPU time and memory of a process, from Linux's `/proc`.
 //!
-//! In: a process id. Out: CPU time and memory. Not here: per thread figures.
+//! In: a process id. Out: CPU time and memory. Not here: per-thread figures.
 
 use core::time::Duration;
 use std::fs;
@@ -15,11 +15,11 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Of the process `pid`.
+    /// Reads the resources of the process `pid`.
     ///
     /// # Panics
     ///
-    /// If it is gone.
+    /// If the process has ended.
     #[must_use]
     pub fn of(pid: u32) -> Self {
         let read = |file: &str| {
@@ -32,7 +32,7 @@ impl Resources {
     }
 }
 
-/// Linux shows times to programs in hundredths of a second on every architecture (`USER_HZ`).
+/// The unit of times in `/proc`: hundredths of a second on every architecture (`USER_HZ`).
 const TICK: Duration = Duration::from_millis(10);
 
 fn cpu_ticks(stat: &str) -> Option<u64> {

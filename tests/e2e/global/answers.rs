@@ -1,5 +1,5 @@
-//! What the service's answers do: refusals in the words of the API, waits, headers; and how values
-//! are written to it.
+//! Answers of the service: refusals in the API's own dialect, waits, headers; and the encoding of
+//! values in its descriptors.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,14 +14,14 @@ fn seconds(response: &Response) -> u64 {
     response.header("retry-after").unwrap().parse().unwrap()
 }
 
-/// Until the service's day ends.
+/// Returns the seconds until the service's day ends.
 #[expect(clippy::disallowed_methods, reason = "the service counts by the system's clock")]
 fn until_midnight() -> u64 {
     let day = DAY.as_secs();
     day - SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() % day
 }
 
-/// A short call of Anthropic's API.
+/// Returns a short call of Anthropic's API.
 fn message(tenant: &str) -> Request {
     let body = json!({
         "model": "claude-3-5-haiku-20241022", "max_tokens": 20,
@@ -42,8 +42,8 @@ async fn a_refusal_is_in_the_words_of_the_api_with_the_services_wait() {
 
     assert_eq!((openai.status(), &body["error"]["code"]), (429, &json!("rate_limit_exceeded")), "{body}");
     assert_eq!(openai.header("x-ratelimit-remaining-tokens"), Some("0"));
-    // A second at most is added, so that not all come back at once. If the day ends meanwhile, the
-    // later is the longer.
+    // Jitter adds up to a second. If the day ends between the two readings, the later one is
+    // longer.
     let waits = if after <= before { after..=before + 2 } else { 0..=before.max(after) + 2 };
     assert!(waits.contains(&seconds(&openai)), "{} {waits:?}", seconds(&openai));
     assert_eq!(anthropic.status(), 429);
@@ -143,9 +143,9 @@ async fn no_name_that_a_caller_gives_reads_as_another_budget() {
         (b"a_b%", "a%5Fb%25"),
         (b"\xff\xfe \xc3\xa9", "%FF%FE%20%C3%A9"),
         (b"_", "%5F"),
-        // The first half of its SHA-256.
+        // The first half of the value's SHA-256.
         (long.as_bytes(), "_aa20c23e3201834050679e1d88941b9a"),
-        // Kept here only as its hash.
+        // The filter keeps only the hash of this value.
         (longer.as_bytes(), "hash:0d4e2ca9e9cbced7a7a5380eb29e1a37"),
     ];
     for (name, value) in cases {
@@ -154,12 +154,12 @@ async fn no_name_that_a_caller_gives_reads_as_another_budget() {
         assert_eq!(response.status(), 200, "{value}");
         assert_eq!(service.count(&of(value)), 30, "{value} {:?}", service.requests().last());
     }
-    // Who gives none has a budget of all such.
+    // All calls without a value share one budget.
     assert_eq!(bench.send(nameless()).await.status(), 200);
     assert_eq!(service.count(&of("_")), 30);
 }
 
-/// A call that holds 30 tokens, of nobody.
+/// Returns a call without a tenant that holds 30 tokens.
 fn nameless() -> Request {
     let messages = json!([{ "role": "user", "content": "Say something." }]);
     Request::chat(&json!({ "model": "gpt-4o", "max_tokens": 20, "messages": messages }))

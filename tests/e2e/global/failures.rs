@@ -1,5 +1,5 @@
-//! Answers that decide nothing, and none at all: what becomes of the call, in how much time, and
-//! what the service is told later.
+//! Answers that decide nothing, and missing answers: the outcome of the call, its latency, and the
+//! later report to the service.
 
 use core::time::Duration;
 
@@ -12,10 +12,10 @@ use tollgate_rig::rate_limits::{Behaviour, Limit, ScriptedService};
 use super::{DAY, PATIENT, call, limits, of, said, say_everything, tokens, tpd};
 use crate::bench::Bench;
 
-/// Far longer than a call may wait here, far less than anybody waits for a hang.
+/// Far longer than a call may wait here, far shorter than a hang.
 const LATE: Duration = Duration::from_secs(20);
 
-/// Every way to decide nothing, and what metrics call it.
+/// Returns every behaviour that decides nothing, and its label in metrics.
 fn troubles() -> Vec<(&'static str, Behaviour, &'static str)> {
     vec![
         ("late", Behaviour::Late(LATE), "unavailable"),
@@ -29,14 +29,14 @@ fn troubles() -> Vec<(&'static str, Behaviour, &'static str)> {
     ]
 }
 
-/// Options with this `on_failure`: a call waits for a quarter of a second at most, and asking is
-/// never given up.
+/// Returns options with this `on_failure`: a call waits at most a quarter of a second, and the
+/// breaker never opens.
 fn options(on_failure: &str) -> String {
     format!(", timeout: 250ms, on_failure: {on_failure}, breaker: {{ failures: 1000 }}")
 }
 
-/// One call per trouble, last without any service; each must satisfy `check` and be counted as
-/// `on_failure` says.
+/// Makes one call per trouble, the last without any service. Each must satisfy `check`, and metrics
+/// must count it under `on_failure`.
 async fn each_trouble(on_failure: &str, check: impl Fn(&str, &Response)) -> (Bench, ScriptedService) {
     let mut service = ScriptedService::start([tpd(1_000)]);
     let bench = Bench::with_service(&tokens(1_000, &options(on_failure)), &service).await;
@@ -50,8 +50,8 @@ async fn each_trouble(on_failure: &str, check: impl Fn(&str, &Response)) -> (Ben
         assert!(response.time_to_headers() < LATE / 2, "{tenant}: {:?}", response.time_to_headers());
         assert!(failed(&bench, kind).await > before, "{tenant}");
         if response.status() == 200 {
-            // What it has used is told; if what it asked for has been charged on the way, too, that
-            // stays.
+            // The filter reports the usage. A charge that the service made on the way stays as
+            // well.
             service.wait_for_count(&of(tenant), if tenant == "late" { 120 } else { 60 }).await;
         }
         expected += 1;
@@ -93,7 +93,7 @@ async fn with_deny_calls_are_refused_with_a_wait_and_nothing_is_told() {
     })
     .await;
     assert!(bench.mock.received().is_empty());
-    // The service is back, and nothing hangs behind it.
+    // The service is back, and no request hangs behind it.
     let mut client = Client::http2(bench.envoy.address()).await.unwrap();
     let back = client.send(call("back", 60, 60)).await.unwrap();
     assert_eq!(back.status(), 200);
@@ -111,7 +111,7 @@ async fn with_local_a_part_of_each_limit_is_enforced_here_and_calls_are_told_lat
     })
     .await;
     service.wait_for_count(&of("gone"), 60).await;
-    // Of a tenth of a thousand, 60 are used.
+    // The local share is a tenth of a thousand; an earlier call used 60 of it.
     service.script([Behaviour::Unknown, Behaviour::Unknown]);
     let (refused, problem) = bench.json(call("never", 60, 60)).await;
     let (allowed, _) = bench.json(call("never", 40, 40)).await;
@@ -152,8 +152,7 @@ async fn a_refusal_without_the_status_that_explains_it_is_a_refusal() {
     assert!(refused.header("retry-after").is_some());
 }
 
-/// The name of a cluster that the host would take for a message, if it got the bare name: Envoy
-/// 1.40 ends then.
+/// A cluster whose bare name the host would parse as a message; Envoy 1.40 exits then.
 #[tokio::test]
 async fn a_cluster_named_envoy_is_asked_like_any_other() {
     let service = ScriptedService::start([tpd(1_000)]);
@@ -171,8 +170,8 @@ async fn a_cluster_named_envoy_is_asked_like_any_other() {
 
 #[tokio::test]
 async fn a_cluster_that_is_not_there_or_speaks_no_http2_is_a_service_without_answers() {
-    // The host would take some of these names for messages. The last is the upstream, which is
-    // spoken to in HTTP/1.1.
+    // The host would parse some of these names as messages. The last is the upstream, which speaks
+    // HTTP/1.1.
     for (cluster, on_failure, status) in [
         ("envoy", "allow", 200),
         ("multi", "local", 200),
@@ -193,7 +192,7 @@ async fn a_cluster_that_is_not_there_or_speaks_no_http2_is_a_service_without_ans
     }
 }
 
-/// A report fails twice.
+/// Makes a report fail twice.
 async fn is_told_at_the_third_time(options: &str) {
     let service = ScriptedService::start([tpd(1_000)]).with_refunds();
     let bench = Bench::with_service(&tokens(1_000, &format!("{options}{PATIENT}")), &service).await;
@@ -204,7 +203,7 @@ async fn is_told_at_the_third_time(options: &str) {
 
     assert_eq!(response.status(), 200);
     service.wait_for_count(&of("ada"), 100).await;
-    // After a tenth and another two tenths of a second.
+    // The retries come after a tenth and another two tenths of a second.
     assert!(ended.elapsed() < Duration::from_millis(1_500), "{:?}", ended.elapsed());
     bench.wait_for_count("tollgate_global_reports_total", &[("kind", "retried")], 2).await;
     assert_eq!(said(&service.requests()).len(), 4);

@@ -1,4 +1,4 @@
-//! Leases: how seldom the service is asked with them, and how much can be spent.
+//! Leases: how rarely the filter asks the service with them, and how much callers can spend.
 
 use core::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,20 +9,20 @@ use tollgate_rig::rate_limits::{Asked, Limit, Method, ScriptedService};
 use super::{call, calls, limits, of, tokens, tpd};
 use crate::bench::Bench;
 
-/// A share of a fiftieth; the service answers, however busy the machine is.
+/// Returns options with a lease of a fiftieth, and a timeout that a busy machine does not reach.
 fn leased(protocol: &str) -> String {
     format!(", timeout: 10s, protocol: {protocol}, lease: {{ share: 0.02, at_least: 1000 }}")
 }
 
 const EACH: u64 = 30;
 
-/// One call by which the budget becomes known; its lease is there when this returns.
+/// Makes one call, which teaches the filter the budget, and waits for its lease.
 async fn first_call(bench: &Bench, service: &ScriptedService) {
     let (response, body) = bench.json(call("ada", EACH, EACH)).await;
     assert_eq!(response.status(), 200, "{body}");
     bench.wait_for_count("tollgate_global_requests_total", &[("kind", "lease")], 1).await;
     service.wait_for_calls(Method::ShouldRateLimit, 2).await;
-    // Its answer has come when nothing is under way.
+    // When no request is in flight, the answer has arrived.
     let active = ("envoy_cluster_upstream_rq_active", [("envoy_cluster_name", "ratelimit")]);
     bench.envoy.wait_for_metrics(|metrics| metrics.sum(active.0, &active.1) == 0.0).await;
 }
@@ -32,7 +32,7 @@ async fn the_first_call_asks_and_those_after_it_spend_its_lease_on_every_worker(
     let service = ScriptedService::start([tpd(1_000_000)]);
     let bench = Bench::with_service(&tokens(1_000_000, &leased("envoy")), &service).await;
     first_call(&bench, &service).await;
-    // A fiftieth of what was left, rounded up.
+    // A fiftieth of the remainder, rounded up.
     let charged = EACH + 20_000;
     assert_eq!((calls(&service), service.count(&of("ada"))), (2, charged));
 
@@ -50,12 +50,12 @@ async fn the_first_call_asks_and_those_after_it_spend_its_lease_on_every_worker(
     assert!(workers.filter(|worker| worker.value > 0.0).count() > 1, "only one worker was at work");
 }
 
-/// 64 clients make this many calls each.
+/// Makes this many calls from each of 64 clients.
 async fn load(bench: &Bench, each: usize) -> Outcomes {
     Load::on([bench.envoy.address()]).clients(64).calls(each).run(|_, _| call("ada", EACH, EACH)).await
 }
 
-/// What a steady load asks of the service, once a lease is there.
+/// Checks the requests of a steady load to the service after the first lease.
 async fn steady(protocol: &str, service: ScriptedService) {
     let bench = Bench::with_service(&tokens(5_000_000, &leased(protocol)), &service).await;
     first_call(&bench, &service).await;
@@ -66,8 +66,8 @@ async fn steady(protocol: &str, service: ScriptedService) {
     assert_eq!(outcomes.count(200), 64 * 50, "{:?}", outcomes.statuses());
     let asked = calls(&service) - before;
     assert!(asked <= outcomes.0.len() / 50, "{asked} requests for {} calls", outcomes.0.len());
-    // What was used is charged, and beyond it a lease at most. The first is filled up once. Where
-    // an answer takes more than two seconds, another worker asks once more.
+    // The charge is the usage, and at most one lease beyond it. The filter renews the first lease
+    // once. If an answer takes more than two seconds, another worker asks again.
     let asked = bench.envoy.metrics().await.sum("tollgate_global_requests_total", &[("kind", "lease")]);
     let repeated = (asked as u64).saturating_sub(2);
     let (used, lease) = ((64 * 50 + 1) * EACH, 100_000);
@@ -91,14 +91,15 @@ async fn with_kuadrant_a_steady_load_asks_for_a_fiftieth_of_its_calls_at_most() 
     steady("kuadrant", ScriptedService::start([tpd(5_000_000)]).like_limitador()).await;
 }
 
-/// What was used by calls that passed.
+/// Returns the usage of the admitted calls.
 fn used(outcomes: &Outcomes) -> u64 {
     outcomes.count(200) as u64 * EACH
 }
 
 const BUDGET: u32 = 40_000;
 
-/// No more is spent than the budget has, hardly less, and in the end nothing is asked.
+/// Checks that calls spend no more than the budget and hardly less, and that requests to the
+/// service stop in the end.
 async fn spend_all(protocol: &str, service: ScriptedService) {
     let bench = Bench::with_service(&tokens(BUDGET.into(), &leased(protocol)), &service).await;
 
@@ -107,11 +108,11 @@ async fn spend_all(protocol: &str, service: ScriptedService) {
     let used = used(&outcomes);
     assert_eq!(outcomes.count(200) + outcomes.count(429), 64 * 30, "{:?}", outcomes.statuses());
     assert!(used <= BUDGET.into(), "{used} of {BUDGET}");
-    // A service that counts what it refuses leaves unspent what the last ones asked for: a lease
+    // If the service counts refused requests, the last ones leave their amounts unspent: a lease
     // and some calls.
     assert!(used >= u64::from(BUDGET) * 9 / 10, "only {used} of {BUDGET} could be spent");
-    // Who goes on trying is refused here, but for one in ten seconds, with which a lease may be
-    // asked for.
+    // The filter refuses further calls itself, except for one in ten seconds, which may request a
+    // lease.
     let asked = calls(&service);
     for _ in 0..20 {
         let (response, problem) = bench.json(call("ada", EACH, EACH)).await;
@@ -136,8 +137,8 @@ async fn with_kuadrant_no_more_is_spent_than_the_budget_has_and_in_the_end_nothi
     spend_all("kuadrant", ScriptedService::start([tpd(BUDGET)]).like_limitador()).await;
 }
 
-/// A crowd that is refused is told to come back in the windows in which it fits, not all in the
-/// next.
+/// The filter spreads a refused crowd over the windows in which it fits, instead of sending all to
+/// the next.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the service's windows are those of the real calendar")]
 async fn refused_clients_are_told_the_windows_in_which_they_fit() {
@@ -160,9 +161,8 @@ async fn refused_clients_are_told_the_windows_in_which_they_fit() {
     for outcome in refused {
         windows[told(outcome.headers["retry-after-ms"].to_str().unwrap())] += 1;
     }
-    // Each window is told to no more callers than fit. It may be told to fewer, for some are
-    // refused before it is known how many passed; those who are refused later are told the windows
-    // behind.
+    // The filter names each window to no more callers than fit. It may name it to fewer, because it
+    // refuses some before it knows how many passed; later callers get later windows.
     for _ in 0..7 {
         let (response, _) = bench.json(call("ada", EACH, EACH)).await;
         windows[told(response.header("retry-after-ms").unwrap())] += 1;
@@ -178,7 +178,7 @@ async fn what_a_call_did_not_need_goes_back_to_the_lease() {
     first_call(&bench, &service).await;
     let charged = service.count(&of("ada"));
 
-    // A lease of 2,000 is enough for these only if each gives back what it did not use.
+    // A lease of 2,000 suffices only if each call gives back its unused tokens.
     for _ in 0..5 {
         let (response, _) = bench.json(call("ada", 900, EACH)).await;
         assert_eq!(response.status(), 200);
@@ -191,10 +191,10 @@ async fn what_a_call_did_not_need_goes_back_to_the_lease() {
 #[tokio::test]
 async fn a_lease_that_is_not_spent_ends_with_its_window() {
     let service = ScriptedService::start([Limit::new("free/tps", 1_000_000, Duration::from_secs(2))]);
-    // The service says when its windows end, sooner than the limit does.
+    // The service's windows end sooner than the limit's own.
     let tps = "{ name: tps, count: tokens, per: tenant, max: 1_000_000, window: 1m, scope: global }";
-    // Half of the budget: far more than is spent here, so that more is not asked for before a
-    // window ends.
+    // Half of the budget: far more than the calls spend, so that the filter requests no more before
+    // a window ends.
     let half = leased("envoy").replace("share: 0.02", "share: 0.5");
     let bench = Bench::with_service(&limits(tps, &half), &service).await;
     let of_tps = [("tollgate_limit", "free/tps"), ("tenant", "ada")];
@@ -203,12 +203,12 @@ async fn a_lease_that_is_not_spent_ends_with_its_window() {
     assert_eq!(bench.json(call("ada", EACH, EACH)).await.0.status(), 200);
     service.wait_for(|asked| leases(asked) == 1).await;
 
-    // Without a call, the new window begins with nothing.
+    // Without a call, the new window begins empty.
     bench.envoy.wait_for_metrics(|_| service.count(&of_tps) == 0).await;
     assert_eq!((asks(), calls(&service)), (1, 2));
 
-    // Here it ends a second later at most, since its end is told in whole seconds. Then calls are
-    // charged anew.
+    // The window ends here at most a second later, because the service reports its end in whole
+    // seconds. Then the filter charges calls anew.
     while asks() < 2 {
         assert_eq!(bench.json(call("ada", EACH, EACH)).await.0.status(), 200);
     }

@@ -1,7 +1,6 @@
-//! Limits held in a rate limit service: on the real Envoy, against a scripted service and a real
-//! one.
+//! Limits in a rate limit service: on the real Envoy, against a scripted service and a real one.
 //!
-//! Here: what these tests share.
+//! In: a filter configuration and a service. Out: the common setup of these tests.
 
 mod answers;
 mod failures;
@@ -22,15 +21,14 @@ use tollgate_rig::rate_limits::{Asked, Limit, Method, ScriptedService};
 use crate::bench::{Bench, chat_with};
 use crate::probe::INPUT;
 
-/// The window of global limits in these tests: no test sees its end unless it puts the clock
-/// forward.
+/// The window of global limits in these tests; it ends only if a test advances the clock.
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// More options of `global`, for tests in which the service answers: however busy the machine is.
+/// Options of `global` for tests in which the service answers, however slow the machine is.
 pub(crate) const PATIENT: &str = ", timeout: 10s";
 
-/// A configuration with one global limit of so many tokens a day for each tenant, and these options
-/// of `global`, in flow style.
+/// Returns a configuration with one global limit of `max` tokens a day for each tenant, and these
+/// options of `global`, in flow style.
 pub(crate) fn tokens(max: u64, options: &str) -> String {
     limits(
         &format!("{{ name: tpd, count: tokens, per: tenant, max: {max}, window: 1d, scope: global }}"),
@@ -38,8 +36,8 @@ pub(crate) fn tokens(max: u64, options: &str) -> String {
     )
 }
 
-/// A configuration with these limits and options of `global`, in flow style. What a call allows for
-/// its output is held.
+/// Returns a configuration with these limits and options of `global`, in flow style. A call holds
+/// its own bound on output.
 pub(crate) fn limits(limits: &str, options: &str) -> String {
     format!(
         "
@@ -51,29 +49,29 @@ tiers: {{ free: {{ limits: [ {limits} ] }} }}
     )
 }
 
-/// What the service has to know of [`tokens`].
+/// Returns the service's limit for [`tokens`].
 pub(crate) fn tpd(max: u32) -> Limit {
     Limit::new("free/tpd", max, DAY)
 }
 
-/// The entries of a tenant's budget of [`tokens`].
+/// Returns the descriptor entries of a tenant's budget of [`tokens`].
 pub(crate) fn of(tenant: &str) -> [(&str, &str); 2] {
     [("tollgate_limit", "free/tpd"), ("tenant", tenant)]
 }
 
-/// A call of a tenant that holds so many tokens and uses so many.
+/// Returns a call of a tenant that holds and uses these numbers of tokens.
 pub(crate) fn call(tenant: &str, holds: u64, uses: u64) -> Request {
     chat_with(tenant, json!({ "max_tokens": holds - INPUT })).header("x-mock-usage", usage(uses))
 }
 
-/// A usage of so many tokens.
+/// Returns a usage object of this many tokens.
 pub(crate) fn usage(tokens: u64) -> String {
     json!({ "prompt_tokens": INPUT, "completion_tokens": tokens - INPUT }).to_string()
 }
 
-/// Requests as text, such as `ShouldRateLimit tollgate 0: tollgate_limit=free/tpd tenant=ada (30)`:
-/// the method, the domain, the request's hits, and each descriptor with its own. Those of `zed` are
-/// left out.
+/// Returns requests as text, such as `ShouldRateLimit tollgate 0: tollgate_limit=free/tpd
+/// tenant=ada (30)`: the method, the domain, the request's hits, and each descriptor with its own.
+/// Omits those of `zed`.
 pub(crate) fn said(requests: &[Asked]) -> Vec<String> {
     let others = requests.iter().map(|asked| {
         let Asked { method, request } = asked;
@@ -89,8 +87,8 @@ pub(crate) fn said(requests: &[Asked]) -> Vec<String> {
     others.filter(|text| !text.contains("=zed")).collect()
 }
 
-/// A call of `zed`, of whose use the service is told: whatever the same worker had to say before
-/// has come by then.
+/// Makes a call of `zed` and waits for its report: by then all earlier messages of the same worker
+/// have arrived.
 pub(crate) async fn say_everything(client: &mut Client, service: &ScriptedService) {
     let before = service.count(&of("zed"));
     let mut response = client.send(call("zed", 20, 50)).await.unwrap();
@@ -99,25 +97,25 @@ pub(crate) async fn say_everything(client: &mut Client, service: &ScriptedServic
     service.wait_for_count(&of("zed"), before + 50).await;
 }
 
-/// How often the service has been called.
+/// Returns how many requests the service has received.
 pub(crate) fn calls(service: &ScriptedService) -> usize {
     Method::ALL.into_iter().map(|method| service.calls(method)).sum()
 }
 
 impl Bench {
-    /// With this configuration, four workers, and a service.
+    /// Starts a bench with this configuration, four workers, and a service.
     pub(crate) async fn with_service(configuration: &str, service: &ScriptedService) -> Self {
         let address = service.address();
         Self::with(Filter::yaml(configuration), |bootstrap| bootstrap.grpc_cluster("ratelimit", address))
             .await
     }
 
-    /// A connection, and with it a worker.
+    /// Opens a connection, which stays on one worker.
     pub(crate) async fn client(&self) -> Client {
         Client::http1(self.envoy.address()).await.unwrap()
     }
 
-    /// How many calls with global limits were decided like this.
+    /// Returns how many calls with global limits had this decision.
     pub(crate) async fn decided(&self, kind: &str) -> f64 {
         self.envoy.metrics().await.sum("tollgate_global_decisions_total", &[("kind", kind)])
     }

@@ -1,5 +1,4 @@
-//! A service that is gone for a while, clients that go while they wait, and what happens to Envoy
-//! meanwhile.
+//! Outages of the service, clients that leave while they wait, and events in Envoy meanwhile.
 
 use core::time::Duration;
 
@@ -17,8 +16,8 @@ use crate::bench::{Bench, bootstrap, trap_module};
 
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 
-/// Three failures, and a probe every [`PROBE_EVERY`]; refused calls have nothing to report, so that
-/// calls alone are seen.
+/// Returns options that open the breaker after three failures and probe every [`PROBE_EVERY`].
+/// Refused calls send no reports, so the service sees only calls.
 fn breaking(on_failure: &str) -> String {
     let breaker = "breaker: { failures: 3, probe_every: 500ms }";
     format!(", timeout: 10s, on_failure: {on_failure}, {breaker}")
@@ -33,7 +32,7 @@ async fn a_worker_stops_asking_after_failures_in_a_row_but_for_probes() {
     let service = ScriptedService::start([tpd(100_000)]);
     let bench = Bench::with_service(&tokens(100_000, &breaking("deny")), &service).await;
     service.behave(Behaviour::Status(14));
-    // One connection, so one worker.
+    // One connection stays on one worker.
     let mut client = bench.client().await;
     let mut status = async || {
         let mut response = client.send(call("ada", 30, 30)).await.unwrap();
@@ -46,7 +45,7 @@ async fn a_worker_stops_asking_after_failures_in_a_row_but_for_probes() {
     }
     assert_eq!((calls(&service), breaker(&bench, "opened").await), (3, 1.0));
     let open_since = Instant::now();
-    // Until it has tried twice whether the service is back.
+    // Runs until two probes have failed.
     let mut refused = 0;
     while calls(&service) < 5 {
         assert_eq!(status().await, 429);
@@ -60,7 +59,7 @@ async fn a_worker_stops_asking_after_failures_in_a_row_but_for_probes() {
     };
     assert_eq!(not_asked(&bench.envoy.metrics().await), f64::from(refused - 2));
 
-    // The next probe finds it back.
+    // The next probe succeeds.
     service.behave(Behaviour::Answer);
     let back = Instant::now();
     while status().await != 200 {
@@ -73,7 +72,7 @@ async fn a_worker_stops_asking_after_failures_in_a_row_but_for_probes() {
     assert_eq!(calls(&service), asked + 1);
 }
 
-/// Calls of several workers while the service is gone, by a protocol.
+/// Makes calls on several workers during an outage, by a protocol.
 async fn is_told_when_it_is_back(protocol: &str) {
     let mut service = ScriptedService::start([tpd(100_000)]);
     let options = format!(", protocol: {protocol}{}", breaking("allow"));
@@ -124,11 +123,11 @@ async fn a_service_that_comes_back_is_asked_again_within_the_probe_interval() {
         assert!(back.elapsed() < PATIENCE, "it never asks again");
     }
 
-    // One interval, and as much again for a machine that is busy.
+    // One interval, and the same again for a busy machine.
     assert!(back.elapsed() < PROBE_EVERY * 3, "{:?}", back.elapsed());
 }
 
-/// Waits until nothing is on its way to the service.
+/// Waits until no request to the service is in flight.
 async fn nothing_under_way(envoy: &Envoy) {
     let active = ("envoy_cluster_upstream_rq_active", [("envoy_cluster_name", "ratelimit")]);
     envoy.wait_for_metrics(|metrics| metrics.sum(active.0, &active.1) == 0.0).await;
@@ -140,7 +139,7 @@ async fn a_client_that_goes_while_its_call_waits_gives_back_what_it_held_here() 
     let here = "{ name: here, count: requests, max: 10, window: 30d },";
     let global = "{ name: tpd, count: tokens, per: tenant, max: 100_000, window: 1d, scope: global }";
     let bench = Bench::with_service(&limits(&format!("{here} {global}"), PATIENT), &service).await;
-    // The answer comes when the client has long gone.
+    // The answer arrives long after the client has left.
     let gone = Signal::new();
     service.script([Behaviour::Until(gone.clone()), Behaviour::Until(gone.clone())]);
 
@@ -163,7 +162,7 @@ async fn a_client_that_goes_while_its_call_waits_gives_back_what_it_held_here() 
     gone.fire();
     nothing_under_way(&bench.envoy).await;
     assert!(bench.mock.received().is_empty());
-    // What the service has charged stays charged; of the requests allowed here, none was used.
+    // The service's charges stay; of the requests allowed here, none was used.
     assert_eq!((service.count(&of("ada")), service.count(&of("bob"))), (30, 30));
     let (response, _) = bench.json(call("ada", 30, 30)).await;
     assert_eq!(response.status(), 200);
@@ -202,7 +201,7 @@ async fn a_new_configuration_while_calls_wait_leaves_none_hanging() {
     assert_eq!(client::send(address, call("bob", 30, 30)).await.unwrap().status(), 200);
     let bob = service.requests().into_iter().find(|asked| asked.entries(0).contains(&("tenant", "bob")));
     assert_eq!(bob.unwrap().request.domain, "after");
-    // What the calls of the old configuration used beyond what they held is told.
+    // The filter reports the usage above the holds of the old configuration's calls.
     service.wait_for_count(&of("ada"), 8 * 50).await;
 }
 
@@ -210,8 +209,8 @@ async fn a_new_configuration_while_calls_wait_leaves_none_hanging() {
 async fn a_worker_that_traps_while_calls_wait_recovers_and_they_end_with_envoys_idle_timeout() {
     let service = ScriptedService::start([tpd(100_000)]);
     let filter = Filter::yaml(&tokens(100_000, PATIENT)).module(&trap_module());
-    // Nobody can let go on what a VM held that is dead; the idle timeout ends it, of five minutes
-    // unless set.
+    // A dead VM cannot release its held requests; the idle timeout ends them, after five minutes by
+    // default.
     let bench = Bench::with(filter, |bootstrap| {
         bootstrap.grpc_cluster("ratelimit", service.address()).connection_manager("stream_idle_timeout: 2s")
     })
@@ -243,11 +242,11 @@ async fn a_worker_that_traps_while_calls_wait_recovers_and_they_end_with_envoys_
         if response.status() == 200 {
             break;
         }
-        // A new VM has no say yet.
+        // Until the worker has a new VM, Envoy answers with 503.
         assert_eq!(response.status(), 503);
         assert!(started.elapsed() < PATIENCE, "the worker does not recover");
     }
-    // It asks and tells again.
+    // The new VM asks and reports again.
     service.wait_for_count(&of("ada"), 4 * 30 + 50).await;
     assert_eq!(bench.envoy.metrics().await.sum("envoy_wasm_tollgate_vm_reload_success", &[]), 1.0);
 }

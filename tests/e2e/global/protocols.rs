@@ -1,5 +1,4 @@
-//! What is said to the service before and after a call, by each protocol, and what it has counted
-//! in the end.
+//! Requests to the service before and after a call, by each protocol, and its final count.
 
 use serde_json::json;
 use tollgate_rig::client::Client;
@@ -11,10 +10,10 @@ use crate::bench::{Bench, chat_with};
 
 const MAX: u32 = 100_000;
 
-/// The calls of ada: tokens held, tokens used, and what is said about it.
+/// The calls of ada: tokens held, tokens used, and the requests to the service.
 type Calls<'a> = &'a [(u64, u64, &'a [&'a str])];
 
-/// Makes the calls; nothing else must be said. What the service has counted in the end.
+/// Makes the calls and allows no other requests. Returns the service's final count.
 async fn exchange(service: ScriptedService, options: &str, ada: Calls<'_>) -> u64 {
     let bench = Bench::with_service(&tokens(MAX.into(), &format!("{options}{PATIENT}")), &service).await;
     let mut client = bench.client().await;
@@ -117,7 +116,8 @@ async fn amounts_in_the_request_are_what_limitador_reads() {
     assert_eq!(count, 100);
 }
 
-/// Of requests, tokens and money; each with dimensions of its own, and one that is not asked about.
+/// Limits on requests, tokens and money, each with its own dimensions, and two for which the filter
+/// does not ask the service.
 const SEVERAL: &str = "
   { name: rpm, count: requests, per: [user, tenant], max: 100, window: 1m, scope: global },
   { name: here, count: requests, per: tenant, max: 100, window: 1m },
@@ -133,7 +133,7 @@ async fn several(options: &str) -> (ScriptedService, Bench) {
     ]);
     let service = if options.contains("request") { service.like_limitador() } else { service };
     let configuration = limits(SEVERAL, &format!("{options}{PATIENT}"));
-    // A millionth of a dollar for a token of input, two for one of output.
+    // An input token costs a millionth of a dollar, an output token two.
     let configuration = format!("{configuration}\nprices: [ {{ match: \"*\", input: 1, output: 2 }} ]\n");
     let bench = Bench::with_service(&configuration, &service).await;
     let mut response = bench.send(call("ada", 30, 100).header("x-user", "bob")).await;
@@ -155,7 +155,8 @@ async fn one_request_asks_for_all_limits_of_a_call_in_their_order() {
         "ShouldRateLimit tollgate 0: tollgate_limit=free/rpm user=bob tenant=ada (1) \
          tollgate_limit=free/tpd tenant=ada (30) tollgate_limit=free/usd (50)"
     );
-    // Both differences are told together, in any order; a request is a request.
+    // The filter reports both differences together, in any order; the number of requests needs no
+    // correction.
     assert_eq!(said.len(), 2, "{said:?}");
     for told in ["tollgate_limit=free/tpd tenant=ada (70)", "tollgate_limit=free/usd (140)"] {
         assert!(said[1].contains(told), "{said:?}");
@@ -209,8 +210,7 @@ async fn with_amounts_in_the_request_a_refused_call_charges_no_limit_behind_the_
 
 #[tokio::test]
 async fn what_a_limit_was_charged_for_a_call_that_another_refused_is_the_next_calls() {
-    // Of tokens there are enough for fewer calls, but there are fewer requests left than the filter
-    // can know.
+    // The tokens suffice for fewer calls, but fewer requests are left than the filter can know.
     let service = ScriptedService::start([tpd(1_000), Limit::new("free/rpd", 3, DAY)]).like_limitador();
     let rpd = "{ name: rpd, count: requests, per: tenant, max: 1000, window: 1d, scope: global },";
     let tpd = "{ name: tpd, count: tokens, per: tenant, max: 1000, window: 1d, scope: global }";
@@ -221,7 +221,7 @@ async fn what_a_limit_was_charged_for_a_call_that_another_refused_is_the_next_ca
         Load::on([bench.envoy.address()]).clients(4).calls(10).run(|_, _| call("ada", 30, 30)).await;
 
     assert_eq!(outcomes.count(200), 3);
-    // At most as much as four calls at once hold, however many are refused.
+    // At most the holds of four concurrent calls, however many the service refuses.
     let charged = service.count(&of("ada"));
     assert!((90..=90 + 4 * 30).contains(&charged), "{charged}");
 }

@@ -1,4 +1,4 @@
-//! How requests wait for the service, however they are sent, and that responses never do.
+//! Requests wait for the service in every form of sending; responses never wait.
 
 use serde_json::{Value, json};
 use tollgate_rig::client::{BodySender, Client, Request, Response};
@@ -10,12 +10,12 @@ use super::{DAY, PATIENT, call, limits, of, said, tokens, tpd, usage};
 use crate::bench::{Bench, Detour, chat_by, with_detours};
 use crate::probe::{INPUT, STREAM_END, STREAM_HEAD, chunk, event};
 
-/// How a client sends a call.
+/// A form in which a client sends a call.
 #[derive(Clone, Copy, Debug)]
 enum Sending {
     Http1,
     Http2,
-    /// HTTP/2 with trailers behind the body.
+    /// HTTP/2 with trailers after the body.
     Trailers,
     /// HTTP/1.1 of unknown length.
     Chunked,
@@ -23,7 +23,7 @@ enum Sending {
 
 const SENDINGS: [Sending; 4] = [Sending::Http1, Sending::Http2, Sending::Trailers, Sending::Chunked];
 
-/// A body that holds 30 tokens.
+/// Returns a body that holds 30 tokens.
 fn body() -> Value {
     json!({ "model": "gpt-4o", "max_tokens": 20, "messages": [{ "role": "user", "content": "Say something." }] })
 }
@@ -59,7 +59,7 @@ impl Sending {
     }
 }
 
-/// Calls by every way of sending that pass, and calls that the service refuses.
+/// Makes calls in every form of sending: some pass, and the service refuses others.
 async fn every_sending(hold: &str, holds: bool) {
     let service = ScriptedService::start([tpd(50)]);
     let configuration = format!("hold: {hold}\n{}", tokens(50, PATIENT));
@@ -78,10 +78,10 @@ async fn every_sending(hold: &str, holds: bool) {
         let mut refused = sending.send(&bench, &tenant).await;
         let problem = refused.json().await.unwrap();
         assert_eq!(refused.status(), 429, "{tenant} {problem}");
-        // It counts what it refuses, too.
+        // The service counts refused requests too.
         assert_eq!(service.count(&of(&tenant)), 60, "{tenant}");
     }
-    // Nothing was sent on that was refused, but headers where they cannot be held.
+    // No refused request reached the upstream, except headers where the host cannot hold them.
     let whole = bench.mock.received().iter().filter(|received| !received.body.is_empty()).count();
     assert_eq!(whole, SENDINGS.len());
     let metrics = bench.envoy.metrics().await;
@@ -117,7 +117,7 @@ async fn a_held_call_reaches_the_upstream_only_when_the_service_has_answered() {
 
     let others = async {
         service.wait_for_calls(Method::ShouldRateLimit, 1).await;
-        // Many that are not limited overtake it, on every worker.
+        // Many unlimited calls overtake it, on every worker.
         for _ in 0..16 {
             bench.send(Request::get("/health")).await;
         }
@@ -146,7 +146,7 @@ async fn a_call_without_a_body_is_asked_about_as_a_request() {
     assert_eq!((statuses, service.calls(Method::ShouldRateLimit)), (vec![200, 429, 429], 3));
 }
 
-/// An upload of so many bytes, the first of which are sent at once and the rest by the sender.
+/// Returns an upload of `size` bytes: the first part goes at once, the rest through the sender.
 fn upload(tenant: &str, size: usize) -> (Request, BodySender, Vec<u8>) {
     let mut body = b"--line\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--line\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.mp3\"\r\n\r\n".to_vec();
     let end = b"\r\n--line--\r\n";
@@ -186,7 +186,7 @@ async fn uploads(size: usize, hold_up_to: &str) {
     let received = bench.mock.received();
     assert!(received.len() == 1 && received[0].body == whole, "other bytes arrived");
 
-    // The second is refused before its body is there.
+    // The filter refuses the second before its body arrives.
     let (request, mut sender, body) = upload("ada", size);
     let first = body[..1024].to_vec();
     let feeding = tokio::spawn(async move { (sender.send(first).await, sender) });
@@ -208,7 +208,7 @@ async fn an_upload_too_large_to_hold_goes_on_and_can_still_be_refused() {
     uploads(3 << 20, "1MiB").await;
 }
 
-/// The service takes long, but the upload has gone on, and its response does not wait.
+/// The service answers late, but the upload has continued, and its response does not wait.
 #[tokio::test]
 async fn a_response_that_comes_before_the_answer_is_passed_on_and_told_afterwards() {
     let service = ScriptedService::start([tpd(1_000_000)]);
@@ -246,7 +246,7 @@ async fn no_chunk_of_a_stream_waits_for_the_service() {
         with_detours(bootstrap, &[detour]).grpc_cluster("ratelimit", service.address())
     })
     .await;
-    // It answers the question, and then nothing until the report is sent again.
+    // The service answers the question, then ignores the report until the retry.
     service.script([Behaviour::Answer, Behaviour::Never]);
 
     let streamed = json!({ "stream": true, "stream_options": { "include_usage": true }, "max_tokens": 20 });

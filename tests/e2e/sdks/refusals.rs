@@ -1,5 +1,4 @@
-//! Calls over budget: the clients raise their own error, or retry after the wait that they are
-//! told.
+//! Calls over budget: the clients raise their own error, or retry after the wait in the refusal.
 
 use serde_json::{Value, json};
 use tokio::io::copy_bidirectional;
@@ -59,7 +58,7 @@ async fn is_over_budget(bench: &Bench, api: Api) {
         format!("on tokens per tenant (limit `tpm`): Limit 1000 per 10s, Available 0, Requested {needed}.");
     let (_, advice) = message.split_once(&limit).unwrap_or_else(|| panic!("{message}"));
     let advice = advice.strip_prefix(" Please try again in ").unwrap().split_once("s.").unwrap().0;
-    // Less than a second is told in milliseconds, "950ms".
+    // The message has a wait of less than a second in milliseconds, "950ms".
     let seconds = match advice.strip_suffix('m') {
         Some(millis) => millis.parse::<f64>().unwrap() / 1000.0,
         None => advice.parse::<f64>().unwrap(),

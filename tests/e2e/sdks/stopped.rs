@@ -32,12 +32,12 @@ const CLIENTS: [(Api, &str, Reads); 14] = [
     (AI_MESSAGES, "length", Reads::On),
 ];
 
-/// How far a client reads a stream.
+/// The point up to which a client reads a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reads {
-    /// It closes the connection at the API's last event.
+    /// Closes the connection at the API's last event.
     UpToDone,
-    /// It waits for the end of the response.
+    /// Waits for the end of the response.
     On,
 }
 

@@ -1,4 +1,4 @@
-//! One budget of two Envoys, by each protocol: what is let in, and what the service has counted
+//! One budget of two Envoys, by each protocol: the admitted calls, and the service's count
 //! afterwards.
 
 use serde_json::json;
@@ -9,33 +9,34 @@ use super::{CLIENTS, Fleet, budgets, call_of};
 use crate::bench::chat_with;
 use crate::probe::INPUT;
 
-/// The budgets of a tenant.
+/// The budgets of each tenant.
 const TOKENS: u64 = 3_000;
 const CALLS: u64 = 50;
 
-/// `talker` spends his tokens before his requests, `caller` her requests before her tokens.
+/// The tokens of each call. `talker` exhausts his tokens before his requests, `caller` her requests
+/// before her tokens.
 const OF_TALKER: u64 = 100;
 const OF_CALLER: u64 = 11;
 
-/// How far the calls that are let in may come beyond a budget.
+/// The amount by which admitted calls may exceed a budget.
 enum Promise {
-    /// To the last call that fits, and no further.
+    /// Not at all: the last admitted call fits.
     Exact,
-    /// By the calls that come at the same time.
+    /// By the calls in flight at the same time.
     ThoseAtOnce,
 }
 
-/// The tokens that calls use which hold 30 each, alternately at both Envoys.
+/// The tokens that calls use which hold 30 each, alternating between the Envoys.
 const USES: [u64; 6] = [30, 25, 50, 40, 20, 30];
 
-/// What the service counts of them: what was used, what was held where that was more, or what was
-/// used and the 10 that the last but one left at its Envoy, where nobody took them.
+/// The service's count for them: the usage; the larger of usage and hold for each call; or the
+/// usage and the 10 unused tokens of the last call but one, which stay at its Envoy.
 const USED: u64 = 195;
 const HELD_OR_USED: u64 = 210;
 const USED_OR_KEPT: u64 = 205;
 
-/// Calls of two tenants with 64 clients on two Envoys, then calls that use more and less than they
-/// hold, one by one.
+/// Loads two Envoys with calls of two tenants from 64 clients, then makes single calls that use
+/// more and less than they hold.
 async fn share_one_budget(protocol: &str, options: &[&str], promise: Promise, counted: u64) {
     let fleet = Fleet::start(&budgets(TOKENS, CALLS, protocol), options).await;
 
@@ -46,8 +47,8 @@ async fn share_one_budget(protocol: &str, options: &[&str], promise: Promise, co
     match promise {
         Promise::Exact => assert_eq!((of_talker, of_caller), (whole_of_talker, whole_of_caller)),
         Promise::ThoseAtOnce => {
-            // One call of each client is under way, and one may have ended and not have been told
-            // of yet.
+            // Each client has one call in flight, and the report of one ended call may still be on
+            // its way.
             let at_once = CLIENTS as u64 / 2 * 2;
             assert!((whole_of_talker..=whole_of_talker + at_once).contains(&of_talker), "{of_talker}");
             assert!((whole_of_caller..=whole_of_caller + at_once).contains(&of_caller), "{of_caller}");
@@ -60,8 +61,7 @@ async fn share_one_budget(protocol: &str, options: &[&str], promise: Promise, co
         for request in [call_of("talker", OF_TALKER), call_of("caller", OF_CALLER)] {
             let (status, retry_after) = fleet.call(envoy, request).await;
             let retry_after = retry_after.expect("a refusal says how long to wait");
-            // The rest of the day and up to a tenth more, so that not all come back at the same
-            // moment.
+            // The rest of the day, and up to a tenth of jitter.
             assert!((80_000..=95_040).contains(&retry_after), "{retry_after}");
             assert_eq!(status, 429);
         }
@@ -78,7 +78,7 @@ async fn share_one_budget(protocol: &str, options: &[&str], promise: Promise, co
     assert_eq!(fleet.sum("tollgate_global_unknown_total", &[]).await, 0);
 }
 
-/// What was used is what the service has counted.
+/// Waits until the service's count equals the usage.
 async fn settle(fleet: &Fleet, of_talker: u64, of_caller: u64) {
     fleet.wait_for_spent("tpd", "talker", of_talker * OF_TALKER).await;
     fleet.wait_for_spent("rpd", "talker", of_talker).await;
@@ -86,8 +86,8 @@ async fn settle(fleet: &Fleet, of_talker: u64, of_caller: u64) {
     fleet.wait_for_spent("rpd", "caller", of_caller).await;
 }
 
-/// Clients of which each second one at each Envoy talks. Answers take as long as it takes to tell
-/// of the last call.
+/// Returns a client's call; half of the clients at each Envoy are talkers. An answer takes as long
+/// as the report of the previous call.
 fn at_the_same_time(client: usize, _: usize) -> Request {
     let request = if talks(client) { call_of("talker", OF_TALKER) } else { call_of("caller", OF_CALLER) };
     request.header("x-mock-delay-ms", "30")
@@ -101,7 +101,7 @@ fn admitted(outcomes: &Outcomes, client: impl Fn(usize) -> bool) -> u64 {
     super::admitted(&Outcomes(outcomes.0.iter().filter(|outcome| client(outcome.client)).cloned().collect()))
 }
 
-/// A call that holds 30 tokens and is told to have used so many.
+/// Returns a call that holds 30 tokens and whose answer reports `used`.
 fn holding_30(tenant: &str, used: u64) -> Request {
     let usage = json!({ "prompt_tokens": INPUT, "completion_tokens": used - INPUT, "total_tokens": used });
     chat_with(tenant, json!({ "max_tokens": 30 - INPUT })).header("x-mock-usage", usage.to_string())

@@ -1,26 +1,25 @@
-//! Leases of two Envoys: how few requests they need, and how far from the budget they end.
+//! Leases of two Envoys: how few requests they need, and how close to the budget they end.
 
 use tollgate_rig::load::Load;
 
 use super::{DECISIONS, Fleet, PLENTY, REQUESTS, admitted, budgets, call_of};
 
-/// A process takes 2 % of what remains at once.
+/// Leases of 2 % of the remaining budget for each process.
 const LEASE: &str = ", lease: { share: 0.02, at_least: 500 }";
 
-/// A budget, of which each lease is 2,000 tokens at most: three or four calls for each client of an
-/// Envoy.
+/// A budget whose leases are at most 2,000 tokens: three or four calls for each client of an Envoy.
 const TOKENS: u64 = 100_000;
 const LARGEST_LEASE: u64 = 2_000;
 
 const OF_CALL: u64 = 50;
 
-/// Where what is left is looked at to the call, and clients at one Envoy then: fewer than a lease
-/// has calls.
+/// A larger call, and fewer clients at one Envoy than a lease has calls, for tests that check the
+/// remainder to the call.
 const OF_LARGE_CALL: u64 = 100;
 const FEW: usize = 16;
 
 impl Fleet {
-    /// Makes calls at an Envoy until one is decided by a lease: how many.
+    /// Makes calls at an Envoy until a lease decides one. Returns their number.
     async fn call_until_leased(&self, envoy: usize, tokens: u64) -> u64 {
         let leased = async || self.envoys[envoy].metrics().await.sum(DECISIONS, &[("kind", "leased")]);
         let mut calls = 0;
@@ -50,7 +49,7 @@ async fn two_envoys_spend_one_budget_from_leases_and_no_more() {
 async fn what_one_envoy_leaves_unspent_is_no_more_than_its_share() {
     let fleet = Fleet::start(&budgets(TOKENS, PLENTY, LEASE), &[]).await;
 
-    // A lease that has just been filled up.
+    // The lease has just been renewed.
     let mut calls = fleet.call_until_leased(0, OF_LARGE_CALL).await;
     let leases = async || fleet.envoys[0].metrics().await.sum(REQUESTS, &[("kind", "lease")]);
     let before = leases().await;
@@ -63,7 +62,8 @@ async fn what_one_envoy_leaves_unspent_is_no_more_than_its_share() {
     let used = first + admitted(&others.run(|_, _| call_of("ada", OF_LARGE_CALL)).await) * OF_LARGE_CALL;
 
     assert!((TOKENS - LARGEST_LEASE - OF_LARGE_CALL..TOKENS).contains(&used), "{used}");
-    // What the first has leased it can still spend: to the last call that fits, and without a word.
+    // The first Envoy can still spend its lease, to the last call that fits, without a request to
+    // the service.
     let (before, asked) = (fleet.spent("tpd", "ada"), fleet.sum(REQUESTS, &[]).await);
     let left = TOKENS - used;
     let mut calls = 0;
@@ -76,7 +76,7 @@ async fn what_one_envoy_leaves_unspent_is_no_more_than_its_share() {
         "{calls} calls of {left} tokens"
     );
     assert_eq!(fleet.spent("tpd", "ada"), before);
-    // But for the last lease, and the call that did not fit.
+    // The exceptions are the last lease, and the call that did not fit.
     assert!(fleet.sum(REQUESTS, &[]).await <= asked + 2);
 }
 
@@ -113,7 +113,7 @@ async fn protocols_that_look_spend_one_budget_and_no_more_from_leases() {
     }
 }
 
-/// Waves of calls, each when the one before it has ended: what they used.
+/// Makes waves of calls, each after the previous one has ended. Returns their usage.
 async fn in_waves(fleet: &Fleet, clients: usize, waves: usize, of_call: u64) -> u64 {
     let mut used = 0;
     for _ in 0..waves {
@@ -143,7 +143,7 @@ async fn clients_in_waves_spend_a_budget_with_leases_and_no_more() {
 
     let used = in_waves(&fleet, 64, 4, OF_WAVE).await;
 
-    // Less than a call needs may be left at the service and in either lease.
+    // The service and either lease may each have less left than a call needs.
     assert!((BUDGET - 3 * OF_WAVE..=BUDGET).contains(&used), "{used}");
     assert!(fleet.sum(DECISIONS, &[("kind", "leased")]).await > 0, "no call was decided by a lease");
 }

@@ -1,9 +1,9 @@
-//! Two Envoys of four workers each that share one budget: at the example rate limit service, which
-//! counts in a real Redis.
+//! Two Envoys of four workers each that share one budget, with the example rate limit service,
+//! which counts in a real Redis.
 //!
-//! Here: what these tests share. In: a configuration of the filter. Out: the fleet, whose service
-//! knows the limits that `make ratelimit-config` writes from that configuration, calls of a known
-//! cost, and what the service has counted. The service is the example's own program (`cargo test`
+//! Here: the common setup of these tests. In: a configuration of the filter. Out: the fleet, calls
+//! of a known cost, and the service's counts. The service has the limits that `make
+//! ratelimit-config` writes from that configuration. It is the example's own program (`cargo test`
 //! builds it, `cargo test --test e2e` does not).
 
 mod budgets;
@@ -29,13 +29,13 @@ use tollgate_rig::upstream::Signal;
 use crate::bench::{bootstrap, chat_with};
 use crate::probe::INPUT;
 
-/// As many clients as call at once.
+/// The number of clients that call at once.
 const CLIENTS: usize = 64;
 
-/// Between two looks at something that only can be polled.
+/// The interval between two polls.
 const POLL: Duration = Duration::from_millis(5);
 
-/// Two Envoys, and all that they stand between.
+/// Two Envoys with their clients' upstream, the service and its Redis.
 struct Fleet {
     envoys: [Envoy; 2],
     mock: MockLlm,
@@ -44,13 +44,13 @@ struct Fleet {
 }
 
 impl Fleet {
-    /// With this configuration of the filter, in YAML, and these options of the service beside that
-    /// of its Redis.
+    /// Starts a fleet with this filter configuration in YAML, and these options of the service
+    /// besides its Redis.
     async fn start(configuration: &str, options: &[&str]) -> Self {
         Self::with(configuration, options, |bootstrap| bootstrap).await
     }
 
-    /// As [`Fleet::start`], for [`Fleet::reload`].
+    /// Does the same as [`Fleet::start`], for [`Fleet::reload`].
     async fn reloadable(configuration: &str) -> Self {
         Self::with(configuration, &[], Bootstrap::reloadable).await
     }
@@ -69,24 +69,24 @@ impl Fleet {
         Self { envoys: [one, other], mock, service, redis }
     }
 
-    /// Another configuration for one of the Envoys; whether it is accepted.
+    /// Gives one of the Envoys another configuration. Returns whether the Envoy accepts it.
     async fn reload(&self, envoy: usize, configuration: &str) -> bool {
         self.envoys[envoy].reload(&setup(configuration, &self.mock, &self.service)).await
     }
 
-    /// As many clients as [`CLIENTS`], half of them at each Envoy.
+    /// Returns a load of [`CLIENTS`] clients, half of them at each Envoy.
     fn load(&self) -> Load {
         Load::on(self.envoys.each_ref().map(Envoy::address)).clients(CLIENTS)
     }
 
-    /// Calls at both Envoys until the signal.
+    /// Makes calls at both Envoys until the signal.
     fn calls_until(&self, done: &Signal, tokens: u64) -> JoinHandle<Outcomes> {
         let load = self.load().until(done);
         tokio::spawn(async move { load.run(move |_, _| call_of("ada", tokens)).await })
     }
 
-    /// Makes a call at one of the Envoys, by its number: the status, and how long to wait if it
-    /// says so.
+    /// Makes a call at the Envoy with this number. Returns the status, and the wait if the answer
+    /// has one.
     async fn call(&self, envoy: usize, request: Request) -> (u16, Option<u64>) {
         let address = self.envoys[envoy].address();
         let mut response = tollgate_rig::client::send(address, request).await.unwrap();
@@ -94,14 +94,14 @@ impl Fleet {
         (response.status(), response.header("retry-after").map(|seconds| seconds.parse().unwrap()))
     }
 
-    /// A metric of both Envoys together.
+    /// Returns a metric summed over both Envoys.
     async fn sum(&self, metric: &str, labels: &[(&str, &str)]) -> u64 {
         let [one, other] = &self.envoys;
         let (one, other) = tokio::join!(one.metrics(), other.metrics());
         (one.sum(metric, labels) + other.sum(metric, labels)) as u64
     }
 
-    /// Waits until a metric of both Envoys together satisfies `condition`.
+    /// Waits until a metric summed over both Envoys satisfies `condition`.
     async fn wait_for_sum(&self, metric: &str, labels: &[(&str, &str)], condition: impl Fn(u64) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -114,7 +114,7 @@ impl Fleet {
         }
     }
 
-    /// What has been counted of a tenant's budget in Redis.
+    /// Returns the count of a tenant's budget in Redis.
     fn spent(&self, limit: &str, tenant: &str) -> u64 {
         let mut redis = redis::Client::open(self.redis.url()).unwrap().get_connection().unwrap();
         let keys: Vec<String> = redis.keys("tollgate:*").unwrap();
@@ -125,12 +125,12 @@ impl Fleet {
         found.first().map_or(0, |key| redis.get::<_, u64>(key).unwrap())
     }
 
-    /// Waits until what was used has been told, and what was not has been given back.
+    /// Waits until the Envoys have reported the used tokens and returned the unused ones.
     async fn wait_for_spent(&self, limit: &str, tenant: &str, used: u64) {
         self.wait_until_spent(limit, tenant, |spent| spent == used).await;
     }
 
-    /// Waits until as much has been told as satisfies `condition`: how much.
+    /// Waits until the count in Redis satisfies `condition`. Returns the count.
     async fn wait_until_spent(&self, limit: &str, tenant: &str, condition: impl Fn(u64) -> bool) -> u64 {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -152,7 +152,7 @@ fn setup(configuration: &str, mock: &MockLlm, service: &RateLimitService) -> Boo
 #[path = "../../../../cli/src/servers/mod.rs"]
 mod servers;
 
-/// What `make ratelimit-config` writes for the service.
+/// Returns the service's configuration, as `make ratelimit-config` writes it.
 fn known_to_service(configuration: &str) -> String {
     let json: Value = serde_saphyr::from_str(configuration).unwrap();
     let config = Config::read(json.to_string().as_bytes(), b"").unwrap();
@@ -163,9 +163,9 @@ fn known_to_service(configuration: &str) -> String {
     servers::limitador(domain, &limits).unwrap()
 }
 
-/// A configuration with a budget of tokens and one of requests a day for each tenant, and these
-/// options of `global`, in flow style. Nothing takes as long as the service is waited for, so that
-/// what is decided does not depend on how busy the machine is.
+/// Returns a configuration with a daily budget of tokens and one of requests for each tenant, and
+/// these options of `global`, in flow style. The timeout is longer than any answer takes, so that
+/// decisions do not depend on the load of the machine.
 fn budgets(tokens: u64, requests: u64, options: &str) -> String {
     format!(
         "
@@ -183,19 +183,19 @@ tiers:
 /// More requests than any test makes.
 const PLENTY: u64 = 1_000_000;
 
-/// A call that holds so many tokens and uses them.
+/// Returns a call that holds and uses this many tokens.
 fn call_of(tenant: &str, tokens: u64) -> Request {
     let output = tokens - INPUT;
     chat_with(tenant, json!({ "max_tokens": output })).header("x-mock-output-tokens", output.to_string())
 }
 
-/// How calls were decided.
+/// The decisions of calls, by kind.
 const DECISIONS: &str = "tollgate_global_decisions_total";
 
-/// Requests to the service.
+/// The requests to the service.
 const REQUESTS: &str = "tollgate_global_requests_total";
 
-/// The calls that were let in.
+/// Returns the number of admitted calls.
 fn admitted(outcomes: &Outcomes) -> u64 {
     let statuses = outcomes.statuses();
     assert!(statuses.keys().all(|status| [200, 429].contains(status)), "{statuses:?}");

@@ -1,7 +1,7 @@
-//! The service, or the Redis under it, is killed and brought back while 64 clients call.
+//! Outages: a test kills the service, or its Redis, and restarts it while 64 clients call.
 //!
-//! A load ends the test if a call hangs or breaks, and [`admitted`] if one is answered with
-//! anything but 200 and 429.
+//! In: a fleet under load. Out: nothing. A load fails the test if a call hangs or breaks, and
+//! [`admitted`] fails it on any status but 200 and 429.
 
 use tokio::time::Instant;
 use tollgate_rig::load::{Outcome, Outcomes};
@@ -14,19 +14,19 @@ const REPORTS: &str = "tollgate_global_reports_total";
 
 const OF_CALL: u64 = 100;
 
-/// More than is spent here.
+/// More than the calls of these tests spend.
 const TOKENS: u64 = 10_000_000;
 
-/// What `local_share` leaves each of both Envoys of it.
+/// The share of [`TOKENS`] that `local_share` gives each Envoy.
 const LOCAL: u64 = 10_000;
 
-/// A worker stops asking after so many failures in a row.
+/// Returns a configuration in which a worker stops asking after `failures` failures in a row.
 fn configuration(on_failure: &str, failures: u32) -> String {
     let outage = format!(", on_failure: {on_failure}, local_share: 0.001");
     budgets(TOKENS, PLENTY, &format!("{outage}, breaker: {{ failures: {failures}, probe_every: 500ms }}"))
 }
 
-/// What is killed.
+/// The process that a test kills.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Victim {
     Service,
@@ -48,8 +48,7 @@ impl Fleet {
         }
     }
 
-    /// Waits until every worker that had stopped asking asks again, and calls are decided by the
-    /// service.
+    /// Waits until every worker asks again, and the service decides calls.
     async fn wait_until_decided_again(&self) {
         for envoy in &self.envoys {
             let asked = [("kind", "asked")];
@@ -66,12 +65,12 @@ impl Fleet {
     }
 }
 
-/// What was used by the calls of some of the outcomes.
+/// Returns the tokens used by the calls of some of the outcomes.
 fn used(outcomes: &Outcomes, which: impl Fn(&Outcome) -> bool) -> u64 {
     admitted(&Outcomes(outcomes.0.iter().filter(|outcome| which(outcome)).cloned().collect())) * OF_CALL
 }
 
-/// Killed under load: calls are decided by what each Envoy has for itself, and by the service as
+/// Kills the victim under load: each Envoy decides by its local share, and the service decides as
 /// soon as it is back.
 async fn outage_under_load(victim: Victim) {
     let mut fleet = Fleet::start(&configuration("local", 3), &[]).await;
@@ -95,20 +94,20 @@ async fn outage_under_load(victim: Victim) {
     let meanwhile = |outcome: &Outcome| outcome.started > gone && outcome.started + outcome.to_end < comes;
     let in_outage = used(&outcomes, meanwhile);
     assert!((1..=2 * LOCAL).contains(&in_outage), "{in_outage}");
-    // Half a second until the next probe, and what a busy machine needs to notice.
+    // Half a second until the next probe, and a margin for a busy machine.
     assert!(recovered_in.as_millis() < 500 + 1_500, "{recovered_in:?}");
     assert_eq!(fleet.sum(REPORTS, &[("kind", "dropped")]).await, 0);
-    // What was charged when it was killed, and the answer lost, is counted twice.
+    // The service counts a charge twice if the kill lost its answer.
     let all = used(&outcomes, |_| true);
     let kept = if victim == Victim::Redis { used(&outcomes, |outcome| outcome.started > gone) } else { all };
     let spent = fleet.wait_until_spent("tpd", "ada", |spent| spent >= kept).await;
     assert!(spent <= all + CLIENTS as u64 * OF_CALL, "{spent} counted, {all} used");
 }
 
-/// Killed when nothing is on its way, and brought back under load: what was used is counted
-/// afterwards, to the token.
+/// Kills the victim without requests in flight and restarts it under load. Afterwards the count
+/// equals the usage, to the token.
 async fn outage_in_which_everything_passes(victim: Victim) {
-    // Late enough that there are reports which fail and have to be sent again.
+    // Late enough that some reports fail and the filter has to repeat them.
     let mut fleet = Fleet::start(&configuration("allow", 50), &[]).await;
     let before = used(&fleet.load().calls(3).run(|_, _| call_of("ada", OF_CALL)).await, |_| true);
     fleet.wait_for_spent("tpd", "ada", before).await;
@@ -116,7 +115,7 @@ async fn outage_in_which_everything_passes(victim: Victim) {
     fleet.kill(victim);
     let done = Signal::new();
     let calls = fleet.calls_until(&done, OF_CALL);
-    // More than the local share would let pass.
+    // More than the local share would admit.
     let many = 3 * LOCAL / OF_CALL;
     fleet.wait_for_sum(DECISIONS, &[("kind", "allow")], |allowed| allowed >= many).await;
     fleet.wait_for_sum(REPORTS, &[("kind", "retried")], |retried| retried > 0).await;
@@ -155,7 +154,7 @@ async fn what_passes_while_redis_is_gone_is_told_afterwards() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_leases_too_what_passes_while_the_service_is_gone_is_told_to_it_afterwards() {
-    // Of each budget, 10,000 tokens and 1,000 requests at most.
+    // At most 10,000 tokens and 1,000 requests of each budget.
     let (tokens, requests, calls_of_lease) = (TOKENS / 20, PLENTY / 20, 10_000 / OF_CALL);
     let options = ", on_failure: allow, lease: { share: 0.02 }, breaker: { failures: 3, probe_every: 500ms }";
     let mut fleet = Fleet::start(&budgets(tokens, requests, options), &[]).await;
@@ -164,7 +163,7 @@ async fn with_leases_too_what_passes_while_the_service_is_gone_is_told_to_it_aft
     fleet.service.kill();
     let done = Signal::new();
     let calls = fleet.calls_until(&done, OF_CALL);
-    // More than both leases would let pass.
+    // More than both leases would admit.
     let allowed = |calls| calls >= 2 * calls_of_lease;
     fleet.wait_for_sum(DECISIONS, &[("kind", "allow")], allowed).await;
     fleet.service.restart().await;
@@ -176,7 +175,7 @@ async fn with_leases_too_what_passes_while_the_service_is_gone_is_told_to_it_aft
     assert_eq!(outcomes.count(200), outcomes.0.len(), "{:?}", outcomes.statuses());
     let all = before + used(&outcomes, |_| true);
     let spent = fleet.wait_until_spent("tpd", "ada", |spent| spent >= all).await;
-    // A lease at each Envoy, and what was on its way to each when the service was killed.
+    // A lease at each Envoy, and the request that each had in flight at the kill.
     assert!(spent <= all + 2 * 2 * calls_of_lease * OF_CALL, "{spent} counted, {all} used");
     assert_eq!(fleet.sum(REPORTS, &[("kind", "dropped")]).await, 0);
 }

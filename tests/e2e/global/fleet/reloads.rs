@@ -1,4 +1,4 @@
-//! One of the Envoys gets another configuration while both are called.
+//! One of the Envoys gets another configuration while clients call both.
 
 use tollgate_rig::upstream::Signal;
 
@@ -7,16 +7,16 @@ use super::{CLIENTS, DECISIONS, Fleet, PLENTY, admitted, budgets, call_of};
 const TOKENS: u64 = 60_000;
 const OF_CALL: u64 = 100;
 
-/// So many tokens a lease has at most.
+/// The size limit of a lease.
 const LARGEST_LEASE: u64 = TOKENS / 50;
 
-/// The same budgets with this option of `global`, which is none of theirs.
+/// Returns the same budgets with this unrelated option of `global`.
 fn with(option: &str) -> String {
     budgets(TOKENS, PLENTY, &format!(", {option}"))
 }
 
-/// What two Envoys let in of a budget, of which one is reloaded in the middle: calls of old and of
-/// new connections together.
+/// Returns how much of a budget two Envoys admit when one of them reloads in the middle, over old
+/// and new connections.
 async fn admitted_over_a_reload(before: &str, after: &str) -> u64 {
     let fleet = Fleet::reloadable(&with(before)).await;
     let done = Signal::new();
@@ -52,7 +52,7 @@ async fn reports_that_wait_for_the_service_outlive_a_reload() {
     let outcomes = fleet.load().calls(3).run(|_, _| call_of("ada", OF_CALL)).await;
     assert_eq!(outcomes.count(200), outcomes.0.len(), "{:?}", outcomes.statuses());
 
-    // Another service, as far as the filter can tell.
+    // The filter treats this domain as another service.
     assert!(fleet.reload(0, &with("on_failure: allow, domain: another")).await);
     fleet.service.restart().await;
 
