@@ -3,9 +3,9 @@
 //!
 //! In: request bodies, JSON documents of answers, and their heads. Out: rows of
 //! [`FORMATS`](super::FORMATS). Not here: the frames of event streams, whose payloads come here one
-//! by one; counting tokens, which is free; signatures. This filter changes a request only to
-//! degrade it, which is possible only if the request is signed behind this filter, or not at all
-//! (API keys).
+//! by one; counting tokens, which is free; signatures. This filter changes a request only to lower
+//! its cost or to hide tools, and can do so only if the request is signed behind this filter, or
+//! not at all (API keys).
 //!
 //! The model is in the path (`routes`), so the count before the call omits the system prompt that
 //! some models add for tools.

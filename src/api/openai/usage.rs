@@ -56,7 +56,8 @@ struct OutputDetails {
 }
 
 impl UsageMember {
-    /// Returns the reported usage; none if both totals are absent, or one of the two is invalid.
+    /// Returns the reported usage; none if it has neither a total nor seconds of audio, or an
+    /// invalid total.
     pub(super) fn told(self) -> Option<ReportedUsage> {
         let prompt = first([self.prompt_tokens, self.input_tokens]);
         let completion = first([self.completion_tokens, self.output_tokens]);

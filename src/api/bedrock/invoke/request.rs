@@ -4,8 +4,8 @@
 //!
 //! The model is in the path, so the members distinguish the forms: Anthropic's messages, Nova's,
 //! OpenAI's chat (Mistral, AI21, DeepSeek, Qwen, gpt-oss), and those with plain members (Llama,
-//! Titan, Cohere, older models). Every plain member counts unless it is a known parameter, so an
-//! unknown one is never free.
+//! Titan, Cohere, older models). Plain members with text, a list or an object count
+//! unless they are known parameters, so an unknown one with content is never free.
 //!
 //! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for
 //! foundation models".
