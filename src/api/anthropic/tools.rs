@@ -39,7 +39,7 @@ const SYSTEM_PROMPTS: [(&str, u64, u64); 22] = [
     ("3-sonnet", 159, 235),
     ("3-haiku", 264, 340),
 ];
-/// The tokens for a model that is not in the table, or is named in the path and not in the body:
+/// The tokens for a model missing in the table, or named in the path and not in the body:
 /// those of Claude 4.6.
 const OTHER: (u64, u64) = (497, 589);
 

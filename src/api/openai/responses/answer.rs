@@ -7,7 +7,7 @@
 //! A document that is not JSON, or not of this shape, gives an empty answer: malformed output of an
 //! upstream never causes a failure. Events repeat earlier content: only deltas and the names of
 //! called functions are text, and only the response within an event (`response.completed`,
-//! `.incomplete`, `.failed`) has usage. A call is named when its item is added and when it is done.
+//! `.incomplete`, `.failed`) has usage. The events that add and finish an item name its call.
 //! A call of the provider's own tool (`web_search_call`) has no name, so its type names the tool.
 //!
 //! Source: OpenAI's API reference, "The response object" and "Streaming events".

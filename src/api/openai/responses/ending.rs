@@ -37,7 +37,7 @@ pub(in crate::api) struct Response {
     message: Option<Open>,
     /// The bytes kept of the output.
     size: usize,
-    /// The output exceeds what is kept.
+    /// The output exceeds [`LONGEST_OUTPUT`].
     overlong: bool,
 }
 
