@@ -1,8 +1,8 @@
-//! A message or one event of its stream: usage, text and calls of tools.
+//! A message or one event of its stream: usage, text and tool calls.
 //!
 //! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, gives
-//! an empty answer. Not here: citations, signatures and what Anthropic's own tools found, none of
-//! which the model has written.
+//! an empty answer. Not here: citations, signatures and results of Anthropic's own tools, which the
+//! model has not written.
 //!
 //! Source: Anthropic's API reference, "Create a Message"; guide "Streaming messages".
 
@@ -34,12 +34,12 @@ pub(in crate::api) fn read(json: &[u8]) -> Answer<'_> {
     answer
 }
 
-/// A message, or an event of any type: the members of all of them.
+/// The members of a message and of events of any type.
 #[derive(Deserialize)]
 struct Event<'a> {
     #[serde(borrow, rename = "type")]
     kind: Option<Text<'a>>,
-    /// Of `message_start`.
+    /// The message of `message_start`.
     #[serde(borrow)]
     message: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -59,8 +59,8 @@ struct Started<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// Calls of the client's tools, of Anthropic's own and of remote servers' (`tool_use`,
-    /// `server_tool_use`, `mcp_tool_use`), each named where its block begins.
+    /// Returns calls of the client's tools, of Anthropic's own and of remote servers' (`tool_use`,
+    /// `server_tool_use`, `mcp_tool_use`). The beginning of a block names its tool.
     fn calls(&self) -> Vec<Called<'a>> {
         let content = self.content.and_then(|raw| serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok());
         let blocks = content.into_iter().flatten().chain(self.content_block);

@@ -34,7 +34,7 @@ fn the_start_of_a_stream_tells_the_input_and_not_its_placeholder_for_the_output(
     assert_eq!(read(start).told, told);
 }
 
-/// Returns the usage told after all these documents, as the reader of answers puts it together.
+/// Returns the usage reported by all these documents, combined like in the reader of answers.
 fn after(documents: &[&str]) -> ReportedUsage {
     documents.iter().fold(ReportedUsage::default(), |so_far, json| {
         let answer = read(json.as_bytes());

@@ -1,13 +1,13 @@
 //! A block of a message's content.
 //!
-//! In: JSON. Out: [`Piece`]s. Not here: lists of blocks (`api::blocks`), and what the model answers
+//! In: JSON. Out: [`Piece`]s. Not here: lists of blocks (`api::blocks`), and answers of the model
 //! (`answer`).
 //!
 //! Source: Anthropic's API reference, "Create a Message", `messages.content`.
 //!
-//! Thinking of earlier turns is counted like all other text: Claude Opus 4.5, Sonnet 4.6 and later
-//! models read all of it again; earlier models read that of the turn which is going on, and the API
-//! strips the rest (guide "Extended thinking"). Which one it was, usage tells.
+//! Thinking of earlier turns counts like all other text: Claude Opus 4.5, Sonnet 4.6 and later
+//! models read all of it again; earlier models read only that of the current turn, and the API
+//! strips the rest (guide "Extended thinking"). The reported usage settles the difference.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -31,7 +31,7 @@ pub(super) struct Block<'a> {
     /// Thinking that only Anthropic can read.
     #[serde(borrow)]
     data: Option<Text<'a>>,
-    /// Of a picture or document an object, of a search result its address.
+    /// The object of an image or document, or the address of a search result.
     #[serde(borrow)]
     source: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -40,12 +40,12 @@ pub(super) struct Block<'a> {
     context: Option<Text<'a>>,
     #[serde(borrow)]
     url: Option<Text<'a>>,
-    /// The name and input of a tool call.
+    /// The name of a called tool; its input follows.
     #[serde(borrow)]
     name: Option<Text<'a>>,
     #[serde(borrow)]
     input: Option<&'a RawValue>,
-    /// A tool's answer, or the results of a search.
+    /// The result of a tool or of a search.
     #[serde(borrow)]
     content: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -57,8 +57,8 @@ pub(super) struct Block<'a> {
 }
 
 impl<'a> blocks::Block<'a> for Block<'a> {
-    /// The API's deepest is a page that was fetched: result, page, document, its source, a block of
-    /// it.
+    /// The deepest block in the API is in a fetched page: result, page, document, its source, a
+    /// block of it.
     const DEEPEST: u8 = 6;
 
     fn push_to(self, levels: u8, pieces: &mut Vec<Piece<'a>>) {
@@ -66,7 +66,7 @@ impl<'a> blocks::Block<'a> for Block<'a> {
             pieces.push(Piece::ToolCall);
         }
         let hidden = match &self.thinking {
-            // Thinking may be left out of what clients see; then its signature contains it.
+            // The API may hide thinking from clients; then its signature contains it.
             Some(Text(thinking)) if thinking.is_empty() => self.signature,
             _ => None,
         };
@@ -112,7 +112,7 @@ fn push_source<'a>(raw: &'a str, is_image: bool, levels: u8, pieces: &mut Vec<Pi
     });
 }
 
-/// Where a picture or document is: in `data`, in blocks of its own, or elsewhere.
+/// The place of an image or document: in `data`, in blocks of its own, or elsewhere.
 #[derive(Deserialize)]
 struct Source<'a> {
     #[serde(borrow, rename = "type")]

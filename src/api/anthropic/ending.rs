@@ -1,8 +1,8 @@
-//! The end of a message of Anthropic's: the open block is closed, `message_delta` tells
-//! `max_tokens` and the output, `message_stop` ends.
+//! The end of an Anthropic message. It closes the open block, `message_delta` reports `max_tokens`
+//! and the output, and `message_stop` ends the stream.
 //!
-//! In: events. Out: events. A tool call that was cut leaves a block whose input is no JSON, as one
-//! does that the provider cuts.
+//! In: events. Out: events. Not here: the framing of event streams (`sse`). A tool call that was
+//! cut leaves a block whose input is not JSON, as when the provider cuts it.
 //!
 //! Source: Anthropic's guide "Streaming messages".
 

@@ -1,8 +1,8 @@
-//! Anthropic's messages API: `POST …/v1/messages`, also on Google's Vertex AI (`rawPredict`);
-//! Amazon's InvokeModel uses it, too.
+//! Anthropic's messages API: `POST …/v1/messages`, also on Google's Vertex AI (`rawPredict`) and in
+//! Amazon's InvokeModel.
 //!
-//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not
-//! here: counting tokens, which is free, and batches, whose calls answer later.
+//! In: request bodies, and JSON documents of answers. Out: the shared types of `api`. Not here:
+//! counting tokens, which is free, and batches, which answer later.
 //!
 //! Source: Anthropic's API reference, "Create a Message" and "Streaming messages"; Google's
 //! "Request predictions with Claude models".
@@ -27,7 +27,7 @@ pub(super) static FORMAT: Format = Format {
         post("/publishers/anthropic/models/{model}:rawpredict"),
         post("/v1/messages"),
     ],
-    // On Vertex AI it looks like a call of a model.
+    // On Vertex AI, counting tokens looks like a call of a model.
     free: &["/messages/count_tokens", "/models/count-tokens:rawpredict"],
     read: request::read,
     answer_members: &["type", "message", "usage", "content", "content_block", "delta"],

@@ -1,11 +1,11 @@
-//! The tools that a messages request offers, and the request without some of them.
+//! The tools that a messages request offers, and edits that remove some of them.
 //!
-//! In: a body, and which tools are to go. Out: names, edits. Not here: the tools of remote servers
+//! In: a body, and the tools to remove. Out: names, edits. Not here: the tools of remote servers
 //! (`mcp_toolset`), which are not in the request, and lists in general (`tool_list`).
 //!
-//! Source: Anthropic's API reference, "Create a Message": `tools`, `tool_choice`. A request whose
-//! history has calls or results of tools must define tools: if none may be left, the definitions
-//! stay, and the choice becomes `none`.
+//! Source: Anthropic's API reference, "Create a Message": `tools`, `tool_choice`. A request must
+//! define tools if its history has tool calls or results. If no tool may remain in such a request,
+//! the definitions stay, and the choice becomes `none`.
 
 use std::borrow::Cow;
 
@@ -16,12 +16,12 @@ use crate::api::{Edit, Hide};
 
 const OFFER: Offer = Offer { naming: name, rechoose, ..Offer::DEFAULT };
 
-/// The names that a body offers.
+/// Returns the names that a body offers.
 pub(in crate::api) fn offered<'a>(outline: &Outline<'a>) -> Vec<Cow<'a, str>> {
     tool_list::offered(outline, &[OFFER])
 }
 
-/// Edits that take tools out of a body.
+/// Returns the edits that remove tools from a body.
 pub(in crate::api) fn without(outline: &Outline<'_>, hide: Hide<'_>) -> Vec<Edit> {
     let change = OFFER.without(outline, hide);
     if change.is_emptied && has_history(outline) {
@@ -39,7 +39,7 @@ fn choose_none(outline: &Outline<'_>) -> Vec<Edit> {
     outline.insert(r#""tool_choice":{"type":"none"},"#).into_iter().collect()
 }
 
-/// A choice of one tool; whether tools may be called side by side is left as it is.
+/// Edits a choice of one tool; keeps the setting for parallel calls.
 fn rechoose<'a>(outline: &Outline<'a>, raw: &'a str, hide: Hide<'_>) -> Vec<Edit> {
     let Some(choice) = outline.object(raw).filter(|_| name(raw).iter().any(|name| hide(name))) else {
         return Vec::new();
@@ -49,7 +49,7 @@ fn rechoose<'a>(outline: &Outline<'a>, raw: &'a str, hide: Hide<'_>) -> Vec<Edit
     kinds.chain(choice.without(&gone)).collect()
 }
 
-/// Whether a message has a call or a result of a tool, of whatever kind.
+/// Returns whether a message has a tool call or result of any kind.
 fn has_history(object: &Outline<'_>) -> bool {
     let messages = object.named(&["messages"]).flat_map(|messages| items(messages.raw));
     let blocks = messages.flat_map(|message| values(message, "content")).flat_map(items);

@@ -1,10 +1,9 @@
-//! A messages request: what the model will read, and what it may write.
+//! A messages request: the input of the model and the bound on its output.
 //!
-//! In: a body. Out: [`Request`]. Not here: the blocks of a message (`blocks`), and the tokens of
-//! anything.
+//! In: a body. Out: [`Request`]. Not here: the blocks of a message (`blocks`), and counting tokens.
 //!
-//! Source: Anthropic's API reference, "Create a Message". `thinking.budget_tokens` is no bound of
-//! its own: it is part of `max_tokens` (guide "Extended thinking").
+//! Source: Anthropic's API reference, "Create a Message". `thinking.budget_tokens` is no separate
+//! bound: it is part of `max_tokens` (guide "Extended thinking").
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -16,7 +15,7 @@ use crate::api::outline::{Members, Outline};
 use crate::api::raw::written;
 use crate::api::{Prompt, Request, Unread};
 
-/// The members looked at. A body that names one of them twice is ambiguous.
+/// The members read here. A body that names one of them twice is ambiguous.
 const NAMES: [&str; 9] = [
     "model",
     "messages",
@@ -32,8 +31,8 @@ const NAMES: [&str; 9] = [
 /// Reads a body.
 ///
 /// # Errors
-/// [`Unread`] if it is not a messages request: no JSON object, no list of messages, a wrong type in
-/// what is counted.
+/// [`Unread`] if it is not a messages request: no JSON object, no list of messages, or a counted
+/// member of a wrong type.
 pub(in crate::api) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     let members = outline.members(&NAMES)?;
     let model = members.text("model")?;
@@ -51,15 +50,16 @@ pub(in crate::api) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unr
     Ok(Request {
         model,
         prompt: Prompt(pieces),
-        // The tools of remote servers and what Anthropic's own tools find are read without being in
-        // the request.
+        // The model also reads the tools of remote servers and the results of Anthropic's own
+        // tools, which are not in the request.
         more_input: searches || members.raw("mcp_servers").is_some_and(|servers| servers.len() > "[]".len()),
         max_output: members.whole("max_tokens"),
         ..Request::default()
     })
 }
 
-/// The schema of a structured answer, which the model is shown; `output_format` is its older name.
+/// Returns the schema of a structured answer, which the model reads; `output_format` is its older
+/// name.
 fn schema<'a>(members: &Members<'a>) -> Option<&'a str> {
     #[derive(Deserialize)]
     struct Format<'a> {

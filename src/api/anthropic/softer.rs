@@ -1,10 +1,10 @@
-//! Less output of a message.
+//! Lower bounds on the output of a message.
 //!
-//! In: a body. Out: edits of `max_tokens`. Not here: how little.
+//! In: a body. Out: edits of `max_tokens`. Not here: choosing the bound.
 //!
 //! Source: Anthropic's API reference, "Create a Message", and its guide "Extended thinking":
-//! `budget_tokens` must be less than `max_tokens`. More of it, as thinking between calls of tools
-//! allows, is left alone as well.
+//! `budget_tokens` must be less than `max_tokens`. A request with a larger budget, which thinking
+//! between tool calls allows, stays unchanged too.
 
 use crate::api::Bounded;
 use crate::api::bound::{Bound, allowed, thinking};
@@ -12,10 +12,10 @@ use crate::api::outline::Outline;
 
 const NAME: &str = "max_tokens";
 
-/// The edits that bound the output.
+/// Returns the edits that bound the output.
 ///
 /// # Errors
-/// [`Unbounded`](crate::api::Unbounded) if it cannot be.
+/// [`Unbounded`](crate::api::Unbounded) if it cannot be bounded.
 pub(in crate::api) fn with_max_output(outline: &Outline<'_>, _: Option<&str>, each: u64) -> Bounded {
     let object = outline.members(&[NAME, "thinking"])?;
     let edits = Bound::named(&[NAME]).lowered(&object, NAME, each);

@@ -1,7 +1,7 @@
-//! Definitions of tools, and the system prompt that comes with them.
+//! Definitions of tools, and the system prompt that the API adds for them.
 //!
-//! In: raw JSON of `tools` and `tool_choice`, and a model. Out: [`Piece`]s. Not here: calls of
-//! tools (`blocks`).
+//! In: raw JSON of `tools` and `tool_choice`, and a model. Out: [`Piece`]s. Not here: tool calls
+//! (`blocks`).
 //!
 //! Source: Anthropic's guide "Tool use with Claude", table "Tool use system prompt token count"
 //! and, for models no longer in it, its earlier versions; for Anthropic's own tools the pages "Bash
@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 use crate::api::Piece;
 use crate::api::raw::{Text, written};
 
-/// Tokens of the system prompt by a part of the model's name: where the model may do without tools
-/// (`auto`, `none`), and where it must call one (`any`, `tool`). The first part that fits decides.
+/// Tokens of the system prompt by a part of the model's name: if the model need not call a tool
+/// (`auto`, `none`), and if it must (`any`, `tool`). The first matching part decides.
 const SYSTEM_PROMPTS: [(&str, u64, u64); 22] = [
     ("opus-4-8", 290, 410),
     ("opus-4-7", 675, 804),
@@ -39,18 +39,17 @@ const SYSTEM_PROMPTS: [(&str, u64, u64); 22] = [
     ("3-sonnet", 159, 235),
     ("3-haiku", 264, 340),
 ];
-/// Of a model that is not in the table, or that stands in the path and not in the body: as Claude
-/// 4.6.
+/// The tokens for a model missing in the table, or named in the path and not in the body:
+/// those of Claude 4.6.
 const OTHER: (u64, u64) = (497, 589);
 
-/// Tokens of Anthropic's own tools whose definitions are not in the request, by how their types
-/// begin.
+/// Tokens of Anthropic's own tools whose definitions are not in the request, by type prefix.
 const OWN_TOOLS: [(&str, u64); 3] = [("bash_", 245), ("text_editor_", 700), ("computer_", 735)];
 
-/// How the types of tools begin that read what is not in the request.
+/// Type prefixes of tools that read content from outside the request.
 const SEARCHING: [&str; 3] = ["web_search_", "web_fetch_", "code_execution_"];
 
-/// Pushes the tools of a request; whether one of them reads what is not in the request.
+/// Adds the tools of a request, and returns whether one of them reads content from outside it.
 pub(super) fn push<'a>(
     tools: &[&'a RawValue],
     choice: Option<&str>,

@@ -1,5 +1,5 @@
-//! `usage` as Anthropic words it: three classes of input that do not overlap, and an output total
-//! of which thinking is a part.
+//! `usage` in Anthropic's form: three classes of input that do not overlap, and an output total
+//! that includes thinking.
 //!
 //! In: JSON. Out: [`ReportedUsage`]. Not here: which document has which usage (`answer`).
 //!
@@ -38,8 +38,7 @@ struct OutputDetails {
 }
 
 impl UsageMember {
-    /// Returns the usage of a whole message. None if it tells neither total, or a total that is
-    /// nonsense.
+    /// Returns the usage of a whole message; none if it reports neither total, or an invalid one.
     pub(super) fn told(self) -> Option<ReportedUsage> {
         let totals = [
             self.input_tokens,
@@ -73,8 +72,8 @@ impl UsageMember {
         Some(told)
     }
 
-    /// Returns the usage told at the start of a stream, where the output is a placeholder, and
-    /// nothing written to caches may mean nothing known yet.
+    /// Returns the usage reported at the start of a stream. There the output is a placeholder, and
+    /// zero tokens written to caches may mean that the number is not known yet.
     pub(super) fn told_at_start(self) -> Option<ReportedUsage> {
         let told = Self { output_tokens: Whole::Absent, ..self }.told()?;
         let is_nothing = [told.cache_write, told.cache_write_1h].iter().all(|it| it.unwrap_or(0) == 0);
@@ -85,15 +84,14 @@ impl UsageMember {
         })
     }
 
-    /// Returns the usage told further on in a stream. Tokens written to caches are told as one
-    /// total then, which says less than the start did, so they are left to
-    /// [`Self::written_in_all`].
+    /// Returns the usage reported later in a stream. It reports tokens written to caches as one
+    /// total, with less detail than the start, so [`Self::written_in_all`] returns them.
     pub(super) fn told_so_far(self) -> Option<ReportedUsage> {
         let told = self.told()?;
         Some(if self.cache_creation.is_some() { told } else { ReportedUsage { cache_write: None, ..told } })
     }
 
-    /// Returns the tokens written to caches, for streams whose start does not tell them: some
+    /// Returns the tokens written to caches, for streams whose start does not report them: some
     /// gateways know them only at the end.
     pub(super) fn written_in_all(self) -> ReportedUsage {
         ReportedUsage { cache_write: self.cache_creation_input_tokens.count(), ..ReportedUsage::default() }

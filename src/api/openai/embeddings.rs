@@ -1,8 +1,8 @@
-//! OpenAI embeddings: `POST …/embeddings`, also as Azure, vLLM and other servers speak it, and
+//! OpenAI embeddings: `POST …/embeddings`, also as Azure, vLLM and other servers implement it, and
 //! llama.cpp's `…/embedding`, which calls its input `content`.
 //!
-//! In: request bodies, and answers. Out: what the shared types of `api` say. There is no output to
-//! pay for. Not here: Gemini's, Cohere's and Ollama's own.
+//! In: request bodies, and answers. Out: the shared types of `api`. Embeddings have no billed
+//! output. Not here: the native APIs of Gemini, Cohere and Ollama.
 //!
 //! Source: OpenAI's API reference, "Create embeddings"; llama.cpp, `tools/server/README.md`, "POST
 //! `/embedding`".
@@ -24,7 +24,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     ..Format::DEFAULT
 };
 
-/// The members looked at. A body that names one of them twice is ambiguous.
+/// The members read here. A body that names one of them twice is ambiguous.
 const NAMES: [&str; 3] = ["model", "input", "content"];
 
 fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {

@@ -1,8 +1,7 @@
 //! The end of OpenAI's chat completions and of the older completions: a last chunk for each choice
-//! with `finish_reason: "length"`, the chunk with the usage if the client sees usage at all, and
-//! `[DONE]`.
+//! with `finish_reason: "length"`, the usage chunk if the client sees usage at all, and `[DONE]`.
 //!
-//! In: chunks. Out: chunks. Not here: Responses, whose events are others (`responses`).
+//! In: chunks. Out: chunks. Not here: Responses, which has other events (`responses`).
 //!
 //! Source: OpenAI's API reference, "The chat completion chunk object", "Stream options" and "The
 //! completion object".
@@ -30,9 +29,9 @@ pub(in crate::api) struct Chunks {
 /// The form of a choice's last chunk.
 #[derive(Clone, Copy, Debug)]
 struct Form {
-    /// In place of output: a member and its value.
+    /// The member that replaces the output, and its value.
     empty: (&'static str, fn() -> Value),
-    /// The member that tells why it ended.
+    /// The member with the reason of the end.
     reason: &'static str,
 }
 
@@ -52,15 +51,15 @@ impl Chunks {
         Self::boxed(Form { empty: TEXT, reason: FINISH_REASON })
     }
 
-    /// For chunks like this one, which are not of OpenAI's own API; none if their form is not
-    /// known. Some models on Bedrock have whole messages in place of deltas, or text, and call the
-    /// reason otherwise.
+    /// Returns the ending for chunks like this one, which are not of OpenAI's own API; none if
+    /// their form is unknown. Some models on Bedrock have whole messages in place of deltas, or
+    /// text, and name the reason differently.
     pub(in crate::api) fn like(chunk: &[u8]) -> Option<Box<dyn Ending>> {
         let Chunk { choices, .. } = serde_json::from_slice(chunk).ok()?;
         let first = choices?.into_iter().next()?;
         let there = [(first.delta, DELTA), (first.message, MESSAGE), (first.text, TEXT)];
         let (_, empty) = there.into_iter().find(|(member, _)| member.is_some())?;
-        // Of servers with both, the other one tells which words have stopped the model.
+        // If a server has both members, `stop_reason` has the stop sequence.
         let is_other = first.stop_reason.is_some() && first.finish_reason.is_none();
         Some(Self::boxed(Form { empty, reason: if is_other { STOP_REASON } else { FINISH_REASON } }))
     }
@@ -147,7 +146,7 @@ struct Chunk<'a> {
     #[serde(borrow)]
     model: Option<&'a RawValue>,
     choices: Option<Vec<Choice<'a>>>,
-    /// `null` counts: a server shows it in chunks of clients that have asked for usage.
+    /// `null` counts: a server shows it in chunks to clients that asked for usage.
     #[serde(borrow, default, deserialize_with = "there")]
     usage: Option<&'a RawValue>,
     #[serde(borrow)]

@@ -1,10 +1,10 @@
-//! Pictures made by models: `POST …/images/generations`, and `…/images/edits` and
-//! `…/images/variations`, whose uploads pass unread.
+//! Image generation: `POST …/images/generations`, and `…/images/edits` and `…/images/variations`,
+//! whose uploads pass unread.
 //!
-//! In: request bodies, lengths of uploads, and answers. Out: what the shared types of `api` say.
-//! The tokens of a picture follow from its size and quality by a table, and stand for what an
-//! answer does not tell. Not here: pictures that models look at (`image`), and different prices for
-//! text and pictures as input, which are one class.
+//! In: request bodies, lengths of uploads, and answers. Out: the shared types of `api`. A table
+//! gives the tokens of an image by size and quality, for answers that do not report them. Not here:
+//! images as model input (`image`), and separate prices for text and image input, which share one
+//! class.
 //!
 //! Source: OpenAI's API reference, "Create image", "Create image edit", "Create image variation";
 //! its guide "Image generation", "Cost and latency".
@@ -13,7 +13,7 @@ use super::usage::{UsageMember, answer_with};
 use crate::api::outline::Outline;
 use crate::api::{Answer, Body, Format, Image, Piece, Prompt, Request, Unread, Usage, model, post};
 
-/// Pictures out of words: a row of [`FORMATS`](crate::api::FORMATS).
+/// The row of [`FORMATS`](crate::api::FORMATS) for images from text.
 pub(in crate::api) static GENERATIONS: Format = Format {
     name: "openai_images",
     endpoints: &[post("/openai/deployments/{model}/images/generations"), post("/images/generations")],
@@ -24,7 +24,7 @@ pub(in crate::api) static GENERATIONS: Format = Format {
     ..Format::DEFAULT
 };
 
-/// Pictures out of pictures: a row of [`FORMATS`](crate::api::FORMATS).
+/// The row of [`FORMATS`](crate::api::FORMATS) for images from images.
 pub(in crate::api) static EDITS: Format = Format {
     name: "openai_image_edits",
     endpoints: &[
@@ -39,33 +39,33 @@ pub(in crate::api) static EDITS: Format = Format {
     ..Format::DEFAULT
 };
 
-/// The members looked at. A body that names one of them twice is ambiguous.
+/// The members read here. A body that names one of them twice is ambiguous.
 const NAMES: [&str; 6] = ["model", "prompt", "n", "size", "quality", "partial_images"];
 
-/// A square of 1024, an oblong of 1536 upright, and lying, in tokens by quality (guide "Image
-/// generation", `gpt-image-1` and its like).
+/// Tokens by quality of a square of 1024, and of an oblong of 1536, upright and lying (guide "Image
+/// generation", `gpt-image-1` and its variants).
 const SIZES: [(&str, ByQuality); 3] = [
     ("1024x1024", ByQuality { low: 272, medium: 1_056, high: 4_160 }),
     ("1024x1536", ByQuality { low: 408, medium: 1_584, high: 6_240 }),
     ("1536x1024", ByQuality { low: 400, medium: 1_568, high: 6_208 }),
 ];
 
-/// Assumed of `gpt-image-2` and later up to 1536 by 1024: what OpenAI's calculator says of a square
-/// of 1024, of which oblongs cost less.
+/// The estimate for `gpt-image-2` and later up to 1536 by 1024: the result of OpenAI's calculator
+/// for a square of 1024. Oblongs cost less.
 const LATER: ByQuality = ByQuality { low: 196, medium: 1_756, high: 7_024 };
-/// Assumed of larger pictures: twice that; the calculator says 12,329 for 3584 by 2048 in high
+/// The estimate for larger images: twice that; the calculator gives 12,329 for 3584 by 2048 in high
 /// quality.
 const LATER_LARGE: ByQuality = ByQuality { low: 392, medium: 3_512, high: 14_048 };
-/// More pixels than this make a larger picture.
+/// The most pixels of an image that is not large.
 const LARGE: u64 = 1536 * 1024;
 
-/// The tokens that each partial picture of a stream adds (guide "Image generation", "Partial images
+/// The tokens that each partial image of a stream adds (guide "Image generation", "Partial images
 /// cost").
 const PARTIAL_IMAGE: u64 = 100;
 
-/// Assumed of an upload: one picture for each of so many bytes, and one comes back.
+/// The estimate for an upload: one input image per this many bytes, and one output image.
 const UPLOADED_PICTURE: u64 = 2 * 1024 * 1024;
-/// Pictures that an edit may be given (API reference, `image`).
+/// The most images that an edit accepts (API reference, `image`).
 const MOST_UPLOADED: u64 = 16;
 
 #[derive(Clone, Copy)]
@@ -93,14 +93,14 @@ fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     })
 }
 
-/// The tokens of one picture. None for models that are not billed by tokens: DALL·E, and those of
-/// other makers. A model that is only named in the path, as Azure's may be, is taken to be.
+/// Returns the tokens of one image; zero for models not billed by tokens: DALL·E, and those of
+/// other makers. A model named only in the path, as on Azure, counts as billed by tokens.
 fn picture(model: Option<&str>, size: Option<&str>, quality: Option<&str>) -> u64 {
     let model = model.unwrap_or("gpt-image-1");
     let Some((_, version)) = model.split_once("gpt-image-") else { return 0 };
     let size = size.unwrap_or("auto");
     let tokens = if version.starts_with('1') {
-        // The largest where the model chooses.
+        // Assume the largest if the model chooses.
         let upright = SIZES.iter().find(|(of, _)| *of == "1024x1536");
         SIZES.iter().find(|(of, _)| *of == size).or(upright).map(|(_, tokens)| *tokens)
     } else if pixels(size).is_some_and(|pixels| pixels > LARGE) {
@@ -112,8 +112,8 @@ fn picture(model: Option<&str>, size: Option<&str>, quality: Option<&str>) -> u6
     match quality {
         Some("low") => tokens.low,
         Some("medium") => tokens.medium,
-        // Where the model chooses the quality, and in the higher ones of later models, which OpenAI
-        // does not put in numbers.
+        // The model chooses the quality, or it is a higher one of later models, for which OpenAI
+        // publishes no numbers.
         _ => tokens.high,
     }
 }
@@ -133,7 +133,7 @@ fn guess(bytes: u64) -> Request<'static> {
 }
 
 /// Reads an answer, or one event of it: `image_generation.completed` and `image_edit.completed`
-/// tell usage.
+/// report usage.
 fn answer(json: &[u8]) -> Answer<'_> {
     answer_with(json, UsageMember::told)
 }

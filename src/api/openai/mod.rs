@@ -1,10 +1,10 @@
-//! OpenAI's APIs, also as Azure, vLLM and other servers speak them: one file or folder each.
+//! OpenAI's APIs, also as Azure, vLLM and other servers implement them: one file or folder each.
 //!
-//! In: request bodies, and JSON documents of answers. Out: rows of [`FORMATS`](super::FORMATS);
-//! beside them what they share: content parts (`parts`), prompts of text or token ids (`prompts`),
-//! `usage`, how usage is asked for (`stream_options`), and llama.cpp's bound on output
-//! (`n_predict`). Not here: the framing of event streams (`sse`), tokens and money. `usage.cost`,
-//! which OpenRouter adds, is not read: money is by the operator's prices.
+//! In: request bodies, and JSON documents of answers. Out: rows of [`FORMATS`](super::FORMATS), and
+//! their shared parts: content parts (`parts`), prompts of text or token ids (`prompts`), `usage`,
+//! requests for usage (`stream_options`), and llama.cpp's bound on output (`n_predict`). Not here:
+//! the framing of event streams (`sse`), tokens and money. The code ignores OpenRouter's
+//! `usage.cost`: the operator's prices decide the cost.
 
 pub(super) mod chat;
 pub(super) mod completions;
@@ -23,8 +23,8 @@ mod usage;
 use super::sockets::Socket;
 use super::{Dialect, Endpoint, post};
 
-/// Calls below a configured prefix: Vertex AI hands a raw prediction on to the model's maker as it
-/// is, and the makers' own APIs refuse to be asked for usage.
+/// Endpoints below a configured prefix. Vertex AI passes a raw prediction to the model's maker
+/// unchanged, and the makers' own APIs refuse requests for usage.
 const ON_VERTEX_OR_ELSEWHERE: [Endpoint; 2] = [post("rawpredict").tells_usage_unasked(), post("")];
 
 /// The Realtime API and its translation (OpenAI's guides "Realtime API with WebSocket" and

@@ -3,10 +3,10 @@
 //! In: a request, and OpenAI's names for the bound. Out: the bound, or the edits that lower it. Not
 //! here: which of OpenAI's names a format has.
 //!
-//! Source: llama.cpp, `tools/server/server-task.cpp`: on all of its paths, also those of OpenAI's
-//! API, `n_predict` goes before `max_completion_tokens`, and that before `max_tokens`; a negative
-//! number is no bound. Other servers ignore it, so that a call with both may write as much as the
-//! higher one allows.
+//! Source: llama.cpp, `tools/server/server-task.cpp`: on all of its paths, including those of
+//! OpenAI's API, `n_predict` takes precedence over `max_completion_tokens`, and that over
+//! `max_tokens`; a negative number means no bound. Other servers ignore it, so a call with both may
+//! write as much as the higher one allows.
 
 use crate::api::Edit;
 use crate::api::bound::Bound;
@@ -15,7 +15,7 @@ use crate::api::outline::Members;
 /// llama.cpp's name.
 pub(super) const N_PREDICT: &str = "n_predict";
 
-/// The bound; of OpenAI's `names` the first that is there.
+/// Returns the bound; of OpenAI's `names`, the first present one counts.
 pub(super) fn bound(members: &Members<'_>, names: &[&str]) -> Option<u64> {
     let theirs = names.iter().find_map(|name| members.whole(name));
     if members.raw(N_PREDICT).is_none() {
@@ -24,8 +24,8 @@ pub(super) fn bound(members: &Members<'_>, names: &[&str]) -> Option<u64> {
     Some(members.whole(N_PREDICT)?.max(theirs.unwrap_or_default()))
 }
 
-/// The edits that lower the bound to `each` wherever it is set. If it is not, it is set by the name
-/// `absent`. All of these names were looked for in the object.
+/// Returns the edits that lower the bound to `each` wherever it is set, or else set it by the name
+/// `absent`. `object` was searched for all of these names.
 pub(super) fn lowered(
     object: &Members<'_>,
     names: &'static [&'static str],

@@ -1,10 +1,10 @@
 //! Content of messages and tool results: text, or a list of parts.
 //!
-//! In: raw JSON. Out: pieces of a prompt, and whether something belongs to it that is not in the
-//! request. Not here: which members of a request have content (the formats).
+//! In: raw JSON. Out: pieces of a prompt, and whether the prompt has content outside the request.
+//! Not here: which members of a request have content (the formats).
 //!
 //! Source: OpenAI's API reference, "Create chat completion" (`content`) and "Create a model
-//! response" (`input`); for `video_url` and `audio_url` vLLM's "Multimodal Inputs"; for sound as a
+//! response" (`input`); for `video_url` and `audio_url` vLLM's "Multimodal Inputs"; for audio as a
 //! bare string Mistral's "Audio & Transcription".
 
 use std::borrow::Cow;
@@ -19,10 +19,9 @@ use crate::api::{Image, Piece, Unread};
 /// A prompt, as far as it has been read.
 #[derive(Default)]
 pub(super) struct Reading<'a> {
-    /// Its pieces so far.
+    /// The pieces so far.
     pub(super) pieces: Vec<Piece<'a>>,
-    /// Whether something of it is elsewhere: behind an id, at an address, with a provider's own
-    /// tool.
+    /// Whether some of it is elsewhere: behind an id, at an address, with a provider's own tool.
     pub(super) more: bool,
 }
 
@@ -32,7 +31,7 @@ impl<'a> Reading<'a> {
         self.pieces.extend(texts.into_iter().map(Piece::from));
     }
 
-    /// Adds a value as the text it is written as.
+    /// Adds a value as its JSON text.
     pub(super) fn written(&mut self, raw: &'a str) {
         self.pieces.push(written(raw));
     }
@@ -51,8 +50,8 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Adds one part: everything in it that a model could read, whatever kind it says it is. A part
-    /// of an unknown kind is counted as the text it is written as.
+    /// Adds one part: everything in it that a model could read, regardless of its stated kind. A
+    /// part of an unknown kind counts as its JSON text.
     pub(super) fn part(&mut self, raw: &'a str) {
         let part: Part<'a> = serde_json::from_str(raw).unwrap_or_default();
         let before = self.pieces.len();
@@ -103,8 +102,8 @@ struct Part<'a> {
     file_url: Option<Text<'a>>,
 }
 
-/// An object in chat completions, the address alone in responses and in many servers that imitate
-/// either.
+/// An address: an object in chat completions, a string in Responses and in many servers that
+/// imitate either.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Url<'a> {

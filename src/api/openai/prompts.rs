@@ -1,12 +1,11 @@
 //! A prompt, or several, as text or as token ids: the `prompt` of completions and the `input` of
 //! embeddings.
 //!
-//! In: raw JSON. Out: pieces, and how many prompts they are. Not here: content of messages
-//! (`parts`).
+//! In: raw JSON. Out: pieces, and the number of prompts. Not here: content of messages (`parts`).
 //!
 //! Source: OpenAI's API reference, "Create completion" and "Create embeddings". Objects in the list
-//! are content parts, as servers of multimodal embeddings take them, or llama.cpp's prompts with
-//! pictures or sound; its prompts may also mix texts with token ids (llama.cpp,
+//! are content parts, which servers of multimodal embeddings take, or llama.cpp's prompts with
+//! images or audio; its prompts may also mix texts with token ids (llama.cpp,
 //! `tools/server/README.md`).
 
 use core::fmt;
@@ -20,7 +19,7 @@ use crate::api::media::decoded_len;
 use crate::api::raw::{Text, string};
 use crate::api::{Image, Piece, Unread};
 
-/// Reads a prompt or a list of them into `reading`; how many there are.
+/// Reads a prompt or a list of them into `reading`, and returns their number.
 ///
 /// # Errors
 /// [`Unread::Malformed`] if it is something else.
@@ -62,7 +61,7 @@ fn item<'a>(raw: &'a str, reading: &mut Reading<'a>) -> Result<(), Unread> {
     Ok(())
 }
 
-/// Reads llama.cpp's prompt that is an object: its text, and pictures or sound in base64.
+/// Reads a llama.cpp prompt that is an object: its text, and images or audio in base64.
 fn with_media(raw: &str) -> Option<Vec<Piece<'_>>> {
     let prompt: WithMedia<'_> = serde_json::from_str(raw).ok()?;
     let Text(text) = prompt.prompt_string?;
@@ -82,7 +81,7 @@ struct WithMedia<'a> {
     multimodal_data: Option<Vec<Text<'a>>>,
 }
 
-/// Whether a list is one prompt of texts and token ids.
+/// Returns whether a list is one prompt of texts and token ids.
 fn is_mixed(items: &[&RawValue]) -> bool {
     let begins_with = |is: fn(u8) -> bool| items.iter().any(|raw| raw.get().bytes().next().is_some_and(is));
     begins_with(|byte| byte.is_ascii_digit()) && begins_with(|byte| byte == b'"')
@@ -101,7 +100,7 @@ fn mixed<'a>(items: &[&'a RawValue], reading: &mut Reading<'a>) -> Result<(), Un
     Ok(())
 }
 
-/// A list of token ids, of which only the number is kept.
+/// The number of token ids in a list.
 struct TokenIds(u64);
 
 impl<'de> Deserialize<'de> for TokenIds {

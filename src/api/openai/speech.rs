@@ -1,8 +1,8 @@
 //! Text to speech: `POST …/audio/speech`.
 //!
-//! In: request bodies, and events of answers. Out: what the shared types of `api` say: characters,
-//! and for models that are billed by tokens the sound that the text will make. Not here: the sound
-//! itself, which tells nothing; only a stream with `stream_format: sse` tells usage.
+//! In: request bodies, and events of answers. Out: the shared types of `api`: characters, and for
+//! models billed by tokens the expected audio. Not here: the audio itself, which reports nothing;
+//! only a stream with `stream_format: sse` reports usage.
 //!
 //! Source: OpenAI's API reference, "Create speech" and `speech.audio.done`.
 
@@ -21,19 +21,20 @@ pub(in crate::api) static FORMAT: Format = Format {
     ..Format::DEFAULT
 };
 
-/// The members looked at. A body that names one of them twice is ambiguous.
+/// The members read here. A body that names one of them twice is ambiguous.
 const NAMES: [&str; 3] = ["model", "input", "instructions"];
 
-/// Sound of `gpt-4o-mini-tts`: OpenAI's pricing page puts a minute at 0.015 USD, which is 1,250
-/// tokens at 12 USD per million.
+/// Audio tokens of `gpt-4o-mini-tts`: OpenAI's pricing page puts a minute at 0.015 USD, which is
+/// 1,250 tokens at 12 USD per million.
 const TOKENS_PER_MINUTE: u64 = 1_250;
-/// Assumed of a minute of speech: 150 words of six characters with their spaces. Settled by usage
-/// where an answer tells it.
+/// The estimate for a minute of speech: 150 words of six characters with their spaces. Reported
+/// usage replaces it.
 const LETTERS_PER_MINUTE: u64 = 900;
-/// Assumed of a character of Chinese, Japanese or Korean, which is a syllable or more: it is spoken
-/// as long as three letters are.
+/// The estimate for a character of Chinese, Japanese or Korean, which is a syllable or more:
+/// speaking it takes as long as three letters.
 const LETTERS_PER_SYLLABLE: u64 = 3;
-/// From here on in Unicode (CJK Radicals Supplement) characters stand for syllables or words.
+/// The first character (CJK Radicals Supplement) of those in Unicode that stand for syllables or
+/// words.
 const FIRST_SYLLABIC: char = '\u{2e80}';
 
 fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
@@ -51,14 +52,14 @@ fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     })
 }
 
-/// Whether sound is billed by its tokens, as OpenAI's `gpt-…-tts` models do it, and not by
-/// characters as `tts-1` and other servers' models are. A model that is only named in the path, as
-/// Azure's may be, is taken to be.
+/// Returns whether audio is billed by tokens, as for OpenAI's `gpt-…-tts` models, and not by
+/// characters, as for `tts-1` and other servers' models. A model named only in the path, as on
+/// Azure, counts as billed by tokens.
 fn is_billed_by_tokens(model: Option<&str>) -> bool {
     model.is_none_or(|model| model.contains("gpt-") && model.contains("-tts"))
 }
 
-/// The tokens of sound that a text is expected to become.
+/// Returns the expected audio tokens of a text.
 fn spoken(text: &str) -> u64 {
     let letters = |character| if character < FIRST_SYLLABIC { 1 } else { LETTERS_PER_SYLLABLE };
     let letters = text.chars().map(letters).fold(0, u64::saturating_add);
@@ -69,7 +70,7 @@ fn answer(json: &[u8]) -> Answer<'_> {
     answer_with(json, |usage| usage.told().map(as_sound))
 }
 
-/// All that such a model writes is sound.
+/// Counts all output of such a model as audio.
 fn as_sound(told: ReportedUsage) -> ReportedUsage {
     let sound = [told.output, told.reasoning, told.audio_output].into_iter().flatten();
     let sound = sound.reduce(u64::saturating_add);

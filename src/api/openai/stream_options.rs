@@ -1,11 +1,11 @@
-//! Where to ask a stream for its usage.
+//! Requests for the usage of a stream.
 //!
-//! In: the members of a request, and its path. Out: an [`Edit`], or none where there is no need or
-//! no use to ask. Not here: taking the chunk that only tells usage out of the answer again
-//! (`answer`), and endpoints whose upstreams tell usage unasked (`Endpoint::tells_usage_unasked`).
+//! In: the members of a request, and its path. Out: an [`Edit`], or none if asking is unnecessary
+//! or useless. Not here: removing the usage chunk from the answer (`answer`), and endpoints whose
+//! upstreams report usage by default (`Endpoint::tells_usage_unasked`).
 //!
 //! Source: OpenAI's API reference, "Create chat completion", `stream_options`. Mistral's API
-//! refuses the option (status 422, `extra_forbidden` on `stream_options`) and tells usage in the
+//! refuses the option (status 422, `extra_forbidden` on `stream_options`) and reports usage in the
 //! last chunk without it (Mistral's API reference, "Chat"); so does AI21's ("Jamba models", `usage`
 //! in the last message).
 
@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 use crate::api::Edit;
 use crate::api::outline::Outline;
 
-/// How the models are called that their makers' own APIs serve, which tell usage unasked. The same
-/// models elsewhere have longer names, such as `mistralai/Mistral-7B-Instruct-v0.3`.
+/// Beginnings of names of models whose makers' own APIs report usage by default. The same models
+/// elsewhere have longer names, such as `mistralai/Mistral-7B-Instruct-v0.3`.
 const UNASKED: [&str; 13] = [
     "mistral-",
     "magistral-",
@@ -37,16 +37,16 @@ const UNASKED: [&str; 13] = [
 /// OpenAI's "API version lifecycle").
 const AZURE_KNOWS_SINCE: &[u8] = b"2024-09-01";
 
-/// Whether the upstream at a raw path knows the option: all but those whose query names an earlier
-/// version of Azure's API do.
+/// Returns whether the upstream at a raw path knows the option: all but those whose query names an
+/// earlier version of Azure's API do.
 pub(super) fn are_known(path: &[u8]) -> bool {
     let query = path.splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default();
     let version = query.split(|&byte| byte == b'&').find_map(|pair| pair.strip_prefix(b"api-version="));
     version.is_none_or(|version| !version.starts_with(b"20") || version >= AZURE_KNOWS_SINCE)
 }
 
-/// The edit that sets `stream_options.include_usage`; none where the client has set it, or where it
-/// would be refused. Other options, such as vLLM's `continuous_usage_stats`, stay.
+/// Returns the edit that sets `stream_options.include_usage`; none if the client has set it, or the
+/// upstream would refuse it. Keeps other options, such as vLLM's `continuous_usage_stats`.
 pub(super) fn ask_for_usage(outline: &Outline<'_>, model: &str) -> Option<Edit> {
     let members = outline.members(&["stream", "stream_options"]).ok()?;
     if !members.is_true("stream") {
@@ -62,7 +62,7 @@ pub(super) fn ask_for_usage(outline: &Outline<'_>, model: &str) -> Option<Edit> 
     if options == "null" {
         return Some(Edit { range: members.place(options), text: r#"{"include_usage":true}"#.into() });
     }
-    // Options of another shape than an object are left for the upstream to refuse.
+    // The upstream refuses options that are not an object.
     let StreamOptions { include_usage } = serde_json::from_str(options).ok()?;
     match include_usage.map(RawValue::get) {
         Some("true") => None,
@@ -82,7 +82,7 @@ struct StreamOptions<'a> {
     include_usage: Option<&'a RawValue>,
 }
 
-/// A value as it is written, `null` too.
+/// Reads a value as raw JSON, including `null`.
 fn as_written<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }

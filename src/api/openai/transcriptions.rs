@@ -1,8 +1,7 @@
 //! Speech to text: `POST …/audio/transcriptions` and `…/audio/translations`.
 //!
-//! In: the length of an upload that passes unread, and answers. Out: what the shared types of `api`
-//! say. Not here: chat that is given sound (`chat`), and the model's name in the upload (a form
-//! field, not JSON).
+//! In: the length of an upload that passes unread, and answers. Out: the shared types of `api`. Not
+//! here: audio in chat (`chat`), and the model's name in the upload (a form field, not JSON).
 //!
 //! Source: OpenAI's API reference, "Create transcription" and "Create translation",
 //! `transcript.text.delta` and `transcript.text.done`; Mistral's, "Audio Transcriptions",
@@ -36,11 +35,11 @@ pub(in crate::api) static FORMAT: Format = Format {
 fn answer(json: &[u8]) -> Answer<'_> {
     let mut answer = Answer::default();
     let Ok(document) = serde_json::from_slice::<Document<'_>>(json) else { return answer };
-    // The last event repeats all of the text, and segments repeat what the deltas have said.
+    // The last event repeats all of the text, and segments repeat the deltas.
     let is_part = document.kind.is_none_or(|Text(kind)| kind.ends_with(".delta"));
     let texts = [document.delta, document.text].into_iter().flatten().filter(|_| is_part);
     answer.text.extend(texts.map(|Text(text)| text));
-    // The verbose form of servers without usage tells at least how long the sound is.
+    // The verbose form of servers without usage reports at least the length of the audio.
     if let Some(seconds) = document.duration.count() {
         let sound = seconds.saturating_mul(AUDIO_TOKENS_PER_SECOND);
         answer.told = Some(ReportedUsage { audio_input: Some(sound), ..ReportedUsage::default() })

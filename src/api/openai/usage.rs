@@ -1,5 +1,5 @@
-//! `usage` as OpenAI's APIs word it, and most servers that imitate them: two totals, of which
-//! cached input, reasoning and sound are parts.
+//! `usage` in the form of OpenAI's APIs and of most servers that imitate them: two totals, which
+//! include cached input, reasoning and audio.
 //!
 //! In: JSON. Out: [`ReportedUsage`]. Not here: which documents have a usage (the formats).
 //!
@@ -7,7 +7,7 @@
 //! `completion_tokens`), of "The response object", "Create image" and "Create speech"
 //! (`input_tokens`, `output_tokens`), of "Create transcription" (those, or `seconds`). The cache
 //! hits of DeepSeek ("Context Caching") and of Moonshot ("Chat") stand beside the totals, and so do
-//! the seconds of sound of Mistral ("Audio & Transcription"), which its `prompt_tokens` do not
+//! the seconds of audio of Mistral ("Audio & Transcription"), which its `prompt_tokens` do not
 //! contain.
 
 use serde::Deserialize;
@@ -16,8 +16,8 @@ use serde_json::value::RawValue;
 use crate::api::number::{Whole, parts};
 use crate::api::{Answer, ReportedUsage};
 
-/// Sound that is told in seconds, in tokens: as many as OpenAI's models make of it (Realtime guide,
-/// "Managing costs"), so that a price per minute is a price of 600 tokens.
+/// The tokens of a second of audio, as OpenAI's models count it (Realtime guide, "Managing costs"),
+/// so a price per minute is a price of 600 tokens.
 pub(super) const AUDIO_TOKENS_PER_SECOND: u64 = 10;
 
 /// The member `usage`.
@@ -56,7 +56,8 @@ struct OutputDetails {
 }
 
 impl UsageMember {
-    /// None if neither total is told, or one of the two is nonsense.
+    /// Returns the reported usage; none if it has neither a total nor seconds of audio, or an
+    /// invalid total.
     pub(super) fn told(self) -> Option<ReportedUsage> {
         let prompt = first([self.prompt_tokens, self.input_tokens]);
         let completion = first([self.completion_tokens, self.output_tokens]);
@@ -67,7 +68,7 @@ impl UsageMember {
         let sound = first([self.prompt_audio_seconds, self.seconds]).count();
         let sound = sound.map(|seconds| seconds.saturating_mul(AUDIO_TOKENS_PER_SECOND));
         if prompt.or(completion).is_none() {
-            // What is billed by its length alone has no output to be billed.
+            // Audio billed by length alone has no billed output.
             return Some(ReportedUsage {
                 audio_input: Some(sound?),
                 output: Some(0),
@@ -76,7 +77,7 @@ impl UsageMember {
         }
         let rest = |told: Option<u64>| Some(self.total_tokens.count()?.saturating_sub(told?));
         let mut told = ReportedUsage::default();
-        // Embedding-like answers tell the prompt and the total only.
+        // Answers like those of embeddings report only the prompt and the total.
         if let Some(prompt) = prompt.or_else(|| rest(completion)) {
             let details =
                 self.prompt_tokens_details.or(self.input_tokens_details).or(self.input_token_details);
@@ -103,7 +104,7 @@ impl UsageMember {
     }
 }
 
-/// Reads an answer, or one event of it, of which nothing but `usage` is looked at, as `told` says.
+/// Reads an answer, or one event of it, and uses only `usage`, converted by `told`.
 pub(super) fn answer_with(json: &[u8], told: fn(UsageMember) -> Option<ReportedUsage>) -> Answer<'_> {
     #[derive(Deserialize)]
     struct Document<'a> {
@@ -117,7 +118,7 @@ pub(super) fn answer_with(json: &[u8], told: fn(UsageMember) -> Option<ReportedU
     answer
 }
 
-/// The first that is there.
+/// Returns the first present count.
 fn first<const N: usize>(told: [Whole; N]) -> Whole {
     told.into_iter().find(|told| *told != Whole::Absent).unwrap_or_default()
 }

@@ -1,8 +1,9 @@
-//! A Converse answer or one event of its stream: usage, text and calls of tools.
+//! A Converse answer or one event of its stream: usage, text and tool calls.
 //!
-//! In: one JSON document: a whole answer, or the payload of a frame. Nova's own stream has the
-//! frame's name around each payload, so both are read. Out: [`Answer`]. A document that is not
-//! JSON, or not of this shape, gives an empty answer. Not here: frames (`frames`).
+//! In: one JSON document: a whole answer, or the payload of a frame. Nova's own stream wraps each
+//! payload in an object with the frame's name, so this module reads both. Out: [`Answer`]. A
+//! document that is not JSON, or not of this shape, gives an empty answer. Not here: frames
+//! (`frames`).
 //!
 //! Source: Amazon Bedrock API reference, "Converse" and "ConverseStream" (`contentBlockStart`,
 //! `contentBlockDelta`, `metadata`).
@@ -34,7 +35,7 @@ pub(in crate::api::bedrock) fn read(json: &[u8]) -> Answer<'_> {
     answer
 }
 
-/// An event with its name around it.
+/// An event in an object with its name.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Named<'a> {
@@ -46,7 +47,7 @@ struct Named<'a> {
     metadata: Option<&'a RawValue>,
 }
 
-/// A whole answer, or an event of any kind: the members of all of them.
+/// The members of a whole answer and of events of any kind.
 #[derive(Deserialize)]
 struct Payload<'a> {
     #[serde(borrow)]
@@ -94,7 +95,7 @@ struct Written<'a> {
     citations_content: Option<Cited<'a>>,
 }
 
-/// In a stream, the text itself.
+/// Reasoning; in a stream, its text has no object around it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Reasoning<'a> {

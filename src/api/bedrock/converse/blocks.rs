@@ -1,6 +1,6 @@
-//! A block of a message's content: an object with one member that says what it is.
+//! A block of a message's content: an object with one member that states its kind.
 //!
-//! In: JSON. Out: [`Piece`]s. Not here: lists of blocks (`api::blocks`), and what the model answers
+//! In: JSON. Out: [`Piece`]s. Not here: lists of blocks (`api::blocks`), and answers of the model
 //! (`answer`).
 //!
 //! Source: Amazon Bedrock API reference, "ContentBlock", "ToolResultContentBlock",
@@ -31,7 +31,7 @@ pub(super) struct Block<'a> {
     tool_use: Option<ToolUse<'a>>,
     #[serde(borrow)]
     tool_result: Option<Nested<'a>>,
-    /// A tool's answer, as JSON.
+    /// The JSON result of a tool.
     #[serde(borrow)]
     json: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -47,7 +47,7 @@ pub(super) struct Block<'a> {
 }
 
 impl<'a> blocks::Block<'a> for Block<'a> {
-    /// The API's deepest is a document in a tool's result, with blocks of its own.
+    /// The deepest block in the API is in a document in a tool's result.
     const DEEPEST: u8 = 4;
 
     fn is_mark(&self) -> bool {
@@ -85,12 +85,12 @@ impl<'a> blocks::Block<'a> for Block<'a> {
     }
 }
 
-/// A call of a tool, in requests and in answers.
+/// A tool call, in requests and in answers.
 #[derive(Deserialize)]
 pub(super) struct ToolUse<'a> {
     #[serde(borrow)]
     pub(super) name: Option<Text<'a>>,
-    /// In a stream, a piece of it as text.
+    /// The input; in a stream, a piece of its text.
     #[serde(borrow)]
     pub(super) input: Option<&'a RawValue>,
 }
@@ -130,7 +130,7 @@ struct OnlyText<'a> {
     text: Text<'a>,
 }
 
-/// A picture, a sound, a film or a document.
+/// An image, audio, a video or a document.
 #[derive(Deserialize)]
 struct Media<'a> {
     #[serde(borrow)]
@@ -143,7 +143,7 @@ struct Media<'a> {
     source: Source<'a>,
 }
 
-/// Where it is: here, or in a bucket.
+/// Its place: in the request, or in a bucket.
 #[derive(Deserialize)]
 struct Source<'a> {
     #[serde(borrow)]

@@ -1,8 +1,9 @@
-//! The end of a stream of Bedrock's Converse: the open block is closed, `messageStop` tells
-//! `max_tokens`, `metadata` the usage.
+//! The end of a stream of Bedrock's Converse. It closes the open block, `messageStop` reports
+//! `max_tokens`, and `metadata` the usage.
 //!
-//! In: the payloads of frames, whose kind shows in their members. Out: payloads and the types of
-//! their events. Not here: streams of InvokeModel, which are each model's own (`bedrock::invoke`).
+//! In: the payloads of frames; their members show their kind. Out: payloads and the types of their
+//! events. Not here: streams of InvokeModel, which each have their model's form
+//! (`bedrock::invoke`).
 //!
 //! Source: Amazon Bedrock's API reference, "ConverseStreamOutput".
 
@@ -18,7 +19,7 @@ use crate::api::ending::{Cut, Document, Ending};
 pub(in crate::api) struct Converse {
     begun: bool,
     ended: bool,
-    /// The block that has begun and not ended, by its index. One of text begins with its first
+    /// The block that has begun and not ended, by its index. A text block begins with its first
     /// delta.
     open: Option<u64>,
 }
@@ -33,7 +34,7 @@ impl Ending for Converse {
     fn read(&mut self, json: &[u8]) {
         let Ok(payload) = serde_json::from_slice::<Payload<'_>>(json) else { return };
         self.begun |= payload.role.is_some();
-        // Whatever else has a message is an exception, which is the last of a stream.
+        // Any other payload with a message is an exception, the last of a stream.
         self.ended |= payload.stop_reason.is_some() || payload.message.is_some();
         if let Some(index) = payload.index {
             let goes_on = payload.start.is_some() || payload.delta.is_some();
@@ -67,7 +68,7 @@ impl Ending for Converse {
     }
 }
 
-/// The input as Amazon tells it, without what was read from caches and written to them.
+/// Returns the input in Amazon's form, without the tokens read from caches and written to them.
 pub(in crate::api::bedrock) fn input_beside_caches(used: &Usage) -> u64 {
     let caches = [used.cached_input, used.cache_write, used.cache_write_1h];
     caches.into_iter().fold(used.all_input(), u64::saturating_sub)

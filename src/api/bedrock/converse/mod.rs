@@ -1,8 +1,8 @@
-//! Converse and ConverseStream: `POST …/model/{model}/converse` and `…/converse-stream`. Amazon's
-//! Nova models have the same form of their own.
+//! Converse and ConverseStream: `POST …/model/{model}/converse` and `…/converse-stream`. The native
+//! form of Amazon's Nova models is the same.
 //!
-//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not
-//! here: the models' own forms other than Nova's (`invoke`).
+//! In: request bodies, and JSON documents of answers. Out: the shared types of `api`. Not here: the
+//! models' own forms other than Nova's (`invoke`).
 //!
 //! Source: Amazon Bedrock API reference, "Converse", "ConverseStream", "ContentBlock",
 //! "TokenUsage"; Amazon Nova's user guide, "Complete request schema".

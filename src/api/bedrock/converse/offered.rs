@@ -1,15 +1,15 @@
-//! The tools that a Converse request offers, and the request without some of them.
+//! The tools that a Converse request offers, and edits that remove some of them.
 //!
-//! In: a body, and which tools are to go. Out: names, edits. Not here: lists in general
+//! In: a body, and the tools to remove. Out: names, edits. Not here: lists in general
 //! (`tool_list`).
 //!
 //! Source: Amazon Bedrock API reference, "ToolConfiguration", "Tool", "ToolChoice". Converse
-//! refuses a history with calls or results of tools where no `toolConfig` is defined, refuses one
-//! without tools, and has no choice that forbids to call any. If no tool may be left of such a
-//! request, one that does nothing stands in for them. To leave the definitions would let the model
-//! call what it must not, in every conversation that has called it before, and to take them away
-//! would have the whole call refused. At worst the model calls the stand-in, and the client says
-//! that it knows no such tool.
+//! refuses a history with tool calls or results without a `toolConfig`, refuses a `toolConfig`
+//! without tools, and has no choice that forbids all calls. If no tool may remain in such a
+//! request, a stand-in that does nothing replaces them. If the definitions stayed, the model could
+//! call a hidden tool in every conversation that has called it before; without them, Converse would
+//! refuse the whole call. At worst the model calls the stand-in, and the client answers that it
+//! knows no such tool.
 
 use std::borrow::Cow;
 
@@ -20,16 +20,16 @@ use crate::api::{Edit, Hide};
 
 const OFFER: Offer = Offer { naming, is_mark, choice: "toolChoice", rechoose, ..Offer::DEFAULT };
 
-/// The stand-in for tools that are all taken away.
+/// The stand-in when all tools are removed.
 const STAND_IN: &str = r#"[{"toolSpec":{"name":"no_tool_available","description":"There is no tool now. Never call this.","inputSchema":{"json":{"type":"object","properties":{}}}}}]"#;
 
-/// The names that a body offers.
+/// Returns the names that a body offers.
 pub(in crate::api::bedrock) fn offered<'a>(outline: &Outline<'a>) -> Vec<Cow<'a, str>> {
     let configs = outline.named(&["toolConfig"]).filter_map(|config| outline.object(config.raw));
     configs.flat_map(|config| OFFER.names(&config)).collect()
 }
 
-/// Edits that take tools out of a body.
+/// Returns the edits that remove tools from a body.
 pub(in crate::api::bedrock) fn without(outline: &Outline<'_>, hide: Hide<'_>) -> Vec<Edit> {
     let mut edits = Vec::new();
     let mut gone = Vec::new();
@@ -52,15 +52,15 @@ pub(in crate::api::bedrock) fn without(outline: &Outline<'_>, hide: Hide<'_>) ->
     edits
 }
 
-/// The stand-in for all tools, and no choice, which would name one of them or force the model to
-/// call it.
+/// Replaces all tools by the stand-in, and removes the choice, which would name one of them or
+/// force the model to call it.
 fn stand_in(config: &Outline<'_>) -> Vec<Edit> {
     let gone: Vec<_> = config.elements().iter().map(|member| member.is(OFFER.choice)).collect();
     let lists = config.named(&[OFFER.list]).map(|list| config.replace(list.raw, STAND_IN));
     lists.chain(config.without(&gone)).collect()
 }
 
-/// The name of a tool, of the client's or of the model's own.
+/// Returns the name of a tool, the client's or the model's own.
 fn naming(raw: &str) -> Vec<Cow<'_, str>> {
     ["toolSpec", "systemTool"].iter().flat_map(|kind| values(raw, kind)).flat_map(name).collect()
 }
@@ -69,13 +69,13 @@ fn is_mark(raw: &str) -> bool {
     !values(raw, "cachePoint").is_empty()
 }
 
-/// A choice of one tool.
+/// Edits a choice of one tool.
 fn rechoose<'a>(outline: &Outline<'a>, raw: &'a str, hide: Hide<'_>) -> Vec<Edit> {
     let is_hidden = values(raw, "tool").into_iter().flat_map(name).any(|name| hide(&name));
     if is_hidden { vec![outline.replace(raw, r#"{"auto":{}}"#)] } else { Vec::new() }
 }
 
-/// Whether a message has a call or a result of a tool.
+/// Returns whether a message has a tool call or result.
 fn has_history(outline: &Outline<'_>) -> bool {
     let messages = outline.named(&["messages"]).flat_map(|messages| items(messages.raw));
     let mut blocks = messages.flat_map(|message| values(message, "content")).flat_map(items);

@@ -1,7 +1,6 @@
-//! A Converse request: what the model will read, and what it may write.
+//! A Converse request: the input of the model and the bound on its output.
 //!
-//! In: a body. Out: [`Request`]. Not here: the blocks of a message (`blocks`), and the tokens of
-//! anything.
+//! In: a body. Out: [`Request`]. Not here: the blocks of a message (`blocks`), and counting tokens.
 //!
 //! Source: Amazon Bedrock API reference, "Converse". `additionalModelRequestFields` are parameters,
 //! not text.
@@ -16,14 +15,14 @@ use crate::api::outline::Outline;
 use crate::api::raw::{Text, written};
 use crate::api::{Piece, Prompt, Request, Unread};
 
-/// The members looked at. A body that names one of them twice is ambiguous.
+/// The members read here. A body that names one of them twice is ambiguous.
 const NAMES: [&str; 6] =
     ["messages", "system", "inferenceConfig", "toolConfig", "promptVariables", "outputConfig"];
 
 /// Reads a body.
 ///
 /// # Errors
-/// [`Unread`] if it is not a Converse request: no JSON object, a wrong type in what is counted.
+/// [`Unread`] if it is not a Converse request: no JSON object, or a counted member of a wrong type.
 pub(in crate::api::bedrock) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     let members = outline.members(&NAMES)?;
     let mut pieces = Vec::new();
@@ -31,7 +30,7 @@ pub(in crate::api::bedrock) fn read<'a>(outline: &Outline<'a>) -> Result<Request
         push_content::<Block<'_>>(system, &mut pieces)?;
     }
     let messages = members.typed::<Vec<Message<'_>>>("messages")?;
-    // A stored prompt has the messages then.
+    // A stored prompt has the messages in these cases.
     let is_stored = messages.is_none() || members.raw("promptVariables").is_some();
     for message in messages.unwrap_or_default() {
         message.push_to::<Block<'_>>(&mut pieces)?;
@@ -56,7 +55,7 @@ pub(in crate::api::bedrock) fn read<'a>(outline: &Outline<'a>) -> Result<Request
 struct InferenceConfig {
     #[serde(rename = "maxTokens")]
     max_tokens: Whole,
-    /// Its older name, in Nova's own form only.
+    /// The older name of the bound, in Nova's own form only.
     max_new_tokens: Whole,
 }
 
@@ -67,7 +66,7 @@ struct ToolConfig<'a> {
     tools: Option<Vec<&'a RawValue>>,
 }
 
-/// One tool; what is not defined like one is counted as the text it is written as.
+/// Adds one tool. A tool of an unknown form counts as its JSON text.
 fn push_tool<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     match serde_json::from_str(raw) {
         Ok(Tool::CachePoint {}) => {}

@@ -1,12 +1,12 @@
-//! Less output of a Converse request, or of one in Nova's own form.
+//! Lower bounds on the output of a request in Converse's form or Nova's own.
 //!
-//! In: a body. Out: edits of `inferenceConfig.maxTokens`. Not here: how little.
+//! In: a body. Out: edits of `inferenceConfig.maxTokens`. Not here: choosing the bound.
 //!
 //! Source: Amazon Bedrock API reference, "Converse" and "InferenceConfiguration"; its user guide,
 //! "Extended thinking" of Claude, whose budget must be less than `maxTokens`; Amazon Nova's,
-//! "Extended thinking": with `maxReasoningEffort` at `high` a request with a bound is refused. Both
-//! stand among `additionalModelRequestFields`, in Nova's own form beside the messages or in
-//! `inferenceConfig`.
+//! "Extended thinking": with `maxReasoningEffort` at `high`, the API refuses a request with a
+//! bound. Both are among `additionalModelRequestFields`; in Nova's own form they are beside the
+//! messages or in `inferenceConfig`.
 
 use crate::api::Bounded;
 use crate::api::bound::{Bound, allowed, thinking};
@@ -18,10 +18,10 @@ const FURTHER: &str = "additionalModelRequestFields";
 const REASONING: &str = "reasoningConfig";
 const BOUND: Bound = Bound::named(&["maxTokens", "max_new_tokens"]);
 
-/// The edits that bound the output.
+/// Returns the edits that bound the output.
 ///
 /// # Errors
-/// [`Unbounded`](crate::api::Unbounded) if it cannot be.
+/// [`Unbounded`](crate::api::Unbounded) if it cannot be bounded.
 pub(in crate::api::bedrock) fn with_max_output(outline: &Outline<'_>, _: Option<&str>, each: u64) -> Bounded {
     let object = outline.members(&[CONFIG, FURTHER, REASONING])?;
     let edits = BOUND.lowered_in(&object, CONFIG, "maxTokens", each)?;
@@ -30,12 +30,12 @@ pub(in crate::api::bedrock) fn with_max_output(outline: &Outline<'_>, _: Option<
     allowed(edits, each, 1, beside.max(deeper))
 }
 
-/// The most thinking that a member of these fields asks for.
+/// Returns the largest thinking budget in these fields.
 fn reasoning(fields: &str) -> Option<u64> {
     let asked = entries(fields)?.into_iter().filter_map(|(name, raw)| match &*name {
         "thinking" | "reasoning_config" => thinking(Some(raw), "budget_tokens"),
         REASONING => effort(raw),
-        // Nova's own parameters, once more.
+        // Nova's own parameters can be nested here again.
         CONFIG => entries(raw)?
             .into_iter()
             .filter_map(|(name, raw)| (name == REASONING).then(|| effort(raw))?)
@@ -45,7 +45,7 @@ fn reasoning(fields: &str) -> Option<u64> {
     asked.max()
 }
 
-/// Nova's effort: without bound where it is high.
+/// Returns the thinking budget of Nova's effort: unlimited if the effort is high.
 fn effort(raw: &str) -> Option<u64> {
     let is_high =
         |(name, raw): (_, &str)| name == "maxReasoningEffort" && string(raw).is_some_and(|it| it == "high");

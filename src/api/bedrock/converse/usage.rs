@@ -1,5 +1,5 @@
-//! `usage` as Converse words it: three classes of input that do not overlap, and an output total.
-//! Reasoning is not told apart.
+//! `usage` in Converse's form: three classes of input that do not overlap, and an output total.
+//! Reasoning has no count of its own.
 //!
 //! In: JSON. Out: [`ReportedUsage`]. Not here: the counts of InvokeModel (`invoke`).
 //!
@@ -36,7 +36,7 @@ struct CacheDetail<'a> {
 }
 
 impl UsageMember<'_> {
-    /// None if it tells neither total, or a total that is nonsense.
+    /// Returns the reported usage; none if it has neither total, or an invalid one.
     pub(super) fn told(self) -> Option<ReportedUsage> {
         let either = |one: Whole, other: Whole| if one == Whole::Absent { other } else { one };
         let read = either(self.cache_read_input_tokens, self.cache_read_input_token_count);

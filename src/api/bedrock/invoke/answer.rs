@@ -1,9 +1,9 @@
-//! An answer of InvokeModel, or one chunk of its stream, in the form of whichever model gave it.
+//! An answer of InvokeModel, or one chunk of its stream, in its model's form.
 //!
 //! In: one JSON document: a whole answer, the payload of a frame (`{"bytes"}`, base64 of the
 //! model's own chunk), or such a chunk. Out: [`Answer`]. The last chunk of every stream has
-//! Amazon's own count; what the model itself has told in more detail comes before it. Not here: the
-//! counts in headers, which are read beside the row (`invoke`), and frames (`frames`).
+//! Amazon's own count; the model's more detailed counts come before it. Not here: the counts in
+//! headers (`invoke`), and frames (`frames`).
 //!
 //! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for
 //! foundation models"; API reference, "PayloadPart".
@@ -87,7 +87,7 @@ fn own(json: &[u8]) -> Answer<'_> {
     answer
 }
 
-/// The members that tell the forms apart.
+/// The members that distinguish the forms.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Form<'a> {
@@ -95,7 +95,7 @@ struct Form<'a> {
     choices: Option<&'a RawValue>,
     #[serde(borrow, rename = "type")]
     kind: Option<&'a RawValue>,
-    /// Of Claude before its messages, whose chunks have a type as well.
+    /// The output of Claude's older text completions, whose chunks also have a type.
     #[serde(borrow)]
     completion: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -166,14 +166,14 @@ fn plain(json: &[u8]) -> Answer<'_> {
 
 #[derive(Deserialize)]
 struct Plain<'a> {
-    /// Llama.
+    /// Llama's output.
     #[serde(borrow)]
     generation: Option<Text<'a>>,
     #[serde(default)]
     prompt_token_count: Whole,
     #[serde(default)]
     generation_token_count: Whole,
-    /// Titan.
+    /// Titan's output.
     #[serde(borrow, rename = "outputText")]
     output_text: Option<Text<'a>>,
     #[serde(default, rename = "inputTextTokenCount")]
@@ -182,21 +182,22 @@ struct Plain<'a> {
     total_output_text_token_count: Whole,
     #[serde(borrow)]
     results: Option<Vec<Item<'a>>>,
-    /// Mistral.
+    /// Mistral's output.
     #[serde(borrow)]
     outputs: Option<Vec<Item<'a>>>,
-    /// Cohere. At the end of a stream all of it comes again in `response`, which is left out.
+    /// Cohere's output. The last chunk of a stream repeats all of it in `response`, which is not
+    /// read.
     #[serde(borrow)]
     text: Option<Text<'a>>,
-    /// Of Command R, each call with its name, whole.
+    /// Command R's calls, each complete and with its name.
     #[serde(borrow)]
     tool_calls: Option<&'a RawValue>,
     #[serde(borrow)]
     generations: Option<Vec<Item<'a>>>,
-    /// AI21.
+    /// AI21's output.
     #[serde(borrow)]
     completions: Option<Vec<Item<'a>>>,
-    /// Claude before its messages.
+    /// The output of Claude's older text completions.
     #[serde(borrow)]
     completion: Option<Text<'a>>,
 }
@@ -220,7 +221,7 @@ struct Data<'a> {
 }
 
 impl Plain<'_> {
-    /// None if a count is nonsense.
+    /// Returns the reported usage; none if a count is invalid.
     fn told(&self) -> Option<ReportedUsage> {
         let listed = self.results.iter().flatten().map(|item| item.token_count);
         let output = [self.generation_token_count, self.total_output_text_token_count];

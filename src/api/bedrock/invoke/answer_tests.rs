@@ -4,12 +4,12 @@ use super::*;
 use crate::api::answer::called::in_documents;
 use crate::api::bedrock::invoke::FORMAT;
 
-/// A frame's payload with this chunk in it.
+/// Returns a frame's payload with this chunk.
 fn payload(chunk: &str) -> String {
     format!(r#"{{"bytes":"{}","p":"abcdef"}}"#, STANDARD.encode(chunk))
 }
 
-/// Returns the usage told after all these documents, as the reader of answers puts it together.
+/// Returns the usage reported by all these documents, combined like in the reader of answers.
 fn after(documents: &[&str]) -> ReportedUsage {
     documents.iter().fold(ReportedUsage::default(), |so_far, json| {
         let answer = read(json.as_bytes());

@@ -1,12 +1,12 @@
-//! InvokeModel: `POST …/model/{model}/invoke` and `…/invoke-with-response-stream`. Bodies are those
-//! of the model's own API.
+//! InvokeModel: `POST …/model/{model}/invoke` and `…/invoke-with-response-stream`. Bodies have the
+//! form of the model's own API.
 //!
-//! In: request bodies, JSON documents of answers, and their heads. Out: what the shared types of
-//! `api` say. Not here: models that make pictures or films.
+//! In: request bodies, JSON documents of answers, and their heads. Out: the shared types of `api`.
+//! Not here: models that generate images or videos.
 //!
 //! Source: Amazon Bedrock API reference, "InvokeModel" and "InvokeModelWithResponseStream"; its
-//! user guide, "Inference request parameters and response fields for foundation models". The
-//! headers with the number of tokens are in no reference, but in every answer.
+//! user guide, "Inference request parameters and response fields for foundation models". No
+//! reference documents the headers with the number of tokens, but every answer has them.
 
 mod answer;
 mod ending;
@@ -36,8 +36,8 @@ pub(in crate::api) static FORMAT: Format = Format {
     ..Format::DEFAULT
 };
 
-/// The tokens by the headers. Like in `usage` of Converse, those read from and written to caches
-/// are not among the input tokens.
+/// Reads the token counts in the headers. As in Converse's `usage`, the input tokens exclude those
+/// read from and written to caches.
 fn told_by_head(head: &dyn Head) -> ReportedUsage {
     let count = |name: &str| {
         let value = head.header(name)?;

@@ -1,7 +1,7 @@
-//! The tools that an InvokeModel request offers in the form of its model's API, and the request
-//! without some of them.
+//! The tools that an InvokeModel request offers in its model's form, and edits that remove some of
+//! them.
 //!
-//! In: a body, and which tools are to go. Out: names, edits. Not here: the forms themselves, and
+//! In: a body, and the tools to remove. Out: names, edits. Not here: the forms themselves, and
 //! forms of plain members, of which only Command R's had tools.
 //!
 //! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for
@@ -14,7 +14,7 @@ use crate::api::bedrock::converse;
 use crate::api::outline::Outline;
 use crate::api::{Edit, Hide, anthropic, openai};
 
-/// The names that a body offers.
+/// Returns the names that a body offers.
 pub(super) fn offered<'a>(outline: &Outline<'a>) -> Vec<Cow<'a, str>> {
     match Form::of(outline) {
         Form::Messages => anthropic::offered::offered(outline),
@@ -24,7 +24,7 @@ pub(super) fn offered<'a>(outline: &Outline<'a>) -> Vec<Cow<'a, str>> {
     }
 }
 
-/// Edits that take tools out of a body.
+/// Returns the edits that remove tools from a body.
 pub(super) fn without(outline: &Outline<'_>, hide: Hide<'_>) -> Vec<Edit> {
     match Form::of(outline) {
         Form::Messages => anthropic::offered::without(outline, hide),

@@ -1,10 +1,11 @@
-//! An InvokeModel request in the form of whichever model it is for.
+//! An InvokeModel request in its model's form.
 //!
-//! In: a body. Out: [`Request`]. The forms are told apart by their members, because the model is in
-//! the path: Anthropic's messages, Nova's, OpenAI's chat (Mistral, AI21, DeepSeek, Qwen, gpt-oss),
-//! and those with plain members (Llama, Titan, Cohere, older models). Of plain members, all are
-//! counted but the known parameters: one that nobody here has heard of is never free. Not here: the
-//! forms that other formats have already.
+//! In: a body. Out: [`Request`]. Not here: the forms of other formats.
+//!
+//! The model is in the path, so the members distinguish the forms: Anthropic's messages, Nova's,
+//! OpenAI's chat (Mistral, AI21, DeepSeek, Qwen, gpt-oss), and those with plain members (Llama,
+//! Titan, Cohere, older models). Plain members with text, a list or an object count
+//! unless they are known parameters, so an unknown one with content is never free.
 //!
 //! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for
 //! foundation models".
@@ -18,8 +19,8 @@ use crate::api::outline::{Members, Outline};
 use crate::api::raw::{Text, text, written};
 use crate::api::{Image, Piece, Prompt, Request, Unread, Usage, anthropic, openai};
 
-/// The members that decide on the form or on the bound of the output. A body that names one of them
-/// twice is ambiguous.
+/// The members that decide the form or the bound on the output. A body that names one of them twice
+/// is ambiguous.
 pub(super) const NAMES: [&str; 16] = [
     "anthropic_version",
     "messages",
@@ -39,13 +40,13 @@ pub(super) const NAMES: [&str; 16] = [
     "n",
 ];
 
-/// The bound on output tokens, by its names: Llama, Mistral and Cohere, AI21, older Claude models.
+/// The names of the bound on output tokens: Llama, Mistral and Cohere, AI21, older Claude models.
 pub(super) const BOUNDS: [&str; 4] = ["max_gen_len", "max_tokens", "maxTokens", "max_tokens_to_sample"];
 
-/// How many answers are asked for, by its names: Cohere, AI21.
+/// The names of the number of answers: Cohere, AI21.
 const CHOICES: [&str; 3] = ["num_generations", "numResults", "n"];
 
-/// Plain members that are no text for the model.
+/// Plain members that are not text for the model.
 const PARAMETERS: [&str; 17] = [
     "anthropic_version",
     "anthropic_beta",
@@ -77,13 +78,13 @@ const OF_EMBEDDINGS: [&str; 7] = [
     "normalize",
 ];
 
-/// Plain members that are pictures in base64, alone or in a list.
+/// Plain members that are images in base64, alone or in a list.
 const PICTURES: [&str; 3] = ["inputImage", "image", "images"];
 
 /// Reads a body.
 ///
 /// # Errors
-/// [`Unread`] if it is no JSON object, or has a wrong type in what is counted.
+/// [`Unread`] if it is no JSON object, or has a counted member of a wrong type.
 pub(super) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     let members = outline.members(&NAMES)?;
     match Form::of(outline) {
@@ -94,11 +95,11 @@ pub(super) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     }
 }
 
-/// The forms that bodies have.
+/// The form of a body.
 pub(super) enum Form {
     /// Anthropic's messages.
     Messages,
-    /// Nova's, which is that of Converse.
+    /// Nova's, the same as Converse's.
     Converse,
     /// OpenAI's chat.
     Chat,
@@ -107,7 +108,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// The form of a body.
+    /// Returns the form of a body.
     pub(super) fn of(outline: &Outline<'_>) -> Self {
         let has = |names| outline.named(names).any(|member| member.raw != "null");
         if !has(&["messages"]) {
@@ -126,7 +127,7 @@ impl Form {
     }
 }
 
-/// Whether a message has blocks without a type, as Nova's have.
+/// Returns whether a message has blocks without a type, like Nova's.
 fn has_untyped_blocks(messages: &str) -> bool {
     #[derive(Deserialize)]
     struct Message<'a> {
@@ -144,7 +145,7 @@ fn has_untyped_blocks(messages: &str) -> bool {
     blocks.flatten().any(|block| block.kind.is_none())
 }
 
-/// A body of plain members.
+/// Reads a body of plain members.
 fn plain<'a>(members: &Members<'a>, outline: &Outline<'a>) -> Request<'a> {
     let mut pieces = Vec::new();
     for member in outline.elements().iter().filter(|member| !member.is_any(&PARAMETERS)) {
@@ -153,7 +154,7 @@ fn plain<'a>(members: &Members<'a>, outline: &Outline<'a>) -> Request<'a> {
             Some(b'"' | b'[' | b'{') if member.is_any(&PICTURES) => push_pictures(raw, &mut pieces),
             Some(b'"') => pieces.push(text(raw)),
             Some(b'[' | b'{') => push_texts(raw, &mut pieces),
-            // Numbers, truths and null.
+            // Numbers, booleans and null.
             _ => {}
         }
     }
@@ -169,7 +170,7 @@ fn plain<'a>(members: &Members<'a>, outline: &Outline<'a>) -> Request<'a> {
     }
 }
 
-/// A list of texts is texts; anything else is the text it is written as.
+/// Adds a list of texts as texts, and anything else as its JSON text.
 fn push_texts<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     match serde_json::from_str::<Vec<Text<'_>>>(raw) {
         Ok(texts) => pieces.extend(texts.into_iter().map(Piece::from)),
@@ -188,7 +189,7 @@ fn push_pictures<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     }));
 }
 
-/// The bound on each answer.
+/// Returns the bound on each answer.
 fn max_output(members: &Members<'_>) -> Option<u64> {
     #[derive(Deserialize)]
     struct TextGeneration {

@@ -1,7 +1,7 @@
-//! Less output of a model in its own form.
+//! Lower bounds on the output of a model in its own form.
 //!
-//! In: a body, the model's id. Out: edits of whatever that form calls its bound. Not here: the
-//! forms that other formats have already, and how little.
+//! In: a body, the model's id. Out: edits of that form's bound. Not here: the forms of other
+//! formats, and choosing the bound.
 //!
 //! Source: Amazon Bedrock's user guide, "Inference request parameters and response fields for
 //! foundation models".
@@ -15,7 +15,7 @@ use crate::api::{Bounded, Unbounded, anthropic, openai};
 const TITAN: &str = "textGenerationConfig";
 const TITAN_BOUND: Bound = Bound::named(&["maxTokenCount"]);
 
-/// The names of models' bounds, by a part of the models' ids. Models for embeddings have none.
+/// The names of models' bounds, by a part of the model id. Embedding models have none.
 const FAMILIES: [(&str, &str); 9] = [
     ("meta.llama", "max_gen_len"),
     ("anthropic.claude", "max_tokens_to_sample"),
@@ -28,10 +28,10 @@ const FAMILIES: [(&str, &str); 9] = [
     ("amazon.titan-t", TITAN),
 ];
 
-/// The edits that bound the output of each answer.
+/// Returns the edits that bound the output of each answer.
 ///
 /// # Errors
-/// [`Unbounded`] if it cannot be.
+/// [`Unbounded`] if it cannot be bounded.
 pub(super) fn with_max_output(outline: &Outline<'_>, model: Option<&str>, each: u64) -> Bounded {
     let members = outline.members(&NAMES)?;
     match Form::of(outline) {
@@ -42,8 +42,8 @@ pub(super) fn with_max_output(outline: &Outline<'_>, model: Option<&str>, each: 
     }
 }
 
-/// The bound among plain members: by any name that is there, or else by the one that the model has
-/// for it.
+/// Bounds the output among plain members: by every name that is present, or else by the model's
+/// name for it.
 fn plain(object: &Members<'_>, model: &str, each: u64) -> Bounded {
     let beside = Bound::named(&BOUNDS).lowered_if_set(object, each);
     let titan = object.inside(TITAN, TITAN_BOUND.names)?;
@@ -56,7 +56,7 @@ fn plain(object: &Members<'_>, model: &str, each: u64) -> Bounded {
     }
     let is_there = BOUNDS.into_iter().find(|name| object.has(name));
     let of_family = || FAMILIES.iter().find(|(family, _)| model.contains(family)).map(|(_, bound)| *bound);
-    // Only Cohere's have a member of this name.
+    // Only Cohere's requests have a member of this name.
     let of_cohere = || object.raw("message").map(|_| "max_tokens");
     match is_there.or_else(of_family).or_else(of_cohere) {
         Some(TITAN) => TITAN_BOUND.lowered_in(object, TITAN, "maxTokenCount", each),

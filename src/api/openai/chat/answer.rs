@@ -1,13 +1,13 @@
-//! A completion or one chunk of it, of chat or of the older API: usage, text, calls of tools, and
-//! whether it is the chunk that only tells usage.
+//! A completion or one chunk of it, of chat or of the older API: usage, text, tool calls, and
+//! whether it is the chunk that only reports usage.
 //!
 //! In: one JSON document. Out: [`Answer`]. Not here: requests. A document that is not JSON, or not
-//! of this shape, gives an empty answer: what an upstream sends is never a reason to fail.
+//! of this shape, gives an empty answer: malformed output of an upstream never causes a failure.
 //!
 //! Source: OpenAI's API reference, "The chat completion chunk object" and "The completion object".
 //! `reasoning_content` is DeepSeek's and vLLM's, `reasoning` OpenRouter's; lists of thinking and
-//! text are Mistral's ("Reasoning"); Groq tells the usage of a stream unasked in the last chunk's
-//! `x_groq` (Groq's API reference, "Chat").
+//! text are Mistral's ("Reasoning"); Groq reports the usage of a stream by default in the last
+//! chunk's `x_groq` (Groq's API reference, "Chat").
 
 use std::borrow::Cow;
 
@@ -19,14 +19,14 @@ use crate::api::openai::usage::UsageMember;
 use crate::api::raw::Text;
 use crate::api::{Answer, answer};
 
-/// The members that [`read`] looks at.
+/// The members that [`read`] uses.
 pub(in crate::api::openai) const ANSWER_MEMBERS: [&str; 2] = ["choices", "usage"];
 
 /// Reads one document.
 pub(in crate::api::openai) fn read(json: &[u8]) -> Answer<'_> {
     let Ok(chunk) = serde_json::from_slice::<Chunk<'_>>(json) else { return Answer::default() };
     let mut answer = Answer::default();
-    // Choices of an odd shape must not cost us the usage.
+    // A choice of an unknown shape must not hide the usage.
     let choices: Option<Vec<Choice<'_>>> =
         chunk.choices.and_then(|choices| serde_json::from_str(choices.get()).ok());
     let is_empty = choices.as_ref().is_some_and(Vec::is_empty);
@@ -40,7 +40,7 @@ pub(in crate::api::openai) fn read(json: &[u8]) -> Answer<'_> {
     }
     answer.tell(chunk.x_groq.and_then(|groq| groq.usage), UsageMember::told);
     answer.tell(chunk.usage, UsageMember::told);
-    // Azure sends a first chunk without choices too, but that one has no usage.
+    // Azure sends a first chunk without choices; it has no usage.
     answer.only_usage = !answer.told.is_nothing() && is_empty;
     answer
 }
@@ -69,12 +69,12 @@ struct Choice<'a> {
     message: Option<Written<'a>>,
     #[serde(borrow)]
     delta: Option<Written<'a>>,
-    /// Of the older API.
+    /// The text of the older API.
     #[serde(borrow)]
     text: Option<Text<'a>>,
 }
 
-/// The model's output. `obfuscation`, which only pads the chunk, is left out on purpose.
+/// The model's output. It omits `obfuscation` deliberately, because that only pads the chunk.
 #[derive(Deserialize)]
 struct Written<'a> {
     #[serde(borrow)]
@@ -92,7 +92,7 @@ struct Written<'a> {
 }
 
 impl<'a> Written<'a> {
-    /// The calls of tools in it. Of functions in the older form, a choice has one.
+    /// Returns its tool calls. In the older form, a choice has at most one function call.
     fn calls(&self, choice: u64) -> Vec<answer::Called<'a>> {
         let calls = self.tool_calls.iter().flatten().filter_map(|call| call.named(choice));
         let older = self.function_call.as_ref().map(Called::name);
@@ -102,7 +102,7 @@ impl<'a> Written<'a> {
 
     fn push_to(self, texts: &mut Vec<Cow<'a, str>>) {
         push_content(self.content, texts);
-        // Servers that send both names of the reasoning send the same text twice.
+        // Servers that send both names for reasoning send the same text twice.
         let reasoning = self.reasoning_content.or(self.reasoning);
         let calls = self.tool_calls.into_iter().flatten().filter_map(ToolCall::called);
         let called = calls.chain(self.function_call).flat_map(Called::texts);
@@ -111,8 +111,7 @@ impl<'a> Written<'a> {
     }
 }
 
-/// Text, or a list of parts that have text or, again, a list of such parts; what is neither is no
-/// text.
+/// Adds text, or the text of a list of parts, which can contain such lists. Ignores other values.
 fn push_content<'a>(content: Option<&'a RawValue>, texts: &mut Vec<Cow<'a, str>>) {
     let Some(content) = content.map(RawValue::get) else { return };
     if let Ok(Text(text)) = serde_json::from_str(content) {
@@ -200,7 +199,7 @@ mod tests {
         assert_eq!(usage(&read(json)), Some((9, 1)));
     }
 
-    /// The calls of tools in chunks with these choices.
+    /// Returns the tool calls in chunks with these choices.
     fn called(choices: &[&str]) -> Vec<(String, u64)> {
         let chunks: Vec<_> = choices.iter().map(|choice| format!("{{\"choices\":[{choice}]}}")).collect();
         let chunks: Vec<_> = chunks.iter().map(String::as_str).collect();

@@ -1,5 +1,4 @@
-//! Calls of tools, as they stand in messages of requests and in those of answers, whole or in
-//! pieces.
+//! Tool calls in the messages of requests and of answers, whole or in pieces.
 //!
 //! In: JSON. Out: [`Called`]. Not here: definitions of tools (`request`), and the frame of a call.
 //!
@@ -23,18 +22,18 @@ pub(super) struct ToolCall<'a> {
     custom: Option<Called<'a>>,
     #[serde(borrow)]
     id: Option<&'a RawValue>,
-    /// In a stream, its place among the calls of the message.
+    /// In a stream, its index among the calls of the message.
     #[serde(borrow)]
     index: Option<&'a RawValue>,
 }
 
 impl<'a> ToolCall<'a> {
-    /// Returns the tool that is called, of either kind.
+    /// Returns the called tool of either kind.
     pub(super) fn called(self) -> Option<Called<'a>> {
         self.function.or(self.custom)
     }
 
-    /// The call, as a piece of this choice of an answer names it.
+    /// Returns the call as a piece of this choice names it.
     pub(super) fn named(&self, choice: u64) -> Option<answer::Called<'a>> {
         let called = self.function.as_ref().or(self.custom.as_ref())?;
         let id = self.id.map(RawValue::get).filter(|id| !matches!(*id, "\"\"" | "null"));
@@ -43,26 +42,26 @@ impl<'a> ToolCall<'a> {
     }
 }
 
-/// A tool that is called, with its input.
+/// A called tool and its input.
 #[derive(Deserialize)]
 pub(super) struct Called<'a> {
     #[serde(borrow)]
     name: Option<Text<'a>>,
-    /// Of a function.
+    /// The input of a function.
     #[serde(borrow)]
     arguments: Option<Text<'a>>,
-    /// Of a custom tool.
+    /// The input of a custom tool.
     #[serde(borrow)]
     input: Option<Text<'a>>,
 }
 
 impl<'a> Called<'a> {
-    /// Its name; empty in a piece of a call that does not begin it.
+    /// Returns its name; empty in a later piece of a call.
     pub(super) fn name(&self) -> Cow<'a, str> {
         self.name.as_ref().map(|Text(name)| name.clone()).unwrap_or_default()
     }
 
-    /// All that the model wrote of it.
+    /// Returns all text that the model wrote for it.
     pub(super) fn texts(self) -> impl Iterator<Item = Text<'a>> {
         [self.name, self.arguments, self.input].into_iter().flatten()
     }

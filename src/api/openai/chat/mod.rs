@@ -1,8 +1,8 @@
-//! OpenAI chat completions: `POST …/chat/completions`, also as Azure, vLLM and other servers speak
-//! it, and Mistral and AI21 behind Vertex and for agents.
+//! OpenAI chat completions: `POST …/chat/completions`, also as Azure, vLLM and other servers
+//! implement it, and as Mistral and AI21 do on Vertex AI and for agents.
 //!
-//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not
-//! here: how many tokens anything is, and the framing of event streams (`sse`).
+//! In: request bodies, and JSON documents of answers. Out: the shared types of `api`. Not here:
+//! counting tokens, and the framing of event streams (`sse`).
 //!
 //! Source: OpenAI's API reference, "Create chat completion" and "The chat completion chunk object";
 //! Google's "Use Mistral AI models" (Vertex AI); Mistral's API reference, "Agents Completion".

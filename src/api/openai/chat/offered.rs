@@ -1,10 +1,10 @@
-//! The tools that a chat request offers, in their two forms, and the request without some of them.
+//! The tools that a chat request offers, in their two forms, and edits that remove some of them.
 //!
-//! In: a body, and which tools are to go. Out: names, edits. Not here: lists in general
+//! In: a body, and the tools to remove. Out: names, edits. Not here: lists in general
 //! (`tool_list`).
 //!
 //! Source: OpenAI's API reference, "Create chat completion": `tools`, `tool_choice`,
-//! `parallel_tool_calls`, which is only allowed beside `tools`, and the older `functions` and
+//! `parallel_tool_calls`, which the API allows only beside `tools`, and the older `functions` and
 //! `function_call`. A history with calls needs no definitions.
 
 use std::borrow::Cow;
@@ -19,22 +19,22 @@ const OFFERS: [Offer; 2] = [
     Offer { list: "functions", naming: name, choice: "function_call", rechoose, ..Offer::DEFAULT },
 ];
 
-/// The names that a body offers.
+/// Returns the names that a body offers.
 pub(in crate::api) fn offered<'a>(outline: &Outline<'a>) -> Vec<Cow<'a, str>> {
     tool_list::offered(outline, &OFFERS)
 }
 
-/// Edits that take tools out of a body.
+/// Returns the edits that remove tools from a body.
 pub(in crate::api) fn without(outline: &Outline<'_>, hide: Hide<'_>) -> Vec<Edit> {
     tool_list::without(outline, &OFFERS, hide)
 }
 
-/// The name of a tool of either kind.
+/// Returns the name of a tool of either kind.
 pub(in crate::api) fn of_tool(raw: &str) -> Vec<Cow<'_, str>> {
     ["function", "custom"].iter().flat_map(|kind| values(raw, kind)).flat_map(name).collect()
 }
 
-/// A choice of one tool, or of some of them that are allowed.
+/// Edits a choice of one tool, or of a list of allowed tools.
 fn rechoose<'a>(outline: &Outline<'a>, raw: &'a str, hide: Hide<'_>) -> Vec<Edit> {
     let auto = || vec![outline.replace(raw, "\"auto\"")];
     if of_tool(raw).into_iter().chain(name(raw)).any(|name| hide(&name)) {

@@ -1,6 +1,6 @@
-//! A chat completions request: what the model will read and may write.
+//! A chat completions request: the input of the model and the bound on its output.
 //!
-//! In: a body. Out: [`Request`]. Not here: the tokens of it.
+//! In: a body. Out: [`Request`]. Not here: counting tokens.
 //!
 //! Source: OpenAI's API reference, "Create chat completion"; for `reasoning_content` in messages
 //! vLLM's "Reasoning Outputs".
@@ -16,7 +16,7 @@ use crate::api::raw::{Text, written};
 use crate::api::schema::FunctionDefinition;
 use crate::api::{Piece, Prompt, Request, Unread, tools};
 
-/// The members looked at. A body that names one of them twice is ambiguous.
+/// The members read here. A body that names one of them twice is ambiguous.
 const NAMES: [&str; 12] = [
     "model",
     "messages",
@@ -35,8 +35,8 @@ const NAMES: [&str; 12] = [
 /// Reads a body.
 ///
 /// # Errors
-/// [`Unread`] if it is not a chat request: no JSON object, no list of messages, a wrong type in
-/// what is counted.
+/// [`Unread`] if it is not a chat request: no JSON object, no list of messages, or a counted member
+/// of a wrong type.
 pub(super) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     let members = outline.members(&NAMES)?;
     let mut reading = Reading::default();
@@ -61,7 +61,8 @@ pub(super) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     })
 }
 
-/// The bound on the whole call's output: the newer member wins, times the number of choices.
+/// Returns the bound on the whole call's output: the newer member wins, times the number of
+/// choices.
 fn max_output(members: &Members<'_>) -> Option<u64> {
     let choices = members.whole("n").unwrap_or(1).max(1);
     let bound = n_predict::bound(members, &["max_completion_tokens", "max_tokens"])?;
@@ -107,7 +108,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// The schema of a structured answer, which the model is shown.
+/// Returns the schema of a structured answer, which the model reads.
 fn schema<'a>(members: &Members<'a>) -> Option<&'a str> {
     #[derive(Deserialize)]
     struct ResponseFormat<'a> {

@@ -15,7 +15,7 @@ fn text(text: &str) -> Piece<'_> {
     Piece::Text(text.into())
 }
 
-/// The body after the edit, which must still say what it said but for `include_usage`.
+/// Returns the body after the edit, which may change only `include_usage`.
 fn edited(body: &str) -> Option<String> {
     let edit = ask_for_usage(&outline(body), "")?;
     Some(String::from_utf8(Edit::apply_all(&[edit], body.as_bytes())).unwrap())
@@ -200,7 +200,7 @@ mod properties {
     }
 
     proptest! {
-        /// The edit says what it must and leaves everything else as it was.
+        /// The edit sets `include_usage` and changes nothing else.
         #[test]
         fn an_edited_body_differs_in_include_usage_only(options in options(), other in any_json(), pretty in any::<bool>()) {
             let mut body = json!({ "messages": [], "stream": true, "zz": other });
@@ -208,7 +208,7 @@ mod properties {
                 body["stream_options"] = options;
             }
             let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) }.unwrap();
-            // Read back, because a fraction may not survive being written.
+            // Parse the text again, because serializing may not preserve a fraction.
             let mut body: Value = serde_json::from_str(&text).unwrap();
             let Some(edit) = ask_for_usage(&outline(&text), "") else {
                 prop_assert_eq!(&body["stream_options"]["include_usage"], &Value::Bool(true));

@@ -1,11 +1,11 @@
-//! Less output of a chat.
+//! Lower bounds on the output of a chat.
 //!
 //! In: a body, the model. Out: edits of `max_completion_tokens`, its older name and llama.cpp's
-//! `n_predict`. Not here: how little.
+//! `n_predict`. Not here: choosing the bound.
 //!
 //! Source: OpenAI's API reference, "Create chat completion": `max_tokens` is deprecated, and
-//! refused by reasoning models. Other servers know only that one, or both (Mistral's API reference,
-//! "Chat"; vLLM's and Ollama's pages on OpenAI compatibility). Budgets of thinking, which must be
+//! reasoning models refuse it. Other servers know only that one, or both (Mistral's API reference,
+//! "Chat"; vLLM's and Ollama's pages on OpenAI compatibility). Thinking budgets, which must be
 //! below the bound: Anthropic's "OpenAI SDK compatibility" (`thinking`), OpenRouter's "Reasoning
 //! Tokens" (`reasoning.max_tokens`).
 
@@ -19,10 +19,10 @@ const NAMES: [&str; 6] = ["model", NEWER, OLDER, N_PREDICT, "thinking", "reasoni
 const NEWER: &str = "max_completion_tokens";
 const OLDER: &str = "max_tokens";
 
-/// The edits that bound the output of each choice.
+/// Returns the edits that bound the output of each choice.
 ///
 /// # Errors
-/// [`Unbounded`](crate::api::Unbounded) if it cannot be.
+/// [`Unbounded`](crate::api::Unbounded) if it cannot be bounded.
 pub(in crate::api) fn with_max_output(outline: &Outline<'_>, model: Option<&str>, each: u64) -> Bounded {
     let object = outline.members(&NAMES)?;
     let in_body = object.raw("model").and_then(string);
@@ -33,9 +33,9 @@ pub(in crate::api) fn with_max_output(outline: &Outline<'_>, model: Option<&str>
     allowed(edits, each, 1, budgets.into_iter().flatten().max())
 }
 
-/// Whether a model of OpenAI's own knows the newer name only: the o series, GPT-5 and later.
-/// Earlier ones take both, and the older name is the one that earlier versions of Azure's API know,
-/// too. Amazon has the newer name for gpt-oss ("OpenAI models").
+/// Returns whether an OpenAI model knows only the newer name: the o series, GPT-5 and later.
+/// Earlier models take both, and earlier versions of Azure's API know only the older name. Amazon
+/// uses the newer name for gpt-oss ("OpenAI models").
 fn needs_newer(model: &str) -> bool {
     let model = model.strip_prefix("ft:").unwrap_or(model);
     let is_reasoning = |series: &str| {

@@ -1,7 +1,7 @@
-//! The end of a stream of completions, of OpenAI's API or of llama.cpp's own, which share a path: a
-//! last event for each prompt with `stop`, `stop_type: "limit"` and the counts.
+//! The end of a stream of completions, of OpenAI's API or of llama.cpp's own, which share a path.
+//! llama.cpp's is a last event for each prompt with `stop`, `stop_type: "limit"` and the counts.
 //!
-//! In: events. Out: events. Not here: the end of OpenAI's (`openai::ending`).
+//! In: events. Out: events. Not here: the end of OpenAI's streams (`openai::ending`).
 //!
 //! Source: llama.cpp, `tools/server/README.md`, "POST `/completion`", "Response format".
 
@@ -15,9 +15,9 @@ use crate::api::openai::ending::Chunks;
 /// The state of a stream.
 #[derive(Debug)]
 pub(in crate::api) struct Completions {
-    /// Of events that are OpenAI's.
+    /// The state of OpenAI's events.
     chunks: Box<dyn Ending>,
-    /// Of events that are llama.cpp's.
+    /// The state of llama.cpp's events.
     prompts: Choices,
     failed: bool,
 }

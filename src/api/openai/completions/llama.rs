@@ -1,13 +1,13 @@
 //! The forms of llama.cpp's own completions.
 //!
-//! In: JSON documents of answers, and members of requests. Out: what the shared types of `api` say.
-//! Not here: requests as a whole, which are read as OpenAI's are (`request`), and prompts that are
-//! objects (`prompts`).
+//! In: JSON documents of answers, and members of requests. Out: the shared types of `api`. Not
+//! here: whole requests, which `request` reads like OpenAI's, and prompts that are objects
+//! (`prompts`).
 //!
 //! Source: llama.cpp, `tools/server/README.md` ("POST `/completion`", "POST `/infill`"),
 //! `server-task.cpp` and `server-context.cpp`. `tokens_cached` is all that a slot holds after the
-//! call, so that what was read from the cache is taken from `timings.cache_n`. Of several prompts
-//! each answer has its `index` and its own counts.
+//! call, so the tokens read from the cache come from `timings.cache_n`. With several prompts, each
+//! answer has its `index` and its own counts.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -17,17 +17,17 @@ use crate::api::outline::{Members, Outline};
 use crate::api::raw::{entries, string};
 use crate::api::{Answer, Edit, Piece, ReportedUsage};
 
-/// The members of an answer that [`answer`] looks at.
+/// The members of an answer that [`answer`] uses.
 pub(super) const ANSWER_MEMBERS: [&str; 5] =
     ["index", "content", "tokens_evaluated", "tokens_predicted", "timings"];
 
-/// The members of a request that say which parts of the answer the client gets.
+/// The member of a request that lists the parts of the answer for the client.
 pub(super) const RESPONSE_FIELDS: &str = "response_fields";
 
-/// The members of a request that are read beside the prompt, before it.
+/// The members of a request that are read in addition to the prompt, before it.
 pub(super) const INFILL: [&str; 3] = ["input_extra", "input_prefix", "input_suffix"];
 
-/// Reads a whole answer, or one event of a stream, each of which tells the counts so far.
+/// Reads a whole answer, or one event of a stream; each event reports the counts so far.
 pub(super) fn answer(json: &[u8]) -> Answer<'_> {
     let Ok(document) = serde_json::from_slice::<Document<'_>>(json) else { return Answer::default() };
     let mut answer = Answer { part: document.index.count(), ..Answer::default() };
@@ -51,7 +51,7 @@ struct Document<'a> {
     timings: Option<Timings>,
 }
 
-/// Of what was read from the cache, what was read anew, and what was written.
+/// The tokens read from the cache, read anew, and written.
 #[derive(Deserialize)]
 #[serde(default)]
 #[derive(Default)]
@@ -67,7 +67,7 @@ impl Document<'_> {
             || [self.tokens_evaluated, self.tokens_predicted].iter().any(|count| *count != Whole::Absent)
     }
 
-    /// None if a count is nonsense.
+    /// Returns the reported usage; none if a count is invalid.
     fn told(self) -> Option<ReportedUsage> {
         let timings = self.timings.unwrap_or_default();
         let counts = [self.tokens_evaluated, self.tokens_predicted, timings.prompt_n, timings.predicted_n];
@@ -85,7 +85,7 @@ impl Document<'_> {
     }
 }
 
-/// The text around the gap that is to be filled, and that of other files.
+/// Returns the text around the gap to fill, and the text of other files.
 pub(super) fn infill<'a>(members: &Members<'a>) -> Vec<Piece<'a>> {
     let texts = INFILL.iter().flat_map(|name| members.items(name)).flat_map(|raw| match string(raw) {
         Some(text) => vec![text],
@@ -94,7 +94,7 @@ pub(super) fn infill<'a>(members: &Members<'a>) -> Vec<Piece<'a>> {
     texts.map(Piece::Text).collect()
 }
 
-/// The edit that keeps the counts in an answer of which the client wants only some members.
+/// Returns the edit that keeps the counts in an answer that the client restricts to some members.
 pub(super) fn ask_for_counts(outline: &Outline<'_>, _: &str) -> Option<Edit> {
     let members = outline.members(&[RESPONSE_FIELDS]).ok()?;
     let wanted = members.raw(RESPONSE_FIELDS).filter(|raw| raw.starts_with('['))?;

@@ -1,7 +1,7 @@
-//! Completions of a prompt: OpenAI's older API, `POST …/completions`, also as Azure and vLLM speak
-//! it, and Mistral for code (`fim`); and llama.cpp's own, `POST …/completion` and `…/infill`.
-//! llama.cpp speaks its own on `…/completions`, too, unless the path begins with `/v1`. The two
-//! APIs share that path, so each row reads both.
+//! Completions of a prompt: OpenAI's older API, `POST …/completions`, also as Azure and vLLM
+//! implement it, and Mistral for code (`fim`); and llama.cpp's own, `POST …/completion` and
+//! `…/infill`. llama.cpp also uses its own API on `…/completions`, unless the path begins with
+//! `/v1`. The two APIs share that path, so each row reads both.
 //!
 //! In: request bodies, and JSON documents of answers. Out: the two rows. Not here: llama.cpp's
 //! chat, messages and embeddings, which are those of other APIs; reranking.
@@ -19,7 +19,7 @@ use crate::api::outline::Outline;
 use crate::api::{Edit, Format, model, post};
 use request::{MAX_TOKENS, N_PREDICT};
 
-/// OpenAI's: a row of [`FORMATS`](crate::api::FORMATS).
+/// OpenAI's row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
     name: "openai_completions",
     endpoints: &[
@@ -34,18 +34,18 @@ pub(in crate::api) static FORMAT: Format = Format {
     ..BOTH
 };
 
-/// llama.cpp's: a row of [`FORMATS`](crate::api::FORMATS).
+/// llama.cpp's row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static LLAMA: Format = Format {
     name: "llama_completion",
     endpoints: &[post("/completion"), post("/infill")],
-    // vLLM's and Cohere's path, too.
+    // vLLM and Cohere use this path too.
     free: &["/tokenize"],
     ask_for_usage: llama::ask_for_counts,
     with_max_output: |outline, _, each| request::bounded(outline, N_PREDICT, each),
     ..BOTH
 };
 
-/// The members of both rows that are alike.
+/// The members that both rows share.
 const BOTH: Format = Format {
     read: request::read,
     answer_members: &answer::MEMBERS,
@@ -55,7 +55,7 @@ const BOTH: Format = Format {
     ..Format::DEFAULT
 };
 
-/// Makes the edit that has a stream report its usage, or llama.cpp's answer its counts.
+/// Returns the edit that makes a stream report its usage, or llama.cpp's answer its counts.
 fn ask_for_usage(outline: &Outline<'_>, model: &str) -> Option<Edit> {
     stream_options::ask_for_usage(outline, model).or_else(|| llama::ask_for_counts(outline, model))
 }

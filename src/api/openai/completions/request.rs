@@ -1,4 +1,4 @@
-//! A completions request: what the model will read and may write.
+//! A completions request: the input of the model and the bound on its output.
 //!
 //! In: a body of either API. Out: a [`Request`], and edits that bound the output. Not here: the
 //! prompt (`prompts`), and the members that only llama.cpp has (`llama`).
@@ -18,7 +18,7 @@ pub(super) use n_predict::N_PREDICT;
 /// OpenAI's name of the bound.
 pub(super) const MAX_TOKENS: &str = "max_tokens";
 
-/// The members looked at. A body that names one of them twice is ambiguous.
+/// The members read here. A body that names one of them twice is ambiguous.
 const NAMES: [&str; 14] = [
     "model",
     "prompt",
@@ -39,7 +39,7 @@ const NAMES: [&str; 14] = [
 /// Reads a body of either API.
 ///
 /// # Errors
-/// [`Unread`] if it is no JSON object, or has a wrong type in what is counted.
+/// [`Unread`] if it is no JSON object, or has a counted member of a wrong type.
 pub(super) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     let members = outline.members(&NAMES)?;
     let mut reading = Reading { pieces: llama::infill(&members), more: false };
@@ -63,16 +63,15 @@ pub(super) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     })
 }
 
-/// Bounds the output of each completion. Where it has no bound, servers differ in
-/// what they take for it (16 tokens, or all that the model can write), so that the one set may be
-/// higher.
+/// Bounds the output of each completion. Servers differ in their default bound (16 tokens, or all
+/// that the model can write), so the edit can raise it.
 pub(super) fn bounded(outline: &Outline<'_>, absent: &str, each: u64) -> Bounded {
     let object = outline.members(&[MAX_TOKENS, N_PREDICT])?;
     allowed(n_predict::lowered(&object, &[MAX_TOKENS], absent, each), each, 1, None)
 }
 
-/// How often each prompt is completed: `best_of` times, of which `n` are returned. llama.cpp's
-/// `n_cmpl` is `n`.
+/// Returns how often the model completes each prompt: `best_of` times, of which the API returns
+/// `n`. llama.cpp's `n_cmpl` is `n`.
 fn tries(members: &Members<'_>) -> u64 {
     ["n", "n_cmpl", "best_of"].iter().filter_map(|name| members.whole(name)).fold(1, u64::max)
 }

@@ -1,13 +1,14 @@
-//! A response, or one event of its stream: usage, text, calls of tools, and whether it is yet to be
-//! made.
+//! A response, or one event of its stream: usage, text, tool calls, and whether it is still
+//! pending.
 //!
-//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, gives
-//! an empty answer: what an upstream sends is never a reason to fail. Events repeat what they have
-//! said: only deltas and the names of called functions are text, and only the response within an
-//! event (`response.completed`, `.incomplete`, `.failed`) has usage. A call is named when its item
-//! is added and when it is done; what calls a tool of the provider's own (`web_search_call`) has no
-//! name, and is one of the tool by its type. Not here: what tools found, which the model has not
+//! In: one JSON document. Out: [`Answer`]. Not here: results of tools, which the model has not
 //! written.
+//!
+//! A document that is not JSON, or not of this shape, gives an empty answer: malformed output of an
+//! upstream never causes a failure. Events repeat earlier content: only deltas and the names of
+//! called functions are text, and only the response within an event (`response.completed`,
+//! `.incomplete`, `.failed`) has usage. The events that add and finish an item name its call.
+//! A call of the provider's own tool (`web_search_call`) has no name, so its type names the tool.
 //!
 //! Source: OpenAI's API reference, "The response object" and "Streaming events".
 
@@ -21,7 +22,7 @@ use crate::api::answer::Called;
 use crate::api::openai::usage::UsageMember;
 use crate::api::raw::{Text, items, string};
 
-/// Deltas of sound, in base64.
+/// Events with deltas of audio, in base64.
 const SOUND: [&str; 2] = ["response.audio.delta", "response.output_audio.delta"];
 
 /// Reads one document.
@@ -66,7 +67,7 @@ fn read_state<'a>(status: Option<Text<'a>>, usage: Option<&'a RawValue>, answer:
     answer.pending = is_waiting && answer.told.is_nothing();
 }
 
-/// The call of a tool that an item of the output is. Items that have a name are done with one;
+/// Returns the tool call that an output item is. Items of named tools count once they have a name;
 /// others have only a type.
 fn call(item: &str, index: Option<u64>) -> Option<Called<'_>> {
     let item: Item<'_> = serde_json::from_str(item).ok()?;
@@ -77,15 +78,14 @@ fn call(item: &str, index: Option<u64>) -> Option<Called<'_>> {
         (None, "function" | "custom_tool" | "mcp") => return None,
         (None, tool) => Cow::Owned(tool.to_owned()),
     };
-    // The id by which the client answers; calls that the provider answers itself have only the
-    // other.
+    // The id that the client answers to. Calls that the provider answers itself have only `id`.
     let id = [item.call_id, item.id].into_iter().flatten().map(RawValue::get);
     let id = id.filter(|id| !matches!(*id, "\"\"" | "null")).map(Cow::Borrowed).next();
     Some(Called { name, id, index, choice: 0 })
 }
 
-/// The text of an item of the output: of a message its parts, of a call its name and arguments, of
-/// reasoning its text.
+/// Adds the text of an output item: the parts of a message, the name and arguments of a call, the
+/// text of reasoning.
 fn push_item<'a>(item: &'a str, texts: &mut Vec<Cow<'a, str>>) {
     let Ok(item) = serde_json::from_str::<Item<'_>>(item) else { return };
     texts.extend(item.name.map(|Text(name)| name));
@@ -98,7 +98,7 @@ fn push_item<'a>(item: &'a str, texts: &mut Vec<Cow<'a, str>>) {
 
 #[derive(Deserialize)]
 struct Document<'a> {
-    /// The kind of event; a response itself has none.
+    /// The kind of event; a whole response has none.
     #[serde(borrow, rename = "type")]
     kind: Option<Text<'a>>,
     #[serde(borrow)]

@@ -1,10 +1,11 @@
-//! The end of a stream of OpenAI's Responses: an open text is closed, then `response.incomplete`
-//! tells `max_output_tokens`, the output so far and the usage; then `[DONE]`.
+//! The end of a stream of OpenAI's Responses. It closes an open text, then `response.incomplete`
+//! reports `max_output_tokens`, the output so far and the usage; then comes `[DONE]`.
 //!
-//! In: events. Out: events. A tool call or reasoning that was cut is left out of the output and
-//! gets no `done`, because clients act on that. `[DONE]` is not OpenAI's own here, but its clients
-//! take it for the end in every stream; without it they would read on, into the end of the
-//! connection.
+//! In: events. Out: events. Not here: chunks of completions (`openai::ending`).
+//!
+//! The output omits a tool call or reasoning that was cut, and sends no `done` for it, because
+//! clients act on that. OpenAI does not send `[DONE]` here, but its clients take it for the end in
+//! every stream; without it they would read until the connection closes.
 //!
 //! Source: OpenAI's API reference, "Streaming events" of Responses.
 
@@ -15,28 +16,28 @@ use serde_json::{Map, Value, json};
 use crate::api::ending::{Cut, Document, Ending, totals};
 use crate::api::raw::Text;
 
-/// How much is kept of the response as it began, which repeats the request's instructions and
-/// tools.
+/// The most bytes kept of the response at its beginning, which repeats the request's instructions
+/// and tools.
 const LONGEST_RESPONSE: usize = 64 * 1024;
 
-/// How much is kept of the output, to be repeated. Of a longer one the last event tells none.
+/// The most bytes kept of the output to repeat. The last event omits a longer one.
 const LONGEST_OUTPUT: usize = 256 * 1024;
 
 /// The state of a response.
 #[derive(Debug, Default)]
 pub(in crate::api) struct Response {
-    /// The response as it began.
+    /// The response at its beginning.
     begun: Option<Value>,
     ended: bool,
     /// The number of the last event.
     sequence: u64,
-    /// The items that have ended.
+    /// The finished items.
     output: Vec<Value>,
     /// The message that has begun and not ended.
     message: Option<Open>,
-    /// How much is kept of the output.
+    /// The bytes kept of the output.
     size: usize,
-    /// There is more output than is kept.
+    /// The output exceeds [`LONGEST_OUTPUT`].
     overlong: bool,
 }
 
@@ -45,7 +46,7 @@ pub(in crate::api) struct Response {
 struct Open {
     id: String,
     output_index: u64,
-    /// The parts that have ended.
+    /// The finished parts.
     parts: Vec<Value>,
     /// The text that has begun and not ended, and its index among the parts.
     text: Option<(u64, String)>,
@@ -56,7 +57,7 @@ impl Response {
         Box::<Self>::default()
     }
 
-    /// Whether there is room for so much more of the output.
+    /// Counts more bytes of the output, and returns whether it is still kept.
     fn has_room(&mut self, bytes: usize) -> bool {
         self.size = self.size.saturating_add(bytes);
         if self.size > LONGEST_OUTPUT {
@@ -176,7 +177,7 @@ impl Ending for Response {
     }
 }
 
-/// Events as they are written, each with its number.
+/// The events to write, numbered in order.
 struct Writing {
     documents: Vec<Document>,
     sequence: u64,
@@ -190,7 +191,7 @@ impl Writing {
         self.documents.push(Document::new(kind, &Value::Object(members.collect::<Map<_, _>>())));
     }
 
-    /// Ends a message; gives it as it is in the output.
+    /// Ends a message and returns its form in the output.
     fn end_message(&mut self, message: &Open) -> Value {
         let Open { id, output_index, parts, text } = message;
         let mut parts = parts.clone();

@@ -1,7 +1,7 @@
 //! OpenAI responses: `POST …/responses`, and `…/responses/compact`, which shortens a conversation.
 //!
-//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not
-//! here: fetching, cancelling and deleting stored responses, and counting their input
+//! In: request bodies, and JSON documents of answers. Out: the shared types of `api`. Not here:
+//! fetching, cancelling and deleting stored responses, and counting their input
 //! (`…/responses/input_tokens`), which cost nothing.
 //!
 //! Source: OpenAI's API reference, "Create a model response", "Compact a response", "Streaming

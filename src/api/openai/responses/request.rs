@@ -1,7 +1,7 @@
-//! A request for a response: what the model will read and may write.
+//! A Responses request: the input of the model and the bound on its output.
 //!
-//! In: a body. Out: [`Request`]. Not here: the tokens of it, and the history that a stored response
-//! or conversation stands for.
+//! In: a body. Out: [`Request`]. Not here: counting tokens, and the history behind a stored
+//! response or conversation.
 //!
 //! Source: OpenAI's API reference, "Create a model response" and "Compact a response".
 
@@ -17,7 +17,7 @@ use crate::api::raw::{Text, text, written};
 use crate::api::schema::FunctionDefinition;
 use crate::api::{Image, Piece, Prompt, Request, Unread};
 
-/// The members looked at. A body that names one of them twice is ambiguous.
+/// The members read here. A body that names one of them twice is ambiguous.
 const NAMES: [&str; 9] = [
     "model",
     "input",
@@ -30,15 +30,14 @@ const NAMES: [&str; 9] = [
     "prompt",
 ];
 
-/// Members that stand for what the model reads besides: a stored response, a conversation, a prompt
-/// template.
+/// Members that refer to further input: a stored response, a conversation, a prompt template.
 const ELSEWHERE: [&str; 3] = ["previous_response_id", "conversation", "prompt"];
 
 /// Reads a body.
 ///
 /// # Errors
-/// [`Unread`] if it is not such a request: no JSON object, nothing to read, a wrong type in what is
-/// counted.
+/// [`Unread`] if it is not such a request: no JSON object, no input, or a counted member of a wrong
+/// type.
 pub(super) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     let members = outline.members(&NAMES)?;
     let is_elsewhere = ELSEWHERE.iter().any(|name| members.raw(name).is_some());
@@ -74,8 +73,8 @@ pub(super) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     })
 }
 
-/// Adds one item: everything in it that a model could read, whatever kind it says it is. An item of
-/// another shape is counted as the text it is written as.
+/// Adds one item: everything in it that a model could read, regardless of its stated kind. An item
+/// of another shape counts as its JSON text.
 fn push_item<'a>(raw: &'a str, reading: &mut Reading<'a>) -> Result<(), Unread> {
     if !raw.starts_with('{') {
         return Err(Unread::Malformed);
@@ -86,7 +85,7 @@ fn push_item<'a>(raw: &'a str, reading: &mut Reading<'a>) -> Result<(), Unread> 
     };
     let before = reading.pieces.len();
     if item.role.is_some() || item.content.is_some() {
-        // Reasoning has a content, too, but is no message.
+        // Reasoning has a content, but is no message.
         reading.pieces.extend(item.role.is_some().then_some(Piece::Message));
         reading.texts(item.role);
         push_content(item.content, reading);
@@ -102,7 +101,7 @@ fn push_item<'a>(raw: &'a str, reading: &mut Reading<'a>) -> Result<(), Unread> 
         push_content(item.output, reading);
     }
     push_content(item.summary, reading);
-    // The reasoning itself, or a conversation made shorter, which only the provider can read.
+    // The reasoning itself, or a compacted conversation, which only the provider can read.
     let sealed = item.encrypted_content.map(|Text(data)| Piece::Unseen { bytes: decoded_len(&data) });
     let generated = item.result.map(|Text(data)| Piece::Image(Image::in_base64(&data, None)));
     reading.pieces.extend([sealed, generated].into_iter().flatten());
@@ -151,8 +150,8 @@ struct Item<'a> {
     result: Option<Text<'a>>,
 }
 
-/// Adds one tool. What is not a function is counted as the text it is written as; what a built-in
-/// tool tells the model besides, and what it finds, is not in the request.
+/// Adds one tool. A tool other than a function counts as its JSON text; further instructions and
+/// results of built-in tools are not in the request.
 fn push_tool<'a>(raw: &'a str, reading: &mut Reading<'a>) {
     #[derive(Deserialize)]
     struct Tool<'a> {
@@ -170,7 +169,7 @@ fn push_tool<'a>(raw: &'a str, reading: &mut Reading<'a>) {
     reading.written(raw);
 }
 
-/// Reads the values for a stored prompt's places.
+/// Reads the values for the variables of a stored prompt.
 fn variables<'a>(members: &Members<'a>) -> Option<&'a str> {
     #[derive(Deserialize)]
     struct Stored<'a> {
@@ -181,7 +180,7 @@ fn variables<'a>(members: &Members<'a>) -> Option<&'a str> {
     Some(prompt.variables.get()).filter(|variables| *variables != "null")
 }
 
-/// The schema of a structured answer, which the model is shown.
+/// Returns the schema of a structured answer, which the model reads.
 fn schema<'a>(members: &Members<'a>) -> Option<&'a str> {
     #[derive(Deserialize)]
     struct Options<'a> {

@@ -173,7 +173,7 @@ proptest! {
         let _ = read(&bytes);
     }
 
-    /// However odd an item is, it is read or counted as it is written, and never free.
+    /// An item of any shape is parsed or counted as its JSON text, and never free.
     #[test]
     fn no_item_is_free(
         names in prop::collection::btree_set(

@@ -1,10 +1,10 @@
-//! Less output of a response.
+//! Lower bounds on the output of a response.
 //!
-//! In: a body. Out: edits of `max_output_tokens`. Not here: how little; and shortening a
+//! In: a body. Out: edits of `max_output_tokens`. Not here: choosing the bound, and compacting a
 //! conversation (`…/compact`), which has no bound (`routes`).
 //!
-//! Source: OpenAI's API reference, "Create a model response"; lower bounds than 16 are refused with
-//! `integer_below_min_value`.
+//! Source: OpenAI's API reference, "Create a model response"; the API refuses bounds lower than 16
+//! with `integer_below_min_value`.
 
 use crate::api::Bounded;
 use crate::api::bound::{Bound, allowed};
@@ -13,10 +13,10 @@ use crate::api::outline::Outline;
 const NAME: &str = "max_output_tokens";
 const LEAST: u64 = 16;
 
-/// The edits that bound the output.
+/// Returns the edits that bound the output.
 ///
 /// # Errors
-/// [`Unbounded`](crate::api::Unbounded) if it cannot be.
+/// [`Unbounded`](crate::api::Unbounded) if it cannot be bounded.
 pub(super) fn with_max_output(outline: &Outline<'_>, _: Option<&str>, each: u64) -> Bounded {
     let object = outline.members(&[NAME])?;
     allowed(Bound::named(&[NAME]).lowered(&object, NAME, each), each, LEAST, None)

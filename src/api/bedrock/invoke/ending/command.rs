@@ -1,9 +1,9 @@
 //! The end of a stream of Cohere's Command: a last document with `is_finished` and `MAX_TOKENS`.
-//! That of Command R is a `stream-end`, which repeats the text.
+//! Command R's is a `stream-end`, which repeats the text.
 //!
-//! In: documents. Out: a document. Not here: Cohere's own API, whose events are others
-//! (`cohere::chat`). Calls of tools are not repeated: one that was cut is none, and those before it
-//! have been told.
+//! In: documents. Out: a document. Not here: Cohere's own API, which has other events
+//! (`cohere::chat`). The end repeats no tool calls: a cut call does not count, and the client has
+//! the earlier ones.
 //!
 //! Source: Amazon Bedrock's user guide, "Cohere Command models" and "Cohere Command R and Command
 //! R+ models".
@@ -15,13 +15,13 @@ use serde_json::{Value, json};
 use crate::api::ending::{Cut, Document, Ending, kept, repeated};
 use crate::api::raw::Text;
 
-/// How much text is kept, to be repeated. Of a longer one the last document tells none.
+/// The most bytes of text kept to repeat. The last document omits a longer text.
 const LONGEST_TEXT: usize = 256 * 1024;
 
 /// The state of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Command {
-    /// Its documents are events, as those of Command R.
+    /// The documents are events, like Command R's.
     has_events: bool,
     ended: bool,
     id: Option<Box<RawValue>>,
@@ -34,7 +34,7 @@ impl Command {
         Box::<Self>::default()
     }
 
-    /// All that was streamed, as Command R tells it at the end.
+    /// Returns all streamed text in the form of Command R's last event.
     fn response(&self) -> Value {
         json!({
             "text": self.text,

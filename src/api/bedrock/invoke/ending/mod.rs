@@ -1,12 +1,12 @@
 //! The end of a stream of Bedrock's InvokeModel: that of the model's own API, each document in
-//! base64 within `{"bytes"}`, and in the last of them Amazon's own count.
+//! base64 within `{"bytes"}`, the last one with Amazon's own count.
 //!
-//! In: the payloads of frames. Out: payloads of events of the type `chunk`. Not here: which members
-//! tell forms apart when usage is read (`answer`); endings of APIs that others have, too,
-//! which are theirs.
+//! In: the payloads of frames. Out: payloads of events of the type `chunk`. Not here: the members
+//! that distinguish forms when reading usage (`answer`), and endings shared with other APIs, which
+//! are in their modules.
 //!
-//! Whose form it is shows in the first document that is of one. A stream whose documents are of
-//! none cannot be ended.
+//! The first document of a known form decides the form. A stream without such a document cannot be
+//! ended.
 //!
 //! Source: Amazon Bedrock's API reference, "InvokeModelWithResponseStream" and "PayloadPart"; its
 //! user guide, "Inference request parameters and response fields for foundation models"; Amazon
@@ -31,15 +31,15 @@ use command::Command;
 use nova::Nova;
 use plain::Plain;
 
-/// Amazon's count, as a member of the last document.
+/// Amazon's count, a member of the last document.
 const METRICS: &str = "amazon-bedrock-invocationMetrics";
 
 /// The state of a stream.
 #[derive(Debug, Default)]
 pub(in crate::api) struct Invoke {
-    /// The ending of this model's streams, once the model's form is known.
+    /// The ending of this model's streams, once the form is known.
     own: Option<Box<dyn Ending>>,
-    /// A document has passed, of whatever form.
+    /// A document of any form has passed.
     begun: bool,
     ended: bool,
 }
@@ -53,7 +53,7 @@ impl Invoke {
 impl Ending for Invoke {
     fn read(&mut self, json: &[u8]) {
         let Ok(payload) = serde_json::from_slice::<Payload<'_>>(json) else { return };
-        // What has a message is an exception, which is the last of a stream.
+        // A payload with a message is an exception, the last of a stream.
         self.ended |= payload.message.is_some();
         let Some(Text(bytes)) = payload.bytes else { return };
         self.begun = true;
@@ -76,10 +76,10 @@ impl Ending for Invoke {
         if self.ended {
             return None;
         }
-        // Usage stands in Amazon's count. A chunk with nothing else is not usual here, and clients
-        // look for a choice in every chunk.
+        // Amazon's count has the usage. A chunk with nothing else is unusual here, and clients
+        // expect a choice in every chunk.
         let documents = self.own.as_ref()?.write(&Cut { hides_usage: true, ..*cut })?;
-        // `[DONE]` is left out.
+        // Omits `[DONE]`.
         let objects = documents.iter().filter_map(|document| serde_json::from_str(document.data()).ok());
         let mut objects: Vec<Map<String, Value>> = objects.collect();
         objects.last_mut()?.insert(METRICS.to_owned(), metrics(cut));
@@ -87,7 +87,7 @@ impl Ending for Invoke {
     }
 }
 
-/// Amazon's count. How long it took is not known here.
+/// Returns Amazon's count. The latencies are not known here.
 fn metrics(cut: &Cut<'_>) -> Value {
     let used = &cut.used;
     let mut metrics = json!({
@@ -118,7 +118,7 @@ struct Payload<'a> {
     message: Option<&'a RawValue>,
 }
 
-/// The members that tell the forms apart.
+/// The members that distinguish the forms.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Form<'a> {
@@ -143,7 +143,7 @@ struct Form<'a> {
 }
 
 impl Form<'_> {
-    /// Begins the ending of streams of such documents.
+    /// Begins the ending for streams of such documents.
     fn ending(&self, document: &[u8]) -> Option<Box<dyn Ending>> {
         if self.choices.is_some() {
             return openai::ending::Chunks::like(document);

@@ -1,6 +1,7 @@
-//! The end of a stream of Amazon's Nova: that of Converse, each event within an object of its name.
+//! The end of a stream of Amazon's Nova: that of Converse, with each event in an object of its
+//! name.
 //!
-//! In: documents. Out: documents. Not here: what the events are (`converse`).
+//! In: documents. Out: documents. Not here: the events themselves (`converse`).
 //!
 //! Source: Amazon Nova's user guide, "Streaming responses".
 
@@ -41,7 +42,7 @@ impl Ending for Nova {
     }
 }
 
-/// An event within its name.
+/// An event in an object with its name.
 #[derive(Deserialize)]
 struct Named<'a> {
     #[serde(borrow, rename = "messageStart")]

@@ -1,7 +1,7 @@
-//! The end of streams of flat documents, one like the other: a last one without text and with the
+//! The end of streams of flat documents of one form: a last document without text and with the
 //! reason.
 //!
-//! In: documents. Out: a document. Not here: Cohere's, which come in two forms (`command`).
+//! In: documents. Out: a document. Not here: Cohere's, which has two forms (`command`).
 //!
 //! Source: Amazon Bedrock's user guide, "Meta Llama models", "Amazon Titan Text models", "Mistral
 //! AI text completion", "Anthropic Claude Text Completions API".
@@ -36,7 +36,7 @@ pub(super) const TITAN: Last = |cut| {
 
 pub(super) const MISTRAL: Last = |_| json!({ "outputs": [{ "text": "", "stop_reason": "length" }] });
 
-/// Claude before its messages.
+/// The last document of Claude's older text completions.
 pub(super) const CLAUDE: Last =
     |_| json!({ "type": "completion", "completion": "", "stop_reason": "max_tokens", "stop": null });
 
@@ -66,7 +66,7 @@ impl Ending for Plain {
     }
 }
 
-/// Why a document is the last; `null` in all others.
+/// The reasons of the last document; `null` in all others.
 #[derive(Deserialize)]
 struct Reasons<'a> {
     #[serde(borrow)]

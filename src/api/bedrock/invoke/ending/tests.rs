@@ -1,4 +1,4 @@
-//! Ends of InvokeModel's streams in each model's own form.
+//! The ends of InvokeModel's streams in each model's own form.
 
 use super::*;
 use crate::api::ending::tests::ended;
@@ -8,7 +8,7 @@ fn payload(document: &str) -> String {
     json!({ "bytes": STANDARD.encode(document), "p": "abcdef" }).to_string()
 }
 
-/// The documents that end a stream of these.
+/// Returns the documents that end a stream of these.
 fn ended_with(documents: &[&str]) -> Option<Vec<Value>> {
     let payloads: Vec<_> = documents.iter().map(|document| payload(document)).collect();
     let payloads: Vec<_> = payloads.iter().map(String::as_str).collect();
@@ -19,7 +19,8 @@ fn ended_with(documents: &[&str]) -> Option<Vec<Value>> {
     Some(ended(Invoke::ending(), &payloads)?.iter().map(document).collect())
 }
 
-/// Ends a stream of documents like this; checks Amazon's count and leaves it out.
+/// Ends a stream of documents like this one, and returns its last document; checks Amazon's count
+/// and removes it.
 fn last(document: &str) -> Value {
     let mut documents = ended_with(&[document]).unwrap();
     let mut last = documents.pop().unwrap();
