@@ -115,7 +115,7 @@ pub struct Format {
     /// not parse as this format; the caller then counts it as plain text, or refuses it if it is
     /// [`Unread::Ambiguous`].
     pub read: for<'a> fn(&Outline<'a>) -> Result<Request<'a>, Unread>,
-    /// Reads the messages of a request to a server other than a model; none if the format's calls
+    /// Reads the messages of a request to a server instead of a model; none if the format's calls
     /// are LLM calls.
     pub messages: Option<ReadMessages>,
     /// Estimates the request from the length of a body that is not read, in bytes.
@@ -131,9 +131,9 @@ pub struct Format {
     /// Reads the usage in the headers of an answer.
     pub told_by_head: fn(&dyn Head) -> ReportedUsage,
     /// Returns the edit that makes the answer of the model of this name report its usage, if the
-    /// client has not asked for usage and the model accepts the option. The name may be empty.
+    /// client has not asked for usage and the model accepts such a request. The name may be empty.
     pub ask_for_usage: fn(&Outline<'_>, &str) -> Option<Edit>,
-    /// Returns whether the upstream at a raw path is new enough to support that option.
+    /// Returns whether the upstream at a raw path is new enough to accept a request for usage.
     pub usage_question_is_known: fn(&[u8]) -> bool,
     /// Returns the names of the tools that a request offers the model, in order, without unnamed
     /// ones. The field is none if requests of the format never offer tools; otherwise an unreadable

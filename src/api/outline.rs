@@ -212,7 +212,7 @@ impl<'a> Members<'a> {
     }
 
     /// Returns a count member. Nonsense counts as absent, because an upstream that does not refuse
-    /// the call treats it so.
+    /// the call treats it as absent.
     pub(super) fn whole(&self, name: &str) -> Option<u64> {
         serde_json::from_str::<Whole>(self.raw(name)?).ok()?.count()
     }

@@ -26,19 +26,19 @@ pub enum Piece<'a> {
     Image(Image),
     /// Compressed or raw audio.
     Audio {
-        /// The size after base64 decoding.
+        /// The size in bytes after base64 decoding.
         bytes: u64,
         /// Whether the samples are uncompressed (WAV, PCM).
         raw: bool,
     },
     /// Video; of unknown size if the request has only its address.
     Video {
-        /// The size after base64 decoding.
+        /// The size in bytes after base64 decoding.
         bytes: Option<u64>,
     },
     /// A document; of unknown size if the request has only its id.
     File {
-        /// The size after base64 decoding.
+        /// The size in bytes after base64 decoding.
         bytes: Option<u64>,
     },
     /// The definition of one callable function, which the model sees in OpenAI's form.
@@ -47,7 +47,7 @@ pub enum Piece<'a> {
     Tokens(u64),
     /// Text that is not at hand.
     Unseen {
-        /// Its size.
+        /// Its size in bytes.
         bytes: u64,
     },
     /// Bytes that could not be read in their format.

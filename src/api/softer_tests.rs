@@ -68,7 +68,7 @@ const INNER: [&str; 10] = [
 const VALUES: [&str; 14] =
     ["null", "0", "1", "7", "16", "40", "40.5", "4096", "1e30", "-1", "\"50\"", "\"gpt-5\"", "true", "{}"];
 
-/// A model whose bound is not among the common members.
+/// A model that determines the name of its bound; a plain `prompt` does not.
 const LLAMA: &str = "meta.llama3-8b-instruct-v1:0";
 
 fn format(name: &str) -> &'static Format {
@@ -184,7 +184,7 @@ proptest! {
         let again = (format.read)(&outline(&bounded)).unwrap();
         let bound = again.max_output.unwrap();
         prop_assert!(bound <= each.saturating_mul(again.choices.unwrap_or(1)), "{bounded}");
-        // Among plain members, a text in place of a bound, and a model's name, count as text.
+        // Among plain members, a bound written as text, and a model's name, count as text.
         let is_plain = name == "bedrock_invoke" && body.contains("prompt");
         prop_assert!(is_plain || again.prompt.0 == request.prompt.0, "{bounded}");
         prop_assert_eq!((&again.model, again.choices), (&request.model, request.choices));

@@ -87,7 +87,7 @@ pub(super) struct Change {
     pub(super) edits: Vec<Edit>,
     /// The members to remove, by position.
     pub(super) gone: Vec<bool>,
-    /// Whether the change removes all tools, and at least one.
+    /// Whether the change removes at least one tool and leaves none.
     pub(super) is_emptied: bool,
 }
 
@@ -156,7 +156,7 @@ impl<'a> Narrowed<'a> {
         self.gone.contains(&true)
     }
 
-    /// Returns whether the change removes all tools, and at least one.
+    /// Returns whether the change removes at least one tool and leaves none.
     pub(super) const fn is_emptied(&self) -> bool {
         self.is_emptied
     }

@@ -8,7 +8,7 @@
 //! Limits on risky tools rely on this code, so it reads everything that some server would read
 //! ([`scan`], [`encoding`]), and refuses input that servers would read differently. Members may be
 //! written in any case, because Go's `encoding/json` accepts that. A client that repeats a call
-//! with the input that the server requested (`inputResponses`) pays again: only the server knows
+//! with the input that the server requested (`inputResponses`) counts again: only the server knows
 //! whether it belongs to an earlier call.
 //!
 //! Source: modelcontextprotocol.io, specification 2026-07-28, "Streamable HTTP" and "Overview", and
