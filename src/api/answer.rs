@@ -1,12 +1,12 @@
-//! Reads usage and text out of an answer as it passes.
+//! Reads usage and text out of an answer as it passes through.
 //!
-//! In: the answer's head, then its bytes in any pieces. Out: [`Found`], and where the chunk that
-//! only tells usage is to be hidden, the bytes to pass on instead; on demand, what ends a stream
-//! behind the last of its documents. Not here: what the tokens cost.
+//! In: the answer's head, then its bytes in chunks of any size. Out: [`Found`]; the bytes to pass
+//! on instead, if the usage-only chunk is hidden; on demand, the bytes that end a stream after its
+//! last complete document. Not here: the cost of the tokens.
 //!
-//! Bytes pass unchanged unless the caller asked for usage on the client's behalf: then the bytes of
-//! an event that has not ended are held back, which delays nothing, because a client sees an event
-//! only at its end.
+//! The reader passes bytes unchanged unless the filter asked for usage on the client's behalf. In
+//! that case it holds back the bytes of an incomplete event. This adds no delay, because a client
+//! sees an event only at its end.
 
 pub(super) mod called;
 mod found;
@@ -22,8 +22,8 @@ pub use called::{Called, ToolsCalled};
 pub use found::Found;
 use hiding::Hiding;
 
-/// How much of a compressed answer is decoded: more than any model writes, pictures in base64 among
-/// it. A small answer that stands for so much is not decoded to its end.
+/// The limit on decoding a compressed answer. No model writes as much, even with images in base64.
+/// A small answer that expands beyond it is not decoded to its end.
 const LONGEST_DECODED: usize = 64 * 1024 * 1024;
 
 /// The reader of one answer.
@@ -33,16 +33,16 @@ pub struct Reader {
     coding: Coding,
     framing: Framing,
     found: Found,
-    /// The bytes of an answer that is said to be text, in case it is no JSON.
+    /// The bytes of an answer with a text content type, in case it is not JSON.
     plain: Option<Vec<u8>>,
-    /// The ending that would stop the stream, if it may have to be stopped.
+    /// The ending that would stop the stream, if the stream may have to be stopped.
     ending: Option<Box<dyn Ending>>,
-    /// How much of what passed last is whole documents; none if none of them ended in the last
-    /// piece.
+    /// The length of the whole documents in the bytes passed last; none if no document ended in the
+    /// last piece.
     whole: Option<usize>,
 }
 
-/// How the bytes are to be decoded.
+/// The decoder of the bytes.
 #[derive(Debug)]
 enum Coding {
     Plain,
@@ -50,14 +50,14 @@ enum Coding {
     Unknown,
 }
 
-/// How documents stand in the bytes.
+/// The framing of documents in the bytes.
 #[derive(Debug)]
 enum Framing {
-    /// As the content type says, unless the first byte says otherwise.
+    /// The framing that the content type announces, unless the first byte contradicts it.
     Expected(Expected),
     Events(sse::Splitter, Option<Hiding>),
     Frames(frames::Splitter),
-    /// One object, or several in a shape that is known.
+    /// One object, or several in a known shape.
     Objects(Capture, Option<Shape>),
 }
 
@@ -70,8 +70,8 @@ enum Expected {
 }
 
 impl Reader {
-    /// A reader for an answer with this head. With `hide_usage`, the chunk that only tells usage is
-    /// taken out.
+    /// Creates a reader for an answer with this head. With `hide_usage`, it removes the usage-only
+    /// chunk.
     #[must_use]
     pub fn new(format: &'static Format, head: &dyn Head, hide_usage: bool) -> Self {
         let coding = match Encoding::parse(&head.header("content-encoding").unwrap_or_default()) {
@@ -83,7 +83,7 @@ impl Reader {
         let media_type = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
         let is = |name: &str| media_type.eq_ignore_ascii_case(name.as_bytes());
         let expected = if is("text/event-stream") {
-            // Nothing is taken out of compressed bytes.
+            // The reader removes nothing from compressed bytes.
             Expected::Events { hide_usage: hide_usage && matches!(coding, Coding::Plain) }
         } else if is("application/vnd.amazon.eventstream") {
             Expected::Frames
@@ -104,22 +104,22 @@ impl Reader {
         Self { format, coding, framing: Framing::Expected(expected), found, plain, ending: None, whole: None }
     }
 
-    /// From now on keeps what is needed to end the stream before its time; whether that is
-    /// possible. Nothing can be put into compressed bytes.
+    /// Starts to keep the state needed to end the stream early, and returns whether that is
+    /// possible. It is not for compressed bytes, as nothing can be inserted there.
     pub fn prepare_ending(&mut self) -> bool {
         let ending = self.format.ending.filter(|_| matches!(self.coding, Coding::Plain));
         self.ending = ending.map(|begin| begin());
         self.ending.is_some()
     }
 
-    /// Whether the stream can be ended before its time, as far as it has shown itself.
+    /// Returns whether the stream can be ended early, judging by the documents so far.
     #[must_use]
     pub fn has_ending(&self) -> bool {
         self.ending.as_ref().is_some_and(|ending| ending.is_possible())
     }
 
-    /// Writes the bytes to pass on in place of the last piece, of which `passed` was to pass: its
-    /// whole documents, and the ending behind them. None if the stream cannot be ended here.
+    /// Returns the bytes to pass on instead of the last piece, of which `passed` was to pass: its
+    /// whole documents, then the ending. Returns none if the stream cannot be ended here.
     #[must_use]
     pub fn end(&self, passed: &[u8], cut: &Cut<'_>) -> Option<Vec<u8>> {
         let documents = self.ending.as_ref()?.write(cut)?;
@@ -128,7 +128,7 @@ impl Reader {
         Some(bytes)
     }
 
-    /// Whether bytes may be taken out.
+    /// Returns whether the reader may remove bytes.
     #[must_use]
     pub const fn is_hiding(&self) -> bool {
         matches!(
@@ -137,7 +137,7 @@ impl Reader {
         )
     }
 
-    /// Takes the next bytes; gives the bytes to pass on instead, if they differ.
+    /// Reads the next bytes; returns the bytes to pass on instead, if they differ.
     pub fn feed(&mut self, piece: &[u8]) -> Option<Vec<u8>> {
         let Self { format, coding, framing, found, plain, ending, whole } = self;
         let chosen = format.answer_members;
@@ -167,7 +167,7 @@ impl Reader {
         passed
     }
 
-    /// Ends the answer; gives the bytes that were still held back.
+    /// Ends the answer; returns the bytes that were still held back.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         let Self { format, coding, framing, found, .. } = self;
         if let Coding::Coded(decoder) = coding {
@@ -179,8 +179,8 @@ impl Reader {
         passed
     }
 
-    /// Ends an answer that breaks off: what has come of a document that is no part of a stream
-    /// counts as far as it has come.
+    /// Ends an answer that breaks off. An incomplete document outside a stream counts as far as it
+    /// has arrived.
     pub fn cut(&mut self) {
         let Self { format, framing, found, .. } = self;
         if !found.is_stream {
@@ -201,14 +201,14 @@ impl Reader {
         self.found.unread = self.framing.passed_over();
     }
 
-    /// Returns what the reader has found.
+    /// Returns the findings.
     #[must_use]
     pub const fn found(&self) -> &Found {
         &self.found
     }
 }
 
-/// Keeps the bytes of an answer that may be plain text, as many as are counted.
+/// Keeps the bytes of an answer that may be plain text, up to the limit for counted text.
 fn keep_plain(plain: &mut Option<Vec<u8>>, bytes: &[u8]) {
     if let Some(plain) = plain {
         let room = LONGEST_TEXT.saturating_sub(plain.len());
@@ -217,9 +217,9 @@ fn keep_plain(plain: &mut Option<Vec<u8>>, bytes: &[u8]) {
 }
 
 impl Framing {
-    /// Takes the next bytes; `document` is called for each document that ends in them, and says
-    /// whether it is to be hidden. `whole` is set to how much of what passes is whole documents, if
-    /// one ends in them.
+    /// Reads the next bytes and calls `document` for each document that ends in them; `document`
+    /// returns whether to hide it. Sets `whole` to the length of the whole documents in the passed
+    /// bytes, if one ends in them.
     fn feed(
         &mut self,
         piece: &[u8],
@@ -262,7 +262,7 @@ impl Framing {
         }
     }
 
-    /// The text that was found in bytes of which no document was made.
+    /// Takes the text found in bytes that belong to no document.
     fn take_strays(&mut self) -> Strays {
         match self {
             Self::Expected(_) => Strays::default(),
@@ -272,7 +272,7 @@ impl Framing {
         }
     }
 
-    /// How many bytes were too long to be kept.
+    /// Returns the number of bytes too long to keep.
     const fn passed_over(&self) -> u64 {
         match self {
             Self::Expected(_) => 0,
@@ -282,7 +282,7 @@ impl Framing {
         }
     }
 
-    /// How further documents would stand in the bytes; none if there can be none.
+    /// Returns the framing of further documents; none if there can be none.
     const fn shape(&self) -> Option<Shape> {
         match self {
             Self::Expected(_) => None,
@@ -307,8 +307,8 @@ impl Framing {
 }
 
 impl Expected {
-    /// The framing of an answer that begins with this byte, which counts for more than its content
-    /// type.
+    /// Returns the framing of an answer that begins with this byte. The byte takes precedence over
+    /// the content type.
     fn seen(self, first: u8, chosen: &'static [&'static str]) -> Framing {
         match self {
             _ if first == b'[' => Framing::Objects(Capture::new(chosen), Some(Shape::List)),
@@ -316,7 +316,7 @@ impl Expected {
                 let shape = (self == Self::Lines).then_some(Shape::Lines);
                 Framing::Objects(Capture::new(chosen), shape)
             }
-            // The length of a frame; no text begins with it.
+            // The length of a frame; text never begins with a zero byte.
             _ if first == 0 => Framing::Frames(frames::Splitter::default()),
             Self::Events { hide_usage } => {
                 Framing::Events(sse::Splitter::default(), hide_usage.then(Hiding::default))

@@ -128,7 +128,7 @@ fn the_usage_of_several_prompts_is_their_sum_and_of_each_the_last_word_counts() 
     };
     assert_eq!(usage_of(1), (10, 3));
     assert_eq!(usage_of(100), (1000, 300));
-    // Beyond those that are told apart it is overstated rather than forgiven.
+    // Prompts beyond the limit are overcounted rather than dropped.
     let (input, output) = usage_of(1100);
     assert!(input >= 11_000 && output >= 3_300, "{input} {output}");
 }

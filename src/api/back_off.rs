@@ -1,13 +1,13 @@
-//! How long an upstream wants to be left alone, as its refusals say.
+//! Reads the back-off that an upstream asks for when it refuses a call.
 //!
-//! In: an answer's status and headers, and the time. Out: [`Pause`], if it asks for one. Not here:
-//! what is made of it (`limits`), and what bodies say: they are still to come when the headers are
-//! decided on.
+//! In: an answer's status and headers, and the time. Out: [`Pause`], if the answer asks for one.
+//! Not here: the reaction to it (`limits`), and the bodies, which arrive after the filter decides
+//! on the headers.
 //!
 //! Sources: RFC 9110 section 10.2.3 (`retry-after`), RFC 6585 section 4 (429), Anthropic's page
-//! "Errors" (529), OpenAI's and Anthropic's pages "Rate limits" (the fields of [`BUDGETS`];
-//! OpenAI's moments are durations as Go prints them, Anthropic's are as RFC 3339 has them), Azure's
-//! page "Quotas" (`retry-after-ms`; plain seconds where OpenAI has durations).
+//! "Errors" (529), OpenAI's and Anthropic's pages "Rate limits" (the fields of [`BUDGETS`]; OpenAI
+//! writes durations as Go prints them, Anthropic writes RFC 3339 dates), Azure's page "Quotas"
+//! (`retry-after-ms`; plain seconds where OpenAI has durations).
 
 use std::time::SystemTime;
 
@@ -15,17 +15,17 @@ use crate::config::scalars::{self, NotANumber};
 use crate::identity::Head;
 use crate::units::{Span, Timestamp};
 
-/// An upstream wants to be left alone.
+/// An upstream's request to back off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
-    /// For so long, which may be absurd.
+    /// A request with a duration, which may be absurdly long.
     Told(Span),
-    /// It does not say for how long.
+    /// A request without a duration.
     Untold,
 }
 
-/// The headers in which upstreams tell of their own budgets: how much remains, and when it will be
-/// more.
+/// The headers that report upstreams' own budgets: the amount remaining, and the time of the
+/// refill.
 const BUDGETS: [[&str; 2]; 6] = [
     ["x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
     ["x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
@@ -36,8 +36,8 @@ const BUDGETS: [[&str; 2]; 6] = [
 ];
 
 impl Pause {
-    /// Reads the pause that an answer asks for: one with 429 or 529 does, one with 503 if it says
-    /// for how long.
+    /// Reads the pause that an answer asks for: a 429 or 529 always asks for one, a 503 only if it
+    /// gives a duration.
     #[must_use]
     pub fn asked_for(status: u16, head: &dyn Head, now: Timestamp) -> Option<Self> {
         let told = match status {
@@ -49,7 +49,7 @@ impl Pause {
     }
 }
 
-/// Reads the time that the upstream names outright. No time at all names none.
+/// Reads the back-off time that the upstream states explicitly. Zero counts as absent.
 fn retry_after(head: &dyn Head, now: Timestamp) -> Option<Span> {
     let by_millis = read(head, "retry-after-ms", |text| Some(Span(seconds(text)?.0.div_ceil(1_000))));
     by_millis.or_else(|| {
@@ -59,7 +59,7 @@ fn retry_after(head: &dyn Head, now: Timestamp) -> Option<Span> {
     })
 }
 
-/// Until the last of its budgets that are spent is refilled.
+/// Returns the time until the last of the upstream's exhausted budgets refills.
 fn spent_until(head: &dyn Head, now: Timestamp) -> Option<Span> {
     let is_spent = |name| head.header(name).is_some_and(|left| left.trim_ascii() == b"0");
     let spent = BUDGETS.iter().filter(|[remaining, _]| is_spent(remaining));
@@ -71,7 +71,7 @@ fn read(head: &dyn Head, name: &str, reader: impl FnOnce(&str) -> Option<Span>) 
     reader(core::str::from_utf8(&value).ok()?.trim()).filter(|span| !span.is_zero())
 }
 
-/// A duration, seconds, or a date.
+/// Parses a duration, seconds, or a date.
 fn moment(text: &str, now: Timestamp) -> Option<Span> {
     let duration = |text| {
         let nanos = humantime::parse_duration(text).ok()?.as_nanos();
@@ -81,7 +81,7 @@ fn moment(text: &str, now: Timestamp) -> Option<Span> {
     seconds(text).or_else(|| duration(text)).or_else(|| date(text))
 }
 
-/// Seconds, maybe with a fraction; more than can be counted is for ever.
+/// Parses seconds with an optional fraction. A number too large to represent becomes [`Span::MAX`].
 fn seconds(text: &str) -> Option<Span> {
     match scalars::billionths(text) {
         Ok(nanos) => Some(Span(nanos)),

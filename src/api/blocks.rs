@@ -1,10 +1,9 @@
-//! Messages whose content is a text or a list of blocks, which may contain blocks themselves:
-//! Anthropic's, and Converse's of Amazon Bedrock.
+//! Messages whose content is text or a list of blocks, which may contain further blocks:
+//! Anthropic's, and those of Amazon Bedrock's Converse.
 //!
-//! In: raw JSON. Out: [`Piece`]s. A block is counted as everything in it that a model could read,
-//! whatever kind it says it is; one in which there is nothing of that is counted as the text it is
-//! written as. Not here: what blocks have in them (`anthropic::blocks`,
-//! `bedrock::converse::blocks`).
+//! In: raw JSON. Out: [`Piece`]s. A block counts as everything in it that a model could read,
+//! regardless of its declared type; a block without any such content counts as its raw JSON text.
+//! Not here: the content of each kind of block (`anthropic::blocks`, `bedrock::converse::blocks`).
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -14,15 +13,15 @@ use super::{Piece, Unread};
 
 /// A block in the form of one API.
 pub(super) trait Block<'a>: Default + Deserialize<'a> {
-    /// How deep blocks may lie in blocks; deeper ones are text.
+    /// The maximum nesting depth of blocks; deeper blocks count as text.
     const DEEPEST: u8;
 
-    /// Whether it only marks a place, which the model does not see.
+    /// Returns whether the block is only a marker, which the model does not see.
     fn is_mark(&self) -> bool {
         false
     }
 
-    /// Pushes what is in it, and of the blocks in it as many levels as are left.
+    /// Pushes the block's content, and nested blocks down to the remaining number of levels.
     fn push_to(self, levels: u8, pieces: &mut Vec<Piece<'a>>);
 }
 
@@ -36,7 +35,7 @@ pub(super) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Pushes its frame, its role and its content.
+    /// Pushes the turn's frame, role and content.
     ///
     /// # Errors
     /// As [`push_content`].
@@ -46,7 +45,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Pushes a content.
+/// Pushes the content of a turn.
 ///
 /// # Errors
 /// [`Unread::Malformed`] if it is neither text nor a block nor a list of blocks.
@@ -57,7 +56,7 @@ pub(super) fn push_content<'a, B: Block<'a>>(
     push_levels::<B>(raw, B::DEEPEST, pieces)
 }
 
-/// Pushes a content within a block. Of another shape, it is the text it is written as.
+/// Pushes the content of a block. Content of another shape counts as its raw JSON text.
 pub(super) fn push_nested<'a, B: Block<'a>>(raw: &'a str, levels: u8, pieces: &mut Vec<Piece<'a>>) {
     if push_levels::<B>(raw, levels, pieces).is_err() {
         pieces.push(written(raw));

@@ -1,7 +1,7 @@
 use super::*;
 use crate::api::outline::{Outline, outline};
 
-/// A body with the edits done that a format makes of it.
+/// Returns a body with a format's edits applied.
 pub(in crate::api) fn edited(
     with: fn(&Outline<'_>, Option<&str>, u64) -> Bounded,
     body: &str,

@@ -1,20 +1,21 @@
-//! Keeps chosen top-level members of JSON objects that arrive in pieces, and nothing else of them.
+//! Captures selected top-level members of JSON objects that arrive in pieces, and nothing else.
 //!
-//! In: bytes in any pieces: one object, a list of objects, or objects one after the other, with
-//! anything between them. Out: for each a small JSON object with only those members. Bounded: an
-//! answer of any length needs no more memory than [`LARGEST_MEMBER`] for each member kept. Of the
-//! text in all other bytes it keeps [`Strays`]. Not here: what the members mean. What is not JSON
-//! gives whatever it gives, never a failure; the reader of the result judges it.
+//! In: bytes in pieces of any size: one object, a list of objects, or consecutive objects, with
+//! anything between them. Out: a small JSON object with only those members, for each object. Memory
+//! is bounded: an answer of any length needs no more than [`LARGEST_MEMBER`] for each captured
+//! member. From the text in all other bytes it collects [`Strays`]. Not here: the meaning of the
+//! members. Input that is not JSON gives arbitrary output, never a failure; the reader of the
+//! result validates it.
 
 use memchr::{memchr, memchr3};
 
 use super::strays::{Search, Strays};
 
-/// How much of one member is kept. Usage needs a few hundred bytes; the text of an answer is only
-/// looked at where usage is missing, and may then be estimated beyond this.
+/// The most bytes kept of one member. Usage needs a few hundred bytes. The filter reads the text of
+/// an answer only if usage is missing, and may estimate text beyond this limit.
 const LARGEST_MEMBER: usize = 256 * 1024;
 
-/// How long a top-level key may be to be compared with the chosen ones.
+/// The longest top-level key that is compared with the selected ones.
 const LONGEST_KEY: usize = 64;
 
 /// The state of a scan through one JSON document.
@@ -27,26 +28,26 @@ pub(super) struct Capture {
     place: Place,
     key: Vec<u8>,
     passed_over: u64,
-    /// Looks through all that is not kept.
+    /// The search through all bytes that are not kept.
     search: Search,
 }
 
-/// Inside a string: whether the last byte was a backslash that escapes the next.
+/// The state within a string: whether the last byte was a backslash that escapes the next.
 #[derive(Clone, Copy, Debug, Default)]
 struct Inside {
     escaped: bool,
 }
 
-/// Where in the outermost object the scan is.
+/// The position of the scan in the outermost object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// Before a key, in it, or behind it.
+    /// Before, in or after a key.
     Key,
-    /// In the value of a member that is not kept.
+    /// In the value of a member that is not captured.
     Skipped,
-    /// In the value of the member that was begun last.
+    /// In the value of the member begun last.
     Kept,
-    /// In the value of a kept member that has grown too long.
+    /// In the value of a captured member that has grown too long.
     Overlong,
 }
 
@@ -64,17 +65,17 @@ impl Capture {
         }
     }
 
-    /// How many bytes were in chosen members that were too long to be kept.
+    /// Returns the number of bytes in selected members that were too long to keep.
     pub(super) const fn passed_over(&self) -> u64 {
         self.passed_over
     }
 
-    /// Hands over the text that was found outside of the kept members.
+    /// Takes the text found outside of the captured members.
     pub(super) fn take_strays(&mut self) -> Strays {
         self.search.take()
     }
 
-    /// Takes the next bytes. `object` is called for each object that ends in them, with its kept
+    /// Reads the next bytes and calls `object` for each object that ends in them, with its captured
     /// members and the number of bytes up to its end.
     pub(super) fn feed(&mut self, bytes: &[u8], mut object: impl FnMut(&[u8], usize)) {
         let mut rest = bytes;
@@ -90,8 +91,7 @@ impl Capture {
                 self.forget();
             }
             if matches!(self.string, Some(Inside { escaped: false })) {
-                // An answer is text for the most part, and nothing happens within text but its end
-                // and escapes.
+                // An answer is mostly text, and within text only its end and escapes matter.
                 let (text, behind) = rest.split_at(memchr3(b'"', b'\\', b'\n', rest).unwrap_or(rest.len()));
                 self.keep(text, true);
                 rest = behind;
@@ -99,8 +99,8 @@ impl Capture {
         }
     }
 
-    /// Ends the bytes. `object` is called for an object that has not ended; the member in which it
-    /// was cut off is left out.
+    /// Ends the input. Calls `object` for an incomplete object, without the member in which it was
+    /// cut off.
     pub(super) fn finish(&mut self, mut object: impl FnMut(&[u8])) {
         self.cut();
         if self.depth > 0 {
@@ -114,7 +114,7 @@ impl Capture {
         *self = Self { passed_over: self.passed_over, search, ..Self::new(self.chosen) };
     }
 
-    /// The object ends where it must not: the text in the member that was to be kept is a stray.
+    /// Ends an object at an invalid place: the text in the member being captured becomes a stray.
     fn cut(&mut self) {
         if let (Place::Kept, Some((_, value))) = (self.place, self.kept.last()) {
             self.search.feed(value);
@@ -123,7 +123,7 @@ impl Capture {
         self.search.cut();
     }
 
-    /// The kept members as a JSON object.
+    /// Returns the captured members as a JSON object.
     fn document(&self) -> Vec<u8> {
         let unfinished = usize::from(self.place == Place::Kept);
         let finished = self.kept.len().saturating_sub(unfinished);
@@ -144,8 +144,8 @@ impl Capture {
     fn step(&mut self, byte: u8) {
         if let Some(Inside { escaped }) = self.string {
             if byte == b'\n' {
-                // No JSON string has one: the object was cut off, and the next line may begin
-                // another.
+                // JSON strings contain no raw line feed: the object was cut off, and the next line
+                // may begin another.
                 self.cut();
                 self.depth = 0;
                 return;
@@ -183,13 +183,13 @@ impl Capture {
                 self.keep(&[byte], false);
             }
             b':' | b',' => self.keep(&[byte], false),
-            // Numbers and white space say nothing about text.
+            // Numbers and white space reveal nothing about text.
             _ if self.place == Place::Skipped => {}
             _ => self.keep(&[byte], false),
         }
     }
 
-    /// Keeps bytes of a value, or of a key's text, and looks through all others.
+    /// Keeps bytes of a captured value, or of the text of a key, and searches all others.
     fn keep(&mut self, bytes: &[u8], of_text: bool) {
         match self.place {
             Place::Key => {
@@ -229,7 +229,7 @@ impl Capture {
             self.place = Place::Skipped;
             return;
         };
-        // A member named twice: the later one counts, as in most parsers.
+        // Of a member named twice the later one counts, as in most parsers.
         self.kept.retain(|(kept, _)| kept != name);
         self.kept.push((name, Vec::new()));
         self.place = Place::Kept;
@@ -252,7 +252,7 @@ mod tests {
         found
     }
 
-    /// The text outside of the kept members, and whether it was in a member that was to be kept.
+    /// Returns the text outside of the captured members, and whether it was in a selected member.
     fn strays(pieces: &[&[u8]]) -> (String, bool) {
         let mut capture = Capture::new(&["usage", "choices"]);
         pieces.iter().for_each(|piece| capture.feed(piece, |_, _| ()));

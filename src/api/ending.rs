@@ -1,14 +1,14 @@
-//! The end of a stream that is stopped early: the documents that tell a client, in the words of its
-//! API, that the output was cut for its length.
+//! The end of a stream that is stopped early: documents that report to a client, in the form of its
+//! API, that the output was cut at a length limit.
 //!
-//! In: the documents of a stream as they pass; then what was used. Out: the documents that end it,
-//! and their bytes. A stream that has ended by itself, or has not begun, gets no ending. Not here:
-//! the ending of each API, which is in the format's own folder; when a stream is stopped
-//! (`exchange`), and where in its bytes (`answer`).
+//! In: the documents of a stream as they pass, then the usage. Out: the documents that end the
+//! stream, and their bytes. A stream that has already ended, or has not begun, gets no ending. Not
+//! here: the ending of each API (the format's own folder); the time when a stream is stopped
+//! (`exchange`), and the place in its bytes (`answer`).
 //!
-//! An ending keeps only the names and numbers that it must repeat, and that of Responses the text
-//! that its last events repeat; all of it bounded. No ending says that a tool call is complete that
-//! was cut.
+//! An ending keeps only the names and numbers that it must repeat, and the one of Responses the
+//! text that its last events repeat. All of it is bounded. An ending never reports a tool call as
+//! complete if it was cut.
 
 use core::fmt;
 
@@ -21,36 +21,36 @@ use super::{Usage, frames};
 /// The longest name, id or number that an ending repeats, in bytes.
 const LONGEST_REPEATED: usize = 1024;
 
-/// The state of a stream, as its documents have shown it so far.
+/// The state of a stream, as known from its documents so far.
 pub trait Ending: fmt::Debug {
-    /// Takes in the next document.
+    /// Reads the next document.
     fn read(&mut self, json: &[u8]);
 
-    /// Whether such a stream can be ended, as far as it has shown itself.
+    /// Returns whether this stream can be ended, judging by its documents so far.
     fn is_possible(&self) -> bool {
         true
     }
 
-    /// Writes the documents that end the stream here; none if it has ended already, or cannot be
+    /// Returns the documents that end the stream here; none if it has already ended or cannot be
     /// ended yet.
     fn write(&self, cut: &Cut<'_>) -> Option<Vec<Document>>;
 }
 
-/// The facts that an ending tells.
+/// The facts that an ending reports.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut<'a> {
-    /// The model asked for.
+    /// The requested model.
     pub model: &'a str,
     /// The usage.
     pub used: Usage,
-    /// The client has not asked for the chunk that only tells usage.
+    /// Whether to hide the usage-only chunk, because the client has not asked for it.
     pub hides_usage: bool,
 }
 
 /// One document of an ending.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Document {
-    /// The name of its event; empty if its events have none.
+    /// The name of its event; empty if it has none.
     event: &'static str,
     data: String,
 }
@@ -60,17 +60,17 @@ impl Document {
         Self { event, data: data.to_string() }
     }
 
-    /// The name of its event; empty if it has none.
+    /// Returns the name of its event; empty if it has none.
     pub(super) const fn event(&self) -> &'static str {
         self.event
     }
 
-    /// Its data: JSON, except at the end of all events.
+    /// Returns its data, which is JSON except in the marker after the last event.
     pub(super) fn data(&self) -> &str {
         &self.data
     }
 
-    /// The end of all events for OpenAI's and Cohere's clients.
+    /// Returns the marker after the last event, for OpenAI's and Cohere's clients.
     pub(super) fn done() -> Self {
         Self { event: "", data: "[DONE]".to_owned() }
     }
@@ -81,16 +81,16 @@ impl Document {
 pub(super) enum Shape {
     /// Server-sent events.
     Events,
-    /// Amazon's frames.
+    /// Amazon's event stream frames.
     Frames,
-    /// Each on a line.
+    /// One document per line.
     Lines,
     /// The items of one list.
     List,
 }
 
 impl Shape {
-    /// Writes the bytes that end a stream right behind one of its documents.
+    /// Returns the bytes that end a stream directly after one of its documents.
     pub(super) fn write(self, documents: &[Document]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for Document { event, data } in documents {
@@ -118,15 +118,15 @@ impl Shape {
     }
 }
 
-/// The answers that a stream gives side by side, by their index, and whether each has ended.
+/// The parallel choices of a stream by index, each with whether it has ended.
 #[derive(Debug, Default)]
 pub(super) struct Choices(Vec<(u64, bool)>);
 
 impl Choices {
-    /// The most that are ended. No model gives as many.
+    /// The most choices that an ending closes, above any model's number.
     pub(super) const MOST: usize = 128;
 
-    /// Notes that a document of this choice has passed.
+    /// Records that a document of this choice has passed.
     pub(super) fn see(&mut self, index: u64, has_ended: bool) {
         if let Some((_, ended)) = self.0.iter_mut().find(|(of, _)| *of == index) {
             *ended |= has_ended;
@@ -139,29 +139,28 @@ impl Choices {
         self.0.is_empty()
     }
 
-    /// Those that have begun and not ended.
+    /// Returns the choices that have begun and not ended.
     pub(super) fn open(&self) -> impl Iterator<Item = u64> {
         self.0.iter().filter(|(_, ended)| !ended).map(|(index, _)| *index)
     }
 }
 
-/// Keeps a value as it was written, to be repeated; none that is too long.
+/// Keeps a raw value for later repetition; none if it is too long.
 pub(super) fn kept(raw: Option<&RawValue>) -> Option<Box<RawValue>> {
     raw.filter(|raw| raw.get().len() <= LONGEST_REPEATED).map(ToOwned::to_owned)
 }
 
-/// Gives a value that was kept; `null` if none was.
+/// Returns a kept value; `null` if there is none.
 pub(super) fn repeated(raw: Option<&RawValue>) -> Value {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
-/// Reads a member that is there, even as `null`.
+/// Reads a member that is present, even as `null`.
 pub(super) fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// Sums up the input, as an API tells it that counts caches among it, the output, and both
-/// together.
+/// Returns the input, caches included, the output, and the sum of both.
 pub(super) fn totals(used: &Usage) -> [u64; 3] {
     let (input, output) = (used.all_input(), used.all_output());
     [input, output, input.saturating_add(output)]

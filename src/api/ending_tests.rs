@@ -20,7 +20,7 @@ pub(in crate::api) const CUT: Cut<'static> = Cut {
     hides_usage: false,
 };
 
-/// Shows documents to an ending; the documents that it then writes, as JSON where they are.
+/// Feeds documents to an ending and returns the documents that it writes, as JSON where possible.
 pub(in crate::api) fn ended(mut ending: Box<dyn Ending>, documents: &[&str]) -> Option<Vec<Value>> {
     documents.iter().for_each(|document| ending.read(document.as_bytes()));
     let written = ending.write(&CUT)?;

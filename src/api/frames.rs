@@ -1,46 +1,46 @@
-//! Amazon's event stream: binary frames out of bytes in any pieces.
+//! Amazon's event stream: binary frames, parsed from pieces of any size.
 //!
-//! In: the bytes of an `application/vnd.amazon.eventstream` as they arrive. Out: for each frame its
-//! payload, and where in the current piece the frame ends; and the other way round, a frame of a
-//! payload. Not here: what a payload means, and the frame's headers. Events and exceptions are
-//! handed on alike, because only their payload can tell usage. The checksum over a whole frame is
-//! not checked either: the client does that, and a frame that is found by its length and not
-//! damaged in its prelude is read as well as it can be.
+//! In: the bytes of an `application/vnd.amazon.eventstream` as they arrive. Out: the payload of
+//! each frame, and the frame's end in the current piece; in reverse, a frame around a payload. Not
+//! here: the meaning of a payload, and the frame's headers. The parser treats events and exceptions
+//! alike, because only their payload can report usage. It also skips the checksum over a whole
+//! frame: the client verifies that, and the parser reads every frame with a correct length and
+//! prelude as well as it can.
 //!
 //! Source: AWS SDKs, "Event stream encoding" (prelude, limits of 128 KiB for headers and 24 MiB for
 //! payload).
 
 use super::strays::{Search, Strays};
 
-/// The longest frame whose payload is kept. A longer one is passed over; usage needs a few hundred
+/// The longest frame whose payload is kept. The parser skips longer ones; usage needs a few hundred
 /// bytes.
 const LARGEST_KEPT: usize = 256 * 1024;
 
-/// The longest headers that a frame may have.
+/// The longest headers of a frame.
 const LARGEST_HEADERS: usize = 128 * 1024;
 
-/// The longest payload that a frame may have.
+/// The longest payload of a frame.
 const LARGEST_PAYLOAD: usize = 24 * 1024 * 1024;
 
-/// Two lengths and their checksum.
+/// The size of the prelude: two lengths and their checksum.
 const PRELUDE: usize = 12;
 
-/// The checksum over all that comes before it.
+/// The size of the checksum over all preceding bytes.
 const CHECKSUM: usize = 4;
 
 /// The state between two pieces of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Splitter {
     at: At,
-    /// The part of the prelude or of the payload that has come.
+    /// The bytes received so far of the prelude or the payload.
     held: Vec<u8>,
-    /// Bytes of frames that were too long to be kept.
+    /// The number of bytes in frames that were too long to keep.
     passed_over: u64,
-    /// Looks through those.
+    /// The search through those frames.
     search: Search,
 }
 
-/// In which part of a frame the next byte lies, and how much of it is to come.
+/// The part of a frame that the next byte belongs to, and the number of bytes still missing.
 #[derive(Clone, Copy, Debug, Default)]
 enum At {
     #[default]
@@ -55,16 +55,16 @@ enum At {
     Checksum {
         left: usize,
     },
-    /// In a frame that is too long to be kept.
+    /// In a frame that is too long to keep.
     Passing {
         left: usize,
     },
-    /// A prelude was wrong, so that no frame's end is known any more.
+    /// After an invalid prelude, where frame boundaries are unknown.
     Broken,
 }
 
 impl Splitter {
-    /// Takes the next piece. `frame` is called for each frame that ends in it, with the frame's
+    /// Reads the next piece and calls `frame` for each frame that ends in it, with the frame's
     /// payload and the number of bytes of `piece` up to the frame's end.
     pub(super) fn feed(&mut self, piece: &[u8], mut frame: impl FnMut(&[u8], usize)) {
         let mut rest = piece;
@@ -118,22 +118,23 @@ impl Splitter {
         }
     }
 
-    /// Whether the stream cannot be read further, because a prelude was not what it must be.
+    /// Returns whether the stream is unreadable from here on because of an invalid prelude.
     pub(super) const fn is_broken(&self) -> bool {
         matches!(self.at, At::Broken)
     }
 
-    /// How many bytes were in frames that were too long to be kept.
+    /// Returns the number of bytes in frames that were too long to keep.
     pub(super) const fn passed_over(&self) -> u64 {
         self.passed_over
     }
 
-    /// Hands over the text that was found in frames that were too long to be kept.
+    /// Takes the text found in frames that were too long to keep.
     pub(super) fn take_strays(&mut self) -> Strays {
         self.search.take()
     }
 
-    /// Moves bytes from `rest` to what is held until that is `whole` bytes long; true if it is.
+    /// Moves bytes from `rest` to the held bytes until those have the length `whole`; returns
+    /// whether they do.
     fn hold(&mut self, rest: &mut &[u8], whole: usize) -> bool {
         let missing = whole.saturating_sub(self.held.len());
         let (taken, behind) = rest.split_at_checked(missing).unwrap_or((*rest, &[]));
@@ -143,14 +144,14 @@ impl Splitter {
     }
 }
 
-/// Passes over up to `left` bytes of `rest`; gives how many of them are still to come.
+/// Skips up to `left` bytes of `rest`; returns the number of bytes still to come.
 fn pass(rest: &mut &[u8], left: usize) -> usize {
     let (passed, behind) = rest.split_at_checked(left).unwrap_or((*rest, &[]));
     *rest = behind;
     left.saturating_sub(passed.len())
 }
 
-/// Where a frame with this prelude goes on; nothing if there is no such frame.
+/// Returns the state after this prelude; none if the prelude is invalid.
 fn prelude(bytes: &[u8]) -> Option<At> {
     let (lengths, checksum) = bytes.split_at_checked(8)?;
     if crc32fast::hash(lengths) != u32::from_be_bytes(*checksum.first_chunk()?) {
@@ -169,8 +170,8 @@ fn prelude(bytes: &[u8]) -> Option<At> {
     Some(At::Headers { left: headers, payload })
 }
 
-/// A frame with string headers, as the service writes it. Their names have less than 256 bytes,
-/// their values less than 64 KiB.
+/// Encodes a frame with string headers, as the service writes it. Header names must be shorter than
+/// 256 bytes, values shorter than 64 KiB.
 pub(crate) fn encode(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
     const STRING: u8 = 7;
     let length = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes();

@@ -1,8 +1,8 @@
-//! Calls that providers do not charge for, and that cost no more than their request here:
-//! moderations and lists of models.
+//! Calls without token charges at their providers, which cost only their request here: moderations
+//! and lists of models.
 //!
-//! In: nothing; neither their bodies nor their answers are read. Out: rows of
-//! [`FORMATS`](super::FORMATS). Not here: counting tokens, which is no call at all
+//! In: nothing; the filter reads neither their bodies nor their answers. Out: rows of
+//! [`FORMATS`](super::FORMATS). Not here: token counting, which does not count as a call
 //! (`Format::free`).
 //!
 //! Source: OpenAI's API reference, "Create moderation" and "List models"; Google's "models.list";
@@ -18,8 +18,8 @@ pub(super) static MODERATIONS: Format = Format {
     ..Format::DEFAULT
 };
 
-/// Lists of models. Only behind the versions that providers have in their paths: `models` alone is
-/// a common word.
+/// Lists of models. They match only after the version segments of providers' paths, because
+/// `models` alone is a common word.
 pub(super) static MODELS: Format = Format {
     name: "models",
     endpoints: &[get("/v1/models"), get("/openai/models")],

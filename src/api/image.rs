@@ -1,36 +1,37 @@
-//! The size of a picture in a request, read from its first bytes.
+//! The size of an image in a request, read from its first bytes.
 //!
-//! In: an image URL, or the picture in base64. Out: [`Image`]. Not here: what a picture of that
-//! size costs (`tokens::images`). The picture itself is never decoded, and its base64 is never
-//! counted as text.
+//! In: an image URL, or the image in base64. Out: [`Image`]. Not here: the cost of an image of that
+//! size (`tokens::images`). The code never decodes the image itself, and never counts its base64 as
+//! text.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-/// A picture that the model looks at.
+/// An image in the model's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// Width and height in pixels, if the request contains the picture itself.
+    /// The width and height in pixels, if the request contains the image itself.
     pub size: Option<(u32, u32)>,
     /// Whether the request asks for the low-detail form.
     pub low_detail: bool,
 }
 
-/// How many characters of base64 are looked at: 48 KiB of picture. The size stands in the first
-/// bytes in every format but JPEG, where colour profiles and previews can come before it.
+/// The number of base64 characters to inspect: 48 KiB of image. Every format has the size in its
+/// first bytes, except JPEG, where colour profiles and previews can come before it.
 const LOOKED_AT: usize = 64 * 1024;
 
 impl Image {
-    /// A picture that is elsewhere.
+    /// An image that the request does not contain.
     pub(super) const UNSEEN: Self = Self { size: None, low_detail: false };
 
-    /// The picture behind `url`; of unknown size unless it is a `data:` URL that holds a PNG, JPEG,
-    /// GIF or WebP.
+    /// Reads the image at `url`. Its size is unknown unless `url` is a `data:` URL that holds a
+    /// PNG, JPEG, GIF or WebP.
     pub(super) fn at(url: &str, detail: Option<&str>) -> Self {
         Self { size: size_in_data_url(url), low_detail: detail == Some("low") }
     }
 
-    /// The picture that is `data` in base64; of unknown size unless it is a PNG, JPEG, GIF or WebP.
+    /// Reads the image in the base64 `data`. Its size is unknown unless it is a PNG, JPEG, GIF or
+    /// WebP.
     pub(super) fn in_base64(data: &str, detail: Option<&str>) -> Self {
         Self { size: size_in_base64(data), low_detail: detail == Some("low") }
     }
@@ -43,7 +44,7 @@ fn size_in_data_url(url: &str) -> Option<(u32, u32)> {
 
 fn size_in_base64(base64: &str) -> Option<(u32, u32)> {
     let base64 = base64.trim_end_matches('=').as_bytes();
-    // Whole groups of four characters, so that a cut leaves valid base64.
+    // Keep whole groups of four characters, so that the prefix is valid base64.
     let start = if base64.len() > LOOKED_AT { base64.get(..LOOKED_AT)? } else { base64 };
     let bytes = STANDARD_NO_PAD.decode(start).ok()?;
     let size = imagesize::blob_size(&bytes).ok()?;
@@ -116,7 +117,8 @@ mod tests {
     }
 
     proptest! {
-        /// The size reader is foreign code: nothing that starts like a picture may make it panic.
+        /// The size reader is third-party code: no input that starts like an image may make it
+        /// panic.
         #[test]
         fn nothing_that_looks_like_a_picture_panics(
             start in prop_oneof![

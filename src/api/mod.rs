@@ -1,9 +1,9 @@
 //! LLM APIs on the wire.
 //!
-//! In: a method and path, a request body, response bytes in any pieces. Out: which format it is
-//! ([`Routes::recognise`]), what the model will read and may write ([`Request`]), what was used
-//! ([`Usage`]) and the text that was streamed. Not here: how many tokens a text is (`tokens`), and
-//! anything about limits.
+//! In: a method and path, a request body, response bytes in pieces of any size. Out: the format
+//! ([`Routes::recognise`]), the model's input and its output bound ([`Request`]), the usage
+//! ([`Usage`]) and the streamed text. Not here: the number of tokens in a text (`tokens`), and
+//! limits.
 //!
 //! One file or folder and one row of [`FORMATS`] per API format.
 
@@ -63,13 +63,13 @@ pub use usage::{CLASSES, Classes, ReportedUsage, Side, Usage};
 use crate::identity::Head;
 use ending::Ending;
 
-/// Every API format that is understood, in the order in which paths are tried.
+/// All supported API formats, in the order in which paths are matched.
 pub const FORMATS: &[&Format] = &[
     &openai::chat::FORMAT,
     &openai::completions::FORMAT,
     &openai::completions::LLAMA,
     &openai::responses::FORMAT,
-    // Before OpenAI's, whose path is the end of its older one.
+    // Before OpenAI's, whose path is a suffix of this format's older one.
     &ollama::EMBED,
     &openai::embeddings::FORMAT,
     &openai::speech::FORMAT,
@@ -90,80 +90,81 @@ pub const FORMATS: &[&Format] = &[
     &mcp::FORMAT,
 ];
 
-/// Every API that is spoken over an upgraded connection and has no form over plain HTTP.
+/// The APIs that run over an upgraded connection only, without a form over plain HTTP.
 const SOCKETS: &[&Socket] = &[&openai::REALTIME, &gemini::LIVE];
 
-/// One API format: how its calls are recognised, read and edited, and how its answers are read.
+/// An API format: the functions that recognise, read and edit its calls, and read its answers.
 pub struct Format {
     /// The name in configuration, metrics and the built-in dimension `api`.
     pub name: &'static str,
     /// The error bodies and headers that its clients understand.
     pub dialect: Dialect,
-    /// The methods and paths of its calls; the first that fits tells the model.
+    /// The methods and paths of its calls; the first match determines the model.
     pub endpoints: &'static [Endpoint],
-    /// The calls below a prefix that the configuration says to be of this format, beside its
-    /// `endpoints`.
+    /// The calls below a path prefix that the configuration assigns to this format, in addition to
+    /// its `endpoints`.
     pub configured: &'static [Endpoint],
-    /// How the paths end at which its providers count tokens for free, in lower case. No method and
-    /// no prefix makes that a call which costs something.
+    /// The path suffixes, in lower case, at which its providers count tokens for free. Such a path
+    /// never costs anything, regardless of method and prefix.
     pub free: &'static [&'static str],
-    /// Gives the model as the configuration names it, by its name in the path.
+    /// Returns the model's name in the configuration, given its name in the path.
     pub model_in_path: fn(&str) -> &str,
     /// The treatment of its request bodies.
     pub body: Body,
-    /// Reads a request body, if it is [`Body::Held`]. [`Unread`] says why it cannot be read as this
-    /// format; the caller then counts it as plain text or, if it is [`Unread::Ambiguous`], refuses
-    /// it.
+    /// Reads a request body, if it is [`Body::Held`]. [`Unread`] is the reason why the body does
+    /// not parse as this format; the caller then counts it as plain text, or refuses it if it is
+    /// [`Unread::Ambiguous`].
     pub read: for<'a> fn(&Outline<'a>) -> Result<Request<'a>, Unread>,
-    /// Reads the messages of a request body that asks something of a server instead of a model;
-    /// none if the format's calls are LLM calls.
+    /// Reads the messages of a request to a server instead of a model; none if the format's calls
+    /// are LLM calls.
     pub messages: Option<ReadMessages>,
-    /// Guesses the request of a body of so many bytes that is not read.
+    /// Estimates the request from the length of a body that is not read, in bytes.
     pub guess: fn(u64) -> Request<'static>,
-    /// The top-level members of a JSON answer that `answer` looks at: all that is kept of it.
+    /// The top-level members of a JSON answer that `answer` reads, and the only ones kept.
     pub answer_members: &'static [&'static str],
     /// Reads one JSON document of an answer: a whole body, the data of one event, one element of a
-    /// list. What cannot be read tells nothing.
+    /// list. An unreadable document reports nothing.
     pub answer: for<'a> fn(&'a [u8]) -> Answer<'a>,
-    /// Begins the ending of a stream, in case it is stopped early; none if its streams cannot be.
+    /// Creates the ending of a stream, in case it is stopped early; none if the format's streams
+    /// cannot be.
     pub ending: Option<fn() -> Box<dyn Ending>>,
-    /// The usage that an answer tells in its headers.
+    /// Reads the usage in the headers of an answer.
     pub told_by_head: fn(&dyn Head) -> ReportedUsage,
-    /// The edit that makes an answer of the model of this name report its usage, where the client
-    /// has not asked for it and the model takes the question; the name may be empty.
+    /// Returns the edit that makes the answer of the model of this name report its usage, if the
+    /// client has not asked for usage and the model accepts such a request. The name may be empty.
     pub ask_for_usage: fn(&Outline<'_>, &str) -> Option<Edit>,
-    /// Whether the upstream at a raw path is new enough to know that question.
+    /// Returns whether the upstream at a raw path is new enough to accept a request for usage.
     pub usage_question_is_known: fn(&[u8]) -> bool,
-    /// The names of the tools that a request offers the model, in their order; those that have none
-    /// are left out. None if no request of the format offers any; one that cannot be read may
-    /// otherwise offer all there are.
+    /// Returns the names of the tools that a request offers the model, in order, without unnamed
+    /// ones. The field is none if requests of the format never offer tools; otherwise an unreadable
+    /// request may offer any tool.
     pub offered_tools: Option<Offered>,
-    /// Edits of a request that take away the offered tools of which the function says so by their
-    /// names, and keep the rest of it consistent; none if nothing is to be taken away.
+    /// Returns edits that remove the offered tools that the function selects by name, and keep the
+    /// rest of the request consistent; none if there is nothing to remove.
     pub without_tools: fn(&Outline<'_>, Hide<'_>) -> Vec<Edit>,
-    /// The edit that has a request ask for another model; none if its body names none, or that one
-    /// already, or cannot be read. Where the path names the model, too, both are to be changed
-    /// ([`Call::path_with_model`]).
+    /// Returns the edit that makes a request ask for another model; none if its body names no
+    /// model, names that model already, or cannot be read. If the path also names the model, change
+    /// both ([`Call::path_with_model`]).
     pub with_model: fn(&Outline<'_>, &str) -> Option<Edit>,
-    /// Edits that bound the output tokens of each choice of a request, where it has no bound or a
-    /// higher one; none if it is within the bound already. The model, if it is known, is the one
-    /// that will be asked: what the bound is called may depend on it. [`Unbounded`] says why the
-    /// output cannot be bounded. Whether the model can write as much as the bound allows is not
-    /// looked at.
+    /// Returns edits that bound the output tokens of each choice of a request, if it has no bound
+    /// or a higher one; none if it is within the bound already. The model, if known, is the one
+    /// that the request will ask for: the name of the bound may depend on it. [`Unbounded`] is the
+    /// reason why the output cannot be bounded. This does not check that the model can write as
+    /// much as the bound allows.
     pub with_max_output: fn(&Outline<'_>, Option<&str>, u64) -> Bounded,
 }
 
-/// Reads the names of the tools that a request offers.
+/// A function that reads the names of the tools that a request offers.
 pub type Offered = for<'a> fn(&Outline<'a>) -> Vec<Cow<'a, str>>;
 
-/// Reads the messages of a body.
+/// A function that reads the messages of a body.
 pub type ReadMessages = for<'a> fn(&'a [u8]) -> Result<Messages<'a>, Unread>;
 
-/// Says of a tool's name whether to take the tool away.
+/// A function that decides by a tool's name whether to remove the tool.
 pub type Hide<'h> = &'h dyn Fn(&str) -> bool;
 
 impl Format {
-    /// The values that a row need not give.
+    /// The default values of a row.
     const DEFAULT: Self = Self {
         name: "",
         dialect: Dialect::OpenAi,
@@ -187,27 +188,27 @@ impl Format {
         with_max_output: |_, _, _| Err(Unbounded::Unknown),
     };
 
-    /// The names of the tools that a request offers.
+    /// Returns the names of the tools that a request offers.
     #[must_use]
     pub fn tools_offered<'a>(&self, outline: &Outline<'a>) -> Vec<Cow<'a, str>> {
         self.offered_tools.map(|offered| offered(outline)).unwrap_or_default()
     }
 }
 
-/// The edits that bound a request's output, or why there can be none.
+/// The edits that bound a request's output, or the reason why there are none.
 pub type Bounded = Result<Vec<Edit>, Unbounded>;
 
-/// Why a request's output cannot be bounded.
+/// The reason why a request's output cannot be bounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unbounded {
-    /// Its format knows no bound, or it cannot be read.
+    /// A format without a bound, or an unreadable request.
     Unknown,
-    /// It asks for as much thinking as the bound lets through, or more: the upstream would refuse
-    /// it, or only think.
+    /// A request for as much thinking as the bound allows, or more: the upstream would refuse it,
+    /// or only think.
     Thinking,
-    /// The API takes no bound as low as this.
+    /// A bound below the API's minimum.
     TooLow {
-        /// The lowest that it takes, in tokens.
+        /// The API's minimum, in tokens.
         least: u64,
     },
 }
@@ -221,15 +222,15 @@ impl fmt::Debug for Format {
 /// The treatment of a request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// It is held until it is whole, and read.
+    /// The filter holds the body until it is complete, and reads it.
     Held,
-    /// It passes as it comes, and is guessed at by its length.
+    /// The filter passes the body as it arrives, and estimates its content by its length.
     Passed,
-    /// Nobody needs it: the call costs nothing but its request.
+    /// The filter does not need the body: the call costs nothing but its request.
     Free,
 }
 
-/// The wording of an API's errors and rate limit headers.
+/// The format of an API's errors and rate limit headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// `{"error":{"message","type","param","code"}}` and `x-ratelimit-*`.
@@ -254,15 +255,16 @@ impl From<Unread> for Unbounded {
     }
 }
 
-/// Why a body could not be read in its format.
+/// The reason why a body could not be read in its format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unread {
-    /// It is not JSON, or not of the format's shape; an upstream may still know what to do with it.
+    /// A body that is not JSON, or does not have the format's shape; an upstream may still accept
+    /// it.
     Malformed,
-    /// It names a member twice that decides what the call costs. Parsers disagree on which one
-    /// counts, so what we count could differ from what the upstream does.
+    /// A body with a duplicate of a member that decides the call's cost. Parsers disagree on which
+    /// one applies, so our count could differ from the upstream's.
     Ambiguous {
-        /// The member named twice.
+        /// The duplicate member.
         member: &'static str,
     },
 }
@@ -270,39 +272,39 @@ pub enum Unread {
 /// A request to a model.
 #[derive(Debug, Default)]
 pub struct Request<'a> {
-    /// The model by its name in the body, if it is there.
+    /// The model's name in the body, if present.
     pub model: Option<Cow<'a, str>>,
-    /// Everything that the model will read, as far as it is in the request.
+    /// The model's input, as far as the request contains it.
     pub prompt: Prompt<'a>,
-    /// Whether the model will also read what is not in the request, such as the history of a stored
-    /// conversation.
+    /// Whether the model will also read input outside of the request, such as the history of a
+    /// stored conversation.
     pub more_input: bool,
     /// The bound on output tokens of the whole call (all choices), if the request sets one.
     pub max_output: Option<u64>,
-    /// How many answers are asked for at once, if that is said; the bound in the body is that of
-    /// each, and `max_output` the product.
+    /// The number of answers requested at once, if stated. The bound in the body applies to each;
+    /// `max_output` is the product.
     pub choices: Option<u64>,
-    /// The usage besides the prompt, where it follows from the request by a formula. It
-    /// stands for what an answer does not tell; zero for calls that have no output.
+    /// The usage besides the prompt, if a formula gives it from the request. It replaces usage that
+    /// an answer does not report; zero for calls without output.
     pub known: Option<Usage>,
 }
 
-/// A change of a body in place: what is not in `range` stays byte for byte.
+/// An in-place change of a body: the bytes outside of `range` stay byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
-    /// The bytes to be replaced; empty to insert.
+    /// The bytes to replace; empty to insert.
     pub range: Range<usize>,
-    /// The text in their place.
+    /// The replacement text.
     pub text: Cow<'static, str>,
 }
 
 impl Edit {
-    /// `body` with these edits done, in the order of their places. One that is not within the body,
-    /// or overlaps another, is left out.
+    /// Returns `body` with these edits applied, in the order of their positions. It skips an edit
+    /// outside of the body, or one that overlaps another.
     #[must_use]
     pub fn apply_all(edits: &[Self], body: &[u8]) -> Vec<u8> {
         let mut sorted: Vec<_> = edits.iter().collect();
-        // Text inserted in front of a place comes before the replacement of the place.
+        // Text inserted at a position comes before the replacement of that position.
         sorted.sort_by_key(|edit| (edit.range.start, edit.range.end));
         let mut edited = Vec::with_capacity(body.len());
         let mut done = 0;
@@ -325,29 +327,30 @@ impl Edit {
 /// The content of one JSON document of an answer.
 #[derive(Debug, Default, PartialEq)]
 pub struct Answer<'a> {
-    /// The usage that it tells so far.
+    /// The usage that it reports.
     pub told: ReportedUsage,
-    /// The usage of classes of which nothing else in the answer tells anything: a total that other
-    /// documents of the answer tell in parts.
+    /// The usage for classes that the rest of the answer does not report: a total that other
+    /// documents of the answer report in parts.
     pub otherwise: ReportedUsage,
-    /// Whether it has a usage that cannot be read.
+    /// Whether it has a usage that cannot be parsed.
     pub unreadable: bool,
     /// The pieces of text that the model wrote.
     pub text: Vec<Cow<'a, str>>,
-    /// The calls of tools that it names; the reader of the answer knows a call that several
-    /// documents name.
+    /// The tool calls that it names; the reader of the answer merges a call that several documents
+    /// name.
     pub tools: Vec<answer::Called<'a>>,
-    /// The prompt whose usage it tells, if the answer tells one for each of the prompts of a call;
-    /// the call used the sum of them.
+    /// The index of the prompt for which it reports usage, if the answer reports usage per prompt;
+    /// the call's usage is the sum.
     pub part: Option<u64>,
-    /// Whether it carries usage and nothing else, as the chunk does that `include_usage` adds.
+    /// Whether it carries usage and nothing else, like the chunk that `include_usage` adds.
     pub only_usage: bool,
-    /// Whether the model has yet to answer, and its answer will be asked for by another call.
+    /// Whether the model has not answered yet, and the client will fetch the answer by another
+    /// call.
     pub pending: bool,
 }
 
 impl Answer<'_> {
-    /// Takes in a usage as it is written; `told` is none for one that cannot be believed.
+    /// Records a raw usage; `told` returns none for an implausible one.
     fn tell<'u, U: Deserialize<'u>>(
         &mut self,
         usage: Option<&'u RawValue>,

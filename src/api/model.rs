@@ -1,19 +1,19 @@
-//! Having a request ask for another model, where its body names one.
+//! Edits that make a request ask for another model, if its body names one.
 //!
 //! In: an outline and a model's name. Out: the [`Edit`] of the member `model`. Not here: models in
-//! paths (`path`), and forms, which pass as they come.
+//! paths (`path`), and forms, which pass as they arrive.
 
 use super::Edit;
 use super::outline::{Members, Outline};
 use super::raw::string;
 
-/// The edit that has a body ask for `model`; none if it names no model, or that one already, or
-/// cannot be read.
+/// Returns the edit that makes a body ask for `model`; none if it names no model, names that model
+/// already, or cannot be read.
 pub(super) fn with_model(outline: &Outline<'_>, model: &str) -> Option<Edit> {
     replaced(&outline.members(&["model"]).ok()?, |_| model.to_owned())
 }
 
-/// The same for names that stand in a folder, such as `models/gemini-2.5-flash`: the folder stays.
+/// Does the same for names in a folder, such as `models/gemini-2.5-flash`, and keeps the folder.
 pub(super) fn with_model_in_folder(outline: &Outline<'_>, model: &str) -> Option<Edit> {
     replaced(&outline.members(&["model"]).ok()?, |now| match now.rsplit_once('/') {
         Some((folder, _)) => format!("{folder}/{model}"),
@@ -21,7 +21,8 @@ pub(super) fn with_model_in_folder(outline: &Outline<'_>, model: &str) -> Option
     })
 }
 
-/// The edit that gives the member `model`, which is among these, another value than it has.
+/// Returns the edit that gives the member `model`, one of these, a new value; none if it stays the
+/// same.
 pub(super) fn replaced(members: &Members<'_>, other: impl FnOnce(&str) -> String) -> Option<Edit> {
     let raw = members.raw("model")?;
     let now = string(raw)?;

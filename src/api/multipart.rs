@@ -1,13 +1,13 @@
-//! One small field of a form that is uploaded, found as the upload passes.
+//! Extracts one small field of a form upload as the upload passes.
 //!
-//! In: the content type of a `multipart/form-data` body, and the body in any pieces. Out: the value
-//! of one text field, such as `model`. Not here: files, which are only searched for their end,
-//! other fields, and a value in any other charset than UTF-8 or with a transfer encoding (RFC 7578,
-//! section 4.7, does away with the latter).
+//! In: the content type of a `multipart/form-data` body, and the body in pieces of any size. Out:
+//! the value of one text field, such as `model`. Not here: files, which are only scanned for their
+//! end; other fields; a value in a charset other than UTF-8 or with a transfer encoding (RFC 7578,
+//! section 4.7, deprecates the latter).
 //!
-//! A field that is named twice has its last value, because Starlette, which vLLM and most servers
-//! in Python use, makes a dictionary of the fields in their order. A part with a file name is a
-//! file, whatever its field is called.
+//! Of a field named twice the last value counts, because Starlette, which vLLM and most servers in
+//! Python use, makes a dictionary of the fields in order. A part with a file name is a file,
+//! regardless of its field's name.
 //!
 //! Source: RFC 7578, sections 4.1 and 4.2; RFC 2046, section 5.1.1, for the boundary and the lines
 //! around it.
@@ -17,14 +17,13 @@ use memchr::{memchr, memchr2};
 /// The longest value that is kept: model names have some tens of characters.
 const LONGEST_VALUE: usize = 256;
 
-/// The longest line of a part's header that is kept. A longer one is passed over as if it were not
-/// there.
+/// The longest line of a part's header that is kept. The parser skips a longer one.
 const LONGEST_LINE: usize = 1024;
 
-/// RFC 2046, section 5.1.1.
+/// The longest boundary (RFC 2046, section 5.1.1).
 const LONGEST_BOUNDARY: usize = 70;
 
-/// Looks for a field while a body passes.
+/// The search for a field in a passing body.
 #[derive(Debug)]
 pub struct Peek {
     field: &'static str,
@@ -34,30 +33,30 @@ pub struct Peek {
     value: Option<String>,
 }
 
-/// Where in the body the next byte lies.
+/// The position of the next byte in the body.
 #[derive(Debug)]
 enum At {
     /// In a part's content or before the first part.
     Content {
-        /// How much of the delimiter the last bytes are.
+        /// The number of delimiter bytes that the last bytes match.
         matched: usize,
-        /// The content of a part that is the field, as long as it is not too long to be its value.
+        /// The content of a part that is the field, unless it is too long for a value.
         text: Option<Vec<u8>>,
     },
-    /// Behind a delimiter, on the same line.
+    /// After a delimiter, on the same line.
     Delimiter(Tail),
     /// In a part's header.
     Header {
         line: Vec<u8>,
-        /// The line is too long to be kept.
+        /// Whether the line is too long to keep.
         is_overlong: bool,
         is_field: bool,
     },
-    /// Behind the last part, or behind something that is not multipart.
+    /// After the last part, or after invalid multipart syntax.
     Ended,
 }
 
-/// The bytes that have come behind a delimiter.
+/// The bytes received after a delimiter.
 #[derive(Clone, Copy, Debug)]
 enum Tail {
     Nothing,
@@ -66,25 +65,26 @@ enum Tail {
 }
 
 impl Peek {
-    /// Looks for `field` in bodies of this content type; nothing if it is not a form with parts.
+    /// Creates a search for `field` in bodies of this content type; none if it is not a multipart
+    /// form.
     pub fn new(content_type: &[u8], field: &'static str) -> Option<Self> {
         let (media_type, parameters) = split_at_byte(b';', content_type);
         if !media_type.trim_ascii().eq_ignore_ascii_case(b"multipart/form-data") {
             return None;
         }
         let boundary = parameter(parameters, b"boundary")?;
-        // A line end in the boundary could not be told from the one before it.
+        // A boundary with a line end would be ambiguous with the line end before it.
         let is_boundary = (1..=LONGEST_BOUNDARY).contains(&boundary.len())
             && boundary.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
         if !is_boundary {
             return None;
         }
         let delimiter = [b"\r\n--", boundary.as_slice()].concat();
-        // The body begins as if a line had ended before it.
+        // The body begins as if a line end preceded it.
         Some(Self { field, delimiter, at: At::Content { matched: 2, text: None }, value: None })
     }
 
-    /// Takes the next piece of the body.
+    /// Reads the next piece of the body.
     pub fn feed(&mut self, piece: &[u8]) {
         let mut rest = piece;
         while let Some((&byte, behind)) = rest.split_first() {
@@ -107,8 +107,8 @@ impl Peek {
                         (Tail::Return, b'\n') => {
                             At::Header { line: Vec::new(), is_overlong: false, is_field: false }
                         }
-                        // The first of two hyphens that end the last part; or what servers refuse
-                        // to read.
+                        // The first of the two hyphens after the last part, or syntax that servers
+                        // refuse to read.
                         _ => At::Ended,
                     };
                 }
@@ -138,13 +138,13 @@ impl Peek {
         }
     }
 
-    /// The value of the field, once its part has ended: 256 bytes of UTF-8 at most.
+    /// Returns the value of the field, once its part has ended: at most 256 bytes of UTF-8.
     pub fn value(&self) -> Option<&str> {
         self.value.as_deref()
     }
 }
 
-/// Takes content up to the end of the delimiter or of `bytes`; gives what is behind it.
+/// Reads content up to the end of the delimiter or of `bytes`; returns the rest.
 fn content<'a>(
     delimiter: &[u8],
     matched: &mut usize,
@@ -161,8 +161,8 @@ fn content<'a>(
             }
             continue;
         }
-        // What looked like a delimiter is content. Since a carriage return stands only at its
-        // start, no other delimiter can have begun within it.
+        // The partial match was content. A carriage return occurs only at the start of a delimiter,
+        // so no other delimiter can have begun within it.
         keep(text, delimiter.get(..*matched).unwrap_or_default());
         *matched = 0;
         let Some(at) = memchr(b'\r', rest) else {
@@ -177,7 +177,7 @@ fn content<'a>(
     rest
 }
 
-/// Adds to a value; one that becomes too long is none.
+/// Appends to a value; a value that becomes too long turns into none.
 fn keep(text: &mut Option<Vec<u8>>, bytes: &[u8]) {
     if let Some(kept) = text {
         if kept.len().saturating_add(bytes.len()) > LONGEST_VALUE {
@@ -188,7 +188,7 @@ fn keep(text: &mut Option<Vec<u8>>, bytes: &[u8]) {
     }
 }
 
-/// Whether a line of a part's header says that the part is this field, and not a file.
+/// Returns whether a line of a part's header identifies the part as this field, and not a file.
 fn is_disposition_of(field: &str, line: &[u8]) -> bool {
     let (name, value) = split_at_byte(b':', line);
     let (disposition, parameters) = split_at_byte(b';', value);
@@ -199,7 +199,7 @@ fn is_disposition_of(field: &str, line: &[u8]) -> bool {
         && parameter(parameters, b"filename*").is_none()
 }
 
-/// A parameter out of `name=value; other="quoted value"`.
+/// Returns a parameter from `name=value; other="quoted value"`.
 fn parameter(parameters: &[u8], wanted: &[u8]) -> Option<Vec<u8>> {
     let mut rest = parameters;
     while let Some(end) = memchr2(b'=', b';', rest) {
@@ -228,15 +228,15 @@ fn parameter(parameters: &[u8], wanted: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// The text up to the closing quotation mark, and what is behind that.
+/// Returns the text up to the closing quotation mark, and the rest.
 fn unquote(quoted: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut text = Vec::new();
     let mut rest = quoted;
     loop {
         rest = match rest {
             [b'"', behind @ ..] => return Some((text, behind)),
-            // Browsers write a backslash in a file's name as it is, so it stands for itself before
-            // other characters.
+            // Browsers do not escape a backslash in a file's name, so before other characters it
+            // stands for itself.
             [b'\\', byte @ (b'"' | b'\\'), behind @ ..] | [byte, behind @ ..] => {
                 text.push(*byte);
                 behind

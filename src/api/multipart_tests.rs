@@ -21,7 +21,7 @@ fn value(content_type: &[u8], pieces: &[&[u8]]) -> Option<String> {
     peek.value().map(str::to_owned)
 }
 
-/// The parts between delimiters `--b`, ended as a body is.
+/// Returns the parts between delimiters `--b`, with the end of a body.
 fn body(parts: &[&str]) -> String {
     let parts: String = parts.iter().map(|part| format!("--b\r\n{part}\r\n")).collect();
     format!("{parts}--b--\r\n")
@@ -144,7 +144,7 @@ fn what_follows_a_delimiter_that_is_none_is_not_read() {
     assert_eq!(value(b"multipart/form-data; boundary=b", &[body.as_bytes()]), None);
 }
 
-/// Any bytes, half of them out of those that mean something.
+/// Generates arbitrary bytes, half of them with a meaning in the syntax.
 fn bytes(meaningful: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop_oneof![prop::sample::select(meaningful), any::<u8>()], 0..200)
 }

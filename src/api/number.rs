@@ -1,25 +1,26 @@
-//! Numbers as LLM APIs really send them: integers, floats, numbers in strings, nothing, nonsense.
+//! Numbers as LLM APIs send them in practice: integers, floats, numbers in strings, nothing,
+//! nonsense.
 //!
-//! In: any JSON value. Out: [`Whole`]. Not here: which numbers matter.
+//! In: any JSON value. Out: [`Whole`]. Not here: the choice of numbers to read.
 
 use core::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// A count that must not make its whole document unreadable when it is odd.
+/// A count that must not make its whole document unreadable when it is malformed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Whole {
     /// A count; fractions are rounded up.
     Count(u64),
-    /// `null`, or not there.
+    /// `null`, or absent.
     #[default]
     Absent,
-    /// Negative, not finite, not a number.
+    /// A value that is negative, not finite, or not a number.
     Nonsense,
 }
 
 impl Whole {
-    /// The count, if it is one.
+    /// Returns the count, if it is one.
     pub(super) const fn count(self) -> Option<u64> {
         match self {
             Self::Count(count) => Some(count),
@@ -82,8 +83,8 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
-/// A total in parts: each that is told, no more than the total leaves for it, and at the end what
-/// is left of the total. Parts that are not told are zero.
+/// Splits a total into parts: each reported part, capped at the rest of the total, and finally the
+/// rest. Unreported parts are zero.
 pub(super) fn parts<const N: usize, const M: usize>(total: u64, told: [Whole; N]) -> [Option<u64>; M] {
     const { assert!(M == N + 1, "the parts and what is left") };
     let mut left = total;

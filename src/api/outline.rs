@@ -1,12 +1,12 @@
-//! An outline of a request's body: the members of its outermost object, each with its place.
+//! An outline of a request's body: the members of its outermost object, each with its position.
 //!
-//! In: a body. Out: [`Outline`], which every reader and every editor of the request works on, so
-//! that the body is parsed once; objects and lists within it are outlined when somebody asks.
-//! Not here: what the members mean.
+//! In: a body. Out: [`Outline`], on which all readers and editors of the request work, so that the
+//! body is parsed once; it outlines nested objects and lists on demand. Not here: the meaning of
+//! the members.
 //!
-//! Parsers disagree on which value counts of a member that an object names twice. Two policies
-//! answer that: [`Outline::members`] is for members that decide what a call costs, and calls the
-//! body ambiguous; [`Outline::named`] is for tools, and gives every value, so that no tool can hide
+//! Parsers disagree on which value of a duplicate member applies. Two policies handle that:
+//! [`Outline::members`] is for members that decide a call's cost, and rejects duplicates as
+//! ambiguous; [`Outline::named`] is for tools, and returns every value, so that no tool can hide
 //! behind another.
 
 use core::ops::Range;
@@ -19,7 +19,7 @@ use super::number::Whole;
 use super::raw::{Pairs, Text, as_text, items};
 use super::{Edit, Unread};
 
-/// A JSON object or list in a body, one level deep, in the order in which it is written.
+/// A JSON object or list in a body, one level deep, in source order.
 pub struct Outline<'a> {
     body: &'a str,
     raw: &'a str,
@@ -30,19 +30,19 @@ pub struct Outline<'a> {
 /// A member of an object, or an item of a list.
 #[derive(Clone, Copy)]
 pub(super) struct Element<'a> {
-    /// The name as it is written, with its quotes; empty for an item of a list.
+    /// The raw name, with its quotes; empty for an item of a list.
     name: &'a str,
-    /// The value as it is written.
+    /// The raw value.
     pub(super) raw: &'a str,
 }
 
 impl<'a> Element<'a> {
-    /// The name; one that is no text (a lone surrogate) as it is written.
+    /// Returns the name, or the raw name if it is not valid text (a lone surrogate).
     pub(super) fn name(&self) -> Cow<'a, str> {
         as_text(self.name)
     }
 
-    /// Whether the member has this name, however it is written.
+    /// Returns whether the member has this name, escaped or not.
     pub(super) fn is(&self, name: &str) -> bool {
         match self.name.strip_prefix('"').and_then(|written| written.strip_suffix('"')) {
             Some(written) if !written.contains('\\') => written == name,
@@ -50,14 +50,14 @@ impl<'a> Element<'a> {
         }
     }
 
-    /// Whether the member has one of these names.
+    /// Returns whether the member has one of these names.
     pub(super) fn is_any(&self, names: &[&str]) -> bool {
         names.iter().any(|name| self.is(name))
     }
 }
 
 impl<'a> Outline<'a> {
-    /// Outlines a whole body. JSON that is no object has no members.
+    /// Outlines a whole body. JSON other than an object has no members.
     ///
     /// # Errors
     /// [`Unread::Malformed`] if it is not JSON.
@@ -69,18 +69,18 @@ impl<'a> Outline<'a> {
         Ok(Self { body, raw: value.get(), elements: Vec::new(), is_object: false })
     }
 
-    /// The body in which this stands.
+    /// Returns the body that contains it.
     #[must_use]
     pub const fn body(&self) -> &'a str {
         self.body
     }
 
-    /// Outlines an object of the same body; none if `raw` is something else.
+    /// Outlines an object of the same body; none if `raw` is not an object.
     pub(super) fn object(&self, raw: &'a str) -> Option<Self> {
         Self::parse(self.body, raw)
     }
 
-    /// Outlines a list of the same body. What is no list is its own only item.
+    /// Outlines a list of the same body. Any other value counts as its own only item.
     pub(super) fn list(&self, raw: &'a str) -> Self {
         let elements = items(raw).into_iter().map(|raw| Element { name: "", raw }).collect();
         Self { body: self.body, raw, elements, is_object: false }
@@ -93,21 +93,21 @@ impl<'a> Outline<'a> {
         Some(Self { body, raw, elements, is_object: true })
     }
 
-    /// Its members or items.
+    /// Returns its members or items.
     pub(super) fn elements(&self) -> &[Element<'a>] {
         &self.elements
     }
 
-    /// Every member that has one of these names.
+    /// Returns every member that has one of these names.
     pub(super) fn named<'s>(&'s self, names: &'s [&str]) -> impl Iterator<Item = &'s Element<'a>> {
         self.elements.iter().filter(|member| member.is_any(names))
     }
 
-    /// The members called `names`, of which each may be there once.
+    /// Returns the members called `names`, each of which may occur once.
     ///
     /// # Errors
-    /// [`Unread::Malformed`] if this is no object, [`Unread::Ambiguous`] if it names one of them
-    /// twice.
+    /// [`Unread::Malformed`] if this is not an object, [`Unread::Ambiguous`] if one of the names
+    /// occurs twice.
     pub(super) fn members(&self, names: &'static [&'static str]) -> Result<Members<'a>, Unread> {
         if !self.is_object {
             return Err(Unread::Malformed);
@@ -124,19 +124,19 @@ impl<'a> Outline<'a> {
         Ok(Members { body: self.body, object: self.raw, names, values, is_empty })
     }
 
-    /// The edit that replaces a value of this body.
+    /// Returns the edit that replaces a value of this body.
     pub(super) fn replace(&self, raw: &str, text: &'static str) -> Edit {
         Edit { range: place(self.body, raw), text: Cow::Borrowed(text) }
     }
 
-    /// The edit that puts members, with a comma behind them, before the others of an object that is
-    /// not empty.
+    /// Returns the edit that inserts members, each followed by a comma, before the others of an
+    /// object; none if the object is empty.
     pub(super) fn insert(&self, members: &'static str) -> Option<Edit> {
         let start = self.place(self.elements.first()?).start;
         Some(Edit { range: start..start, text: Cow::Borrowed(members) })
     }
 
-    /// Edits that take elements away, each run of them with the commas that belong to it.
+    /// Returns edits that remove elements, each run of them with its commas.
     pub(super) fn without(&self, gone: &[bool]) -> Vec<Edit> {
         let mut edits = Vec::new();
         let mut left_before: Option<usize> = None;
@@ -149,7 +149,7 @@ impl<'a> Outline<'a> {
                 continue;
             }
             if let Some(run) = run.take() {
-                // With the comma before it, or at the beginning the one behind it.
+                // Remove the comma before the run, or after it if the run is at the beginning.
                 edits.push(match left_before {
                     Some(before) => before..run.end,
                     None => run.start..place.start,
@@ -161,12 +161,12 @@ impl<'a> Outline<'a> {
         edits.into_iter().map(|range| Edit { range, text: Cow::Borrowed("") }).collect()
     }
 
-    /// Whether nothing but `null` is left of it without these.
+    /// Returns whether only `null` remains without these elements.
     pub(super) fn is_empty_without(&self, gone: &[bool]) -> bool {
         self.elements.iter().zip(gone).all(|(element, gone)| *gone || element.raw == "null")
     }
 
-    /// Where in the body an element of it stands, with its name.
+    /// Returns the position in the body of an element, its name included.
     fn place(&self, element: &Element<'_>) -> Range<usize> {
         let value = place(self.body, element.raw);
         let start = if element.name.is_empty() { value.start } else { place(self.body, element.name).start };
@@ -174,13 +174,13 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// Where in a body a piece of it stands.
+/// Returns the position in a body of a part of it.
 fn place(body: &str, raw: &str) -> Range<usize> {
     let start = (raw.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
     start..start.saturating_add(raw.len())
 }
 
-/// The members of an object that were asked for and are there, each once.
+/// The members of an object that were requested and are present, each once.
 pub(super) struct Members<'a> {
     body: &'a str,
     object: &'a str,
@@ -190,55 +190,55 @@ pub(super) struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// A member as a value of its type; none if it is absent or `null`.
+    /// Returns a member as a value of its type; none if it is absent or `null`.
     ///
     /// # Errors
-    /// [`Unread::Malformed`] if it is of another type.
+    /// [`Unread::Malformed`] if it has another type.
     pub(super) fn typed<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, Unread> {
         self.raw(name).map(serde_json::from_str).transpose().map_err(|_| Unread::Malformed)
     }
 
-    /// A member that is text.
+    /// Returns a text member.
     ///
     /// # Errors
-    /// [`Unread::Malformed`] if it is of another type.
+    /// [`Unread::Malformed`] if it has another type.
     pub(super) fn text(&self, name: &str) -> Result<Option<Cow<'a, str>>, Unread> {
         Ok(self.typed(name)?.map(|Text(text)| text))
     }
 
-    /// The items of a member that is a list; what is no list is its own only item.
+    /// Returns the items of a list member; any other value counts as its own only item.
     pub(super) fn items(&self, name: &str) -> Vec<&'a str> {
         self.raw(name).map(items).unwrap_or_default()
     }
 
-    /// A member that is a count. Nonsense counts as absent, because that is what an upstream makes
-    /// of it, if it does not refuse the call.
+    /// Returns a count member. Nonsense counts as absent, because an upstream that does not refuse
+    /// the call treats it as absent.
     pub(super) fn whole(&self, name: &str) -> Option<u64> {
         serde_json::from_str::<Whole>(self.raw(name)?).ok()?.count()
     }
 
-    /// Whether a member is `true`.
+    /// Returns whether a member is `true`.
     pub(super) fn is_true(&self, name: &str) -> bool {
         self.raw(name) == Some("true")
     }
 
-    /// Whether a member is there, even as `null`.
+    /// Returns whether a member is present, even as `null`.
     pub(super) fn has(&self, name: &str) -> bool {
         self.written(name).is_some()
     }
 
-    /// The raw JSON of a member; none if it is absent or `null`.
+    /// Returns the raw JSON of a member; none if it is absent or `null`.
     pub(super) fn raw(&self, name: &str) -> Option<&'a str> {
         self.written(name).filter(|raw| *raw != "null")
     }
 
-    /// The raw JSON of a member, `null` too.
+    /// Returns the raw JSON of a member, including `null`.
     pub(super) fn written(&self, name: &str) -> Option<&'a str> {
         let at = self.names.iter().position(|known| *known == name)?;
         self.values.get(at).copied().flatten()
     }
 
-    /// The members called `names` of another object of the same body.
+    /// Returns the members called `names` of another object of the same body.
     ///
     /// # Errors
     /// As [`Outline::members`].
@@ -246,8 +246,8 @@ impl<'a> Members<'a> {
         Outline::parse(self.body, raw).ok_or(Unread::Malformed)?.members(names)
     }
 
-    /// The members called `names` of the object that the member `name` is; none if it is absent or
-    /// `null`.
+    /// Returns the members called `names` of the object in the member `name`; none if it is absent
+    /// or `null`.
     ///
     /// # Errors
     /// As [`Outline::members`].
@@ -255,13 +255,13 @@ impl<'a> Members<'a> {
         self.raw(name).map(|raw| self.of_object(raw, names)).transpose()
     }
 
-    /// Where in the body a piece of raw JSON taken from it stands.
+    /// Returns the position in the body of raw JSON taken from it.
     pub(super) fn place(&self, raw: &str) -> Range<usize> {
         place(self.body, raw)
     }
 
-    /// The edit that gives a member this JSON as its value, whether it is there or not. It is one
-    /// of the names that were asked for.
+    /// Returns the edit that sets a member to this JSON, whether the member is present or not. It
+    /// must be one of the requested names.
     pub(super) fn set(&self, name: &str, json: &str) -> Edit {
         match self.written(name) {
             Some(old) => Edit { range: self.place(old), text: json.to_owned().into() },
@@ -269,7 +269,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// The edit that puts a member before all others.
+    /// Returns the edit that inserts a member before all others.
     pub(super) fn insert(&self, member: &str) -> Edit {
         let brace = self.object.find('{').unwrap_or_default();
         let at = self.place(self.object).start.saturating_add(brace).saturating_add(1);
@@ -278,14 +278,14 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The outline of a body that is JSON.
+/// Outlines a body that is JSON.
 #[cfg(test)]
 pub(super) fn outline<B: AsRef<[u8]> + ?Sized>(body: &B) -> Outline<'_> {
     let body = core::str::from_utf8(body.as_ref()).expect("text");
     Outline::of(body).unwrap_or_else(|unread| panic!("{unread:?}: {body:.80}"))
 }
 
-/// Reads a body, as a caller of a format's `read` does it.
+/// Reads a body, like a caller of a format's `read`.
 #[cfg(test)]
 pub(super) fn read_body<'a, T>(
     read: fn(&Outline<'a>) -> Result<T, Unread>,

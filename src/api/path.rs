@@ -1,17 +1,17 @@
-//! A request path as the upstream's router will see it.
+//! A request path as the upstream's router sees it.
 //!
-//! In: the raw `:path`. Out: [`Plain`], and whether it fits a pattern. Not here: which path means
-//! what (`routes`).
+//! In: the raw `:path`. Out: [`Plain`], and whether it matches a pattern. Not here: the meaning of
+//! each path (`routes`).
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
 use core::ops::Range;
 
 /// A path without query, percent-decoded, with runs of slashes folded and dot segments resolved
-/// (RFC 3986 section 5.2.4), so that no spelling of a path gets past the limits; no trailing slash.
+/// (RFC 3986 section 5.2.4), so that no spelling of a path bypasses the limits; no trailing slash.
 pub(super) struct Plain {
     path: String,
-    /// The same in lower case, byte for byte as long.
+    /// The same in lower case, with the same length in bytes.
     lower: String,
 }
 
@@ -34,12 +34,12 @@ impl Plain {
         Self { path, lower }
     }
 
-    /// Whether it ends with these letters, which are in lower case.
+    /// Returns whether it ends with these letters, which are in lower case.
     pub(super) fn ends_with(&self, end: &str) -> bool {
         self.lower.ends_with(end)
     }
 
-    /// Whether it ends like `end`; what stands in the place of the model, if there is one.
+    /// Returns none unless it ends like `end`; otherwise the model's name, if the pattern has one.
     pub(super) fn ends_like(&self, end: &PathEnd) -> Option<Option<&str>> {
         if end.before.is_none() {
             return self.lower.ends_with(end.after).then_some(None);
@@ -47,7 +47,7 @@ impl Plain {
         self.path.get(self.model_place(end)?).map(Some)
     }
 
-    /// Where the model stands, if it is in the path and the path ends like `end`.
+    /// Returns the position of the model, if it is in the path and the path matches `end`.
     fn model_place(&self, end: &PathEnd) -> Option<Range<usize>> {
         let head = self.lower.strip_suffix(end.after)?;
         let before = end.before?;
@@ -55,20 +55,21 @@ impl Plain {
         Some(start..head.len()).filter(|place| !place.is_empty())
     }
 
-    /// Whether it is `prefix`, which is in lower case, or lies below it.
+    /// Returns whether it is `prefix`, which is in lower case, or lies below it.
     pub(super) fn is_below(&self, prefix: &str) -> bool {
         let rest = self.lower.strip_prefix(prefix.trim_end_matches('/'));
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
-/// The characters of a model's name to percent-encode in a path. Colons are among them, because
-/// Google's paths have the method behind one; AWS's libraries encode them, too. The `@` in front of
-/// a version stays, as Google writes it.
+/// The characters of a model's name to percent-encode in a path. They include the colon, because
+/// Google's paths put the method after one; AWS's libraries encode it, too. The `@` before a
+/// version is not encoded, as in Google's own paths.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
 
-/// A raw path that ends like `end`, with another model in its place and all else as it is; none if
-/// that cannot be told for sure, or if the model is this one already.
+/// Returns a raw path that matches `end`, with another model in place of its own and the rest
+/// unchanged; none if the replacement is not certain to work, or if the path names that model
+/// already.
 ///
 /// ```text
 /// raw     /x/../v1/models/gemini%2Dpro:generateContent?alt=sse
@@ -76,8 +77,8 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// other   /x/../v1/models/gemini-flash:generateContent?alt=sse
 /// ```
 ///
-/// The model is found in the plain path and replaced in the raw one. The result is then read again:
-/// unless it says the other model in the same place, nothing is replaced.
+/// The function finds the model in the plain path and replaces it in the raw one. It then parses
+/// the result again, and returns none unless that has the other model in the same place.
 pub(super) fn with_model(raw: &[u8], end: &PathEnd, model: &str) -> Option<Vec<u8>> {
     let plain = Plain::of(raw);
     let place = plain.model_place(end)?;
@@ -96,7 +97,7 @@ pub(super) fn with_model(raw: &[u8], end: &PathEnd, model: &str) -> Option<Vec<u
     (is_right && plain.path.get(place) != Some(model)).then_some(other)
 }
 
-/// Where in a raw path each byte of its plain form stands, if all of it is text.
+/// Returns the position in a raw path of each byte of its plain form, if all of it is text.
 fn places(raw: &[u8]) -> Vec<Range<usize>> {
     let mut decoded = Vec::with_capacity(raw.len());
     let mut rest = raw.split(|&byte| byte == b'?' || byte == b'#').next().unwrap_or_default();
@@ -130,17 +131,17 @@ fn places(raw: &[u8]) -> Vec<Range<usize>> {
     plain.into_iter().map(|(_, place)| place).collect()
 }
 
-/// The end of a path, in lower case, with the place of the model in it.
+/// The end of a path, in lower case, with the position of the model in it.
 #[derive(Debug)]
 pub struct PathEnd {
-    /// The part before the model, if the model is in the path. The model is as much of the path
-    /// as fits, slashes among it.
+    /// The part before the model, if the model is in the path. The model takes as much of the path
+    /// as matches, including slashes.
     before: Option<&'static str>,
     after: &'static str,
 }
 
 impl PathEnd {
-    /// Of a pattern with `{model}` in the place of the model, or without.
+    /// Parses a pattern, with `{model}` in the place of the model, or without a model.
     #[expect(
         clippy::arithmetic_side_effects,
         reason = "only runs at compile time, where a panic is a build error; there is no const search"
@@ -158,7 +159,7 @@ impl PathEnd {
         Self { before: None, after: pattern }
     }
 
-    /// The pattern, if no model is in it.
+    /// Returns the pattern, if it contains no model.
     #[must_use]
     pub const fn without_model(&self) -> Option<&'static str> {
         if self.before.is_none() { Some(self.after) } else { None }

@@ -1,7 +1,7 @@
 //! Prompts: the input of a model, in pieces.
 //!
-//! In: what the formats find in request bodies. Out: [`Prompt`]. Not here: how many tokens a piece
-//! is (`tokens::prompt`).
+//! In: the input that the formats find in request bodies. Out: [`Prompt`]. Not here: the number of
+//! tokens in a piece (`tokens::prompt`).
 
 use std::borrow::Cow;
 
@@ -22,32 +22,32 @@ pub enum Piece<'a> {
     ToolCall,
     /// Text as the model reads it.
     Text(Cow<'a, str>),
-    /// A picture.
+    /// An image.
     Image(Image),
-    /// Sound of so many bytes in a compressed or raw form.
+    /// Compressed or raw audio.
     Audio {
-        /// Size when decoded from base64.
+        /// The size in bytes after base64 decoding.
         bytes: u64,
         /// Whether the samples are uncompressed (WAV, PCM).
         raw: bool,
     },
-    /// Moving pictures of so many bytes; none if only their address is known.
+    /// Video; of unknown size if the request has only its address.
     Video {
-        /// Size when decoded from base64.
+        /// The size in bytes after base64 decoding.
         bytes: Option<u64>,
     },
-    /// A document of so many bytes; none if only its id is known.
+    /// A document; of unknown size if the request has only its id.
     File {
-        /// Size when decoded from base64.
+        /// The size in bytes after base64 decoding.
         bytes: Option<u64>,
     },
-    /// The definition of one callable function, shown to the model as OpenAI's are.
+    /// The definition of one callable function, which the model sees in OpenAI's form.
     Function(Function<'a>),
-    /// So many of the model's own tokens: token ids, or a frame whose size its provider tells.
+    /// A number of the model's own tokens: token ids, or a frame whose size its provider states.
     Tokens(u64),
-    /// So many bytes of text that are not at hand.
+    /// Text that is not at hand.
     Unseen {
-        /// How many.
+        /// Its size in bytes.
         bytes: u64,
     },
     /// Bytes that could not be read in their format.
@@ -61,7 +61,7 @@ pub struct Function<'a> {
     pub name: Cow<'a, str>,
     /// Its description for the model.
     pub description: Cow<'a, str>,
-    /// Its parameters, nested ones flattened behind their parents.
+    /// Its parameters, flattened: nested ones follow their parents.
     pub properties: Vec<Property<'a>>,
 }
 
@@ -74,6 +74,6 @@ pub struct Property<'a> {
     pub kind: Cow<'a, str>,
     /// Its description for the model.
     pub description: Cow<'a, str>,
-    /// The values it may take, if they are listed.
+    /// The allowed values, if they are listed.
     pub choices: Vec<Cow<'a, str>>,
 }

@@ -1,8 +1,8 @@
-//! JSON values that are taken apart one level at a time, so that a member of an odd type, an
-//! unknown one or one named twice costs no more than itself, and what nobody reads is never built.
+//! JSON values parsed lazily, one level at a time, so that an unknown, duplicate or badly typed
+//! member spoils only itself, and unread values are never built.
 //!
-//! In: raw JSON. Out: its items, members or text, raw again. Not here: what they mean, and objects
-//! of a request whose members have places, or matter if they are named twice
+//! In: raw JSON. Out: its items, members or text, raw again. Not here: their meaning, and objects
+//! of a request if the positions of members or duplicates matter
 //! ([`Outline`](super::outline::Outline)).
 
 use core::fmt;
@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 
 use super::Piece;
 
-/// The items of a list. What is no list is its own only item, as the readers of Google's and
-/// others' servers take it; `null` has none.
+/// Returns the items of a list. Any other value counts as its own only item, as in the parsers of
+/// Google's and others' servers; `null` has none.
 pub(super) fn items(raw: &str) -> Vec<&str> {
     match serde_json::from_str::<Vec<&RawValue>>(raw) {
         Ok(items) => items.into_iter().map(RawValue::get).collect(),
@@ -25,42 +25,42 @@ pub(super) fn items(raw: &str) -> Vec<&str> {
     }
 }
 
-/// The members of an object in the order in which they are written, those that are `null` left out;
-/// none if it is no object.
+/// Returns the members of an object in source order, without those that are `null`; none if it is
+/// not an object.
 pub(super) fn entries(raw: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
     let Pairs(members) = serde_json::from_str::<Pairs<&RawValue, &RawValue>>(raw).ok()?;
     let members = members.into_iter().map(|(name, value)| (as_text(name.get()), value.get()));
     Some(members.filter(|(_, value)| *value != "null").collect())
 }
 
-/// The values of the members of an object that have this name; none if it is no object.
+/// Returns the values of the members of an object that have this name; none if it is not an object.
 pub(super) fn values<'a>(raw: &'a str, wanted: &str) -> Vec<&'a str> {
     let members = entries(raw).unwrap_or_default().into_iter();
     members.filter(|(name, _)| name == wanted).map(|(_, value)| value).collect()
 }
 
-/// The text of a string; none of any other value.
+/// Returns the text of a string; none for any other value.
 pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str(raw).ok().map(|Text(text)| text)
 }
 
-/// The text of a string; any other value as it is written.
+/// Returns the text of a string, or the raw JSON of any other value.
 pub(super) fn as_text(raw: &str) -> Cow<'_, str> {
     string(raw).unwrap_or(Cow::Borrowed(raw))
 }
 
-/// A value as a piece of text.
+/// Returns a value as a piece of text.
 pub(super) fn text(raw: &str) -> Piece<'_> {
     Piece::Text(as_text(raw))
 }
 
-/// A value as the text it is written as.
+/// Returns the raw JSON of a value as a piece of text.
 pub(super) const fn written(raw: &str) -> Piece<'_> {
     Piece::Text(Cow::Borrowed(raw))
 }
 
-/// Text borrowed from the body unless it is written with escapes; unlike a `Cow`, in an `Option` or
-/// a list, too.
+/// Text borrowed from the body unless it contains escapes; unlike a `Cow`, also in an `Option` or a
+/// list.
 #[derive(Deserialize)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
@@ -76,7 +76,7 @@ impl<'a> From<Text<'a>> for Piece<'a> {
     }
 }
 
-/// All members of an object, in the order in which they are written: names and values.
+/// All members of an object, in source order: names and values.
 pub(super) struct Pairs<N, V>(pub(super) Vec<(N, V)>);
 
 impl<N, V> Default for Pairs<N, V> {

@@ -1,23 +1,21 @@
-//! Recognises the call that a request is, by its method and path.
+//! Recognises calls by method and path.
 //!
-//! In: method and path, and what the configuration says of paths. Out: [`Call`], or none if it is
-//! not an LLM call. Not here: the paths themselves and what is particular to them, which stand in
-//! the formats' rows; bodies.
+//! In: method and path, and the configured paths. Out: [`Call`], or none if it is not an LLM call.
+//! Not here: the paths themselves and their particulars, which are in the formats' rows; bodies.
 
 use super::path::{PathEnd, Plain, with_model};
 use super::{Dialect, FORMATS, Format, SOCKETS};
 
-/// One way to recognise a format's calls from outside, and what is particular to the upstreams that
-/// have it.
+/// One method and path of a format's calls, with the particulars of the upstreams that serve it.
 #[derive(Debug)]
 pub struct Endpoint {
     method: &'static str,
     path_end: PathEnd,
-    /// Its upstreams tell usage unasked and refuse the question.
+    /// Whether its upstreams report usage by default and reject a request for it.
     tells_usage_unasked: bool,
-    /// Its calls take no bound on their output.
+    /// Whether its calls accept no bound on their output.
     has_no_bound: bool,
-    /// The body names the model again, once for each of several requests.
+    /// Whether the body repeats the model, once for each of several requests.
     repeats_model: bool,
 }
 
@@ -32,29 +30,29 @@ impl Endpoint {
         }
     }
 
-    /// Says that its upstreams tell usage unasked and refuse the question.
+    /// Marks its upstreams as reporting usage by default and rejecting a request for it.
     pub(super) const fn tells_usage_unasked(self) -> Self {
         Self { tells_usage_unasked: true, ..self }
     }
 
-    /// Says that its calls take no bound on their output.
+    /// Marks its calls as accepting no bound on their output.
     pub(super) const fn has_no_bound(self) -> Self {
         Self { has_no_bound: true, ..self }
     }
 
-    /// Says that the body names the model again, once for each of several requests, so that the
-    /// model in the path cannot be another.
+    /// Marks the body as repeating the model, once for each of several requests, so that the model
+    /// in the path cannot be replaced.
     pub(super) const fn repeats_model(self) -> Self {
         Self { repeats_model: true, ..self }
     }
 
-    /// The method.
+    /// Returns the method.
     #[must_use]
     pub const fn method(&self) -> &'static str {
         self.method
     }
 
-    /// How the path ends; any prefix may come before.
+    /// Returns the end of the path; any prefix may precede it.
     #[must_use]
     pub const fn path_end(&self) -> &PathEnd {
         &self.path_end
@@ -77,21 +75,20 @@ pub(super) const fn get(path_end: &'static str) -> Endpoint {
 pub struct Call {
     /// Its format.
     pub format: &'static Format,
-    /// The model by the path. It comes before what the body says, because it is what the upstream
-    /// goes by.
+    /// The model in the path. It takes precedence over the body, as at the upstream.
     pub model: Option<String>,
-    /// Whether the upstream understands a request for usage, where the format has one.
+    /// Whether the upstream accepts a request for usage, if the format has one.
     pub may_ask_for_usage: bool,
-    /// Whether the upstream takes a bound on the output, where the format has one.
+    /// Whether the upstream accepts a bound on the output, if the format has one.
     pub may_bound_output: bool,
-    /// The path as it came and how it ends, if the model is in it and can be another.
+    /// The raw path and its end, if the path contains the model and the model can be replaced.
     path: Option<(Vec<u8>, &'static PathEnd)>,
 }
 
 impl Call {
-    /// The call's raw path with another model in the place of its own and all else as it is; none
-    /// if the path names no model, or that one already, or if it is written so oddly that it is not
-    /// certain to mean the same.
+    /// Returns the call's raw path with another model in place of its own and the rest unchanged;
+    /// none if the path names no model or that model already, or if its spelling makes the
+    /// replacement uncertain.
     #[must_use]
     pub fn path_with_model(&self, model: &str) -> Option<Vec<u8>> {
         let (path, end) = self.path.as_ref()?;
@@ -99,23 +96,22 @@ impl Call {
     }
 }
 
-/// A request for an upgrade on the path of an LLM API, whatever its method: clients ask for
-/// WebSockets by `GET`, also where the API's calls come by `POST`.
+/// A request for an upgrade on the path of an LLM API, with any method: clients request WebSockets
+/// by `GET`, even if the API's calls use `POST`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upgrade {
-    /// The API's name: that of a format, or of an API that is only spoken over sockets.
+    /// The API's name: that of a format, or of an API that runs over sockets only.
     pub api: &'static str,
-    /// Whose error bodies its clients understand.
+    /// The error bodies that its clients understand.
     pub dialect: Dialect,
 }
 
-/// The configured paths: the format of all calls below a prefix, or none if they are not to be
-/// limited.
+/// The configured paths: the format of all calls below a prefix, or none for calls without limits.
 #[derive(Clone, Debug, Default)]
 pub struct Routes(pub Vec<(String, Option<&'static Format>)>);
 
 impl Routes {
-    /// Recognises the call that a request is; none if it is not an LLM call.
+    /// Recognises the call in a request; returns none if it is not an LLM call.
     #[must_use]
     pub fn recognise(&self, method: &[u8], path: &[u8]) -> Option<Call> {
         let raw = path;
@@ -145,8 +141,8 @@ impl Routes {
         FORMATS.iter().find_map(|format| found(format, format.endpoints))
     }
 
-    /// Recognises the API that a request for an upgrade would speak; none if this is not the path
-    /// of an LLM API.
+    /// Recognises the API of an upgrade request; returns none if the path is not that of an LLM
+    /// API.
     #[must_use]
     pub fn recognise_upgrade(&self, path: &[u8]) -> Option<Upgrade> {
         let path = Plain::of(path);
@@ -165,7 +161,7 @@ impl Routes {
     }
 }
 
-/// Whether some provider counts tokens for free at this path.
+/// Returns whether some provider counts tokens for free at this path.
 fn is_free(path: &Plain) -> bool {
     FORMATS.iter().flat_map(|format| format.free).any(|end| path.ends_with(end))
 }
@@ -254,7 +250,7 @@ mod tests {
         {
             assert_eq!(api(other), None, "{other}");
         }
-        // Whatever is a call by some method is one where an upgrade is asked for.
+        // The path of a call with any method also counts as an API's path in an upgrade request.
         for format in FORMATS.iter().copied() {
             for endpoint in format.endpoints {
                 let Some(end) = endpoint.path_end().without_model() else { continue };

@@ -1,7 +1,6 @@
-//! Definitions of functions: as much of JSON Schema as a model is shown.
+//! Definitions of functions: the parts of JSON Schema that a model sees.
 //!
-//! In: JSON. Out: [`Function`]. Not here: its tokens. Used by the formats whose functions are
-//! OpenAI's.
+//! In: JSON. Out: [`Function`]. Not here: its tokens. The formats with OpenAI's functions use it.
 //!
 //! Source: OpenAI's guide "Function calling".
 
@@ -37,7 +36,7 @@ impl<'a> From<FunctionDefinition<'a>> for Function<'a> {
     }
 }
 
-/// As much of JSON Schema as a model is shown. The reader's depth limit bounds the nesting.
+/// The parts of JSON Schema that a model sees. The parser's depth limit bounds the nesting.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Schema<'a> {

@@ -1,4 +1,4 @@
-//! Rules that hold for the edits that soften a request, in every format.
+//! Tests of the edits that bound a request's output, for all formats.
 
 use crate::api::outline::outline;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// Requests without any bound that can be read, by format.
+/// Readable requests without any bound, by format.
 const BODIES: [(&str, &str); 13] = [
     ("openai_chat", r#""messages":[{"role":"user","content":"Hi"}]"#),
     ("openai_completions", r#""prompt":["a","b"]"#),
@@ -23,7 +23,7 @@ const BODIES: [(&str, &str); 13] = [
     ("ollama_generate", r#""prompt":"Hi""#),
 ];
 
-/// Further members, among them all that say how much is written.
+/// Further members, including all that bound output.
 const NAMES: [&str; 24] = [
     "max_tokens",
     "max_completion_tokens",
@@ -68,7 +68,7 @@ const INNER: [&str; 10] = [
 const VALUES: [&str; 14] =
     ["null", "0", "1", "7", "16", "40", "40.5", "4096", "1e30", "-1", "\"50\"", "\"gpt-5\"", "true", "{}"];
 
-/// A model of which plain members tell no bound.
+/// A model that determines the name of its bound; a plain `prompt` does not.
 const LLAMA: &str = "meta.llama3-8b-instruct-v1:0";
 
 fn format(name: &str) -> &'static Format {
@@ -79,7 +79,7 @@ fn apply(edits: &[Edit], body: &str) -> String {
     String::from_utf8(Edit::apply_all(edits, body.as_bytes())).unwrap()
 }
 
-/// A document without anything that bounds output, and without objects that are empty then.
+/// Returns a document without its bounds on output, and without objects that this empties.
 fn unbounded(mut value: Value) -> Value {
     const CONFIGS: [&str; 5] =
         ["textGenerationConfig", "inferenceConfig", "generationConfig", "generation_config", "options"];
@@ -114,7 +114,7 @@ fn member(name: &'static str, space: &'static str) -> impl Strategy<Value = Stri
     value.prop_map(move |value| format!("{space}\"{name}\":{space}{value}"))
 }
 
-/// A body in the form of one of `BODIES`, with further members on both sides of those.
+/// Generates a body of one of `BODIES`, with further members before and after its own.
 fn body() -> impl Strategy<Value = (&'static str, String)> {
     let space = prop::sample::select(vec!["", " ", "\n\t"]);
     let members = || {
@@ -184,13 +184,12 @@ proptest! {
         let again = (format.read)(&outline(&bounded)).unwrap();
         let bound = again.max_output.unwrap();
         prop_assert!(bound <= each.saturating_mul(again.choices.unwrap_or(1)), "{bounded}");
-        // Among plain members a bound that is a text, and a model's name, count as text.
+        // Among plain members, a bound written as text, and a model's name, count as text.
         let is_plain = name == "bedrock_invoke" && body.contains("prompt");
         prop_assert!(is_plain || again.prompt.0 == request.prompt.0, "{bounded}");
         prop_assert_eq!((&again.model, again.choices), (&request.model, request.choices));
         let value = |body: &str| serde_json::from_str::<Value>(body).map(unbounded);
-        // Numbers too large for a float make a document that only readers of single members can
-        // read.
+        // Numbers too large for a float make a document readable only to parsers of single members.
         prop_assert_eq!(value(&bounded).ok(), value(&body).ok());
         prop_assert_eq!((format.with_max_output)(&outline(&bounded), model, each), Ok(vec![]));
 

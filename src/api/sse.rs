@@ -1,8 +1,8 @@
-//! Server-sent events out of bytes in any pieces.
+//! Server-sent events, parsed from pieces of any size.
 //!
-//! In: the bytes of a stream as they arrive. Out: for each event its data, and where in the current
-//! piece it ends. Not here: what the data means. Only `data` is kept; names, ids, retry times and
-//! comments are skipped, because no LLM API needs them to tell usage.
+//! In: the bytes of a stream as they arrive. Out: the data of each event, and the event's end in
+//! the current piece. Not here: the meaning of the data. The parser keeps only `data`; it skips
+//! names, ids, retry times and comments, because no LLM API needs them to report usage.
 //!
 //! Source: WHATWG HTML, "Parsing an event stream" and "Interpreting an event stream".
 
@@ -10,33 +10,33 @@ use memchr::memchr2;
 
 use super::strays::{Search, Strays};
 
-/// The longest event whose data is kept. A longer one is passed over, so that a stream without line
-/// ends needs no more memory than this. Usage needs a few hundred bytes, but the last event of a
-/// response repeats all of it, pictures too.
+/// The longest event whose data is kept. The parser skips longer ones, so that a stream without
+/// line ends needs no more memory than this. Usage needs a few hundred bytes, but the last event of
+/// a response repeats all of it, images included.
 const LARGEST_EVENT: usize = 4 * 1024 * 1024;
 
 /// The state between two pieces of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Splitter {
-    /// The line that has begun, without its end.
+    /// The current line, without its end.
     line: Vec<u8>,
-    /// The data lines of the event that has begun, each with a line feed behind it.
+    /// The data lines of the current event, each followed by a line feed.
     data: Vec<u8>,
-    /// The event that has begun is too long to be kept.
+    /// Whether the current event is too long to keep.
     overlong: bool,
-    /// Bytes of events that were too long to be kept.
+    /// The number of bytes in events that were too long to keep.
     passed_over: u64,
-    /// Looks through those.
+    /// The search through those events.
     search: Search,
-    /// The last piece ended in a carriage return, whose line feed may follow.
+    /// Whether the last piece ended in a carriage return, whose line feed may follow.
     after_return: bool,
-    /// The first line may begin with a byte order mark.
+    /// Whether the first line, which may start with a byte order mark, has ended.
     begun: bool,
 }
 
 impl Splitter {
-    /// Takes the next piece. `event` is called for each event that ends in it, with the event's
-    /// data and the number of bytes of `piece` up to the event's end.
+    /// Reads the next piece and calls `event` for each event that ends in it, with the event's data
+    /// and the number of bytes of `piece` up to the event's end.
     pub(super) fn feed(&mut self, piece: &[u8], mut event: impl FnMut(&[u8], usize)) {
         let mut rest = piece;
         if self.after_return && rest.first() == Some(&b'\n') {
@@ -64,18 +64,18 @@ impl Splitter {
         self.extend_line(rest);
     }
 
-    /// Whether a piece has ended in a carriage return, so that a line feed at the start of the next
-    /// one still belongs to the same line end.
+    /// Returns whether a piece has ended in a carriage return, so that a line feed at the start of
+    /// the next one belongs to the same line end.
     pub(super) const fn is_after_return(&self) -> bool {
         self.after_return
     }
 
-    /// How many bytes were in events that were too long to be kept.
+    /// Returns the number of bytes in events that were too long to keep.
     pub(super) const fn passed_over(&self) -> u64 {
         self.passed_over
     }
 
-    /// Hands over the text that was found in events that were too long to be kept.
+    /// Takes the text found in events that were too long to keep.
     pub(super) fn take_strays(&mut self) -> Strays {
         self.search.take()
     }
@@ -87,21 +87,21 @@ impl Splitter {
             self.passed_over = self.passed_over.saturating_add(length as u64);
             self.search.is_of_format();
             [&*self.data, &*self.line, bytes].into_iter().for_each(|bytes| self.search.feed(bytes));
-            // Their memory is given back, too: a stream may go on for long.
+            // Free their memory, too: a stream may continue for a long time.
             (self.line, self.data) = (Vec::new(), Vec::new());
             return;
         }
         self.line.extend_from_slice(bytes);
     }
 
-    /// Ends the current line; true if that ends an event that has data.
+    /// Ends the current line; returns whether that ends an event with data.
     fn end_line(&mut self) -> bool {
         let line = self.line.as_slice();
         let line = if self.begun { line } else { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) };
         self.begun = true;
         if self.overlong {
-            // Only an empty line ends the event, and what an overlong line held is unknown: it ends
-            // with its line.
+            // Only an empty line ends the event, and the content of an overlong line is unknown:
+            // the event ends with that line.
             self.overlong = false;
             self.search.cut();
             return false;

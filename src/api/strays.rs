@@ -1,19 +1,18 @@
-//! Text of an answer that its format does not read: of another shape, too long to be kept, or cut
-//! off.
+//! Text of an answer that its format does not read: in another shape, too long to keep, or cut off.
 //!
-//! In: JSON, or anything else, in any pieces. Out: [`Strays`], the strings under the names by which
-//! APIs hand over what a model wrote, never the JSON around them. Not here: the text that a format
-//! reads, and when strays are charged (`exchange::settle`).
+//! In: JSON, or anything else, in pieces of any size. Out: [`Strays`], the strings under the names
+//! that APIs use for a model's output, never the JSON around them. Not here: the text that a format
+//! reads, and the decision to charge strays (`exchange::settle`).
 
 use memchr::{memchr, memchr3, memrchr_iter};
 
-/// How much text of an answer is kept to be counted where usage is missing; beyond it only its
-/// length is.
+/// The most text of an answer that is kept for counting if usage is missing; beyond it only the
+/// length is kept.
 pub(super) const LONGEST_TEXT: usize = 256 * 1024;
 
-/// The names under which APIs put text that a model wrote, arguments of tools among it, and the
-/// text of their errors. The strings directly under these names count; objects and lists under them
-/// have names of their own.
+/// The names under which APIs put text from a model, including arguments of tools, and the text of
+/// their errors. The strings directly under these names count; objects and lists under them have
+/// names of their own.
 const NAMES: [&str; 22] = [
     "answer",
     "arguments",
@@ -42,25 +41,26 @@ const NAMES: [&str; 22] = [
 /// The longest of the names, in bytes.
 const LONGEST_NAME: usize = 17;
 
-/// How far before the end of a cut string an escape may begin that is not whole: two of `\u0000`.
+/// The longest distance from the end of a cut string to the start of an incomplete escape: two of
+/// `\u0000`.
 const LONGEST_ESCAPE: usize = 12;
 
-/// Text that was found.
+/// The text found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Strays {
     /// The text, up to a bound.
     pub text: String,
     /// Bytes of text beyond the bound.
     pub more: u64,
-    /// Whether a name of text was there with a string, even an empty one.
+    /// Whether a name of text occurred with a string, even an empty one.
     pub seen: bool,
-    /// Whether they belong to documents that the format would have read, had these been shorter or
-    /// whole.
+    /// Whether they belong to documents that the format would have read if they had been shorter or
+    /// complete.
     pub of_format: bool,
 }
 
 impl Strays {
-    /// Appends a text; what does not fit is only measured.
+    /// Appends text, and only measures the part that does not fit.
     pub(super) fn push(&mut self, text: &str) {
         if self.text.len().saturating_add(text.len()) <= LONGEST_TEXT {
             self.text.push_str(text);
@@ -69,30 +69,30 @@ impl Strays {
         }
     }
 
-    /// Bytes of text, found or measured.
+    /// Returns the bytes of text, kept or measured.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.more.saturating_add(self.text.len() as u64)
     }
 
-    /// Whether there is no text.
+    /// Returns whether there is no text.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Looks for strays in bytes that come in pieces.
+/// The search for strays in bytes that arrive in pieces.
 #[derive(Debug, Default)]
 pub(super) struct Search {
     at: At,
     named: Named,
-    /// The string that has begun, as it is written: a name, or a text.
+    /// The current string, raw: a name, or text.
     written: Vec<u8>,
     found: Strays,
 }
 
-/// Where the next byte lies.
+/// The position of the next byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum At {
     #[default]
@@ -103,7 +103,7 @@ enum At {
     Text { escaped: bool },
 }
 
-/// The part of a member with one of the [`NAMES`] that has come.
+/// The part received of a member with one of the [`NAMES`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Named {
     #[default]
@@ -113,12 +113,12 @@ enum Named {
 }
 
 impl Search {
-    /// Takes the next bytes.
+    /// Reads the next bytes.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while let Some((&byte, behind)) = rest.split_first() {
             if self.at == At::Outside && self.named == Named::Nothing {
-                // Nothing matters here but the beginning of a string.
+                // Only the beginning of a string matters here.
                 rest = rest.get(memchr(b'"', rest).unwrap_or(rest.len())..).unwrap_or_default();
                 let Some((_, behind)) = rest.split_first() else { return };
                 self.at = At::Name { escaped: false };
@@ -138,7 +138,7 @@ impl Search {
         }
     }
 
-    /// Ends the bytes, or a document in them: a string that has no end ends here.
+    /// Ends the bytes, or a document in them: an unterminated string ends here.
     pub(super) fn cut(&mut self) {
         if matches!(self.at, At::Text { .. }) {
             self.end_text(true);
@@ -148,17 +148,17 @@ impl Search {
         self.written.clear();
     }
 
-    /// Notes that what was found belongs to documents that the format would have read.
+    /// Marks the strays as belonging to documents that the format would have read.
     pub(super) const fn is_of_format(&mut self) {
         self.found.of_format = true;
     }
 
-    /// Returns the usage found so far.
+    /// Returns the strays found so far.
     pub(super) const fn found(&self) -> &Strays {
         &self.found
     }
 
-    /// Hands over what was found.
+    /// Takes the strays.
     pub(super) fn take(&mut self) -> Strays {
         core::mem::take(&mut self.found)
     }
@@ -177,8 +177,8 @@ impl Search {
                 }
                 _ => self.named = Named::Nothing,
             },
-            // No JSON string has a line end: the document was cut off, and the next line may begin
-            // another.
+            // JSON strings contain no raw line end: the document was cut off, and the next line may
+            // begin another.
             At::Name { .. } | At::Text { .. } if byte == b'\n' => self.cut(),
             At::Name { escaped: false } if byte == b'"' => {
                 let is_name = NAMES.iter().any(|name| name.as_bytes() == self.written);
@@ -201,7 +201,7 @@ impl Search {
         }
     }
 
-    /// Keeps bytes of a string: of one that may be a name, one more than names have.
+    /// Keeps bytes of a string: of a possible name, one more than the longest name.
     fn keep(&mut self, bytes: &[u8]) {
         if matches!(self.at, At::Text { .. }) {
             let room = LONGEST_TEXT.saturating_sub(self.written.len());
@@ -221,8 +221,8 @@ impl Search {
     }
 }
 
-/// The text of a JSON string without its quotes. Of one that is cut off, a character or an escape
-/// at its end may not be whole.
+/// Returns the text of a JSON string without its quotes. At the end of a string that was cut off, a
+/// character or an escape may be incomplete.
 fn unescaped(written: &[u8], is_cut: bool) -> String {
     let parse = |written: &[u8]| serde_json::from_slice(&[b"\"", written, b"\""].concat()).ok();
     let written = match core::str::from_utf8(written) {

@@ -1,12 +1,12 @@
-//! Lists of tools in requests: which tools they offer, and how tools are taken out of them.
+//! Lists of tools in requests: the tools that they offer, and edits that remove some.
 //!
-//! In: an outline, and how its format writes tools and the choice among them ([`Offer`]). Out:
-//! names, and edits that leave everything else byte for byte. Not here: which members those are
-//! (`offered` of each format).
+//! In: an outline, and the members in which its format lists tools and the choice among them
+//! ([`Offer`]). Out: names, and edits that keep everything else byte for byte. Not here: the names
+//! of those members (`offered` of each format).
 //!
-//! Objects are read leniently, because a tool that only we cannot read would be one that nobody can
-//! take away: of a member named twice each value counts, keys and names that are no text (a lone
-//! surrogate) are as they are written. Time is linear in the body.
+//! The code reads objects leniently, because it could not remove a tool that only it fails to read:
+//! every value of a duplicate member counts, and keys and names that are not valid text (a lone
+//! surrogate) stay raw. Time is linear in the body.
 
 use std::borrow::Cow;
 
@@ -14,22 +14,22 @@ use super::outline::Outline;
 use super::raw::{as_text, items, values};
 use super::{Edit, Hide};
 
-/// All names of a tool as a list writes it; none if it has none.
+/// A function that returns all names of a tool in a list; none if the tool has no name.
 pub(super) type Naming = for<'a> fn(&'a str) -> Vec<Cow<'a, str>>;
 
-/// How an object offers tools.
+/// The way an object offers tools.
 pub(super) struct Offer {
     /// The member that lists them.
     pub(super) list: &'static str,
-    /// Finds the name of one of them.
+    /// The function that finds the names of a tool.
     pub(super) naming: Naming,
-    /// Whether an element of the list is no tool but a mark behind one.
+    /// Returns whether an element of the list is not a tool but a marker after one.
     pub(super) is_mark: fn(&str) -> bool,
-    /// The member that says which of them may or must be called.
+    /// The member that says which of the tools the model may or must call.
     pub(super) choice: &'static str,
-    /// Edits of a choice that no longer has all of the tools that it names.
+    /// Returns edits of a choice that names some removed tools.
     pub(super) rechoose: for<'a> fn(&Outline<'a>, &'a str, Hide<'_>) -> Vec<Edit>,
-    /// Members that are only allowed beside tools.
+    /// The members that are only allowed together with tools.
     pub(super) only_with_tools: &'static [&'static str],
 }
 
@@ -44,13 +44,13 @@ impl Offer {
         only_with_tools: &[],
     };
 
-    /// The names of the tools that an object offers.
+    /// Returns the names of the tools that an object offers.
     pub(super) fn names<'a>(&self, object: &Outline<'a>) -> Vec<Cow<'a, str>> {
         let lists = object.elements().iter().filter(|member| member.is(self.list));
         lists.flat_map(|list| items(list.raw)).flat_map(self.naming).collect()
     }
 
-    /// The change of an object that takes those tools away.
+    /// Returns the change of an object that removes those tools.
     pub(super) fn without(&self, object: &Outline<'_>, hide: Hide<'_>) -> Change {
         let lists = object.elements().iter().map(|member| {
             member.is(self.list).then(|| Narrowed::read(object, member.raw, self.naming, self.is_mark, hide))
@@ -80,26 +80,26 @@ impl Offer {
     }
 }
 
-/// How an object changes.
+/// The changes of an object.
 #[derive(Default)]
 pub(super) struct Change {
-    /// Edits within its members that stay.
+    /// Edits within the members that stay.
     pub(super) edits: Vec<Edit>,
-    /// Which of its members go as a whole.
+    /// The members to remove, by position.
     pub(super) gone: Vec<bool>,
-    /// Whether no tool is left of at least one.
+    /// Whether the change removes at least one tool and leaves none.
     pub(super) is_emptied: bool,
 }
 
 impl Change {
-    /// All edits of it, where other offers of the same object change it, too.
+    /// Returns all its edits, if other offers of the same object change it, too.
     pub(super) fn edits(self, object: &Outline<'_>) -> Vec<Edit> {
         let mut edits = self.edits;
         edits.extend(object.without(&self.gone));
         edits
     }
 
-    /// This one and another one of the same object.
+    /// Combines this change with another one of the same object.
     pub(super) fn and(mut self, other: Self) -> Self {
         self.edits.extend(other.edits);
         for (gone, too) in self.gone.iter_mut().zip(other.gone) {
@@ -109,18 +109,18 @@ impl Change {
     }
 }
 
-/// The names that an object offers.
+/// Returns the names that an object offers.
 pub(super) fn offered<'a>(object: &Outline<'a>, offers: &[Offer]) -> Vec<Cow<'a, str>> {
     offers.iter().flat_map(|offer| offer.names(object)).collect()
 }
 
-/// Edits that take tools out of an object.
+/// Returns edits that remove tools from an object.
 pub(super) fn without(object: &Outline<'_>, offers: &[Offer], hide: Hide<'_>) -> Vec<Edit> {
     let changes = offers.iter().map(|offer| offer.without(object, hide));
     changes.reduce(Change::and).map(|change| change.edits(object)).unwrap_or_default()
 }
 
-/// A list of which some elements are to go.
+/// A list with some elements to remove.
 pub(super) struct Narrowed<'a> {
     list: Outline<'a>,
     gone: Vec<bool>,
@@ -129,8 +129,8 @@ pub(super) struct Narrowed<'a> {
 }
 
 impl<'a> Narrowed<'a> {
-    /// Reads a list that stands in the same body. A mark goes if nothing that it stands behind is
-    /// left.
+    /// Reads a list in the same body. A marker goes if the change removes everything that it
+    /// follows.
     pub(super) fn read(
         outline: &Outline<'a>,
         raw: &'a str,
@@ -151,28 +151,28 @@ impl<'a> Narrowed<'a> {
         Self { list, gone, is_emptied: any_gone && !any_left, has_left: any_left }
     }
 
-    /// Whether something goes.
+    /// Returns whether there is anything to remove.
     pub(super) fn is_changed(&self) -> bool {
         self.gone.contains(&true)
     }
 
-    /// Whether nothing is left of something.
+    /// Returns whether the change removes at least one tool and leaves none.
     pub(super) const fn is_emptied(&self) -> bool {
         self.is_emptied
     }
 
-    /// Whether something is left that is no mark.
+    /// Returns whether anything but markers remains.
     pub(super) const fn has_left(&self) -> bool {
         self.has_left
     }
 
-    /// Edits that take away what goes, for a list that is not emptied.
+    /// Returns the edits that remove the elements, for a list that does not become empty.
     pub(super) fn edits(&self) -> Vec<Edit> {
         self.list.without(&self.gone)
     }
 }
 
-/// The names that an object has in its member `name`.
+/// Returns the names that an object has in its member `name`.
 pub(super) fn name(raw: &str) -> Vec<Cow<'_, str>> {
     values(raw, "name").into_iter().map(as_text).collect()
 }

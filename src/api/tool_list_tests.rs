@@ -69,7 +69,7 @@ mod properties {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    /// How a format writes one tool, the choice of it, some allowed ones, and the members of a
+    /// A format's form of one tool, the choice of it, some allowed ones, and the members of a
     /// request around them.
     struct Dialect {
         format: &'static str,
@@ -152,7 +152,7 @@ mod properties {
         "function_call",
     ];
 
-    /// All texts of a value.
+    /// Collects all texts of a value.
     fn texts(value: &Value, found: &mut Vec<String>) {
         match value {
             Value::String(text) => found.push(text.clone()),
@@ -162,7 +162,7 @@ mod properties {
         }
     }
 
-    /// Names that mean nothing in any dialect, some of them with anything in them.
+    /// Generates names without meaning in any dialect, some with arbitrary characters.
     fn names() -> impl Strategy<Value = Vec<(String, bool)>> {
         let name = prop_oneof!["tool_[a-f]", "tool_\\PC{0,6}", "tool_[\"\\\\,\\[\\]{}: \n]{0,4}"];
         prop::collection::vec((name, any::<bool>()), 1..8)

@@ -1,12 +1,12 @@
-//! Tools as OpenAI's chat has them, in the APIs that have them alike: Cohere's and Ollama's.
+//! Tools in the form of OpenAI's chat, for the APIs that share it: Cohere's and Ollama's.
 //!
-//! In: raw JSON of definitions and of calls, of a request or of an answer. Out: [`Piece`]s, or the
-//! text that the model wrote and what it called. Not here: the parameters of a function (`schema`),
-//! and ids, which models are not shown.
+//! In: raw JSON of definitions and of calls, from a request or an answer. Out: [`Piece`]s, or the
+//! model's text and calls. Not here: the parameters of a function (`schema`), and ids, which models
+//! do not see.
 //!
 //! Source: OpenAI's API reference, "Create chat completion", `tools` and `messages.tool_calls`;
-//! Cohere's, "Chat API (v2)"; Ollama's, "Generate a chat completion", whose calls have an `index`,
-//! too.
+//! Cohere's, "Chat API (v2)"; Ollama's, "Generate a chat completion", whose calls also have an
+//! `index`.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ use super::answer::Called;
 use super::raw::{as_text, entries, items, string, text, written};
 use super::schema::FunctionDefinition;
 
-/// The definition of a tool; what is not a function is counted as the text it is written as.
+/// Reads the definition of a tool; anything but a function counts as its raw JSON text.
 pub(super) fn definition(raw: &str) -> Piece<'_> {
     #[derive(Deserialize)]
     struct Tool<'a> {
@@ -49,7 +49,7 @@ fn push_called<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     pieces.extend(shown.map(|(_, value)| text(value)));
 }
 
-/// Pushes what is called in the `tool_calls` of an answer whose pieces name each call once.
+/// Pushes the calls in the `tool_calls` of an answer whose pieces name each call once.
 pub(super) fn push_calls<'a>(calls: &'a str, tools: &mut Vec<Called<'a>>) {
     for members in items(calls).into_iter().filter_map(entries) {
         let functions = members.into_iter().filter(|(name, _)| name == "function");
@@ -59,7 +59,7 @@ pub(super) fn push_calls<'a>(calls: &'a str, tools: &mut Vec<Called<'a>>) {
     }
 }
 
-/// Pushes what a model wrote of the `tool_calls` of its answer.
+/// Pushes the text that a model wrote in the `tool_calls` of its answer.
 pub(super) fn push_written<'a>(calls: &'a str, texts: &mut Vec<Cow<'a, str>>) {
     let members = items(calls).into_iter().filter_map(entries).flatten();
     let functions = members.filter(|(name, _)| name == "function").filter_map(|(_, value)| entries(value));

@@ -1,17 +1,17 @@
-//! The usage of a call, in classes that do not overlap, whatever the provider's own convention.
+//! The usage of a call, in classes that do not overlap, independent of the provider's convention.
 //!
-//! In: nothing. Out: [`Classes`], one value for each class; [`Usage`] and [`ReportedUsage`] made of
-//! it. Not here: what a class is worth (`limits::rates`), and how providers word their usage (the
+//! In: nothing. Out: [`Classes`], one value for each class; [`Usage`] and [`ReportedUsage`] built
+//! from it. Not here: the weight of a class (`limits::rates`), and providers' formats of usage (the
 //! formats).
 
-/// On which side of a call a class is counted.
+/// The side of a call to which a class belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// Tokens that the model read.
     Input,
     /// Tokens that the model wrote.
     Output,
-    /// No tokens at all.
+    /// Units other than tokens.
     Other,
 }
 
@@ -23,11 +23,11 @@ macro_rules! classes {
             $($(#[doc = $doc])+ pub $field: T,)*
         }
 
-        /// The classes' names, and which side of a call they belong to.
+        /// The classes' names, and the side of a call to which they belong.
         pub const CLASSES: Classes<(&str, Side)> = Classes { $($field: (stringify!($field), Side::$side),)* };
 
         impl Usage {
-            /// Sums up one side. Called several times for each call, so it makes no list.
+            /// Sums up one side. It runs several times per call, so it allocates no list.
             #[inline]
             fn side(&self, side: Side) -> u64 {
                 let mut sum = 0_u64;
@@ -39,24 +39,24 @@ macro_rules! classes {
         }
 
         impl<T> Classes<Option<T>> {
-            /// The values, if every class has one.
+            /// Returns the values, if every class has one.
             pub fn all(self) -> Option<Classes<T>> {
                 Some(Classes { $($field: self.$field?,)* })
             }
         }
 
         impl<T> Classes<T> {
-            /// The same classes with other values.
+            /// Returns the same classes with other values.
             pub fn map<U>(self, mut change: impl FnMut(T) -> U) -> Classes<U> {
                 Classes { $($field: change(self.$field),)* }
             }
 
-            /// Each class with its value here and there.
+            /// Pairs the values of both, class by class.
             pub fn zip<U>(self, other: Classes<U>) -> Classes<(T, U)> {
                 Classes { $($field: (self.$field, other.$field),)* }
             }
 
-            /// The values, in the order of the classes.
+            /// Returns the values, in the order of the classes.
             pub fn into_values(self) -> impl Iterator<Item = T> {
                 [$(self.$field,)*].into_iter()
             }
@@ -65,24 +65,23 @@ macro_rules! classes {
 }
 
 classes! {
-    /// Text and pictures that were neither read from nor written to a cache.
+    /// Text and image input that was neither read from nor written to a cache.
     input: Input;
     /// Input read from a cache.
     cached_input: Input;
-    /// Input written to a cache, for as long as the provider keeps it unless asked (Anthropic: 5
-    /// minutes).
+    /// Input written to a cache with the provider's default lifetime (Anthropic: 5 minutes).
     cache_write: Input;
     /// Input written to a cache for an hour.
     cache_write_1h: Input;
-    /// Sound that the model heard.
+    /// Audio input.
     audio_input: Input;
-    /// Output that is neither reasoning nor sound.
+    /// Output other than reasoning and audio.
     output: Output;
-    /// Output that the model wrote for itself.
+    /// Reasoning output.
     reasoning: Output;
-    /// Sound that the model made.
+    /// Audio output.
     audio_output: Output;
-    /// Characters of text to be spoken.
+    /// Characters of text for speech synthesis.
     characters: Other;
     /// Answered calls.
     requests: Other;
@@ -91,33 +90,32 @@ classes! {
 /// The usage of a call.
 pub type Usage = Classes<u64>;
 
-/// The usage that an answer has told so far; `None` for a class that it has not told.
+/// The usage that an answer has reported so far; `None` for an unreported class.
 pub type ReportedUsage = Classes<Option<u64>>;
 
-/// More tokens than any call uses: an upstream that tells more is not believed.
+/// The highest plausible number of tokens: the filter rejects a report above it.
 const INCREDIBLE: u64 = 1 << 32;
 
 impl Usage {
-    /// Everything the model read.
+    /// Returns the sum of all input.
     #[must_use]
     pub fn all_input(&self) -> u64 {
         self.side(Side::Input)
     }
 
-    /// Everything the model wrote.
+    /// Returns the sum of all output.
     #[must_use]
     pub fn all_output(&self) -> u64 {
         self.side(Side::Output)
     }
 
-    /// Returns the usage that an answer tells which tells all of this: classes of a side that is
-    /// not empty are told, zeros among them.
+    /// Returns this usage as reported in full: every class is reported, including zeros.
     #[must_use]
     pub fn told(self) -> ReportedUsage {
         self.map(Some)
     }
 
-    /// Both together, class by class.
+    /// Adds up both, class by class.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         self.zip(other).map(|(one, other)| one.saturating_add(other))
@@ -125,8 +123,8 @@ impl Usage {
 }
 
 impl ReportedUsage {
-    /// Takes in usage that was told later: the later word on a class counts, because running
-    /// totals are replaced and never added up.
+    /// Merges a later report: the later value of a class replaces the earlier one, because reports
+    /// are running totals.
     #[must_use]
     pub fn then(self, later: Self) -> Self {
         later.zip(self).map(|(later, earlier)| later.or(earlier))
@@ -141,26 +139,26 @@ impl ReportedUsage {
         })
     }
 
-    /// Whether nothing is told.
+    /// Returns whether nothing is reported.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether a number is larger than any call's.
+    /// Returns whether a number is implausibly large.
     #[must_use]
     pub fn is_incredible(&self) -> bool {
         self.into_values().flatten().any(|tokens| tokens > INCREDIBLE)
     }
 
-    /// Whether anything is told of this side.
+    /// Returns whether anything is reported for this side.
     #[must_use]
     pub fn tells(&self, side: Side) -> bool {
         CLASSES.zip(*self).into_values().any(|((_, of), told)| of == side && told.is_some())
     }
 
-    /// The usage, where what is told of neither input nor output is taken from what we counted:
-    /// each side is taken whole, from one source or from the other.
+    /// Completes the usage: input and output each come as a whole from the report if it has any of
+    /// their classes, or else from our count; other classes come one by one.
     #[must_use]
     pub fn or(self, counted: Usage) -> Usage {
         let (input, output) = (self.tells(Side::Input), self.tells(Side::Output));

@@ -1,50 +1,50 @@
 //! The tools that a model has called in an answer, each call counted once.
 //!
-//! In: what each document of the answer says ([`Called`]). Out: how often each tool was called
-//! ([`ToolsCalled`]). Not here: where documents name calls (the formats), and documents too long to
-//! be read, whose calls are not seen (`Found::unread` tells of them).
+//! In: the calls in each document of the answer ([`Called`]). Out: the number of calls of each tool
+//! ([`ToolsCalled`]). Not here: the place of calls in documents (the formats), and documents too
+//! long to read, whose calls are not seen (`Found::unread` counts their bytes).
 //!
 //! Streams name a call at its start, but some servers repeat its name in later pieces, with its id
 //! or only its index among the calls of the message; some give every call the index 0 and an id of
-//! its own. So an id decides, and an index only where there is no id.
+//! its own. Therefore the id identifies a call, and the index only if there is no id.
 
 use core::hash::{Hash, Hasher};
 use std::borrow::Cow;
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many tools are counted by name, more than a request may offer (OpenAI: 128); calls of others
-/// are counted together.
+/// The most tools that are counted by name, more than a request may offer (OpenAI: 128). Calls of
+/// further tools are counted together.
 const MOST_NAMES: usize = 256;
 
-/// How long a name may be, in bytes, to be counted by itself; the longest that an API allows is
-/// 128.
+/// The longest name, in bytes, that is counted separately; the longest that an API allows is 128.
 const LONGEST_NAME: usize = 256;
 
-/// How many calls are remembered to know them again. A later one that is named twice counts twice.
+/// The most calls that are remembered to detect repeats. A later call that is named twice counts
+/// twice.
 const MOST_REMEMBERED: usize = 4096;
 
-/// A call of a tool, as one document of an answer names it.
+/// A call of a tool in one document of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Called<'a> {
-    /// The tool's name; empty in documents that go on with a call.
+    /// The tool's name; empty in documents that continue a call.
     pub name: Cow<'a, str>,
-    /// The call's id, as it is written.
+    /// The call's raw id.
     pub id: Option<Cow<'a, str>>,
-    /// Its place among the calls of its choice.
+    /// Its position among the calls of its choice.
     pub index: Option<u64>,
-    /// Of several answers at once, the one that it is in.
+    /// The choice that contains it.
     pub choice: u64,
 }
 
 impl<'a> Called<'a> {
-    /// A call that is named only once in an answer.
+    /// Creates a call that an answer names only once.
     #[must_use]
     pub fn once(name: Cow<'a, str>) -> Self {
         Self { name, ..Self::default() }
     }
 
-    /// The same, borrowing nothing.
+    /// Returns the same call with owned data.
     #[must_use]
     pub fn into_owned(self) -> Called<'static> {
         Called {
@@ -56,18 +56,18 @@ impl<'a> Called<'a> {
     }
 }
 
-/// How often each tool was called. At most 256 names of at most 256 bytes are told apart; other
-/// calls are counted together.
+/// The number of calls of each tool. At most 256 names of at most 256 bytes are counted separately,
+/// all other calls together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ToolsCalled {
     named: BTreeMap<String, u64>,
     others: u64,
-    /// Ids and places of calls, hashed.
+    /// Hashed ids and positions of calls.
     remembered: BTreeSet<u64>,
 }
 
 impl ToolsCalled {
-    /// Takes in a call, unless it has no name or is known already.
+    /// Adds a call, unless it has no name or is known already.
     pub fn add(&mut self, called: &Called<'_>) {
         if called.name.is_empty() || !self.is_new(called) {
             return;
@@ -81,26 +81,26 @@ impl ToolsCalled {
         }
     }
 
-    /// One call of a tool whose name is not known.
+    /// Creates one call of a tool with an unknown name.
     #[must_use]
     pub fn unknown() -> Self {
         Self { others: 1, ..Self::default() }
     }
 
-    /// Each name with the number of its calls; calls that are not told apart have the name `""`,
-    /// which no call has.
+    /// Returns each name with the number of its calls; calls that are not counted separately have
+    /// the name `""`, which no call has.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
         let others = (self.others > 0).then_some(("", self.others));
         self.named.iter().map(|(name, count)| (name.as_str(), *count)).chain(others)
     }
 
-    /// The number of all calls.
+    /// Returns the number of all calls.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.named.values().fold(self.others, |total, count| total.saturating_add(*count))
     }
 
-    /// Whether nothing was called.
+    /// Returns whether there are no calls.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.named.is_empty() && self.others == 0

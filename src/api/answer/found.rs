@@ -1,7 +1,7 @@
-//! The findings of all documents of an answer together.
+//! The combined findings of all documents of an answer.
 //!
-//! In: documents, one after the other. Out: [`Found`]: usage, text, calls of tools. Not here: how
-//! documents stand in the bytes (`answer`), and what the tokens cost.
+//! In: documents, one after the other. Out: [`Found`]: usage, text, calls of tools. Not here: the
+//! framing of documents in the bytes (`answer`), and the cost of the tokens.
 
 use std::collections::BTreeMap;
 
@@ -10,53 +10,54 @@ use crate::api::capture::Capture;
 use crate::api::strays::{LONGEST_TEXT, Search, Strays};
 use crate::api::{Answer, Format, ReportedUsage};
 
-/// How many prompts of a call are told apart, more than servers answer at once; the usage of
-/// further ones is added up as often as it is told.
+/// The most prompts of a call with separate usage, more than servers answer at once. The usage of
+/// further prompts is added up each time it is reported.
 const MOST_PARTS: usize = 1024;
 
 /// The findings so far.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// The usage told so far.
+    /// The usage reported so far.
     pub told: ReportedUsage,
-    /// Whether a usage was told that could not be read.
+    /// Whether an unreadable usage was reported.
     pub unreadable: bool,
-    /// Whether the model has yet to answer, and its answer will be asked for by another call.
+    /// Whether the model has not answered yet, and the client will fetch the answer by another
+    /// call.
     pub pending: bool,
     /// The text that the model wrote, up to a bound.
     pub text: String,
-    /// The tools that the model called, as far as is known.
+    /// The tools that the model called, as far as known.
     pub tools: ToolsCalled,
     /// Bytes of text beyond the bound.
     pub more_text: u64,
-    /// Whether the format has read anything in any document: usage, text, even empty text, or a
-    /// call of a tool.
+    /// Whether the format has read anything in any document: usage, text (even empty), or a call of
+    /// a tool.
     pub(super) understood: bool,
-    /// Text in documents in which the format reads nothing, as long as that is so of all of them.
+    /// Text in documents that the format cannot read, as long as it could read none of them.
     pub(super) odd: Search,
-    /// Text in bytes of which no document was made.
+    /// Text in bytes that belong to no document.
     pub(super) skipped: Strays,
-    /// The usage of each prompt, if the answer tells it for each.
+    /// The usage of each prompt, if the answer reports it separately.
     pub(super) parts: BTreeMap<u64, ReportedUsage>,
-    /// Bytes of documents or members that were too long to be read, usage and text alike.
+    /// Bytes of documents or members that were too long to read, with usage or text.
     pub unread: u64,
-    /// Bytes of the answer, decoded.
+    /// Bytes of the answer after decoding.
     pub bytes: u64,
-    /// Whether all of the answer so far could be read; not if its coding is not known, or if it or
-    /// its frames are broken.
+    /// Whether all of the answer so far was readable; false if its coding is unknown, or if the
+    /// answer or its frames are broken.
     pub readable: bool,
-    /// Whether it came in parts, whose text is there as far as it has come.
+    /// Whether it came in parts, whose text is complete up to now.
     pub is_stream: bool,
 }
 
 impl Found {
-    /// Takes in one document; whether it tells usage and nothing else.
+    /// Adds one document; returns whether it reports usage and nothing else.
     pub(super) fn add(&mut self, format: &Format, json: &[u8]) -> bool {
         let mut answer = (format.answer)(json);
         let plain;
         if answer == Answer::default() {
-            // A member named twice makes a document unreadable to some readers of formats. To
-            // clients its last value counts.
+            // A duplicate member makes a document unreadable to some formats' readers. To clients
+            // its last value counts.
             plain = last_of_each(format.answer_members, json);
             answer = (format.answer)(&plain);
         }
@@ -79,22 +80,23 @@ impl Found {
         answer.only_usage
     }
 
-    /// The text that is to be counted beside [`text`](Self::text), where usage is missing. Of
-    /// documents in which the format reads nothing it counts only if that is so of all of them:
-    /// others repeat what has been read. What was skipped is complete once the answer has ended.
+    /// Returns the text to count in addition to [`text`](Self::text) if usage is missing. Text in
+    /// documents that the format cannot read counts only if it can read none of the answer's
+    /// documents; otherwise it repeats text already read. Skipped text is complete once the answer
+    /// has ended.
     pub fn strays(&self) -> impl Iterator<Item = &Strays> {
         let all = [self.odd.found(), &self.skipped].into_iter();
         all.filter(|strays| strays.seen && (strays.of_format || !self.understood))
     }
 
-    /// Whether nothing in the answer is known to be text, though something came that may be.
+    /// Returns whether the answer has no known text, although it may contain some.
     #[must_use]
     pub fn is_unrecognised(&self) -> bool {
         let may_have_text = self.unread > 0 || (!self.understood && self.bytes > 0);
         may_have_text && self.strays().next().is_none()
     }
 
-    /// Takes in the usage that a document tells.
+    /// Adds the usage that a document reports.
     fn tell(&mut self, answer: &Answer<'_>) {
         let with = |before: ReportedUsage| answer.otherwise.then(before).then(answer.told);
         let Some(part) = answer.part else {
@@ -111,9 +113,9 @@ impl Found {
         self.told = self.parts.values().fold(ReportedUsage::default(), |sum, part| sum.plus(*part));
     }
 
-    /// Nothing more will come. `skipped` is text in bytes of which no document was made, `plain`
-    /// the bytes of an answer that is said to be text, which it is unless it has turned out to be
-    /// something else.
+    /// Ends the answer. `skipped` is text in bytes that belong to no document, `plain` the bytes of
+    /// an answer with a text content type, which count as text unless they proved to be something
+    /// else.
     pub(super) fn end(&mut self, skipped: Strays, plain: Option<Vec<u8>>) {
         if !self.skipped.seen {
             self.skipped = skipped;
@@ -130,7 +132,7 @@ impl Found {
     }
 }
 
-/// The document with only the members that are looked at, each with its last value.
+/// Returns the document with only the selected members, each with its last value.
 fn last_of_each(chosen: &'static [&'static str], json: &[u8]) -> Vec<u8> {
     let mut last = Vec::new();
     Capture::new(chosen).feed(json, |object, _| {

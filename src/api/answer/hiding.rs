@@ -1,37 +1,37 @@
-//! Takes the chunk that only tells usage out of a stream of events.
+//! Removes the usage-only chunk from a stream of events.
 //!
-//! In: pieces of the stream, and which events are to be hidden. Out: the bytes to pass on instead.
-//! Not here: which they are.
+//! In: pieces of the stream, and which events to hide. Out: the bytes to pass on instead. Not here:
+//! the decision which events to hide.
 
 use crate::api::sse::Splitter;
 
-/// How large an event may be to be held back and taken out. The chunk that only tells usage is far
-/// smaller; of a larger event the client may have seen the beginning.
+/// The largest event that is held back and removed. The usage-only chunk is far smaller; of a
+/// larger event the client may have seen the beginning.
 pub(super) const LONGEST_HELD: usize = 16 * 1024;
 
 /// The state between two pieces.
 #[derive(Debug, Default)]
 pub(super) struct Hiding {
-    /// Bytes of an event that has not ended.
+    /// The bytes of an incomplete event.
     held: Vec<u8>,
-    /// The event that ended last was taken out.
+    /// Whether the last complete event was removed.
     hid_last: bool,
-    /// The event that has begun was too large to be held back.
+    /// Whether the current event was too large to hold back.
     passed_begun: bool,
-    /// How much of what passed last, with an event that ended in its piece, is whole events; none
-    /// if none ended.
+    /// The length of the whole events in the bytes passed last; none if no event ended in that
+    /// piece.
     whole: Option<usize>,
 }
 
 impl Hiding {
-    /// Takes the next piece; gives the bytes to pass on instead, if they differ.
+    /// Reads the next piece; returns the bytes to pass on instead, if they differ.
     pub(super) fn feed(
         &mut self,
         splitter: &mut Splitter,
         piece: &[u8],
         mut is_hidden: impl FnMut(&[u8]) -> bool,
     ) -> Option<Vec<u8>> {
-        // A line feed may complete the line end of the event before: it goes where that event went.
+        // A line feed may complete the line end of the previous event: treat it like that event.
         let completes = self.held.is_empty() && splitter.is_after_return() && piece.first() == Some(&b'\n');
         let mut start = usize::from(completes);
         let mut changed = !self.held.is_empty() || (completes && self.hid_last);
@@ -66,12 +66,13 @@ impl Hiding {
         Some(passed)
     }
 
-    /// Up to where what passed last is whole events, if one ended in the last piece.
+    /// Returns the length of the whole events in the bytes passed last, if one ended in the last
+    /// piece.
     pub(super) const fn whole(&self) -> Option<usize> {
         self.whole
     }
 
-    /// Ends the stream; gives the bytes that were still held back.
+    /// Ends the stream; returns the bytes that were still held back.
     pub(super) fn finish(&mut self) -> Option<Vec<u8>> {
         Some(core::mem::take(&mut self.held)).filter(|held| !held.is_empty())
     }

@@ -1,7 +1,7 @@
-//! Cohere embeddings: `POST …/v2/embed`, and `/v1/embed`, whose texts are the same.
+//! Cohere embeddings: `POST …/v2/embed`, and `/v1/embed`, which has the same texts.
 //!
-//! In: a body, an answer. Out: [`Request`] whose output is known to be nothing, [`Answer`]. Not
-//! here: the tokens of it.
+//! In: a body, an answer. Out: [`Request`] with a known output of zero, [`Answer`]. Not here: the
+//! number of its tokens.
 //!
 //! Source: Cohere's API reference, "Embed API (v2)".
 
@@ -31,7 +31,7 @@ const NAMES: [&str; 4] = ["model", "texts", "images", "inputs"];
 /// Reads a body.
 ///
 /// # Errors
-/// [`Unread`] if there is nothing in it to embed.
+/// [`Unread`] if there is nothing to embed.
 fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     let members = outline.members(&NAMES)?;
     let mut pieces: Vec<Piece<'_>> = members.items("texts").into_iter().map(text).collect();
@@ -48,7 +48,7 @@ fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     })
 }
 
-/// One input of texts and pictures that become one embedding.
+/// Pushes one input of texts and images that become one embedding.
 fn push_input<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     for (name, value) in entries(raw).unwrap_or_default() {
         if name != "content" {

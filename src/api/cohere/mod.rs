@@ -1,8 +1,8 @@
-//! Cohere's API: chat in its second version, and embeddings.
+//! Cohere's API: version 2 of chat, and embeddings.
 //!
 //! In: request bodies, and JSON documents of answers. Out: rows of [`FORMATS`](super::FORMATS). Not
-//! here: the first version of chat, which is withdrawn, reranking, and Cohere behind OpenAI's
-//! paths, which is [`openai`](super::openai). Nothing switches usage on: every answer has it.
+//! here: version 1 of chat, which is withdrawn; reranking; Cohere behind OpenAI's paths, which is
+//! [`openai`](super::openai). Every answer reports usage, so there is no option to request it.
 //!
 //! Source: Cohere's API reference, "Chat API (v2)", "Chat with Streaming (v2)" and "Embed API
 //! (v2)".

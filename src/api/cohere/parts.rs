@@ -1,7 +1,7 @@
-//! Parts of a content: texts, pictures and documents.
+//! Parts of a content: text, images and documents.
 //!
-//! In: raw JSON. Out: [`Piece`]s. A member that is not known is counted as the text it is written
-//! as. Not here: which members of a request have content (`chat`, `embed`).
+//! In: raw JSON. Out: [`Piece`]s. An unknown member counts as its raw JSON text. Not here: the
+//! members of a request that have content (`chat`, `embed`).
 //!
 //! Source: Cohere's API reference, "Chat API (v2)", `messages` and `documents`; "Embed API (v2)",
 //! `inputs`.
@@ -9,7 +9,7 @@
 use crate::api::raw::{entries, string, text};
 use crate::api::{Image, Piece};
 
-/// Content that is text, or one part of it: everything in it that a model could read.
+/// Pushes content that is text, or one part of it: everything in it that a model could read.
 pub(super) fn push_part<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     let Some(members) = entries(raw) else { return pieces.push(text(raw)) };
     for (name, value) in members {
@@ -23,8 +23,8 @@ pub(super) fn push_part<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     }
 }
 
-/// A document to ground the answer on: a text, or an object whose `data` the model is shown, and
-/// its id to cite it by.
+/// Pushes a document to ground the answer on: a text, or an object with `data`, which the model
+/// sees, and an id for citations.
 pub(super) fn push_document<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     match entries(raw) {
         Some(members) => pieces.extend(members.into_iter().map(|(_, value)| text(value))),
@@ -32,7 +32,7 @@ pub(super) fn push_document<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     }
 }
 
-/// A picture by its URL, or by an object with `url` and the detail to look at it in.
+/// Pushes an image by its URL, or by an object with `url` and the detail level.
 pub(super) fn push_image_url(raw: &str, pieces: &mut Vec<Piece<'_>>) {
     let members = entries(raw).unwrap_or_default();
     let named =

@@ -1,11 +1,11 @@
-//! Cohere's usage: the model's tokens, or else those that are billed.
+//! Cohere's usage: the model's tokens, or else the billed ones.
 //!
-//! In: JSON. Out: [`ReportedUsage`]. Not here: search units and classifications, which are of other
-//! calls.
+//! In: JSON. Out: [`ReportedUsage`]. Not here: search units and classifications, which belong to
+//! other calls.
 //!
-//! Source: Cohere's API reference, "Chat API (v2)", `usage`: `tokens` are what the model read and
-//! wrote, special tokens and preambles among them; `billed_units` leave those out; "Embed API
-//! (v2)", `meta.billed_units`, with tokens of texts and of pictures. All are floats.
+//! Source: Cohere's API reference, "Chat API (v2)", `usage`: `tokens` are the model's input and
+//! output, including special tokens and preambles; `billed_units` exclude those; "Embed API (v2)",
+//! `meta.billed_units`, with tokens of texts and of images. All are floats.
 
 use serde::Deserialize;
 
@@ -31,7 +31,8 @@ struct Units {
 }
 
 impl UsageMember {
-    /// None if a total is nonsense; nothing told where only other units are billed.
+    /// Returns the usage: none if a total is nonsense, an empty report if only other units are
+    /// billed.
     pub(super) fn told(self) -> Option<ReportedUsage> {
         let (tokens, billed) = (self.tokens.unwrap_or_default(), self.billed_units.unwrap_or_default());
         let either = |total: fn(&Units) -> Whole| match total(&tokens) {
@@ -51,7 +52,7 @@ impl UsageMember {
         let mut told = ReportedUsage { output, ..ReportedUsage::default() };
         let in_parts = text.or(input).into_iter().chain(pictures).reduce(u64::saturating_add);
         if let Some(in_parts) = in_parts {
-            // The total is not said to include pictures, nor not to.
+            // The documentation does not say whether the total includes images.
             let [cached, other] = parts(in_parts.max(input.unwrap_or(0)), [self.cached_tokens]);
             told = ReportedUsage { input: other, cached_input: cached, ..told };
         }

@@ -1,8 +1,8 @@
-//! An answer with content, or one chunk of it: usage, text and calls of functions. Chunks that go
-//! on with a call do not name it again.
+//! An answer with content, or one chunk of it: usage, text and calls of functions. Chunks that
+//! continue a call do not repeat its name.
 //!
 //! In: one JSON document: a whole answer, the data of one event, one element of the list. Out:
-//! [`Answer`]. A document that is not JSON, or not of this shape, tells nothing. Not here:
+//! [`Answer`]. A document that is not JSON, or has another shape, reports nothing. Not here:
 //! embeddings (`embed`), and the framing of answers (`answer`).
 //!
 //! Source: Google's "Gemini API reference", "GenerateContentResponse".
@@ -46,7 +46,7 @@ struct Chunk<'a> {
     usage_metadata: Option<&'a RawValue>,
 }
 
-/// The call of a function that a part is. Only newer models give calls an id.
+/// Returns the function call in a part. Only newer models give calls an id.
 fn call(part: &str) -> Option<Called<'_>> {
     let call = members(part, |name| name == "functionCall").pop()?;
     let text = |wanted: &str| members(call, |name| name == wanted).pop().and_then(string);
@@ -54,8 +54,7 @@ fn call(part: &str) -> Option<Called<'_>> {
     Some(Called { id, ..Called::once(text("name")?) })
 }
 
-/// Adds the text that the model wrote of one part. The output of code that it wrote is not the
-/// model's.
+/// Adds the model's text in one part. The output of code is not the model's.
 fn push_texts<'a>(part: &'a str, texts: &mut Vec<Cow<'a, str>>) {
     for (name, value) in entries(part).unwrap_or_default() {
         let written = match &*name {
@@ -68,7 +67,7 @@ fn push_texts<'a>(part: &'a str, texts: &mut Vec<Cow<'a, str>>) {
     }
 }
 
-/// The values of the members of an object that are so named.
+/// Returns the values of the selected members of an object.
 fn members(raw: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<&str> {
     let members = entries(raw).unwrap_or_default().into_iter();
     members.filter(|(name, _)| is_wanted(name)).map(|(_, value)| value).collect()

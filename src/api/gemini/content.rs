@@ -1,10 +1,10 @@
-//! `Content` and its parts: what one turn of a conversation is made of.
+//! `Content` and its parts: one turn of a conversation.
 //!
 //! In: raw JSON. Out: [`Piece`]s. Not here: the members around the contents (`request`).
 //!
 //! Source: Google's "Gemini API reference", "Content", "Part"; the guide "Understand and count
-//! tokens", by whose examples a turn's role costs nothing beyond its frame. A member that is not
-//! known is counted as the text it is written as.
+//! tokens", by whose examples a turn's role costs nothing beyond its frame. An unknown member
+//! counts as its raw JSON text.
 
 use std::borrow::Cow;
 
@@ -12,21 +12,21 @@ use crate::api::media::{SOUND_ELSEWHERE, decoded_len, is_raw_sound};
 use crate::api::raw::{as_text, entries, items, string, text};
 use crate::api::{Image, Piece, Unread};
 
-/// The contents of a request, as far as they have been read.
+/// The contents of a request that have been read so far.
 #[derive(Default)]
 pub(super) struct Contents<'a> {
     pub(super) pieces: Vec<Piece<'a>>,
-    /// Whether files are named whose contents are not in the request.
+    /// Whether the request names files without containing them.
     pub(super) more_input: bool,
-    /// Whether pictures are to be looked at in low resolution, unless a part says otherwise.
+    /// Whether images have low resolution, unless a part overrides it.
     pub(super) low_resolution: bool,
 }
 
 impl<'a> Contents<'a> {
-    /// Takes in one content, or a list of them.
+    /// Adds one content, or a list of them.
     ///
     /// # Errors
-    /// [`Unread::Malformed`] if one is no object.
+    /// [`Unread::Malformed`] if one is not an object.
     pub(super) fn push_all(&mut self, raw: &'a str) -> Result<(), Unread> {
         items(raw).into_iter().try_for_each(|content| {
             self.pieces.push(Piece::Message);
@@ -34,10 +34,10 @@ impl<'a> Contents<'a> {
         })
     }
 
-    /// Takes in one content that is no turn of a conversation and has no frame.
+    /// Adds one content that is not a turn of a conversation and has no frame.
     ///
     /// # Errors
-    /// [`Unread::Malformed`] if it is no object.
+    /// [`Unread::Malformed`] if it is not an object.
     pub(super) fn push_unframed(&mut self, raw: &'a str) -> Result<(), Unread> {
         let members = entries(raw).ok_or(Unread::Malformed)?;
         for (name, value) in members {
@@ -69,7 +69,8 @@ impl<'a> Contents<'a> {
                 "executableCode" | "executable_code" | "codeExecutionResult" | "code_execution_result" => {
                     self.push_members(value);
                 }
-                // How to read the part, and the proof of a thought, which stands for no text.
+                // Instructions for reading the part, and the signature of a thought, which is not
+                // text.
                 "thought" | "thoughtSignature" | "thought_signature" | "videoMetadata" | "video_metadata"
                 | "mediaResolution" | "media_resolution" | "partMetadata" | "part_metadata" => {}
                 _ => self.push_unknown(name, value),
@@ -77,8 +78,8 @@ impl<'a> Contents<'a> {
         }
     }
 
-    /// The members of a call, a response or code: all but its id, and in them the media that a
-    /// response can carry.
+    /// Pushes the members of a call, a response or code, without the id; they include the media
+    /// that a response can carry.
     fn push_members(&mut self, raw: &'a str) {
         let Some(members) = entries(raw) else {
             self.pieces.push(text(raw));
@@ -93,7 +94,7 @@ impl<'a> Contents<'a> {
         }
     }
 
-    /// A part of a function's response.
+    /// Pushes a part of a function's response.
     fn push_media(&mut self, raw: &'a str) {
         for (name, value) in entries(raw).unwrap_or_default() {
             match &*name {
@@ -138,20 +139,20 @@ impl<'a> Contents<'a> {
     }
 }
 
-/// Reads the resolution that a part asks for: a word, or in newer models an object around one.
+/// Reads the resolution that a part requests: a word, or for newer models an object around one.
 fn asks_for_low_resolution(members: &[(Cow<'_, str>, &str)]) -> Option<bool> {
     let named = |name: &str| matches!(name, "mediaResolution" | "media_resolution");
     let (_, resolution) = members.iter().find(|(name, _)| named(name))?;
     Some(is_low_resolution(resolution))
 }
 
-/// Whether this is the lowest `MediaResolution`.
+/// Returns whether this is the lowest `MediaResolution`.
 pub(super) fn is_low_resolution(raw: &str) -> bool {
     let level = entries(raw).and_then(|members| members.into_iter().find(|(name, _)| name == "level"));
     string(level.map_or(raw, |(_, level)| level)).as_deref() == Some("MEDIA_RESOLUTION_LOW")
 }
 
-/// Media in a part: what kind, and its base64 if it is there.
+/// The media in a part: their kind, and the base64 if present.
 struct Blob<'a> {
     kind: Kind,
     data: Option<Cow<'a, str>>,
@@ -180,7 +181,7 @@ impl<'a> Blob<'a> {
 }
 
 impl Kind {
-    /// By the media type; what is not known is a document.
+    /// Returns the kind for a media type; an unknown type is a document.
     fn of(media_type: &str) -> Self {
         let media_type = media_type.trim_start().to_ascii_lowercase();
         match media_type.split_once('/') {

@@ -1,7 +1,7 @@
-//! Embeddings: `:embedContent`, and `:batchEmbedContents` of many such requests in one.
+//! Embeddings: `:embedContent`, and `:batchEmbedContents` with many such requests in one.
 //!
-//! In: a body, an answer. Out: [`Request`] whose output is known to be nothing, [`Answer`]. Older
-//! models tell no usage: then the count before the call stands. Not here: content made by a model
+//! In: a body, an answer. Out: [`Request`] with a known output of zero, [`Answer`]. Older models
+//! report no usage; then the count before the call stands. Not here: content from a model
 //! (`request`, `answer`).
 //!
 //! Source: Google's "Gemini API reference", "Embeddings".

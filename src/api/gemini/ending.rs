@@ -1,7 +1,7 @@
-//! The end of a stream of Gemini's: one more answer, in which each candidate has finished for
+//! The end of a Gemini stream: one more answer, in which each open candidate finishes with
 //! `MAX_TOKENS`, with the usage.
 //!
-//! In: answers. Out: an answer. Not here: whether they are events or the items of a list.
+//! In: answers. Out: an answer. Not here: their framing as events or items of a list.
 //!
 //! Source: Google's "Gemini API reference", "GenerateContentResponse".
 

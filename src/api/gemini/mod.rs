@@ -1,12 +1,12 @@
-//! Google's Gemini API, also as Vertex AI speaks it: `POST …/models/{model}:generateContent` and
+//! Google's Gemini API, including Vertex AI's: `POST …/models/{model}:generateContent` and
 //! `:streamGenerateContent`, and embeddings.
 //!
-//! In: request bodies, and JSON documents of answers, which stream as events (`alt=sse`) or else as
-//! one list in pieces. Out: what the shared types of `api` say. Not here: the framing of answers,
-//! `:countTokens`, which is free, and Gemini behind OpenAI's paths, which is
-//! [`openai`](super::openai). Nothing switches usage on: every answer has it.
+//! In: request bodies, and JSON documents of answers, which stream as events (`alt=sse`) or as one
+//! list in pieces. Out: the shared types of `api`. Not here: the framing of answers;
+//! `:countTokens`, which is free; Gemini behind OpenAI's paths, which is [`openai`](super::openai).
+//! Every answer reports usage, so there is no option to request it.
 //!
-//! Members may be spelled `inlineData` or `inline_data`, as protocol buffers' JSON mapping has it.
+//! Members may be spelled `inlineData` or `inline_data`, as in protocol buffers' JSON mapping.
 //!
 //! Source: Google's "Gemini API reference", "Generating content" and "Embeddings"; Vertex AI's
 //! "Method: models.generateContent".
@@ -24,7 +24,7 @@ use super::outline::Members;
 use super::sockets::Socket;
 use super::{Dialect, Format, Unread, model, post};
 
-/// Content made by a model. Which of the methods streams is in the path only.
+/// Content from a model. Only the path says whether the answer streams.
 pub(super) static FORMAT: Format = Format {
     name: "gemini",
     dialect: Dialect::Gemini,
@@ -58,10 +58,10 @@ pub(super) static LIVE: Socket = Socket {
     path_ends: &["bidigeneratecontent", "bidigeneratecontentconstrained", "bidigeneratemusic"],
 };
 
-/// A member by either of its spellings, without `null`.
+/// Returns a member in either of its spellings; `null` counts as absent.
 ///
 /// # Errors
-/// [`Unread::Ambiguous`] if it is there in both.
+/// [`Unread::Ambiguous`] if both are present.
 fn either<'a>(
     members: &Members<'a>,
     camel: &'static str,

@@ -1,12 +1,12 @@
-//! The functions that a request for content offers, and the request without some of them.
+//! The functions that a request for content offers, and edits that remove some.
 //!
-//! In: a body, and which functions are to go. Out: names, edits. Not here: tools of Google's own,
+//! In: a body, and which functions to remove. Out: names, edits. Not here: Google's own tools,
 //! which have no names, and lists in general (`tool_list`).
 //!
 //! Source: Google's "Gemini API reference", "Caching" (`Tool`, `ToolConfig`,
-//! `FunctionCallingConfig`). `allowedFunctionNames` stand only with a mode that must call one of
-//! them or check its calls; a configuration of function calls stands only where functions are
-//! declared.
+//! `FunctionCallingConfig`). `allowedFunctionNames` is only valid with a mode that must call one of
+//! them or that validates calls; a function calling configuration is only valid with declared
+//! functions.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,7 @@ const CONFIG: [&str; 2] = ["toolConfig", "tool_config"];
 const CALLING: [&str; 2] = ["functionCallingConfig", "function_calling_config"];
 const ALLOWED: [&str; 2] = ["allowedFunctionNames", "allowed_function_names"];
 
-/// The names that a body offers.
+/// Returns the names that a body offers.
 pub(super) fn offered<'a>(outline: &Outline<'a>) -> Vec<Cow<'a, str>> {
     let tools = outline.named(&["tools"]).flat_map(|tools| items(tools.raw));
     let tools: Vec<_> = tools.filter_map(|tool| outline.object(tool)).collect();
@@ -28,7 +28,7 @@ pub(super) fn offered<'a>(outline: &Outline<'a>) -> Vec<Cow<'a, str>> {
     lists.flat_map(|list| items(list.raw)).flat_map(name).collect()
 }
 
-/// Edits that take functions out of a body.
+/// Returns edits that remove functions from a body.
 pub(super) fn without(outline: &Outline<'_>, hide: Hide<'_>) -> Vec<Edit> {
     let mut functions = Functions::default();
     let mut gone: Vec<_> = outline
@@ -68,7 +68,7 @@ struct Functions {
 }
 
 impl Functions {
-    /// Takes functions out of a list of tools; whether all of it goes.
+    /// Removes functions from a list of tools; returns whether to remove all of it.
     fn take_from<'a>(&mut self, outline: &Outline<'a>, raw: &'a str, hide: Hide<'_>) -> bool {
         let tools = outline.list(raw);
         let mut gone = Vec::with_capacity(tools.elements().len());
@@ -85,7 +85,8 @@ impl Functions {
         false
     }
 
-    /// Takes functions out of one tool; whether nothing else is in it, so that it goes.
+    /// Removes functions from one tool; returns whether to remove the tool because nothing else is
+    /// in it.
     fn take_from_tool(&mut self, tool: &Outline<'_>, hide: Hide<'_>, edits: &mut Vec<Edit>) -> bool {
         let mut gone = Vec::with_capacity(tool.elements().len());
         let mut within = Vec::new();
@@ -111,8 +112,8 @@ impl Functions {
     }
 }
 
-/// Edits of a configuration of calls, which may name the functions that are allowed. Where none of
-/// them is left, the model is free again.
+/// Returns edits of a function calling configuration, which may list the allowed functions. If none
+/// of them remains, the mode becomes `AUTO`.
 fn narrow(calling: &Outline<'_>, hide: Hide<'_>) -> Vec<Edit> {
     let mut edits = Vec::new();
     let mut gone = Vec::with_capacity(calling.elements().len());

@@ -1,7 +1,7 @@
-//! A request for content: what the model will read and what it may write.
+//! A request for content: the model's input and the bound on its output.
 //!
-//! In: a body. Out: [`Request`]. Not here: the parts of contents (`content`), the tokens of
-//! anything, and whether the answer streams, which only the path says.
+//! In: a body. Out: [`Request`]. Not here: the parts of contents (`content`), the number of tokens,
+//! and whether the answer streams, which only the path says.
 //!
 //! Source: Google's "Gemini API reference", "Generating content", `GenerateContentRequest` and
 //! `GenerationConfig`; the guide "Thinking": thoughts count towards `maxOutputTokens`, so the
@@ -44,8 +44,8 @@ const GENERATION_NAMES: [&str; 10] = [
 /// Reads a body.
 ///
 /// # Errors
-/// [`Unread`] if it is not of this shape: no JSON object, no contents, a wrong type in what is
-/// counted, a member in both spellings.
+/// [`Unread`] if it does not have this shape: not a JSON object, no contents, a wrong type in a
+/// counted member, a member in both spellings.
 pub(super) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     let members = outline.members(&NAMES)?;
     let generation = match either(&members, "generationConfig", "generation_config")? {
@@ -72,7 +72,7 @@ pub(super) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     })
 }
 
-/// `gemini-2.5-flash` of `models/gemini-2.5-flash`.
+/// Returns the last segment of a name: `gemini-2.5-flash` of `models/gemini-2.5-flash`.
 pub(super) fn last_segment(name: Cow<'_, str>) -> Cow<'_, str> {
     match name {
         Cow::Borrowed(name) => Cow::Borrowed(name.rsplit('/').next().unwrap_or(name)),
@@ -94,7 +94,7 @@ impl<'a> Generation<'a> {
         let count = |camel, snake| -> Result<Option<u64>, Unread> {
             either(members, camel, snake)?;
             let known = members.whole(camel).or_else(|| members.whole(snake));
-            // Zero is how protocol buffers write what is not set.
+            // Protocol buffers write an unset number as zero.
             Ok(known.filter(|count| *count > 0))
         };
         let bound = count("maxOutputTokens", "max_output_tokens")?;
@@ -113,8 +113,8 @@ impl<'a> Generation<'a> {
     }
 }
 
-/// One entry of `tools`: functions, or tools of Google's own, which are counted as the text they
-/// are written as.
+/// Pushes one entry of `tools`: functions, or Google's own tools, which count as their raw JSON
+/// text.
 fn push_tool<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
     let Some(members) = entries(raw) else {
         pieces.push(text(raw));
@@ -136,7 +136,7 @@ fn push_function<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) {
         return;
     };
     pieces.push(Piece::Function(function.into()));
-    // Schemas in the other form, and of what the function gives back.
+    // Schemas in the other form, and the schema of the function's result.
     let known = ["name", "description", "parameters", "behavior"];
     let further = members.into_iter().filter(|(name, _)| !known.contains(&&**name));
     pieces.extend(further.map(|(_, value)| text(value)));

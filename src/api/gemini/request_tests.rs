@@ -7,17 +7,17 @@ fn read(body: &[u8]) -> Result<Request<'_>, Unread> {
     read_body(super::read, body)
 }
 
-/// A picture of 320 by 240 pixels, as far as its header.
+/// The header of an image of 320 by 240 pixels.
 const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAUAAAADwCAYAAAA=";
 
 fn pieces(body: &str) -> Vec<Piece<'_>> {
     read(body.as_bytes()).unwrap().prompt.0
 }
 
-/// The pieces of the one part of a request.
+/// Returns the pieces of the one part of a request.
 fn part(part: &str) -> Vec<Piece<'static>> {
     let body = format!(r#"{{"contents":[{{"role":"user","parts":[{part}]}}]}}"#);
-    // Leaked, so that a test can say what it expects in one line.
+    // Leaked, so that a test can state its expectation in one line.
     pieces(Box::leak(body.into_boxed_str())).split_off(1)
 }
 

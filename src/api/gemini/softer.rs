@@ -1,11 +1,11 @@
-//! Less output of a model.
+//! Edits that bound a model's output.
 //!
-//! In: a body. Out: edits of `generationConfig.maxOutputTokens`, however they are spelled. Not
-//! here: how little.
+//! In: a body. Out: edits of `generationConfig.maxOutputTokens`, in either spelling. Not here: the
+//! value of the bound.
 //!
 //! Source: Google's "Gemini API reference", "Generating content", `GenerationConfig`; its guide
 //! "Thinking": thoughts count towards `maxOutputTokens`, so a bound no higher than `thinkingBudget`
-//! leaves nothing to answer with; a budget of -1 is the model's choice.
+//! leaves no tokens for an answer; a budget of -1 leaves the number to the model.
 
 use crate::api::bound::{Bound, allowed, thinking};
 use crate::api::outline::{Members, Outline};
@@ -16,10 +16,10 @@ const MAX_OUTPUT: [&str; 2] = ["maxOutputTokens", "max_output_tokens"];
 const THINKING: [&str; 2] = ["thinkingConfig", "thinking_config"];
 const INNER: [&str; 4] = [MAX_OUTPUT[0], MAX_OUTPUT[1], THINKING[0], THINKING[1]];
 
-/// The edits that bound the output of each candidate.
+/// Returns the edits that bound the output of each candidate.
 ///
 /// # Errors
-/// [`Unbounded`] if it cannot be.
+/// [`Unbounded`] if it cannot be bounded.
 pub(super) fn with_max_output(outline: &Outline<'_>, _: Option<&str>, each: u64) -> Bounded {
     let object = outline.members(&CONFIG)?;
     let config = spelled(&object, CONFIG)?;
@@ -34,10 +34,10 @@ pub(super) fn with_max_output(outline: &Outline<'_>, _: Option<&str>, each: u64)
     allowed(edits, each, 1, budgets.into_iter().flatten().max())
 }
 
-/// How a member is spelled; the first way if it is not there.
+/// Returns a member's spelling in the object, or the first one if the member is absent.
 ///
 /// # Errors
-/// [`Unbounded::Unknown`] if it is there in both.
+/// [`Unbounded::Unknown`] if both are present.
 fn spelled(object: &Members<'_>, [camel, snake]: [&'static str; 2]) -> Result<&'static str, Unbounded> {
     match (object.has(camel), object.has(snake)) {
         (true, true) => Err(Unbounded::Unknown),

@@ -1,12 +1,12 @@
-//! `usageMetadata`: totals by side, of which cached input and sound are parts; thoughts stand
-//! beside the output.
+//! `usageMetadata`: totals by side, which include cached input and audio; thoughts are separate
+//! from the output.
 //!
 //! In: JSON. Out: [`ReportedUsage`]. Not here: text.
 //!
 //! Source: Google's "Gemini API reference", "UsageMetadata": the prompt's total includes cached
-//! content, and the total of all is prompt, tool-use prompt, candidates and thoughts. Zeros are
-//! left out, and Vertex AI sends chunks that tell only their `trafficType`: what is absent is
-//! untold.
+//! content, and the overall total is prompt, tool-use prompt, candidates and thoughts. The API
+//! omits zeros, and Vertex AI sends chunks that report only their `trafficType`: an absent number
+//! is unreported.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -43,8 +43,8 @@ struct ModalityTokens<'a> {
 }
 
 impl UsageMetadata<'_> {
-    /// None if a total is nonsense. `unanswered` says that the prompt was refused, so that no
-    /// output is no output.
+    /// Returns the usage; none if a total is nonsense. `unanswered` says that the prompt was
+    /// refused, so that missing output means zero.
     pub(super) fn told(self, unanswered: bool) -> Option<ReportedUsage> {
         let totals = [
             self.prompt_token_count,
@@ -70,8 +70,8 @@ impl UsageMetadata<'_> {
             let [cached, heard, other] = parts(input, [self.cached_content_token_count, Whole::Count(heard)]);
             told = ReportedUsage { input: other, cached_input: cached, audio_input: heard, ..told };
         }
-        // The first chunks of a stream tell the prompt as the total, which does not mean that
-        // nothing was written.
+        // The first chunks of a stream report the prompt as the total, which does not mean zero
+        // output.
         let missing_output =
             || rest([prompt, tool_use, thoughts]).filter(|rest| prompt.is_some() && *rest > 0);
         let unanswered = unanswered.then_some(0);
@@ -83,7 +83,7 @@ impl UsageMetadata<'_> {
     }
 }
 
-/// The tokens of sound among these.
+/// Returns the number of audio tokens among these.
 fn sound(details: Option<Vec<ModalityTokens<'_>>>) -> u64 {
     let is_sound = |detail: &ModalityTokens<'_>| detail.modality.map(RawValue::get) == Some("\"AUDIO\"");
     let heard = details.into_iter().flatten().filter(is_sound);

@@ -1,15 +1,16 @@
-//! Which Unicode encoding a body of JSON is in, and the same in UTF-8.
+//! Detects the Unicode encoding of a JSON body and converts the body to UTF-8.
 //!
-//! In: bytes. Out: UTF-8, as far as they are text. Not here: JSON. MCP demands UTF-8, but Python's
-//! `json.loads` takes the others, too, and official servers read by it.
+//! In: bytes. Out: UTF-8, as far as they are text. Not here: JSON. MCP requires UTF-8, but Python's
+//! `json.loads` also accepts the other encodings, and official servers parse with it.
 //!
-//! Source: RFC 4627, section 3: JSON begins with two ASCII characters, so its zero bytes tell; or a
-//! byte order mark does. One character, which is no message, needs no telling.
+//! Source: RFC 4627, section 3: JSON begins with two ASCII characters, so its zero bytes reveal the
+//! encoding; or a byte order mark does. A single character is never a message, so its encoding does
+//! not matter.
 
 use std::borrow::Cow;
 
-/// The same text in UTF-8, without a byte order mark. What is in UTF-8 is not changed otherwise, be
-/// it valid or not.
+/// Returns the same text in UTF-8, without a byte order mark. Bytes in UTF-8 stay otherwise
+/// unchanged, valid or not.
 pub(super) fn utf8(bytes: &[u8]) -> Cow<'_, [u8]> {
     let text = match bytes {
         [0xef, 0xbb, 0xbf, text @ ..] => return Cow::Borrowed(text),
@@ -42,7 +43,7 @@ mod tests {
 
     use super::*;
 
-    /// The text in every encoding, with and without a mark.
+    /// Returns the text in every encoding, with and without a byte order mark.
     fn encoded(text: &str) -> Vec<Vec<u8>> {
         let two = |unit: fn(u16) -> [u8; 2], text: &str| text.encode_utf16().flat_map(unit).collect();
         let four =

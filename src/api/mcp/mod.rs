@@ -1,19 +1,19 @@
 //! MCP over HTTP: the tools that a client calls at a server of the Model Context Protocol.
 //!
-//! In: bodies of `POST`, JSON-RPC messages. Out: [`Messages`]: which tools are called, and what has
-//! to be answered if they may not be. Not here: answers, whose errors are the server's own affair,
-//! and streams that a client opens by `GET`. What a server does not take for a call is none:
-//! responses of the client, other methods, calls that name no tool.
+//! In: bodies of `POST`, JSON-RPC messages. Out: [`Messages`]: the tools called, and the ids for
+//! replies that reject them. Not here: answers, whose errors are the server's own; streams that a
+//! client opens by `GET`. Messages that a server does not treat as calls do not count: responses of
+//! the client, other methods, calls that name no tool.
 //!
-//! Limits on risky tools rest on this, so it reads whatever some server would read ([`scan`],
-//! [`encoding`]), and refuses what servers would read differently. Members may be written in any
-//! case, because Go's `encoding/json` takes them so. A call that is asked again with what the
-//! server wanted to know (`inputResponses`) counts again: nobody but the server knows whether it
-//! belongs to an earlier one.
+//! Limits on risky tools rely on this code, so it reads everything that some server would read
+//! ([`scan`], [`encoding`]), and refuses input that servers would read differently. Members may be
+//! written in any case, because Go's `encoding/json` accepts that. A client that repeats a call
+//! with the input that the server requested (`inputResponses`) counts again: only the server knows
+//! whether it belongs to an earlier call.
 //!
 //! Source: modelcontextprotocol.io, specification 2026-07-28, "Streamable HTTP" and "Overview", and
-//! 2025-06-18, "Transports" (which took batches out; clients of 2025-03-26 send them); JSON-RPC
-//! 2.0, sections 4 and 6.
+//! 2025-06-18, "Transports" (which removed batches; clients of 2025-03-26 send them); JSON-RPC 2.0,
+//! sections 4 and 6.
 
 mod encoding;
 mod scan;
@@ -26,7 +26,7 @@ use self::scan::Scanner;
 use super::raw::Text;
 use super::{Dialect, Format, Unread, post};
 
-/// Calls of tools, and all else that clients of MCP send.
+/// Calls of tools, and everything else that MCP clients send.
 pub(super) static FORMAT: Format = Format {
     name: "mcp",
     dialect: Dialect::Mcp,
@@ -35,35 +35,35 @@ pub(super) static FORMAT: Format = Format {
     ..Format::DEFAULT
 };
 
-/// An id that is longer, in bytes of JSON, is answered as `null`.
+/// The longest id, in bytes of JSON, that an answer repeats; a longer one is answered as `null`.
 const LONGEST_ID: usize = 1024;
 
-/// The JSON-RPC messages of a body that ask for something; responses are left out.
+/// The JSON-RPC requests and notifications of a body, without responses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Messages<'a> {
-    /// Whether they came as a list, so that their answers must, too.
+    /// Whether they came as a list, so that the answer must be a list, too.
     pub is_batch: bool,
-    /// The messages in their order.
+    /// The messages in order.
     pub list: Vec<Message<'a>>,
 }
 
 /// A JSON-RPC request or notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// The id as JSON, byte for byte; `null` where it cannot be repeated. A notification has none,
-    /// and gets no answer.
+    /// The raw JSON of the id; `null` if it cannot be repeated. A notification has none, and gets
+    /// no answer.
     pub id: Option<Cow<'a, str>>,
     /// The name of the tool that it calls.
     pub tool: Option<Cow<'a, str>>,
 }
 
 impl<'a> Messages<'a> {
-    /// The tools that are called, one for each call.
+    /// Returns the called tools, one for each call.
     pub fn tools(&self) -> impl Iterator<Item = &str> {
         self.list.iter().filter_map(|message| message.tool.as_deref())
     }
 
-    /// Reads the next value, and tells whether it is of JSON-RPC at all.
+    /// Reads the next value, and returns whether it is JSON-RPC at all.
     fn add_next(&mut self, scanner: &mut Scanner<'a>) -> Result<bool, Unread> {
         let envelope = Envelope::read(scanner)?;
         let is_rpc = envelope.is_rpc();
@@ -86,8 +86,7 @@ fn read(body: &[u8]) -> Result<Messages<'_>, Unread> {
     }
 }
 
-/// Reads the first JSON value of a body. What follows it is not looked at, as some servers do not
-/// either.
+/// Reads the first JSON value of a body. It ignores the rest, like some servers.
 fn messages(body: &[u8]) -> Result<Messages<'_>, Unread> {
     let mut scanner = Scanner::new(body);
     let mut messages = Messages { is_batch: scanner.take(b'['), list: Vec::new() };
@@ -102,7 +101,7 @@ fn messages(body: &[u8]) -> Result<Messages<'_>, Unread> {
     if is_rpc { Ok(messages) } else { Err(Unread::Malformed) }
 }
 
-/// The raw members of a message that decide what it is.
+/// The raw members that determine the kind of a message.
 #[derive(Default)]
 struct Envelope<'a> {
     method: Option<&'a [u8]>,
@@ -112,7 +111,7 @@ struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads the next value; what is no object has none of the members.
+    /// Reads the next value; anything but an object has none of the members.
     fn read(scanner: &mut Scanner<'a>) -> Result<Self, Unread> {
         let mut envelope = Self::default();
         if scanner.peek() != Some(b'{') {
@@ -142,7 +141,7 @@ impl<'a> Envelope<'a> {
         self.method.and_then(string)
     }
 
-    /// The request or notification that these are the members of.
+    /// Returns the request or notification with these members.
     fn message(self) -> Result<Option<Message<'a>>, Unread> {
         let Some(method) = self.method() else { return Ok(None) };
         let tool = if method == "tools/call" { self.params.map(tool).transpose()?.flatten() } else { None };
@@ -150,7 +149,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// The name of the tool that parameters are for.
+/// Returns the name of the tool in the parameters of a call.
 fn tool(params: &[u8]) -> Result<Option<Cow<'_, str>>, Unread> {
     let mut scanner = Scanner::new(params);
     if scanner.peek() != Some(b'{') {
@@ -174,7 +173,7 @@ fn each_member<'a>(
     scanner.take(b'{');
     while scanner.has_more(b'}').ok_or(Unread::Malformed)? {
         let (name, value) = scanner.member().ok_or(Unread::Malformed)?;
-        // A name that is no text is none of those that matter.
+        // A name that is not valid text matches none of the members.
         found(&string(name).unwrap_or_default(), value)?;
     }
     Ok(())
@@ -187,26 +186,26 @@ fn once<'a>(member: &mut Option<&'a [u8]>, value: &'a [u8], known: &'static str)
     }
 }
 
-/// Whether some server takes a member of this name for the one that is meant: the same letters in
-/// any case, as Unicode folds it.
+/// Returns whether some server accepts this name for the intended one: the same letters in any
+/// case, by Unicode folding.
 fn is(name: &str, meant: &str) -> bool {
     let folded =
         name.chars().map(|letter| if letter == '\u{17f}' { 's' } else { letter.to_ascii_lowercase() });
     folded.eq(meant.chars())
 }
 
-/// The text of a JSON string; none of any other value.
+/// Returns the text of a JSON string; none for any other value.
 fn string(raw: &[u8]) -> Option<Cow<'_, str>> {
     serde_json::from_slice(raw).ok().map(|Text(text)| text)
 }
 
-/// The text of a JSON string, as far as it is text.
+/// Returns the text of a JSON string, with invalid bytes replaced.
 fn lossy(raw: &[u8]) -> Cow<'_, str> {
     let between = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
     string(raw).unwrap_or_else(|| String::from_utf8_lossy(between))
 }
 
-/// An id as it can be written into an answer.
+/// Returns an id in a form that an answer can repeat.
 fn repeatable(raw: &[u8]) -> Cow<'_, str> {
     let short = core::str::from_utf8(raw).ok().filter(|raw| raw.len() <= LONGEST_ID);
     let valid = short.filter(|raw| serde_json::from_str::<&RawValue>(raw).is_ok());

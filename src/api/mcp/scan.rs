@@ -1,29 +1,29 @@
-//! JSON taken apart as generously as any server takes it apart.
+//! A JSON scanner as lenient as the most lenient server's parser.
 //!
-//! In: bytes. Out: the bytes of values, one level at a time. Not here: what is in them. Servers'
-//! readers differ: some take `NaN`, bytes that are no UTF-8, a comma too many, control characters
-//! in strings. Nothing that one of them reads may be unreadable here, so only quotes, brackets and
-//! colons matter, and what is between is not judged. Every byte is looked at once, however deep it
-//! lies.
+//! In: bytes. Out: the bytes of values, one level at a time. Not here: their content. Servers'
+//! parsers differ: some accept `NaN`, bytes that are not UTF-8, an extra comma, control characters
+//! in strings. The scanner must read everything that any of them reads, so it looks only at quotes,
+//! brackets and colons, and does not validate the bytes between. It looks at every byte once,
+//! regardless of depth.
 
-/// Reads values from left to right.
+/// A reader of values from left to right.
 pub(super) struct Scanner<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Scanner<'a> {
-    /// At the beginning of `bytes`.
+    /// Creates a scanner at the beginning of `bytes`.
     pub(super) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    /// The next byte that is no space.
+    /// Returns the next byte that is not a space.
     pub(super) fn peek(&mut self) -> Option<u8> {
         self.rest = self.rest.trim_ascii_start();
         self.rest.first().copied()
     }
 
-    /// Takes the next byte that is no space, if it is this one.
+    /// Consumes the next byte that is not a space, if it is this one.
     pub(super) fn take(&mut self, byte: u8) -> bool {
         let is_next = self.peek() == Some(byte);
         if is_next {
@@ -32,21 +32,22 @@ impl<'a> Scanner<'a> {
         is_next
     }
 
-    /// Whether a list or an object that ends with `close` goes on; if it does not, its end is
-    /// taken. None if the bytes end before it.
+    /// Returns whether a list or an object that ends with `close` continues, and consumes its end
+    /// if not. None if the bytes end before it.
     pub(super) fn has_more(&mut self, close: u8) -> Option<bool> {
         while self.take(b',') {}
         self.peek()?;
         Some(!self.take(close))
     }
 
-    /// The next member of an object: its name, with quotes, and its value. None if there is none.
+    /// Reads the next member of an object: its name, with quotes, and its value. None if there is
+    /// none.
     pub(super) fn member(&mut self) -> Option<(&'a [u8], &'a [u8])> {
         let name = (self.peek() == Some(b'"')).then(|| self.value())??;
         self.take(b':').then(|| self.value())?.map(|value| (name, value))
     }
 
-    /// The next value; none if there is none, or the bytes end within it.
+    /// Reads the next value; none if there is none, or if the bytes end within it.
     pub(super) fn value(&mut self) -> Option<&'a [u8]> {
         let length = match self.peek()? {
             b'"' | b'{' | b'[' => self.length_of_enclosed()?,
@@ -60,7 +61,7 @@ impl<'a> Scanner<'a> {
         (!value.is_empty()).then_some(value)
     }
 
-    /// How long the string, list or object is that is next.
+    /// Returns the length of the next string, list or object.
     fn length_of_enclosed(&self) -> Option<usize> {
         let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
         let last = self.rest.iter().position(|byte| {

@@ -7,7 +7,7 @@ fn rpc(body: &[u8]) -> Result<Messages<'_>, Unread> {
     read(body)
 }
 
-/// The messages of a body: ids and tools.
+/// Returns the messages of a body: ids and tools.
 fn read_as(body: &str) -> Vec<(Option<String>, Option<String>)> {
     let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
     let messages = rpc(body.as_bytes()).unwrap_or_else(|error| panic!("{error:?}: {body}"));
@@ -120,8 +120,8 @@ fn what_is_no_json_rpc_is_malformed() {
     }
 }
 
-/// Python's readers take `NaN` and other encodings, JavaScript's any bytes in strings, and Go's do
-/// not look at what follows.
+/// Python's parsers accept `NaN` and other encodings, JavaScript's any bytes in strings, and Go's
+/// ignore what follows.
 #[test]
 fn a_call_that_only_some_servers_can_read_is_a_call() {
     let with = |arguments: &str| {

@@ -1,11 +1,11 @@
 //! A line of an answer, or a whole one: usage, text and calls of tools.
 //!
-//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, tells
-//! nothing. Not here: the framing of lines (`answer`).
+//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or has another shape,
+//! reports nothing. Not here: the framing of lines (`answer`).
 //!
-//! Source: Ollama's API reference, "Response". `prompt_eval_count` is left out where the whole
-//! prompt was still in memory, which does not mean that it was empty: then the count before the
-//! call stands. Thinking is part of `eval_count`.
+//! Source: Ollama's API reference, "Response". Ollama omits `prompt_eval_count` if the whole prompt
+//! was still in memory, which does not mean an empty prompt: then the count before the call stands.
+//! Thinking is part of `eval_count`.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -14,7 +14,7 @@ use crate::api::number::Whole;
 use crate::api::raw::{as_text, entries};
 use crate::api::{Answer, ReportedUsage, tools};
 
-/// The members that are looked at.
+/// The members that are read.
 pub(super) const MEMBERS: &[&str] = &[
     "message",
     "response",
@@ -57,13 +57,13 @@ struct Counts<'a> {
 }
 
 impl Counts<'_> {
-    /// None if a count is nonsense.
+    /// Returns the usage; none if a count is nonsense.
     fn told(self) -> Option<ReportedUsage> {
         let counts = [self.prompt_eval_count, self.eval_count];
         if counts.contains(&Whole::Nonsense) {
             return None;
         }
-        // A call without a prompt only loads the model, or lets go of it.
+        // A call without a prompt only loads or unloads the model.
         let nothing = matches!(self.done_reason.map(RawValue::get), Some("\"load\"" | "\"unload\""));
         let [input, output] = counts.map(|count| count.count().or_else(|| nothing.then_some(0)));
         Some(ReportedUsage { input, output, ..ReportedUsage::default() })

@@ -1,5 +1,4 @@
-//! The end of a stream of Ollama's: a last line with `done`, `done_reason: "length"` and the
-//! counts.
+//! The end of an Ollama stream: a last line with `done`, `done_reason: "length"` and the counts.
 //!
 //! In: lines. Out: a line.
 //!

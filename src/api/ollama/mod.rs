@@ -1,9 +1,9 @@
 //! Ollama's own API: chat, completions of a prompt, embeddings.
 //!
-//! In: request bodies, and JSON documents of answers, which stream as lines unless the request says
-//! otherwise. Out: what the shared types of `api` say. Not here: Ollama behind OpenAI's and
-//! Anthropic's paths, which are theirs, and the management of models. Nothing switches usage on:
-//! the last line has it.
+//! In: request bodies, and JSON documents of answers, which stream as lines unless the request
+//! disables that. Out: the shared types of `api`. Not here: Ollama behind OpenAI's and Anthropic's
+//! paths, which belongs to their modules, and the management of models. The last line of every
+//! answer reports usage, so there is no option to request it.
 //!
 //! Source: Ollama's API reference (`docs/api.md`).
 
@@ -45,7 +45,7 @@ pub(super) static GENERATE: Format = Format {
     ..Format::DEFAULT
 };
 
-/// Embeddings; the older path takes one prompt and tells no usage.
+/// Embeddings; the older path takes one prompt and reports no usage.
 pub(super) static EMBED: Format = Format {
     name: "ollama_embed",
     dialect: Dialect::Ollama,

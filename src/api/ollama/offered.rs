@@ -1,8 +1,7 @@
-//! The tools that a chat request offers, and the request without some of them.
+//! The tools that a chat request offers, and edits that remove some.
 //!
-//! In: a body, and which tools are to go. Out: names, edits. Ollama reads the names of members in
-//! any case, so that here is a tool, too, whatever the case that it is written in. Not here: lists
-//! in general (`tool_list`).
+//! In: a body, and which tools to remove. Out: names, edits. Ollama reads the names of members in
+//! any case, so this module also finds tools in any case. Not here: lists in general (`tool_list`).
 //!
 //! Source: Ollama's API reference, "Generate a chat completion": `tools`. There is no choice among
 //! them.
@@ -17,12 +16,12 @@ use crate::api::{Edit, Hide};
 
 const OFFERS: [Offer; 1] = [Offer { naming, ..Offer::DEFAULT }];
 
-/// The names that a body offers.
+/// Returns the names that a body offers.
 pub(super) fn offered<'a>(outline: &Outline<'a>) -> Vec<Cow<'a, str>> {
     tool_list::offered(outline, &OFFERS)
 }
 
-/// Edits that take tools out of a body.
+/// Returns edits that remove tools from a body.
 pub(super) fn without(outline: &Outline<'_>, hide: Hide<'_>) -> Vec<Edit> {
     tool_list::without(outline, &OFFERS, hide)
 }
@@ -32,7 +31,7 @@ fn naming(raw: &str) -> Vec<Cow<'_, str>> {
     functions.flat_map(|function| values(function, "name")).map(as_text).collect()
 }
 
-/// The values of the members that have this name, in any case.
+/// Returns the values of the members that have this name, in any case.
 fn values<'a>(raw: &'a str, wanted: &str) -> Vec<&'a str> {
     let members = entries(raw).unwrap_or_default().into_iter();
     members.filter(|(name, _)| folded(name).eq(folded(wanted))).map(|(_, value)| value).collect()

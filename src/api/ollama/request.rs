@@ -1,10 +1,10 @@
-//! Ollama's requests: what the model will read and what it may write.
+//! Ollama's requests: the model's input and the bound on its output.
 //!
-//! In: a body. Out: [`Request`]. Not here: the tokens of it, and the template that a model's own
-//! file puts around a prompt.
+//! In: a body. Out: [`Request`]. Not here: the number of its tokens, and the template that a
+//! model's own file puts around a prompt.
 //!
 //! Source: Ollama's API reference, "Generate a chat completion", "Generate a completion", "Generate
-//! Embeddings"; its model file reference, `num_predict`: -1 and -2 are no bound, and nor is 0
+//! Embeddings"; its model file reference, `num_predict`: -1 and -2 mean no bound, as does 0
 //! (Ollama's runner).
 
 use crate::api::outline::{Element, Members, Outline};
@@ -21,7 +21,7 @@ const EMBED_NAMES: [&str; 3] = ["model", "input", "prompt"];
 /// Reads the body of a chat.
 ///
 /// # Errors
-/// [`Unread`] if it is not a chat request: no JSON object, a message that is no object.
+/// [`Unread`] if it is not a chat request: not a JSON object, a message that is not an object.
 pub(super) fn chat<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     let members = members(outline, &CHAT_NAMES)?;
     let mut pieces = Vec::new();
@@ -35,7 +35,7 @@ pub(super) fn chat<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
 /// Reads the body of a completion. One without a prompt only loads the model.
 ///
 /// # Errors
-/// [`Unread`] if it is no JSON object.
+/// [`Unread`] if it is not a JSON object.
 pub(super) fn generate<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     let members = members(outline, &GENERATE_NAMES)?;
     let mut pieces = Vec::new();
@@ -51,7 +51,7 @@ pub(super) fn generate<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread>
 /// Reads the body of a request for embeddings.
 ///
 /// # Errors
-/// [`Unread`] if it is no JSON object, or has nothing to embed.
+/// [`Unread`] if it is not a JSON object, or has nothing to embed.
 pub(super) fn embed<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     let members = members(outline, &EMBED_NAMES)?;
     let input = members.raw("input").or_else(|| members.raw("prompt")).ok_or(Unread::Malformed)?;
@@ -63,11 +63,11 @@ pub(super) fn embed<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     })
 }
 
-/// The members of a body. Ollama reads names in any case, and the last of several counts, so two
-/// that differ in case only are one named twice.
+/// Returns the members of a body. Ollama reads names in any case and the last of several counts, so
+/// two names that differ only in case are duplicates.
 ///
 /// # Errors
-/// [`Unread`] if it is no JSON object, or names one of them twice or in another case.
+/// [`Unread`] if it is not a JSON object, or if a member is there twice or in another case.
 pub(super) fn members<'a>(
     outline: &Outline<'a>,
     names: &'static [&'static str],
@@ -82,8 +82,8 @@ pub(super) fn members<'a>(
     Ok(members)
 }
 
-/// A name as Go's JSON reader compares it: without case, and the two letters that fold into ASCII
-/// among it.
+/// Folds a name as Go's JSON reader does: to lower case, including the two letters that fold into
+/// ASCII.
 pub(super) fn folded(name: &str) -> impl Iterator<Item = char> {
     name.chars().map(|letter| match letter {
         '\u{17f}' => 's',
@@ -94,8 +94,7 @@ pub(super) fn folded(name: &str) -> impl Iterator<Item = char> {
 
 /// Reads the members that completions and chats have in common.
 fn generation<'a>(members: &Members<'a>, mut pieces: Vec<Piece<'a>>) -> Result<Request<'a>, Unread> {
-    // The word `json` only constrains the output; a schema is also told to the model by many
-    // templates.
+    // The word `json` only constrains the output; many templates also show a schema to the model.
     let schema = members.raw("format").filter(|format| format.starts_with('{'));
     pieces.extend(schema.map(written));
     let options = members.inside("options", &["num_predict"])?;

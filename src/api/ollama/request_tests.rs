@@ -14,7 +14,7 @@ fn embed(body: &[u8]) -> Result<Request<'_>, Unread> {
     read_body(super::embed, body)
 }
 
-/// A picture of 320 by 240 pixels, as far as its header.
+/// The header of an image of 320 by 240 pixels.
 const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAUAAAADwCAYAAAA=";
 const PICTURE: Piece<'static> = Piece::Image(Image { size: Some((320, 240)), low_detail: false });
 

@@ -1,9 +1,10 @@
-//! Less output, and another model.
+//! Edits that bound the output, or change the model.
 //!
-//! In: a body. Out: [`Edit`]s of `options.num_predict` and of `model`. Not here: how little.
+//! In: a body. Out: [`Edit`]s of `options.num_predict` and of `model`. Not here: the value of the
+//! bound.
 //!
 //! Source: Ollama's API reference, "Generate a completion", and its model file reference,
-//! `num_predict`. What is not above zero is no bound (Ollama's runner).
+//! `num_predict`. A value of zero or less is no bound (Ollama's runner).
 
 use super::request;
 use crate::api::bound::{Bound, allowed};
@@ -12,17 +13,17 @@ use crate::api::{Bounded, Edit, model};
 
 const NUM_PREDICT: Bound = Bound { names: &["num_predict"], zero_is_none: true };
 
-/// The edits that bound the output.
+/// Returns the edits that bound the output.
 ///
 /// # Errors
-/// [`Unbounded`](crate::api::Unbounded) if it cannot be.
+/// [`Unbounded`](crate::api::Unbounded) if it cannot be bounded.
 pub(super) fn with_max_output(outline: &Outline<'_>, _: Option<&str>, each: u64) -> Bounded {
     let members = request::members(outline, &["options"])?;
     let edits = NUM_PREDICT.lowered_in(&members, "options", "num_predict", each)?;
     allowed(edits, each, 1, None)
 }
 
-/// The edit that has a body ask for another model.
+/// Returns the edit that makes a body ask for another model.
 pub(super) fn with_model(outline: &Outline<'_>, model: &str) -> Option<Edit> {
     model::replaced(&request::members(outline, &["model"]).ok()?, |_| model.to_owned())
 }

@@ -1,4 +1,5 @@
-//! What a budget keeps when a reload changes its limit, as in docs/configuration.md.
+//! Tests of the state that a budget keeps when a reload changes its limit, as in
+//! docs/configuration.md.
 
 use super::tests::second;
 use super::*;
@@ -35,10 +36,10 @@ fn a_raised_max_leaves_the_difference_at_once() {
 fn a_max_below_what_is_spent_leaves_nothing_and_a_debt() {
     for (algorithm, until_one_fits) in [
         // A bucket refills 31 at 20 a minute. The next window pays 20 of the debt of 30, and the
-        // one after it the rest.
+        // one after it pays the rest.
         (Algorithm::TokenBucket, Span::from_secs(93)),
         (Algorithm::FixedWindow, Span::from_secs(120)),
-        // Here the share of the window before must fade as well.
+        // Here the share of the previous window must decay as well.
         (Algorithm::SlidingWindow, Span::from_secs(153)),
     ] {
         let stored = with_spent(shape(algorithm, 100, MINUTE), 50);

@@ -1,7 +1,7 @@
 //! A chat answer, or one event of a streamed one: usage, text and calls of tools.
 //!
-//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or not of this shape, tells
-//! nothing. Not here: citations, which the model has not written.
+//! In: one JSON document. Out: [`Answer`]. A document that is not JSON, or has another shape,
+//! reports nothing. Not here: citations, which are not the model's output.
 //!
 //! Source: Cohere's API reference, "Chat API (v2)" and "Chat with Streaming (v2)": `content-delta`,
 //! `tool-plan-delta`, `tool-call-start`, `tool-call-delta`, and `message-end`, whose delta has the
@@ -49,7 +49,7 @@ struct Delta<'a> {
     usage: Option<&'a RawValue>,
 }
 
-/// Adds the text that the model wrote of a message. In an error, a message is a text, and not the
+/// Adds the model's text in a message. In an error, the message is a string that is not the
 /// model's.
 fn push_message<'a>(message: Option<&'a RawValue>, answer: &mut Answer<'a>) {
     let texts = &mut answer.text;
@@ -66,7 +66,7 @@ fn push_message<'a>(message: Option<&'a RawValue>, answer: &mut Answer<'a>) {
     }
 }
 
-/// The texts of a part of the content.
+/// Adds the texts of a part of the content.
 fn push_part<'a>(raw: &'a str, texts: &mut Vec<Cow<'a, str>>) {
     let members = entries(raw).unwrap_or_default().into_iter();
     let written = members.filter(|(name, _)| matches!(&**name, "text" | "thinking"));

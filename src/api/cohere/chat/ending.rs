@@ -1,8 +1,8 @@
-//! The end of a chat of Cohere's: what is open is closed, `message-end` tells `MAX_TOKENS` and the
-//! usage.
+//! The end of a Cohere chat stream: it closes open content or tool calls, then sends `message-end`
+//! with `MAX_TOKENS` and the usage.
 //!
-//! In: events. Out: events. Citations that are open need no closing: they say what they cite when
-//! they begin.
+//! In: events. Out: events. Open citations need no closing: they carry their content when they
+//! begin.
 //!
 //! Source: Cohere's API reference, "Chat with Streaming" (v2).
 
@@ -17,7 +17,7 @@ use crate::api::raw::Text;
 pub(in crate::api) struct Chat {
     begun: bool,
     ended: bool,
-    /// The event that closes the content or tool call that is open, and its index.
+    /// The event that closes the open content or tool call, and its index.
     open: Option<(&'static str, u64)>,
 }
 

@@ -1,7 +1,7 @@
 //! Cohere chat: `POST …/v2/chat`.
 //!
-//! In: request bodies, and JSON documents of answers. Out: what the shared types of `api` say. Not
-//! here: the tokens of anything.
+//! In: request bodies, and JSON documents of answers. Out: the shared types of `api`. Not here: the
+//! number of tokens.
 //!
 //! Source: Cohere's API reference, "Chat API (v2)" and "Chat with Streaming (v2)".
 

@@ -1,6 +1,6 @@
-//! The tools that a chat request offers, and the request without some of them.
+//! The tools that a chat request offers, and edits that remove some.
 //!
-//! In: a body, and which tools are to go. Out: names, edits. Not here: lists in general
+//! In: a body, and which tools to remove. Out: names, edits. Not here: lists in general
 //! (`tool_list`).
 //!
 //! Source: Cohere's API reference, "Chat API (v2)": `tools`, `tool_choice`, which names no tool,
@@ -15,12 +15,12 @@ use crate::api::{Edit, Hide, openai};
 const OFFERS: [Offer; 1] =
     [Offer { naming: openai::chat::name_of_tool, only_with_tools: &["strict_tools"], ..Offer::DEFAULT }];
 
-/// The names that a body offers.
+/// Returns the names that a body offers.
 pub(super) fn offered<'a>(outline: &Outline<'a>) -> Vec<Cow<'a, str>> {
     tool_list::offered(outline, &OFFERS)
 }
 
-/// Edits that take tools out of a body.
+/// Returns edits that remove tools from a body.
 pub(super) fn without(outline: &Outline<'_>, hide: Hide<'_>) -> Vec<Edit> {
     tool_list::without(outline, &OFFERS, hide)
 }

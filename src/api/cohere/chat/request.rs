@@ -1,7 +1,7 @@
-//! A chat request: what the model will read and what it may write.
+//! A chat request: the model's input and the bound on its output.
 //!
-//! In: a body. Out: [`Request`]. Not here: the tokens of it; of the preamble that Cohere adds
-//! itself, usage tells.
+//! In: a body. Out: [`Request`]. Not here: the number of its tokens; usage includes the preamble
+//! that Cohere adds itself.
 //!
 //! Source: Cohere's API reference, "Chat API (v2)".
 
@@ -15,7 +15,7 @@ const NAMES: [&str; 6] = ["model", "messages", "documents", "tools", "response_f
 /// Reads a body.
 ///
 /// # Errors
-/// [`Unread`] if it is not a chat request: no JSON object, no messages, a message that is no
+/// [`Unread`] if it is not a chat request: not a JSON object, no messages, a message that is not an
 /// object.
 pub(super) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     let members = outline.members(&NAMES)?;
@@ -38,8 +38,8 @@ pub(super) fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     })
 }
 
-/// Everything in a message but its ids, and the citations of an earlier answer, which only point
-/// into it.
+/// Pushes everything in a message but its ids, and the citations of an earlier answer, which only
+/// point into it.
 fn push_message<'a>(raw: &'a str, pieces: &mut Vec<Piece<'a>>) -> Result<(), Unread> {
     let members = entries(raw).ok_or(Unread::Malformed)?;
     pieces.push(Piece::Message);

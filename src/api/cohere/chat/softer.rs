@@ -1,10 +1,10 @@
-//! Less output of a chat.
+//! Edits that bound the output of a chat.
 //!
-//! In: a body. Out: edits of `max_tokens`. Not here: how little.
+//! In: a body. Out: edits of `max_tokens`. Not here: the value of the bound.
 //!
 //! Source: Cohere's API reference, "Chat API (v2)", `max_tokens` and `thinking.token_budget`:
-//! thinking is part of the output, so that a bound no higher than its budget leaves nothing to
-//! answer with.
+//! thinking is part of the output, so a bound no higher than its budget leaves no tokens for an
+//! answer.
 
 use crate::api::Bounded;
 use crate::api::bound::{Bound, allowed, thinking};
@@ -12,10 +12,10 @@ use crate::api::outline::Outline;
 
 const NAME: &str = "max_tokens";
 
-/// The edits that bound the output.
+/// Returns the edits that bound the output.
 ///
 /// # Errors
-/// [`Unbounded`](crate::api::Unbounded) if it cannot be.
+/// [`Unbounded`](crate::api::Unbounded) if it cannot be bounded.
 pub(super) fn with_max_output(outline: &Outline<'_>, _: Option<&str>, each: u64) -> Bounded {
     let object = outline.members(&[NAME, "thinking"])?;
     let edits = Bound::named(&[NAME]).lowered(&object, NAME, each);

@@ -1,4 +1,4 @@
-//! What the table stores, and what happens if it cannot.
+//! Tests of how the table stores leases, and of failures to store them.
 
 use super::*;
 use crate::store::{Entry, MAX_TRIES, WAYS, payload_of};

@@ -1,4 +1,4 @@
-//! What ends with a window, and when.
+//! Tests of the state that ends with a window, and of when it ends.
 
 use super::*;
 
