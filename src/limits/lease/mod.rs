@@ -8,8 +8,8 @@
 //! ```
 //!
 //! In: a global [`Limit`] and the [`Subject`] it is counted for, amounts, the service's reports.
-//! Out: a [`LeaseCharge`] or the reason why not, and the amount of lease to request. Not here: asking,
-//! timeouts, calls without an answer (`rls`); the arithmetic (`state`).
+//! Out: a [`LeaseCharge`] or the reason why not, and the amount of lease to request. Not here:
+//! asking, timeouts, calls without an answer (`rls`); the arithmetic (`state`).
 //!
 //! # Guarantees
 //!
