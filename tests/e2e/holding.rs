@@ -152,7 +152,7 @@ async fn first_calls(hold: &str, holds: bool) {
     assert_eq!(warned, hold == "auto" && !holds);
 }
 
-const WARNING: &str =
+pub(crate) const WARNING: &str =
     "requests cannot be held here, because `allow_on_headers_stop_iteration: true` is not set";
 
 #[tokio::test]
