@@ -35,8 +35,8 @@ async fn a_flood_that_fills_the_table_is_told_once_and_refusals_by_shared_budget
     }
     let places = |kind| [("kind", kind)];
     let taken = |metrics: &Metrics| metrics.sum("tollgate_table_places", &places("taken"));
-    // The worker that writes the gauge last may not be the one that took the last place.
-    let few = bench.envoy.wait_for_metrics(|metrics| taken(metrics) >= 99.0).await;
+    // A few of the callers may find the places of their set taken by others.
+    let few = bench.envoy.wait_for_metrics(|metrics| taken(metrics) >= 90.0).await;
     assert!(taken(&few) <= 100.0, "{}", taken(&few));
     assert_eq!(few.sum("tollgate_table_places", &places("all")), 256.0);
     assert!(!bench.envoy.log().contains(TOLD), "told too early");
