@@ -103,6 +103,11 @@ impl<'a> Outline<'a> {
         self.elements.iter().filter(|member| member.is_any(names))
     }
 
+    /// Returns whether a member of one of these names is there and is not `null`.
+    pub(super) fn has_value(&self, names: &[&str]) -> bool {
+        self.elements.iter().any(|member| member.is_any(names) && member.raw != "null")
+    }
+
     /// Returns the members called `names`, each of which may occur once.
     ///
     /// # Errors

@@ -110,14 +110,13 @@ pub(super) enum Form {
 impl Form {
     /// Returns the form of a body.
     pub(super) fn of(outline: &Outline<'_>) -> Self {
-        let has = |names| outline.named(names).any(|member| member.raw != "null");
-        if !has(&["messages"]) {
+        if !outline.has_value(&["messages"]) {
             return Self::Plain;
         }
-        if has(&["anthropic_version"]) {
+        if outline.has_value(&["anthropic_version"]) {
             return Self::Messages;
         }
-        let is_novas = has(&["schemaVersion", "inferenceConfig", "toolConfig"]);
+        let is_novas = outline.has_value(&["schemaVersion", "inferenceConfig", "toolConfig"]);
         let mut messages = outline.named(&["messages"]);
         if is_novas || messages.any(|messages| has_untyped_blocks(messages.raw)) {
             Self::Converse
@@ -158,8 +157,8 @@ fn plain<'a>(members: &Members<'a>, outline: &Outline<'a>) -> Request<'a> {
             _ => {}
         }
     }
-    let has = |names| outline.named(names).any(|member| member.raw != "null");
-    let embeds = !has(&["prompt", "message", "textGenerationConfig"]) && has(&OF_EMBEDDINGS);
+    let generates = outline.has_value(&["prompt", "message", "textGenerationConfig"]);
+    let embeds = !generates && outline.has_value(&OF_EMBEDDINGS);
     let choices = CHOICES.iter().find_map(|name| members.whole(name)).map(|choices| choices.max(1));
     Request {
         prompt: Prompt(pieces),
