@@ -33,7 +33,7 @@ pub use filter::{Filter, finisher, wasm_module};
 pub use metrics::{Metrics, Sample};
 use pool::{Shared, Taken};
 pub use process::binary;
-use process::{Process, Turn, framed};
+use process::{Process, TURNS, framed};
 pub use resources::Resources;
 
 /// A placeholder in a configuration for the directory of the Envoy that runs it.
@@ -47,7 +47,7 @@ pub const ACCESS_LOG: &str = "access.log";
 pub const LISTENERS: &str = "lds.yaml";
 
 /// The settings with which an Envoy starts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Setup {
     /// The bootstrap configuration as YAML. The admin interface must listen on port 0 of 127.0.0.1.
     pub bootstrap: String,
@@ -62,17 +62,6 @@ pub struct Setup {
     pub drains_at_once: bool,
     /// The settings for a process that may have served other tests.
     shared: Option<Box<Shared>>,
-}
-
-impl Setup {
-    /// Returns whether a process with these settings satisfies `other`.
-    fn suits(&self, other: &Self) -> bool {
-        let parts = |setup: &Self| (setup.concurrency, setup.drains_at_once);
-        parts(self) == parts(other)
-            && self.bootstrap == other.bootstrap
-            && self.files == other.files
-            && self.component_log_level == other.component_log_level
-    }
 }
 
 /// A running Envoy. Dropping it kills the process, or returns it to the pool.
@@ -127,7 +116,7 @@ impl Envoy {
             let listeners = core::mem::take(&mut taken.listeners);
             return Ok(Self { home: Some(Home::Shared(Box::new(taken))), listeners });
         }
-        let process = Process::start(&setup, Turn::wait().await).await?;
+        let process = Process::start(&setup, TURNS.acquire().await.expect("turns are never closed")).await?;
         let Some(listeners) = process.admin().listeners().await else {
             return Err(NotStarted { why: "does not tell its listeners".to_owned(), log: process.log(0) });
         };

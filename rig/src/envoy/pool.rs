@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use super::process::{Process, Turn, in_place, write_file};
+use super::process::{Process, TURNS, Turn, in_place, write_file};
 use super::{LISTENERS, Metrics, NotStarted, POLL, Setup};
 use crate::client::PATIENCE;
 
@@ -33,7 +33,7 @@ pub(super) const CLUSTERS: &str = "cds.yaml";
 pub(super) const NOTHING: &str = "resources: []\n";
 
 /// The needs of a test that shares its process with earlier tests.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shared {
     /// The settings of the process; it serves all tests with equal settings.
     pub(super) process: Setup,
@@ -143,7 +143,7 @@ impl Member {
                 }
                 continue;
             }
-            if let Some(turn) = Turn::now() {
+            if let Ok(turn) = TURNS.try_acquire() {
                 return Self::start(setup, turn).await;
             }
             sleep(POLL).await;
@@ -153,7 +153,7 @@ impl Member {
     /// Returns the process that has been idle longest.
     fn idle(setup: &Setup) -> Option<Self> {
         let mut idle = lock();
-        let found = idle.iter().position(|member| member.setup.suits(setup))?;
+        let found = idle.iter().position(|member| member.setup == *setup)?;
         Some(idle.remove(found))
     }
 

@@ -9,10 +9,10 @@ use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::sleep;
 
 use super::admin::Admin;
@@ -129,34 +129,10 @@ impl Drop for Process {
 
 /// The right to start a process. Each start keeps all cores busy, and many at once would all be
 /// late.
-pub(super) struct Turn;
+pub(super) type Turn = SemaphorePermit<'static>;
 
-impl Turn {
-    /// Returns a turn if fewer than [`AT_ONCE`] processes are starting.
-    pub(super) fn now() -> Option<Self> {
-        let one_more = |starting| (starting < AT_ONCE).then_some(starting + 1);
-        STARTING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self)
-    }
-
-    /// Waits for a turn.
-    pub(super) async fn wait() -> Self {
-        loop {
-            if let Some(turn) = Self::now() {
-                return turn;
-            }
-            sleep(POLL).await;
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        STARTING.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-static STARTING: AtomicUsize = AtomicUsize::new(0);
-const AT_ONCE: usize = 2;
+/// The turns that are free.
+pub(super) static TURNS: Semaphore = Semaphore::const_new(2);
 
 /// The time limit of a start: compiling the module takes five seconds of CPU time, and other tests
 /// compete for it.
