@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tollgate_rig::client::{Client, Request};
-use tollgate_rig::envoy::{Filter, Metrics};
+use tollgate_rig::envoy::Metrics;
 
 use crate::bench::{Bench, chat, chat_with};
 
