@@ -1,7 +1,7 @@
 # The commands of this repository. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-global run mock config-check ratelimit-config rate-limit-service test check bench fuzz reference wasm wasm-trap finisher envoy sdks redis
+.PHONY: help demo demo-global run mock config-check ratelimit-config rate-limit-service test check bench simulate fuzz reference wasm wasm-trap finisher envoy sdks redis
 
 WASM_TARGET := wasm32-unknown-unknown
 DEMO := --package tollgate-rig --example demo
@@ -53,6 +53,9 @@ check: test ## Run all tests, and check formatting, lints, documentation and lic
 
 bench: envoy wasm ## Measure Envoy with and without the filter, global limits and softer answers (about seven minutes)
 	cargo bench --bench envoy
+
+simulate: ## Simulate a million processes with several workers, step by step (PLANS=1000000)
+	PLANS=$(or $(PLANS),1000000) cargo test --test simulation
 
 fuzz: ## Fuzz every parser of foreign bytes, a minute each (needs a nightly compiler and cargo-fuzz)
 	SEEDS=fuzz/corpus cargo test --quiet --test golden no_damage
