@@ -1,7 +1,7 @@
 # The commands of this repository. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-global run mock config-check ratelimit-config rate-limit-service test check bench simulate fuzz reference wasm wasm-trap finisher envoy sdks redis
+.PHONY: help demo demo-global run mock config-check ratelimit-config rate-limit-service test check bench bench-wasm simulate fuzz reference host-calls wasm wasm-trap finisher envoy sdks redis
 
 WASM_TARGET := wasm32-unknown-unknown
 DEMO := --package tollgate-rig --example demo
@@ -57,6 +57,9 @@ bench: envoy wasm ## Measure Envoy with and without the filter, global limits an
 simulate: ## Simulate a million processes with several workers, step by step (PLANS=1000000)
 	PLANS=$(or $(PLANS),1000000) cargo test --test simulation
 
+bench-wasm: wasm ## Measure calls of the filter alone, in a bare V8 (BASELINE_WASM=other.wasm CALL=json)
+	node benches/wasm/bench.mjs $(BASELINE_WASM) target/tollgate.wasm $(CALL)
+
 fuzz: ## Fuzz every parser of foreign bytes, a minute each (needs a nightly compiler and cargo-fuzz)
 	SEEDS=fuzz/corpus cargo test --quiet --test golden no_damage
 	@for target in $$(cargo +nightly fuzz list); do \
@@ -64,6 +67,9 @@ fuzz: ## Fuzz every parser of foreign bytes, a minute each (needs a nightly comp
 
 reference: ## Regenerate docs/configuration.md and docs/metrics.md
 	UPDATE=1 cargo test --quiet --test reference
+
+host-calls: wasm ## Count a call's host calls and callbacks again, for docs/performance.md
+	UPDATE=1 cargo test --quiet --test host_calls
 
 ##@ Build and install parts
 
