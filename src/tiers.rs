@@ -68,6 +68,12 @@ pub struct WaitPolicy {
 }
 
 impl Tier {
+    /// Returns whether it has any limits.
+    #[must_use]
+    pub fn has_limits(&self) -> bool {
+        !self.limits.is_empty() || !self.global.is_empty()
+    }
+
     /// Returns whether it has limits on tools.
     #[must_use]
     pub fn limits_tools(&self) -> bool {

@@ -3,9 +3,13 @@
 //! In: nothing. Out: [`Amount`], [`Tokens`], [`NanoUsd`], [`Timestamp`], [`Span`]. Not here: how
 //! the configuration writes them (`config::scalars`) and how people see them (`reply`).
 
+mod product;
+
 use core::fmt;
 use core::iter::Sum;
 use core::ops::{Add, AddAssign, Sub};
+
+pub(crate) use product::Product;
 
 /// Gives a counting newtype saturating `+`, `-` and `sum`, so that no hostile number can overflow.
 macro_rules! saturating_quantity {

@@ -4,7 +4,7 @@
 //! reason. Not here: floating point, which cannot hold 0.15 exactly, and the source of the text
 //! (`kind`).
 
-use crate::units::Span;
+use crate::units::{Product, Span};
 use core::fmt;
 
 const MILLISECOND: u64 = 1_000_000;
@@ -40,8 +40,7 @@ impl Ratio {
     /// Returns this share of `whole`, rounded up, saturating.
     #[must_use]
     pub fn of(self, whole: u64) -> u64 {
-        let product = u128::from(whole).saturating_mul(u128::from(self.ppm));
-        u64::try_from(product.div_ceil(u128::from(MILLION))).unwrap_or(u64::MAX)
+        Product::of(whole, self.ppm).div_ceil(MILLION)
     }
 }
 

@@ -9,6 +9,8 @@
 //! [`State`]. Not here: the work of each step, which is in plain functions of the modules named
 //! above.
 
+use std::borrow::Cow;
+
 use super::admitted::{Admitted, NotAdmitted};
 use super::call::{Call, kind};
 use super::charges::Charges;
@@ -53,7 +55,7 @@ pub(super) fn on_head(
         Err(refusal) => return refuse(refusal, Charges::default(), config, context, effects),
     };
     let length = call.length;
-    let awaiting = AwaitingBody { call, granted };
+    let awaiting = AwaitingBody { call, granted, read_lines: context.budgets.take_read_lines() };
     match awaiting.call.format().body {
         Body::Free => {
             let nothing = Request { known: Some(Usage::default()), ..Request::default() };
@@ -118,7 +120,8 @@ pub(super) fn on_body(
         let request = RpcRequest::read(&awaiting.call, body, effects);
         return admit_rpc(awaiting, request, config, context, effects);
     }
-    let text = String::from_utf8_lossy(body);
+    // The check of a whole text is several times faster than the search for its invalid bytes.
+    let text = str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
     match ParsedCall::read(&awaiting.call, body, &text, editable, effects) {
         Ok(parsed) => admit(awaiting, &parsed, None, config, context, effects),
         Err(refusal) => {
@@ -151,7 +154,8 @@ fn admit(
     context: &mut Context<'_>,
     effects: &mut Effects,
 ) -> State {
-    let AwaitingBody { call, mut granted } = awaiting;
+    let AwaitingBody { call, mut granted, read_lines } = awaiting;
+    context.budgets.remember(read_lines);
     let model = call.api.model.clone().or_else(|| parsed.request.model.as_deref().map(str::to_owned));
     let model = model.unwrap_or_default();
     let prepared = match prepare(&call, &mut granted, &model, parsed, config, context, effects) {
@@ -240,12 +244,13 @@ fn estimate(
     // Calls that providers offer free of charge have no price per call either.
     let requests = u64::from(call.format().body != Body::Free);
     let reserve = &counting.output_reserve;
+    let learned = call.tier.has_limits().then(|| reserve.expected(model, &call.tier.name, context.budgets));
     let estimate = Estimate {
         known: Usage { requests, ..input.plus(request.known.unwrap_or_default()) },
         output_is_known: request.known.is_some(),
         exact: parsed.is_exact && !request.more_input,
         max_output: softened.max_output(request),
-        expected_output: reserve.expected(model, &call.tier.name, context.budgets),
+        expected_output: learned.unwrap_or_else(|| reserve.start.into()),
         at_most: reserve.at_most,
         rates: config.rates(model),
     };
@@ -281,7 +286,7 @@ fn admit_rpc(
     context: &mut Context<'_>,
     effects: &mut Effects,
 ) -> State {
-    let AwaitingBody { call, granted } = awaiting;
+    let AwaitingBody { call, granted, .. } = awaiting;
     let RpcRequest { messages, tools } = match request {
         Ok(request) => request,
         Err(refusal) => {

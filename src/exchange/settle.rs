@@ -83,7 +83,7 @@ fn charge_for(
     if let Bill::Reported(usage) = charge {
         compare(admitted, usage, effects);
         calibrate(&responding, usage, config, context, effects);
-        if !admitted.estimate.output_is_known {
+        if !admitted.estimate.output_is_known && admitted.call.tier.has_limits() {
             let (reserve, tier) = (&config.counting.output_reserve, &admitted.call.tier.name);
             let (bound, output) = (admitted.estimate.max_output, usage.all_output());
             reserve.observe(&admitted.model, tier, bound, output, context.budgets);

@@ -6,6 +6,7 @@ use super::queue::Queued;
 use super::response::Responding;
 use super::stop::Drain;
 use crate::limits::Granted;
+use crate::store::ReadLine;
 
 /// The state of an exchange.
 pub(super) enum State {
@@ -24,6 +25,8 @@ pub(super) struct AwaitingBody {
     pub(super) call: Call,
     /// Its slots of calls in flight.
     pub(super) granted: Granted,
+    /// The lines of the table with its budgets, as its headers found them.
+    pub(super) read_lines: Vec<ReadLine>,
 }
 
 /// An event that may matter to an exchange.

@@ -44,7 +44,9 @@ impl Flow {
     pub(super) fn handle(&self, event: Event<'_>) -> Effects {
         let lines: &dyn Lines = &SharedData;
         let table = Table::new(lines, self.configured.config.sets());
-        let budgets = Budgets::new(&table, &self.vm.keys, Vm::now()).with_slots(&self.vm.slots);
+        let budgets = Budgets::new(&table, &self.vm.keys, Vm::now())
+            .with_slots(&self.vm.slots)
+            .with_recent(&self.vm.recent);
         let (Ok(mut exchange), Ok(mut counter), Ok(mut models)) = (
             self.exchange.try_borrow_mut(),
             self.vm.counter.try_borrow_mut(),

@@ -11,7 +11,7 @@ use super::calls::{self, Level, MetricType};
 use super::lines::{claim, shared_once};
 use super::remote::Remote;
 use crate::exchange::Warning;
-use crate::limits::{Budgets, RENEW_EVERY, Slots};
+use crate::limits::{Budgets, RENEW_EVERY, RecentRecords, Slots};
 use crate::metrics::{Count, Kind, ModelLabels};
 use crate::rls::{SOON, Service};
 use crate::store::KeyHasher;
@@ -31,6 +31,8 @@ pub(super) struct Vm {
     /// The slots of calls in flight, which this VM renews.
     pub(super) slots: RefCell<Slots>,
     renewed_at: Cell<Timestamp>,
+    /// Records of the table that this VM has read lately.
+    pub(super) recent: RefCell<RecentRecords>,
     /// Topics for which some worker has logged a warning.
     warned: RefCell<Vec<String>>,
 }
@@ -75,6 +77,7 @@ impl Vm {
             remotes: RefCell::default(),
             slots: RefCell::default(),
             renewed_at: Cell::default(),
+            recent: RefCell::default(),
             warned: RefCell::default(),
         }
     }

@@ -27,14 +27,15 @@ pub use limit::rates::{Price, Prices, Rates, Weights};
 pub use limit::resource::{RESOURCE_NAMES, RESOURCES, Resource, resource};
 pub use limit::unit::{Source, Unit};
 pub use limit::{
-    BUILT_IN_DIMENSIONS, Estimate, ExpectedOutput, GlobalLimit, Limit, OnExhausted, Standing, Subject,
-    UPSTREAM_DIMENSION, Used,
+    BUILT_IN_DIMENSIONS, Estimate, ExpectedOutput, GlobalLimit, Limit, LimitId, OnExhausted, Standing,
+    Subject, UPSTREAM_DIMENSION, Used,
 };
 pub use remembered::busy::{Busy, Busyness};
 pub use remembered::calibration::{Calibration, FARTHEST};
 pub use remembered::crossing::newly_crossed;
 pub use remembered::known::{is_known, make_known};
 pub use remembered::output_reserve::OutputReserve;
+pub use remembered::recent::RecentRecords;
 pub use reserve::forecast::{fullness, room_for_output, spent_tools};
 pub use reserve::refusal::{Reason, Refusal, longest};
 pub use reserve::slot_list::Slots;

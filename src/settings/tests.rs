@@ -68,7 +68,7 @@ fn a_whole_configuration_is_resolved() {
     assert!(free.limits[5].shadow && free.limits[5].models.len() == 2);
     assert_eq!(config.prices.of("gpt-4o-mini").0.cached_input, 75_000_000);
     assert_eq!(config.counting.exactness.exact_up_to, 65_536);
-    assert_eq!((config.hold, config.sets()), (Hold::Never, 131_072));
+    assert_eq!((config.hold, config.sets()), (Hold::Never, 32_768));
 }
 
 #[test]

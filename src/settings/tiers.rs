@@ -12,7 +12,8 @@ use super::limits::{Context, LIMIT, WrittenLimit};
 use super::upstreams;
 use crate::config::{Fields, Kind, Node, Ratio, Section, distinct, kind, optional, with_default};
 use crate::identity::Dimension;
-use crate::limits::GlobalLimit;
+use crate::limits::{GlobalLimit, Limit};
+use crate::store::WAYS;
 use crate::tiers::{TIER_DIMENSION, Tier, Tiers};
 
 pub(super) static TIER: Section = Section::new(
@@ -89,6 +90,18 @@ pub(super) fn with_default_tier(
     Some(Tiers::new(tiers, default))
 }
 
+/// The most limits of a tier whose budgets for one caller share a line of the table: half of its
+/// places, so that a line has room for two such callers.
+const MOST_IN_A_LINE: usize = WAYS / 2;
+
+/// Keeps the budgets of limits apart from each other where too many have the same dimensions.
+fn keep_apart(limits: &mut [(bool, Limit)]) {
+    let per: Vec<_> = limits.iter().map(|(_, limit)| limit.per.clone()).collect();
+    for (_, limit) in limits {
+        limit.is_apart = per.iter().filter(|per| **per == limit.per).count() > MOST_IN_A_LINE;
+    }
+}
+
 /// A tier as written.
 struct WrittenTier<'a> {
     fields: Fields<'a>,
@@ -123,7 +136,8 @@ impl<'a> WrittenTier<'a> {
         let (merged, degradation) = self.merged(all, &mut vec![name])?;
         let limits: Vec<_> =
             merged.iter().map(|limit| Some((limit.is_global(), limit.resolved(&tier, context)?))).collect();
-        let limits: Vec<_> = limits.into_iter().collect::<Option<_>>()?;
+        let mut limits: Vec<_> = limits.into_iter().collect::<Option<_>>()?;
+        keep_apart(&mut limits);
         let (global, local): (Vec<_>, Vec<_>) = limits.into_iter().partition(|(is_global, _)| *is_global);
         let share = context.service.ok().flatten().map_or(Ratio::ONE, |service| service.local_share);
         Some(Tier {

@@ -1,8 +1,9 @@
-//! The bounded table: finds a caller's state, runs a pure closure on it, and writes the result.
+//! The bounded table: finds a caller's states, runs a pure closure on them, and writes the result.
 //!
 //! In: a [`Key`], `now` and the closure. Out: the closure's answer and the outcome ([`Updated`]),
-//! or a [`Failure`]. Not here: the bytes of a line (`set`), the meaning of a payload (`limits`),
-//! metrics (the callers report them).
+//! or a [`Failure`]. States with keys in the same line change together ([`Table::transact`]). Not
+//! here: the bytes of a line (`set`), the meaning of a payload (`limits`), metrics (the callers
+//! report them).
 //!
 //! # Guarantees
 //!
@@ -25,13 +26,14 @@
 //!   large enough to avoid that, and it warns before that happens ([`Occupancy::is_filling`]).
 //! - **No update is lost** between workers, the first write of a line included.
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
+use core::convert::Infallible;
 use core::fmt;
 
 use super::key::Key;
-use super::lines::{Lines, NotStored, Unavailable};
+use super::lines::{Cas, Lines, NotStored, Unavailable};
 use super::occupancy::{self, Occupancy};
-use super::set::{Entry, Payload, Place, Set, WAYS};
+use super::set::{Entry, NoRoom, Payload, Place, Set, WAYS};
 use crate::units::Timestamp;
 
 /// The most attempts at an update.
@@ -61,13 +63,33 @@ pub struct Updated<T> {
     pub value: T,
     /// The place of the state; a later correction must go to the same place.
     pub place: Place,
-    /// How often another worker wrote first.
+    /// How often another worker wrote first; a transaction counts that for all of its updates.
     pub retries: u32,
     /// The number of budgets in use that were evicted: 0 or 1.
     pub evicted: u32,
     /// Whether the closure's change was dropped, because it has no place.
     pub lost: bool,
 }
+
+/// The answer of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transacted<T> {
+    /// The closure's answer in the run that was stored.
+    pub value: T,
+    /// How often another worker wrote first.
+    pub retries: u32,
+}
+
+/// A line as it was read, to start the next transaction on it without reading it again.
+#[derive(Debug)]
+pub struct ReadLine {
+    line: u32,
+    bytes: Vec<u8>,
+    cas: Cas,
+}
+
+/// The most lines to remember: those of callers whose limits have several lists of dimensions.
+const MOST_READ_LINES: usize = 4;
 
 /// The reason why an update failed; nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,12 +123,45 @@ impl From<Unavailable> for Failure {
 }
 
 /// Entries by key in a fixed number of sets, one line each.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Table<L> {
     lines: L,
     sets: u32,
     /// The fill level after the last update that took or freed a place, until it is read.
     occupancy: Cell<Option<Occupancy>>,
+    /// Lines that were read ahead of their transactions.
+    ahead: RefCell<Vec<ReadLine>>,
+}
+
+/// The states of one line, in one run of a transaction.
+pub struct Entries<'s> {
+    set: &'s mut Set,
+    now: Timestamp,
+    is_changed: bool,
+}
+
+impl Entries<'_> {
+    /// Runs `f` on the state at `key`, and changes it. With `place`, it is the state where an
+    /// earlier update of the same call was counted ([`Table::settle`]).
+    pub fn update<T>(
+        &mut self,
+        key: &Key,
+        place: Option<Place>,
+        f: impl FnOnce(Option<&Payload>) -> (T, Change),
+    ) -> Updated<T> {
+        let (is_touch, place) = (place.is_none(), place.unwrap_or_else(|| self.set.place_for(key, self.now)));
+        let (value, change) = f(self.set.payload(place, key));
+        let Change::Put(entry) = change else {
+            return Updated { value, place, retries: 0, evicted: 0, lost: false };
+        };
+        match self.set.put(place, key, &entry, is_touch, self.now) {
+            Ok(evicted) => {
+                self.is_changed = true;
+                Updated { value, place, retries: 0, evicted, lost: false }
+            }
+            Err(NoRoom) => Updated { value, place, retries: 0, evicted: 1, lost: true },
+        }
+    }
 }
 
 impl<L: Lines> Table<L> {
@@ -118,7 +173,7 @@ impl<L: Lines> Table<L> {
     #[must_use]
     pub fn new(lines: L, sets: u32) -> Self {
         let sets = sets.checked_next_power_of_two().unwrap_or(1 << 31);
-        Self { lines, sets, occupancy: Cell::default() }
+        Self { lines, sets, occupancy: Cell::default(), ahead: RefCell::default() }
     }
 
     /// Returns the most lines that can be written.
@@ -141,7 +196,7 @@ impl<L: Lines> Table<L> {
         now: Timestamp,
         f: impl Fn(Option<&Payload>) -> (T, Change),
     ) -> Result<Updated<T>, Failure> {
-        self.run(key, None, now, f)
+        self.change(key, None, now, f)
     }
 
     /// Does the same as [`Table::update`] at the place where an earlier update of the same call was
@@ -160,7 +215,52 @@ impl<L: Lines> Table<L> {
         now: Timestamp,
         f: impl Fn(Option<&Payload>) -> (T, Change),
     ) -> Result<Updated<T>, Failure> {
-        self.run(key, Some(place), now, f)
+        self.change(key, Some(place), now, f)
+    }
+
+    /// Runs `f` on the states of the line of `key`, and stores all of their changes at once, or
+    /// none: none if the answer is an error.
+    ///
+    /// `f` must be pure, because it runs again on the new states whenever another worker wrote
+    /// first.
+    ///
+    /// # Errors
+    /// [`Failure`]; then nothing was written, and no answer is valid.
+    pub fn transact<T, E>(
+        &self,
+        key: &Key,
+        now: Timestamp,
+        f: impl Fn(&mut Entries<'_>) -> Result<T, E>,
+    ) -> Result<Transacted<Result<T, E>>, Failure> {
+        let line = self.line(key);
+        let (mut ahead, mut retries) = (self.take_ahead(line), 0);
+        while retries < MAX_TRIES {
+            let was_ahead = ahead.is_some();
+            let (bytes, cas) = match ahead.take() {
+                Some(read) => (read.bytes, read.cas),
+                None => self.lines.load(line)?,
+            };
+            let mut set = Set::read(bytes);
+            let taken = set.places_taken();
+            let mut entries = Entries { set: &mut set, now, is_changed: false };
+            let value = f(&mut entries);
+            if !entries.is_changed || value.is_err() {
+                if was_ahead {
+                    // Without a write nothing has shown that the line is still as it was.
+                    continue;
+                }
+                return Ok(Transacted { value, retries });
+            }
+            match self.lines.store(line, set.bytes(), cas) {
+                Ok(()) => {
+                    self.count_places(set.places_taken().saturating_sub(taken));
+                    return Ok(Transacted { value, retries });
+                }
+                Err(NotStored::Lost) => retries = retries.saturating_add(1),
+                Err(NotStored::Unavailable) => return Err(Failure::Unavailable),
+            }
+        }
+        Err(Failure::Contended { tries: MAX_TRIES })
     }
 
     /// Runs `f` on the state that [`Table::update`] would see; writes nothing.
@@ -174,8 +274,44 @@ impl<L: Lines> Table<L> {
         f: impl FnOnce(Option<&Payload>) -> T,
     ) -> Result<T, Failure> {
         let (bytes, _) = self.lines.load(self.line(key))?;
-        let set = Set::decode(&bytes);
+        let set = Set::read(bytes);
         Ok(f(set.payload(set.place_for(key, now), key)))
+    }
+
+    /// Does the same, and remembers the line, so that the next transaction on it need not read it
+    /// again. If another worker writes it meanwhile, the transaction notices.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn peek_ahead<T>(
+        &self,
+        key: &Key,
+        now: Timestamp,
+        f: impl FnOnce(Option<&Payload>) -> T,
+    ) -> Result<T, Failure> {
+        let line = self.line(key);
+        let (bytes, cas) = self.lines.load(line)?;
+        let set = Set::read(bytes);
+        let value = f(set.payload(set.place_for(key, now), key));
+        self.remember([ReadLine { line, bytes: set.into_bytes(), cas }]);
+        Ok(value)
+    }
+
+    /// Remembers lines that an earlier event of the same call has read.
+    pub fn remember(&self, lines: impl IntoIterator<Item = ReadLine>) {
+        let Ok(mut ahead) = self.ahead.try_borrow_mut() else { return };
+        for read in lines {
+            ahead.retain(|known| known.line != read.line);
+            if ahead.len() < MOST_READ_LINES {
+                ahead.push(read);
+            }
+        }
+    }
+
+    /// Returns the lines that are remembered, for a later event of the same call.
+    #[must_use]
+    pub fn take_read_lines(&self) -> Vec<ReadLine> {
+        self.ahead.take()
     }
 
     /// Returns whether the state at `key` is in an entry that callers share for lack of room.
@@ -184,7 +320,7 @@ impl<L: Lines> Table<L> {
     /// [`Failure::Unavailable`].
     pub fn is_shared(&self, key: &Key, now: Timestamp) -> Result<bool, Failure> {
         let (bytes, _) = self.lines.load(self.line(key))?;
-        let set = Set::decode(&bytes);
+        let set = Set::read(bytes);
         let place = set.place_for(key, now);
         Ok(place == Place::Shared && set.payload(place, key).is_some())
     }
@@ -195,37 +331,23 @@ impl<L: Lines> Table<L> {
         self.occupancy.take()
     }
 
-    fn run<T>(
+    fn change<T>(
         &self,
         key: &Key,
-        settled: Option<Place>,
+        place: Option<Place>,
         now: Timestamp,
         f: impl Fn(Option<&Payload>) -> (T, Change),
     ) -> Result<Updated<T>, Failure> {
-        let line = self.line(key);
-        for retries in 0..MAX_TRIES {
-            let (bytes, cas) = self.lines.load(line)?;
-            let mut set = Set::decode(&bytes);
-            let taken = set.places_taken();
-            let place = settled.unwrap_or_else(|| set.place_for(key, now));
+        let changed =
+            self.transact(key, now, |entries| Ok::<_, Infallible>(entries.update(key, place, &f)))?;
+        let Transacted { value: Ok(updated), retries } = changed;
+        Ok(Updated { retries, ..updated })
+    }
 
-            let (value, change) = f(set.payload(place, key));
-            let Change::Put(entry) = change else {
-                return Ok(Updated { value, place, retries, evicted: 0, lost: false });
-            };
-            let Ok(evicted) = set.put(place, key, entry, settled.is_none(), now) else {
-                return Ok(Updated { value, place, retries, evicted: 1, lost: true });
-            };
-            match self.lines.store(line, &set.encode(), cas) {
-                Ok(()) => {
-                    self.count_places(set.places_taken().saturating_sub(taken));
-                    return Ok(Updated { value, place, retries, evicted, lost: false });
-                }
-                Err(NotStored::Lost) => {}
-                Err(NotStored::Unavailable) => return Err(Failure::Unavailable),
-            }
-        }
-        Err(Failure::Contended { tries: MAX_TRIES })
+    fn take_ahead(&self, line: u32) -> Option<ReadLine> {
+        let mut ahead = self.ahead.try_borrow_mut().ok()?;
+        let at = ahead.iter().position(|read| read.line == line)?;
+        Some(ahead.swap_remove(at))
     }
 
     /// Records that an update has taken places, or freed them if `by` is negative.
@@ -244,9 +366,7 @@ impl<L: Lines> Table<L> {
     }
 
     fn line(&self, key: &Key) -> u32 {
-        let mask = u128::from(self.sets.saturating_sub(1));
-        // The mask has at most 31 bits.
-        u32::try_from(key.own & mask).unwrap_or(0)
+        key.line & self.sets.saturating_sub(1)
     }
 }
 

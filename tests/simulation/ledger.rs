@@ -121,6 +121,22 @@ impl Ledger {
             .sum()
     }
 
+    /// Returns the most that all calls but one may have had charged to a budget, now or at an earlier
+    /// moment.
+    pub(crate) fn charged_at_most(&self, since: &Self, place: usize, but: usize) -> u64 {
+        let tenant = self.accounts[but].tenant;
+        let both = self.accounts.iter().zip(&since.accounts).enumerate();
+        both.filter(|(call, (account, _))| *call != but && account.tenant == tenant)
+            .map(|(_, (now, since))| now.charged[place].most.max(since.charged[place].most))
+            .sum()
+    }
+
+    /// Raises what a call may have had charged to what another ledger says.
+    pub(crate) fn widen(&mut self, call: usize, other: &Self) {
+        let charged = self.accounts[call].charged.iter_mut().zip(other.accounts[call].charged);
+        charged.for_each(|(own, other)| own.most = own.most.max(other.most));
+    }
+
     pub(crate) fn copy(&self) -> Self {
         Self { accounts: self.accounts.clone() }
     }

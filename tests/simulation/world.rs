@@ -11,6 +11,7 @@
 //! - At every step, each budget has between the least and the most that the calls may have charged.
 //!   So a call is charged in all limits or in none, and when all calls have ended, exactly what
 //!   they used is charged, and nothing is held.
+//! - A call is refused only if a limit had no room for it at some moment of the event.
 //! - Calls that wait go on in the order in which they came, unless something was given back.
 
 use std::fmt;
@@ -262,6 +263,9 @@ impl<'a> World<'a> {
             self.calls[call].exchange = Some(Exchange::new(self.process.config(self.factor)));
         }
         self.expect(call, step);
+        for running in self.workers.iter_mut().filter_map(|worker| worker.running.as_mut()) {
+            running.known.ledger.widen(call, &self.ledger);
+        }
         let exchange = self.calls[call].exchange.take().expect("a call under way");
         let (now, steps, changes) = (self.process.now, self.report.len(), self.changes);
         let known = Known { ledger: self.ledger.copy(), now, steps, changes };
@@ -325,6 +329,7 @@ impl<'a> World<'a> {
         }
         let (next, outcome) = match (&effects.next, step) {
             (Next::Reply(_), _) => {
+                self.check_refusal(call, step, &known.ledger)?;
                 self.give_back(call);
                 (None, "refused")
             }
@@ -436,6 +441,25 @@ impl<'a> World<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Checks that some limit could not have let the call pass, whatever the order of steps was.
+    fn check_refusal(&self, call: usize, step: Step, since: &Ledger) -> Result<(), String> {
+        if !self.scenario.is_exact || self.scenario.declared > 0 {
+            return Ok(());
+        }
+        let plan = &self.plan.calls[call];
+        let tokens = Tokens { input: plan.input(), output: plan.max_tokens };
+        let may_refuse = |(place, limit): (usize, &Limit)| {
+            let capacity = limit.max * self.calls[call].factor;
+            let is_asked = (step == Step::Head && limit.is_in_flight()) || !limit.is_in_flight();
+            is_asked
+                && self.ledger.charged_at_most(since, place, call) + limit.held(tokens, capacity) > capacity
+        };
+        if self.scenario.limits.iter().enumerate().any(may_refuse) {
+            return Ok(());
+        }
+        Err(format!("call {call} is refused at {step:?}, although it fits"))
     }
 
     /// Checks that no more has gone on than was there and has flowed in.

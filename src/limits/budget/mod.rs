@@ -25,7 +25,7 @@ use token_bucket::TokenBucket;
 use window::Windows;
 
 use crate::store::{Entry, Payload, numbers_in, payload_of};
-use crate::units::{Amount, Span, Timestamp};
+use crate::units::{Amount, Product, Span, Timestamp};
 
 /// The distance by which a moment may precede the last one and still count as the same clock.
 ///
@@ -309,12 +309,12 @@ impl Budget {
             // A budget with calls in flight must be found again, so it must never be evicted.
             return if calls.count() == 0 { 0 } else { u8::MAX };
         }
-        let (spent, capacity) = (u128::from(self.spent().0), u128::from(self.shape.capacity().0));
+        let (spent, capacity) = (self.spent().0, self.shape.capacity().0);
         if spent >= capacity {
             return if spent == 0 { 0 } else { u8::MAX };
         }
-        // Less than the maximum: the capacity is not zero, and the share is at most the whole.
-        u8::try_from(spent.saturating_mul(u128::from(u8::MAX)).div_ceil(capacity)).unwrap_or(u8::MAX)
+        // Less than the maximum: the share is at most the whole.
+        u8::try_from(Product::of(spent, u8::MAX.into()).div_ceil(capacity)).unwrap_or(u8::MAX)
     }
 
     /// Returns its entry for the store.

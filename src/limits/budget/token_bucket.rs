@@ -7,7 +7,7 @@
 //! (`budget`).
 
 use super::shape::Shape;
-use crate::units::{Span, Timestamp};
+use crate::units::{Product, Span, Timestamp};
 
 /// A token bucket, as the amount missing from a full one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +33,7 @@ impl TokenBucket {
         let window = shape.window_nanos();
         // A window shortened by a new configuration leaves less than one unit of the old fraction.
         let fraction = self.fraction.min(window.saturating_sub(1));
-        // At most (2^64 - 1)^2 + 2^64 - 1, which is less than 2^128, so nothing saturates.
-        let flowed = product(to.since(from).0, shape.max.0).saturating_add(u128::from(fraction));
-        let (whole, fraction) = div_rem(flowed, window);
-
-        let refilled = u64::try_from(whole).unwrap_or(u64::MAX);
+        let (refilled, fraction) = Product::of(to.since(from).0, shape.max.0).plus(fraction).div_rem(window);
         self.spent = self.spent.saturating_sub(refilled);
         self.fraction = fraction;
         self.full_at = self.full_at.min(to);
@@ -66,12 +62,8 @@ impl TokenBucket {
             return Some(Span::ZERO);
         }
         // The first nanosecond at which the whole units of the refill reach the missing amount.
-        let flow = product(missing, shape.window_nanos()).saturating_sub(u128::from(self.fraction));
-        let rate = u128::from(shape.max.0);
-        let whole = flow.checked_div(rate)?;
-        let rest = flow.checked_rem(rate)?;
-        let nanos = whole.saturating_add(u128::from(rest > 0));
-        Some(Span(u64::try_from(nanos).unwrap_or(u64::MAX)))
+        let flow = Product::of(missing, shape.window_nanos()).minus(self.fraction);
+        (!shape.max.is_zero()).then(|| Span(flow.div_ceil(shape.max.0)))
     }
 
     fn note_if_full(&mut self, at: Timestamp) {
@@ -80,17 +72,4 @@ impl TokenBucket {
             self.full_at = at;
         }
     }
-}
-
-/// Multiplies exactly: two 64-bit numbers fit 128 bits.
-fn product(a: u64, b: u64) -> u128 {
-    u128::from(a).saturating_mul(u128::from(b))
-}
-
-/// Returns quotient and remainder, both zero for a zero divisor.
-fn div_rem(amount: u128, by: u64) -> (u128, u64) {
-    let whole = amount.checked_div(u128::from(by)).unwrap_or(0);
-    let rest = amount.checked_rem(u128::from(by)).unwrap_or(0);
-    // A remainder is less than its 64-bit divisor.
-    (whole, u64::try_from(rest).unwrap_or(0))
 }

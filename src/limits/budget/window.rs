@@ -12,7 +12,7 @@
 //! until it is paid.
 
 use super::shape::{Algorithm, Shape};
-use crate::units::{Span, Timestamp};
+use crate::units::{Product, Span, Timestamp};
 
 /// The charges of the present window, and the effect of earlier ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,9 +42,8 @@ impl Windows {
     }
 
     pub(in crate::limits) fn spent(&self, shape: &Shape, at: Timestamp) -> u64 {
-        let weighted = u128::from(self.sliding(shape)).saturating_mul(u128::from(remaining(shape, at)));
-        // Rounded up, against the caller. The share of a 64-bit number fits 64 bits.
-        let share = u64::try_from(weighted.div_ceil(u128::from(shape.window_nanos()))).unwrap_or(u64::MAX);
+        // Rounded up, against the caller.
+        let share = Product::of(self.sliding(shape), remaining(shape, at)).div_ceil(shape.window_nanos());
         self.counted().saturating_add(share)
     }
 
@@ -126,15 +125,19 @@ impl Windows {
             excess => excess.div_ceil(shape.max.0),
         };
         let then = self.after(shape, windows);
-        let window = u128::from(shape.window_nanos());
+        let window = shape.window_nanos();
 
         // Then the position in it: at `fits` before its end, the last window's share is small
         // enough.
-        let room = u128::from(target.saturating_sub(then.counted()));
-        let fits = room.saturating_mul(window).checked_div(u128::from(then.sliding(shape)));
-        let end = window.saturating_mul(u128::from(windows)).saturating_add(u128::from(remaining(shape, at)));
-        let nanos = end.saturating_sub(fits.map_or(window, |fits| fits.min(window)));
-        Some(Span(u64::try_from(nanos).unwrap_or(u64::MAX)))
+        let fits = match then.sliding(shape) {
+            0 => window,
+            sliding => {
+                let room = target.saturating_sub(then.counted());
+                Product::of(room, window).div_rem(sliding).0.min(window)
+            }
+        };
+        let end = Product::of(window, windows).plus(remaining(shape, at));
+        Some(Span(end.minus(fits).div_ceil(1)))
     }
 
     /// Returns the charges that count fully.

@@ -4,6 +4,7 @@
 //! reserving.
 
 pub(in crate::limits) mod estimate;
+pub(in crate::limits) mod id;
 pub(in crate::limits) mod priority;
 pub(in crate::limits) mod rates;
 pub(in crate::limits) mod resource;
@@ -13,6 +14,7 @@ pub(in crate::limits) mod unit;
 use std::rc::Rc;
 
 pub use estimate::{Estimate, ExpectedOutput};
+pub use id::LimitId;
 use priority::Reserved;
 use rates::Rates;
 use resource::Resource;
@@ -22,7 +24,7 @@ use crate::api::Usage;
 use crate::api::answer::ToolsCalled;
 use crate::config::{Glob, Ratio};
 use crate::limits::budget::{Budget, Shape};
-use crate::store::{Key, KeyHasher};
+use crate::store::{Key, KeyHasher, SubjectHash};
 use crate::units::{Amount, Span};
 
 /// A limit: a resource, the dimensions that it is counted per, an amount and a window.
@@ -33,7 +35,10 @@ pub struct Limit {
     /// Its tier's name, because tiers have budgets of their own.
     pub tier: Rc<str>,
     /// The identity that its budgets are stored under, from [`Limit::id`].
-    pub id: Rc<str>,
+    pub id: LimitId,
+    /// Whether each of its budgets has a line of the table to itself, because too many limits of its
+    /// tier have the same dimensions. Other budgets of a caller are in one line.
+    pub is_apart: bool,
     /// The resource that it counts.
     pub counts: &'static Resource,
     /// The dimensions it is counted per; none means one budget for the whole tier.
@@ -96,7 +101,7 @@ impl GlobalLimit {
         let part = Amount(share.of(limit.shape.max.0).max(1));
         let shape = Shape { max: part, burst: part, ..limit.shape };
         // It has budgets of its own, separate from those of a local limit of the same name.
-        let id = format!("{}/stand-in", limit.id).into();
+        let id = LimitId::from(format!("{}/stand-in", limit.id));
         let stand_in = Limit { id, shape, ..limit.clone() };
         Self { limit: Rc::new(limit), stand_in: Rc::new(stand_in) }
     }
@@ -111,6 +116,7 @@ impl Limit {
             name: name.into(),
             tier: tier.clone(),
             id: Self::id(tier, name, counts),
+            is_apart: false,
             counts,
             per: vec![],
             shape,
@@ -128,7 +134,7 @@ impl Limit {
     /// Returns the identity that a limit's budgets are stored under. A limit that counts another
     /// resource starts anew.
     #[must_use]
-    pub fn id(tier: &str, name: &str, counts: &Resource) -> Rc<str> {
+    pub fn id(tier: &str, name: &str, counts: &Resource) -> LimitId {
         [tier, name, counts.name].join("/").into()
     }
 
@@ -183,7 +189,19 @@ impl Limit {
 
     /// Returns the key of its budget for a subject.
     pub(in crate::limits) fn key(&self, keys: &KeyHasher, subject: &Subject<'_>) -> Key {
-        self.key_under(&self.id, None, keys, subject)
+        self.key_of(self.hash_of(keys, subject), keys)
+    }
+
+    /// Returns the hash of the subject's values of its dimensions. It is the same for all limits
+    /// with these dimensions.
+    pub(in crate::limits) fn hash_of(&self, keys: &KeyHasher, subject: &Subject<'_>) -> SubjectHash {
+        keys.subject(self.per.iter().map(|dimension| (&**dimension, subject.value(dimension))))
+    }
+
+    /// Returns the key of its budget for a subject with this hash.
+    pub(in crate::limits) fn key_of(&self, subject: SubjectHash, keys: &KeyHasher) -> Key {
+        let key = Key::of(self.id.hash(keys), subject);
+        if self.is_apart { key.apart() } else { key }
     }
 
     /// Returns the key of the rate of its budget for a subject, if it adapts.

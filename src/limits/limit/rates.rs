@@ -6,7 +6,7 @@
 
 use crate::api::{CLASSES, Classes, Side, Usage};
 use crate::config::{Glob, Ratio};
-use crate::units::{Amount, NanoUsd};
+use crate::units::{Amount, NanoUsd, Product};
 
 /// The weight of each class in limits on `tokens`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +41,9 @@ impl Price {
 
 /// Returns the sum of each class times its factor in millionths, rounded up.
 fn weighed(usage: &Usage, factors: Classes<u64>) -> u64 {
-    let sum = usage
-        .zip(factors)
-        .into_values()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, factor)| u128::from(count).saturating_mul(u128::from(factor)))
-        .fold(0_u128, u128::saturating_add);
-    u64::try_from(sum.div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    let used = usage.zip(factors).into_values().filter(|(count, _)| *count > 0);
+    let sum = used.fold(Product::of(0, 0), |sum, (count, factor)| sum.and(Product::of(count, factor)));
+    sum.div_ceil(1_000_000)
 }
 
 /// The price list: the first row whose pattern matches a model has its price.

@@ -41,7 +41,8 @@ impl Calibration {
         if !self.corrects(model) {
             return Ratio::ONE;
         }
-        record::look::<Scale>(budgets, &key(model, budgets)).map_or(Ratio::ONE, |learned| learned.factor)
+        record::look_lately::<Scale>(budgets, &key(model, budgets))
+            .map_or(Ratio::ONE, |learned| learned.factor)
     }
 
     /// Learns from a call with this count before any correction, and this input usage. Returns the

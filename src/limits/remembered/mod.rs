@@ -15,5 +15,6 @@ pub(in crate::limits) mod calibration;
 pub(in crate::limits) mod crossing;
 pub(in crate::limits) mod known;
 pub(in crate::limits) mod output_reserve;
+pub(in crate::limits) mod recent;
 pub(in crate::limits) mod record;
 mod running_mean;

@@ -37,8 +37,8 @@ const LARGEST: u64 = (1 << 28) - 1;
 impl OutputReserve {
     /// Returns the expected output of a call.
     pub fn expected(&self, model: &str, tier: &str, budgets: &Budgets<'_>) -> ExpectedOutput {
-        let learned =
-            if self.learn { record::look::<Learned>(budgets, &key(model, tier, budgets)) } else { None };
+        let learned = |key| record::look_lately::<Learned>(budgets, &key);
+        let learned = self.learn.then(|| key(model, tier, budgets)).and_then(learned);
         learned.map_or_else(|| self.start.into(), Learned::expected)
     }
 

@@ -64,6 +64,18 @@ pub(in crate::limits) fn look<R: Record>(budgets: &Budgets<'_>, key: &Key) -> Op
     budgets.table.peek(key, budgets.now, |stored| decode(stored, budgets.now)).ok()?
 }
 
+/// Does the same, but the record may be a second old, if this worker has read it lately.
+pub(in crate::limits) fn look_lately<R: Record>(budgets: &Budgets<'_>, key: &Key) -> Option<R> {
+    let now = budgets.now;
+    let Some(mut recent) = budgets.recent() else { return look(budgets, key) };
+    if let Some(payload) = recent.payload(key, now) {
+        return decode(payload, now);
+    }
+    let payload = budgets.table.peek(key, now, |stored| stored.copied()).ok()?;
+    recent.remember(*key, payload, now);
+    decode(payload.as_ref(), now)
+}
+
 /// Runs `change` on the living record at `key` and stores the record that it returns, if any. It
 /// runs again whenever another worker wrote first.
 pub(in crate::limits) fn change<R: Record, T>(

@@ -5,15 +5,17 @@
 //! several limits of one call (`reserve`), shared charges of a workflow (`workflow`), the
 //! arithmetic of a budget (`budget`).
 
+use core::convert::Infallible;
+use core::slice;
 use std::rc::Rc;
 
 use crate::config::Ratio;
-use crate::limits::budget::{Algorithm, Booked, Budget, Wait};
-use crate::limits::budgets::Budgets;
+use crate::limits::budget::{Algorithm, Booked, Budget, Shape, Wait};
+use crate::limits::budgets::{Budgets, Together};
 use crate::limits::limit::{Limit, Standing, Subject};
 use crate::limits::queue::{self, Turn};
 use crate::limits::remembered::adaptive;
-use crate::limits::reserve::refusal::{Reason, Refusal};
+use crate::limits::reserve::refusal::{Reason, Refusal, Refusals};
 use crate::limits::workflow::share::Share;
 use crate::store::{Key, Place};
 use crate::units::{Amount, Span, Timestamp};
@@ -59,13 +61,78 @@ pub(in crate::limits) fn charge(
     budgets: &Budgets<'_>,
 ) -> Result<ChargeOutcome, Refusal> {
     let attempt = Attempt::of(limit, subject, amount, budgets);
-    if let Some(taken) = attempt.charge(patience, None)? {
-        return Ok(taken);
+    let charged = charge_together(slice::from_ref(&attempt), patience, budgets);
+    let charged = charged.map_err(Refusals::longest)?.into_iter().next();
+    charged.ok_or_else(|| unavailable(limit, amount, budgets))
+}
+
+/// The most attempts to charge budgets while queues for them begin.
+const MOST_TURNS: u32 = 3;
+
+/// Charges budgets that are in one line of the table, all or none.
+///
+/// # Errors
+/// The refusals, with the places of their attempts.
+pub(in crate::limits) fn charge_together(
+    attempts: &[Attempt<'_>],
+    patience: Span,
+    budgets: &Budgets<'_>,
+) -> Result<Vec<ChargeOutcome>, Refusals> {
+    let Some(first) = attempts.first() else { return Ok(Vec::new()) };
+    let mut turns = Vec::new();
+    for _ in 0..MOST_TURNS {
+        let charged =
+            budgets.transact(&first.key, |together| charge_all(attempts, &turns, patience, together));
+        match charged {
+            Ok(Ok(charged)) => {
+                let places = attempts.iter().map(Attempt::place);
+                places.zip(&turns).for_each(|(place, turn)| turn.iter().for_each(|turn| place.take_up(turn)));
+                return Ok(attempts
+                    .iter()
+                    .zip(charged)
+                    .map(|(attempt, charged)| attempt.outcome(charged))
+                    .collect());
+            }
+            Ok(Err(Stopped::Refused(refusals))) => return Err(refusals),
+            Ok(Err(Stopped::Queued(queued))) => {
+                let turn = |(place, attempt): (usize, &Attempt<'_>)| {
+                    let known = turns.get(place).copied().flatten();
+                    known.or_else(|| queued.contains(&place).then(|| attempt.place().turn()))
+                };
+                turns = attempts.iter().enumerate().map(turn).collect();
+            }
+            Err(_) => break,
+        }
     }
-    let turn = attempt.place().turn();
-    let taken = attempt.charge(patience, Some(&turn))?;
-    attempt.place().take_up(&turn);
-    taken.ok_or_else(|| unavailable(limit, amount, budgets))
+    Err(Refusals::one(unavailable(first.limit, first.amount, budgets)))
+}
+
+/// The reason why budgets are not charged.
+enum Stopped {
+    /// Those at these places refuse.
+    Refused(Refusals),
+    /// The budgets at these places have promises to others, and the call's turn is not known.
+    Queued(Vec<usize>),
+}
+
+fn charge_all(
+    attempts: &[Attempt<'_>],
+    turns: &[Option<Turn>],
+    patience: Span,
+    together: &mut Together<'_, '_>,
+) -> Result<Vec<Charged>, Stopped> {
+    let (mut charged, mut refused, mut queued) = (Vec::with_capacity(attempts.len()), Vec::new(), Vec::new());
+    for (place, attempt) in attempts.iter().enumerate() {
+        match attempt.charge(patience, turns.get(place).and_then(Option::as_ref), together) {
+            Ok(Some(done)) => charged.push(done),
+            Ok(None) => queued.push(place),
+            Err(refusal) => refused.push((place, refusal)),
+        }
+    }
+    if !queued.is_empty() {
+        return Err(Stopped::Queued(queued));
+    }
+    Refusals::of(refused.into_iter()).map_or(Ok(charged), |refusals| Err(Stopped::Refused(refusals)))
 }
 
 /// Returns the refusal of an amount by a limit, if it refuses, without charging it.
@@ -76,7 +143,7 @@ pub(in crate::limits) fn look(
     budgets: &Budgets<'_>,
 ) -> Option<Refusal> {
     let attempt = Attempt::of(limit, subject, amount, budgets);
-    let budget = budgets.look(attempt.present.shape, &attempt.key, |budget| *budget);
+    let budget = budgets.look_ahead(attempt.present.shape, &attempt.key, |budget| *budget);
     let Ok(budget) = budget else { return Some(unavailable(limit, amount, budgets)) };
     let turn = if budget.is_queued() { attempt.place().turn() } else { Turn::default() };
     let room = attempt.room(&turn);
@@ -118,12 +185,12 @@ pub(in crate::limits) fn promise(
 }
 
 /// A call before the budget of one limit.
-struct Attempt<'a> {
-    limit: &'a Rc<Limit>,
+pub(in crate::limits) struct Attempt<'a> {
+    pub(in crate::limits) limit: &'a Rc<Limit>,
     subject: &'a Subject<'a>,
-    amount: Amount,
+    pub(in crate::limits) amount: Amount,
     budgets: &'a Budgets<'a>,
-    key: Key,
+    pub(in crate::limits) key: Key,
     /// The limit in its present form.
     present: Rc<Limit>,
     rate: Option<Box<Key>>,
@@ -133,7 +200,17 @@ struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     fn of(limit: &'a Rc<Limit>, subject: &'a Subject<'a>, amount: Amount, budgets: &'a Budgets<'a>) -> Self {
-        let key = limit.key(budgets.keys, subject);
+        Self::under(limit.key(budgets.keys, subject), limit, subject, amount, budgets)
+    }
+
+    /// Returns the attempt at a budget whose key is known.
+    pub(in crate::limits) fn under(
+        key: Key,
+        limit: &'a Rc<Limit>,
+        subject: &'a Subject<'a>,
+        amount: Amount,
+        budgets: &'a Budgets<'a>,
+    ) -> Self {
         let (present, rate) = adaptive::present(limit, subject, budgets);
         let room = limit.room(amount, &present, subject);
         Self { limit, subject, amount, budgets, key, present, rate, room }
@@ -176,40 +253,58 @@ impl<'a> Attempt<'a> {
 
     /// Charges the budget. Returns `None` if there are promises to others and the call's `turn` is
     /// not known.
-    fn charge(&self, patience: Span, turn: Option<&Turn>) -> Result<Option<ChargeOutcome>, Refusal> {
+    fn charge(
+        &self,
+        patience: Span,
+        turn: Option<&Turn>,
+        together: &mut Together<'_, '_>,
+    ) -> Result<Option<Charged>, Refusal> {
         let no_turn = Turn::default();
         let (room, is_open) = (self.room(turn.unwrap_or(&no_turn)), turn.is_some_and(|turn| turn.is_open));
-        let updated = self.budgets.change(self.present.shape, &self.key, None, |budget| {
+        let updated = together.change(self.present.shape, &self.key, None, |budget| {
             if budget.is_queued() && turn.is_none() {
                 return (Ok(None), false);
             }
             let before = *budget;
-            let (rest, wait) = match budget.reserve_with_room(self.amount, room, patience) {
-                Ok(Booked { rest, wait }) => (rest, wait),
+            let Booked { rest, wait } = match budget.reserve_with_room(self.amount, room, patience) {
+                Ok(booked) => booked,
                 Err(refused) => return (Err(self.refusal(&before, room, refused.wait)), false),
             };
             let waits_for = (!wait.is_zero()).then(|| Box::new(self.refusal(&before, room, Wait::For(wait))));
             let crossed = budget.note(self.present.warning());
             budget.set_queued(is_open);
-            let standing = self.standing(budget);
-            (Ok(Some((budget.counted_at(), rest, standing, crossed, waits_for))), true)
+            let (counted_at, standing) = (budget.counted_at(), self.standing(budget));
+            (Ok(Some((counted_at, rest, standing, crossed, waits_for))), true)
         });
-        let Ok(updated) = updated else { return Err(unavailable(self.limit, self.amount, self.budgets)) };
         let Some((counted_at, rest, standing, crossed, waits_for)) = updated.value? else { return Ok(None) };
-        let (limit, key, place, amount) = (self.limit.clone(), self.key, updated.place, self.amount);
+        Ok(Some(Charged { place: updated.place, counted_at, rest, standing, crossed, waits_for }))
+    }
+
+    fn outcome(&self, charged: Charged) -> ChargeOutcome {
+        let Charged { place, counted_at, rest, standing, crossed, waits_for } = charged;
         let held = Charge {
-            limit,
-            key,
+            limit: self.limit.clone(),
+            key: self.key,
             place,
             counted_at,
-            amount,
+            amount: self.amount,
             rest,
-            room,
+            room: self.room,
             rate: self.rate.clone(),
             share: None,
         };
-        Ok(Some(ChargeOutcome { held, standing, crossed, waits_for }))
+        ChargeOutcome { held, standing, crossed, waits_for }
     }
+}
+
+/// A charge in a run of a transaction.
+struct Charged {
+    place: Place,
+    counted_at: Timestamp,
+    rest: Amount,
+    standing: Standing,
+    crossed: bool,
+    waits_for: Option<Box<Refusal>>,
 }
 
 /// Refuses, because the budget cannot be read.
@@ -295,21 +390,58 @@ impl Charge {
 
     /// Corrects the charge to the usage.
     pub(in crate::limits) fn correct_to(self, used: Amount, budgets: &Budgets<'_>) {
-        let Self { limit, key, place, counted_at, amount, rest, rate, .. } = self;
+        correct(self.correction(used, budgets).into_iter().collect(), budgets);
+    }
+
+    /// Returns the correction of the charge to the usage, if they differ.
+    pub(in crate::limits) fn correction(&self, used: Amount, budgets: &Budgets<'_>) -> Option<Correction> {
+        let Self { key, place, counted_at, amount, rest, .. } = *self;
         if used == amount && rest.is_zero() {
-            return;
+            return None;
         }
-        let shape = adaptive::shape(&limit, rate.as_deref(), budgets);
-        let corrected = budgets.change(shape, &key, Some(place), |budget| {
-            if used > amount {
-                budget.charge(used - amount);
-                return ((), true);
+        let shape = adaptive::shape(&self.limit, self.rate.as_deref(), budgets);
+        Some(Correction { shape, key, place, counted_at, amount, rest, used })
+    }
+}
+
+/// The replacement of a charge by the usage.
+pub(in crate::limits) struct Correction {
+    pub(in crate::limits) shape: Shape,
+    pub(in crate::limits) key: Key,
+    pub(in crate::limits) place: Place,
+    pub(in crate::limits) counted_at: Timestamp,
+    pub(in crate::limits) amount: Amount,
+    pub(in crate::limits) rest: Amount,
+    pub(in crate::limits) used: Amount,
+}
+
+impl Correction {
+    fn apply(&self, budget: &mut Budget) -> bool {
+        if self.used > self.amount {
+            budget.charge(self.used - self.amount);
+            return true;
+        }
+        !budget.leave(self.amount - self.used, self.rest, self.counted_at).is_zero()
+    }
+}
+
+/// Carries out corrections, those in one line of the table together.
+pub(in crate::limits) fn correct(mut corrections: Vec<Correction>, budgets: &Budgets<'_>) {
+    while let Some(first) = corrections.first() {
+        let key = first.key;
+        let (together, others): (Vec<_>, Vec<_>) =
+            corrections.into_iter().partition(|correction| correction.key.is_beside(&key));
+        let corrected = budgets.transact(&key, |line| {
+            for correction in &together {
+                let Correction { shape, key, place, .. } = correction;
+                line.change(*shape, key, Some(*place), |budget| ((), correction.apply(budget)));
             }
-            let returned = budget.leave(amount - used, rest, counted_at);
-            ((), !returned.is_zero())
+            Ok::<_, Infallible>(())
         });
         if corrected.is_err() {
-            budgets.count(|tally| tally.failed_settlements = tally.failed_settlements.saturating_add(1));
+            let failed = together.len() as u64;
+            budgets.count(|tally| tally.failed_settlements = tally.failed_settlements.saturating_add(failed));
         }
+        corrections = others;
     }
 }

@@ -8,6 +8,7 @@ pub(in crate::limits) mod forecast;
 pub(in crate::limits) mod refusal;
 pub(in crate::limits) mod slot_list;
 pub(in crate::limits) mod slots;
+mod step;
 
 use std::rc::Rc;
 
@@ -19,9 +20,10 @@ use crate::limits::budgets::Budgets;
 use crate::limits::limit::rates::Rates;
 use crate::limits::limit::{Estimate, Limit, Standing, Subject, Used};
 use crate::limits::remembered::adaptive;
-use crate::limits::reserve::charge::{Charge, promise};
-use crate::limits::reserve::refusal::{Reason, Refusal, longest};
+use crate::limits::reserve::charge::{Charge, ChargeOutcome, correct, promise};
+use crate::limits::reserve::refusal::{Reason, Refusal, Refusals, longest};
 use crate::limits::reserve::slot_list::Slot;
+use crate::limits::reserve::step::Caller;
 use crate::limits::workflow;
 use crate::limits::workflow::share::Workflow;
 use crate::units::{Amount, Span};
@@ -71,7 +73,7 @@ pub fn would_refuse_at_once(
     let counts = |limit: &&Rc<Limit>| limit.is_known_at_once() && !limit.counts.is_in_flight();
     let at_once = limits.iter().filter(|limit| counts(limit) && !limit.shadow);
     let refusals = at_once.filter_map(|limit| workflow::look(limit, subject, Amount(1), None, budgets));
-    let refused = Refusals::of(refusals.filter(|refusal| !refusal.is_within(patience)));
+    let refused = Refusals::of(refusals.filter(|refusal| !refusal.is_within(patience)).enumerate());
     refused.map_or(Ok(()), |refused| Err(refused.promised(limits, subject, |_| Amount(1), budgets)))
 }
 
@@ -129,25 +131,7 @@ pub fn reserve_tools(
     Granted::default().add(&wanted, subject, Span::ZERO, budgets).map_err(Refusals::longest)
 }
 
-/// The limits that refuse a call: the first one, and the others' refusals of the same call.
-struct Refusals {
-    first: Box<Refusal>,
-    further: Vec<Refusal>,
-}
-
 impl Refusals {
-    fn of(mut refusals: impl Iterator<Item = Refusal>) -> Option<Self> {
-        let first = Box::new(refusals.next()?);
-        Some(Self { first, further: refusals.collect() })
-    }
-
-    /// Returns the refusal with the longest wait.
-    fn longest(self) -> Refusal {
-        let later =
-            |longest: Refusal, other: Refusal| if other.span() > longest.span() { other } else { longest };
-        self.further.into_iter().fold(*self.first, later)
-    }
-
     /// Returns the refusal with the longest wait, at a moment that all of these `limits` promise to
     /// the call, if they can.
     fn promised(
@@ -157,7 +141,7 @@ impl Refusals {
         expected: impl Fn(&Limit) -> Amount,
         budgets: &Budgets<'_>,
     ) -> Refusal {
-        let mut refusals: Vec<_> = self.further.iter_mut().chain([&mut *self.first]).collect();
+        let mut refusals: Vec<_> = self.iter_mut().collect();
         if refusals.iter().any(|refusal| refusal.wait == Wait::Never || refusal.reason == Reason::Unknown) {
             return self.longest();
         }
@@ -191,27 +175,24 @@ impl Granted {
     ) -> Result<Self, Refusals> {
         let draws_from = self.workflow.clone();
         let workflow = draws_from.as_ref();
-        // Shadow limits come last, so that they never see a call that is refused.
-        let watching = wanted.iter().filter(|(limit, _)| limit.shadow);
-        let mut enforced = wanted.iter().filter(|(limit, _)| !limit.shadow);
-        while let Some(&(limit, amount)) = enforced.next() {
-            match workflow::hold(limit, subject, amount, workflow, patience, budgets) {
-                Ok(held) => {
-                    self.waits_for = longest(self.waits_for.into_iter().chain(held.waits_for));
-                    self.crossed.extend(held.crossed.then(|| held.standing.clone()));
-                    self.standings.push(held.standing);
-                    self.reservation.take(held.held, budgets);
-                }
-                Err(refusal) => {
+        let caller = Caller { subject, workflow, budgets };
+        let enforced = wanted.iter().copied().filter(|(limit, _)| !limit.shadow);
+        let mut steps = caller.steps(enforced).into_iter();
+        let mut charged = Vec::with_capacity(wanted.len());
+        while let Some(step) = steps.next() {
+            match caller.charge(step, patience) {
+                Ok(more) => charged.extend(more),
+                Err(refusals) => {
+                    charged.into_iter().for_each(|(_, charge)| self.take(charge, budgets));
                     self.reservation.release(budgets);
-                    let further = enforced.filter_map(|(limit, amount)| {
-                        workflow::look(limit, subject, *amount, workflow, budgets)
-                    });
-                    return Err(Refusals { first: Box::new(refusal), further: further.collect() });
+                    return Err(refusals.and(steps.flat_map(|step| caller.look(step))));
                 }
             }
         }
-        for (limit, amount) in watching {
+        charged.sort_by_key(|(at, _)| *at);
+        charged.into_iter().for_each(|(_, charge)| self.take(charge, budgets));
+        // Shadow limits come last, so that they never see a call that is refused.
+        for (limit, amount) in wanted.iter().filter(|(limit, _)| limit.shadow) {
             match workflow::hold(limit, subject, *amount, workflow, Span::ZERO, budgets) {
                 Ok(held) => self.reservation.take(held.held, budgets),
                 Err(refusal) => self.shadowed.push(refusal),
@@ -219,16 +200,30 @@ impl Granted {
         }
         Ok(self)
     }
+
+    fn take(&mut self, charge: ChargeOutcome, budgets: &Budgets<'_>) {
+        let ChargeOutcome { held, standing, crossed, waits_for } = charge;
+        self.waits_for = longest(self.waits_for.take().into_iter().chain(waits_for));
+        self.crossed.extend(crossed.then(|| standing.clone()));
+        self.standings.push(standing);
+        self.reservation.take(held, budgets);
+    }
 }
 
 impl Reservation {
     /// Replaces the charges by the usage: a surplus comes back, a deficit becomes debt.
     pub fn settle(self, used: &Used<'_>, budgets: &Budgets<'_>) {
+        let mut corrections = Vec::with_capacity(self.held.len().saturating_add(self.slots.len()));
         for held in self.held {
             let amount = held.limit.used(used);
-            workflow::settle(held, amount, budgets);
+            if held.share.is_some() {
+                workflow::settle(held, amount, budgets);
+            } else {
+                corrections.extend(held.correction(amount, budgets));
+            }
         }
-        release(&self.slots, budgets);
+        corrections.extend(self.slots.iter().map(|slot| slot.release()));
+        correct(corrections, budgets);
     }
 
     /// Returns a limit whose budget would be overspent by more than `grace` of its capacity if the
@@ -276,7 +271,7 @@ impl Reservation {
         for held in self.held {
             workflow::keep(held, budgets);
         }
-        release(&self.slots, budgets);
+        correct(self.slots.iter().map(|slot| slot.release()).collect(), budgets);
     }
 
     /// Adds the charges of another reservation of the same call.
@@ -287,10 +282,16 @@ impl Reservation {
 
     /// Gives everything back, including the request, because a refused call costs nothing.
     pub fn release(self, budgets: &Budgets<'_>) {
+        let mut corrections = Vec::new();
         for held in self.held {
-            workflow::release(held, budgets);
+            if held.share.is_some() {
+                workflow::release(held, budgets);
+            } else {
+                corrections.extend(held.correction(Amount::ZERO, budgets));
+            }
         }
-        release(&self.slots, budgets);
+        corrections.extend(self.slots.iter().map(|slot| slot.release()));
+        correct(corrections, budgets);
     }
 
     /// Lets a waiting call go on: its charges count as of now.
@@ -331,10 +332,6 @@ impl Reservation {
         budgets.watch(&slot);
         self.slots.push(slot);
     }
-}
-
-fn release(slots: &[Rc<Slot>], budgets: &Budgets<'_>) {
-    slots.iter().for_each(|slot| slot.release(budgets));
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! caller (`reply`).
 
 use core::borrow::Borrow;
+use core::cmp::Reverse;
 use std::rc::Rc;
 
 use crate::limits::budget::Wait;
@@ -54,6 +55,48 @@ impl Refusal {
         let standing =
             Standing { limit: limit.clone(), available: Amount::ZERO, spent: Amount::ZERO, reset: wait };
         Self { standing, needed, wait: Wait::For(wait), reason: Reason::Unknown }
+    }
+}
+
+/// The limits that refuse a call, at least one, each with its place among the limits of the call.
+pub(in crate::limits) struct Refusals {
+    first: Box<(usize, Refusal)>,
+    further: Vec<(usize, Refusal)>,
+}
+
+impl Refusals {
+    pub(in crate::limits) fn one(refusal: Refusal) -> Self {
+        Self { first: Box::new((0, refusal)), further: Vec::new() }
+    }
+
+    /// Collects refusals, if there are any.
+    pub(in crate::limits) fn of(mut refusals: impl Iterator<Item = (usize, Refusal)>) -> Option<Self> {
+        let first = Box::new(refusals.next()?);
+        Some(Self { first, further: refusals.collect() })
+    }
+
+    /// Adds refusals of other limits.
+    pub(in crate::limits) fn and(mut self, refusals: impl Iterator<Item = (usize, Refusal)>) -> Self {
+        self.further.extend(refusals);
+        self
+    }
+
+    /// Changes the places of limits.
+    pub(in crate::limits) fn at(mut self, place: impl Fn(usize) -> usize) -> Self {
+        self.first.0 = place(self.first.0);
+        self.further.iter_mut().for_each(|(at, _)| *at = place(*at));
+        self
+    }
+
+    pub(in crate::limits) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Refusal> {
+        self.further.iter_mut().chain([&mut *self.first]).map(|(_, refusal)| refusal)
+    }
+
+    /// Returns the refusal with the longest wait; of several, that of the first limit.
+    pub(in crate::limits) fn longest(self) -> Refusal {
+        let rank = |(at, refusal): &(usize, Refusal)| (refusal.span(), Reverse(*at));
+        let later = |longest, other| if rank(&other) > rank(&longest) { other } else { longest };
+        self.further.into_iter().fold(*self.first, later).1
     }
 }
 

@@ -10,6 +10,7 @@ use std::rc::Weak;
 
 use crate::limits::budget::TERM;
 use crate::limits::budgets::Budgets;
+use crate::limits::reserve::charge::Correction;
 use crate::limits::reserve::slot_list::{Slot, Slots};
 use crate::units::{Amount, Span};
 
@@ -33,16 +34,17 @@ impl Slot {
         }
     }
 
-    /// Releases the slot at the end of the call.
-    pub(in crate::limits) fn release(&self, budgets: &Budgets<'_>) {
-        let renewed_at = self.renewed_at.get();
-        let released = budgets.change(self.limit.shape, &self.key, Some(self.place), |budget| {
-            let returned = budget.refund(Amount(1), renewed_at);
-            ((), !returned.is_zero())
-        });
-        if released.is_err() {
-            // The slot is not renewed any more, so the budget forgets it.
-            budgets.count(|tally| tally.failed_settlements = tally.failed_settlements.saturating_add(1));
+    /// Returns the correction that releases the slot at the end of the call. If it fails, the budget
+    /// forgets the slot, which is not renewed any more.
+    pub(in crate::limits) fn release(&self) -> Correction {
+        Correction {
+            shape: self.limit.shape,
+            key: self.key,
+            place: self.place,
+            counted_at: self.renewed_at.get(),
+            amount: Amount(1),
+            rest: Amount::ZERO,
+            used: Amount::ZERO,
         }
     }
 }

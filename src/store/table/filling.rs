@@ -12,7 +12,7 @@ fn taken<L: Lines>(table: &Table<L>) -> Option<u32> {
 
 /// Counts the taken places by reading every line.
 fn counted(lines: &MemoryLines, table: &Table<&MemoryLines>) -> u32 {
-    let own = |line| Set::decode(&lines.load(line).unwrap().0).places_taken();
+    let own = |line| Set::read(lines.load(line).unwrap().0).places_taken();
     (0..table.sets()).map(own).sum::<i32>().try_into().unwrap()
 }
 
@@ -22,7 +22,7 @@ fn who_comes_first_is_counted_and_who_is_there_costs_no_write() {
     let table = Table::new(&lines, 8);
 
     table.update(&key("ada"), NOW, add_one).unwrap();
-    assert_eq!(table.take_occupancy(), Some(Occupancy { taken: 1, places: 64 }));
+    assert_eq!(table.take_occupancy(), Some(Occupancy { taken: 1, places: 256 }));
     assert_eq!(lines.writes(), 2);
 
     table.update(&key("ada"), NOW, add_one).unwrap();
@@ -53,7 +53,7 @@ fn idle_places_are_free_again_once_a_newcomer_clears_them_away() {
         let busy = Entry { idle_at, ..entry(7, 200) };
         table.update(&key(&format!("busy-{name}")), NOW, |_| ((), Change::Put(busy))).unwrap();
     }
-    assert_eq!(taken(&table), Some(8));
+    assert_eq!(taken(&table), Some(32));
 
     table.update(&key("newcomer"), Timestamp(NOW.0 + 5), add_one).unwrap();
 
