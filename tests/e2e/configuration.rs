@@ -21,7 +21,7 @@ tiers:
     - { name: spend, count: cost_usd, per: [tenant, api_key], max: 0.5, window: 1h, algorithm: fixed_window }
     - { name: large, count: input_tokens, max: 30_000_000_000, window: 1h, enforce: shadow }
 warn_at: 0.75
-counting: { weights: { output: 2, cached_input: 0.1 } }
+counting: { weights: { output: 2, cached_input: 0.1 }, output_reserve: { learn: false } }
 prices: [ { match: \"gpt-4o*\", input: 2.5, output: 10 } ]
 ";
 
@@ -40,7 +40,7 @@ fn as_json() -> Value {
             { "name": "large", "count": "input_tokens", "max": 30_000_000_000_u64, "window": "1h", "enforce": "shadow" },
         ] } },
         "warn_at": 0.75,
-        "counting": { "weights": { "output": 2, "cached_input": 0.1 } },
+        "counting": { "weights": { "output": 2, "cached_input": 0.1 }, "output_reserve": { "learn": false } },
         "prices": [ { "match": "gpt-4o*", "input": 2.5, "output": 10 } ],
     })
 }

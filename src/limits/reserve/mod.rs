@@ -3,7 +3,9 @@
 //! In: limits, a [`Subject`], an [`Estimate`]; later the usage. Out: [`Granted`] or [`Refusal`].
 //! Not here: the arithmetic of one budget.
 
+pub(in crate::limits) mod attempt;
 pub(in crate::limits) mod charge;
+mod correction;
 pub(in crate::limits) mod forecast;
 pub(in crate::limits) mod refusal;
 pub(in crate::limits) mod slot_list;
@@ -20,7 +22,9 @@ use crate::limits::budgets::Budgets;
 use crate::limits::limit::rates::Rates;
 use crate::limits::limit::{Estimate, Limit, Standing, Subject, Used};
 use crate::limits::remembered::adaptive;
-use crate::limits::reserve::charge::{Charge, ChargeOutcome, correct, promise};
+use crate::limits::reserve::attempt::promise;
+use crate::limits::reserve::charge::{Charge, ChargeOutcome};
+use crate::limits::reserve::correction::correct;
 use crate::limits::reserve::refusal::{Reason, Refusal, Refusals, longest};
 use crate::limits::reserve::slot_list::Slot;
 use crate::limits::reserve::step::Caller;

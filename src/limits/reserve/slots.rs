@@ -10,7 +10,7 @@ use std::rc::Weak;
 
 use crate::limits::budget::TERM;
 use crate::limits::budgets::Budgets;
-use crate::limits::reserve::charge::Correction;
+use crate::limits::reserve::correction::Correction;
 use crate::limits::reserve::slot_list::{Slot, Slots};
 use crate::units::{Amount, Span};
 

@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use crate::limits::budgets::Budgets;
 use crate::limits::limit::{Limit, Subject};
-use crate::limits::reserve::charge::{Attempt, ChargeOutcome, charge_together};
+use crate::limits::reserve::attempt::{Attempt, charge_together};
+use crate::limits::reserve::charge::ChargeOutcome;
 use crate::limits::reserve::refusal::{Refusal, Refusals};
 use crate::limits::workflow;
 use crate::limits::workflow::share::Workflow;

@@ -19,7 +19,8 @@ use crate::limits::budget::{Algorithm, Wait};
 use crate::limits::budgets::Budgets;
 use crate::limits::limit::{Limit, Subject};
 use crate::limits::remembered::record::Unstored;
-use crate::limits::reserve::charge::{self, Charge, ChargeOutcome};
+use crate::limits::reserve::attempt;
+use crate::limits::reserve::charge::{Charge, ChargeOutcome};
 use crate::limits::reserve::refusal::{Reason, Refusal, longest};
 use crate::store::Place;
 use crate::units::{Amount, Span};
@@ -76,7 +77,7 @@ pub(in crate::limits) fn look(
     workflow: Option<&Workflow>,
     budgets: &Budgets<'_>,
 ) -> Option<Refusal> {
-    charge::look(limit, subject, needed(limit, subject, amount, workflow, budgets), budgets)
+    attempt::look(limit, subject, needed(limit, subject, amount, workflow, budgets), budgets)
 }
 
 fn pool_of<'w>(
@@ -160,7 +161,7 @@ struct Call<'a> {
 impl Call<'_> {
     /// Charges an amount for this call alone.
     fn charge(&self, amount: Amount) -> Result<ChargeOutcome, Refusal> {
-        charge::charge(self.limit, self.subject, amount, self.patience, self.budgets)
+        attempt::charge(self.limit, self.subject, amount, self.patience, self.budgets)
     }
 
     /// Returns the charge just made, for others to rely on.
