@@ -8,6 +8,7 @@
 //! that case it holds back the bytes of an incomplete event. This adds no delay, because a client
 //! sees an event only at its end.
 
+mod brief;
 pub(super) mod called;
 mod found;
 mod hiding;
@@ -18,6 +19,7 @@ use super::strays::{LONGEST_TEXT, Strays};
 use super::{Format, frames, sse};
 use crate::coding::{Decoder, Encoding};
 use crate::identity::Head;
+pub(super) use brief::Written;
 pub use called::{Called, ToolsCalled};
 pub use found::Found;
 use hiding::Hiding;
@@ -57,16 +59,23 @@ enum Framing {
     Expected(Expected),
     Events(sse::Splitter, Option<Hiding>),
     Frames(frames::Splitter),
+    /// One object, kept up to [`brief::LONGEST_KEPT`] until it is whole.
+    Kept(Vec<u8>),
     /// One object, or several in a known shape.
     Objects(Capture, Option<Shape>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
-    Events { hide_usage: bool },
+    Events {
+        hide_usage: bool,
+    },
     Frames,
     Lines,
-    Objects,
+    /// Objects; with `keep`, an object is kept to be read when it is whole.
+    Objects {
+        keep: bool,
+    },
 }
 
 impl Reader {
@@ -90,17 +99,14 @@ impl Reader {
         } else if is("application/x-ndjson") || is("application/jsonl") {
             Expected::Lines
         } else {
-            Expected::Objects
+            Expected::Objects { keep: format.written.is_some() }
         };
+        let is_stream = !matches!(expected, Expected::Objects { .. });
         let is_text = media_type.to_ascii_lowercase().starts_with(b"text/") && !is("text/html");
-        let plain = (expected == Expected::Objects && is_text).then(Vec::new);
+        let plain = (!is_stream && is_text).then(Vec::new);
         let told = (format.told_by_head)(head);
-        let found = Found {
-            told,
-            readable: !matches!(coding, Coding::Unknown),
-            is_stream: expected != Expected::Objects,
-            ..Found::default()
-        };
+        let found =
+            Found { told, readable: !matches!(coding, Coding::Unknown), is_stream, ..Found::default() };
         Self { format, coding, framing: Framing::Expected(expected), found, plain, ending: None, whole: None }
     }
 
@@ -109,6 +115,9 @@ impl Reader {
     pub fn prepare_ending(&mut self) -> bool {
         let ending = self.format.ending.filter(|_| matches!(self.coding, Coding::Plain));
         self.ending = ending.map(|begin| begin());
+        if let (Framing::Expected(Expected::Objects { keep }), Some(_)) = (&mut self.framing, &self.ending) {
+            *keep = false;
+        }
         self.ending.is_some()
     }
 
@@ -173,7 +182,14 @@ impl Reader {
         if let Coding::Coded(decoder) = coding {
             decoder.finish();
         }
-        let passed = framing.finish(&mut |json| found.add(format, json));
+        let brief = framing.kept().and_then(|body| brief::read(format, body));
+        let passed = if let Some(answer) = brief {
+            found.add_brief(&answer);
+            *framing = Framing::Expected(Expected::Objects { keep: false });
+            None
+        } else {
+            framing.finish(format.answer_members, &mut |json| found.add(format, json))
+        };
         self.look_for_damage();
         self.end_strays();
         passed
@@ -184,7 +200,7 @@ impl Reader {
     pub fn cut(&mut self) {
         let Self { format, framing, found, .. } = self;
         if !found.is_stream {
-            framing.finish(&mut |json| found.add(format, json));
+            framing.finish(format.answer_members, &mut |json| found.add(format, json));
         }
         self.look_for_damage();
         self.end_strays();
@@ -231,8 +247,15 @@ impl Framing {
             let first = piece.trim_ascii_start().first()?;
             *self = expected.seen(*first, chosen);
         }
+        if let Self::Kept(body) = self {
+            if body.len().saturating_add(piece.len()) <= brief::LONGEST_KEPT {
+                body.extend_from_slice(piece);
+                return None;
+            }
+            self.read_kept(chosen, document);
+        }
         match self {
-            Self::Expected(_) => None,
+            Self::Expected(_) | Self::Kept(_) => None,
             Self::Objects(capture, _) => {
                 capture.feed(piece, |object, end| {
                     document(object);
@@ -262,10 +285,28 @@ impl Framing {
         }
     }
 
+    /// Returns the object that is kept to be read when it is whole.
+    fn kept(&self) -> Option<&[u8]> {
+        match self {
+            Self::Kept(body) => Some(body),
+            _ => None,
+        }
+    }
+
+    /// Reads the bytes that were kept, and keeps no more.
+    fn read_kept(&mut self, chosen: &'static [&'static str], document: &mut dyn FnMut(&[u8]) -> bool) {
+        let Self::Kept(body) = self else { return };
+        let mut capture = Capture::new(chosen);
+        capture.feed(body, |object, _| {
+            document(object);
+        });
+        *self = Self::Objects(capture, None);
+    }
+
     /// Takes the text found in bytes that belong to no document.
     fn take_strays(&mut self) -> Strays {
         match self {
-            Self::Expected(_) => Strays::default(),
+            Self::Expected(_) | Self::Kept(_) => Strays::default(),
             Self::Events(splitter, _) => splitter.take_strays(),
             Self::Frames(splitter) => splitter.take_strays(),
             Self::Objects(capture, _) => capture.take_strays(),
@@ -275,7 +316,7 @@ impl Framing {
     /// Returns the number of bytes too long to keep.
     const fn passed_over(&self) -> u64 {
         match self {
-            Self::Expected(_) => 0,
+            Self::Expected(_) | Self::Kept(_) => 0,
             Self::Events(splitter, _) => splitter.passed_over(),
             Self::Frames(splitter) => splitter.passed_over(),
             Self::Objects(capture, _) => capture.passed_over(),
@@ -285,14 +326,19 @@ impl Framing {
     /// Returns the framing of further documents; none if there can be none.
     const fn shape(&self) -> Option<Shape> {
         match self {
-            Self::Expected(_) => None,
+            Self::Expected(_) | Self::Kept(_) => None,
             Self::Events(..) => Some(Shape::Events),
             Self::Frames(_) => Some(Shape::Frames),
             Self::Objects(_, shape) => *shape,
         }
     }
 
-    fn finish(&mut self, document: &mut dyn FnMut(&[u8]) -> bool) -> Option<Vec<u8>> {
+    fn finish(
+        &mut self,
+        chosen: &'static [&'static str],
+        document: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Option<Vec<u8>> {
+        self.read_kept(chosen, document);
         match self {
             Self::Objects(capture, _) => {
                 capture.finish(|object| {
@@ -301,7 +347,7 @@ impl Framing {
                 None
             }
             Self::Events(_, Some(hiding)) => hiding.finish(),
-            Self::Events(_, None) | Self::Frames(_) | Self::Expected(_) => None,
+            Self::Events(_, None) | Self::Frames(_) | Self::Expected(_) | Self::Kept(_) => None,
         }
     }
 }
@@ -311,6 +357,7 @@ impl Expected {
     /// the content type.
     fn seen(self, first: u8, chosen: &'static [&'static str]) -> Framing {
         match self {
+            Self::Objects { keep: true } if first == b'{' => Framing::Kept(Vec::new()),
             _ if first == b'[' => Framing::Objects(Capture::new(chosen), Some(Shape::List)),
             _ if first == b'{' => {
                 let shape = (self == Self::Lines).then_some(Shape::Lines);
@@ -322,7 +369,7 @@ impl Expected {
                 Framing::Events(sse::Splitter::default(), hide_usage.then(Hiding::default))
             }
             Self::Frames => Framing::Frames(frames::Splitter::default()),
-            Self::Lines | Self::Objects => Framing::Objects(Capture::new(chosen), None),
+            Self::Lines | Self::Objects { .. } => Framing::Objects(Capture::new(chosen), None),
         }
     }
 }

@@ -61,6 +61,7 @@ pub use strays::Strays;
 pub use usage::{CLASSES, Classes, ReportedUsage, Side, Usage};
 
 use crate::identity::Head;
+use answer::Written;
 use ending::Ending;
 
 /// All supported API formats, in the order in which paths are matched.
@@ -122,6 +123,9 @@ pub struct Format {
     pub guess: fn(u64) -> Request<'static>,
     /// The top-level members of a JSON answer that `answer` reads, and the only ones kept.
     pub answer_members: &'static [&'static str],
+    /// The members of a whole answer that hold what the model wrote; none if its usage depends on
+    /// them. It is read without them if nothing needs them.
+    written: Option<Written>,
     /// Reads one JSON document of an answer: a whole body, the data of one event, one element of a
     /// list. An unreadable document reports nothing.
     pub answer: for<'a> fn(&'a [u8]) -> Answer<'a>,
@@ -177,6 +181,7 @@ impl Format {
         messages: None,
         guess: |bytes| Request { prompt: Prompt(vec![Piece::Unseen { bytes }]), ..Request::default() },
         answer_members: &[],
+        written: None,
         answer: |_| Answer::default(),
         ending: None,
         told_by_head: |_| ReportedUsage::default(),

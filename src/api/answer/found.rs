@@ -80,6 +80,12 @@ impl Found {
         answer.only_usage
     }
 
+    /// Adds the usage of the only document, whose text and tools do not matter.
+    pub(super) fn add_brief(&mut self, answer: &Answer<'_>) {
+        self.tell(answer);
+        self.understood = true;
+    }
+
     /// Returns the text to count in addition to [`text`](Self::text) if usage is missing. Text in
     /// documents that the format cannot read counts only if it can read none of the answer's
     /// documents; otherwise it repeats text already read. Skipped text is complete once the answer

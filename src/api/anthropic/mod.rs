@@ -16,6 +16,7 @@ pub(super) mod softer;
 mod tools;
 mod usage;
 
+use super::answer::Written;
 use super::{Dialect, Format, model, post};
 
 /// The row of [`FORMATS`](super::FORMATS).
@@ -31,6 +32,7 @@ pub(super) static FORMAT: Format = Format {
     free: &["/messages/count_tokens", "/models/count-tokens:rawpredict"],
     read: request::read,
     answer_members: &["type", "message", "usage", "content", "content_block", "delta"],
+    written: Some(Written { members: &["content"], call: b"_use" }),
     answer: answer::read,
     with_model: model::with_model,
     with_max_output: softer::with_max_output,

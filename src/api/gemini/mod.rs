@@ -20,6 +20,7 @@ mod request;
 mod softer;
 mod usage;
 
+use super::answer::Written;
 use super::outline::Members;
 use super::sockets::Socket;
 use super::{Dialect, Format, Unread, model, post};
@@ -41,6 +42,7 @@ pub(super) static FORMAT: Format = Format {
     free: &[":counttokens"],
     read: request::read,
     answer_members: &["candidates", "promptFeedback", "usageMetadata", "modelVersion", "responseId", "error"],
+    written: Some(Written { members: &["candidates"], call: b"Call" }),
     answer: answer::read,
     with_model: model::with_model_in_folder,
     with_max_output: softer::with_max_output,

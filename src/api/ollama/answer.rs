@@ -10,6 +10,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::api::answer::Written;
 use crate::api::number::Whole;
 use crate::api::raw::{as_text, entries};
 use crate::api::{Answer, ReportedUsage, tools};
@@ -25,6 +26,10 @@ pub(super) const MEMBERS: &[&str] = &[
     "created_at",
     "error",
 ];
+
+/// The members with text and calls of tools.
+pub(super) const WRITTEN: Option<Written> =
+    Some(Written { members: &["message", "response", "thinking"], call: b"_call" });
 
 /// Reads one document.
 pub(super) fn read(json: &[u8]) -> Answer<'_> {

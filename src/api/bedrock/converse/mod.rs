@@ -16,6 +16,7 @@ pub(super) mod softer;
 mod usage;
 
 use super::model_in_path;
+use crate::api::answer::Written;
 use crate::api::{Dialect, Format, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
@@ -27,6 +28,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     model_in_path,
     read: request::read,
     answer_members: &["output", "usage", "delta", "start"],
+    written: Some(Written { members: &["output"], call: b"Use" }),
     answer: answer::read,
     with_max_output: softer::with_max_output,
     offered_tools: Some(offered::offered),

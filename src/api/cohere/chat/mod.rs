@@ -11,6 +11,7 @@ mod offered;
 mod request;
 mod softer;
 
+use crate::api::answer::Written;
 use crate::api::{Dialect, Format, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
@@ -20,6 +21,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     endpoints: &[post("/v2/chat")],
     read: request::read,
     answer_members: &["delta", "message", "usage"],
+    written: Some(Written { members: &["message"], call: b"_call" }),
     answer: answer::read,
     with_model: model::with_model,
     with_max_output: softer::with_max_output,

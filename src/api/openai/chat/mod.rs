@@ -19,6 +19,7 @@ pub(super) use answer::{ANSWER_MEMBERS, read as read_answer};
 pub(in crate::api) use softer::with_max_output;
 
 use super::{ON_VERTEX_OR_ELSEWHERE, ending, stream_options};
+use crate::api::answer::Written;
 use crate::api::{Dialect, Format, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
@@ -39,6 +40,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     ask_for_usage: stream_options::ask_for_usage,
     usage_question_is_known: stream_options::are_known,
     answer_members: &ANSWER_MEMBERS,
+    written: Some(Written { members: &["choices"], call: b"_call" }),
     answer: read_answer,
     with_model: model::with_model,
     offered_tools: Some(offered::offered),

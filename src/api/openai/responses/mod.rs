@@ -13,6 +13,7 @@ mod offered;
 mod request;
 mod softer;
 
+use crate::api::answer::Written;
 use crate::api::{Format, model, post};
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
@@ -22,6 +23,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     free: &["/responses/input_tokens"],
     read: request::read,
     answer_members: &["type", "status", "output", "usage"],
+    written: Some(Written { members: &["output"], call: b"_call" }),
     answer: answer::read,
     with_model: model::with_model,
     with_max_output: softer::with_max_output,
