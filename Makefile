@@ -51,7 +51,7 @@ check: test ## Run all tests, and check formatting, lints, documentation and lic
 	@if command -v cargo-deny >/dev/null; then cargo deny --all-features check; \
 	else echo 'cargo-deny is not installed; skipping licences and advisories'; fi
 
-bench: envoy wasm ## Measure Envoy with and without the filter, global limits and softer answers (about seven minutes)
+bench: envoy wasm ## Measure Envoy with and without the filter, global limits and softer answers (under ten minutes)
 	cargo bench --bench envoy
 
 simulate: ## Simulate a million processes with several workers, step by step (PLANS=1000000)

@@ -1,6 +1,6 @@
 //! Calls, and connections that make them one after the other.
 //!
-//! In: sizes of prompts, an address. Out: answers and their times. Each prompt is written once and
+//! In: sizes of prompts, an Envoy. Out: answers and their times. Each prompt is written once and
 //! made distinct by a number in each message, so that it costs the benchmark nothing. Not here:
 //! measurements.
 
@@ -9,6 +9,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tollgate_rig::envoy::Envoy;
+
 /// Digits of the number that makes a message unique.
 const DIGITS: usize = 10;
 /// The placeholder for a number, in headers too.
@@ -16,6 +18,28 @@ pub(crate) const NO_NUMBER: &str = "0000000000";
 
 /// The number of callers that take turns.
 const TENANTS: u64 = 100;
+
+/// The words of prompts.
+const WORDS: &str = include_str!("../payloads/words.txt");
+
+/// Connections that keep one worker busy.
+pub(crate) const CONNECTIONS: u32 = 8;
+
+/// Makes calls on many connections until each has made enough, and returns how many.
+pub(crate) fn load(envoy: &Envoy, conversation: &[Call], is_enough: impl Fn(u32) -> bool + Sync) -> f64 {
+    std::thread::scope(|scope| {
+        let make_calls = || {
+            let (mut own, mut calls) = (conversation.to_vec(), 0);
+            let mut connection = Connection::open(envoy.address());
+            while !is_enough(calls) {
+                connection.converse(&mut own, |_| calls += 1);
+            }
+            f64::from(calls)
+        };
+        let threads: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(make_calls)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a call failed")).sum()
+    })
+}
 
 /// A call whose numbers can be changed in place.
 #[derive(Clone)]
@@ -63,14 +87,6 @@ impl Call {
 /// Returns `length` bytes of text without repetitions that tokenizes like prose with a few names
 /// and numbers.
 fn prose(length: usize, seed: u64) -> String {
-    const WORDS: &str = "the customer asked whether their parcel had already left our warehouse because tracking shows nothing since \
-        Monday and support could not find an order under that address please check which carrier was used how long \
-        delivery usually takes to Portugal what happens if nobody is home can we offer a refund or replacement within \
-        fourteen days explain this politely in two short paragraphs mention opening hours never promise exact dates \
-        escalate unresolved complaints include links to documentation summarise previous conversation steps taken \
-        invoice number payment declined currency conversion fees subscription renewal cancellation JSON response \
-        function returns error undefined variable index database migration latency throughput unfortunately however \
-        therefore quarterly revenue projections stakeholders asynchronous configuration deployment";
     let words: Vec<&str> = WORDS.split_whitespace().collect();
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut dice = |sides: usize| {

@@ -1,59 +1,51 @@
-//! Measures the filter's cost: runs an Envoy without the filter and one with it, in turns, on the
-//! same machine.
+//! Measures the filter's cost: runs Envoys without the filter and with it, in turns, on the same
+//! machine.
 //!
-//! In: `target/tollgate.wasm` and the Envoy in `.venv/`. Out, to standard output: tables of medians
-//! over rounds, and of the ratios within each round. The two Envoys differ only in the filter.
-//! Everything is on loopback, and the load comes from threads of this process, which share the
-//! machine's cores with Envoy, so ratios mean more than absolute numbers. `make bench` runs it. Not
-//! here: the meaning of the numbers (`docs/performance.md`).
+//! In: `target/tollgate.wasm` and the Envoy in `.venv/`. Out, to standard output: tables in
+//! Markdown (`sides`). The sides differ only in the filter. Everything is on loopback, and the load
+//! comes from threads of this process, which share the machine's cores with Envoy, so ratios mean
+//! more than absolute numbers. `make bench` runs it. Not here: the meaning of the numbers
+//! (`docs/performance.md`).
 //!
 //! `global` measures a global limit against a local one in the same way, and `softer` each other
 //! feature against an Envoy without it.
 //!
-//! `cargo bench --bench envoy -- 'KiB prompts'` runs only measurements with these words in their
-//! names. `$BASELINE_WASM` replaces the Envoy without the filter by one with another build of it,
-//! to measure a change.
+//! `cargo bench --bench envoy -- 'KiB prompts'` runs only the parts with these words in their
+//! names. `$BASELINE_WASM` names another build of the filter, which becomes a side of its own, to
+//! measure a change.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 mod global;
 mod load;
+mod sides;
 mod softer;
 mod upstream;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use load::{Call, Connection};
+use load::{CONNECTIONS, Call, Connection, load};
+use serde_json::Value;
+use sides::{Side, head, quantile, round, rounds, row};
 use tokio::runtime::Runtime;
 use tollgate_rig::envoy::{Bootstrap, Envoy, Filter};
 use upstream::{EVENTS, STREAM, Upstream};
 
-/// Rounds of each measurement. The tables show their medians.
-const ROUNDS: usize = 7;
 /// The duration of one measurement of throughput.
-const ROUND: Duration = Duration::from_millis(900);
-/// Connections that keep one worker busy.
-const CONNECTIONS: usize = 8;
-/// Streams per round. The system reports CPU time in steps of 10 ms, which is then half a
-/// microsecond per chunk.
-const STREAMS: usize = 200;
-/// Fresh Envoys for first calls.
-const FRESH: usize = 5;
+const TURN: Duration = Duration::from_millis(300);
+/// A worker's first calls, which are measured apart from later ones.
+const COLD: u32 = 10_000;
+/// Streams per measurement.
+const STREAMS: usize = 100;
+
+/// The names of parts on the command line, besides the scenarios'.
+const FIRST_CALLS: &str = "cold";
+const CHUNKS: &str = "chunks of a stream";
+const MEMORY: &str = "memory";
 
 /// Limits on the resources of most calls, too large to refuse any.
-const FILTER: &str = r#"
-identity: { tenant: { header: x-tenant-id } }
-tiers:
-  free:
-    limits:
-    - { name: rpm,   count: requests,     per: tenant, max: 1_000_000_000,     window: 1m }
-    - { name: tpm,   count: tokens,       per: tenant, max: 1_000_000_000_000, window: 1m }
-    - { name: in-h,  count: input_tokens, per: tenant, max: 1_000_000_000_000, window: 1h, algorithm: sliding_window }
-    - { name: spend, count: cost_usd,     per: tenant, max: 1_000_000,         window: 1h }
-prices:
-- { match: "gpt-4o-mini*", input: 0.15, cached_input: 0.075, output: 0.60 }
-"#;
+const LIMITS: &str = include_str!("../payloads/limits.json");
 
 fn main() {
     // `cargo test --benches` only checks that this builds.
@@ -61,114 +53,133 @@ fn main() {
         return;
     }
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
-    let baseline = std::env::var_os("BASELINE_WASM").map(PathBuf::from);
+    let wants = |name: &str| name.contains(&wanted);
     let runtime = Runtime::new().expect("threads");
     let upstream = Upstream::start();
-    let start = |filter: bool, workers: usize| {
-        let bootstrap = Bootstrap::to(upstream.address).concurrency(workers).own_process();
-        let filter = match (filter, &baseline) {
-            (true, _) => Some(Filter::yaml(FILTER)),
-            (false, Some(module)) => Some(Filter::yaml(FILTER).module(module)),
-            (false, None) => None,
-        };
-        let bootstrap = match filter {
-            Some(filter) => bootstrap.filter(filter),
-            None => bootstrap,
-        };
-        runtime.block_on(Envoy::start(bootstrap))
-    };
-    let pair = [start(false, 1), start(true, 1)];
-    println!("medians of {ROUNDS} rounds; one worker, four limits per tenant\n");
-    println!("{:46}{:>12}{:>12}{:>9}", "", "without", "with", "ratio");
-    for (name, conversation) in scenarios().iter().filter(|(name, _)| name.contains(&wanted)) {
-        calls(name, conversation, &pair);
+
+    let scenarios: Vec<_> = scenarios().into_iter().filter(|(name, _)| wants(name)).collect();
+    if wants(FIRST_CALLS) || wants(CHUNKS) || !scenarios.is_empty() {
+        let sides = Side::start(&runtime, builds(&upstream, 1));
+        let sides: Vec<_> = sides.iter().collect();
+        head("one worker, four limits per tenant", &sides);
+        let cold = [round(0, &sides, &mut |envoy| first_calls(envoy, &alone(1 << 10)))];
+        if wants(FIRST_CALLS) {
+            row("resident memory of a fresh Envoy, MiB", &cold, 0, 0);
+            row("its first call, us", &cold, 1, 0);
+            row(&format!("CPU time per call, its first {COLD}, us"), &cold, 2, 1);
+        }
+        for (name, conversation) in scenarios {
+            calls(name, &conversation, &sides);
+        }
+        if wants(CHUNKS) {
+            streams(CHUNKS, &sides, &upstream);
+        }
     }
-    if "streams".contains(&wanted) {
-        streams(&pair, &upstream);
+    if wants(MEMORY) {
+        memory(&Side::start(&runtime, builds(&upstream, 4)));
     }
-    drop(pair);
-    if "first calls".contains(&wanted) {
-        first_calls(&start);
-    }
-    if "memory".contains(&wanted) {
-        memory(&start);
-    }
-    if global::NAME.contains(&wanted) {
+    if wants(global::NAME) {
         global::measure(&runtime, &upstream);
     }
-    if softer::NAME.contains(&wanted) {
-        softer::measure(&runtime, &upstream);
+    softer::measure(&runtime, &upstream, &wants);
+}
+
+/// Returns Envoys without the filter, with the build to compare with, if there is one, and with the
+/// current build.
+fn builds(upstream: &Upstream, workers: usize) -> Vec<(&'static str, Bootstrap)> {
+    let plain = Bootstrap::to(upstream.address).concurrency(workers).own_process();
+    let filter = Filter::json(&configuration("", "", ""));
+    let old = std::env::var_os("BASELINE_WASM").map(PathBuf::from);
+    let old = old.map(|module| ("old", plain.clone().filter(filter.clone().module(&module))));
+    let new = plain.clone().filter(filter);
+    [("plain", plain)].into_iter().chain(old).chain([("new", new)]).collect()
+}
+
+/// Returns the configuration of the benchmarks with more members at its top and in its callers'
+/// tier, and with a fifth limit, all of them YAML or empty.
+fn configuration(top: &str, tier: &str, limit: &str) -> Value {
+    let mut whole: Value = serde_json::from_str(LIMITS).expect("JSON");
+    add(&mut whole, top);
+    let callers = &mut whole["tiers"]["free"];
+    add(callers, tier);
+    if !limit.is_empty() {
+        callers["limits"].as_array_mut().expect("a list").push(yaml(limit));
     }
+    whole
+}
+
+fn add(to: &mut Value, members: &str) {
+    if !members.is_empty() {
+        let Value::Object(members) = yaml(members) else { panic!("no members: {members}") };
+        to.as_object_mut().expect("a map").extend(members);
+    }
+}
+
+fn yaml(text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
 /// Returns the scenarios by name, each a list of calls made one after the other.
 fn scenarios() -> Vec<(&'static str, Vec<Call>)> {
-    let alone = |length| vec![Call::new("", "", &[length])];
     // An agent sends its whole history with every step, which adds 2 KiB each time.
     let agent = (0..12).map(|step| Call::new("", "", &vec![1 << 10; 2 * step + 1])).collect();
     vec![
-        ("1 KiB prompts, all distinct", alone(1 << 10)),
-        ("10 KiB prompts, all distinct", alone(10 << 10)),
-        ("100 KiB prompts, all distinct", alone(100 << 10)),
-        ("an agent's history, growing from 1 to 23 KiB", agent),
+        ("1 KiB prompts", alone(1 << 10)),
+        ("10 KiB prompts", alone(10 << 10)),
+        ("100 KiB prompts", alone(100 << 10)),
+        ("an agent's history, 1 to 23 KiB", agent),
     ]
 }
 
+/// Returns a call with one message of this size.
+fn alone(length: usize) -> Vec<Call> {
+    vec![Call::new("", "", &[length])]
+}
+
+/// Makes a worker's first calls. Returns the memory before them, the time of the first, and the CPU
+/// time of each.
+fn first_calls(envoy: &Envoy, conversation: &[Call]) -> [f64; 3] {
+    let fresh = envoy.resources();
+    let mut times = Vec::new();
+    let mut own = conversation.to_vec();
+    Connection::open(envoy.address()).converse(&mut own, |took| times.push(micros(took)));
+    let calls = times.len() as f64 + load(envoy, conversation, |calls| calls >= COLD / CONNECTIONS);
+    [mebibytes(fresh.resident), times[0], micros(envoy.resources().cpu - fresh.cpu) / calls]
+}
+
 /// Measures throughput and CPU with many connections, and latency with one.
-fn calls<const SIDES: usize>(name: &str, conversation: &[Call], envoys: &[Envoy; SIDES]) {
-    let rounds: Vec<[_; SIDES]> = rounds(|side| {
-        let envoy = &envoys[side];
+fn calls(name: &str, conversation: &[Call], sides: &[&Side]) {
+    let rounds = rounds(sides, |envoy| {
         let mut times = Vec::new();
         let mut connection = Connection::open(envoy.address());
-        let (until, mut own) = (Instant::now() + ROUND / 3, conversation.to_vec());
+        let (until, mut own) = (Instant::now() + TURN / 2, conversation.to_vec());
         while Instant::now() < until {
             connection.converse(&mut own, |took| times.push(micros(took)));
         }
-        let (cpu, start) = (envoy.resources().cpu, Instant::now());
-        let calls = load(envoy, conversation, start + ROUND);
-        let (took, cpu) = (start.elapsed(), envoy.resources().cpu - cpu);
         times.sort_by(f64::total_cmp);
-        [
-            micros(cpu) / calls,
-            calls / took.as_secs_f64(),
-            quantile(&times, 0.5),
-            quantile(&times, 0.99),
-            100.0 * cpu.as_secs_f64() / took.as_secs_f64(),
-        ]
+        let [cpu, per_second] = busy(envoy, conversation);
+        [cpu, per_second, quantile(&times, 0.5), quantile(&times, 0.99)]
     });
-    println!("{name}");
-    row("  Envoy's CPU time per call, us", &rounds, 0, 1);
-    row("  calls per second", &rounds, 1, 0);
-    row("  latency p50, us", &rounds, 2, 0);
-    row("  latency p99, us", &rounds, 3, 0);
-    row("  Envoy's share of a core, %", &rounds, 4, 0);
+    row(&format!("**{name}**: CPU time per call, us"), &rounds, 0, 1);
+    row("calls per second", &rounds, 1, 0);
+    row("latency p50, us", &rounds, 2, 0);
+    row("latency p99, us", &rounds, 3, 0);
 }
 
-/// Makes calls on many connections until `until`, and returns how many.
-fn load(envoy: &Envoy, conversation: &[Call], until: Instant) -> f64 {
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..CONNECTIONS)
-            .map(|_| {
-                scope.spawn(|| {
-                    let (mut own, mut calls) = (conversation.to_vec(), 0_u32);
-                    let mut connection = Connection::open(envoy.address());
-                    while Instant::now() < until {
-                        connection.converse(&mut own, |_| calls += 1);
-                    }
-                    f64::from(calls)
-                })
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().expect("a call failed")).sum()
-    })
+/// Keeps an Envoy busy for a turn. Returns its CPU time per call in microseconds, and its calls per
+/// second.
+fn busy(envoy: &Envoy, conversation: &[Call]) -> [f64; 2] {
+    let (cpu, start) = (envoy.resources().cpu, Instant::now());
+    let calls = load(envoy, conversation, |_| start.elapsed() >= TURN);
+    let took = start.elapsed();
+    [micros(envoy.resources().cpu - cpu) / calls, calls / took.as_secs_f64()]
 }
 
-/// Measures the time of a chunk from the upstream's write to the client's read, and checks that it
-/// arrives unchanged.
-fn streams(pair: &[Envoy; 2], upstream: &Upstream) {
+/// Measures the time of a chunk from the upstream's write to the client's read, each sent when the
+/// one before has come. Checks that it arrives unchanged.
+fn streams(name: &str, sides: &[&Side], upstream: &Upstream) {
     let mut call = Call::new("\"stream\":true,", STREAM, &[1 << 10]);
-    let rounds: Vec<[_; 2]> = rounds(|side| {
-        let envoy = &pair[side];
+    let rounds = rounds(sides, |envoy| {
         let mut connection = Connection::open(envoy.address());
         let (cpu, mut delays) = (envoy.resources().cpu, Vec::new());
         for _ in 0..STREAMS {
@@ -189,98 +200,30 @@ fn streams(pair: &[Envoy; 2], upstream: &Upstream) {
         let cpu = envoy.resources().cpu - cpu;
         delays.sort_by(f64::total_cmp);
         let cpu = micros(cpu) / delays.len() as f64;
-        [quantile(&delays, 0.5), quantile(&delays, 0.99), cpu]
+        [cpu, quantile(&delays, 0.5), quantile(&delays, 0.99)]
     });
-    println!(
-        "streams of {EVENTS} events, each sent when the one before has come; none merged, split or changed"
-    );
-    row("  from upstream to client p50, us", &rounds, 0, 1);
-    row("  from upstream to client p99, us", &rounds, 1, 1);
-    row("  Envoy's CPU time per chunk, us", &rounds, 2, 1);
+    row(&format!("**{name}**: CPU time per chunk, us"), &rounds, 0, 1);
+    row("from upstream to client p50, us", &rounds, 1, 1);
+    row("from upstream to client p99, us", &rounds, 2, 1);
 }
 
-/// Measures the first calls of a fresh Envoy.
-fn first_calls(start: &impl Fn(bool, usize) -> Envoy) {
-    let mut conversation = vec![Call::new("", "", &[1 << 10])];
-    let rounds: Vec<[[f64; 2]; 2]> = (0..FRESH)
-        .map(|_| {
-            [false, true].map(|filter| {
-                let envoy = start(filter, 1);
-                let (mut connection, mut times) = (Connection::open(envoy.address()), Vec::new());
-                for _ in 0..200 {
-                    connection.converse(&mut conversation, |took| times.push(micros(took)));
-                }
-                let first = times[0];
-                times.sort_by(f64::total_cmp);
-                [first, quantile(&times, 0.5)]
-            })
-        })
-        .collect();
-    println!("{FRESH} fresh Envoys, 1 KiB prompts");
-    row("  first call, us", &rounds, 0, 0);
-    row("  median of the first 200 calls, us", &rounds, 1, 0);
+/// Measures resident memory of Envoys with several workers, at rest and after some work.
+fn memory(sides: &[Side]) {
+    let sides: Vec<_> = sides.iter().collect();
+    let measured = [round(0, &sides, &mut |envoy| {
+        let fresh = mebibytes(envoy.resources().resident);
+        busy(envoy, &alone(100 << 10));
+        [fresh, mebibytes(envoy.resources().resident)]
+    })];
+    head("resident memory, MiB", &sides);
+    row("4 workers, fresh", &measured, 0, 0);
+    row("4 workers, after 100 KiB prompts", &measured, 1, 0);
 }
 
-/// Measures resident memory at rest and after some work.
-fn memory(start: &impl Fn(bool, usize) -> Envoy) {
-    println!("resident memory, MiB");
-    for workers in [1, 4] {
-        let mebibytes = |envoy: &Envoy| envoy.resources().resident as f64 / 1_048_576.0;
-        let round = [false, true].map(|filter| {
-            let envoy = start(filter, workers);
-            let fresh = mebibytes(&envoy);
-            load(&envoy, &[Call::new("", "", &[100 << 10])], Instant::now() + ROUND);
-            [fresh, mebibytes(&envoy)]
-        });
-        row(&format!("  {workers} workers, fresh"), &[round], 0, 0);
-        row(&format!("  {workers} workers, after 100 KiB prompts"), &[round], 1, 0);
-    }
-}
-
-/// Measures all sides in turns, forwards and backwards so that no side is favoured. Discards a
-/// first turn.
-fn rounds<const SIDES: usize, const N: usize>(
-    mut measure: impl FnMut(usize) -> [f64; N],
-) -> Vec<[[f64; N]; SIDES]> {
-    let round = |number: usize| {
-        let mut measured = [[0.0; N]; SIDES];
-        for turn in 0..SIDES {
-            let side = if number.is_multiple_of(2) { turn } else { SIDES - 1 - turn };
-            measured[side] = measure(side);
-        }
-        measured
-    };
-    (0..=ROUNDS).map(round).skip(1).collect()
-}
-
-/// Prints one line of the table: medians for each side, and of the ratios to the first side.
-fn row<const SIDES: usize, const N: usize>(
-    name: &str,
-    rounds: &[[[f64; N]; SIDES]],
-    at: usize,
-    decimals: usize,
-) {
-    let median = |value: &dyn Fn(&[[f64; N]; SIDES]) -> f64| {
-        let mut values: Vec<f64> = rounds.iter().map(value).collect();
-        values.sort_by(f64::total_cmp);
-        quantile(&values, 0.5)
-    };
-    let mut line = format!("{name:46}");
-    for side in 0..SIDES {
-        line += &format!("{:>12.decimals$}", median(&|round| round[side][at]));
-    }
-    for side in 1..SIDES {
-        line += &format!("{:>9.2}", median(&|round| round[side][at] / round[0][at]));
-    }
-    println!("{line}");
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / 1_048_576.0
 }
 
 fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
-}
-
-/// Returns a quantile of sorted values.
-fn quantile(values: &[f64], share: f64) -> f64 {
-    let last = values.len().saturating_sub(1);
-    values.get((last as f64 * share).round() as usize).copied().unwrap_or(f64::NAN)
 }

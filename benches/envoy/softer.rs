@@ -2,19 +2,18 @@
 //! differs only in that feature.
 //!
 //! In: an upstream. Out, to standard output: a row of Envoy's CPU time per call for each, and the
-//! rows of streams for stopping them. Each pair is measured in turns. One row configures all
-//! features for another tier, which shows their cost to callers without them. Not here: comparing
-//! builds (`$BASELINE_WASM`); the waits of queued calls.
+//! rows of streams for stopping them. One row configures all features for another tier, which shows
+//! their cost to callers without them. Not here: comparing builds; the waits of queued calls.
 
-use std::time::Instant;
-
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tollgate_rig::client::{self, Request};
-use tollgate_rig::envoy::{Bootstrap, Envoy, Filter};
+use tollgate_rig::envoy::{Bootstrap, Filter};
 
 use crate::load::{Call, NO_NUMBER};
+use crate::sides::{Side, head, round, rounds, row};
 use crate::upstream::Upstream;
-use crate::{FILTER, ROUND, load, micros, rounds, row, streams};
+use crate::{CHUNKS, alone, busy, configuration, first_calls, streams, yaml};
 
 /// The name on the command line.
 pub(crate) const NAME: &str = "softer answers";
@@ -33,7 +32,8 @@ struct Pair {
 }
 
 /// A pair without any feature.
-const PLAIN: Pair = Pair { name: "", top: "", tier: "", other: "", limits: [""; 2], calls: alone };
+const PLAIN: Pair =
+    Pair { name: "", top: "", tier: "", other: "", limits: [""; 2], calls: || alone(1 << 10) };
 
 const PAIRS: &[Pair] = &[
     Pair { name: "nothing: how far two alike are apart", ..PLAIN },
@@ -90,6 +90,10 @@ const PAIRS: &[Pair] = &[
     },
 ];
 
+/// A pair whose streams are measured.
+const STOPPING: Pair =
+    Pair { name: "streams.stop_at_limit, not reached", top: "streams: { stop_at_limit: true }", ..PLAIN };
+
 const EVERYTHING: &str = "
     soften: [ { at: 0.5, model: { gpt-4o: gpt-4o-mini }, max_output_tokens: 100 } ]
     clamp_output: true
@@ -104,61 +108,64 @@ const EVERYTHING: &str = "
 const TOOL: &str = "{ name: mails, count: tool_calls, tools: send_mail_0, max: 1_000_000, window: 1h }";
 const TOOL_SPENT: &str = "{ name: mails, count: tool_calls, tools: send_mail_0, max: 1, window: 1d }";
 
-/// Prints a row for each pair.
-pub(crate) fn measure(runtime: &Runtime, upstream: &Upstream) {
-    println!("\n{NAME:46}{:>12}{:>12}{:>9}", "without", "with", "ratio");
-    println!("Envoy's CPU time per call, us; 1 KiB prompts");
-    for pair in PAIRS {
-        let envoys = pair.start(runtime, upstream);
-        let conversation = (pair.calls)();
-        let rounds: Vec<[_; 2]> = rounds(|side| {
-            let (cpu, start) = (envoys[side].resources().cpu, Instant::now());
-            let calls = load(&envoys[side], &conversation, start + ROUND);
-            [micros(envoys[side].resources().cpu - cpu) / calls]
-        });
-        row(&format!("  {}", pair.name), &rounds, 0, 1);
+/// Prints a row for each pair whose name is wanted.
+pub(crate) fn measure(runtime: &Runtime, upstream: &Upstream, wants: &dyn Fn(&str) -> bool) {
+    let wants = |name: &str| wants(NAME) || wants(name);
+    let pairs: Vec<_> = PAIRS.iter().filter(|pair| wants(pair.name)).collect();
+    if pairs.is_empty() && !wants(STOPPING.name) {
+        return;
     }
-    let stopping = Pair { top: "streams: { stop_at_limit: true }", ..PLAIN };
-    print!("streams.stop_at_limit, not reached; ");
-    streams(&stopping.start(runtime, upstream), upstream);
+    // Most pairs have the same first configuration, and share its Envoys.
+    let without = PLAIN.start(runtime, upstream, false);
+    for (at, pair) in pairs.into_iter().enumerate() {
+        let own = (!pair.limits[0].is_empty()).then(|| pair.start(runtime, upstream, false));
+        let with = pair.start(runtime, upstream, true);
+        let sides = [own.as_ref().unwrap_or(&without), &with];
+        if at == 0 {
+            head(&format!("{NAME}; CPU time per call, us"), &sides);
+        }
+        let conversation = (pair.calls)();
+        row(pair.name, &rounds(&sides, |envoy| busy(envoy, &conversation)), 0, 1);
+    }
+    if wants(STOPPING.name) {
+        let with = STOPPING.start(runtime, upstream, true);
+        let sides = [&without, &with];
+        head(STOPPING.name, &sides);
+        streams(CHUNKS, &sides, upstream);
+    }
 }
 
 impl Pair {
-    fn start(&self, runtime: &Runtime, upstream: &Upstream) -> [Envoy; 2] {
-        [false, true].map(|second| {
-            let configuration = self.configuration(second);
-            let bootstrap = Bootstrap::to(upstream.address).concurrency(1).own_process();
-            let envoy = runtime.block_on(Envoy::start(bootstrap.filter(Filter::yaml(&configuration))));
+    /// Starts the Envoys of one of the configurations, and makes their first calls.
+    fn start(&self, runtime: &Runtime, upstream: &Upstream, second: bool) -> Side {
+        let filter = Filter::json(&self.configuration(second));
+        let bootstrap = Bootstrap::to(upstream.address).own_process().filter(filter);
+        let name = if second { "with" } else { "without" };
+        let side = Side::start(runtime, vec![(name, bootstrap)]).remove(0);
+        for envoy in side.envoys() {
             // Exhaust the limit on a tool, which is for a single call, if the configuration has
             // one.
             let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"send_mail_0"}}"#;
             let request = Request::post("/mcp").header("content-length", body.len().to_string()).body(body);
             runtime.block_on(client::send(envoy.address(), request)).expect("an answer");
-            envoy
-        })
+        }
+        let conversation = (self.calls)();
+        round(0, &[&side], &mut |envoy| first_calls(envoy, &conversation));
+        side
     }
 
-    fn configuration(&self, second: bool) -> String {
+    fn configuration(&self, second: bool) -> Value {
         let [limit, other] = self.limits;
         let (limit, top, tier) = if second { (other, self.top, self.tier) } else { (limit, "", "") };
-        let dimensions =
-            "{ workflow: { header: x-workflow-id }, tier: { header: x-tier, default: free }, tenant:";
-        let mut text = FILTER.replace("{ tenant:", dimensions);
-        let others = if second && !self.other.is_empty() { self.other } else { " { limits: [] }" };
-        text = text.replace("tiers:\n", &format!("tiers:\n  others:{others}\n"));
-        if !tier.is_empty() {
-            text = text.replace("  free:\n", &format!("  free:\n    {tier}\n"));
-        }
-        if !limit.is_empty() {
-            text = text.replace("prices:", &format!("    - {limit}\nprices:"));
-        }
+        let mut whole = configuration(top, tier, limit);
+        whole["identity"]["workflow"] = json!({ "header": "x-workflow-id" });
+        whole["identity"]["tier"] = json!({ "header": "x-tier", "default": "free" });
+        let is_empty = !second || self.other.is_empty();
+        whole["tiers"]["others"] = if is_empty { json!({ "limits": [] }) } else { yaml(self.other) };
         // Hold the whole bound of a call.
-        format!("counting: {{ output_reserve: {{ at_most: 1 }} }}\n{top}{text}")
+        whole["counting"] = json!({ "output_reserve": { "at_most": 1 } });
+        whole
     }
-}
-
-fn alone() -> Vec<Call> {
-    vec![Call::new("", "", &[1 << 10])]
 }
 
 /// Returns calls with a budget of their own each.

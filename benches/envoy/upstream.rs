@@ -13,6 +13,9 @@ use std::time::Instant;
 /// The header that requests a stream.
 pub(crate) const STREAM: &str = "x-stream: 1\r\n";
 
+/// A chat completion.
+const ANSWER: &str = include_str!("../payloads/answer.json");
+
 /// Events with text in each stream.
 pub(crate) const EVENTS: usize = 100;
 
@@ -95,13 +98,9 @@ fn read_more(stream: &mut TcpStream, received: &mut Vec<u8>, piece: &mut [u8]) -
 
 /// Returns a chat completion with the headers that matter to proxies.
 fn completion() -> Vec<u8> {
-    let words = "The parcel left Rotterdam this morning and should be with you by Thursday. ".repeat(6);
-    let body = format!(
-        r#"{{"id":"chatcmpl-CBv1","object":"chat.completion","created":1760428800,"model":"gpt-4o-mini-2024-07-18","choices":[{{"index":0,"message":{{"role":"assistant","content":"{words}","refusal":null,"annotations":[]}},"logprobs":null,"finish_reason":"stop"}}],"usage":{{"prompt_tokens":250,"completion_tokens":96,"total_tokens":346,"prompt_tokens_details":{{"cached_tokens":0,"audio_tokens":0}},"completion_tokens_details":{{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}},"service_tier":"default","system_fingerprint":"fp_560af6e559"}}"#
-    );
     format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nopenai-processing-ms: 512\r\nopenai-version: 2020-10-01\r\nx-request-id: req_8f31c2\r\nstrict-transport-security: max-age=31536000\r\n\r\n{body}",
-        body.len()
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nopenai-processing-ms: 512\r\nopenai-version: 2020-10-01\r\nx-request-id: req_8f31c2\r\nstrict-transport-security: max-age=31536000\r\n\r\n{ANSWER}",
+        ANSWER.len()
     )
     .into_bytes()
 }

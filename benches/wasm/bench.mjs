@@ -99,10 +99,12 @@ function report(name, rounds) {
 
 function quartiles(values, decimals) {
   const sorted = values.toSorted((one, other) => one - other);
-  const [low, median, high] = [0.25, 0.5, 0.75].map((share) =>
-    sorted[Math.round(share * (sorted.length - 1))].toFixed(decimals),
-  );
-  return `${median} (${low} to ${high})`;
+  const [low, median, high] = [0.25, 0.5, 0.75].map((share) => {
+    const place = share * (sorted.length - 1);
+    const [below, above] = [sorted[Math.floor(place)], sorted[Math.ceil(place)]];
+    return (below + (above - below) * (place % 1)).toFixed(decimals);
+  });
+  return `${median} (${low}–${high})`;
 }
 
 function letter(build) {
