@@ -2,7 +2,7 @@
 //!
 //! In: the ranks of tiktoken's encodings, from the crate tiktoken-rs, and Unicode's classes, from
 //! regex-syntax, which tiktoken-rs uses too, so both agree on the Unicode version. Out: for each
-//! encoding `<name>.{buckets,records,pair_bits,pair_first,pair_ranks}`, and
+//! encoding `<name>.{buckets,records,pair_bits,pair_first,pair_ranks,joined,torn}`, and
 //! `class_{ascii,blocks,index}`, all little-endian. Not here: searching the tables
 //! (`src/tokens/table.rs`).
 
@@ -91,6 +91,39 @@ fn write_vocabulary(out: &Path, name: &str, tokens: &BTreeMap<u32, Vec<u8>>) {
     write("pair_bits", &words.map(u64::to_le_bytes).concat());
     write("pair_first", &first.map(u16::to_le_bytes).concat());
     write("pair_ranks", &pairs.values().flat_map(|rank| rank.to_le_bytes()).collect::<Vec<_>>());
+    let (joined, torn) = boundaries(tokens);
+    write("joined", &joined);
+    write("torn", &torn);
+}
+
+/// Returns the bits of the boundaries of characters that a token lies across, and of those where
+/// the token does not hold both characters whole. Of a token with one byte on a side, the byte
+/// beyond may be any.
+fn boundaries(tokens: &BTreeMap<u32, Vec<u8>>) -> (Vec<u8>, Vec<u8>) {
+    let [mut joined, mut torn] =
+        [layout::JOINED_BITS, layout::TORN_BITS].map(|bits| vec![0_u8; 1 << (bits - 3)]);
+    let any: Vec<u8> = (0x80..0xc0).collect();
+    for token in tokens.values() {
+        for at in 1..token.len() {
+            let is_whole = at >= 3 && token[at - 3] >= 0xe0 && at + 3 <= token.len();
+            let before = at.checked_sub(2).map_or(&any[..], |before| &token[before..=before]);
+            let after = token.get(at + 1).map_or(&any[..], std::slice::from_ref);
+            for (first, last) in before.iter().flat_map(|first| after.iter().map(move |last| (first, last))) {
+                let around = u32::from_le_bytes([*first, token[at - 1], token[at], *last]);
+                if layout::is_boundary(around) {
+                    set(&mut joined, layout::boundary_bits(around, layout::JOINED_BITS));
+                    if !is_whole {
+                        set(&mut torn, layout::boundary_bits(around, layout::TORN_BITS));
+                    }
+                }
+            }
+        }
+    }
+    (joined, torn)
+}
+
+fn set(bytes: &mut [u8], bits: [usize; 2]) {
+    bits.iter().for_each(|bit| bytes[bit / 8] |= 1 << (bit % 8));
 }
 
 /// Writes the class bits of every character in blocks, and stores equal blocks once.

@@ -1,15 +1,17 @@
 //! Counts the tokens of one piece of text by byte pair encoding.
 //!
-//! In: a vocabulary and the bytes of one piece. Out: the number of tokens that remain after merging
-//! neighbours, lowest rank first, leftmost among equals. Nothing is allocated per piece; long
-//! pieces use the caller's [`Scratch`]. Not here: which tokens they are, and where pieces begin
-//! (`split`).
+//! In: a vocabulary and a piece. Out: the number of tokens that remain after merging neighbours,
+//! lowest rank first, leftmost among equals. Nothing is allocated per piece; long pieces use the
+//! caller's [`Scratch`], which also remembers short ones. Not here: which tokens they are, and
+//! where pieces begin (`split`).
 
 use core::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::layout::RANK_BITS;
+use super::pieces::PieceCache;
 use super::table::{NO_TOKEN, Vocabulary};
+use super::window::{LONGEST_KEY, Window};
 
 /// The longest piece that is merged as a whole, in bytes. A longer run without a boundary is not
 /// prose, and its merges would need unbounded memory. It is counted in parts of this length, and
@@ -27,12 +29,13 @@ const SHORT_MASK: u32 = SHORT as u32 - 1;
 const PIECE_BITS: u32 = LONGEST_PIECE.ilog2();
 const PIECE_MASK: u32 = LONGEST_PIECE as u32 - 1;
 
-/// Memory for merging long pieces, reused from piece to piece. The longest piece that is merged as
-/// a whole bounds it.
+/// Memory for merging long pieces, reused from piece to piece, and the counts of earlier short
+/// pieces. The longest piece that is merged as a whole bounds it.
 #[derive(Default)]
 pub struct Scratch {
     parts: Vec<Part>,
     merges: BinaryHeap<Reverse<u32>>,
+    pieces: PieceCache,
 }
 
 /// The part that starts at a byte of the piece, if one does.
@@ -46,32 +49,100 @@ struct Part {
     rank: u32,
 }
 
-/// Returns the number of tokens in one piece.
+/// Returns the number of tokens in the piece that is the first `len` bytes of a text, and of its
+/// window.
 #[inline]
-pub(super) fn count(vocabulary: Vocabulary, piece: &[u8], scratch: &mut Scratch) -> u64 {
+pub(super) fn count(
+    vocabulary: Vocabulary,
+    text: &[u8],
+    len: usize,
+    window: Window,
+    scratch: &mut Scratch,
+) -> u64 {
+    if len > LONGEST_KEY {
+        return count_new(vocabulary, text, len, scratch);
+    }
+    let key = window.key(len, vocabulary.number);
+    if let Some(count) = scratch.pieces.find(key) {
+        return count;
+    }
+    let count = count_new(vocabulary, text, len, scratch);
+    scratch.pieces.remember(key, count);
+    count
+}
+
+/// Counts a piece that is not remembered.
+#[inline(never)]
+fn count_new(vocabulary: Vocabulary, text: &[u8], len: usize, scratch: &mut Scratch) -> u64 {
+    let piece = text.get(..len).unwrap_or(text);
     if piece.len() < 2 || vocabulary.rank(piece) != NO_TOKEN {
         return u64::from(!piece.is_empty());
     }
+    let Some(mut cut) = vocabulary.first_cut(piece) else {
+        let starts = starts(vocabulary, text, piece, scratch);
+        return merge(vocabulary, piece, starts, scratch);
+    };
+    // Words of Chinese and other scripts follow each other without a space. Most parts are one, and
+    // remembered.
+    let (mut tokens, mut start) = (0_u64, 0_usize);
+    loop {
+        let rest = text.get(start..).unwrap_or_default();
+        tokens = tokens.saturating_add(count(vocabulary, rest, cut, Window::at(rest), scratch));
+        start = start.saturating_add(cut);
+        let Some(rest) = piece.get(start..).filter(|rest| !rest.is_empty()) else { return tokens };
+        cut = vocabulary.first_cut(rest).unwrap_or(rest.len());
+    }
+}
+
+/// Returns where the parts to merge start, in the lowest bits: at each byte, or at each character
+/// of a short piece if each is a token and no token holds a part of one. In this case the bytes of
+/// each character may merge first, for the ranks of all that they merge to are below those of the
+/// tokens that it becomes part of.
+fn starts(vocabulary: Vocabulary, text: &[u8], piece: &[u8], scratch: &mut Scratch) -> u64 {
+    let is_character = |(at, byte): (usize, &u8)| matches!(byte, 0xe0..0xf0) == at.is_multiple_of(3);
+    let has_several = (6..=SHORT).contains(&piece.len());
+    if !has_several || !piece.iter().enumerate().all(is_character) || vocabulary.may_tear(piece) {
+        return u64::MAX;
+    }
+    for start in (0..piece.len()).step_by(3) {
+        let rest = text.get(start..).unwrap_or_default();
+        if count(vocabulary, rest, 3, Window::at(rest), scratch) != 1 {
+            return u64::MAX;
+        }
+    }
+    EVERY_THIRD
+}
+
+/// The bits 0, 3, 6 and so on.
+const EVERY_THIRD: u64 = 0x9249_2492_4924_9249;
+
+/// Merges a piece of at least two bytes that is not a token.
+fn merge(vocabulary: Vocabulary, piece: &[u8], starts: u64, scratch: &mut Scratch) -> u64 {
     if piece.len() <= SHORT {
-        return merge_short(vocabulary, piece);
+        return merge_short(vocabulary, piece, starts);
     }
     piece.chunks(LONGEST_PIECE).map(|part| merge_long(vocabulary, part, scratch)).sum()
 }
 
-/// Merges a piece of 2 to [`SHORT`] bytes; finds each merge by scanning all.
-fn merge_short(vocabulary: Vocabulary, piece: &[u8]) -> u64 {
+/// Merges a piece of 2 to [`SHORT`] bytes, whose parts start at these bits; finds each merge by
+/// scanning all.
+fn merge_short(vocabulary: Vocabulary, piece: &[u8], starts: u64) -> u64 {
     let key = |rank: u32, start: u32| {
         if rank == NO_TOKEN { NO_TOKEN } else { rank.wrapping_shl(SHORT_BITS) | start }
     };
     // By the byte where a part starts: the rank and position of its merge with the next part.
     let mut keys = [NO_TOKEN; SHORT];
-    for ((slot, pair), start) in keys.iter_mut().zip(piece.windows(2)).zip(0..) {
-        if let [first, second] = *pair {
-            *slot = key(vocabulary.pair(first, second), start);
+    let len = piece.len() as u32;
+    let mut starts = starts & u64::MAX.wrapping_shr(64_u32.saturating_sub(len));
+    for (slot, start) in keys.iter_mut().zip(0..len) {
+        if starts & 1_u64.wrapping_shl(start) == 0 {
+            continue;
+        }
+        let middle = next_start(starts, start, len);
+        if middle < len {
+            *slot = key(rank_of(vocabulary, piece, start, next_start(starts, middle, len)), start);
         }
     }
-    let len = piece.len() as u32;
-    let mut starts = u64::MAX.wrapping_shr(64_u32.saturating_sub(len));
     loop {
         let lowest = keys.iter().take(piece.len()).copied().min().unwrap_or(NO_TOKEN);
         if lowest == NO_TOKEN {
@@ -119,7 +190,7 @@ fn rank_of(vocabulary: Vocabulary, piece: &[u8], start: u32, end: u32) -> u32 {
 /// Merges that become impossible stay in the heap. A merge whose rank is no longer the rank at its
 /// position is skipped.
 fn merge_long(vocabulary: Vocabulary, piece: &[u8], scratch: &mut Scratch) -> u64 {
-    let Scratch { parts, merges } = scratch;
+    let Scratch { parts, merges, pieces: _ } = scratch;
     parts.clear();
     let mut possible = core::mem::take(merges).into_vec();
     possible.clear();
@@ -129,7 +200,7 @@ fn merge_long(vocabulary: Vocabulary, piece: &[u8], scratch: &mut Scratch) -> u6
             _ => NO_TOKEN,
         };
         if rank != NO_TOKEN {
-            possible.push(Reverse(merge(rank, start as u16)));
+            possible.push(Reverse(merge_key(rank, start as u16)));
         }
         let place = start as u16;
         parts.push(Part { previous: place.saturating_sub(1), end: place.saturating_add(1), rank });
@@ -163,7 +234,7 @@ fn merge_long(vocabulary: Vocabulary, piece: &[u8], scratch: &mut Scratch) -> u6
                 part.end = part_end.unwrap_or(part.end);
             }
             if rank != NO_TOKEN {
-                merges.push(Reverse(merge(rank, start)));
+                merges.push(Reverse(merge_key(rank, start)));
             }
         };
         offer(left, Some(end), next_end);
@@ -176,7 +247,7 @@ fn merge_long(vocabulary: Vocabulary, piece: &[u8], scratch: &mut Scratch) -> u6
 
 /// Returns a merge's key, which orders by rank, then from the left.
 #[inline]
-fn merge(rank: u32, start: u16) -> u32 {
+fn merge_key(rank: u32, start: u16) -> u32 {
     rank.wrapping_shl(PIECE_BITS) | u32::from(start)
 }
 
@@ -185,8 +256,12 @@ const _: () = assert!(RANK_BITS + PIECE_BITS <= u32::BITS, "a rank and a place f
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::{CL100K, O200K, R50K};
+    use super::super::table::{CL100K, O200K, P50K, R50K};
     use super::*;
+
+    fn whole(piece: &[u8], scratch: &mut Scratch) -> u64 {
+        count(O200K, piece, piece.len(), Window::at(piece), scratch)
+    }
 
     #[test]
     fn both_ways_of_merging_agree() {
@@ -194,7 +269,7 @@ mod tests {
         for piece in ["qzxwqzxw", " tollgates", "aaaaaaaaaaaaaaaaaaaaaaaaa", "日本語の文章を数える", "ab"]
         {
             for vocabulary in [O200K, CL100K, R50K] {
-                let short = merge_short(vocabulary, piece.as_bytes());
+                let short = merge_short(vocabulary, piece.as_bytes(), u64::MAX);
                 assert_eq!(merge_long(vocabulary, piece.as_bytes(), &mut scratch), short, "{piece}");
             }
         }
@@ -202,19 +277,53 @@ mod tests {
 
     #[test]
     fn an_empty_piece_has_no_tokens_and_one_byte_has_one() {
-        let mut scratch = Scratch::default();
-        assert_eq!(count(O200K, b"", &mut scratch), 0);
-        assert_eq!(count(O200K, b"\xff", &mut scratch), 1);
+        assert_eq!(whole(b"", &mut Scratch::default()), 0);
+        assert_eq!(whole(b"\xff", &mut Scratch::default()), 1);
     }
 
     #[test]
     fn a_piece_over_the_bound_is_counted_in_parts_and_scratch_stays_bounded() {
         let mut scratch = Scratch::default();
         let piece = vec![b'a'; LONGEST_PIECE * 5 + 7];
-        let part = count(O200K, &piece[..LONGEST_PIECE], &mut scratch);
-        let rest = count(O200K, &piece[..7], &mut scratch);
-        assert_eq!(count(O200K, &piece, &mut scratch), part * 5 + rest);
+        let part = whole(&piece[..LONGEST_PIECE], &mut scratch);
+        let rest = whole(&piece[..7], &mut scratch);
+        assert_eq!(whole(&piece, &mut scratch), part * 5 + rest);
         assert!(scratch.parts.capacity() <= LONGEST_PIECE * 2);
         assert!(scratch.merges.capacity() <= LONGEST_PIECE * 4);
+    }
+
+    #[test]
+    fn every_token_is_what_its_bytes_merge_to() {
+        // Otherwise a part of a piece that is a token would count less than within the piece.
+        let mut scratch = Scratch::default();
+        for (vocabulary, oracle, end) in [
+            (O200K, tiktoken_rs::o200k_base_singleton(), 199_998),
+            (CL100K, tiktoken_rs::cl100k_base_singleton(), 100_256),
+            (P50K, tiktoken_rs::p50k_base_singleton(), 50_281),
+        ] {
+            for rank in (0..end).filter(|&rank| !(end == 50_281 && rank == 50_256)) {
+                let token = oracle.decode_bytes(&[rank]).unwrap();
+                assert_eq!(merge(vocabulary, &token, u64::MAX, &mut scratch), 1, "{token:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_between_cuts_merge_as_within_the_whole() {
+        let text =
+            "我们在鹿特丹的仓库星期一休息，请于星期二再来。日本語の文章を数えるときは、한국어와 ไทย हिन्दी";
+        for vocabulary in [O200K, CL100K, P50K, R50K] {
+            let (mut scratch, mut cuts) = (Scratch::default(), 0);
+            let mut rest = text.as_bytes();
+            let mut parts = 0;
+            while let Some(cut) = vocabulary.first_cut(rest) {
+                parts += merge(vocabulary, &rest[..cut], u64::MAX, &mut scratch);
+                rest = &rest[cut..];
+                cuts += 1;
+            }
+            parts += merge(vocabulary, rest, u64::MAX, &mut scratch);
+            assert_eq!(parts, merge(vocabulary, text.as_bytes(), u64::MAX, &mut scratch));
+            assert!(cuts > 20, "{cuts}");
+        }
     }
 }

@@ -5,8 +5,9 @@
 //! message. Not here: models without a public tokenizer, whose counts the caller scales.
 
 use super::bpe::{self, Scratch};
-use super::split::{self, Pieces};
 use super::table::{self, Vocabulary};
+use super::window::Window;
+use super::{ascii, split};
 use crate::units::Tokens;
 
 /// A public encoding of text as tokens.
@@ -42,22 +43,40 @@ impl Encoding {
     /// tokens.
     #[must_use]
     pub fn count(self, text: &str, scratch: &mut Scratch) -> Tokens {
+        let bytes = text.as_bytes();
         match self {
-            Self::O200k => count(table::O200K, Pieces::new(text, split::o200k), scratch),
-            Self::Cl100k => count(table::CL100K, Pieces::new(text, split::cl100k), scratch),
-            Self::P50k => count(table::P50K, Pieces::new(text, split::p50k), scratch),
-            Self::R50k => count(table::R50K, Pieces::new(text, split::p50k), scratch),
+            Self::O200k => count(table::O200K, bytes, ascii::o200k, split::o200k, scratch),
+            Self::Cl100k => count(table::CL100K, bytes, ascii::cl100k, split::cl100k, scratch),
+            Self::P50k => count(table::P50K, bytes, |_| 0, split::p50k, scratch),
+            Self::R50k => count(table::R50K, bytes, |_| 0, split::p50k, scratch),
         }
     }
 }
 
+/// Counts a text piece by piece. `ascii` finds the length of the next piece in a full window, or
+/// leaves it to `first`.
 #[inline]
-fn count<'t>(
+fn count(
     vocabulary: Vocabulary,
-    pieces: impl Iterator<Item = &'t [u8]>,
+    text: &[u8],
+    ascii: impl Fn(Window) -> usize,
+    first: impl Fn(&[u8]) -> usize,
     scratch: &mut Scratch,
 ) -> Tokens {
-    pieces.map(|piece| Tokens(bpe::count(vocabulary, piece, scratch))).sum()
+    let (mut rest, mut tokens) = (text, 0_u64);
+    while !rest.is_empty() {
+        let (window, found) = match rest.first_chunk() {
+            Some(chunk) => {
+                let window = Window::of(*chunk);
+                (window, ascii(window))
+            }
+            None => (Window::at(rest), 0),
+        };
+        let len = if found > 0 { found } else { first(rest).max(1) };
+        tokens = tokens.saturating_add(bpe::count(vocabulary, rest, len, window, scratch));
+        rest = rest.get(len..).unwrap_or_default();
+    }
+    Tokens(tokens)
 }
 
 /// Returns a model's name without its provider and the parts added by fine-tuning.

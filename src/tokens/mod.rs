@@ -11,17 +11,20 @@
 //! other things by rule; `family` describes models without a public tokenizer. Not here: the cost
 //! of tokens.
 
+mod ascii;
 mod bpe;
 mod cache;
 mod encoding;
 mod family;
 mod images;
 mod layout;
+mod pieces;
 mod prompt;
 mod split;
 mod table;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use bpe::Scratch;
 pub use cache::{CountCache, SHORTEST_REMEMBERED};

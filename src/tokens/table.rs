@@ -4,7 +4,7 @@
 //! the character's class bits. Nothing is built at start-up; the tables are read in place. Not
 //! here: how a text becomes pieces (`split`), and pieces tokens (`bpe`).
 
-use super::layout::{self, CLASS_BLOCK_BITS, LONGEST_TOKEN, OFFSET_BITS, RANK_BITS};
+use super::layout::{self, CLASS_BLOCK_BITS, JOINED_BITS, LONGEST_TOKEN, OFFSET_BITS, RANK_BITS, TORN_BITS};
 
 /// The rank of bytes that are not a token: higher than any other.
 pub(super) const NO_TOKEN: u32 = u32::MAX;
@@ -15,16 +15,18 @@ pub(super) struct Vocabulary {
     tables: &'static Tables,
     /// Tokens from this rank on belong to a larger encoding that shares the tables.
     end: u32,
+    /// A number of its own, below 16.
+    pub(super) number: u8,
 }
 
 /// All of `o200k_base`; `o200k_harmony` differs from it only in special tokens.
-pub(super) const O200K: Vocabulary = Vocabulary { tables: &O200K_TABLES, end: NO_TOKEN };
+pub(super) const O200K: Vocabulary = Vocabulary { tables: &O200K_TABLES, end: NO_TOKEN, number: 0 };
 /// All of `cl100k_base`.
-pub(super) const CL100K: Vocabulary = Vocabulary { tables: &CL100K_TABLES, end: NO_TOKEN };
+pub(super) const CL100K: Vocabulary = Vocabulary { tables: &CL100K_TABLES, end: NO_TOKEN, number: 1 };
 /// All of `p50k_base`; `p50k_edit` differs from it only in special tokens.
-pub(super) const P50K: Vocabulary = Vocabulary { tables: &P50K_TABLES, end: NO_TOKEN };
+pub(super) const P50K: Vocabulary = Vocabulary { tables: &P50K_TABLES, end: NO_TOKEN, number: 2 };
 /// `r50k_base`: `p50k_base` without the runs of spaces after the end-of-text token.
-pub(super) const R50K: Vocabulary = Vocabulary { tables: &P50K_TABLES, end: 50_256 };
+pub(super) const R50K: Vocabulary = Vocabulary { tables: &P50K_TABLES, end: 50_256, number: 3 };
 
 impl Vocabulary {
     /// Returns the rank of the token with exactly these bytes, or [`NO_TOKEN`].
@@ -44,6 +46,28 @@ impl Vocabulary {
     #[inline]
     pub(super) fn pair(self, first: u8, second: u8) -> u32 {
         self.within(self.tables.pair(first, second))
+    }
+
+    /// Returns the first place of a piece across which no token lies; none if tokens may lie across
+    /// all. The parts before and after it merge as if the other were not there. It looks at
+    /// characters of at least three bytes only: there are few other places.
+    #[inline]
+    pub(super) fn first_cut(self, piece: &[u8]) -> Option<usize> {
+        let is_cut = |around: &[u8; 4]| {
+            let around = u32::from_le_bytes(*around);
+            layout::is_boundary(around)
+                && !has(self.tables.joined, layout::boundary_bits(around, JOINED_BITS))
+        };
+        Some(piece.array_windows().position(is_cut)?.saturating_add(2))
+    }
+
+    /// Returns whether a token may lie across a boundary of characters in this piece and hold only
+    /// a part of one.
+    pub(super) fn may_tear(self, piece: &[u8]) -> bool {
+        piece.array_windows().any(|around| {
+            let around = u32::from_le_bytes(*around);
+            layout::is_boundary(around) && has(self.tables.torn, layout::boundary_bits(around, TORN_BITS))
+        })
     }
 
     #[inline]
@@ -80,6 +104,8 @@ struct Tables {
     pair_bits: &'static [[u8; 8]],
     pair_first: &'static [[u8; 2]],
     pair_ranks: &'static [[u8; 4]],
+    joined: &'static [u8; 1 << (JOINED_BITS - 3)],
+    torn: &'static [u8; 1 << (TORN_BITS - 3)],
     /// The right shift that turns a hash into the number of its bucket.
     shift: u32,
 }
@@ -94,6 +120,8 @@ macro_rules! tables {
             pair_bits: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".pair_bits")).as_chunks().0,
             pair_first: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".pair_first")).as_chunks().0,
             pair_ranks: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".pair_ranks")).as_chunks().0,
+            joined: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".joined")),
+            torn: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".torn")),
             // There is one offset more than buckets, whose number is a power of two.
             shift: 64_u32.saturating_sub(BUCKETS.len().ilog2()),
         }
@@ -142,6 +170,14 @@ impl Tables {
         let index = usize::from(first_of_word).wrapping_add(before);
         self.pair_ranks.get(index).map_or(NO_TOKEN, |rank| u32::from_le_bytes(*rank))
     }
+}
+
+/// Returns whether both bits are set.
+#[inline]
+fn has(bytes: &[u8], bits: [usize; 2]) -> bool {
+    let is_set =
+        |bit: usize| bytes.get(bit >> 3).is_none_or(|byte| byte.wrapping_shr(bit as u32 & 7) & 1 != 0);
+    bits.into_iter().all(is_set)
 }
 
 /// Returns whether two slices of equal length, at least 3, are the same. Compares words, because

@@ -161,6 +161,36 @@ proptest! {
     }
 
     #[test]
+    fn runs_of_characters_of_three_bytes_count_as_the_oracle_counts_them(
+        text in prop_oneof!["[一-龥]{1,40}", "[的一是不了人我在有他这中大来上国]{1,40}", "[ぁ-ヿ一-龥、。]{1,40}", "[가-힣]{1,40}", "[ก-๛]{1,40}", "[\u{900}-\u{97f}]{1,40}", "[一-三😀é]{1,40}"],
+    ) {
+        assert_same(&text);
+    }
+
+    #[test]
+    fn text_of_tokens_counts_as_the_oracle_counts_it(
+        ranks in prop::collection::vec(0..199_998_u32, 1..30),
+        is_asian in any::<bool>(),
+    ) {
+        let oracle = tiktoken_rs::o200k_base_singleton();
+        let tokens = ranks.into_iter().filter_map(|rank| String::from_utf8(oracle.decode_bytes(&[rank]).unwrap()).ok());
+        let text: String = tokens.filter(|token| !is_asian || token.as_bytes()[0] >= 0xe0).collect();
+        assert_same(&text);
+    }
+
+    #[test]
+    fn text_counts_the_same_whatever_was_counted_before(
+        texts in prop::collection::vec(prop::collection::vec(prop::sample::select(FRAGMENTS), 1..40), 1..8),
+    ) {
+        let mut scratch = Scratch::default();
+        for text in texts.iter().map(|fragments| fragments.concat()) {
+            for (encoding, oracle) in encodings() {
+                prop_assert_eq!(encoding.count(&text, &mut scratch), Tokens(oracle.count_ordinary(&text) as u64));
+            }
+        }
+    }
+
+    #[test]
     fn a_counter_answers_the_same_when_it_has_seen_the_text(
         fragments in prop::collection::vec(prop::sample::select(FRAGMENTS), 40..80),
     ) {
@@ -195,6 +225,21 @@ fn every_character_has_the_class_the_oracle_splits_by() {
             .flat_map(|c| ['a', c, 'B', c, '1', c, ' ', c])
             .collect();
         assert_same(&text);
+    }
+}
+
+#[test]
+fn every_token_of_several_characters_of_three_bytes_counts_as_the_oracle_counts_it_among_others() {
+    let (oracle, mut scratch) = (tiktoken_rs::o200k_base_singleton(), Scratch::default());
+    let tokens =
+        (0..199_998).filter_map(|rank| String::from_utf8(oracle.decode_bytes(&[rank]).unwrap()).ok());
+    let tokens: Vec<_> = tokens.filter(|token| token.len() > 3 && token.as_bytes()[0] >= 0xe0).collect();
+    for (at, token) in tokens.iter().enumerate() {
+        let other = &tokens[at * 7919 % tokens.len()];
+        let rest: String = other.chars().skip(1).collect();
+        let text = [other, token, &rest, token].map(|part| &**part).concat();
+        let expected = Tokens(oracle.count_ordinary(&text) as u64);
+        assert_eq!(Encoding::O200k.count(&text, &mut scratch), expected, "{text}");
     }
 }
 

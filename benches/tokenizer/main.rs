@@ -1,11 +1,20 @@
-//! Compares the filter's own tokenizer with tiktoken-rs.
+//! Compares the filter's own tokenizer, natively and in V8, with tiktoken-rs.
 //!
-//! In: texts of the kinds that prompts consist of. Out, to standard output: nanoseconds per KiB of
-//! each, their ratio, time for hostile texts by length, and the start-up cost of tiktoken-rs. All
+//! In: texts of the kinds that prompts consist of (`corpus`). Out, to standard output: megabytes
+//! per second of each, time for hostile texts by length, and the start-up cost of tiktoken-rs. All
 //! are medians of several rounds, because a shared machine stalls. Run by `cargo bench --bench
-//! tokenizer`. Not here: checking the counts (`src/tokens/`).
+//! tokenizer`, which builds the filter's tokenizer for wasm and runs it in Node; without Node there
+//! are no numbers of V8. Not here: checking the counts beyond these texts (`src/tokens/`).
+//!
+//! Measured in V8 (Node 20) on two busy cores, MB/s of processor time in `o200k_base`, without and
+//! with what `ascii`, `pieces` and `Vocabulary::first_cut` do, in turns: English 42 and 101, code 31
+//! and 97, JSON 37 and 74, Chinese 9 and 20, Japanese 11 and 31, Korean 26 and 35, Russian 16 and
+//! 15. Only the ratios hold on other machines.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
+mod corpus;
+mod v8;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::Debug;
@@ -13,6 +22,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use corpus::Random;
 use tiktoken_rs::CoreBPE;
 use tollgate::tokens::{Counter, Encoding, Scratch};
 
@@ -24,15 +34,6 @@ const ENGLISH: &str = "You are a careful assistant for a shipping company. Answe
     most three sentences, don't invent order numbers, and say so plainly if the parcel's location isn't known. \
     If the customer asks for a refund, explain that refunds take between five and ten business days, and offer \
     to open a ticket. Today is Tuesday, the 14th of October; the warehouse in Rotterdam was closed on Monday.\n";
-const CODE: &str = "impl Iterator for Pieces<'_> {\n    type Item = usize;\n\n    fn next(&mut self) -> Option<usize> {\n        \
-    let end = self.rest.find(|c: char| !c.is_alphanumeric())?; // keep the separator\n        if end > 0x7f && self.strict \
-    { return None; }\n        self.count += 1;\n        Some(end)\n    }\n}\n";
-const JSON: &str = r#"{"id":"ord_8f31c2","status":"in_transit","items":[{"sku":"TX-4471-B","quantity":2,"price_eur":19.95},{"sku":"AA-0032","quantity":1,"price_eur":104.5}],"shipped_at":"2025-10-13T08:41:22Z","address":{"city":"Rotterdam","postal_code":"3011 AD"}}"#;
-const CHINESE: &str = "你是一家物流公司的客服助手。请用不超过三句话回答客户的问题，不要编造订单号；如果不知道包裹在哪里，就直接说明。\
-    退款需要五到十个工作日，可以为客户开立工单。今天是十月十四日星期二，鹿特丹的仓库星期一休息。\n";
-const EMOJI: &str =
-    "Great news 🎉🎉 your order 📦 is on its way 🚚💨! Thanks 🙏🏽 from all of us 👩‍👩‍👧‍👦 🇳🇱🇩🇪 ❤️ 👍🏻👍🏿 🤷‍♀️\n";
-const BASE64: &str = "iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAAAHElEQVQI12P4//8/w38GIAXDIBKE0DHxgljNBAAO9TXL0Y4OHwAAAABJRU5ErkJggg==";
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -64,9 +65,8 @@ fn main() {
     let o200k = start_up("o200k_base", tiktoken_rs::o200k_base);
     let cl100k = start_up("cl100k_base", tiktoken_rs::cl100k_base);
     own_start_up();
-    for (encoding, oracle) in [(Encoding::O200k, &o200k), (Encoding::Cl100k, &cl100k)] {
-        compare(encoding, oracle);
-    }
+    let texts = corpus::texts(&o200k);
+    compare(&[(Encoding::O200k, o200k), (Encoding::Cl100k, cl100k)], &texts);
     hostile_texts();
     remembering();
 }
@@ -87,27 +87,29 @@ fn own_start_up() {
     println!("start-up of ours and a first call: {took:.1?}, {:.1} MiB of heap", grown as f64 / 1_048_576.0);
 }
 
-fn compare(encoding: Encoding, oracle: &CoreBPE) {
-    println!("\n{encoding:?}, 1 KiB of   tokens     ours ns   tiktoken-rs ns   times faster");
-    let mut scratch = Scratch::default();
-    for (name, unit) in [
-        ("English", ENGLISH),
-        ("code", CODE),
-        ("JSON", JSON),
-        ("Chinese", CHINESE),
-        ("emoji", EMOJI),
-        ("base64", BASE64),
-    ] {
-        let text = kibibyte(unit);
-        let tokens = encoding.count(&text, &mut scratch);
-        assert_eq!(tokens.0, oracle.count_ordinary(&text) as u64, "{name}");
-        let ours = median_ns(|| {
-            black_box(encoding.count(black_box(&text), &mut scratch));
-        });
-        let theirs = median_ns(|| {
-            black_box(oracle.count_ordinary(black_box(&text)));
-        });
-        println!("{name:16} {:>10} {ours:>11.0} {theirs:>16.0} {:>14.1}", tokens.0, theirs / ours);
+/// Compares, and prints the tokens of each text and the megabytes counted in a second.
+fn compare(oracles: &[(Encoding, CoreBPE)], texts: &[(&str, String)]) {
+    let in_v8 = v8::times(texts);
+    for (at, (encoding, oracle)) in oracles.iter().enumerate() {
+        println!("\n{encoding:?}, MB/s        KiB    tokens       ours   ours in V8   tiktoken-rs");
+        let mut scratch = Scratch::default();
+        for (place, (name, text)) in texts.iter().enumerate() {
+            let tokens = encoding.count(text, &mut scratch).0;
+            assert_eq!(tokens, oracle.count_ordinary(text) as u64, "{name}");
+            let speed = |ns: f64| text.len() as f64 * 1000.0 / ns;
+            let ours = speed(median_ns(|| {
+                black_box(encoding.count(black_box(text), &mut scratch));
+            }));
+            let theirs = speed(median_ns(|| {
+                black_box(oracle.count_ordinary(black_box(text)));
+            }));
+            let timed = in_v8.get(place * oracles.len() + at);
+            let v8 = timed.map_or_else(String::new, |(counted, ns)| {
+                assert_eq!(*counted, tokens, "{name} in V8");
+                format!("{:.1}", speed(*ns))
+            });
+            println!("{name:16} {:>6} {tokens:>9} {ours:>10.1} {v8:>12} {theirs:>13.1}", text.len() / 1024);
+        }
     }
 }
 
@@ -159,12 +161,8 @@ fn kibibyte(unit: &str) -> String {
 }
 
 fn random_letters(len: usize) -> String {
-    let mut state = 1_u64;
-    let mut letter = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        char::from(b'a' + u8::try_from((state >> 33) % 26).expect("below 26"))
-    };
-    (0..len).map(|_| letter()).collect()
+    let mut random = Random(1);
+    (0..len).map(|_| char::from(b'a' + u8::try_from(random.next() % 26).expect("below 26"))).collect()
 }
 
 fn median_ns(mut run: impl FnMut()) -> f64 {
