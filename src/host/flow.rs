@@ -84,6 +84,9 @@ impl Flow {
             self.configured.ticker.wake_within(RENEW_EVERY);
         }
         effects
+        if let Some(due) = self.vm.counts_due() {
+            self.configured.ticker.wake_within(due);
+        }
     }
 
     /// Returns whether the exchange needs such an event now.

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! Root (one per configuration and VM) ── creates ──▶ Stream (one per exchange)
-//!    │ on_tick: Hold, Remote, WaitingRequests, Slots          │ callbacks ⇄ Exchange
+//!    │ on_tick: Hold, Remote, WaitingRequests, Slots, Counts  │ callbacks ⇄ Exchange
 //!    └──────────────── Vm (one per VM: counter, metrics, keys, Remotes) ───┘
 //! ```
 
@@ -15,6 +15,7 @@ mod calls;
 #[cfg(target_arch = "wasm32")]
 mod configured;
 #[cfg(target_arch = "wasm32")]
+mod counts;
 mod flow;
 mod functions;
 mod hold;
