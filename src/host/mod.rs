@@ -10,12 +10,13 @@
 //!    └──────────────── Vm (one per VM: counter, metrics, keys, Remotes) ───┘
 //! ```
 
+mod allocator;
 #[cfg(target_arch = "wasm32")]
 mod calls;
 #[cfg(target_arch = "wasm32")]
 mod configured;
-#[cfg(target_arch = "wasm32")]
 mod counts;
+#[cfg(target_arch = "wasm32")]
 mod flow;
 mod functions;
 mod hold;
@@ -36,6 +37,11 @@ mod trap;
 mod vm;
 #[cfg(target_arch = "wasm32")]
 mod waiting;
+
+#[cfg(target_arch = "wasm32")]
+#[global_allocator]
+static ALLOCATOR: allocator::SizeClasses<std::alloc::System> =
+    allocator::SizeClasses::new(std::alloc::System);
 
 #[cfg(target_arch = "wasm32")]
 proxy_wasm::main! {{
