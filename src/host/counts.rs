@@ -133,7 +133,7 @@ fn place(Count { metric, labels, .. }: &Count) -> usize {
     let mixed =
         addresses.into_iter().fold(0, |mixed: u32, address| (mixed ^ address as u32).wrapping_mul(GOLDEN));
     // The high bits depend on all bits of the addresses.
-    (mixed >> (u32::BITS.wrapping_sub(RECENT_BITS))) as usize
+    mixed.wrapping_shr(u32::BITS.wrapping_sub(RECENT_BITS)) as usize
 }
 
 /// Returns where the texts of the shared labels are in memory, 0 for an absent one.

@@ -61,11 +61,11 @@ impl Functions for Envoy {
     }
 
     fn shared(&self, key: &str) -> (Vec<u8>, u32) {
-        super::calls::shared_data(key).unwrap_or_default()
+        super::calls::shared_data(key.as_bytes()).unwrap_or_default()
     }
 
     fn share(&self, key: &str, value: &[u8], cas: u32) -> bool {
-        super::calls::set_shared_data(key, value, cas) == Err(super::calls::Status::CAS_MISMATCH)
+        super::calls::set_shared_data(key.as_bytes(), value, cas) == Err(super::calls::Status::CAS_MISMATCH)
     }
 
     fn set_tick_period(&self, millis: u32) -> bool {
