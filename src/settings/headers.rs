@@ -24,6 +24,12 @@ pub(super) const FAMILIES: [(&str, Family); 3] =
 pub struct Headers(Vec<Family>);
 
 impl Headers {
+    /// Returns all families, as without the option.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(FAMILIES.map(|(_, family)| family).to_vec())
+    }
+
     /// Returns whether clients get this family, where their API has it.
     #[must_use]
     pub fn include(&self, family: Family) -> bool {
@@ -36,11 +42,6 @@ impl Headers {
     /// Returns these families.
     pub(crate) fn of(families: &[Family]) -> Self {
         Self(families.to_vec())
-    }
-
-    /// Returns all families.
-    pub(crate) fn all() -> Self {
-        Self(FAMILIES.map(|(_, family)| family).to_vec())
     }
 }
 
