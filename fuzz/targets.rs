@@ -16,7 +16,7 @@ use tollgate::identity::Head;
 use tollgate::limits::Refusal;
 use tollgate::reply;
 use tollgate::rls::message::{MAX_KEPT, RateLimitResponse};
-use tollgate::settings::Config;
+use tollgate::settings::{Config, Headers};
 use tollgate::tokens::{Counter, Exactness};
 use tollgate::units::{Amount, Span, Timestamp};
 
@@ -102,7 +102,7 @@ pub(crate) fn mcp(body: &[u8]) {
         assert!(id.len() <= 1024 && serde_json::from_str::<&RawValue>(id).is_ok(), "{id} is no JSON");
     }
     let Some(tool) = tools.first() else { return };
-    let reply = reply::tool_refused(&messages, &refusal(), tool, Timestamp(0), 0);
+    let reply = reply::tool_refused(&messages, &Headers::all(), &refusal(), tool, Timestamp(0), 0);
     let answered = messages.list.iter().filter(|message| message.id.is_some()).count();
     let answers = serde_json::from_str::<Vec<&RawValue>>(&reply.body).map_or(1, |answers| answers.len());
     assert_eq!(answers, answered.max(1));

@@ -11,8 +11,8 @@ use core::ops::Range;
 /// (RFC 3986 section 5.2.4), so that no spelling of a path bypasses the limits; no trailing slash.
 pub(super) struct Plain {
     path: String,
-    /// The same in lower case, with the same length in bytes.
-    lower: String,
+    /// The same in lower case, with the same length in bytes, if it differs.
+    lower: Option<String>,
 }
 
 impl Plain {
@@ -30,26 +30,31 @@ impl Plain {
                 }
             }
         }
-        let lower = path.to_ascii_lowercase();
+        let has_upper = path.bytes().any(|byte| byte.is_ascii_uppercase());
+        let lower = has_upper.then(|| path.to_ascii_lowercase());
         Self { path, lower }
+    }
+
+    fn lower(&self) -> &str {
+        self.lower.as_deref().unwrap_or(&self.path)
     }
 
     /// Returns whether it ends with these letters, which are in lower case.
     pub(super) fn ends_with(&self, end: &str) -> bool {
-        self.lower.ends_with(end)
+        self.lower().ends_with(end)
     }
 
     /// Returns none unless it ends like `end`; otherwise the model's name, if the pattern has one.
     pub(super) fn ends_like(&self, end: &PathEnd) -> Option<Option<&str>> {
         if end.before.is_none() {
-            return self.lower.ends_with(end.after).then_some(None);
+            return self.lower().ends_with(end.after).then_some(None);
         }
         self.path.get(self.model_place(end)?).map(Some)
     }
 
     /// Returns the position of the model, if it is in the path and the path matches `end`.
     fn model_place(&self, end: &PathEnd) -> Option<Range<usize>> {
-        let head = self.lower.strip_suffix(end.after)?;
+        let head = self.lower().strip_suffix(end.after)?;
         let before = end.before?;
         let start = head.rfind(before)?.checked_add(before.len())?;
         Some(start..head.len()).filter(|place| !place.is_empty())
@@ -57,7 +62,7 @@ impl Plain {
 
     /// Returns whether it is `prefix`, which is in lower case, or lies below it.
     pub(super) fn is_below(&self, prefix: &str) -> bool {
-        let rest = self.lower.strip_prefix(prefix.trim_end_matches('/'));
+        let rest = self.lower().strip_prefix(prefix.trim_end_matches('/'));
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
@@ -173,15 +178,15 @@ mod tests {
 
     #[test]
     fn spellings_of_one_path_become_the_same() {
-        assert_eq!(Plain::of(b"/v1//Chat%2Fcompletions/?q=/x").lower, "/v1/chat/completions");
-        assert_eq!(Plain::of(b"/x/%2e%2e/v1/./chat/no/../completions/.").lower, "/v1/chat/completions");
-        assert_eq!(Plain::of(b"/../../chat").lower, "/chat");
+        assert_eq!(Plain::of(b"/v1//Chat%2Fcompletions/?q=/x").lower(), "/v1/chat/completions");
+        assert_eq!(Plain::of(b"/x/%2e%2e/v1/./chat/no/../completions/.").lower(), "/v1/chat/completions");
+        assert_eq!(Plain::of(b"/../../chat").lower(), "/chat");
     }
 
     #[test]
     fn bytes_that_are_not_text_stay_harmless() {
-        assert_eq!(Plain::of(b"/\xff%ff%").lower, "/\u{fffd}\u{fffd}%");
-        assert_eq!(Plain::of(b"").lower, "");
+        assert_eq!(Plain::of(b"/\xff%ff%").lower(), "/\u{fffd}\u{fffd}%");
+        assert_eq!(Plain::of(b"").lower(), "");
     }
 
     #[test]

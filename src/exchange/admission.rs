@@ -158,7 +158,7 @@ fn admit(
     context.budgets.remember(read_lines);
     let model = call.api.model.clone().or_else(|| parsed.request.model.as_deref().map(str::to_owned));
     let model = model.unwrap_or_default();
-    let prepared = match prepare(&call, &mut granted, &model, parsed, config, context, effects) {
+    let prepared = match prepare(&call, &mut granted, model, parsed, config, context, effects) {
         Ok(prepared) => prepared,
         Err(refusal) => {
             return refuse(refusal, Charges::local(granted.reservation), config, context, effects);
@@ -207,15 +207,15 @@ struct Prepared {
 fn prepare<'c>(
     call: &'c Call,
     granted: &mut Granted,
-    model: &str,
+    model: String,
     parsed: &ParsedCall<'_>,
     config: &Config,
     context: &mut Context<'_>,
     effects: &mut Effects,
 ) -> Result<Prepared, Refusal<'c>> {
-    let hidden = tools::hide(call, parsed, model, context, effects);
-    let hidden = hidden.map_err(|refusal| over_limit(call, model, refusal, context))?;
-    let mut softened = Softened::of(call, parsed, model.to_owned(), hidden, context);
+    let hidden = tools::hide(call, parsed, &model, context, effects);
+    let hidden = hidden.map_err(|refusal| over_limit(call, &model, refusal, context))?;
+    let mut softened = Softened::of(call, parsed, model, hidden, context);
     let (mut estimate, counted) = estimate(call, &softened, parsed, config, context);
     softened.clamp(call, parsed, &mut estimate, context);
     let ask_for_usage = softened.ask_for_usage(call, parsed);

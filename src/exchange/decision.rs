@@ -334,5 +334,5 @@ fn received(
 }
 
 fn edits(headers: Vec<HeaderValue>) -> impl Iterator<Item = HeaderEdit> {
-    headers.into_iter().map(|header| HeaderEdit::Set(header.key.into(), header.value))
+    headers.into_iter().map(|header| HeaderEdit::Set(header.key.into(), header.value.into()))
 }

@@ -43,15 +43,19 @@ pub struct Effects {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderEdit {
     /// Set it and replace all others of its name.
-    Set(Cow<'static, str>, Vec<u8>),
+    Set(Cow<'static, str>, Cow<'static, [u8]>),
     /// Remove all headers of this name.
     Remove(Cow<'static, str>),
 }
 
 impl HeaderEdit {
     /// Sets a header to a text.
-    pub(super) fn set(name: &'static str, value: impl Into<String>) -> Self {
-        Self::Set(name.into(), value.into().into_bytes())
+    pub(super) fn set(name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        let value = match value.into() {
+            Cow::Borrowed(text) => text.as_bytes().into(),
+            Cow::Owned(text) => text.into_bytes().into(),
+        };
+        Self::Set(name.into(), value)
     }
 }
 
@@ -91,9 +95,15 @@ pub struct Ask {
     pub timeout: Span,
 }
 
+/// The number of counts at the end of a usual call.
+const USUAL_COUNTS: usize = 8;
+
 impl Effects {
     pub(super) fn count(&mut self, metric: &'static Metric, labels: &Labels, by: u64) {
         if by > 0 {
+            if self.counts.is_empty() {
+                self.counts.reserve(USUAL_COUNTS);
+            }
             self.counts.push(Count { metric, labels: labels.clone(), by });
         }
     }

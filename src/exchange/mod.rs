@@ -251,7 +251,7 @@ fn on_response_head(
     context: &mut Context<'_>,
     effects: &mut Effects,
 ) -> State {
-    responding.read_head(status, head, context, effects);
+    responding.read_head(status, head, config, context, effects);
     if ended { complete(responding, config, context, effects) } else { State::Responding(responding) }
 }
 

@@ -96,7 +96,7 @@ impl Refusal<'_> {
                 effects.count(&metrics::CALLS, &kind("bad_request"), 1);
                 *reply
             }
-            Self::OverLimit(asked, over) => over.reply(&asked, context, effects),
+            Self::OverLimit(asked, over) => over.reply(&asked, config, context, effects),
             Self::UpstreamBusy(asked, busy) => {
                 let labels = asked.call.labels(&asked.label, "refused");
                 effects.count(&metrics::UPSTREAM_BUSY, &labels, 1);
@@ -110,7 +110,13 @@ impl Refusal<'_> {
 }
 
 impl OverLimit<'_> {
-    fn reply(self, asked: &Asked<'_>, context: &Context<'_>, effects: &mut Effects) -> Reply {
+    fn reply(
+        self,
+        asked: &Asked<'_>,
+        config: &Config,
+        context: &Context<'_>,
+        effects: &mut Effects,
+    ) -> Reply {
         let Self { refusal, headers, messages } = self;
         let (call, limit) = (asked.call, &refusal.standing.limit);
         let labels = call.labels_of(limit, &asked.label);
@@ -119,10 +125,10 @@ impl OverLimit<'_> {
         effects.facts.push((Fact::RefusedBy, limit.name.to_string()));
         let is_shared = context.budgets.overflows(limit, &call.subject(&asked.model));
         effects.log.push(log_line(&refusal, asked, is_shared));
-        let (now, jitter) = (context.now(), context.jitter);
+        let (model, shown, now, jitter) = (&asked.model, &config.headers, context.now(), context.jitter);
         let mut reply = match messages {
-            Some(messages) => reply::tool_refused(messages, &refusal, &asked.model, now, jitter),
-            None => reply::refused(call.format().dialect, &refusal, &asked.model, now, jitter),
+            Some(messages) => reply::tool_refused(messages, shown, &refusal, model, now, jitter),
+            None => reply::refused(call.format().dialect, shown, &refusal, model, now, jitter),
         };
         let is_ours = |key: &str| reply.fields.iter().any(|(name, _)| *name == key);
         let theirs = headers.into_iter().filter(|header| !is_ours(&header.key));

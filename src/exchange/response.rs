@@ -12,7 +12,7 @@ use crate::api::answer::{Found, Reader};
 use crate::identity::Head;
 use crate::metrics;
 use crate::reply;
-use crate::settings::Config;
+use crate::settings::{Config, Headers};
 use crate::units::Span;
 
 /// The attribute that shows that the finisher is loaded (`finisher`).
@@ -49,10 +49,11 @@ impl Responding {
         &mut self,
         status: u16,
         head: &dyn Head,
+        config: &Config,
         context: &Context<'_>,
         effects: &mut Effects,
     ) {
-        self.tell_standings(head, context, effects);
+        self.tell_standings(head, &config.headers, context, effects);
         let is_success = (200..300).contains(&status);
         if is_success {
             self.begin_answer(head, effects);
@@ -63,18 +64,23 @@ impl Responding {
     }
 
     /// Replaces the provider's rate limit headers by those of the caller's own budgets.
-    fn tell_standings(&mut self, head: &dyn Head, context: &Context<'_>, effects: &mut Effects) {
-        let admitted = &mut self.admitted;
+    fn tell_standings(
+        &self,
+        head: &dyn Head,
+        headers: &Headers,
+        context: &Context<'_>,
+        effects: &mut Effects,
+    ) {
+        let admitted = &self.admitted;
         let dialect = admitted.call.format().dialect;
-        let fields = reply::standing_fields(dialect, &admitted.standings, context.now());
-        let mut theirs = Vec::new();
+        let fields = reply::standing_fields(dialect, headers, &admitted.standings, context.now());
         head.each_name(&mut |name| {
             let is_ours = || fields.iter().any(|(ours, _)| ours.as_bytes() == name);
             if reply::tells_standing(name) && !is_ours() {
-                theirs.push(String::from_utf8_lossy(name).into_owned().into());
+                let name = String::from_utf8_lossy(name).into_owned();
+                effects.headers.push(HeaderEdit::Remove(name.into()));
             }
         });
-        effects.headers.extend(theirs.into_iter().map(HeaderEdit::Remove));
         effects.set_headers(fields);
         effects.headers.extend(admitted.response_headers.iter().cloned());
     }

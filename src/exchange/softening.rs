@@ -8,7 +8,6 @@
 //! `x-tollgate-softened: model="gpt-4o-mini", max_output_tokens=1024, hidden_tools=1`, a dictionary
 //! of structured fields (RFC 9651).
 
-use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::call::{Call, kind};
@@ -160,7 +159,7 @@ impl Softened {
         }
         effects.body.extend(self.edits);
         effects.body.extend(self.bound.into_iter().flat_map(|(_, edits)| edits));
-        effects.headers.extend(self.path.map(|path| HeaderEdit::Set(Cow::Borrowed(":path"), path)));
+        effects.headers.extend(self.path.map(|path| HeaderEdit::Set(":path".into(), path.into())));
     }
 
     fn replace_model(&mut self, call: &Call, cheaper: &String, editable: Editable, outline: &Outline<'_>) {

@@ -262,9 +262,9 @@ pub(super) fn set_property(name: &str, value: &[u8]) -> Result<(), Status> {
 }
 
 /// Returns shared data and its compare-and-swap number.
-pub(super) fn shared_data(key: &str) -> Result<(Vec<u8>, u32), Status> {
+pub(super) fn shared_data(key: &[u8]) -> Result<(Vec<u8>, u32), Status> {
     let mut cas = 0;
-    // SAFETY: the string outlives the call; the host writes a pointer, a size and a number.
+    // SAFETY: the slice outlives the call; the host writes a pointer, a size and a number.
     let bytes = received(|data, size| unsafe {
         import::proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &raw mut cas)
     })?;
@@ -272,7 +272,7 @@ pub(super) fn shared_data(key: &str) -> Result<(Vec<u8>, u32), Status> {
 }
 
 /// Writes shared data if its number is still `cas`; 0 overwrites unconditionally.
-pub(super) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<(), Status> {
+pub(super) fn set_shared_data(key: &[u8], value: &[u8], cas: u32) -> Result<(), Status> {
     // SAFETY: the slices outlive the call.
     answer(unsafe {
         import::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas)

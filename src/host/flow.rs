@@ -25,7 +25,8 @@ pub(super) struct Flow {
     vm: Rc<Vm>,
     pub(super) configured: Rc<Configured>,
     exchange: RefCell<Exchange>,
-    headers: RefCell<Rc<Cell<Headers>>>,
+    /// The state of the request's headers, which the watch over holding shares.
+    headers: Rc<Cell<Headers>>,
     /// The request is held, although its body has arrived.
     pub(super) waits: Cell<bool>,
     /// A reply was sent, or an error is on its way. Nothing else may follow.
@@ -35,7 +36,7 @@ pub(super) struct Flow {
 impl Flow {
     pub(super) fn new(context: u32, vm: Rc<Vm>, configured: Rc<Configured>) -> Self {
         let exchange = RefCell::new(Exchange::new(configured.config.clone()));
-        let headers = RefCell::new(Rc::new(Cell::new(Headers::Held)));
+        let headers = Rc::new(Cell::new(Headers::Held));
         let (waits, replied) = (Cell::new(false), Cell::new(false));
         Self { context, vm, configured, exchange, headers, waits, replied }
     }
@@ -85,6 +86,9 @@ impl Flow {
         if self.vm.has_slots() {
             self.configured.ticker.wake_within(RENEW_EVERY);
         }
+        if let Some(due) = self.vm.counts_due() {
+            self.configured.ticker.wake_within(due);
+        }
         effects
     }
 
@@ -95,19 +99,20 @@ impl Flow {
 
     /// Holds the request until its body has arrived, if the host can.
     pub(super) fn hold(&self) {
-        self.headers.replace(self.configured.watch.hold(self.context));
+        self.configured.watch.hold(self.context, &self.headers);
     }
 
-    pub(super) fn headers_cell(&self) -> Rc<Cell<Headers>> {
-        self.headers.borrow().clone()
+    /// Records that `size` bytes of the request's body, or its trailers, were delivered.
+    pub(super) fn saw_body(&self, size: usize) {
+        self.configured.watch.saw_body(size, &self.headers);
     }
 
     pub(super) fn headers_are(&self) -> Headers {
-        self.headers.borrow().get()
+        self.headers.get()
     }
 
     pub(super) fn set_headers(&self, headers: Headers) {
-        self.headers.borrow().set(headers);
+        self.headers.set(headers);
     }
 
     pub(super) fn reply(&self, reply: &Reply) -> Action {

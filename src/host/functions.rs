@@ -1,7 +1,9 @@
-//! The host functions for holding and ticking, as a trait, so that native tests can script them.
+//! The host functions for holding, ticking and metrics, as a trait, so that native tests can script
+//! them.
 //!
 //! In: numbers, names, bytes. Out: the host's answers. Not here: all other host calls (`calls`).
 
+use crate::metrics::Kind;
 use crate::units::Timestamp;
 
 /// Host functions. Those on requests act on the current request.
@@ -26,6 +28,12 @@ pub(super) trait Functions {
     fn set_tick_period(&self, millis: u32) -> bool;
     /// Writes a warning to Envoy's log.
     fn warn(&self, text: &str);
+    /// Defines a metric and returns its number, if the host has metrics.
+    fn define_metric(&self, kind: Kind, name: &str) -> Option<u32>;
+    /// Adds to a counter.
+    fn increment_metric(&self, counter: u32, by: u64);
+    /// Sets a gauge.
+    fn record_metric(&self, gauge: u32, value: u64);
 }
 
 /// Envoy's own functions.
@@ -53,11 +61,11 @@ impl Functions for Envoy {
     }
 
     fn shared(&self, key: &str) -> (Vec<u8>, u32) {
-        super::calls::shared_data(key).unwrap_or_default()
+        super::calls::shared_data(key.as_bytes()).unwrap_or_default()
     }
 
     fn share(&self, key: &str, value: &[u8], cas: u32) -> bool {
-        super::calls::set_shared_data(key, value, cas) == Err(super::calls::Status::CAS_MISMATCH)
+        super::calls::set_shared_data(key.as_bytes(), value, cas) == Err(super::calls::Status::CAS_MISMATCH)
     }
 
     fn set_tick_period(&self, millis: u32) -> bool {
@@ -66,5 +74,22 @@ impl Functions for Envoy {
 
     fn warn(&self, text: &str) {
         super::calls::log(super::calls::Level::Warn, text);
+    }
+
+    fn define_metric(&self, kind: Kind, name: &str) -> Option<u32> {
+        let kind = match kind {
+            Kind::Counter => super::calls::MetricType::Counter,
+            Kind::Gauge => super::calls::MetricType::Gauge,
+        };
+        super::calls::define_metric(kind, name).ok()
+    }
+
+    fn increment_metric(&self, counter: u32, by: u64) {
+        // A failure is ignored: a count is not worth failing a call.
+        let _ = super::calls::increment(counter, by);
+    }
+
+    fn record_metric(&self, gauge: u32, value: u64) {
+        let _ = super::calls::record(gauge, value);
     }
 }

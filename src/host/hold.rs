@@ -95,22 +95,20 @@ impl Watch {
     }
 
     /// Starts to hold a request until its body has arrived; its headers will not be changed any
-    /// more. Returns the state of its headers, which says whether it is held.
-    pub(super) fn hold(&self, context: u32) -> Rc<Cell<Headers>> {
+    /// more. The state of its headers then says whether it is held.
+    pub(super) fn hold(&self, context: u32, headers: &Rc<Cell<Headers>>) {
         if self.is_open() && self.is_told() {
             self.known.set(Some(false));
         }
-        let headers = match self.known.get() {
+        headers.set(match self.known.get() {
             Some(false) => Headers::Released,
             Some(true) | None => Headers::Held,
-        };
-        let headers = Rc::new(Cell::new(headers));
+        });
         if self.is_open() {
             let (since, size) = (self.host.now(), self.host.request_size());
             self.watched.borrow_mut().push(Watched { context, since, size, headers: headers.clone() });
             self.ticker.wake_within(WATCHED_FOR);
         }
-        headers
     }
 
     /// Records that `size` bytes of a request's body, or its trailers, were delivered.
@@ -231,7 +229,9 @@ mod tests {
         fn hold(&self, context: u32) -> Rc<Cell<Headers>> {
             self.host.requests.borrow_mut().insert(context, HEAD);
             self.host.at_hand.set(context);
-            self.watch.hold(context)
+            let headers = Rc::new(Cell::new(Headers::Held));
+            self.watch.hold(context, &headers);
+            headers
         }
 
         fn receive(&self, context: u32, bytes: u64) {
@@ -305,7 +305,10 @@ mod tests {
         let bench = Bench::new(Hold::Auto);
         bench.host.data.borrow_mut().insert(KEY.to_owned(), CANNOT_HOLD.to_vec());
         let ticker = Rc::new(Ticker::new(bench.host.clone()));
-        let next = Watch::new(Hold::Auto, KEY.to_owned(), bench.host.clone(), ticker);
+        let next = Bench {
+            watch: Watch::new(Hold::Auto, KEY.to_owned(), bench.host.clone(), ticker),
+            host: bench.host,
+        };
         assert_eq!(next.hold(CONTEXT).get(), Headers::Held);
     }
 

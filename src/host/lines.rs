@@ -34,19 +34,22 @@ impl Lines for SharedData {
     }
 }
 
-/// Returns the prefix and eight hex digits. It avoids the formatter, because every budget of a call
-/// is read and written under such a key.
-fn key(line: u32) -> String {
-    let mut key = String::with_capacity(PREFIX.len().saturating_add(8));
-    key.push_str(PREFIX);
+/// The number of hex digits in a line's key.
+const DIGITS: usize = 8;
+
+/// Returns the prefix and the line's number in hex digits. It uses neither memory nor the
+/// formatter, because every budget of a call is read and written under such a key.
+fn key(line: u32) -> [u8; PREFIX.len() + DIGITS] {
     let digits = line.to_be_bytes().into_iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-    key.extend(digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)));
+    let digits = digits.filter_map(|digit| b"0123456789abcdef".get(usize::from(digit)).copied());
+    let mut key = [0; PREFIX.len() + DIGITS];
+    key.iter_mut().zip(PREFIX.bytes().chain(digits)).for_each(|(place, byte)| *place = byte);
     key
 }
 
 /// Claims a name for good. Returns whether this worker is the first of the process to do so.
 pub(super) fn claim(name: &str) -> bool {
-    calls::set_shared_data(&format!("{PREFIX}{name}"), b"claimed", Cas::ABSENT.0).is_ok()
+    calls::set_shared_data(format!("{PREFIX}{name}").as_bytes(), b"claimed", Cas::ABSENT.0).is_ok()
 }
 
 /// Returns shared data under a fixed name. `make` makes them if they do not exist; the first worker
@@ -56,11 +59,11 @@ pub(super) fn shared_once<const N: usize>(
     make: impl FnOnce() -> Option<[u8; N]>,
 ) -> Option<[u8; N]> {
     let key = format!("{PREFIX}{name}");
-    let read = || calls::shared_data(&key).ok().and_then(|(bytes, _)| bytes.try_into().ok());
+    let read = || calls::shared_data(key.as_bytes()).ok().and_then(|(bytes, _)| bytes.try_into().ok());
     read().or_else(|| {
         let made = make()?;
         // Whether this write won or lost, all workers use the value that is there now.
-        let _ = calls::set_shared_data(&key, &made, Cas::ABSENT.0);
+        let _ = calls::set_shared_data(key.as_bytes(), &made, Cas::ABSENT.0);
         read()
     })
 }

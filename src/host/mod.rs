@@ -6,14 +6,16 @@
 //!
 //! ```text
 //! Root (one per configuration and VM) ── creates ──▶ Stream (one per exchange)
-//!    │ on_tick: Hold, Remote, WaitingRequests, Slots          │ callbacks ⇄ Exchange
+//!    │ on_tick: Hold, Remote, WaitingRequests, Slots, Counts  │ callbacks ⇄ Exchange
 //!    └──────────────── Vm (one per VM: counter, metrics, keys, Remotes) ───┘
 //! ```
 
+mod allocator;
 #[cfg(target_arch = "wasm32")]
 mod calls;
 #[cfg(target_arch = "wasm32")]
 mod configured;
+mod counts;
 #[cfg(target_arch = "wasm32")]
 mod flow;
 mod functions;
@@ -35,6 +37,11 @@ mod trap;
 mod vm;
 #[cfg(target_arch = "wasm32")]
 mod waiting;
+
+#[cfg(target_arch = "wasm32")]
+#[global_allocator]
+static ALLOCATOR: allocator::SizeClasses<std::alloc::System> =
+    allocator::SizeClasses::new(std::alloc::System);
 
 #[cfg(target_arch = "wasm32")]
 proxy_wasm::main! {{

@@ -52,9 +52,16 @@ impl Context for Root {
             remotes.iter().any(|remote| remote.answered(token, answer, &self.vm, budgets));
         });
         // Failed tasks are retried before the tick that looks for missing answers.
-        if let Some(due) = remotes.iter().filter_map(|remote| remote.next_due()).min() {
-            configured.ticker.wake_within(due.max(SOON));
+        let due = remotes.iter().filter_map(|remote| remote.next_due()).map(|span| span.max(SOON));
+        if let Some(due) = due.chain(self.vm.counts_due()).min() {
+            configured.ticker.wake_within(due);
         }
+    }
+
+    /// Writes the last counts. The host ends a configuration after its last stream.
+    fn on_done(&mut self) -> bool {
+        self.vm.write_counts();
+        true
     }
 }
 
@@ -75,7 +82,11 @@ impl RootContext for Root {
         });
         let due = remotes.iter().filter_map(|remote| remote.next_due());
         let due = due.chain(renewal).chain(configured.watch.tick()).map(|span| span.max(SOON));
-        let due = due.chain(configured.waiting.tick().map(|span| span.max(NEXT))).min();
+        let due = due.chain(configured.waiting.tick().map(|span| span.max(NEXT)));
+        // This follows everything that counts. Where there was something to write, there soon is
+        // again.
+        let due = due.chain(self.vm.counts_due()).min();
+        self.vm.write_counts();
         configured.ticker.go_on(due);
     }
 

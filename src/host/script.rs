@@ -1,10 +1,11 @@
 //! A scripted host for native tests: a clock under control, requests that come in pieces, shared
-//! data.
+//! data, metrics.
 
 use core::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use super::functions::Functions;
+use crate::metrics::Kind;
 use crate::units::Timestamp;
 
 /// The state of the scripted host and its answers.
@@ -20,6 +21,11 @@ pub(super) struct Script {
     pub(super) periods: RefCell<Vec<u32>>,
     pub(super) has_no_ticks: bool,
     pub(super) warnings: RefCell<Vec<String>>,
+    /// The names of the defined metrics; their positions are their numbers.
+    pub(super) metrics: RefCell<Vec<String>>,
+    pub(super) has_no_metrics: Cell<bool>,
+    /// The names of written metrics, with the increments of counters and the values of gauges.
+    pub(super) writes: RefCell<Vec<(String, u64)>>,
 }
 
 impl Functions for Script {
@@ -56,5 +62,20 @@ impl Functions for Script {
 
     fn warn(&self, text: &str) {
         self.warnings.borrow_mut().push(text.to_owned());
+    }
+
+    fn define_metric(&self, _: Kind, name: &str) -> Option<u32> {
+        let mut metrics = self.metrics.borrow_mut();
+        metrics.push(name.to_owned());
+        (!self.has_no_metrics.get()).then(|| u32::try_from(metrics.len() - 1).unwrap())
+    }
+
+    fn increment_metric(&self, counter: u32, by: u64) {
+        self.record_metric(counter, by);
+    }
+
+    fn record_metric(&self, gauge: u32, value: u64) {
+        let name = self.metrics.borrow()[gauge as usize].clone();
+        self.writes.borrow_mut().push((name, value));
     }
 }

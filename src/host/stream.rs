@@ -169,7 +169,7 @@ impl HttpContext for Stream {
         if !self.flow.wants(Wanted::RequestBody) {
             return Action::Continue;
         }
-        self.flow.configured.watch.saw_body(size, &self.flow.headers_cell());
+        self.flow.saw_body(size);
         self.body_size = size;
         if ended { self.decide() } else { Action::Pause }
     }
@@ -182,7 +182,7 @@ impl HttpContext for Stream {
         if !self.flow.wants(Wanted::RequestBody) {
             return Action::Continue;
         }
-        self.flow.configured.watch.saw_body(self.body_size, &self.flow.headers_cell());
+        self.flow.saw_body(self.body_size);
         let was_resumed = self.flow.headers_are() == Headers::Resumed;
         let action = self.decide();
         if was_resumed && !self.flow.replied.get() && !self.flow.waits.get() {

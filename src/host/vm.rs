@@ -4,15 +4,16 @@
 //! coexist while Envoy drains a listener.
 
 use core::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::calls::{self, Level, MetricType};
+use super::calls::{self, Level};
+use super::counts::Counts;
+use super::functions::Envoy;
 use super::lines::{claim, shared_once};
 use super::remote::Remote;
 use crate::exchange::Warning;
 use crate::limits::{Budgets, RENEW_EVERY, RecentRecords, Slots};
-use crate::metrics::{Count, Kind, ModelLabels};
+use crate::metrics::{Count, ModelLabels};
 use crate::rls::{SOON, Service};
 use crate::store::KeyHasher;
 use crate::tokens::Counter;
@@ -25,7 +26,7 @@ pub(super) struct Vm {
     pub(super) keys: KeyHasher,
     /// Keys the hashes of secrets if no salt is configured; the same in the whole process.
     pub(super) secret: [u8; 16],
-    counters: RefCell<Counters>,
+    counts: RefCell<Counts>,
     dice: Cell<u64>,
     remotes: RefCell<Vec<Rc<Remote>>>,
     /// The slots of calls in flight, which this VM renews.
@@ -36,17 +37,6 @@ pub(super) struct Vm {
     /// Topics for which some worker has logged a warning.
     warned: RefCell<Vec<String>>,
 }
-
-/// The host's numbers of metrics, by name.
-#[derive(Default)]
-struct Counters {
-    by_name: HashMap<String, u32>,
-    name: String,
-}
-
-/// The most series of one VM, because Envoy keeps each of them for ever. Beyond it increments are
-/// lost.
-const MOST_SERIES: usize = 5_000;
 
 thread_local! {
     static VM: RefCell<Option<Rc<Vm>>> = const { RefCell::new(None) };
@@ -72,7 +62,7 @@ impl Vm {
             models: RefCell::default(),
             keys: KeyHasher::new(&secret),
             secret,
-            counters: RefCell::default(),
+            counts: RefCell::new(Counts::new(Rc::new(Envoy))),
             dice: Cell::new(dice | 1),
             remotes: RefCell::default(),
             slots: RefCell::default(),
@@ -152,28 +142,22 @@ impl Vm {
         warned.push(topic);
     }
 
-    /// Adds to a counter, or sets a gauge.
+    /// Adds to a counter, or sets a gauge. The host learns it from [`Self::write_counts`].
     pub(super) fn count(&self, count: &Count) {
-        let Ok(mut counters) = self.counters.try_borrow_mut() else { return };
-        let Counters { by_name, name } = &mut *counters;
-        count.write_name(name);
-        let kind = match count.metric.kind {
-            Kind::Counter => MetricType::Counter,
-            Kind::Gauge => MetricType::Gauge,
-        };
-        let known = by_name.get(name.as_str()).copied();
-        let id = known.or_else(|| {
-            let id =
-                (by_name.len() < MOST_SERIES).then(|| calls::define_metric(kind, name).ok()).flatten()?;
-            by_name.insert(name.clone(), id);
-            Some(id)
-        });
-        if let Some(id) = id {
-            // A failure is ignored: a count is not worth failing a call.
-            let _ = match kind {
-                MetricType::Counter => calls::increment(id, count.by),
-                MetricType::Gauge => calls::record(id, count.by),
-            };
+        if let Ok(mut counts) = self.counts.try_borrow_mut() {
+            counts.add(count);
+        }
+    }
+
+    /// Returns the time within which counts must be written, if there are any.
+    pub(super) fn counts_due(&self) -> Option<Span> {
+        self.counts.try_borrow().ok()?.due()
+    }
+
+    /// Writes all counts to the host.
+    pub(super) fn write_counts(&self) {
+        if let Ok(mut counts) = self.counts.try_borrow_mut() {
+            counts.write();
         }
     }
 }

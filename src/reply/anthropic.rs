@@ -7,15 +7,18 @@
 use serde_json::json;
 
 use super::Fields;
-use super::dialect::{Words, no_fields};
-use super::numbers::rfc3339;
+use super::dialect::{OwnFields, Words, no_fields};
+use super::numbers::{decimal, rfc3339};
 use super::problem::{Cause, Problem};
 use crate::limits::Standing;
+use crate::settings::Family;
 use crate::units::Timestamp;
 
-pub(super) static WORDS: Words = Words { body, error_fields: no_fields, standing_fields: fields };
+pub(super) static WORDS: Words = Words { body, error_fields: no_fields, own: &FIELDS };
 
-/// The names of [`fields`] by resource: limit, remaining, reset.
+static FIELDS: OwnFields = OwnFields { family: Family::Anthropic, add };
+
+/// The names of [`add`] by resource: limit, remaining, reset.
 pub(super) const FAMILIES: [(&str, [&str; 3]); 4] = [
     (
         "requests",
@@ -60,15 +63,13 @@ fn body(Problem { message, cause }: &Problem<'_>) -> String {
     json!({ "type": "error", "error": { "type": kind, "message": message } }).to_string()
 }
 
-fn fields(standings: &[Standing], now: Timestamp) -> Fields {
-    let mut fields = Fields::new();
+fn add(standings: &[Standing], now: Timestamp, fields: &mut Fields) {
     for (counted, [limit, remaining, reset]) in FAMILIES {
         let of_kind = standings.iter().filter(|standing| standing.limit.counts.name == counted);
         if let Some(standing) = Standing::most_constrained(of_kind) {
-            fields.push((limit, standing.limit.shape.max.to_string()));
-            fields.push((remaining, standing.available.to_string()));
+            fields.push((limit, decimal(standing.limit.shape.max.0)));
+            fields.push((remaining, decimal(standing.available.0)));
             fields.push((reset, rfc3339(now + standing.reset)));
         }
     }
-    fields
 }

@@ -11,7 +11,7 @@ use super::dialect::Words;
 use super::problem::{Cause, Problem};
 use super::{Fields, is_worth_retrying, x_ratelimit};
 
-pub(super) static WORDS: Words = Words { body, error_fields, standing_fields: x_ratelimit::fields };
+pub(super) static WORDS: Words = Words { body, error_fields, own: &x_ratelimit::FIELDS };
 
 fn body(Problem { message, .. }: &Problem<'_>) -> String {
     json!({ "message": message }).to_string()

@@ -9,8 +9,7 @@ use super::dialect::{Words, no_fields};
 use super::problem::Problem;
 use super::x_ratelimit;
 
-pub(super) static WORDS: Words =
-    Words { body, error_fields: no_fields, standing_fields: x_ratelimit::fields };
+pub(super) static WORDS: Words = Words { body, error_fields: no_fields, own: &x_ratelimit::FIELDS };
 
 fn body(Problem { message, .. }: &Problem<'_>) -> String {
     json!({ "message": message }).to_string()

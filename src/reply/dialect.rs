@@ -6,6 +6,7 @@ use super::problem::Problem;
 use super::{Fields, anthropic, bedrock, cohere, gemini, mcp, ollama, openai};
 use crate::api::Dialect;
 use crate::limits::Standing;
+use crate::settings::Family;
 use crate::units::Timestamp;
 
 /// An API's wording of errors and budgets.
@@ -15,8 +16,15 @@ pub(super) struct Words {
     /// The header fields that its clients read in an error, besides the content type and
     /// `retry-after`.
     pub(super) error_fields: fn(&Problem<'_>) -> Fields,
-    /// The current standing of budgets, for the resources that it has names for.
-    pub(super) standing_fields: fn(&[Standing], Timestamp) -> Fields,
+    /// The budget headers that its clients read.
+    pub(super) own: &'static OwnFields,
+}
+
+/// A family of budget headers that belongs to some APIs.
+pub(super) struct OwnFields {
+    pub(super) family: Family,
+    /// Adds the current standing of budgets, for the resources that it has names for.
+    pub(super) add: fn(&[Standing], Timestamp, &mut Fields),
 }
 
 impl Dialect {

@@ -14,8 +14,7 @@ use super::x_ratelimit;
 use crate::limits::Limit;
 use crate::units::Span;
 
-pub(super) static WORDS: Words =
-    Words { body, error_fields: no_fields, standing_fields: x_ratelimit::fields };
+pub(super) static WORDS: Words = Words { body, error_fields: no_fields, own: &x_ratelimit::FIELDS };
 
 fn body(Problem { message, cause }: &Problem<'_>) -> String {
     let code = cause.status();

@@ -18,8 +18,7 @@ use crate::api::Messages;
 use crate::limits::Refusal;
 use crate::units::{Span, Timestamp};
 
-pub(super) static WORDS: Words =
-    Words { body, error_fields: no_fields, standing_fields: x_ratelimit::fields };
+pub(super) static WORDS: Words = Words { body, error_fields: no_fields, own: &x_ratelimit::FIELDS };
 
 /// JSON-RPC's code for an invalid message.
 const INVALID_REQUEST: i32 = -32600;

@@ -1,11 +1,12 @@
 use proptest::prelude::*;
 use std::rc::Rc;
 
-use super::super::{Reply, ambiguous, refused, tool_refused, unidentified, upgrade};
+use super::super::{Reply, ambiguous, unidentified, upgrade};
 use super::*;
 use crate::api::{Dialect, Message};
 use crate::identity::Unidentified;
 use crate::limits::{Limit, Reason, Standing, Wait};
+use crate::settings::Headers;
 use crate::units::Amount;
 
 /// 2025-08-21T12:40:58.5Z
@@ -23,6 +24,20 @@ fn refusal(wait: Wait) -> Refusal {
 fn messages<'a>(is_batch: bool, list: &[(Option<&'a str>, Option<&'a str>)]) -> Messages<'a> {
     let list = list.iter().map(|(id, tool)| Message { id: id.map(Into::into), tool: tool.map(Into::into) });
     Messages { is_batch, list: list.collect() }
+}
+
+fn refused(dialect: Dialect, refusal: &Refusal, model: &str, now: Timestamp, jitter: u32) -> Reply {
+    super::super::refused(dialect, &Headers::all(), refusal, model, now, jitter)
+}
+
+fn tool_refused(
+    messages: &Messages<'_>,
+    refusal: &Refusal,
+    tool: &str,
+    now: Timestamp,
+    jitter: u32,
+) -> Reply {
+    super::super::tool_refused(messages, &Headers::all(), refusal, tool, now, jitter)
 }
 
 fn mail_refused(messages: &Messages<'_>) -> Reply {

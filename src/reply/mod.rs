@@ -18,11 +18,13 @@ mod x_ratelimit;
 
 pub use numbers::{usd, window};
 
+use numbers::{decimal, push_decimal};
 use problem::Problem;
 
 use crate::api::{Dialect, Messages};
 use crate::identity::Unidentified;
 use crate::limits::{Reason, Refusal, Standing, Wait};
+use crate::settings::{Family, Headers};
 use crate::units::{Span, Timestamp};
 
 /// Header fields to set.
@@ -43,6 +45,9 @@ pub struct Reply {
     pub details: &'static str,
 }
 
+/// The number of fields of an allowed call with limits on requests and on tokens.
+const USUAL_FIELDS: usize = 8;
+
 /// The longest wait after which clients should retry. Anthropic's SDK ignores longer waits, and
 /// OpenAI's stops retrying at 120 s.
 const LONGEST_WAIT_WORTH_RETRYING: Span = Span::from_secs(60);
@@ -56,12 +61,21 @@ const MOST_JITTER: Span = Span::from_secs(1);
 /// `jitter` is a random number. It adds up to a tenth of the wait, unless the moment is promised to
 /// this caller alone.
 #[must_use]
-pub fn refused(dialect: Dialect, refusal: &Refusal, model: &str, now: Timestamp, jitter: u32) -> Reply {
+pub fn refused(
+    dialect: Dialect,
+    headers: &Headers,
+    refusal: &Refusal,
+    model: &str,
+    now: Timestamp,
+    jitter: u32,
+) -> Reply {
     let wait = told_wait(refusal, jitter);
     let mut fields = Fields::new();
     if refusal.reason != Reason::Unknown {
-        fields.extend(ietf::refused(refusal, wait));
-        fields.extend((dialect.words().standing_fields)(std::slice::from_ref(&refusal.standing), now));
+        if headers.include(Family::Ietf) {
+            ietf::add_refused(refusal, wait, &mut fields);
+        }
+        add_own(dialect, headers, std::slice::from_ref(&refusal.standing), now, &mut fields);
     }
     fields.extend(wait.into_iter().flat_map(wait_fields));
     fields.push(("x-should-retry", wait.is_some_and(is_worth_retrying).to_string()));
@@ -77,12 +91,13 @@ pub fn refused(dialect: Dialect, refusal: &Refusal, model: &str, now: Timestamp,
 #[must_use]
 pub fn tool_refused(
     messages: &Messages<'_>,
+    headers: &Headers,
     refusal: &Refusal,
     tool: &str,
     now: Timestamp,
     jitter: u32,
 ) -> Reply {
-    let mut reply = refused(Dialect::Mcp, refusal, tool, now, jitter);
+    let mut reply = refused(Dialect::Mcp, headers, refusal, tool, now, jitter);
     if let Some(body) = mcp::tool_refused(messages, refusal, tool, told_wait(refusal, jitter), now) {
         reply.status = 200;
         reply.body = body;
@@ -134,11 +149,27 @@ pub fn no_workflow(dialect: Dialect, header: &str, dimension: &str) -> Reply {
 
 /// Returns the fields that tell an admitted caller the standing of its budgets.
 #[must_use]
-pub fn standing_fields(dialect: Dialect, standings: &[Standing], now: Timestamp) -> Fields {
-    let mut fields = (dialect.words().standing_fields)(standings, now);
-    fields.extend(ietf::fields(standings));
+pub fn standing_fields(
+    dialect: Dialect,
+    headers: &Headers,
+    standings: &[Standing],
+    now: Timestamp,
+) -> Fields {
+    let mut fields = Fields::with_capacity(USUAL_FIELDS);
+    add_own(dialect, headers, standings, now, &mut fields);
+    if headers.include(Family::Ietf) {
+        ietf::add(standings, &mut fields);
+    }
     fields.extend(warning(standings));
     fields
+}
+
+/// Adds the fields that belong to the API, if clients get them.
+fn add_own(dialect: Dialect, headers: &Headers, standings: &[Standing], now: Timestamp, fields: &mut Fields) {
+    let own = dialect.words().own;
+    if headers.include(own.family) {
+        (own.add)(standings, now, fields);
+    }
 }
 
 /// The prefixes of the fields in which upstreams report standings: the IETF's, OpenAI's and its
@@ -164,12 +195,17 @@ pub fn tells_standing(name: &[u8]) -> bool {
 
 /// Returns `x-tollgate-warning`: the budgets used beyond their `warn_at`, in percent.
 fn warning(standings: &[Standing]) -> Option<(&'static str, String)> {
-    let warned: Vec<_> = standings
-        .iter()
-        .filter(|standing| standing.is_past_warning())
-        .map(|standing| format!("\"{}\";used={}", standing.limit.name, standing.used_percent()))
-        .collect();
-    (!warned.is_empty()).then(|| ("x-tollgate-warning", warned.join(", ")))
+    let mut warned = String::new();
+    for standing in standings.iter().filter(|standing| standing.is_past_warning()) {
+        if !warned.is_empty() {
+            warned.push_str(", ");
+        }
+        warned.push('"');
+        warned.push_str(&standing.limit.name);
+        warned.push_str("\";used=");
+        push_decimal(&mut warned, standing.used_percent());
+    }
+    (!warned.is_empty()).then_some(("x-tollgate-warning", warned))
 }
 
 /// Returns the wait that a refused caller is told, or `None` if waiting does not help.
@@ -184,8 +220,8 @@ fn told_wait(refusal: &Refusal, jitter: u32) -> Option<Span> {
 
 fn wait_fields(wait: Span) -> Fields {
     vec![
-        ("retry-after", wait.as_secs_ceil().max(1).to_string()),
-        ("retry-after-ms", wait.as_millis_ceil().max(1).to_string()),
+        ("retry-after", decimal(wait.as_secs_ceil().max(1))),
+        ("retry-after-ms", decimal(wait.as_millis_ceil().max(1))),
     ]
 }
 

@@ -2,38 +2,61 @@
 //!
 //! In: spans, moments, money and other amounts. Out: text.
 
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use crate::limits::Unit;
 use crate::units::{Amount, Span, Timestamp};
 
+/// Formats a number in decimal digits. Like [`push_decimal`], it avoids the standard library's
+/// formatter, because every call has headers with numbers.
+pub(super) fn decimal(number: u64) -> String {
+    itoa::Buffer::new().format(number).to_owned()
+}
+
+/// Appends a number in decimal digits.
+pub(super) fn push_decimal(text: &mut String, number: u64) {
+    text.push_str(itoa::Buffer::new().format(number));
+}
+
 /// Formats a duration as Go prints it and OpenAI sends it: `0s`, `120ms`, `1.5s`, `6m0s`, `1h2m3s`.
 /// Rounds up to milliseconds.
 pub(super) fn go_duration(span: Span) -> String {
     let millis = span.as_millis_ceil();
-    if millis == 0 {
-        return "0s".to_owned();
-    }
-    if millis < 1_000 {
-        return format!("{millis}ms");
+    let mut text = String::with_capacity(24);
+    if (1..1_000).contains(&millis) {
+        push_decimal(&mut text, millis);
+        text.push_str("ms");
+        return text;
     }
     let (seconds, millis) = (millis / 1_000, millis % 1_000);
     let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    let mut text = String::new();
     if hours > 0 {
-        let _ = write!(text, "{hours}h");
+        push_decimal(&mut text, hours);
+        text.push('h');
     }
     if hours > 0 || minutes > 0 {
-        let _ = write!(text, "{minutes}m");
+        push_decimal(&mut text, minutes);
+        text.push('m');
     }
-    let _ = write!(text, "{seconds}");
+    push_decimal(&mut text, seconds);
     if millis > 0 {
-        let fraction = format!("{millis:03}");
-        let _ = write!(text, ".{}", fraction.trim_end_matches('0'));
+        text.push('.');
+        push_fraction(&mut text, millis, 1_000, 0);
     }
     text.push('s');
     text
+}
+
+/// Appends the decimals of `part` of a `whole`, which is a power of ten: at least `least` of them,
+/// and otherwise no zeros at the end.
+fn push_fraction(text: &mut String, part: u64, whole: u64, least: u32) {
+    let (mut rest, mut decimals) = (part, 0_u32);
+    while rest > 0 || decimals < least {
+        let tenths = rest.saturating_mul(10);
+        push_decimal(text, tenths.checked_div(whole).unwrap_or(0));
+        rest = tenths.checked_rem(whole).unwrap_or(0);
+        decimals = decimals.saturating_add(1);
+    }
 }
 
 /// Formats a window as in the configuration: `1m`, `1h`, `30d`.
@@ -66,10 +89,10 @@ pub(super) fn amount(unit: &Unit, amount: Amount) -> String {
 /// Formats nano-dollars as exact decimal dollars with at least two decimals.
 #[must_use]
 pub fn usd(nano: u64) -> String {
-    let text = format!("{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000);
-    let plain = text.trim_end_matches('0');
-    let digits = plain.len().saturating_sub(plain.find('.').map_or(0, |point| point.saturating_add(1)));
-    format!("{plain}{}", "0".repeat(2_usize.saturating_sub(digits)))
+    let mut text = decimal(nano / 1_000_000_000);
+    text.push('.');
+    push_fraction(&mut text, nano % 1_000_000_000, 1_000_000_000, 2);
+    text
 }
 
 #[cfg(test)]
@@ -137,6 +160,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn durations_and_money_are_as_the_formatter_writes_them(number: u64) {
+            let millis = number.div_ceil(1_000_000);
+            let (seconds, fraction) = (millis / 1_000, format!(".{:03}", millis % 1_000));
+            let fraction = fraction.trim_end_matches('0').trim_end_matches('.');
+            let text = match seconds {
+                0 if millis > 0 => format!("{millis}ms"),
+                0..60 => format!("{seconds}{fraction}s"),
+                60..3_600 => format!("{}m{}{fraction}s", seconds / 60, seconds % 60),
+                _ => format!("{}h{}m{}{fraction}s", seconds / 3_600, seconds / 60 % 60, seconds % 60),
+            };
+            prop_assert_eq!(go_duration(Span(number)), text);
+            let dollars = usd(number);
+            let (whole, decimals) = dollars.split_once('.').unwrap();
+            prop_assert_eq!(format!("{whole}{decimals:0<9}").parse(), Ok(number));
+            prop_assert!(decimals.len() == 2 || !decimals.ends_with('0'));
+        }
+
         #[test]
         fn a_moment_is_never_told_too_early_and_less_than_a_second_late(nanos: u64) {
             let text = rfc3339(Timestamp(nanos));

@@ -27,6 +27,15 @@ fn refusal(wait: Wait) -> Refusal {
     }
 }
 
+/// Refuses with every family of headers.
+fn refused(dialect: Dialect, refusal: &Refusal, model: &str, now: Timestamp, jitter: u32) -> Reply {
+    super::refused(dialect, &Headers::all(), refusal, model, now, jitter)
+}
+
+fn standing_fields(dialect: Dialect, standings: &[Standing], now: Timestamp) -> Fields {
+    super::standing_fields(dialect, &Headers::all(), standings, now)
+}
+
 fn field<'r>(fields: &'r Fields, name: &str) -> Option<&'r str> {
     let found: Vec<_> = fields.iter().filter(|(field, _)| *field == name).collect();
     assert!(found.len() < 2, "{name} twice");
@@ -119,6 +128,38 @@ fn allowed_calls_are_told_the_most_constrained_limit_of_each_kind() {
     assert_eq!(field(&fields, "ratelimit"), Some("\"out\";r=100;t=30"));
     assert_eq!(field(&fields, "x-tollgate-warning"), Some("\"out\";used=90"));
     assert!(standing_fields(Dialect::OpenAi, &[], NOW).is_empty());
+}
+
+#[test]
+fn only_the_chosen_families_are_sent_and_the_rest_of_a_refusal_stays() {
+    let budget = standing("tpm", "tokens", 1_000, 100);
+    let names = |fields: Fields| fields.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let openai = ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+    let anthropic = [
+        "anthropic-ratelimit-tokens-limit",
+        "anthropic-ratelimit-tokens-remaining",
+        "anthropic-ratelimit-tokens-reset",
+    ];
+    let ietf = ["ratelimit-policy", "ratelimit"];
+    let always = ["retry-after", "retry-after-ms", "x-should-retry", "content-type"];
+    for (families, dialect, sent) in [
+        (&[Family::XRatelimit] as &[_], Dialect::OpenAi, &openai as &[_]),
+        (&[Family::XRatelimit], Dialect::Mcp, &openai),
+        (&[Family::XRatelimit], Dialect::Anthropic, &[]),
+        (&[Family::Anthropic], Dialect::Anthropic, &anthropic),
+        (&[Family::Anthropic], Dialect::OpenAi, &[]),
+        (&[Family::Ietf], Dialect::OpenAi, &ietf),
+        (&[Family::Ietf], Dialect::Anthropic, &ietf),
+        (&[], Dialect::OpenAi, &[]),
+        (&[], Dialect::Anthropic, &[]),
+    ] {
+        let headers = Headers::of(families);
+        let allowed = super::standing_fields(dialect, &headers, std::slice::from_ref(&budget), NOW);
+        assert_eq!(names(allowed), [sent, &["x-tollgate-warning"]].concat(), "{families:?} {dialect:?}");
+        let refusal = refusal(Wait::For(Span::from_secs(1)));
+        let reply = super::refused(dialect, &headers, &refusal, "", NOW, 0);
+        assert_eq!(names(reply.fields), [sent, &always].concat(), "{families:?} {dialect:?}");
+    }
 }
 
 #[test]

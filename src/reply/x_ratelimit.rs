@@ -6,26 +6,28 @@
 //! prints them.
 
 use super::Fields;
-use super::numbers::go_duration;
+use super::dialect::OwnFields;
+use super::numbers::{decimal, go_duration};
 use crate::limits::{Standing, Unit};
+use crate::settings::Family;
 use crate::units::Timestamp;
 
-/// The names of [`fields`] by unit: limit, remaining, reset.
+/// The names of [`add`] by unit: limit, remaining, reset.
 const REQUESTS: [&str; 3] =
     ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
 const TOKENS: [&str; 3] =
     ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
 
-/// Returns `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`.
-pub(super) fn fields(standings: &[Standing], _now: Timestamp) -> Fields {
-    let mut fields = Fields::new();
+pub(super) static FIELDS: OwnFields = OwnFields { family: Family::XRatelimit, add };
+
+/// Adds `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`.
+fn add(standings: &[Standing], _now: Timestamp, fields: &mut Fields) {
     for (unit, [limit, remaining, reset]) in [(&Unit::REQUESTS, REQUESTS), (&Unit::TOKENS, TOKENS)] {
         let of_unit = standings.iter().filter(|standing| standing.limit.counts.unit == unit);
         if let Some(standing) = Standing::most_constrained(of_unit) {
-            fields.push((limit, standing.limit.shape.max.to_string()));
-            fields.push((remaining, standing.available.to_string()));
+            fields.push((limit, decimal(standing.limit.shape.max.0)));
+            fields.push((remaining, decimal(standing.available.0)));
             fields.push((reset, go_duration(standing.reset)));
         }
     }
-    fields
 }

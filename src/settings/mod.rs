@@ -8,6 +8,7 @@ mod apis;
 mod counting;
 mod global;
 mod degradation;
+mod headers;
 mod identity;
 mod limits;
 mod prices;
@@ -29,6 +30,7 @@ use crate::store::{MOST_PLACES, WAYS};
 use crate::tiers::Tiers;
 
 pub use counting::{Counting, OnAbort};
+pub use headers::{Family, Headers};
 pub use streams::Streams;
 pub use upstreams::Upstreams;
 pub use workflows::Workflows;
@@ -52,6 +54,8 @@ pub struct Config {
     pub table_size: u32,
     /// The service that counts global limits.
     pub global: Option<Rc<Service>>,
+    /// The families of budget headers that clients get.
+    pub headers: Headers,
     /// The treatment of streams whose budget is exhausted.
     pub streams: Streams,
     /// How workflows declare their budgets, if they may.
@@ -113,6 +117,16 @@ static ROOT: Section = Section::new(
             "0.8",
             "The used share of a budget above which allowed calls carry a warning, unless the limit sets \
             its own.",
+        ),
+        with_default(
+            "headers",
+            Kind::Several(&Kind::Choice(&kind::names(&headers::FAMILIES))),
+            r#"["x_ratelimit", "ietf", "anthropic"]"#,
+            "The families of headers that tell clients the standing of their budgets: `x_ratelimit` \
+            (`x-ratelimit-*`, on all paths but Anthropic's), `anthropic` (`anthropic-ratelimit-*`, on \
+            Anthropic's paths), `ietf` (`ratelimit` and `ratelimit-policy`, on all). With `[]` clients get \
+            none of them. The choice does not change `retry-after` and the other headers of a refusal, nor \
+            warnings; and an upstream's own budget headers never reach clients.",
         ),
         with_default("counting", Kind::Section(&counting::COUNTING), "{}", "Token counting."),
         with_default(
@@ -252,6 +266,7 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
     let routes = fields.read("apis", apis::apis);
     let counting = fields.read("counting", counting::counting);
     let prices = fields.read("prices", prices::prices).map(Prices);
+    let headers = fields.read("headers", headers::headers);
     let hold = fields.read("hold", kind::choice(&HOLDS));
     let table_size = fields.read("table_size", kind::integer_in(64..=MOST_PLACES.into()));
     let global = fields.read("global", global::service);
@@ -283,6 +298,7 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
         tiers: tiers?,
         counting: counting?,
         prices: prices?,
+        headers: headers?,
         hold: hold?,
         table_size: u32::try_from(table_size?).ok()?,
         global: global.map(Rc::new),

@@ -72,6 +72,19 @@ fn a_whole_configuration_is_resolved() {
 }
 
 #[test]
+fn headers_are_those_of_all_families_or_as_chosen() {
+    let chosen = |headers: &str| {
+        let config =
+            read(&format!("{{ {headers} \"tiers\": {{ \"free\": {{ \"limits\": [] }} }} }}")).unwrap();
+        [Family::XRatelimit, Family::Ietf, Family::Anthropic].map(|family| config.headers.include(family))
+    };
+    assert_eq!(chosen(""), [true, true, true]);
+    assert_eq!(chosen(r#""headers": ["ietf", "anthropic"],"#), [false, true, true]);
+    assert_eq!(chosen(r#""headers": "ietf","#), [false, true, false]);
+    assert_eq!(chosen(r#""headers": [],"#), [false, false, false]);
+}
+
+#[test]
 fn a_tier_changes_only_what_it_says_of_an_inherited_limit() {
     let config = read(WHOLE).unwrap();
     let tpm = &config.tiers.all()[1].limits[1];
@@ -93,6 +106,7 @@ fn every_error_is_reported_at_once_with_its_path() {
         ] },
         "pro": { "extends": "fre" }
       },
+      "headers": ["ietf", "x-ratelimit", "ietf"],
       "hold": "perhaps",
       "colour": "red"
     }"#;
@@ -110,8 +124,10 @@ tiers.free.limits[3].burst: requires `algorithm: token_bucket`
 tiers.free.limits[4].max: is missing, expected a number above zero such as 50_000, for `cost_usd` also 0.5
 tiers.free.limits[4].window: is missing, expected a duration such as 30s, 1m, 1h, 1d
 tiers.pro.extends: names `fre`, which is not a tier
+headers[1]: "x-ratelimit" is not one of x_ratelimit, ietf, anthropic: did you mean `x_ratelimit`?
+headers[2]: "ietf" repeats headers[0]
 hold: "perhaps" is not one of auto, always, never
-colour: is not a known option (known here: identity, salt, on_missing, apis, tiers, warn_at, counting, prices, hold, table_size, global, streams, workflows, upstreams, priority)"#;
+colour: is not a known option (known here: identity, salt, on_missing, apis, tiers, warn_at, headers, counting, prices, hold, table_size, global, streams, workflows, upstreams, priority)"#;
     assert_eq!(errors(text), expected.replace("{counts}", &RESOURCE_NAMES.join(", ")));
 }
 

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tollgate_rig::client::{Client, Request};
-use tollgate_rig::envoy::Metrics;
+use tollgate_rig::client::{self, Client, Request};
+use tollgate_rig::envoy::{Envoy, Filter, Metrics};
+use tollgate_rig::mock_llm::MockLlm;
 
-use crate::bench::{Bench, chat, chat_with};
+use crate::bench::{Bench, bootstrap, chat, chat_with};
 
 const TIERS: &str = "
 identity:
@@ -67,8 +68,8 @@ async fn every_kind_of_ending_is_counted_under_its_labels() {
     gone.chunk().await.unwrap();
     gone.abort();
 
-    let metrics =
-        bench.envoy.wait_for_metrics(|metrics| calls(metrics, &[("kind", "client_abort")]) > 0.0).await;
+    bench.envoy.wait_for_metrics(|metrics| calls(metrics, &[("kind", "client_abort")]) > 0.0).await;
+    let metrics = bench.envoy.metrics().await;
     let gpt = ("model", "gpt-4o");
     for (labels, count) in [
         (&[("tier", "free"), gpt, ("kind", "ok")] as &[_], 6.0),
@@ -109,7 +110,7 @@ fn calls(metrics: &Metrics, labels: &[(&str, &str)]) -> f64 {
 }
 
 fn label_values(metrics: &Metrics, label: &str) -> Vec<String> {
-    let ours = metrics.samples.iter().filter(|sample| sample.name.starts_with("tollgate_"));
+    let ours = metrics.of_filter();
     let mut values: Vec<_> = ours.filter_map(|sample| sample.label(label).map(str::to_owned)).collect();
     values.sort();
     values.dedup();
@@ -268,4 +269,23 @@ async fn a_gauge_shows_the_scale_that_was_learned_and_all_workers_write_the_same
     let metrics = bench.envoy.wait_for_metrics(|metrics| metrics.sum(gauge, &[]) > 220.0).await;
     let shown = metrics.only(gauge, &[("model", "claude-sonnet-4-5")]);
     assert!(shown.is_some_and(|percent| percent <= 240.0), "{shown:?}");
+}
+
+#[tokio::test]
+async fn the_last_counts_of_a_configuration_are_written_when_it_ends() {
+    let mock = MockLlm::start().await;
+    let with = |salt: u32| {
+        let configuration = format!("salt: s{salt}\n{TIERS}");
+        bootstrap(mock.address(), Filter::yaml(&configuration)).reloadable().drains_at_once()
+    };
+    let envoy = Envoy::start(with(0)).await;
+    let slow = chat_with("ada", json!({ "stream": true })).header("x-mock-chunk-delay-ms", "20");
+    let mut cut = client::send(envoy.address(), slow.header("x-mock-output-tokens", "5000")).await.unwrap();
+    cut.chunk().await.unwrap();
+
+    // Envoy closes the connection, so the call is counted when its configuration has no more ticks.
+    assert!(envoy.reload(&with(1)).await);
+
+    assert!(cut.body().await.is_err(), "the stream goes on");
+    envoy.wait_for_metrics(|metrics| calls(metrics, &[]) == 1.0).await;
 }

@@ -370,3 +370,33 @@ async fn a_refusal_says_nothing_of_other_callers() {
     assert!(!everything.contains("ada"), "not even the caller's own name: {everything}");
     assert_eq!(bench.left("eve").await, 1000);
 }
+
+#[tokio::test]
+async fn only_the_chosen_families_of_budget_headers_are_sent() {
+    const FAMILIES: [&str; 3] = ["x-ratelimit-", "anthropic-ratelimit-", "ratelimit"];
+    let families = |response: &Response| {
+        let has = |family: &str| response.headers().keys().any(|name| name.as_str().starts_with(family));
+        FAMILIES.map(has)
+    };
+    for (headers, on_openai, on_anthropic) in [
+        ("[x_ratelimit, ietf, anthropic]", [true, false, true], [false, true, true]),
+        ("[anthropic]", [false, false, false], [false, true, false]),
+        ("[]", [false, false, false], [false, false, false]),
+    ] {
+        let bench = Bench::start(&format!("headers: {headers}{TOKENS}")).await;
+        let message = json!({ "model": "claude-sonnet-4-5", "max_tokens": 5, "messages": [{ "role": "user", "content": "Hi" }] });
+        let message = || Request::post("/v1/messages").header("x-tenant-id", "ada").json(&message);
+        for (call, expected) in [(chat("ada"), on_openai), (message(), on_anthropic)] {
+            let (allowed, body) = bench.json(call).await;
+            assert_eq!(allowed.status(), 200, "{body}");
+            assert_eq!(families(&allowed), expected, "{headers}");
+        }
+        bench.json(using(3000)).await;
+        for (call, expected) in [(chat("ada"), on_openai), (message(), on_anthropic)] {
+            let (refused, _) = bench.json(call).await;
+            assert_eq!(refused.status(), 429);
+            assert_eq!(families(&refused), expected, "{headers}");
+            assert!(refused.header("retry-after").is_some() && refused.header("x-should-retry").is_some());
+        }
+    }
+}

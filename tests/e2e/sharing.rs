@@ -46,7 +46,7 @@ async fn the_next_user_of_a_process_sees_nothing_of_the_one_before() {
     assert_eq!(second.envoy.access_log(), Vec::<Value>::new());
     assert!(!second.envoy.log().contains("warning"), "{}", second.envoy.log());
     let metrics = second.envoy.metrics().await;
-    let ours = metrics.samples.iter().filter(|sample| sample.name.starts_with("tollgate_"));
+    let ours = metrics.of_filter();
     assert_eq!(ours.count(), 0);
     let main = [("envoy_http_conn_manager_prefix", "main")];
     assert_eq!(metrics.sum("envoy_http_downstream_rq_total", &main), 0.0);

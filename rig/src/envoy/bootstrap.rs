@@ -34,6 +34,7 @@ pub struct Bootstrap {
     stats_tags: String,
     filter_state: Vec<String>,
     reloadable: bool,
+    drains_at_once: bool,
     own_process: bool,
     keep_compiled: Option<PathBuf>,
     http1_trailers: bool,
@@ -63,6 +64,7 @@ impl Bootstrap {
             stats_tags: String::new(),
             filter_state: Vec::new(),
             reloadable: false,
+            drains_at_once: false,
             own_process: false,
             keep_compiled: None,
             http1_trailers: false,
@@ -180,6 +182,13 @@ impl Bootstrap {
     #[must_use]
     pub const fn reloadable(mut self) -> Self {
         self.reloadable = true;
+        self
+    }
+
+    /// Closes the connections of a listener when another replaces it, instead of leaving them open.
+    #[must_use]
+    pub const fn drains_at_once(mut self) -> Self {
+        self.drains_at_once = true;
         self
     }
 
@@ -376,7 +385,7 @@ impl From<Bootstrap> for Setup {
             bootstrap: bootstrap.bootstrap(),
             files: listeners.into_iter().collect(),
             concurrency: bootstrap.concurrency,
-            drains_at_once: false,
+            drains_at_once: bootstrap.drains_at_once,
             shared: is_shared.then(|| Box::new(bootstrap.shared())),
             component_log_level: bootstrap.component_log_level,
         }

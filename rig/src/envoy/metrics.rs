@@ -35,6 +35,11 @@ impl Metrics {
         Self { samples: samples.collect() }
     }
 
+    /// Returns the samples that the filter writes.
+    pub fn of_filter(&self) -> impl Iterator<Item = &Sample> {
+        self.samples.iter().filter(|sample| sample.name.starts_with("tollgate_"))
+    }
+
     /// Returns the samples of this name that have all these labels.
     pub fn matching<'a>(
         &'a self,

@@ -216,12 +216,34 @@ impl Envoy {
         })
     }
 
-    /// Returns all metrics, as Prometheus would read them.
+    /// Returns all metrics, as Prometheus would read them, once the filter has written all that it
+    /// has counted: when no reading for [`SETTLED`] shows another value of the filter's metrics.
+    ///
+    /// # Panics
+    ///
+    /// If the admin interface does not answer, or the metrics go on to change for [`PATIENCE`].
+    pub async fn metrics(&self) -> Metrics {
+        let deadline = Instant::now() + PATIENCE;
+        let mut metrics = self.metrics_so_far().await;
+        let mut since = Instant::now();
+        while since.elapsed() < SETTLED {
+            assert!(Instant::now() < deadline, "the metrics still change after {PATIENCE:?}");
+            sleep(SETTLED / 8).await;
+            let later = self.metrics_so_far().await;
+            if !later.of_filter().eq(metrics.of_filter()) {
+                since = Instant::now();
+            }
+            metrics = later;
+        }
+        metrics
+    }
+
+    /// Returns all metrics as Envoy has them. The filter may be about to write more.
     ///
     /// # Panics
     ///
     /// If the admin interface does not answer.
-    pub async fn metrics(&self) -> Metrics {
+    pub async fn metrics_so_far(&self) -> Metrics {
         self.interface().metrics().await.expect("Envoy's admin interface answers")
     }
 
@@ -233,7 +255,7 @@ impl Envoy {
     pub async fn wait_for_metrics(&self, condition: impl Fn(&Metrics) -> bool) -> Metrics {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let metrics = self.metrics().await;
+            let metrics = self.metrics_so_far().await;
             if condition(&metrics) {
                 return metrics;
             }
@@ -275,7 +297,7 @@ impl Envoy {
                 metrics.sum(&name, &[])
             })
         };
-        let before = counts(&self.metrics().await);
+        let before = counts(&self.metrics_so_far().await);
         self.write_file(LISTENERS, &bootstrap.listeners());
         let after = self
             .wait_for_metrics(|metrics| {
@@ -323,6 +345,10 @@ pub struct NotStarted {
     /// Envoy's log.
     pub log: String,
 }
+
+/// The time after which metrics that do not change are complete. The filter writes its metrics
+/// every 50 ms; a busy machine may be late.
+const SETTLED: Duration = Duration::from_millis(400);
 
 /// The interval between two polls.
 const POLL: Duration = Duration::from_millis(5);

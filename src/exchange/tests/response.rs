@@ -32,6 +32,14 @@ fn what_an_upstream_says_of_its_own_limits_is_replaced_or_removed() {
 }
 
 #[test]
+fn without_headers_of_our_own_an_upstreams_are_removed_all_the_same() {
+    let mut bench = Bench::new(&TOKENS.replacen('{', r#"{ "headers": [], "#, 1));
+    let (mut exchange, _) = bench.send(HI);
+    let head = bench.head_with(&mut exchange, 200, &[("x-ratelimit-remaining-tokens", "8")]);
+    assert_eq!(head.headers, [HeaderEdit::Remove("x-ratelimit-remaining-tokens".into())]);
+}
+
+#[test]
 fn whatever_comes_after_the_end_changes_nothing() {
     let mut bench = Bench::new(TOKENS);
     let (mut exchange, _) = bench.send(HI);

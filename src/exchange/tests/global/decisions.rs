@@ -84,7 +84,7 @@ fn the_services_headers_are_on_responses_on_refusals_and_on_requests() {
     world.service.request_headers = vec![("x-upstream", "told")];
 
     let (mut exchange, effects) = world.call(HI);
-    assert_eq!(effects.headers, [HeaderEdit::Set("x-upstream".into(), b"told".to_vec())]);
+    assert_eq!(effects.headers, [HeaderEdit::Set("x-upstream".into(), b"told".as_slice().into())]);
     let head = world.bench.head(&mut exchange, 200, "application/json");
     assert_eq!((header(&head, "x-service"), header(&head, "x-more")), (Some("told"), Some("1")));
 
@@ -106,7 +106,10 @@ fn the_services_header_stands_where_the_upstream_sends_one_of_the_same_name() {
 
     let edits: Vec<_> =
         head.headers.iter().filter(|edit| format!("{edit:?}").contains("\"x-ratelimit-limit\"")).collect();
-    assert_eq!(edits.last(), Some(&&HeaderEdit::Set("x-ratelimit-limit".into(), b"10, 10;w=60".to_vec())));
+    assert_eq!(
+        edits.last(),
+        Some(&&HeaderEdit::Set("x-ratelimit-limit".into(), b"10, 10;w=60".as_slice().into()))
+    );
 }
 
 #[test]

@@ -51,11 +51,13 @@ async fn what_one_envoy_leaves_unspent_is_no_more_than_its_share() {
 
     // The lease has just been renewed.
     let mut calls = fleet.call_until_leased(0, OF_LARGE_CALL).await;
-    let leases = async || fleet.envoys[0].metrics().await.sum(REQUESTS, &[("kind", "lease")]);
-    let before = leases().await;
-    while leases().await < before + 2.0 {
+    let (mut leases, mut spent) = (0, fleet.spent("tpd", "ada"));
+    while leases < 2 {
         assert_eq!(fleet.call(0, call_of("ada", OF_LARGE_CALL)).await.0, 200);
         calls += 1;
+        let now = fleet.spent("tpd", "ada");
+        leases += u32::from(now > spent);
+        spent = now;
     }
     let first = calls * OF_LARGE_CALL;
     let others = Load::on([fleet.envoys[1].address()]).clients(FEW).calls(80);

@@ -104,8 +104,10 @@ impl Fleet {
     /// Waits until a metric summed over both Envoys satisfies `condition`.
     async fn wait_for_sum(&self, metric: &str, labels: &[(&str, &str)], condition: impl Fn(u64) -> bool) {
         let deadline = Instant::now() + PATIENCE;
+        let [one, other] = &self.envoys;
         loop {
-            let sum = self.sum(metric, labels).await;
+            let (one, other) = tokio::join!(one.metrics_so_far(), other.metrics_so_far());
+            let sum = (one.sum(metric, labels) + other.sum(metric, labels)) as u64;
             if condition(sum) {
                 return;
             }

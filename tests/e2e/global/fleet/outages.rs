@@ -52,7 +52,7 @@ impl Fleet {
     async fn wait_until_decided_again(&self) {
         for envoy in &self.envoys {
             let asked = [("kind", "asked")];
-            let before = envoy.metrics().await.sum(DECISIONS, &asked);
+            let before = envoy.metrics_so_far().await.sum(DECISIONS, &asked);
             envoy
                 .wait_for_metrics(|metrics| {
                     let changes = |kind| metrics.sum(BREAKER, &[("kind", kind)]);
