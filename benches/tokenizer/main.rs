@@ -7,9 +7,9 @@
 //! are no numbers of V8. Not here: checking the counts beyond these texts (`src/tokens/`).
 //!
 //! Measured in V8 (Node 20) on two busy cores, MB/s of processor time in `o200k_base`, without and
-//! with what `ascii`, `pieces` and `Vocabulary::first_cut` do, in turns: English 42 and 101, code 31
-//! and 97, JSON 37 and 74, Chinese 9 and 20, Japanese 11 and 31, Korean 26 and 35, Russian 16 and
-//! 15. Only the ratios hold on other machines.
+//! with what `ascii`, `pieces` and `Vocabulary::first_cut` do, in turns: English 42 and 101, code
+//! 31 and 97, JSON 37 and 74, Chinese 9 and 20, Japanese 11 and 31, Korean 26 and 35, Russian 16
+//! and 15. Only the ratios hold on other machines.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 

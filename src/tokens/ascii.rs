@@ -68,7 +68,8 @@ fn other(window: Window, first: u8, slash_may_follow: bool) -> usize {
     }
     // Up to the last newline, or else all but the last character.
     let is_newline = |at: &usize| class_at(window, *at) & NEWLINE != 0;
-    (0..end).rev().find(is_newline).map_or(end.wrapping_sub(1), |at| at.wrapping_add(1))
+    let last_newline = (0..end).rev().find(is_newline);
+    last_newline.map_or_else(|| end.wrapping_sub(1), |at| at.wrapping_add(1))
 }
 
 /// Returns the end of the run of these classes that begins at `start`.

@@ -78,18 +78,24 @@ fn counted(case: &Case) -> Value {
     counted
 }
 
-/// Returns the reading of an answer that arrives in pieces of this size.
+/// Returns the reading of an answer that arrives in pieces of this size. Its text comes from a
+/// reading that breaks off at the end, because an answer with usage is not read in full.
 fn answered(case: &Case, size: usize) -> Value {
-    let mut reader = Reader::new(case.format, &case.answer_head, false);
-    for piece in case.answer.chunks(size) {
-        assert_eq!(reader.feed(piece), None, "{}: bytes are changed", case.name());
-    }
+    let [mut reader, mut in_full] = [(); 2].map(|()| {
+        let mut reader = Reader::new(case.format, &case.answer_head, false);
+        for piece in case.answer.chunks(size) {
+            assert_eq!(reader.feed(piece), None, "{}: bytes are changed", case.name());
+        }
+        reader
+    });
     assert_eq!(reader.finish(), None, "{}: bytes are added", case.name());
-    let found = reader.found();
+    in_full.cut();
+    let (found, full) = (reader.found(), in_full.found());
+    assert_eq!((found.told, &found.tools), (full.told, &full.tools), "{}", case.name());
     let mut answered = json!({
         "usage": (!found.told.is_nothing()).then(|| shown(&found.told.or(Usage::default()))),
         "usage_unreadable": found.unreadable,
-        "text": found.text,
+        "text": full.text,
     });
     if !found.tools.is_empty() {
         let called = found.tools.iter().map(|(name, count)| (name.to_owned(), Value::from(count)));

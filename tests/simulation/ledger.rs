@@ -121,8 +121,8 @@ impl Ledger {
             .sum()
     }
 
-    /// Returns the most that all calls but one may have had charged to a budget, now or at an earlier
-    /// moment.
+    /// Returns the most that all calls but one may have had charged to a budget, now or at an
+    /// earlier moment.
     pub(crate) fn charged_at_most(&self, since: &Self, place: usize, but: usize) -> u64 {
         let tenant = self.accounts[but].tenant;
         let both = self.accounts.iter().zip(&since.accounts).enumerate();

@@ -43,7 +43,7 @@ impl InTurn<'_> {
     fn is_fifth(&self) -> bool {
         let mut stores = self.stores.borrow_mut();
         *stores += 1;
-        *stores % 5 == 0
+        (*stores).is_multiple_of(5)
     }
 }
 

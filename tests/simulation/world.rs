@@ -239,10 +239,10 @@ impl<'a> World<'a> {
             self.changes += 1;
             // An event under way still has the old time, and lets flow in what comes until then.
             if self.workers.iter().any(|worker| worker.running.is_some()) {
-                self.elapsed = self.elapsed + span;
+                self.elapsed += span;
             }
         } else {
-            self.elapsed = self.elapsed + span;
+            self.elapsed += span;
             self.process.now = self.process.now + span;
         }
     }
@@ -254,7 +254,7 @@ impl<'a> World<'a> {
         if let (Step::Due, Some(Wait { until, .. })) = (step, self.calls[call].wait)
             && until > self.process.now
         {
-            self.elapsed = self.elapsed + until.since(self.process.now);
+            self.elapsed += until.since(self.process.now);
             self.process.now = until;
         }
         self.changes += usize::from(step.is_last());
@@ -343,7 +343,7 @@ impl<'a> World<'a> {
             }
             (Next::ReadBody, _) => {
                 self.take_slots(call);
-                self.check_room(call, &known.ledger, |limit| limit.is_in_flight())?;
+                self.check_room(call, &known.ledger, Limit::is_in_flight)?;
                 let leaves = plan.ending == Ending::Left(Moment::BeforeBody);
                 (Some(if leaves { Step::End } else { Step::Body }), "held")
             }

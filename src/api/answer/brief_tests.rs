@@ -204,8 +204,8 @@ fn an_answer_that_names_a_member_twice_is_read_in_full() {
         let members = ordinary(format).strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap();
         let twice = format!("{{{members},{members}}}");
         assert!(read(format, twice.as_bytes()).is_none(), "{twice}");
-        let is_there = |name: &&&str| members.contains(&format!("\"{name}\":"));
-        let written = format.written.unwrap().members.iter().find(is_there).unwrap();
+        let names = format.written.unwrap().members.iter();
+        let written = names.copied().find(|name| members.contains(&format!("\"{name}\":"))).unwrap();
         let twice = format!("{{\"{written}\":null,{members}}}");
         assert!(read(format, twice.as_bytes()).is_none(), "{twice}");
     }

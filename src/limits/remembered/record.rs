@@ -71,6 +71,7 @@ pub(in crate::limits) fn look_lately<R: Record>(budgets: &Budgets<'_>, key: &Key
     if let Some(payload) = recent.payload(key, now) {
         return decode(payload, now);
     }
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method takes one lifetime only")]
     let payload = budgets.table.peek(key, now, |stored| stored.copied()).ok()?;
     recent.remember(*key, payload, now);
     decode(payload.as_ref(), now)

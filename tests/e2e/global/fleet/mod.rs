@@ -101,13 +101,18 @@ impl Fleet {
         (one.sum(metric, labels) + other.sum(metric, labels)) as u64
     }
 
+    /// Does the same while there are calls, which may not all be counted yet.
+    async fn sum_so_far(&self, metric: &str, labels: &[(&str, &str)]) -> u64 {
+        let [one, other] = &self.envoys;
+        let (one, other) = tokio::join!(one.metrics_so_far(), other.metrics_so_far());
+        (one.sum(metric, labels) + other.sum(metric, labels)) as u64
+    }
+
     /// Waits until a metric summed over both Envoys satisfies `condition`.
     async fn wait_for_sum(&self, metric: &str, labels: &[(&str, &str)], condition: impl Fn(u64) -> bool) {
         let deadline = Instant::now() + PATIENCE;
-        let [one, other] = &self.envoys;
         loop {
-            let (one, other) = tokio::join!(one.metrics_so_far(), other.metrics_so_far());
-            let sum = (one.sum(metric, labels) + other.sum(metric, labels)) as u64;
+            let sum = self.sum_so_far(metric, labels).await;
             if condition(sum) {
                 return;
             }
