@@ -13,7 +13,7 @@ use tollgate::limits::Limit;
 
 use crate::Outcome;
 use crate::find::{NotFound, find};
-use crate::servers::{Unfit, limitador, ratelimit};
+use crate::servers::{Unsupported, limitador, ratelimit};
 
 /// Writes both files into a folder, or prints them.
 pub(crate) fn write(file: &Path, domain: Option<&str>, out: Option<&Path>, report: &mut String) -> Outcome {
@@ -119,7 +119,7 @@ impl Global {
 
     /// Returns both files by name.
     pub(crate) fn files(&self) -> [(&'static str, Result<String, String>); 2] {
-        let told = |unfit: Vec<Unfit>| unfit.iter().map(|unfit| format!("  {unfit}\n")).collect();
+        let told = |unfit: Vec<Unsupported>| unfit.iter().map(|unfit| format!("  {unfit}\n")).collect();
         [
             ("ratelimit.yaml", ratelimit(&self.domain, &self.limits).map_err(told)),
             ("limitador.yaml", limitador(&self.domain, &self.limits).map_err(told)),

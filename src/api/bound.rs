@@ -1,7 +1,7 @@
 //! Bounds on the output of a request, and the edits that lower them in place.
 //!
 //! In: the members of a request. Out: [`Edit`]s, or the reason why there are none ([`Unbounded`]).
-//! Not here: the names that each API uses (the `softer` of each format), and the value of the
+//! Not here: the names that each API uses (the `output_bound` of each format), and the value of the
 //! bound.
 //!
 //! An edit sets a bound that is absent, `null` or nonsense, and only ever lowers one that is a

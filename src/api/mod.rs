@@ -370,8 +370,8 @@ impl Answer<'_> {
 }
 
 #[cfg(test)]
-#[path = "softer_tests.rs"]
-mod softer_tests;
+#[path = "output_bound_tests.rs"]
+mod output_bound_tests;
 
 #[cfg(test)]
 mod tests {

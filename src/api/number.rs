@@ -16,7 +16,7 @@ pub(super) enum Whole {
     #[default]
     Absent,
     /// A value that is negative, not finite, or not a number.
-    Nonsense,
+    Invalid,
 }
 
 impl Whole {
@@ -24,7 +24,7 @@ impl Whole {
     pub(super) const fn count(self) -> Option<u64> {
         match self {
             Self::Count(count) => Some(count),
-            Self::Absent | Self::Nonsense => None,
+            Self::Absent | Self::Invalid => None,
         }
     }
 
@@ -37,7 +37,7 @@ impl Whole {
             )]
             return Self::Count(value.ceil() as u64);
         }
-        Self::Nonsense
+        Self::Invalid
     }
 }
 
@@ -55,27 +55,27 @@ impl<'de> Deserialize<'de> for Whole {
                 Ok(Whole::Count(value))
             }
             fn visit_i64<E>(self, value: i64) -> Result<Whole, E> {
-                Ok(u64::try_from(value).map_or(Whole::Nonsense, Whole::Count))
+                Ok(u64::try_from(value).map_or(Whole::Invalid, Whole::Count))
             }
             fn visit_f64<E>(self, value: f64) -> Result<Whole, E> {
                 Ok(Whole::of_float(value))
             }
             fn visit_str<E>(self, text: &str) -> Result<Whole, E> {
-                Ok(text.trim().parse().map_or(Whole::Nonsense, Whole::of_float))
+                Ok(text.trim().parse().map_or(Whole::Invalid, Whole::of_float))
             }
             fn visit_bool<E>(self, _: bool) -> Result<Whole, E> {
-                Ok(Whole::Nonsense)
+                Ok(Whole::Invalid)
             }
             fn visit_unit<E>(self) -> Result<Whole, E> {
                 Ok(Whole::Absent)
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Whole, A::Error> {
                 while items.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Whole::Nonsense)
+                Ok(Whole::Invalid)
             }
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Whole, A::Error> {
                 while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Whole::Nonsense)
+                Ok(Whole::Invalid)
             }
         }
 
@@ -104,7 +104,7 @@ mod tests {
     fn parts_never_exceed_their_total() {
         assert_eq!(parts(10, [Whole::Count(3), Whole::Absent]), [Some(3), Some(0), Some(7)]);
         assert_eq!(parts(10, [Whole::Count(8), Whole::Count(8)]), [Some(8), Some(2), Some(0)]);
-        assert_eq!(parts(10, [Whole::Nonsense]), [Some(0), Some(10)]);
+        assert_eq!(parts(10, [Whole::Invalid]), [Some(0), Some(10)]);
     }
 
     fn read(json: &str) -> Whole {
@@ -124,7 +124,7 @@ mod tests {
     fn nonsense_is_told_from_absence() {
         assert_eq!(read("null"), Whole::Absent);
         for json in ["-1", "-0.5", "\"many\"", "true", "[1,[2]]", "{\"a\":{}}", "\"NaN\"", "\"inf\""] {
-            assert_eq!(read(json), Whole::Nonsense, "{json}");
+            assert_eq!(read(json), Whole::Invalid, "{json}");
         }
     }
 }

@@ -216,7 +216,7 @@ impl<'a> Members<'a> {
         self.raw(name).map(items).unwrap_or_default()
     }
 
-    /// Returns a count member. Nonsense counts as absent, because an upstream that does not refuse
+    /// Returns a count member. Invalid counts as absent, because an upstream that does not refuse
     /// the call treats it as absent.
     pub(super) fn whole(&self, name: &str) -> Option<u64> {
         serde_json::from_str::<Whole>(self.raw(name)?).ok()?.count()

@@ -18,7 +18,7 @@ use tollgate::rls::Windows;
 use tollgate::rls::descriptor::LIMIT_KEY;
 
 use super::yaml::scalar;
-use super::{Hits, Unfit, each, header, limit_value};
+use super::{Hits, Unsupported, each, header, limit_value};
 
 /// Limitador counts in 64 bits, Redis in 63.
 const LARGEST: u64 = i64::MAX.cast_unsigned();
@@ -33,13 +33,13 @@ const NOTES: &str = "\
 ///
 /// # Errors
 /// Returns all limits that Limitador does not support.
-pub(crate) fn limitador(domain: &str, limits: &[Rc<Limit>]) -> Result<String, Vec<Unfit>> {
+pub(crate) fn limitador(domain: &str, limits: &[Rc<Limit>]) -> Result<String, Vec<Unsupported>> {
     let entries = each(limits, |limit| entry(domain, limit))?;
     let none = if limits.is_empty() { "[]\n" } else { "" };
     Ok(header("Limitador", NOTES) + none + &entries)
 }
 
-fn entry(domain: &str, limit: &Limit) -> Result<String, Vec<Unfit>> {
+fn entry(domain: &str, limit: &Limit) -> Result<String, Vec<Unsupported>> {
     let hits = Hits::of(limit, LARGEST, "Redis counts up to 9223372036854775807");
     let (hits, seconds) = match (hits, seconds(limit), own_keys(limit)) {
         (Ok(hits), Ok(seconds), Ok(())) => (hits, seconds),
@@ -60,20 +60,24 @@ fn entry(domain: &str, limit: &Limit) -> Result<String, Vec<Unfit>> {
     Ok(text)
 }
 
-fn seconds(limit: &Limit) -> Result<u64, Unfit> {
+fn seconds(limit: &Limit) -> Result<u64, Unsupported> {
     let window = limit.shape.window;
     if Windows::Seconds.have(window) {
         return Ok(window.as_secs_ceil());
     }
     let found = format!("its `window` is {}", reply::window(window));
-    Err(Unfit::new(limit, found, "Limitador supports windows of whole seconds"))
+    Err(Unsupported::new(limit, found, "Limitador supports windows of whole seconds"))
 }
 
 /// Checks that no dimension hides the entry with the limit's own key.
-fn own_keys(limit: &Limit) -> Result<(), Unfit> {
+fn own_keys(limit: &Limit) -> Result<(), Unsupported> {
     if limit.per.iter().any(|dimension| **dimension == *LIMIT_KEY) {
         let found = format!("its `per` has a dimension `{LIMIT_KEY}`");
-        return Err(Unfit::new(limit, found, "rename it, because Limitador finds the limit by that key"));
+        return Err(Unsupported::new(
+            limit,
+            found,
+            "rename it, because Limitador finds the limit by that key",
+        ));
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ pub(crate) use ratelimit::ratelimit;
 
 /// A limit that a server does not support.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unfit {
+pub(crate) struct Unsupported {
     pub(crate) tier: Rc<str>,
     pub(crate) limit: Rc<str>,
     /// The value that the server does not support.
@@ -35,14 +35,14 @@ pub(crate) struct Unfit {
     pub(crate) fits: &'static str,
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tier, limit, found, fits } = self;
         write!(f, "limit `{limit}` of tier `{tier}`: {found}; {fits}")
     }
 }
 
-impl Unfit {
+impl Unsupported {
     fn new(limit: &Limit, found: String, fits: &'static str) -> Self {
         Self { tier: limit.tier.clone(), limit: limit.name.clone(), found, fits }
     }
@@ -56,18 +56,18 @@ pub(crate) struct Hits {
 
 impl Hits {
     /// Converts a limit's amount per window. Fails if it is zero or more than the server can count.
-    pub(crate) fn of(limit: &Limit, at_most: u64, fits: &'static str) -> Result<Self, Unfit> {
+    pub(crate) fn of(limit: &Limit, at_most: u64, fits: &'static str) -> Result<Self, Unsupported> {
         let unit = limit.counts.unit;
         let (amount, unit) = (unit.wholes(limit.shape.max), unit.name);
         if amount == 0 {
-            return Err(Unfit::new(
+            return Err(Unsupported::new(
                 limit,
                 "its `max` is less than a micro-dollar".to_owned(),
                 "a service counts whole micro-dollars (0.000001 US dollars)",
             ));
         }
         if amount > at_most {
-            return Err(Unfit::new(limit, format!("its `max` is {amount} {unit}"), fits));
+            return Err(Unsupported::new(limit, format!("its `max` is {amount} {unit}"), fits));
         }
         Ok(Self { amount, unit })
     }
@@ -76,8 +76,8 @@ impl Hits {
 /// Writes all limits in order, or returns all that the server does not support.
 fn each(
     limits: &[Rc<Limit>],
-    write: impl Fn(&Limit) -> Result<String, Vec<Unfit>>,
-) -> Result<String, Vec<Unfit>> {
+    write: impl Fn(&Limit) -> Result<String, Vec<Unsupported>>,
+) -> Result<String, Vec<Unsupported>> {
     let (mut text, mut unfit) = (String::new(), Vec::new());
     for limit in limits {
         match write(limit) {

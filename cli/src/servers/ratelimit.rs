@@ -17,7 +17,7 @@ use tollgate::rls::descriptor::LIMIT_KEY;
 use tollgate::units::Span;
 
 use super::yaml::scalar;
-use super::{Hits, Unfit, each, header, limit_value};
+use super::{Hits, Unsupported, each, header, limit_value};
 
 const NOTES: &str = "\
 #
@@ -29,7 +29,7 @@ const NOTES: &str = "\
 ///
 /// # Errors
 /// Returns all limits that the server does not support.
-pub(crate) fn ratelimit(domain: &str, limits: &[Rc<Limit>]) -> Result<String, Vec<Unfit>> {
+pub(crate) fn ratelimit(domain: &str, limits: &[Rc<Limit>]) -> Result<String, Vec<Unsupported>> {
     let descriptors = each(limits, descriptor)?;
     let none = if limits.is_empty() { " []" } else { "" };
     let header = header("envoyproxy/ratelimit", NOTES);
@@ -37,7 +37,7 @@ pub(crate) fn ratelimit(domain: &str, limits: &[Rc<Limit>]) -> Result<String, Ve
 }
 
 /// Writes the branch of a limit: its name, then its dimensions, each below the previous one.
-fn descriptor(limit: &Limit) -> Result<String, Vec<Unfit>> {
+fn descriptor(limit: &Limit) -> Result<String, Vec<Unsupported>> {
     const FITS: &str = "envoyproxy/ratelimit counts up to 4294967295: use a shorter window or another server";
     let (hits, unit) = match (Hits::of(limit, u32::MAX.into(), FITS), unit(limit)) {
         (Ok(hits), Ok(unit)) => (hits, unit),
@@ -58,11 +58,11 @@ fn descriptor(limit: &Limit) -> Result<String, Vec<Unfit>> {
     Ok(text)
 }
 
-fn unit(limit: &Limit) -> Result<&'static str, Unfit> {
+fn unit(limit: &Limit) -> Result<&'static str, Unsupported> {
     let window = limit.shape.window;
     let unit = UNITS.iter().find(|(seconds, _)| Span::from_secs(*seconds) == window);
     unit.map(|(_, name)| *name).ok_or_else(|| {
-        Unfit::new(
+        Unsupported::new(
             limit,
             format!("its `window` is {}", reply::window(window)),
             "envoyproxy/ratelimit supports windows of 1s, 1m, 1h, 1d, 7d, 30d and 365d",

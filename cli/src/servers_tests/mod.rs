@@ -12,7 +12,7 @@ use tollgate::rls::descriptor::Descriptor;
 use tollgate::settings::Config;
 use tollgate::units::{Amount, Span};
 
-use crate::servers::{Hits, Unfit, limitador, ratelimit};
+use crate::servers::{Hits, Unsupported, limitador, ratelimit};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -87,7 +87,7 @@ fn everything_that_does_not_fit_is_told_at_once() {
         broken,
     ];
     let limits = limits.map(Rc::new);
-    let told = |result: Result<String, Vec<Unfit>>| {
+    let told = |result: Result<String, Vec<Unsupported>>| {
         result.unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(

@@ -12,7 +12,7 @@ mod blocks;
 pub(super) mod ending;
 pub(super) mod offered;
 pub(super) mod request;
-pub(super) mod softer;
+pub(super) mod output_bound;
 mod tools;
 mod usage;
 
@@ -35,7 +35,7 @@ pub(super) static FORMAT: Format = Format {
     written: Some(Written { members: &["content"], call: b"_use" }),
     answer: answer::read,
     with_model: model::with_model,
-    with_max_output: softer::with_max_output,
+    with_max_output: output_bound::with_max_output,
     offered_tools: Some(offered::offered),
     without_tools: offered::without,
     ending: Some(ending::Message::ending),

@@ -46,7 +46,7 @@ impl UsageMember {
             self.cache_creation_input_tokens,
             self.output_tokens,
         ];
-        if totals.contains(&Whole::Nonsense) {
+        if totals.contains(&Whole::Invalid) {
             return None;
         }
         self.input_tokens.count().or_else(|| self.output_tokens.count())?;

@@ -45,7 +45,7 @@ impl UsageMember {
             either(|units| units.image_tokens),
             either(|units| units.output_tokens),
         ];
-        if totals.contains(&Whole::Nonsense) {
+        if totals.contains(&Whole::Invalid) {
             return None;
         }
         let [input, text, pictures, output] = totals.map(Whole::count);

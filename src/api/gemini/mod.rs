@@ -17,7 +17,7 @@ pub(super) mod embed;
 mod ending;
 mod offered;
 mod request;
-mod softer;
+mod output_bound;
 mod usage;
 
 use super::answer::Written;
@@ -45,7 +45,7 @@ pub(super) static FORMAT: Format = Format {
     written: Some(Written { members: &["candidates"], call: b"Call" }),
     answer: answer::read,
     with_model: model::with_model_in_folder,
-    with_max_output: softer::with_max_output,
+    with_max_output: output_bound::with_max_output,
     offered_tools: Some(offered::offered),
     without_tools: offered::without,
     ending: Some(ending::Candidates::ending),

@@ -52,7 +52,7 @@ impl UsageMetadata<'_> {
             self.candidates_token_count,
             self.thoughts_token_count,
         ];
-        if totals.contains(&Whole::Nonsense) {
+        if totals.contains(&Whole::Invalid) {
             return None;
         }
         let [prompt, tool_use, candidates, thoughts] = totals.map(Whole::count);

@@ -65,7 +65,7 @@ impl Counts<'_> {
     /// Returns the usage; none if a count is nonsense.
     fn told(self) -> Option<ReportedUsage> {
         let counts = [self.prompt_eval_count, self.eval_count];
-        if counts.contains(&Whole::Nonsense) {
+        if counts.contains(&Whole::Invalid) {
             return None;
         }
         // A call without a prompt only loads or unloads the model.

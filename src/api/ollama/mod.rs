@@ -11,7 +11,7 @@ mod answer;
 mod ending;
 mod offered;
 mod request;
-mod softer;
+mod output_bound;
 
 use super::{Dialect, Format, post};
 
@@ -24,8 +24,8 @@ pub(super) static CHAT: Format = Format {
     answer_members: answer::MEMBERS,
     written: answer::WRITTEN,
     answer: answer::read,
-    with_model: softer::with_model,
-    with_max_output: softer::with_max_output,
+    with_model: output_bound::with_model,
+    with_max_output: output_bound::with_max_output,
     offered_tools: Some(offered::offered),
     without_tools: offered::without,
     ending: Some(ending::Lines::chat),
@@ -41,8 +41,8 @@ pub(super) static GENERATE: Format = Format {
     answer_members: answer::MEMBERS,
     written: answer::WRITTEN,
     answer: answer::read,
-    with_model: softer::with_model,
-    with_max_output: softer::with_max_output,
+    with_model: output_bound::with_model,
+    with_max_output: output_bound::with_max_output,
     ending: Some(ending::Lines::generate),
     ..Format::DEFAULT
 };
@@ -55,6 +55,6 @@ pub(super) static EMBED: Format = Format {
     read: request::embed,
     answer_members: answer::MEMBERS,
     answer: answer::read,
-    with_model: softer::with_model,
+    with_model: output_bound::with_model,
     ..Format::DEFAULT
 };

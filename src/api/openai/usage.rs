@@ -61,7 +61,7 @@ impl UsageMember {
     pub(super) fn told(self) -> Option<ReportedUsage> {
         let prompt = first([self.prompt_tokens, self.input_tokens]);
         let completion = first([self.completion_tokens, self.output_tokens]);
-        if [prompt, completion].contains(&Whole::Nonsense) {
+        if [prompt, completion].contains(&Whole::Invalid) {
             return None;
         }
         let (prompt, completion) = (prompt.count(), completion.count());

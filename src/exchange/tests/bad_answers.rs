@@ -156,7 +156,7 @@ fn of_usage_that_is_repeated_the_last_word_counts_and_nothing_is_added_up() {
         let told = Settled { input: 70, output: 90, missing: None };
         let again = [usage("7", "9"), usage("70", "90"), usage("70", "90")].concat();
         assert_eq!(streamed(api, &again, Ending::Whole), told, "{}", api.path);
-        // Nonsense does not undo an earlier report, and a report after nonsense counts.
+        // Invalid does not undo an earlier report, and a report after nonsense counts.
         for stream in [[usage("70", "90"), usage("70", "-1")], [usage("70", "-1"), usage("70", "90")]] {
             assert_eq!(streamed(api, &stream.concat(), Ending::Whole), told, "{}", api.path);
         }

@@ -12,7 +12,7 @@ mod blocks;
 pub(super) mod ending;
 pub(super) mod offered;
 pub(super) mod request;
-pub(super) mod softer;
+pub(super) mod output_bound;
 mod usage;
 
 use super::model_in_path;
@@ -30,7 +30,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     answer_members: &["output", "usage", "delta", "start"],
     written: Some(Written { members: &["output"], call: b"Use" }),
     answer: answer::read,
-    with_max_output: softer::with_max_output,
+    with_max_output: output_bound::with_max_output,
     offered_tools: Some(offered::offered),
     without_tools: offered::without,
     ending: Some(ending::Converse::ending),

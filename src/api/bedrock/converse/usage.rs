@@ -41,7 +41,7 @@ impl UsageMember<'_> {
         let either = |one: Whole, other: Whole| if one == Whole::Absent { other } else { one };
         let read = either(self.cache_read_input_tokens, self.cache_read_input_token_count);
         let written = either(self.cache_write_input_tokens, self.cache_write_input_token_count);
-        if [self.input_tokens, self.output_tokens, read, written].contains(&Whole::Nonsense) {
+        if [self.input_tokens, self.output_tokens, read, written].contains(&Whole::Invalid) {
             return None;
         }
         self.input_tokens.count().or_else(|| self.output_tokens.count())?;

@@ -229,7 +229,7 @@ impl Plain<'_> {
             .clone()
             .chain(output)
             .chain([self.prompt_token_count, self.input_text_token_count])
-            .any(|it| it == Whole::Nonsense)
+            .any(|it| it == Whole::Invalid)
         {
             return None;
         }

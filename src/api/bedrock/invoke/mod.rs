@@ -12,7 +12,7 @@ mod answer;
 mod ending;
 mod offered;
 mod request;
-mod softer;
+mod output_bound;
 
 use super::model_in_path;
 use crate::api::{Dialect, Format, ReportedUsage, model, post};
@@ -29,7 +29,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     answer: answer::read,
     told_by_head,
     with_model: model::with_model,
-    with_max_output: softer::with_max_output,
+    with_max_output: output_bound::with_max_output,
     offered_tools: Some(offered::offered),
     without_tools: offered::without,
     ending: Some(ending::Invoke::ending),

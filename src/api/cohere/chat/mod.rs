@@ -9,7 +9,7 @@ mod answer;
 mod ending;
 mod offered;
 mod request;
-mod softer;
+mod output_bound;
 
 use crate::api::answer::Written;
 use crate::api::{Dialect, Format, model, post};
@@ -24,7 +24,7 @@ pub(in crate::api) static FORMAT: Format = Format {
     written: Some(Written { members: &["message"], call: b"_call" }),
     answer: answer::read,
     with_model: model::with_model,
-    with_max_output: softer::with_max_output,
+    with_max_output: output_bound::with_max_output,
     offered_tools: Some(offered::offered),
     without_tools: offered::without,
     ending: Some(ending::Chat::ending),

@@ -11,12 +11,12 @@ mod answer;
 mod calls;
 pub(in crate::api) mod offered;
 mod request;
-mod softer;
+mod output_bound;
 
 pub(in crate::api) use offered::of_tool as name_of_tool;
 
 pub(super) use answer::{ANSWER_MEMBERS, read as read_answer};
-pub(in crate::api) use softer::with_max_output;
+pub(in crate::api) use output_bound::with_max_output;
 
 use super::{ON_VERTEX_OR_ELSEWHERE, ending, stream_options};
 use crate::api::answer::Written;

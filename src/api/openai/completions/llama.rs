@@ -71,7 +71,7 @@ impl Document<'_> {
     fn told(self) -> Option<ReportedUsage> {
         let timings = self.timings.unwrap_or_default();
         let counts = [self.tokens_evaluated, self.tokens_predicted, timings.prompt_n, timings.predicted_n];
-        if counts.contains(&Whole::Nonsense) {
+        if counts.contains(&Whole::Invalid) {
             return None;
         }
         let cached = timings.cache_n.count();

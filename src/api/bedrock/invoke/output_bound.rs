@@ -35,8 +35,8 @@ const FAMILIES: [(&str, &str); 9] = [
 pub(super) fn with_max_output(outline: &Outline<'_>, model: Option<&str>, each: u64) -> Bounded {
     let members = outline.members(&NAMES)?;
     match Form::of(outline) {
-        Form::Messages => anthropic::softer::with_max_output(outline, model, each),
-        Form::Converse => converse::softer::with_max_output(outline, model, each),
+        Form::Messages => anthropic::output_bound::with_max_output(outline, model, each),
+        Form::Converse => converse::output_bound::with_max_output(outline, model, each),
         Form::Chat => openai::chat::with_max_output(outline, model, each),
         Form::Plain => allowed(plain(&members, model.unwrap_or_default(), each)?, each, 1, None),
     }
@@ -66,5 +66,5 @@ fn plain(object: &Members<'_>, model: &str, each: u64) -> Bounded {
 }
 
 #[cfg(test)]
-#[path = "softer_tests.rs"]
+#[path = "output_bound_tests.rs"]
 mod tests;

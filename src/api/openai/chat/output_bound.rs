@@ -49,5 +49,5 @@ fn needs_newer(model: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "softer_tests.rs"]
+#[path = "output_bound_tests.rs"]
 mod tests;
