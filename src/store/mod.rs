@@ -1,8 +1,8 @@
 //! The store of budgets between calls: a bounded table in data that all workers of a process share.
 //!
-//! In: a [`Key`] and a pure closure from the stored payload to a new one, or from those of a line to
-//! new ones. Out: the closure's answer and the outcome of the write. The compare-and-swap loop is here, so the closure may run several
-//! times.
+//! In: a [`Key`] and a pure closure from the stored payload to a new one, or from those of a line
+//! to new ones. Out: the closure's answer and the outcome of the write. The compare-and-swap loop
+//! is here, so the closure may run several times.
 //!
 //! ```text
 //! KeyHasher -> Key -> Table -> Set (one line's entries)

@@ -2,8 +2,8 @@
 //! every load and store, with lost races, traps, reloads, a clock that jumps, floods and evictions.
 //!
 //! In: plans from a seed. A failing plan shrinks to few calls, and its report names every step.
-//! `make simulate` runs a million plans. Not here: the host (`tests/e2e`), budgets at the rate limit
-//! service (`src/limits/lease/properties.rs`).
+//! `make simulate` runs a million plans. Not here: the host (`tests/e2e`), budgets at the rate
+//! limit service (`src/limits/lease/properties.rs`).
 
 mod ledger;
 mod lines;

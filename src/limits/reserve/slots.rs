@@ -34,8 +34,8 @@ impl Slot {
         }
     }
 
-    /// Returns the correction that releases the slot at the end of the call. If it fails, the budget
-    /// forgets the slot, which is not renewed any more.
+    /// Returns the correction that releases the slot at the end of the call. If it fails, the
+    /// budget forgets the slot, which is not renewed any more.
     pub(in crate::limits) fn release(&self) -> Correction {
         Correction {
             shape: self.limit.shape,

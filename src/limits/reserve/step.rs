@@ -1,8 +1,8 @@
 //! The steps in which a call is charged: limits whose budgets are in one line of the table take one
 //! step together, limits that share charges with other calls of a workflow one each.
 //!
-//! In: limits with amounts. Out: [`Step`]s; of each, the charges or the refusals, with the places of
-//! their limits in the list. Not here: all steps or none (`reserve`), a charge (`charge`).
+//! In: limits with amounts. Out: [`Step`]s; of each, the charges or the refusals, with the places
+//! of their limits in the list. Not here: all steps or none (`reserve`), a charge (`charge`).
 
 use std::rc::Rc;
 
