@@ -36,8 +36,8 @@ pub struct Limit {
     pub tier: Rc<str>,
     /// The identity that its budgets are stored under, from [`Limit::id`].
     pub id: LimitId,
-    /// Whether each of its budgets has a line of the table to itself, because too many limits of its
-    /// tier have the same dimensions. Other budgets of a caller are in one line.
+    /// Whether each of its budgets has a line of the table to itself, because too many limits of
+    /// its tier have the same dimensions. Other budgets of a caller are in one line.
     pub is_apart: bool,
     /// The resource that it counts.
     pub counts: &'static Resource,
