@@ -217,7 +217,7 @@ impl Envoy {
     }
 
     /// Returns all metrics, as Prometheus would read them, once the filter has written all that it
-    /// has counted: when no reading for [`SETTLED`] shows another value of the filter's metrics.
+    /// has counted: when no reading for 0.4 seconds shows another value of the filter's metrics.
     ///
     /// # Panics
     ///
