@@ -273,8 +273,7 @@ impl<L: Lines> Table<L> {
         now: Timestamp,
         f: impl FnOnce(Option<&Payload>) -> T,
     ) -> Result<T, Failure> {
-        let (bytes, _) = self.lines.load(self.line(key))?;
-        let set = Set::read(bytes);
+        let (set, _) = self.read(key)?;
         Ok(f(set.payload(set.place_for(key, now), key)))
     }
 
@@ -289,11 +288,9 @@ impl<L: Lines> Table<L> {
         now: Timestamp,
         f: impl FnOnce(Option<&Payload>) -> T,
     ) -> Result<T, Failure> {
-        let line = self.line(key);
-        let (bytes, cas) = self.lines.load(line)?;
-        let set = Set::read(bytes);
+        let (set, cas) = self.read(key)?;
         let value = f(set.payload(set.place_for(key, now), key));
-        self.remember([ReadLine { line, bytes: set.into_bytes(), cas }]);
+        self.remember([ReadLine { line: self.line(key), bytes: set.into_bytes(), cas }]);
         Ok(value)
     }
 
@@ -319,8 +316,7 @@ impl<L: Lines> Table<L> {
     /// # Errors
     /// [`Failure::Unavailable`].
     pub fn is_shared(&self, key: &Key, now: Timestamp) -> Result<bool, Failure> {
-        let (bytes, _) = self.lines.load(self.line(key))?;
-        let set = Set::read(bytes);
+        let (set, _) = self.read(key)?;
         let place = set.place_for(key, now);
         Ok(place == Place::Shared && set.payload(place, key).is_some())
     }
@@ -329,6 +325,11 @@ impl<L: Lines> Table<L> {
     #[must_use]
     pub fn take_occupancy(&self) -> Option<Occupancy> {
         self.occupancy.take()
+    }
+
+    fn read(&self, key: &Key) -> Result<(Set, Cas), Failure> {
+        let (bytes, cas) = self.lines.load(self.line(key))?;
+        Ok((Set::read(bytes), cas))
     }
 
     fn change<T>(

@@ -31,21 +31,22 @@ pub(in crate::limits) fn charge(
     let attempt = Attempt::of(limit, subject, amount, budgets);
     let charged = charge_together(slice::from_ref(&attempt), patience, budgets);
     let charged = charged.map_err(Refusals::longest)?.into_iter().next();
-    charged.ok_or_else(|| unavailable(limit, amount, budgets))
+    charged.map(|(_, outcome)| outcome).ok_or_else(|| unavailable(limit, amount, budgets))
 }
 
 /// The most attempts to charge budgets while queues for them begin.
 const MOST_TURNS: u32 = 3;
 
-/// Charges budgets that are in one line of the table, all or none.
+/// Charges budgets that are in one line of the table, all or none. Returns the charges with the
+/// places of their limits.
 ///
 /// # Errors
-/// The refusals, with the places of their attempts.
+/// The refusals, with the same places.
 pub(in crate::limits) fn charge_together(
     attempts: &[Attempt<'_>],
     patience: Span,
     budgets: &Budgets<'_>,
-) -> Result<Vec<ChargeOutcome>, Refusals> {
+) -> Result<Vec<(usize, ChargeOutcome)>, Refusals> {
     let Some(first) = attempts.first() else { return Ok(Vec::new()) };
     let mut turns = Vec::new();
     for _ in 0..MOST_TURNS {
@@ -55,10 +56,9 @@ pub(in crate::limits) fn charge_together(
             Ok(Ok(charged)) => {
                 let places = attempts.iter().map(Attempt::place);
                 places.zip(&turns).for_each(|(place, turn)| turn.iter().for_each(|turn| place.take_up(turn)));
-                return Ok(attempts
-                    .iter()
-                    .zip(charged)
-                    .map(|(attempt, charged)| attempt.outcome(charged))
+                let outcomes = attempts.iter().zip(charged);
+                return Ok(outcomes
+                    .map(|(attempt, charged)| (attempt.at, attempt.outcome(charged)))
                     .collect());
             }
             Ok(Err(Stopped::Refused(refusals))) => return Err(refusals),
@@ -72,14 +72,13 @@ pub(in crate::limits) fn charge_together(
             Err(_) => break,
         }
     }
-    Err(Refusals::one(unavailable(first.limit, first.amount, budgets)))
+    Err(Refusals::one(first.at, unavailable(first.limit, first.amount, budgets)))
 }
 
 /// The reason why budgets are not charged.
 enum Stopped {
-    /// Those at these places refuse.
     Refused(Refusals),
-    /// The budgets at these places have promises to others, and the call's turn is not known.
+    /// The budgets of these attempts have promises to others, and the call's turn is not known.
     Queued(Vec<usize>),
 }
 
@@ -94,7 +93,7 @@ fn charge_all(
         match attempt.charge(patience, turns.get(place).and_then(Option::as_ref), together) {
             Ok(Some(done)) => charged.push(done),
             Ok(None) => queued.push(place),
-            Err(refusal) => refused.push((place, refusal)),
+            Err(refusal) => refused.push((attempt.at, refusal)),
         }
     }
     if !queued.is_empty() {
@@ -154,6 +153,8 @@ pub(in crate::limits) fn promise(
 
 /// A call before the budget of one limit.
 pub(in crate::limits) struct Attempt<'a> {
+    /// The place of the limit among those of the call.
+    pub(in crate::limits) at: usize,
     pub(in crate::limits) limit: &'a Rc<Limit>,
     subject: &'a Subject<'a>,
     pub(in crate::limits) amount: Amount,
@@ -168,12 +169,13 @@ pub(in crate::limits) struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     fn of(limit: &'a Rc<Limit>, subject: &'a Subject<'a>, amount: Amount, budgets: &'a Budgets<'a>) -> Self {
-        Self::under(limit.key(budgets.keys, subject), limit, subject, amount, budgets)
+        Self::under(limit.key(budgets.keys, subject), 0, limit, subject, amount, budgets)
     }
 
     /// Returns the attempt at a budget whose key is known.
     pub(in crate::limits) fn under(
         key: Key,
+        at: usize,
         limit: &'a Rc<Limit>,
         subject: &'a Subject<'a>,
         amount: Amount,
@@ -181,7 +183,7 @@ impl<'a> Attempt<'a> {
     ) -> Self {
         let (present, rate) = adaptive::present(limit, subject, budgets);
         let room = limit.room(amount, &present, subject);
-        Self { limit, subject, amount, budgets, key, present, rate, room }
+        Self { at, limit, subject, amount, budgets, key, present, rate, room }
     }
 
     fn place(&self) -> queue::Place<'_> {

@@ -65,8 +65,8 @@ pub(in crate::limits) struct Refusals {
 }
 
 impl Refusals {
-    pub(in crate::limits) fn one(refusal: Refusal) -> Self {
-        Self { first: Box::new((0, refusal)), further: Vec::new() }
+    pub(in crate::limits) fn one(at: usize, refusal: Refusal) -> Self {
+        Self { first: Box::new((at, refusal)), further: Vec::new() }
     }
 
     /// Collects refusals, if there are any.
@@ -78,13 +78,6 @@ impl Refusals {
     /// Adds refusals of other limits.
     pub(in crate::limits) fn and(mut self, refusals: impl Iterator<Item = (usize, Refusal)>) -> Self {
         self.further.extend(refusals);
-        self
-    }
-
-    /// Changes the places of limits.
-    pub(in crate::limits) fn at(mut self, place: impl Fn(usize) -> usize) -> Self {
-        self.first.0 = place(self.first.0);
-        self.further.iter_mut().for_each(|(at, _)| *at = place(*at));
         self
     }
 

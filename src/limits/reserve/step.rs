@@ -19,8 +19,8 @@ use crate::units::{Amount, Span};
 /// Limits that are charged in one step.
 pub(super) enum Step<'a> {
     /// Their budgets are in one line of the table.
-    Together(Vec<usize>, Vec<Attempt<'a>>),
-    /// It may share a charge with other calls.
+    Together(Vec<Attempt<'a>>),
+    /// It may share a charge with other calls; with its place among the limits of the call.
     Alone(usize, &'a Rc<Limit>, Amount),
 }
 
@@ -48,14 +48,11 @@ impl<'a> Caller<'a> {
                 _ => limit.hash_of(budgets.keys, subject),
             };
             last = Some((&limit.per, hash));
-            let attempt = Attempt::under(limit.key_of(hash, budgets.keys), limit, subject, amount, budgets);
-            let beside = steps.iter_mut().find_map(|step| step.beside(&attempt));
-            match beside {
-                Some((places, attempts)) => {
-                    places.push(at);
-                    attempts.push(attempt);
-                }
-                None => steps.push(Step::Together(vec![at], vec![attempt])),
+            let key = limit.key_of(hash, budgets.keys);
+            let attempt = Attempt::under(key, at, limit, subject, amount, budgets);
+            match steps.iter_mut().find_map(|step| step.beside(&attempt)) {
+                Some(attempts) => attempts.push(attempt),
+                None => steps.push(Step::Together(vec![attempt])),
             }
         }
         steps
@@ -69,14 +66,10 @@ impl<'a> Caller<'a> {
     ) -> Result<Vec<(usize, ChargeOutcome)>, Refusals> {
         let Self { subject, workflow, budgets } = self;
         match step {
-            Step::Together(places, attempts) => {
-                let charged = charge_together(&attempts, patience, budgets)
-                    .map_err(|refusals| refusals.at(|at| places.get(at).copied().unwrap_or(at)))?;
-                Ok(places.into_iter().zip(charged).collect())
-            }
+            Step::Together(attempts) => charge_together(&attempts, patience, budgets),
             Step::Alone(at, limit, amount) => {
                 let held = workflow::hold(limit, subject, amount, workflow, patience, budgets);
-                held.map(|held| vec![(at, held)]).map_err(|refusal| Refusals::one(refusal).at(|_| at))
+                held.map(|held| vec![(at, held)]).map_err(|refusal| Refusals::one(at, refusal))
             }
         }
     }
@@ -85,11 +78,9 @@ impl<'a> Caller<'a> {
     pub(super) fn look(self, step: Step<'a>) -> Vec<(usize, Refusal)> {
         let Self { subject, workflow, budgets } = self;
         let limits = match step {
-            Step::Together(places, attempts) => places
-                .into_iter()
-                .zip(attempts)
-                .map(|(at, attempt)| (at, attempt.limit, attempt.amount))
-                .collect(),
+            Step::Together(attempts) => {
+                attempts.iter().map(|attempt| (attempt.at, attempt.limit, attempt.amount)).collect()
+            }
             Step::Alone(at, limit, amount) => vec![(at, limit, amount)],
         };
         let look =
@@ -99,12 +90,12 @@ impl<'a> Caller<'a> {
 }
 
 impl<'a> Step<'a> {
-    /// Returns the lists of this step, if an attempt belongs to it.
-    fn beside(&mut self, attempt: &Attempt<'_>) -> Option<(&mut Vec<usize>, &mut Vec<Attempt<'a>>)> {
+    /// Returns the attempts of this step, if another one belongs to them.
+    fn beside(&mut self, attempt: &Attempt<'_>) -> Option<&mut Vec<Attempt<'a>>> {
         match self {
-            Self::Together(places, attempts) => {
+            Self::Together(attempts) => {
                 let is_beside = attempts.first().is_some_and(|first| first.key.is_beside(&attempt.key));
-                is_beside.then_some((places, attempts))
+                is_beside.then_some(attempts)
             }
             Self::Alone(..) => None,
         }
