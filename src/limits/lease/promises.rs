@@ -25,7 +25,7 @@ use crate::limits::budgets::Budgets;
 use crate::limits::limit::Limit;
 use crate::limits::remembered::record;
 use crate::store::{Change, Entry, Key, Payload, numbers_in, payload_of};
-use crate::units::{Amount, Span, Timestamp};
+use crate::units::{Amount, Product, Span, Timestamp};
 
 /// The longest wait behind others, beyond the end of the present window. A client that retries at
 /// once takes another place each time; this bounds the cost to its neighbours.
@@ -108,9 +108,8 @@ impl Promises {
         let (window, half) = (limit.shape.window, Amount(limit.shape.max.0 / 2));
         let room = room.max(self.before.unwrap_or(half)).max(amount).max(Amount(1));
         // Promises keep their windows when the room of the windows turns out larger or smaller.
-        let ahead = u128::from(self.ahead.0).saturating_mul(u128::from(room.0));
-        let ahead = ahead.checked_div(u128::from(self.room.0)).unwrap_or(0);
-        (self.ahead, self.room) = (Amount(u64::try_from(ahead).unwrap_or(u64::MAX)), room);
+        let (ahead, _) = Product::of(self.ahead.0, room.0).div_rem(self.room.0);
+        (self.ahead, self.room) = (Amount(ahead), room);
         let used = Amount(self.ahead.0.checked_rem(self.room.0).unwrap_or(0));
         let begin = if used + amount > self.room { self.ahead + (self.room - used) } else { self.ahead };
         let windows = begin.0.checked_div(self.room.0).unwrap_or(0);

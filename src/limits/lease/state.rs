@@ -13,7 +13,7 @@ use super::{LeasePolicy, WindowStatus};
 use crate::limits::budget::CLOCK_DISORDER;
 use crate::limits::limit::{Limit, Standing};
 use crate::store::{Entry, Payload, numbers_in, payload_of};
-use crate::units::{Amount, Span, Timestamp};
+use crate::units::{Amount, Product, Span, Timestamp};
 
 /// The time after which an unanswered request counts as lost, and another worker may request.
 const ASKED_FOR: Span = Span::from_secs(2);
@@ -178,19 +178,13 @@ impl Lease {
 
     /// Records an amount that the service charged to this process, for a lease or for a call.
     pub(in crate::limits) fn charge(&mut self, amount: Amount, limit: &Limit) {
-        let whole = u128::from(WHOLE);
-        let parts =
-            u128::from(amount.0).saturating_mul(whole).div_ceil(u128::from(limit.shape.capacity().0).max(1));
-        let charged = u128::from(self.charged).saturating_add(parts).min(whole);
-        self.charged = u32::try_from(charged).unwrap_or(WHOLE);
+        let parts = Product::of(amount.0, WHOLE.into()).div_ceil(limit.shape.capacity().0.max(1));
+        self.charged = u32::try_from(parts).unwrap_or(WHOLE).saturating_add(self.charged).min(WHOLE);
     }
 
     /// Returns the amount charged to this process in the window, rounded.
     pub(in crate::limits) fn charged(&self, limit: &Limit) -> Amount {
-        let charged = u128::from(limit.shape.capacity().0).saturating_mul(u128::from(self.charged));
-        Amount(
-            charged.checked_div(u128::from(WHOLE)).and_then(|amount| u64::try_from(amount).ok()).unwrap_or(0),
-        )
+        Amount(Product::of(limit.shape.capacity().0, self.charged.into()).div_rem(WHOLE.into()).0)
     }
 
     /// Records a refused amount: less than that remains.

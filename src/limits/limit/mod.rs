@@ -25,7 +25,7 @@ use crate::api::answer::ToolsCalled;
 use crate::config::{Glob, Ratio};
 use crate::limits::budget::{Budget, Shape};
 use crate::store::{Key, KeyHasher, SubjectHash};
-use crate::units::{Amount, Span};
+use crate::units::{Amount, Product, Span};
 
 /// A limit: a resource, the dimensions that it is counted per, an amount and a window.
 #[derive(Clone, Debug)]
@@ -333,9 +333,7 @@ impl Standing {
     /// Returns the used part of the budget in percent, rounded down; more than 100 in debt.
     #[must_use]
     pub fn used_percent(&self) -> u64 {
-        let capacity = u128::from(self.limit.shape.capacity().0).max(1);
-        let percent = u128::from(self.spent.0).saturating_mul(100).checked_div(capacity).unwrap_or(u128::MAX);
-        u64::try_from(percent).unwrap_or(u64::MAX)
+        Product::of(self.spent.0, 100).div_rem(self.limit.shape.capacity().0.max(1)).0
     }
 
     /// Returns whether the budget is used beyond the warning.

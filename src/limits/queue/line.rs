@@ -12,7 +12,7 @@ use crate::config::Ratio;
 use crate::limits::budget::token_bucket::TokenBucket;
 use crate::limits::budget::window;
 use crate::limits::budget::{Algorithm, Budget, Shape, Wait};
-use crate::units::{Amount, Span, Timestamp};
+use crate::units::{Amount, Product, Span, Timestamp};
 
 /// The most that a caller may be late for its promise. `retry-after` is in whole seconds, and calls
 /// take a while to arrive.
@@ -161,9 +161,7 @@ impl Queue {
         }
         let due = self.expected(shape) - given_back(shape, now, self.end);
         // A call passes only if all that it holds fits.
-        let held = u128::from(due.0).saturating_mul(u128::from(self.held.0));
-        let held = held.div_ceil(u128::from(self.owed.0).max(1));
-        let kept = Amount(u64::try_from(held).unwrap_or(u64::MAX)).max(due);
+        let kept = Amount(Product::of(due.0, self.held.0).div_ceil(self.owed.0.max(1))).max(due);
         // At its start a calendar window gives back what promises reserve then.
         if is_by_window(shape) { kept } else { kept.min(given_back(shape, now, now + KEPT_FOR)) }
     }
@@ -280,7 +278,5 @@ fn time_for(shape: &Shape, amount: Amount) -> Span {
 
 /// Multiplies by a fraction, rounded down.
 fn times(number: u64, numerator: u64, denominator: u64) -> u64 {
-    let product = u128::from(number).saturating_mul(u128::from(numerator));
-    let quotient = product.checked_div(u128::from(denominator)).unwrap_or(0);
-    u64::try_from(quotient).unwrap_or(u64::MAX)
+    Product::of(number, numerator).div_rem(denominator).0
 }

@@ -17,7 +17,7 @@ use crate::limits::remembered::record::{self, Record};
 use crate::limits::remembered::running_mean::{FORGOTTEN_AFTER, toward};
 use crate::store::Key;
 use crate::tokens::{TokenCount, has_public_tokenizer};
-use crate::units::Timestamp;
+use crate::units::{Product, Timestamp};
 
 /// Whether counts of input text are corrected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,9 +78,7 @@ impl Calibration {
 /// Returns the error of the text count, assuming that everything else was counted right.
 fn sample(counted: &TokenCount, used_input: u64) -> Ratio {
     let used_text = used_input.saturating_sub(counted.ruled.0).saturating_sub(counted.audio.0);
-    let millionths = u128::from(used_text).saturating_mul(u128::from(Ratio::ONE.ppm));
-    let ppm = millionths.checked_div(u128::from(counted.text.0)).unwrap_or(0);
-    bounded(u64::try_from(ppm).unwrap_or(u64::MAX))
+    bounded(Product::of(used_text, Ratio::ONE.ppm).div_rem(counted.text.0).0)
 }
 
 fn bounded(ppm: u64) -> Ratio {
