@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::raw::{Text, written};
-use super::{Piece, Unread};
+use super::{Piece, Quoted, Unread};
 
 /// A block in the form of one API.
 pub(super) trait Block<'a>: Default + Deserialize<'a> {
@@ -74,7 +74,7 @@ fn push_levels<'a, B: Block<'a>>(
             blocks.into_iter().for_each(|block| push_block::<B>(block.get(), levels, pieces));
         }
         Some(b'{') => push_block::<B>(raw, levels, pieces),
-        _ => pieces.push(serde_json::from_str::<Text<'_>>(raw).map_err(|_| Unread::Malformed)?.into()),
+        _ => pieces.push(serde_json::from_str::<Quoted<'_>>(raw).map_err(|_| Unread::Malformed)?.into()),
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ pub use mcp::{Message, Messages};
 pub use multipart::Peek;
 pub use outline::Outline;
 pub use path::PathEnd;
-pub use prompt::{Function, Piece, Prompt, Property};
+pub use prompt::{Function, Piece, Prompt, Property, Quoted};
 pub use routes::{Call, Endpoint, Routes, Upgrade};
 use routes::{get, post};
 use sockets::Socket;

@@ -5,7 +5,11 @@
 
 use std::borrow::Cow;
 
+use serde::de::{Deserialize, Deserializer, Error};
+use serde_json::value::RawValue;
+
 use super::Image;
+use super::raw::as_text;
 
 /// The input of a model, in pieces whose tokens are counted by different rules.
 #[derive(Debug, Default)]
@@ -22,6 +26,9 @@ pub enum Piece<'a> {
     ToolCall,
     /// Text as the model reads it.
     Text(Cow<'a, str>),
+    /// Text as JSON writes it, in quotes and with escapes. A text that returns with each call of a
+    /// conversation need not be decoded to be recognized.
+    Quoted(Quoted<'a>),
     /// An image.
     Image(Image),
     /// Compressed or raw audio.
@@ -52,6 +59,45 @@ pub enum Piece<'a> {
     },
     /// Bytes that could not be read in their format.
     Unread(&'a [u8]),
+}
+
+/// A JSON string that is decoded when it is counted.
+#[derive(Debug, PartialEq)]
+pub struct Quoted<'a>(&'a str);
+
+/// The shortest string that stays quoted in a prompt, in bytes. The counts of shorter ones are not
+/// remembered, so they are decoded in any case.
+const SHORTEST_QUOTED: usize = 128;
+
+impl<'a> Quoted<'a> {
+    /// Returns the string as it is written, with its quotes.
+    #[must_use]
+    pub const fn written(&self) -> &'a str {
+        self.0
+    }
+
+    /// Returns the text; the string as it is written if an escape in it stands for no character.
+    #[must_use]
+    pub fn decode(&self) -> Cow<'a, str> {
+        as_text(self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Quoted<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        if raw.starts_with('"') { Ok(Self(raw)) } else { Err(D::Error::custom("no string")) }
+    }
+}
+
+impl<'a> From<Quoted<'a>> for Piece<'a> {
+    fn from(string: Quoted<'a>) -> Self {
+        match string.0.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+            Some(text) if !text.contains('\\') => Self::Text(Cow::Borrowed(text)),
+            Some(text) if text.len() >= SHORTEST_QUOTED => Self::Quoted(string),
+            _ => Self::Text(string.decode()),
+        }
+    }
 }
 
 /// A function that the model may call.

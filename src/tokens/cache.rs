@@ -1,13 +1,14 @@
 //! Remembers the counts of earlier texts, because system prompts, tools and histories return with
 //! every call of a conversation.
 //!
-//! In: a text and its encoding. Out: its count, if the same text was counted in the same encoding
-//! and its entry was not overwritten. A 128-bit hash under a secret key identifies a text, so that
-//! clients cannot construct two texts that share a count. The number of entries is fixed. Not here:
-//! sharing between workers, and the texts themselves, which are not stored.
+//! In: a text, as it is or as JSON writes it, and its encoding. Out: its size, if the same text was
+//! counted in the same form and encoding and its entry was not overwritten. A 128-bit hash under a
+//! secret key identifies a text, so that clients cannot construct two texts that share a count. The
+//! number of entries is fixed. Not here: sharing between workers, and the texts themselves, which
+//! are not stored.
 
 use core::hash::Hasher;
-use core::num::NonZeroU64;
+use core::num::NonZeroU32;
 
 use siphasher::sip128::{Hash128, Hasher128, SipHasher13};
 
@@ -31,7 +32,24 @@ pub struct CountCache {
 struct Entry {
     text: (u64, u64),
     /// `None` if the entry is empty: every remembered text has tokens.
-    tokens: Option<NonZeroU64>,
+    tokens: Option<NonZeroU32>,
+    bytes: u32,
+}
+
+/// The size of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub(super) tokens: Tokens,
+    /// The bytes of the text, decoded.
+    pub(super) bytes: u64,
+}
+
+/// The form in which a text is hashed. One text in two forms is remembered twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Plain,
+    /// A JSON string, in quotes and with escapes.
+    Quoted,
 }
 
 /// The identity of a text, and the place of its count.
@@ -49,33 +67,37 @@ impl CountCache {
     }
 
     /// Returns the fingerprint of a text, if the text is long enough to be remembered.
-    pub(super) fn fingerprint(&self, encoding: Encoding, text: &str) -> Option<Fingerprint> {
+    pub(super) fn fingerprint(&self, encoding: Encoding, form: Form, text: &str) -> Option<Fingerprint> {
         if text.len() < SHORTEST_REMEMBERED {
             return None;
         }
         let mut hasher = SipHasher13::new_with_key(&self.key);
         hasher.write(text.as_bytes());
-        hasher.write_u8(match encoding {
+        let encoding = match encoding {
             Encoding::O200k => 0,
             Encoding::Cl100k => 1,
             Encoding::P50k => 2,
             Encoding::R50k => 3,
-        });
+        };
+        hasher.write_u8(encoding << 1 | u8::from(form == Form::Quoted));
         let Hash128 { h1, h2 } = hasher.finish128();
         Some(Fingerprint { text: (h1, h2) })
     }
 
     /// Returns the count of the fingerprint's text, if it is still there.
-    pub(super) fn find(&self, fingerprint: Fingerprint) -> Option<Tokens> {
+    pub(super) fn find(&self, fingerprint: Fingerprint) -> Option<Counted> {
         let entry = self.entries.get(place(fingerprint))?;
-        (entry.text == fingerprint.text).then_some(Tokens(entry.tokens?.get()))
+        let tokens = Tokens(entry.tokens?.get().into());
+        (entry.text == fingerprint.text).then_some(Counted { tokens, bytes: entry.bytes.into() })
     }
 
-    /// Remembers the count of the fingerprint's text and overwrites the entry there.
-    pub(super) fn remember(&mut self, fingerprint: Fingerprint, tokens: Tokens) {
-        if let Some(entry) = self.entries.get_mut(place(fingerprint)) {
-            *entry = Entry { text: fingerprint.text, tokens: NonZeroU64::new(tokens.0) };
-        }
+    /// Remembers the count of the fingerprint's text and overwrites the entry there. A text with
+    /// more bytes than fit into an entry, 4 GiB, is forgotten.
+    pub(super) fn remember(&mut self, fingerprint: Fingerprint, counted: Counted) {
+        let Some(entry) = self.entries.get_mut(place(fingerprint)) else { return };
+        let Ok(bytes) = u32::try_from(counted.bytes) else { return };
+        let tokens = u32::try_from(counted.tokens.0).ok().and_then(NonZeroU32::new);
+        *entry = Entry { text: fingerprint.text, tokens, bytes };
     }
 }
 
@@ -93,43 +115,53 @@ mod tests {
         format!("{number:0>SHORTEST_REMEMBERED$}")
     }
 
+    fn counted(tokens: u64) -> Counted {
+        Counted { tokens: Tokens(tokens), bytes: 4 * tokens }
+    }
+
     #[test]
     fn a_remembered_count_is_found_again() {
         let mut cache = CountCache::new([7; 16]);
-        let fingerprint = cache.fingerprint(Encoding::O200k, &text(1)).unwrap();
+        let fingerprint = cache.fingerprint(Encoding::O200k, Form::Plain, &text(1)).unwrap();
         assert_eq!(cache.find(fingerprint), None);
-        cache.remember(fingerprint, Tokens(42));
-        assert_eq!(cache.find(cache.fingerprint(Encoding::O200k, &text(1)).unwrap()), Some(Tokens(42)));
+        cache.remember(fingerprint, counted(42));
+        assert_eq!(
+            cache.find(cache.fingerprint(Encoding::O200k, Form::Plain, &text(1)).unwrap()),
+            Some(counted(42))
+        );
     }
 
     #[test]
     fn encodings_do_not_mix() {
         let mut cache = CountCache::new([7; 16]);
-        cache.remember(cache.fingerprint(Encoding::O200k, &text(1)).unwrap(), Tokens(42));
+        cache.remember(cache.fingerprint(Encoding::O200k, Form::Plain, &text(1)).unwrap(), counted(42));
         for other in [Encoding::Cl100k, Encoding::P50k, Encoding::R50k] {
-            assert_eq!(cache.find(cache.fingerprint(other, &text(1)).unwrap()), None);
+            assert_eq!(cache.find(cache.fingerprint(other, Form::Plain, &text(1)).unwrap()), None);
         }
     }
 
     #[test]
     fn short_texts_are_not_remembered() {
         let cache = CountCache::new([7; 16]);
-        assert!(cache.fingerprint(Encoding::O200k, &"a".repeat(SHORTEST_REMEMBERED - 1)).is_none());
+        assert!(
+            cache.fingerprint(Encoding::O200k, Form::Plain, &"a".repeat(SHORTEST_REMEMBERED - 1)).is_none()
+        );
     }
 
     #[test]
     fn any_number_of_texts_keeps_the_same_memory_and_true_counts() {
         let mut cache = CountCache::new([7; 16]);
         for number in 0..ENTRIES * 3 {
-            let fingerprint = cache.fingerprint(Encoding::O200k, &text(number)).unwrap();
-            cache.remember(fingerprint, Tokens(number as u64 + 1));
+            let fingerprint = cache.fingerprint(Encoding::O200k, Form::Plain, &text(number)).unwrap();
+            cache.remember(fingerprint, counted(number as u64 + 1));
         }
         assert_eq!((cache.entries.len(), size_of::<Entry>()), (ENTRIES, 24));
         let found = (0..ENTRIES * 3)
             .filter_map(|number| {
-                let tokens = cache.find(cache.fingerprint(Encoding::O200k, &text(number)).unwrap())?;
-                assert_eq!(tokens, Tokens(number as u64 + 1));
-                Some(tokens)
+                let found =
+                    cache.find(cache.fingerprint(Encoding::O200k, Form::Plain, &text(number)).unwrap())?;
+                assert_eq!(found, counted(number as u64 + 1));
+                Some(found)
             })
             .count();
         assert!((ENTRIES / 2..=ENTRIES).contains(&found), "{found}");
@@ -139,7 +171,9 @@ mod tests {
     fn another_key_places_texts_elsewhere() {
         let places = |key| {
             let cache = CountCache::new([key; 16]);
-            (0..8).map(|n| place(cache.fingerprint(Encoding::O200k, &text(n)).unwrap())).collect::<Vec<_>>()
+            (0..8)
+                .map(|n| place(cache.fingerprint(Encoding::O200k, Form::Plain, &text(n)).unwrap()))
+                .collect::<Vec<_>>()
         };
         assert_ne!(places(1), places(2));
     }

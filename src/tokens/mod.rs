@@ -33,7 +33,11 @@ pub use family::has_public_tokenizer;
 pub use images::{Detail, UNKNOWN_SIZE, image_tokens};
 pub use prompt::{Exactness, TokenCount, by_length, encoding};
 
+use std::borrow::Cow;
+
+use crate::api::Quoted;
 use crate::units::Tokens;
+use cache::{Counted, Form};
 
 /// Counts texts and remembers their counts. One for each VM.
 pub struct Counter {
@@ -50,14 +54,31 @@ impl Counter {
 
     /// Counts the tokens of a text. Takes time linear in the text.
     pub fn count_text(&mut self, encoding: Encoding, text: &str) -> Tokens {
-        let fingerprint = self.cache.fingerprint(encoding, text);
-        if let Some(tokens) = fingerprint.and_then(|fingerprint| self.cache.find(fingerprint)) {
-            return tokens;
+        self.count(encoding, Form::Plain, text, || Cow::Borrowed(text)).tokens
+    }
+
+    /// Counts the tokens of a JSON string, which it decodes only if it does not remember the count.
+    fn count_quoted(&mut self, encoding: Encoding, string: &Quoted<'_>) -> Counted {
+        self.count(encoding, Form::Quoted, string.written(), || string.decode())
+    }
+
+    fn count<'t>(
+        &mut self,
+        encoding: Encoding,
+        form: Form,
+        written: &str,
+        decode: impl FnOnce() -> Cow<'t, str>,
+    ) -> Counted {
+        let fingerprint = self.cache.fingerprint(encoding, form, written);
+        if let Some(counted) = fingerprint.and_then(|fingerprint| self.cache.find(fingerprint)) {
+            return counted;
         }
-        let tokens = encoding.count(text, &mut self.scratch);
+        let text = decode();
+        let tokens = encoding.count(&text, &mut self.scratch);
+        let counted = Counted { tokens, bytes: text.len() as u64 };
         if let Some(fingerprint) = fingerprint {
-            self.cache.remember(fingerprint, tokens);
+            self.cache.remember(fingerprint, counted);
         }
-        tokens
+        counted
     }
 }

@@ -8,10 +8,11 @@
 //! tokens with tiktoken", functions `num_tokens_from_messages` and `num_tokens_for_tools`).
 
 use super::Counter;
+use super::cache::Counted;
 use super::encoding::Encoding;
 use super::family::Family;
 use super::images::{self, Detail, UNKNOWN_SIZE};
-use crate::api::{Function, Image, Piece, Prompt, Property, Usage};
+use crate::api::{Function, Image, Piece, Prompt, Property, Quoted, Usage};
 use crate::config::{Glob, Ratio};
 use crate::units::Tokens;
 
@@ -183,6 +184,10 @@ impl Counting<'_> {
                     self.add_text(text);
                     0
                 }
+                Piece::Quoted(text) => {
+                    self.add_quoted(text);
+                    0
+                }
                 Piece::Tokens(tokens) => *tokens,
                 Piece::Unseen { bytes } => {
                     self.further_bytes = self.further_bytes.saturating_add(*bytes);
@@ -252,6 +257,17 @@ impl Counting<'_> {
         self.counted_bytes = self.counted_bytes.saturating_add(bytes);
         self.further_bytes = self.further_bytes.saturating_add(further.len() as u64);
         self.text += self.counter.count_text(self.encoding, exact);
+    }
+
+    /// Adds a string, which is no longer decoded than written.
+    fn add_quoted(&mut self, string: &Quoted<'_>) {
+        if string.written().len() as u64 > self.exact_bytes {
+            return self.add_text(&string.decode());
+        }
+        let Counted { tokens, bytes } = self.counter.count_quoted(self.encoding, string);
+        self.exact_bytes = self.exact_bytes.saturating_sub(bytes);
+        self.counted_bytes = self.counted_bytes.saturating_add(bytes);
+        self.text += tokens;
     }
 
     /// Returns the tokens of the text beyond the exact bytes, at the same rate per byte as within

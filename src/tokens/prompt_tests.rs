@@ -86,6 +86,29 @@ fn text_beyond_the_exact_part_is_scaled_from_it() {
     assert_eq!(nothing, 3 + 3 + by_length(text.len() as u64 + "user".len() as u64));
 }
 
+/// However a text is written, and whether its count is remembered or not.
+#[test]
+fn a_text_with_escapes_counts_as_it_is_read() {
+    let text = "Two lines,\n\"quoted\" \u{1f600} \\ and a \ttab. ".repeat(20);
+    let plain = serde_json::to_string(&text).unwrap();
+    let hexadecimal = plain.replace("\\n", "\\u000a").replace('😀', "\\ud83d\\ude00");
+    for exact_up_to in [1 << 20, 2_000, 700, 0] {
+        let (mut counter, exactness) = (counter(), Exactness { exact_up_to, ..exactness() });
+        let mut count = |piece| {
+            // What is left of the exact bytes goes to the next text.
+            let next = Piece::Text("one two three four ".repeat(100).into());
+            counter.prompt(&Prompt(vec![piece, next]), "gpt-4o", &exactness)
+        };
+        let expected = count(Piece::Text(text.as_str().into()));
+        for quoted in [&plain, &plain, &hexadecimal, &hexadecimal] {
+            let quoted: Quoted<'_> = serde_json::from_str(quoted).unwrap();
+            let piece = Piece::from(quoted);
+            assert!(matches!(piece, Piece::Quoted(_)));
+            assert_eq!(count(piece), expected);
+        }
+    }
+}
+
 #[test]
 fn the_text_of_models_without_a_public_tokenizer_is_scaled() {
     let tokens = |exactness: &Exactness, model: &str| {

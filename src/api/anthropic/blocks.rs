@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use crate::api::blocks::{self, push_nested};
 use crate::api::media::decoded_len;
 use crate::api::raw::{Text, written};
-use crate::api::{Image, Piece};
+use crate::api::{Image, Piece, Quoted};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -23,7 +23,7 @@ pub(super) struct Block<'a> {
     #[serde(borrow, rename = "type")]
     kind: Option<Text<'a>>,
     #[serde(borrow)]
-    text: Option<Text<'a>>,
+    text: Option<Quoted<'a>>,
     #[serde(borrow)]
     thinking: Option<Text<'a>>,
     #[serde(borrow)]
@@ -70,16 +70,8 @@ impl<'a> blocks::Block<'a> for Block<'a> {
             Some(Text(thinking)) if thinking.is_empty() => self.signature,
             _ => None,
         };
-        let texts = [
-            self.title,
-            self.context,
-            self.url,
-            self.text,
-            self.thinking,
-            self.name,
-            self.stdout,
-            self.stderr,
-        ];
+        pieces.extend(self.text.map(Piece::from));
+        let texts = [self.title, self.context, self.url, self.thinking, self.name, self.stdout, self.stderr];
         pieces.extend(texts.into_iter().flatten().map(Piece::from));
         pieces.extend(self.input.map(|input| written(input.get())));
         let encrypted = [self.data, self.encrypted_content, hidden].into_iter().flatten();

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::api::media::{SOUND_ELSEWHERE, decoded_len, is_raw_sound, len_in_data_url};
 use crate::api::raw::{Text, written};
-use crate::api::{Image, Piece, Unread};
+use crate::api::{Image, Piece, Quoted, Unread};
 
 /// A prompt, as far as it has been read.
 #[derive(Default)]
@@ -46,7 +46,7 @@ impl<'a> Reading<'a> {
             parts.into_iter().for_each(|part| self.part(part.get()));
             return Ok(());
         }
-        self.texts([serde_json::from_str::<Text<'_>>(raw).map_err(|_| Unread::Malformed)?]);
+        self.pieces.push(serde_json::from_str::<Quoted<'_>>(raw).map_err(|_| Unread::Malformed)?.into());
         Ok(())
     }
 
@@ -55,7 +55,8 @@ impl<'a> Reading<'a> {
     pub(super) fn part(&mut self, raw: &'a str) {
         let part: Part<'a> = serde_json::from_str(raw).unwrap_or_default();
         let before = self.pieces.len();
-        self.texts([part.text, part.refusal].into_iter().flatten());
+        self.pieces.extend(part.text.map(Piece::from));
+        self.texts(part.refusal);
         let detail = part.detail.as_ref().map(Text::as_str);
         self.pieces.extend(part.image_url.map(|image| Piece::Image(image.image(detail))));
         self.pieces.extend(part.input_audio.map(Sound::piece));
@@ -79,7 +80,7 @@ impl<'a> Reading<'a> {
 #[serde(default)]
 struct Part<'a> {
     #[serde(borrow)]
-    text: Option<Text<'a>>,
+    text: Option<Quoted<'a>>,
     #[serde(borrow)]
     refusal: Option<Text<'a>>,
     #[serde(borrow)]
