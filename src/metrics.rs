@@ -85,7 +85,7 @@ metrics! {
         "LLM calls by how they ended: `ok`, `error` (the upstream's status is not 2xx), `client_abort`, \
         `upstream_reset`, `stopped` (a stream ended because a budget was exhausted), `refused` (429), \
         `unidentified` (401), `bad_request` (400), `upgrade` (426: the client asked for a WebSocket or \
-        another protocol).";
+        another protocol), `unrecognised` (404: no API format has the path, with `unrecognised: refuse`).";
     TOKENS "tollgate_tokens_total" [Tier Model Kind]
         "Tokens charged, by class: `input`, `cached_input`, `cache_write`, `cache_write_1h`, `audio_input`, \
         `output`, `reasoning`, `audio_output`.";

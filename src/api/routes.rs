@@ -156,9 +156,29 @@ impl Routes {
         if let Some(socket) = SOCKETS.iter().find(|socket| socket.is_at(&path)) {
             return Some(Upgrade { api: socket.name, dialect: socket.dialect });
         }
-        let ends_like = |Endpoint { path_end, .. }: &Endpoint| path.ends_like(path_end).is_some();
-        FORMATS.iter().find(|format| format.endpoints.iter().any(ends_like)).map(|format| of(format))
+        of_path(&path).map(of)
     }
+
+    /// Returns the dialect in which to refuse a call that is not recognised: that of a configured
+    /// prefix, or OpenAI's. Returns none for paths that are known with another method, free of
+    /// charge, or configured to pass.
+    #[must_use]
+    pub fn unrecognised(&self, path: &[u8]) -> Option<Dialect> {
+        let path = Plain::of(path);
+        if is_free(&path) || SOCKETS.iter().any(|socket| socket.is_at(&path)) || of_path(&path).is_some() {
+            return None;
+        }
+        match self.0.iter().find(|(prefix, _)| path.is_below(prefix)) {
+            Some((_, format)) => format.map(|format| format.dialect),
+            None => Some(Dialect::OpenAi),
+        }
+    }
+}
+
+/// Returns the format with this path, whatever the method.
+fn of_path(path: &Plain) -> Option<&'static Format> {
+    let ends_like = |Endpoint { path_end, .. }: &Endpoint| path.ends_like(path_end).is_some();
+    FORMATS.iter().copied().find(|format| format.endpoints.iter().any(ends_like))
 }
 
 /// Returns whether some provider counts tokens for free at this path.

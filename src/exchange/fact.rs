@@ -45,7 +45,7 @@ facts! {
     Cost "tollgate.cost_usd"
         "US dollars charged, if there is a price list";
     RefusedBy "tollgate.refused_by"
-        "the limit that refused the call, or `protocol upgrade`";
+        "the limit that refused the call, `protocol upgrade` or `unrecognised path`";
     Warning "tollgate.warning"
         "the limits whose budgets are used beyond `warn_at`, separated by commas";
     Softened "tollgate.softened"

@@ -14,7 +14,7 @@ use crate::identity::{Caller, Head};
 use crate::limits::{UPSTREAM_DIMENSION, Workflow};
 use crate::metrics::{self, Labels};
 use crate::reply;
-use crate::settings::{Config, Workflows};
+use crate::settings::{Config, Unrecognised, Workflows};
 use crate::tiers::Tier;
 use crate::units::Amount;
 
@@ -29,14 +29,20 @@ pub(super) fn read(
     let path = head.header(":path").unwrap_or_default();
     let is_limited = |dialect| dialect != Dialect::Mcp || config.tiers.limit_tools();
     if let Some(protocol) = head.header("upgrade") {
-        let upgrade = config.routes.recognise_upgrade(&path);
-        let upgrade = upgrade.filter(|upgrade| is_limited(upgrade.dialect));
         let protocol = protocol.into_owned();
-        return upgrade.map_or(Ok(None), |upgrade| Err(Refusal::Upgrade { upgrade, protocol }));
+        return match config.routes.recognise_upgrade(&path) {
+            Some(upgrade) if is_limited(upgrade.dialect) => Err(Refusal::Upgrade { upgrade, protocol }),
+            Some(_) => Ok(None),
+            None => unrecognised(config, &method, &path),
+        };
     }
-    let api = config.routes.recognise(&method, &path).filter(|api| is_limited(api.format.dialect));
-    let Some(api) = api else { return Ok(None) };
+    let Some(api) = config.routes.recognise(&method, &path) else {
+        return unrecognised(config, &method, &path);
+    };
     let dialect = api.format.dialect;
+    if !is_limited(dialect) {
+        return Ok(None);
+    }
     let caller = config.identity.read(head);
     let mut caller = caller.map_err(|missing| Refusal::Unidentified { dialect, missing })?;
     let (tier, is_known) = config.tiers.of(&caller);
@@ -59,6 +65,15 @@ pub(super) fn read(
     let encoding = Encoding::parse(&head.header("content-encoding").unwrap_or_default());
     let passes = passes(&api, length, ended, config.counting.hold_up_to);
     Ok(Some(Call { api, caller, tier, workflow, length, encoding, is_signed, passes }))
+}
+
+/// Passes a request that is not recognised as an LLM call, or refuses it if it is to be refused.
+fn unrecognised(config: &Config, method: &[u8], path: &[u8]) -> Result<Option<Call>, Refusal<'static>> {
+    let refuses = config.unrecognised == Unrecognised::Refuse;
+    let Some(dialect) = refuses.then(|| config.routes.unrecognised(path)).flatten() else { return Ok(None) };
+    // A query can have secrets.
+    let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
+    Err(Refusal::Unrecognised { dialect, method: method.to_vec(), path: path.to_vec() })
 }
 
 /// Returns whether the request goes on without waiting for a decision, because its body is too long

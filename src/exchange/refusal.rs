@@ -26,6 +26,8 @@ pub(super) enum Refusal<'c> {
     /// It asks for another protocol on the path of an LLM API. Traffic over a socket cannot be
     /// counted, and clients that can do without it come back over HTTP.
     Upgrade { upgrade: Upgrade, protocol: Vec<u8> },
+    /// No API format has its path, and such calls are refused.
+    Unrecognised { dialect: Dialect, method: Vec<u8>, path: Vec<u8> },
     /// It lacks a required dimension.
     Unidentified { dialect: Dialect, missing: Unidentified },
     /// Its headers or body are ambiguous or invalid.
@@ -85,6 +87,15 @@ impl Refusal<'_> {
                 let line = json!({ "event": "upgrade_refused", "api": api, "protocol": protocol });
                 effects.log.push(line.to_string());
                 reply::upgrade(dialect)
+            }
+            Self::Unrecognised { dialect, method, path } => {
+                effects.count(&metrics::CALLS, &kind("unrecognised"), 1);
+                effects.facts.push((Fact::RefusedBy, "unrecognised path".to_owned()));
+                let text = |bytes: &[u8]| logged(&String::from_utf8_lossy(bytes));
+                let (method, path) = (text(&method), text(&path));
+                let line = json!({ "event": "unrecognised_refused", "method": method, "path": path });
+                effects.log.push(line.to_string());
+                reply::unrecognised(dialect)
             }
             Self::Unidentified { dialect, missing } => {
                 effects.count(&metrics::CALLS, &kind("unidentified"), 1);

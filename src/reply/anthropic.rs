@@ -58,6 +58,7 @@ fn body(Problem { message, cause }: &Problem<'_>) -> String {
     let kind = match cause {
         Cause::OverBudget { .. } | Cause::UpstreamBusy { .. } => "rate_limit_error",
         Cause::Unidentified => "authentication_error",
+        Cause::Unrecognised => "not_found_error",
         Cause::DuplicateMember(_) | Cause::Upgrade | Cause::Header => "invalid_request_error",
     };
     json!({ "type": "error", "error": { "type": kind, "message": message } }).to_string()

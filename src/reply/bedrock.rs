@@ -39,6 +39,7 @@ const fn error_type(cause: Cause<'_>) -> &'static str {
         // `UnrecognizedClientException` would mean bad AWS credentials, which may be fine, and
         // makes some SDKs fetch new ones.
         Cause::Unidentified => "AccessDeniedException",
+        Cause::Unrecognised => "ResourceNotFoundException",
         Cause::DuplicateMember(_) | Cause::Upgrade | Cause::Header => "ValidationException",
     }
 }

@@ -219,6 +219,26 @@ fn an_upgrade_is_worded_by_each_dialect() {
 }
 
 #[test]
+fn a_path_of_no_api_is_worded_by_each_dialect() {
+    const WORDS: &str = "This gateway knows no LLM API with this path, so it refuses the call.";
+    for (dialect, body) in [
+        (
+            Dialect::OpenAi,
+            r#"{"error":{"code":"unknown_url","message":WORDS,"param":null,"type":"invalid_request_error"}}"#,
+        ),
+        (Dialect::Anthropic, r#"{"error":{"message":WORDS,"type":"not_found_error"},"type":"error"}"#),
+        (Dialect::Gemini, r#"{"error":{"code":404,"message":WORDS,"status":"NOT_FOUND"}}"#),
+        (Dialect::Bedrock, r#"{"message":WORDS}"#),
+        (Dialect::Cohere, r#"{"message":WORDS}"#),
+        (Dialect::Ollama, r#"{"error":WORDS}"#),
+    ] {
+        let reply = unrecognised(dialect);
+        assert_eq!((reply.status, reply.details), (404, "tollgate_unrecognised"));
+        assert_eq!(reply.body, body.replace("WORDS", &format!("\"{WORDS}\"")), "{dialect:?}");
+    }
+}
+
+#[test]
 fn openais_error_type_is_the_unit_that_ran_out() {
     for (counts, kind) in [
         ("requests", "requests"),
@@ -250,6 +270,7 @@ fn bedrocks_clients_are_told_the_kind_of_error_in_a_header() {
         ),
         (ambiguous(Dialect::Bedrock, "model"), "ValidationException"),
         (upgrade(Dialect::Bedrock), "ValidationException"),
+        (unrecognised(Dialect::Bedrock), "ResourceNotFoundException"),
     ] {
         assert_eq!(kind(&reply).as_deref(), Some(expected));
     }
@@ -275,6 +296,7 @@ fn every_error_is_json_and_says_so() {
             unidentified(dialect, &Unidentified { dimension: "a\"b".into() }),
             ambiguous(dialect, "model"),
             upgrade(dialect),
+            unrecognised(dialect),
         ] {
             assert_eq!(field(&reply.fields, "content-type"), Some("application/json"), "{dialect:?}");
             let body: serde_json::Value = serde_json::from_str(&reply.body).unwrap();

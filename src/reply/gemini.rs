@@ -32,6 +32,7 @@ fn body(Problem { message, cause }: &Problem<'_>) -> String {
         Cause::DuplicateMember(_) | Cause::Header => {
             json!({ "code": code, "message": message, "status": "INVALID_ARGUMENT" })
         }
+        Cause::Unrecognised => json!({ "code": code, "message": message, "status": "NOT_FOUND" }),
         Cause::Upgrade => json!({ "code": code, "message": message, "status": "FAILED_PRECONDITION" }),
     };
     json!({ "error": error }).to_string()

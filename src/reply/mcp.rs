@@ -35,6 +35,7 @@ fn body(problem: &Problem<'_>) -> String {
         | Cause::Unidentified
         | Cause::DuplicateMember(_)
         | Cause::Upgrade
+        | Cause::Unrecognised
         | Cause::Header => Value::Null,
     };
     answer("null", &error(code(problem.cause), &problem.message, data))
@@ -96,7 +97,7 @@ fn data(refusal: &Refusal, wait: Option<Span>) -> Map<String, Value> {
 fn code(cause: Cause<'_>) -> i32 {
     match cause {
         Cause::OverBudget { .. } | Cause::UpstreamBusy { .. } | Cause::Unidentified => cause.status().into(),
-        Cause::DuplicateMember(_) | Cause::Upgrade | Cause::Header => INVALID_REQUEST,
+        Cause::DuplicateMember(_) | Cause::Upgrade | Cause::Unrecognised | Cause::Header => INVALID_REQUEST,
     }
 }
 

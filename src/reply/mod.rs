@@ -135,6 +135,12 @@ pub fn upgrade(dialect: Dialect) -> Reply {
     reply(dialect, Vec::new(), &Problem::upgrade())
 }
 
+/// Refuses a call on a path of no known API: 404, after which clients do not try again.
+#[must_use]
+pub fn unrecognised(dialect: Dialect) -> Reply {
+    reply(dialect, Vec::new(), &Problem::unrecognised())
+}
+
 /// Replies that a header is not a whole number, as it must be: 400.
 #[must_use]
 pub fn not_a_number(dialect: Dialect, header: &str) -> Reply {

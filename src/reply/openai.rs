@@ -20,6 +20,7 @@ fn body(Problem { message, cause }: &Problem<'_>) -> String {
         Cause::Unidentified => ("authentication_error", "missing_identity", None),
         Cause::DuplicateMember(member) => ("invalid_request_error", "duplicate_member", Some(member)),
         Cause::Upgrade => ("invalid_request_error", "upgrade_not_allowed", None),
+        Cause::Unrecognised => ("invalid_request_error", "unknown_url", None),
         Cause::Header => ("invalid_request_error", "invalid_header", None),
     };
     json!({ "error": { "message": message, "type": kind, "param": param, "code": code } }).to_string()

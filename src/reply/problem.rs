@@ -37,6 +37,8 @@ pub(super) enum Cause<'a> {
     DuplicateMember(&'static str),
     /// The call asks for another protocol.
     Upgrade,
+    /// No known API has the path.
+    Unrecognised,
     /// A header is invalid.
     Header,
 }
@@ -127,6 +129,12 @@ impl<'a> Problem<'a> {
             "LLM calls must use plain HTTP, not an upgraded connection such as a WebSocket.".to_owned();
         Self { message, cause: Cause::Upgrade }
     }
+
+    /// Returns the problem of a path of no known API, on which calls could not be counted.
+    pub(super) fn unrecognised() -> Self {
+        let message = "This gateway knows no LLM API with this path, so it refuses the call.".to_owned();
+        Self { message, cause: Cause::Unrecognised }
+    }
 }
 
 impl Cause<'_> {
@@ -137,6 +145,7 @@ impl Cause<'_> {
             Self::Unidentified => 401,
             Self::DuplicateMember(_) | Self::Header => 400,
             Self::Upgrade => 426,
+            Self::Unrecognised => 404,
         }
     }
 
@@ -148,6 +157,7 @@ impl Cause<'_> {
             Self::Unidentified => "tollgate_unidentified",
             Self::DuplicateMember(_) | Self::Header => "tollgate_bad_request",
             Self::Upgrade => "tollgate_upgrade_refused",
+            Self::Unrecognised => "tollgate_unrecognised",
         }
     }
 }

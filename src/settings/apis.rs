@@ -1,7 +1,8 @@
-//! `apis`: paths whose format does not follow from their ending.
+//! `apis`: paths whose format does not follow from their ending; `unrecognised`: what becomes of
+//! other paths.
 //!
-//! In: a node of the configuration. Out: a row of [`Routes`](crate::api::Routes). Not here: how
-//! paths are recognised (`api::routes`).
+//! In: a node of the configuration. Out: [`Routes`] and [`Unrecognised`]. Not here: how paths
+//! are recognised (`api::routes`).
 
 use crate::api::{FORMATS, Format, Routes};
 use crate::config::{Kind, Node, Section, distinct, kind, required};
@@ -26,6 +27,18 @@ pub(super) static API: Section = Section::new(
         ),
     ],
 );
+
+/// What becomes of calls that no API format recognises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unrecognised {
+    /// They pass, free of charge.
+    Pass,
+    /// They are refused.
+    Refuse,
+}
+
+pub(super) const UNRECOGNISED: [(&str, Unrecognised); 2] =
+    [("pass", Unrecognised::Pass), ("refuse", Unrecognised::Refuse)];
 
 /// The choices: every format by its name, and `none`.
 static CHOICES: [(&str, Option<&Format>); FORMATS.len() + 1] = choices();

@@ -29,6 +29,7 @@ use crate::rls::Service;
 use crate::store::{MOST_PLACES, WAYS};
 use crate::tiers::Tiers;
 
+pub use apis::Unrecognised;
 pub use counting::{Counting, OnAbort};
 pub use headers::{Family, Headers};
 pub use streams::Streams;
@@ -42,6 +43,8 @@ pub struct Config {
     pub identity: Sources,
     /// Paths whose format does not follow from their ending.
     pub routes: Routes,
+    /// What becomes of calls that no API format recognises.
+    pub unrecognised: Unrecognised,
     /// The limits of callers.
     pub tiers: Tiers,
     /// How to count tokens.
@@ -109,6 +112,16 @@ static ROOT: Section = Section::new(
             "[]",
             "Paths whose ending does not show their API format. Tollgate recognises all others by method \
             and path.",
+        ),
+        with_default(
+            "unrecognised",
+            Kind::Choice(&kind::names(&apis::UNRECOGNISED)),
+            "pass",
+            "What to do with calls on a path that no API format has: `pass` them, free of charge, or `refuse` \
+            them (404). Refuse them where callers could otherwise use paths of a provider that Tollgate \
+            does not limit, such as `/v1/batches`; for paths that must pass, such as a health check, add a \
+            row with `format: none` to `apis`. Calls with another method on the path of an LLM API pass in \
+            any case, and so do MCP and token counting.",
         ),
         required("tiers", Kind::Map(&Kind::Section(&tiers::TIER)), "Tiers by name."),
         with_default(
@@ -264,6 +277,7 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
     let on_missing = fields.read("on_missing", kind::map(kind::choice(&identity::MISSING)));
     let warn_at = fields.read("warn_at", kind::fraction);
     let routes = fields.read("apis", apis::apis);
+    let unrecognised = fields.read("unrecognised", kind::choice(&apis::UNRECOGNISED));
     let counting = fields.read("counting", counting::counting);
     let prices = fields.read("prices", prices::prices).map(Prices);
     let headers = fields.read("headers", headers::headers);
@@ -295,6 +309,7 @@ fn root(node: &Node<'_>, random: &[u8]) -> Option<Config> {
     Some(Config {
         identity: Sources { dimensions, salt: Salt(salt) },
         routes: routes?,
+        unrecognised: unrecognised?,
         tiers: tiers?,
         counting: counting?,
         prices: prices?,

@@ -127,7 +127,7 @@ tiers.pro.extends: names `fre`, which is not a tier
 headers[1]: "x-ratelimit" is not one of x_ratelimit, ietf, anthropic: did you mean `x_ratelimit`?
 headers[2]: "ietf" repeats headers[0]
 hold: "perhaps" is not one of auto, always, never
-colour: is not a known option (known here: identity, salt, on_missing, apis, tiers, warn_at, headers, counting, prices, hold, table_size, global, streams, workflows, upstreams, priority)"#;
+colour: is not a known option (known here: identity, salt, on_missing, apis, unrecognised, tiers, warn_at, headers, counting, prices, hold, table_size, global, streams, workflows, upstreams, priority)"#;
     assert_eq!(errors(text), expected.replace("{counts}", &RESOURCE_NAMES.join(", ")));
 }
 

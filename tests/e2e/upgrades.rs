@@ -1,5 +1,5 @@
 //! Requests for another protocol: refused on the paths of LLM APIs, in their dialects, and passed
-//! unchanged elsewhere.
+//! unchanged elsewhere. Calls on paths of no API: refused if the configuration says so.
 
 use serde_json::{Value, json};
 use tollgate_rig::client::raw::RawConnection;
@@ -84,6 +84,34 @@ async fn an_upgrade_on_the_path_of_an_llm_api_is_refused_in_its_dialect() {
     }
     let told = r#"{"api":"openai_realtime","event":"upgrade_refused","protocol":"websocket"}"#;
     assert_eq!(bench.envoy.log().matches(told).count(), 6);
+}
+
+#[tokio::test]
+async fn a_path_of_no_api_is_refused_where_the_configuration_says_so() {
+    let rows = "unrecognised: refuse\napis: [ { path_prefix: /healthz, format: none } ]";
+    let bench = Bench::with(Filter::yaml(&format!("{rows}{TIERS}")), with_sockets).await;
+    let mut refused = 0;
+    for (method, path) in [("POST", "/v1/batches"), ("GET", "/v1/files"), ("POST", "/v1/realtime/calls")] {
+        let mut response = bench.send(Request::new(method, path).body("{}")).await;
+        assert_eq!(response.status(), 404, "{path}");
+        assert_eq!(response.json().await.unwrap()["error"]["code"], "unknown_url");
+        refused += 1;
+    }
+    for upgrade in ["/socket", "/v1/realtime/sessions"] {
+        assert_eq!(bench.send(Request::get(upgrade).upgrade("websocket")).await.status(), 404, "{upgrade}");
+        refused += 1;
+    }
+    assert!(bench.mock.received().is_empty(), "a call reached the upstream");
+    // Both come from the mock.
+    for passing in [Request::get("/healthz"), Request::new("OPTIONS", "/v1/chat/completions")] {
+        bench.send(passing).await;
+    }
+    assert_eq!(bench.mock.received().len(), 2);
+    assert_eq!(bench.send(chat("ada")).await.status(), 200);
+    let metrics = bench.envoy.metrics().await;
+    assert_eq!(metrics.sum("tollgate_calls_total", &[("kind", "unrecognised")]), f64::from(refused));
+    let told = r#"{"event":"unrecognised_refused","method":"POST","path":"/v1/batches"}"#;
+    assert!(bench.envoy.log().contains(told));
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Observations besides the calls themselves: upgrades, Envoy's buffer, a table that fills up.
+//! Observations besides the calls themselves: upgrades, paths of no API, Envoy's buffer, a table
+//! that fills up.
 
 use super::*;
 use crate::exchange::Warning;
@@ -38,6 +39,48 @@ fn an_upgrade_elsewhere_passes_untouched() {
         assert_eq!((effects.next, effects.headers), (Next::Pass, vec![]));
     }
     assert!(bench.counted.is_empty() && bench.logged.is_empty());
+}
+
+#[test]
+fn a_path_of_no_api_is_refused_where_the_configuration_says_so() {
+    const REFUSE: &str = r#"{ "unrecognised": "refuse", "apis": [ { "path_prefix": "/healthz", "format": "none" },
+        { "path_prefix": "/claude", "format": "anthropic_messages" } ], "#;
+    let mut bench = Bench::new(&TOKENS.replacen('{', REFUSE, 1));
+    let mut ask = |method: &'static [u8], path: &'static [u8], upgrades: bool| {
+        let upgrade = upgrades.then_some(("upgrade", b"websocket".as_slice()));
+        let head = [(":method", method), (":path", path)].into_iter().chain(upgrade).collect();
+        bench.handle(&mut bench.exchange(), Event::RequestHead { head: &Request(head), ended: false })
+    };
+    for (path, upgrades) in [
+        (b"/v1/batches?key=secret".as_slice(), false),
+        (b"", false),
+        (b"/", false),
+        (b"/v1/responses/resp_1", false),
+        (b"/v1/realtime/calls", false),
+        (b"/ws", true),
+    ] {
+        let effects = ask(b"POST", path, upgrades);
+        assert_eq!(reply(&effects).0.status, 404, "{path:?}");
+        assert_eq!(fact(&effects, Fact::RefusedBy), Some("unrecognised path"));
+    }
+    let claude = ask(b"GET", b"/claude/v1/files", false);
+    assert!(reply(&claude).0.body.contains("not_found_error"));
+    for (method, path) in [
+        (b"GET".as_slice(), b"/healthz".as_slice()),
+        (b"OPTIONS", b"/v1/chat/completions"),
+        (b"GET", b"/v1/realtime"),
+        (b"POST", b"/v1/messages/count_tokens"),
+        (b"GET", b"/mcp"),
+        (b"POST", b"/mcp"),
+    ] {
+        assert_eq!(ask(method, path, false).next, Next::Pass, "{path:?}");
+    }
+    assert_eq!(bench.count_of(&metrics::CALLS, "unrecognised"), 7);
+    assert_eq!(
+        bench.logged.first().map(String::as_str),
+        Some(r#"{"event":"unrecognised_refused","method":"POST","path":"/v1/batches"}"#)
+    );
+    assert_eq!(bench.left(), 1000);
 }
 
 const LOCAL_413: &[(&str, &str)] =
