@@ -74,7 +74,7 @@ fn push_levels<'a, B: Block<'a>>(
             blocks.into_iter().for_each(|block| push_block::<B>(block.get(), levels, pieces));
         }
         Some(b'{') => push_block::<B>(raw, levels, pieces),
-        _ => pieces.push(serde_json::from_str::<Quoted<'_>>(raw).map_err(|_| Unread::Malformed)?.into()),
+        _ => pieces.push(Quoted::of(raw).ok_or(Unread::Malformed)?.into()),
     }
     Ok(())
 }

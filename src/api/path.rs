@@ -17,8 +17,7 @@ pub(super) struct Plain {
 
 impl Plain {
     pub(super) fn of(path: &[u8]) -> Self {
-        let path = path.split(|&byte| byte == b'?' || byte == b'#').next().unwrap_or_default();
-        let decoded = percent_decode(path).decode_utf8_lossy();
+        let decoded = percent_decode(without_query(path)).decode_utf8_lossy();
         let mut path = String::with_capacity(decoded.len());
         for segment in decoded.split('/') {
             match segment {
@@ -67,6 +66,12 @@ impl Plain {
     }
 }
 
+/// Returns a raw path without its query, which can have secrets, and without a fragment.
+#[must_use]
+pub fn without_query(path: &[u8]) -> &[u8] {
+    path.split(|&byte| byte == b'?' || byte == b'#').next().unwrap_or_default()
+}
+
 /// The characters of a model's name to percent-encode in a path. They include the colon, because
 /// Google's paths put the method after one; AWS's libraries encode it, too. The `@` before a
 /// version is not encoded, as in Google's own paths.
@@ -105,7 +110,7 @@ pub(super) fn with_model(raw: &[u8], end: &PathEnd, model: &str) -> Option<Vec<u
 /// Returns the position in a raw path of each byte of its plain form, if all of it is text.
 fn places(raw: &[u8]) -> Vec<Range<usize>> {
     let mut decoded = Vec::with_capacity(raw.len());
-    let mut rest = raw.split(|&byte| byte == b'?' || byte == b'#').next().unwrap_or_default();
+    let mut rest = without_query(raw);
     let mut at: usize = 0;
     while let Some(&first) = rest.first() {
         let width = if first == b'%' { 3 } else { 1 };

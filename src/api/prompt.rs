@@ -27,7 +27,7 @@ pub enum Piece<'a> {
     /// Text as the model reads it.
     Text(Cow<'a, str>),
     /// Text as JSON writes it, in quotes and with escapes. A text that returns with each call of a
-    /// conversation need not be decoded to be recognized.
+    /// conversation need not be decoded to be found again.
     Quoted(Quoted<'a>),
     /// An image.
     Image(Image),
@@ -65,11 +65,15 @@ pub enum Piece<'a> {
 #[derive(Debug, PartialEq)]
 pub struct Quoted<'a>(&'a str);
 
-/// The shortest string that stays quoted in a prompt, in bytes. The counts of shorter ones are not
-/// remembered, so they are decoded in any case.
-const SHORTEST_QUOTED: usize = 128;
+/// The shortest string that stays quoted in a prompt, in bytes. Shorter ones are decoded at once.
+pub const SHORTEST_QUOTED: usize = 128;
 
 impl<'a> Quoted<'a> {
+    /// Returns a valid JSON value, if it is a string.
+    pub(super) fn of(raw: &'a str) -> Option<Self> {
+        raw.starts_with('"').then_some(Self(raw))
+    }
+
     /// Returns the string as it is written, with its quotes.
     #[must_use]
     pub const fn written(&self) -> &'a str {
@@ -86,7 +90,7 @@ impl<'a> Quoted<'a> {
 impl<'de: 'a, 'a> Deserialize<'de> for Quoted<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?.get();
-        if raw.starts_with('"') { Ok(Self(raw)) } else { Err(D::Error::custom("no string")) }
+        Self::of(raw).ok_or_else(|| D::Error::custom("no string"))
     }
 }
 

@@ -134,8 +134,8 @@ impl Routes {
                 })
             })
         };
-        if let Some((_, format)) = self.0.iter().find(|(prefix, _)| path.is_below(prefix)) {
-            let format = (*format)?;
+        if let Some(format) = self.configured(&path) {
+            let format = format?;
             return found(format, format.endpoints).or_else(|| found(format, format.configured));
         }
         FORMATS.iter().find_map(|format| found(format, format.endpoints))
@@ -150,7 +150,7 @@ impl Routes {
             return None;
         }
         let of = |format: &Format| Upgrade { api: format.name, dialect: format.dialect };
-        if let Some((_, format)) = self.0.iter().find(|(prefix, _)| path.is_below(prefix)) {
+        if let Some(format) = self.configured(&path) {
             return format.map(of);
         }
         if let Some(socket) = SOCKETS.iter().find(|socket| socket.is_at(&path)) {
@@ -168,10 +168,15 @@ impl Routes {
         if is_free(&path) || SOCKETS.iter().any(|socket| socket.is_at(&path)) || of_path(&path).is_some() {
             return None;
         }
-        match self.0.iter().find(|(prefix, _)| path.is_below(prefix)) {
-            Some((_, format)) => format.map(|format| format.dialect),
+        match self.configured(&path) {
+            Some(format) => format.map(|format| format.dialect),
             None => Some(Dialect::OpenAi),
         }
+    }
+
+    /// Returns what the first row with this path configures, if one has it.
+    fn configured(&self, path: &Plain) -> Option<Option<&'static Format>> {
+        self.0.iter().find(|(prefix, _)| path.is_below(prefix)).map(|(_, format)| *format)
     }
 }
 

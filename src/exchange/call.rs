@@ -84,14 +84,14 @@ impl Call {
     /// Returns the dimensions that a limit is counted per, with this call's values.
     fn dimensions_of(&self, limit: &Limit, model: &str) -> serde_json::Map<String, Value> {
         let subject = self.subject(model);
-        let value = |dimension| logged(&String::from_utf8_lossy(subject.value(dimension)));
+        let value = |dimension| logged(subject.value(dimension));
         limit.per.iter().map(|dimension| (dimension.to_string(), value(dimension).into())).collect()
     }
 }
 
 /// Shortens a name for a log line.
-pub(super) fn logged(name: &str) -> String {
-    name.chars().take(LONGEST_LOGGED).collect()
+pub(super) fn logged(name: impl AsRef<[u8]>) -> String {
+    String::from_utf8_lossy(name.as_ref()).chars().take(LONGEST_LOGGED).collect()
 }
 
 /// Returns the labels of a metric that only has a kind.

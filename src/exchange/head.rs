@@ -71,9 +71,7 @@ pub(super) fn read(
 fn unrecognised(config: &Config, method: &[u8], path: &[u8]) -> Result<Option<Call>, Refusal<'static>> {
     let refuses = config.unrecognised == Unrecognised::Refuse;
     let Some(dialect) = refuses.then(|| config.routes.unrecognised(path)).flatten() else { return Ok(None) };
-    // A query can have secrets.
-    let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
-    Err(Refusal::Unrecognised { dialect, method: method.to_vec(), path: path.to_vec() })
+    Err(Refusal::Unrecognised { dialect, method: method.to_vec(), path: api::without_query(path).to_vec() })
 }
 
 /// Returns whether the request goes on without waiting for a decision, because its body is too long

@@ -83,16 +83,14 @@ impl Refusal<'_> {
             Self::Upgrade { upgrade: Upgrade { api, dialect }, protocol } => {
                 effects.count(&metrics::CALLS, &kind("upgrade"), 1);
                 effects.facts.push((Fact::RefusedBy, "protocol upgrade".to_owned()));
-                let protocol = logged(&String::from_utf8_lossy(&protocol));
-                let line = json!({ "event": "upgrade_refused", "api": api, "protocol": protocol });
+                let line = json!({ "event": "upgrade_refused", "api": api, "protocol": logged(protocol) });
                 effects.log.push(line.to_string());
                 reply::upgrade(dialect)
             }
             Self::Unrecognised { dialect, method, path } => {
                 effects.count(&metrics::CALLS, &kind("unrecognised"), 1);
                 effects.facts.push((Fact::RefusedBy, "unrecognised path".to_owned()));
-                let text = |bytes: &[u8]| logged(&String::from_utf8_lossy(bytes));
-                let (method, path) = (text(&method), text(&path));
+                let (method, path) = (logged(method), logged(path));
                 let line = json!({ "event": "unrecognised_refused", "method": method, "path": path });
                 effects.log.push(line.to_string());
                 reply::unrecognised(dialect)
@@ -170,10 +168,9 @@ fn log_line(refusal: &limits::Refusal, asked: &Asked<'_>, is_shared: bool) -> St
 impl BusyUpstream {
     /// Formats the line that explains it to operators.
     pub(super) fn log_line(&self, event: &str, model: &str) -> String {
-        let name = String::from_utf8_lossy(&self.name);
         json!({
             "event": event,
-            "upstream": logged(&name),
+            "upstream": logged(&self.name),
             "model": logged(model),
             "wait_ms": self.wait.as_millis_ceil(),
         })

@@ -13,6 +13,7 @@ use core::num::NonZeroU32;
 use siphasher::sip128::{Hash128, Hasher128, SipHasher13};
 
 use super::encoding::Encoding;
+use crate::api::SHORTEST_QUOTED;
 use crate::units::Tokens;
 
 /// The shortest text that is remembered, in bytes. A shorter one is counted in less than half a
@@ -91,8 +92,8 @@ impl CountCache {
         (entry.text == fingerprint.text).then_some(Counted { tokens, bytes: entry.bytes.into() })
     }
 
-    /// Remembers the count of the fingerprint's text and overwrites the entry there. A text with
-    /// more bytes than fit into an entry, 4 GiB, is forgotten.
+    /// Remembers the count of the fingerprint's text and overwrites the entry there; not of a
+    /// text of 4 GiB and more.
     pub(super) fn remember(&mut self, fingerprint: Fingerprint, counted: Counted) {
         let Some(entry) = self.entries.get_mut(place(fingerprint)) else { return };
         let Ok(bytes) = u32::try_from(counted.bytes) else { return };
@@ -106,6 +107,7 @@ fn place(fingerprint: Fingerprint) -> usize {
 }
 
 const _: () = assert!(ENTRIES.is_power_of_two());
+const _: () = assert!(SHORTEST_REMEMBERED <= SHORTEST_QUOTED, "every quoted text is remembered");
 
 #[cfg(test)]
 mod tests {

@@ -252,11 +252,9 @@ impl Counting<'_> {
         let within = usize::try_from(self.exact_bytes).unwrap_or(usize::MAX);
         let end = text.floor_char_boundary(within);
         let (exact, further) = text.split_at_checked(end).unwrap_or((text, ""));
-        let bytes = exact.len() as u64;
-        self.exact_bytes = self.exact_bytes.saturating_sub(bytes);
-        self.counted_bytes = self.counted_bytes.saturating_add(bytes);
         self.further_bytes = self.further_bytes.saturating_add(further.len() as u64);
-        self.text += self.counter.count_text(self.encoding, exact);
+        let tokens = self.counter.count_text(self.encoding, exact);
+        self.add(Counted { tokens, bytes: exact.len() as u64 });
     }
 
     /// Adds a string, which is no longer decoded than written.
@@ -264,7 +262,11 @@ impl Counting<'_> {
         if string.written().len() as u64 > self.exact_bytes {
             return self.add_text(&string.decode());
         }
-        let Counted { tokens, bytes } = self.counter.count_quoted(self.encoding, string);
+        let counted = self.counter.count_quoted(self.encoding, string);
+        self.add(counted);
+    }
+
+    fn add(&mut self, Counted { tokens, bytes }: Counted) {
         self.exact_bytes = self.exact_bytes.saturating_sub(bytes);
         self.counted_bytes = self.counted_bytes.saturating_add(bytes);
         self.text += tokens;

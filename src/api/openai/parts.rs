@@ -46,7 +46,7 @@ impl<'a> Reading<'a> {
             parts.into_iter().for_each(|part| self.part(part.get()));
             return Ok(());
         }
-        self.pieces.push(serde_json::from_str::<Quoted<'_>>(raw).map_err(|_| Unread::Malformed)?.into());
+        self.pieces.push(Quoted::of(raw).ok_or(Unread::Malformed)?.into());
         Ok(())
     }
 
