@@ -34,6 +34,7 @@
 pub mod units;
 pub mod coding;
 pub mod protobuf;
+pub mod websocket;
 pub mod config;
 pub mod identity;
 pub mod api;
