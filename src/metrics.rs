@@ -86,6 +86,12 @@ metrics! {
         `upstream_reset`, `stopped` (a stream ended because a budget was exhausted), `refused` (429), \
         `unidentified` (401), `bad_request` (400), `upgrade` (426: the client asked for a WebSocket or \
         another protocol), `unrecognised` (404: no API format has the path, with `unrecognised: refuse`).";
+    SOCKETS "tollgate_sockets_total" [Tier Kind]
+        "WebSockets by how they ended: `client_close`, `server_close` (the side that closed it first), \
+        `client_abort`, `upstream_reset` (without a close frame), `over_limit` (closed by Tollgate, because \
+        a budget was exhausted and the API has no message for that), `invalid` (closed by Tollgate, because \
+        of what the client sent), `not_upgraded` (the upstream refused the handshake). Each response on a \
+        socket counts as a call.";
     TOKENS "tollgate_tokens_total" [Tier Model Kind]
         "Tokens charged, by class: `input`, `cached_input`, `cache_write`, `cache_write_1h`, `audio_input`, \
         `output`, `reasoning`, `audio_output`.";

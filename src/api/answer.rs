@@ -59,6 +59,8 @@ enum Framing {
     Expected(Expected),
     Events(sse::Splitter, Option<Hiding>),
     Frames(frames::Splitter),
+    /// Whole messages of a socket.
+    Messages,
     /// One object, kept up to [`brief::LONGEST_KEPT`] until it is whole.
     Kept(Vec<u8>),
     /// One object, or several in a known shape.
@@ -108,6 +110,14 @@ impl Reader {
         let found =
             Found { told, readable: !matches!(coding, Coding::Unknown), is_stream, ..Found::default() };
         Self { format, coding, framing: Framing::Expected(expected), found, plain, ending: None, whole: None }
+    }
+
+    /// Creates a reader for an answer whose documents are messages of a socket: each piece is one.
+    #[must_use]
+    pub fn of_messages(format: &'static Format) -> Self {
+        let found = Found { readable: true, is_stream: true, ..Found::default() };
+        let (coding, framing) = (Coding::Plain, Framing::Messages);
+        Self { format, coding, framing, found, plain: None, ending: None, whole: None }
     }
 
     /// Starts to keep the state needed to end the stream early, and returns whether that is
@@ -256,6 +266,12 @@ impl Framing {
         }
         match self {
             Self::Expected(_) | Self::Kept(_) => None,
+            Self::Messages => {
+                document(piece);
+                // The ending begins with a message of its own.
+                *whole = Some(0);
+                None
+            }
             Self::Objects(capture, _) => {
                 capture.feed(piece, |object, end| {
                     document(object);
@@ -306,7 +322,7 @@ impl Framing {
     /// Takes the text found in bytes that belong to no document.
     fn take_strays(&mut self) -> Strays {
         match self {
-            Self::Expected(_) | Self::Kept(_) => Strays::default(),
+            Self::Expected(_) | Self::Kept(_) | Self::Messages => Strays::default(),
             Self::Events(splitter, _) => splitter.take_strays(),
             Self::Frames(splitter) => splitter.take_strays(),
             Self::Objects(capture, _) => capture.take_strays(),
@@ -316,7 +332,7 @@ impl Framing {
     /// Returns the number of bytes too long to keep.
     const fn passed_over(&self) -> u64 {
         match self {
-            Self::Expected(_) | Self::Kept(_) => 0,
+            Self::Expected(_) | Self::Kept(_) | Self::Messages => 0,
             Self::Events(splitter, _) => splitter.passed_over(),
             Self::Frames(splitter) => splitter.passed_over(),
             Self::Objects(capture, _) => capture.passed_over(),
@@ -327,6 +343,7 @@ impl Framing {
     const fn shape(&self) -> Option<Shape> {
         match self {
             Self::Expected(_) | Self::Kept(_) => None,
+            Self::Messages => Some(Shape::Messages),
             Self::Events(..) => Some(Shape::Events),
             Self::Frames(_) => Some(Shape::Frames),
             Self::Objects(_, shape) => *shape,
@@ -347,7 +364,9 @@ impl Framing {
                 None
             }
             Self::Events(_, Some(hiding)) => hiding.finish(),
-            Self::Events(_, None) | Self::Frames(_) | Self::Expected(_) | Self::Kept(_) => None,
+            Self::Events(_, None) | Self::Frames(_) | Self::Expected(_) | Self::Kept(_) | Self::Messages => {
+                None
+            }
         }
     }
 }

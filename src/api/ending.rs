@@ -17,6 +17,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Usage, frames};
+use crate::websocket::{Kind, data_frame};
 
 /// The longest name, id or number that an ending repeats, in bytes.
 const LONGEST_REPEATED: usize = 1024;
@@ -87,6 +88,8 @@ pub(super) enum Shape {
     Lines,
     /// The items of one list.
     List,
+    /// The messages of a socket.
+    Messages,
 }
 
 impl Shape {
@@ -107,10 +110,11 @@ impl Shape {
                 )),
                 Self::Lines => bytes.extend(format!("\n{data}").bytes()),
                 Self::List => bytes.extend(format!(",\r\n{data}").bytes()),
+                Self::Messages => bytes.extend(data_frame(Kind::Text, data.as_bytes(), None)),
             }
         }
         match self {
-            Self::Events | Self::Frames => {}
+            Self::Events | Self::Frames | Self::Messages => {}
             Self::Lines => bytes.push(b'\n'),
             Self::List => bytes.extend(b"]"),
         }

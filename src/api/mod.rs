@@ -40,7 +40,7 @@ mod prompt;
 mod raw;
 mod routes;
 mod schema;
-mod sockets;
+pub mod sockets;
 mod sse;
 mod strays;
 mod tool_list;
@@ -91,8 +91,8 @@ pub const FORMATS: &[&Format] = &[
     &mcp::FORMAT,
 ];
 
-/// The APIs that run over an upgraded connection only, without a form over plain HTTP.
-const SOCKETS: &[&Socket] = &[&openai::REALTIME, &gemini::LIVE];
+/// The APIs over WebSockets.
+pub const SOCKETS: &[&Socket] = &[&openai::responses::SOCKET, &openai::REALTIME, &gemini::LIVE];
 
 /// An API format: the functions that recognise, read and edit its calls, and read its answers.
 pub struct Format {

@@ -3,7 +3,10 @@
 //! In: method and path, and the configured paths. Out: [`Call`], or none if it is not an LLM call.
 //! Not here: the paths themselves and their particulars, which are in the formats' rows; bodies.
 
+use percent_encoding::percent_decode;
+
 use super::path::{PathEnd, Plain, with_model};
+use super::sockets::{Socket, Speech};
 use super::{Dialect, FORMATS, Format, SOCKETS};
 
 /// One method and path of a format's calls, with the particulars of the upstreams that serve it.
@@ -86,6 +89,12 @@ pub struct Call {
 }
 
 impl Call {
+    /// Returns the call that each response on a socket is.
+    #[must_use]
+    pub const fn on_socket(format: &'static Format, model: Option<String>) -> Self {
+        Self { format, model, may_ask_for_usage: false, may_bound_output: true, path: None }
+    }
+
     /// Returns the call's raw path with another model in place of its own and the rest unchanged;
     /// none if the path names no model or that model already, or if its spelling makes the
     /// replacement uncertain.
@@ -98,12 +107,16 @@ impl Call {
 
 /// A request for an upgrade on the path of an LLM API, with any method: clients request WebSockets
 /// by `GET`, even if the API's calls use `POST`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Upgrade {
     /// The API's name: that of a format, or of an API that runs over sockets only.
     pub api: &'static str,
     /// The error bodies that its clients understand.
     pub dialect: Dialect,
+    /// How to read the messages of its WebSockets; none if it has none that can be counted.
+    pub speech: Option<&'static Speech>,
+    /// The model in the query.
+    pub model: Option<String>,
 }
 
 /// The configured paths: the format of all calls below a prefix, or none for calls without limits.
@@ -145,18 +158,26 @@ impl Routes {
     /// API.
     #[must_use]
     pub fn recognise_upgrade(&self, path: &[u8]) -> Option<Upgrade> {
-        let path = Plain::of(path);
+        let raw = path;
+        let path = Plain::of(raw);
         if is_free(&path) {
             return None;
         }
-        let of = |format: &Format| Upgrade { api: format.name, dialect: format.dialect };
+        let upgrade = |api, dialect, socket: Option<&'static Socket>| Upgrade {
+            api,
+            dialect,
+            speech: socket.and_then(|socket| socket.speech.as_ref()),
+            model: model_in_query(raw),
+        };
         if let Some(format) = self.configured(&path) {
-            return format.map(of);
+            let format = format?;
+            let socket = SOCKETS.iter().find(|socket| socket.is_of(format)).copied();
+            return Some(upgrade(format.name, format.dialect, socket));
         }
         if let Some(socket) = SOCKETS.iter().find(|socket| socket.is_at(&path)) {
-            return Some(Upgrade { api: socket.name, dialect: socket.dialect });
+            return Some(upgrade(socket.name, socket.dialect, Some(socket)));
         }
-        of_path(&path).map(of)
+        of_path(&path).map(|format| upgrade(format.name, format.dialect, None))
     }
 
     /// Returns the dialect in which to refuse a call that is not recognised: that of a configured
@@ -178,6 +199,17 @@ impl Routes {
     fn configured(&self, path: &Plain) -> Option<Option<&'static Format>> {
         self.0.iter().find(|(prefix, _)| path.is_below(prefix)).map(|(_, format)| *format)
     }
+}
+
+/// Returns the model that the query names, as `model` or, at Azure, as `deployment`.
+fn model_in_query(path: &[u8]) -> Option<String> {
+    let query = path.splitn(2, |byte| *byte == b'?').nth(1)?;
+    let value = |name: &str| {
+        let mut pairs = query.split(|byte| *byte == b'&');
+        let value = pairs.find_map(|pair| pair.strip_prefix(name.as_bytes()))?;
+        Some(percent_decode(value).decode_utf8_lossy().into_owned()).filter(|model| !model.is_empty())
+    };
+    value("model=").or_else(|| value("deployment="))
 }
 
 /// Returns the format with this path, whatever the method.

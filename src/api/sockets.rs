@@ -1,22 +1,40 @@
-//! APIs that run over an upgraded connection, such as a WebSocket, and have no form over plain
-//! HTTP.
+//! APIs over WebSockets: the responses that their messages ask for, carry and end.
 //!
-//! In: a path. Out: whether it belongs to such an API. Not here: the APIs, which are with their
-//! providers' formats; formats whose calls can also use a socket (`routes` knows their paths); the
-//! messages on a socket.
+//! In: a path; whole messages of both sides, in order. Out: the API ([`Socket`]), and for each
+//! message its meaning ([`FromClient`], [`FromServer`]); in reverse, messages that an API's clients
+//! and servers understand ([`Conversation::error`], [`Conversation::cancel`]). Not here: frames
+//! (`websocket`), each API (its format's folder), limits (`exchange`).
+//!
+//! A response on a socket is a call like any other. Its request is the message that asks for it,
+//! its answer consists of the messages that belong to it, and the format of both is a row of
+//! [`FORMATS`](super::FORMATS).
 
-use super::Dialect;
+use core::fmt;
+use std::borrow::Cow;
+
 use super::path::Plain;
+use super::{Dialect, Format, Prompt, ReportedUsage, Usage};
 
-/// An API that runs over an upgraded connection: a row of [`SOCKETS`](super::SOCKETS).
+/// An API over a WebSocket: a row of [`SOCKETS`](super::SOCKETS).
 #[derive(Debug)]
-pub(super) struct Socket {
+pub struct Socket {
     /// The name in logs.
-    pub(super) name: &'static str,
+    pub name: &'static str,
     /// The error bodies that its clients understand.
-    pub(super) dialect: Dialect,
+    pub dialect: Dialect,
     /// The ends of its paths, in lower case.
     pub(super) path_ends: &'static [&'static str],
+    /// How to read its messages; none if its sockets are refused.
+    pub speech: Option<Speech>,
+}
+
+/// How to read the messages of an API.
+#[derive(Debug)]
+pub struct Speech {
+    /// The format of its responses.
+    pub format: &'static Format,
+    /// Begins a conversation.
+    pub begin: fn() -> Box<dyn Conversation>,
 }
 
 impl Socket {
@@ -24,4 +42,132 @@ impl Socket {
     pub(super) fn is_at(&self, path: &Plain) -> bool {
         self.path_ends.iter().any(|end| path.ends_with(end))
     }
+
+    /// Returns whether its responses have this format.
+    pub(super) fn is_of(&self, format: &Format) -> bool {
+        self.speech.as_ref().is_some_and(|speech| core::ptr::eq(speech.format, format))
+    }
+}
+
+/// The state of one socket, as its API's messages tell it. Its memory is bounded.
+pub trait Conversation: fmt::Debug {
+    /// Reads a client's message. `count` counts the tokens of a prompt.
+    fn read_client<'m>(&mut self, message: &'m str, count: Count<'_>) -> FromClient<'m>;
+
+    /// Reads a server's message.
+    fn read_server<'m>(&mut self, message: &'m [u8]) -> FromServer<'m>;
+
+    /// Returns the model that the client has named for the whole conversation, if its messages name
+    /// one.
+    fn model(&self) -> Option<&str> {
+        None
+    }
+
+    /// Returns the usage of a response that begins now, besides its own request: the conversation
+    /// so far, which the model reads again.
+    fn context(&self) -> Usage {
+        Usage::default()
+    }
+
+    /// Returns the bound on the output of a response that the server begins by itself.
+    fn max_output(&self) -> Option<u64> {
+        None
+    }
+
+    /// Returns the message that refuses a response; none if the API has no such message and the
+    /// socket must be closed.
+    fn error(&self, refused: &Refused<'_>) -> Option<String>;
+
+    /// Returns the message by which a client cancels a response; none if the API has none.
+    fn cancel(&self, response: Option<&str>) -> Option<String>;
+}
+
+/// A function that counts the tokens of a prompt.
+pub type Count<'c> = &'c mut dyn FnMut(&Prompt<'_>) -> Usage;
+
+/// The meaning of a client's message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FromClient<'m> {
+    /// It asks for a response.
+    Ask(Asked<'m>),
+    /// It sets what later responses may do: their tools, their bound.
+    Settings,
+    /// It does neither.
+    Other,
+}
+
+/// A client's request for a response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked<'m> {
+    /// The lane in which the response comes; responses of one lane come one after the other.
+    pub lane: Cow<'m, str>,
+    /// The message's own id, which an error repeats.
+    pub event: Option<Cow<'m, str>>,
+}
+
+impl Asked<'_> {
+    /// Returns the request without the message that it was read from.
+    #[must_use]
+    pub fn into_owned(self) -> Asked<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Asked { lane: owned(self.lane), event: self.event.map(owned) }
+    }
+}
+
+/// The meaning of a server's message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FromServer<'m> {
+    /// It belongs to a response.
+    Response {
+        /// The response.
+        of: Named<'m>,
+        /// Its progress.
+        phase: Phase,
+    },
+    /// It reports the usage of a transcription, which no response contains.
+    Transcribed {
+        /// The usage.
+        usage: ReportedUsage,
+    },
+    /// It reports the provider's rate limits.
+    RateLimits,
+    /// None of these.
+    Other,
+}
+
+/// The names of a response, as far as a message has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named<'m> {
+    /// Its lane; empty if the API has one only.
+    pub lane: Cow<'m, str>,
+    /// The server's id of it.
+    pub id: Option<Cow<'m, str>>,
+    /// The client's id of the message that asked for it.
+    pub event: Option<Cow<'m, str>>,
+}
+
+/// The progress of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It begins.
+    Begins,
+    /// It goes on.
+    Continues,
+    /// It ends with this message.
+    Ends,
+    /// The server refuses to begin it.
+    Fails,
+}
+
+/// A response that was refused, or a socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused<'a> {
+    /// The HTTP status that a call would get.
+    pub status: u16,
+    /// The body that a call would get, in the API's dialect.
+    pub body: &'a str,
+    /// The header fields that tell the wait: names and values.
+    pub fields: &'a [(&'static str, String)],
+    /// The request.
+    pub asked: &'a Asked<'a>,
 }

@@ -17,11 +17,13 @@ use super::charges::Charges;
 use super::context::{Context, Editable};
 use super::decision::{self, Progress};
 use super::effects::{Effects, Next};
-use super::fact::Fact;
+use super::fact::{Fact, Value};
+use super::head::Limited;
 use super::parsed::{self, ParsedCall};
 use super::refusal::{Asked, OverLimit, Refusal};
 use super::response::Responding;
 use super::rpc::RpcRequest;
+use super::socket::Socket;
 use super::softening::Softened;
 use super::state::{AwaitingBody, State};
 use super::upstream::Upstream;
@@ -45,8 +47,9 @@ pub(super) fn on_head(
     context: &mut Context<'_>,
     effects: &mut Effects,
 ) -> State {
-    let call = match head::read(config, headers, ended, effects) {
-        Ok(Some(call)) => call,
+    let (call, speech) = match head::read(config, headers, ended, effects) {
+        Ok(Some(Limited::Call(call))) => (call, None),
+        Ok(Some(Limited::Socket(call, speech))) => (call, Some(speech)),
         Ok(None) => return State::Done,
         Err(refusal) => return refuse(refusal, Charges::default(), config, context, effects),
     };
@@ -54,6 +57,9 @@ pub(super) fn on_head(
         Ok(granted) => granted,
         Err(refusal) => return refuse(refusal, Charges::default(), config, context, effects),
     };
+    if let Some(speech) = speech {
+        return State::Socket(Box::new(Socket::new(call, speech, granted.reservation, config)));
+    }
     let length = call.length;
     let awaiting = AwaitingBody { call, granted, read_lines: context.budgets.take_read_lines() };
     match awaiting.call.format().body {
@@ -146,7 +152,7 @@ fn admit_unread(
 }
 
 /// Admits an LLM call, or refuses it.
-fn admit(
+pub(super) fn admit(
     awaiting: AwaitingBody,
     parsed: &ParsedCall<'_>,
     form: Option<Peek>,
@@ -246,7 +252,7 @@ fn estimate(
     let reserve = &counting.output_reserve;
     let learned = call.tier.has_limits().then(|| reserve.expected(model, &call.tier.name, context.budgets));
     let estimate = Estimate {
-        known: Usage { requests, ..input.plus(request.known.unwrap_or_default()) },
+        known: Usage { requests, ..input.plus(request.known.unwrap_or_default()).plus(call.context) },
         output_is_known: request.known.is_some(),
         exact: parsed.is_exact && !request.more_input,
         max_output: softened.max_output(request),
@@ -267,7 +273,7 @@ fn reserve<'c>(
     context: &mut Context<'_>,
     effects: &mut Effects,
 ) -> Result<Granted, Refusal<'c>> {
-    effects.facts.push((Fact::CountedInput, estimate.known.all_input().to_string()));
+    effects.facts.push((Fact::CountedInput, Value::Number(estimate.known.all_input())));
     let subject = Subject { body: parsed.body(), ..call.subject(model) };
     let (limits, patience) = (&call.tier.limits, call.patience());
     let granted = limits::reserve(granted, limits, &subject, estimate, patience, context.budgets)
@@ -340,6 +346,9 @@ pub(super) fn go_on(
 ) -> State {
     match decided {
         Ok(Progress::Pending(awaiting)) => State::AwaitingDecision(awaiting),
+        Ok(Progress::Decided(admitted)) if admitted.call.has_begun => {
+            State::Responding(Box::new(Responding::new(admitted, config)))
+        }
         Ok(Progress::Decided(admitted)) => {
             let queued = queue::enter(admitted, context, effects);
             send(queued, config, context, effects)
@@ -386,7 +395,7 @@ fn asked<'c>(call: &'c Call, model: &str, context: &mut Context<'_>) -> Asked<'c
     Asked { call, model: model.to_owned(), label: context.models.label(model, context.budgets) }
 }
 
-fn over_limit<'c>(
+pub(super) fn over_limit<'c>(
     call: &'c Call,
     model: &str,
     refusal: limits::Refusal,

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use crate::api::{self, Format};
+use crate::api::{self, Format, Usage};
 use crate::coding::Encoding;
 use crate::identity::Caller;
 use crate::limits::{Limit, Subject, Workflow};
@@ -20,6 +20,7 @@ use crate::units::Span;
 const LONGEST_LOGGED: usize = 128;
 
 /// A call whose headers are known.
+#[derive(Clone)]
 pub(super) struct Call {
     pub(super) api: api::Call,
     pub(super) caller: Caller,
@@ -34,6 +35,10 @@ pub(super) struct Call {
     /// The host does not hold the request while a decision is pending, because its body is too
     /// long, or may be.
     pub(super) passes: bool,
+    /// The input besides its body: on a socket, the conversation so far.
+    pub(super) context: Usage,
+    /// The server of a socket has begun it by itself. It is charged whatever it costs.
+    pub(super) has_begun: bool,
 }
 
 impl Call {
@@ -46,9 +51,14 @@ impl Call {
         self.format().messages.is_some()
     }
 
-    /// Returns the longest wait. A request that passes is not held, so it cannot wait.
+    /// Returns the longest wait. A request that passes is not held, so it cannot wait. A response
+    /// that has begun does not wait either, but is charged as if it could.
     pub(super) fn patience(&self) -> Span {
-        if self.passes { Span::ZERO } else { self.tier.degradation.patience() }
+        match (self.has_begun, self.passes) {
+            (true, _) => Span::MAX,
+            (false, true) => Span::ZERO,
+            (false, false) => self.tier.degradation.patience(),
+        }
     }
 
     /// Returns the subject that limits count, without the body.

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::fact::Fact;
+use super::fact::{Fact, Value};
 use super::warning::Warning;
 use crate::api::Edit;
 use crate::limits::{Budgets, Tally};
@@ -21,12 +21,12 @@ pub struct Effects {
     pub headers: Vec<HeaderEdit>,
     /// Changes of the request's body, which also change its length.
     pub body: Vec<Edit>,
-    /// Bytes to pass on instead of the response piece.
+    /// Bytes to pass on instead of the piece: of the response, or of a request that is a socket's.
     pub piece: Option<Vec<u8>>,
     /// Whether to reset the response, with the rest of it.
     pub reset: bool,
     /// Values for access logs.
-    pub facts: Vec<(Fact, String)>,
+    pub facts: Vec<(Fact, Value)>,
     /// Increments of metrics.
     pub counts: Vec<Count>,
     /// Lines for Envoy's log.
@@ -111,12 +111,18 @@ impl Effects {
     /// Adds a word to a fact that lists several.
     pub(super) fn add_to_fact(&mut self, fact: Fact, word: &str) {
         match self.facts.iter_mut().find(|(known, _)| *known == fact) {
-            Some((_, words)) => {
-                words.push(',');
-                words.push_str(word);
-            }
-            None => self.facts.push((fact, word.to_owned())),
+            Some((_, value)) => value.add_word(word),
+            None => self.facts.push((fact, Value::Text(word.to_owned()))),
         }
+    }
+
+    /// Adds the effects of a part of the exchange that concern neither its bytes nor its next step.
+    pub(super) fn absorb(&mut self, part: Self) {
+        self.facts.extend(part.facts);
+        self.counts.extend(part.counts);
+        self.log.extend(part.log);
+        self.warnings.extend(part.warnings);
+        self.tasks.extend(part.tasks);
     }
 
     pub(super) fn set_headers(&mut self, fields: Fields) {

@@ -3,6 +3,11 @@
 //! In: nothing. Out: [`Fact`]s with their names and meanings. Not here: their values, which each
 //! step of an exchange puts into its effects.
 
+use core::fmt;
+
+use crate::reply::usd;
+use crate::units::NanoUsd;
+
 macro_rules! facts {
     ($($ident:ident $name:literal $meaning:literal;)*) => {
         /// A fact about a call, for access logs.
@@ -52,4 +57,44 @@ facts! {
         "the changes of the request, as in `x-tollgate-softened`";
     StoppedBy "tollgate.stopped_by"
         "the limit that stopped the stream";
+}
+
+/// The value of a fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A text; of several, a socket has the last.
+    Text(String),
+    /// A number; a socket has the sum of its responses'.
+    Number(u64),
+    /// Money; a socket has the sum of its responses'.
+    Money(NanoUsd),
+}
+
+impl Value {
+    /// Adds a word to a text that lists several.
+    pub(super) fn add_word(&mut self, word: &str) {
+        if let Self::Text(words) = self {
+            words.push(',');
+            words.push_str(word);
+        }
+    }
+
+    /// Adds the value of a further response on the same socket.
+    pub(super) fn add(&mut self, later: Self) {
+        *self = match (&self, later) {
+            (Self::Number(sum), Self::Number(number)) => Self::Number(sum.saturating_add(number)),
+            (Self::Money(sum), Self::Money(money)) => Self::Money(NanoUsd(sum.0.saturating_add(money.0))),
+            (_, later) => later,
+        };
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => number.fmt(f),
+            Self::Money(money) => f.write_str(&usd(money.0)),
+        }
+    }
 }

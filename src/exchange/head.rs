@@ -1,14 +1,15 @@
 //! Reads a request's headers into a call.
 //!
-//! In: headers and attributes. Out: a [`Call`], `None` if Tollgate does not limit the request, or a
+//! In: headers and attributes. Out: [`Limited`], `None` if Tollgate does not limit the request, or a
 //! [`Refusal`]. Not here: the body (`parsed`), limits (`admission`).
 
 use super::call::Call;
 use super::effects::{Effects, HeaderEdit};
-use super::fact::Fact;
+use super::fact::{Fact, Value};
 use super::refusal::Refusal;
 use super::upstream;
-use crate::api::{self, Body, Dialect};
+use crate::api::sockets::Speech;
+use crate::api::{self, Body, Dialect, Usage};
 use crate::coding::Encoding;
 use crate::identity::{Caller, Head};
 use crate::limits::{UPSTREAM_DIMENSION, Workflow};
@@ -18,31 +19,58 @@ use crate::settings::{Config, Unrecognised, Workflows};
 use crate::tiers::Tier;
 use crate::units::Amount;
 
+/// A request that Tollgate limits.
+pub(super) enum Limited {
+    Call(Call),
+    /// A request for a WebSocket, with the call that each response in it is.
+    Socket(Call, &'static Speech),
+}
+
 /// Reads the headers of a request.
 pub(super) fn read(
     config: &Config,
     head: &dyn Head,
     ended: bool,
     effects: &mut Effects,
-) -> Result<Option<Call>, Refusal<'static>> {
+) -> Result<Option<Limited>, Refusal<'static>> {
     let method = head.header(":method").unwrap_or_default();
     let path = head.header(":path").unwrap_or_default();
     let is_limited = |dialect| dialect != Dialect::Mcp || config.tiers.limit_tools();
     if let Some(protocol) = head.header("upgrade") {
-        let protocol = protocol.into_owned();
-        return match config.routes.recognise_upgrade(&path) {
-            Some(upgrade) if is_limited(upgrade.dialect) => Err(Refusal::Upgrade { upgrade, protocol }),
-            Some(_) => Ok(None),
-            None => unrecognised(config, &method, &path),
+        let Some(upgrade) = config.routes.recognise_upgrade(&path) else {
+            return unrecognised(config, &method, &path);
         };
+        if !is_limited(upgrade.dialect) {
+            return Ok(None);
+        }
+        let is_socket = *method == *b"GET" && protocol.eq_ignore_ascii_case(b"websocket");
+        let Some(speech) = upgrade.speech.filter(|_| is_socket) else {
+            return Err(Refusal::Upgrade { upgrade, protocol: protocol.into_owned() });
+        };
+        // Compressed frames could not be read.
+        effects.headers.push(HeaderEdit::Remove("sec-websocket-extensions".into()));
+        let call = call(api::Call::on_socket(speech.format, upgrade.model), config, head, ended, effects)?;
+        return Ok(call.map(|call| Limited::Socket(call, speech)));
     }
     let Some(api) = config.routes.recognise(&method, &path) else {
         return unrecognised(config, &method, &path);
     };
-    let dialect = api.format.dialect;
-    if !is_limited(dialect) {
+    if !is_limited(api.format.dialect) {
         return Ok(None);
     }
+    Ok(call(api, config, head, ended, effects)?.map(Limited::Call))
+}
+
+/// Reads who calls; returns none if its tier does not limit such calls.
+fn call(
+    api: api::Call,
+    config: &Config,
+    head: &dyn Head,
+    ended: bool,
+    effects: &mut Effects,
+) -> Result<Option<Call>, Refusal<'static>> {
+    let path = head.header(":path").unwrap_or_default();
+    let dialect = api.format.dialect;
     let caller = config.identity.read(head);
     let mut caller = caller.map_err(|missing| Refusal::Unidentified { dialect, missing })?;
     let (tier, is_known) = config.tiers.of(&caller);
@@ -51,7 +79,7 @@ pub(super) fn read(
     }
     name_upstream(config, &tier, head, &mut caller);
     effects.count(&metrics::UNKNOWN_TIER, &Labels::default(), u64::from(!is_known));
-    effects.facts.push((Fact::Tier, tier.name.to_string()));
+    effects.facts.push((Fact::Tier, Value::Text(tier.name.to_string())));
     let is_signed = is_signed(head, &path);
     if !is_signed {
         // Uncompressed answers are the cheapest to read.
@@ -64,11 +92,22 @@ pub(super) fn read(
     let length = content_length(head);
     let encoding = Encoding::parse(&head.header("content-encoding").unwrap_or_default());
     let passes = passes(&api, length, ended, config.counting.hold_up_to);
-    Ok(Some(Call { api, caller, tier, workflow, length, encoding, is_signed, passes }))
+    Ok(Some(Call {
+        api,
+        caller,
+        tier,
+        workflow,
+        length,
+        encoding,
+        is_signed,
+        passes,
+        context: Usage::default(),
+        has_begun: false,
+    }))
 }
 
 /// Passes a request that is not recognised as an LLM call, or refuses it if it is to be refused.
-fn unrecognised(config: &Config, method: &[u8], path: &[u8]) -> Result<Option<Call>, Refusal<'static>> {
+fn unrecognised(config: &Config, method: &[u8], path: &[u8]) -> Result<Option<Limited>, Refusal<'static>> {
     let refuses = config.unrecognised == Unrecognised::Refuse;
     let Some(dialect) = refuses.then(|| config.routes.unrecognised(path)).flatten() else { return Ok(None) };
     Err(Refusal::Unrecognised { dialect, method: method.to_vec(), path: api::without_query(path).to_vec() })

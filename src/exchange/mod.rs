@@ -48,6 +48,7 @@ mod refusal;
 mod response;
 mod rpc;
 mod settle;
+mod socket;
 mod softening;
 mod standings;
 mod state;
@@ -61,7 +62,7 @@ use std::rc::Rc;
 
 pub use context::{Abort, Context, Editable};
 pub use effects::{Ask, Effects, HeaderEdit, Next};
-pub use fact::Fact;
+pub use fact::{Fact, Value};
 pub use state::Wanted;
 pub use warning::Warning;
 
@@ -70,6 +71,7 @@ use crate::metrics::{self, Labels};
 use crate::rls::Failure;
 use crate::settings::Config;
 use response::Responding;
+use socket::Socket;
 use state::{AwaitingBody, State};
 
 /// An event of an exchange.
@@ -111,6 +113,8 @@ pub enum Event<'a> {
         /// Whether there is no body.
         ended: bool,
     },
+    /// On a socket: the server has begun the response.
+    Begun,
     /// A piece of the response's body has arrived.
     ResponsePiece {
         /// The bytes.
@@ -148,6 +152,12 @@ impl Exchange {
         effects
     }
 
+    /// Returns whether the host holds the request, with the body received so far.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.state.holds_request()
+    }
+
     /// Returns whether such an event matters now.
     #[must_use]
     pub fn wants(&self, wanted: Wanted) -> bool {
@@ -159,7 +169,7 @@ impl Exchange {
         let Event::ResponseHead { status, head, .. } = event else { return };
         let hold_up_to = self.config.counting.hold_up_to;
         let warning = Warning::of_small_buffer(*status, *head, hold_up_to);
-        if let Some(warning) = warning.filter(|_| self.state.holds_request()) {
+        if let Some(warning) = warning.filter(|_| self.is_held()) {
             effects.count(&metrics::BODIES_OVER_BUFFER, &Labels::default(), 1);
             effects.warnings.push(warning);
         }
@@ -194,6 +204,11 @@ fn next(
             let admitted = decision.go_on(config, context, effects);
             let responding = Box::new(Responding::new(admitted, config));
             on_response_head(responding, status, head, ended, config, context, effects)
+        }
+        (State::AwaitingDecision(decision), Event::Begun) => {
+            let mut responding = Box::new(Responding::new(decision.go_on(config, context, effects), config));
+            responding.begin_messages();
+            State::Responding(responding)
         }
         (State::AwaitingDecision(decision), Event::End { abort }) if decision.holds_request() => {
             decision.end(abort, config, context, effects);
@@ -231,9 +246,37 @@ fn next(
             drain.discard(bytes, last, context.now(), effects);
             State::Draining(drain)
         }
+        (State::Socket(socket), event) => on_socket(socket, event, config, context, effects),
         (_, Event::End { .. }) => State::Done,
         (state, _) => state,
     }
+}
+
+fn on_socket(
+    mut socket: Box<Socket>,
+    event: Event<'_>,
+    config: &Config,
+    context: &mut Context<'_>,
+    effects: &mut Effects,
+) -> State {
+    match event {
+        Event::RequestPiece { bytes } => socket.read_client(bytes, config, context, effects),
+        Event::Answered { question, answer } => socket.on_answer(question, answer, config, context, effects),
+        Event::Due => socket.look_again(Event::Due, config, context, effects),
+        Event::ResponseHead { status, .. } if !socket.open(status) => {
+            socket.end(None, config, context, effects);
+            return State::Done;
+        }
+        Event::ResponsePiece { bytes, .. } => socket.read_server(bytes, config, context, effects),
+        Event::End { abort } => {
+            socket.end(abort, config, context, effects);
+            return State::Done;
+        }
+        Event::RequestHead { .. } | Event::RequestBody { .. } | Event::ResponseHead { .. } | Event::Begun => {
+        }
+    }
+    socket.sum_facts(effects);
+    State::Socket(socket)
 }
 
 /// Ends a call before its body has arrived.

@@ -11,7 +11,7 @@ use super::call::{Call, kind, logged};
 use super::charges::Charges;
 use super::context::Context;
 use super::effects::{Effects, Next};
-use super::fact::Fact;
+use super::fact::{self, Fact};
 use crate::api::{Dialect, Messages, Upgrade};
 use crate::identity::Unidentified;
 use crate::limits::{self, Reason, Wait};
@@ -80,16 +80,16 @@ impl Refusal<'_> {
         charges.release(config, context, effects);
         effects.headers.clear();
         let reply = match self {
-            Self::Upgrade { upgrade: Upgrade { api, dialect }, protocol } => {
+            Self::Upgrade { upgrade: Upgrade { api, dialect, .. }, protocol } => {
                 effects.count(&metrics::CALLS, &kind("upgrade"), 1);
-                effects.facts.push((Fact::RefusedBy, "protocol upgrade".to_owned()));
+                effects.facts.push((Fact::RefusedBy, fact::Value::Text("protocol upgrade".to_owned())));
                 let line = json!({ "event": "upgrade_refused", "api": api, "protocol": logged(protocol) });
                 effects.log.push(line.to_string());
                 reply::upgrade(dialect)
             }
             Self::Unrecognised { dialect, method, path } => {
                 effects.count(&metrics::CALLS, &kind("unrecognised"), 1);
-                effects.facts.push((Fact::RefusedBy, "unrecognised path".to_owned()));
+                effects.facts.push((Fact::RefusedBy, fact::Value::Text("unrecognised path".to_owned())));
                 let (method, path) = (logged(method), logged(path));
                 let line = json!({ "event": "unrecognised_refused", "method": method, "path": path });
                 effects.log.push(line.to_string());
@@ -131,7 +131,7 @@ impl OverLimit<'_> {
         let labels = call.labels_of(limit, &asked.label);
         effects.count(&metrics::REFUSALS, &labels, 1);
         effects.count(&metrics::CALLS, &Labels { kind: "refused", ..labels }, 1);
-        effects.facts.push((Fact::RefusedBy, limit.name.to_string()));
+        effects.facts.push((Fact::RefusedBy, fact::Value::Text(limit.name.to_string())));
         let is_shared = context.budgets.overflows(limit, &call.subject(&asked.model));
         effects.log.push(log_line(&refusal, asked, is_shared));
         let (model, shown, now, jitter) = (&asked.model, &config.headers, context.now(), context.jitter);

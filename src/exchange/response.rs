@@ -85,6 +85,19 @@ impl Responding {
         effects.headers.extend(admitted.response_headers.iter().cloned());
     }
 
+    /// Begins the answer of a response on a socket, whose documents are messages, if it has not
+    /// begun.
+    pub(super) fn begin_messages(&mut self) {
+        if !matches!(self.outcome, Outcome::Unanswered) {
+            return;
+        }
+        let mut reader = Reader::of_messages(self.admitted.call.format());
+        if !reader.prepare_ending() {
+            self.watch = None;
+        }
+        self.outcome = Outcome::Answered { reader: Box::new(reader), complete: false };
+    }
+
     fn begin_answer(&mut self, head: &dyn Head, effects: &mut Effects) {
         let mut reader = Reader::new(self.admitted.call.format(), head, self.admitted.hides_usage);
         let may_end = self.keep_watch(&mut reader, head);

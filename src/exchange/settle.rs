@@ -8,13 +8,12 @@ use std::borrow::Cow;
 use super::admitted::Admitted;
 use super::context::{Abort, Context};
 use super::effects::Effects;
-use super::fact::Fact;
+use super::fact::{Fact, Value};
 use super::response::{Outcome, Responding};
 use crate::api::answer::{Found, ToolsCalled};
 use crate::api::{CLASSES, Side, Usage};
 use crate::limits::Estimate;
 use crate::metrics;
-use crate::reply::usd;
 use crate::settings::{Config, Counting, OnAbort};
 
 const PPM_PER_PERCENT: u64 = 10_000;
@@ -226,12 +225,12 @@ fn report(admitted: &Admitted, usage: &Usage, config: &Config, effects: &mut Eff
         }
     }
     effects.count(&metrics::CHARACTERS, &admitted.labels(""), usage.characters);
-    effects.facts.push((Fact::UsedInput, usage.all_input().to_string()));
-    effects.facts.push((Fact::UsedOutput, usage.all_output().to_string()));
+    effects.facts.push((Fact::UsedInput, Value::Number(usage.all_input())));
+    effects.facts.push((Fact::UsedOutput, Value::Number(usage.all_output())));
     if config.has_prices() {
         let cost = admitted.estimate.rates.cost(usage);
         effects.count(&metrics::COST, &admitted.labels(""), cost.0);
-        effects.facts.push((Fact::Cost, usd(cost.0)));
+        effects.facts.push((Fact::Cost, Value::Money(cost)));
     }
 }
 

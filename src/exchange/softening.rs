@@ -13,7 +13,7 @@ use std::rc::Rc;
 use super::call::{Call, kind};
 use super::context::{Context, Editable};
 use super::effects::{Effects, HeaderEdit};
-use super::fact::Fact;
+use super::fact::{Fact, Value};
 use super::parsed::ParsedCall;
 use super::tools::HiddenTools;
 use crate::api::{Body, Edit, Outline, Request};
@@ -145,7 +145,7 @@ impl Softened {
             effects.count(&metrics::EDITS_SKIPPED, &kind(skipped), 1);
         }
         let Some(summary) = self.summary() else { return };
-        effects.facts.push((Fact::Softened, summary));
+        effects.facts.push((Fact::Softened, Value::Text(summary)));
         let kinds = [
             ("model", self.is_replaced),
             ("max_output_tokens", self.bound.is_some() && !self.is_clamped),

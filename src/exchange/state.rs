@@ -4,6 +4,7 @@ use super::call::Call;
 use super::decision::AwaitingDecision;
 use super::queue::Queued;
 use super::response::Responding;
+use super::socket::Socket;
 use super::stop::Drain;
 use crate::limits::Granted;
 use crate::store::ReadLine;
@@ -17,6 +18,8 @@ pub(super) enum State {
     Responding(Box<Responding>),
     /// Settled, with the client's answer ended; the upstream may still be sending.
     Draining(Drain),
+    /// A WebSocket, whose responses are calls of their own.
+    Socket(Box<Socket>),
     Done,
 }
 
@@ -70,6 +73,7 @@ impl State {
                 Wanted::RequestBody | Wanted::Answers | Wanted::Due => false,
             },
             Self::Draining(_) => wanted == Wanted::ResponsePieces,
+            Self::Socket(socket) => socket.wants(wanted),
         }
     }
 
@@ -78,6 +82,7 @@ impl State {
         match self {
             Self::AwaitingBody(_) | Self::Queued(_) => true,
             Self::AwaitingDecision(decision) => decision.holds_request(),
+            Self::Socket(socket) => socket.holds(),
             Self::New | Self::Responding(_) | Self::Draining(_) | Self::Done => false,
         }
     }

@@ -21,7 +21,7 @@ use super::admitted::Admitted;
 use super::call::logged;
 use super::context::Context;
 use super::effects::Effects;
-use super::fact::Fact;
+use super::fact::{Fact, Value};
 use super::response::{Outcome, Responding};
 use super::settle;
 use crate::api::Usage;
@@ -53,20 +53,18 @@ pub(super) fn stop_at_limit(
 ) -> Result<Drain, Box<Responding>> {
     let Some((limit, used)) = overspent(&mut responding, config, context) else { return Err(responding) };
     let admitted = &responding.admitted;
-    let labels = admitted.call.labels_of(&limit, &admitted.label);
     let cut = Cut { model: &admitted.model, used, hides_usage: admitted.hides_usage };
     let Outcome::Answered { reader, .. } = &responding.outcome else { return Err(responding) };
     let ended = reader.end(effects.piece.as_deref().unwrap_or(piece), &cut);
     let has_ending = reader.has_ending();
     if !has_ending {
+        let labels = admitted.call.labels_of(&limit, &admitted.label);
         effects.count(&metrics::STREAMS_UNSTOPPABLE, &labels, 1);
         responding.watch = None;
     }
     let Some(ended) = ended else { return Err(responding) };
     effects.piece = Some(ended);
-    effects.count(&metrics::STREAMS_STOPPED, &labels, 1);
-    effects.facts.push((Fact::StoppedBy, limit.name.to_string()));
-    effects.log.push(log_line(&responding.admitted, &limit, &used));
+    report(&responding.admitted, &limit, &used, effects);
     let drain_for = responding.watch.as_ref().map(|watch| watch.drain_for).unwrap_or_default();
     settle::settle_stopped(responding, config, context, effects);
     Ok(Drain { until: context.now() + drain_for })
@@ -103,6 +101,13 @@ fn overspent(
     let exact = settle::counted(admitted, reader.found(), config, context);
     let limit = admitted.charges.here_mut().overspent(&exact, &rates, grace, context.budgets)?;
     Some((limit, exact))
+}
+
+/// Reports a stopped stream to operators.
+pub(super) fn report(admitted: &Admitted, limit: &Limit, used: &Usage, effects: &mut Effects) {
+    effects.count(&metrics::STREAMS_STOPPED, &admitted.call.labels_of(limit, &admitted.label), 1);
+    effects.facts.push((Fact::StoppedBy, Value::Text(limit.name.to_string())));
+    effects.log.push(log_line(admitted, limit, used));
 }
 
 /// Formats the line that tells operators why a stream was stopped.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use proxy_wasm::types::Action;
 
-use super::calls::{self, Level, Map};
+use super::calls::{self, Buffer, Level, Map};
 use super::configured::Configured;
 use super::hold::Headers;
 use super::lines::SharedData;
@@ -68,7 +68,7 @@ impl Flow {
         };
         let mut effects = exchange.handle(event, &mut context);
         for (fact, value) in &effects.facts {
-            let _ = calls::set_property(fact.name(), value.as_bytes());
+            let _ = calls::set_property(fact.name(), value.to_string().as_bytes());
         }
         for count in &effects.counts {
             self.vm.count(count);
@@ -90,6 +90,11 @@ impl Flow {
             self.configured.ticker.wake_within(due);
         }
         effects
+    }
+
+    /// Returns whether the exchange holds the request.
+    pub(super) fn is_held(&self) -> bool {
+        self.exchange.try_borrow().is_ok_and(|exchange| exchange.is_held())
     }
 
     /// Returns whether the exchange needs such an event now.
@@ -143,15 +148,18 @@ impl Flow {
                 self.waits.set(false);
                 self.reply(&reply);
             }
-            _ => self.go_on(&effects.headers),
+            _ => self.go_on(&effects),
         }
         None
     }
 
     /// Resumes a held request.
-    pub(super) fn go_on(&self, headers: &[HeaderEdit]) {
+    pub(super) fn go_on(&self, effects: &Effects) {
         if self.waits.take() {
-            change_headers(Map::RequestHeaders, headers);
+            if let Some(piece) = &effects.piece {
+                let _ = calls::replace_buffer(Buffer::RequestBody, usize::MAX, piece);
+            }
+            change_headers(Map::RequestHeaders, &effects.headers);
             self.set_headers(Headers::Released);
             let _ = calls::resume_request();
         }

@@ -46,7 +46,10 @@ impl Stream {
 
     /// Carries out the exchange's next step, after its other effects.
     fn go(&mut self, next: Next) -> Action {
-        let Effects { next, headers, .. } = self.ask(Effects { next, ..Effects::default() });
+        let Effects { next, headers, piece, .. } = self.ask(Effects { next, ..Effects::default() });
+        if let Some(piece) = piece {
+            let _ = calls::replace_buffer(Buffer::RequestBody, usize::MAX, &piece);
+        }
         change_headers(Map::RequestHeaders, &headers);
         match next {
             Next::Reply(reply) => self.flow.reply(&reply),
@@ -133,6 +136,7 @@ impl Stream {
         if effects.reset {
             let _ = calls::reset_response();
         }
+        self.ask(effects);
         Action::Continue
     }
 }
@@ -160,8 +164,20 @@ impl HttpContext for Stream {
             let bytes = calls::buffer(Buffer::RequestBody, size).unwrap_or_default();
             // While the request waits, the host repeats the bytes that it has already shown.
             let seen = if self.flow.waits.get() { self.body_size } else { 0 };
-            self.flow.handle(Event::RequestPiece { bytes: bytes.get(seen..).unwrap_or_default() });
+            let effects =
+                self.flow.handle(Event::RequestPiece { bytes: bytes.get(seen..).unwrap_or_default() });
             self.body_size = size;
+            if let Some(piece) = &effects.piece {
+                let _ = calls::replace_buffer(Buffer::RequestBody, size, piece);
+                self.body_size = piece.len();
+            }
+            if effects.reset {
+                let _ = calls::reset_response();
+            }
+            if effects.next != Next::Pass {
+                return self.go(effects.next);
+            }
+            self.flow.waits.set(self.flow.waits.get() && self.flow.is_held());
         }
         if self.flow.waits.get() {
             return Action::Pause;
@@ -254,7 +270,7 @@ impl Context for Stream {
                 change_headers(Map::RequestHeaders, &effects.headers);
                 self.flow.wait(until);
             }
-            Next::Pass => self.flow.go_on(&effects.headers),
+            Next::Pass => self.flow.go_on(&effects),
         }
     }
 }

@@ -45,6 +45,17 @@ pub struct Reply {
     pub details: &'static str,
 }
 
+impl Reply {
+    /// Returns the sentence for people in the body.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
+        let error = body.get("error").unwrap_or(&body);
+        let message = error.get("message").unwrap_or(error);
+        message.as_str().unwrap_or_default().to_owned()
+    }
+}
+
 /// The number of fields of an allowed call with limits on requests and on tokens.
 const USUAL_FIELDS: usize = 8;
 

@@ -58,6 +58,7 @@ pub(super) static LIVE: Socket = Socket {
     name: "gemini_live",
     dialect: Dialect::Gemini,
     path_ends: &["bidigeneratecontent", "bidigeneratecontentconstrained", "bidigeneratemusic"],
+    speech: None,
 };
 
 /// Returns a member in either of its spellings; `null` counts as absent.

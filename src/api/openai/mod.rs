@@ -33,4 +33,5 @@ pub(super) static REALTIME: Socket = Socket {
     name: "openai_realtime",
     dialect: Dialect::OpenAi,
     path_ends: &["/realtime", "/realtime/translations"],
+    speech: None,
 };

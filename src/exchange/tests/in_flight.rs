@@ -65,7 +65,7 @@ fn a_place_is_taken_before_the_body_is_read() {
     let message = body["error"]["message"].as_str().unwrap();
     assert!(message.contains("concurrent_requests per tenant (limit `slot`)"), "{message}");
     assert!(message.contains("Limit 1 at once, Available 0, Requested 1."), "{message}");
-    assert_eq!(fact(&effects, Fact::RefusedBy), Some("slot"));
+    assert_eq!(fact(&effects, Fact::RefusedBy).as_deref(), Some("slot"));
     assert!(!second.wants(Wanted::End));
 
     bench.end(&mut first, Some(Abort::Client));
@@ -214,7 +214,7 @@ fn a_call_that_is_refused_by_its_headers_takes_no_place() {
     let refused_by = |bench: &mut Bench| {
         let (mut call, effects) = bench.begin();
         bench.body(&mut call, OF_NO_TOKENS);
-        fact(&effects, Fact::RefusedBy).map(str::to_owned)
+        fact(&effects, Fact::RefusedBy)
     };
     assert_eq!(refused_by(&mut bench), None);
     for _ in 0..3 {
@@ -234,7 +234,7 @@ fn a_limit_that_depends_on_the_model_is_decided_when_the_body_is_there() {
     assert_eq!(effects.next, Next::Pass);
 
     let (_, refused) = bench.send(&call("gpt-4o"));
-    assert_eq!(fact(&refused, Fact::RefusedBy), Some("slot"));
+    assert_eq!(fact(&refused, Fact::RefusedBy).as_deref(), Some("slot"));
     let (mut other, effects) = bench.send(&call("o3"));
     assert_eq!(effects.next, Next::Pass);
 
@@ -255,7 +255,7 @@ fn a_limit_for_some_models_gives_back_what_others_of_the_call_held() {
     for _ in 0..3 {
         let (_, refused) = bench.send(&call("c-mini"));
         // Its own slot, of `slot`, was free and is again.
-        assert_eq!(fact(&refused, Fact::RefusedBy), Some("mini"));
+        assert_eq!(fact(&refused, Fact::RefusedBy).as_deref(), Some("mini"));
     }
     bench.now = bench.now + Span::from_secs(5);
     assert_eq!(bench.send(&call("c")).1.next, Next::Pass);

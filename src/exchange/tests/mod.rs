@@ -10,6 +10,7 @@ mod noticed;
 mod properties;
 mod request;
 mod response;
+mod sockets;
 mod softening;
 mod stopping;
 mod tools;
@@ -175,8 +176,8 @@ fn header<'e>(effects: &'e Effects, name: &str) -> Option<&'e str> {
     })
 }
 
-fn fact(effects: &Effects, fact: Fact) -> Option<&str> {
-    effects.facts.iter().find(|(of, _)| *of == fact).map(|(_, value)| value.as_str())
+fn fact(effects: &Effects, fact: Fact) -> Option<String> {
+    effects.facts.iter().find(|(of, _)| *of == fact).map(|(_, value)| value.to_string())
 }
 
 fn reply(effects: &Effects) -> (&Reply, Value) {

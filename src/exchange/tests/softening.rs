@@ -40,7 +40,7 @@ fn the_last_step_that_the_most_used_budget_has_reached_is_taken() {
         spend(&mut bench, spent);
         let (mut exchange, effects) = bench.send(HI);
         assert_eq!(sent(&effects, HI), expected, "{spent}");
-        assert_eq!(fact(&effects, Fact::Softened), told, "{spent}");
+        assert_eq!(fact(&effects, Fact::Softened).as_deref(), told, "{spent}");
         let head = bench.head(&mut exchange, 200, "application/json");
         assert_eq!(header(&head, "x-tollgate-softened"), told, "{spent}");
     }
@@ -62,7 +62,7 @@ fn a_softened_call_is_limited_and_paid_as_the_model_that_is_asked() {
     let (mut exchange, _) = bench.send(HI);
     bench.head(&mut exchange, 200, "application/json");
     let end = bench.piece(&mut exchange, &answer(500_000, 0), true);
-    assert_eq!(fact(&end, Fact::Cost), Some("0.50"));
+    assert_eq!(fact(&end, Fact::Cost).as_deref(), Some("0.50"));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_request_that_cannot_be_changed_is_not_softened() {
         let body = br#"{"contents":[{"role":"user","parts":[{"text":"Hi"}]}]}"#;
         let effects = bench.handle(&mut exchange, Event::RequestBody { body, editable });
         assert_eq!((&effects.next, header(&effects, ":path")), (&Next::Pass, None), "{editable:?}");
-        assert_eq!(fact(&effects, Fact::Softened), None, "{editable:?}");
+        assert_eq!(fact(&effects, Fact::Softened).as_deref(), None, "{editable:?}");
         assert_eq!(bench.count_of(&metrics::EDITS_SKIPPED, "soften"), 1, "{editable:?}");
     }
 }
@@ -102,7 +102,7 @@ fn output_is_bounded_to_what_is_left_rather_than_refused() {
     let (mut exchange, effects) = bench.send(HI);
     // 8 of the remaining 70 are its input.
     assert_eq!(sent(&effects, HI), HI.replace("100", "62"));
-    assert_eq!(fact(&effects, Fact::Softened), Some("max_output_tokens=62"));
+    assert_eq!(fact(&effects, Fact::Softened).as_deref(), Some("max_output_tokens=62"));
     assert_eq!(bench.count_of(&metrics::SOFTENED, "clamp_output"), 1);
     bench.head(&mut exchange, 200, "application/json");
     bench.piece(&mut exchange, &answer(8, 62), true);
@@ -127,7 +127,7 @@ fn output_that_fits_is_not_bounded() {
     let mut bench = Bench::new(&tier(r#""clamp_output": true"#));
     spend(&mut bench, 800);
     let (_, effects) = bench.send(HI);
-    assert_eq!((effects.body.len(), fact(&effects, Fact::Softened)), (0, None));
+    assert_eq!((effects.body.len(), fact(&effects, Fact::Softened).as_deref()), (0, None));
 }
 
 #[test]

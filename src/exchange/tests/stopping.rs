@@ -80,7 +80,7 @@ fn a_stream_is_stopped_when_the_budget_and_its_grace_are_spent_and_soon_after() 
         assert!((most + 1..=most + 20).contains(&(INPUT + words)), "{words} words at grace {grace}");
         assert_eq!(bench.stops(), 1);
         assert_eq!(bench.count_of(&metrics::CALLS, "stopped"), 1);
-        assert_eq!(fact(&effects, Fact::StoppedBy), Some("tpm"));
+        assert_eq!(fact(&effects, Fact::StoppedBy).as_deref(), Some("tpm"));
     }
 }
 

@@ -51,7 +51,7 @@ fn a_tool_whose_budget_is_spent_is_taken_out_until_it_has_flowed_back() {
         sent(&effects),
         OFFERS.replace(r#"{"type":"function","function":{"name":"send_email"}},"#, "")
     );
-    assert_eq!(fact(&effects, Fact::Softened), Some("hidden_tools=1"));
+    assert_eq!(fact(&effects, Fact::Softened).as_deref(), Some("hidden_tools=1"));
     assert_eq!(bench.count_of(&metrics::TOOL_CALLS, ""), 4);
     bench.now = bench.now + Span::from_secs(1_801);
     assert_eq!(sent(&call(&mut bench, &[])), OFFERS);
@@ -145,7 +145,7 @@ fn calls_of_mcp_and_of_models_share_a_budget() {
         (refusal.status, &body["id"], &body["error"]["data"]["limit"]),
         (200, &json!("a"), &json!("mail"))
     );
-    assert_eq!(fact(&effects, Fact::RefusedBy), Some("mail"));
+    assert_eq!(fact(&effects, Fact::RefusedBy).as_deref(), Some("mail"));
     assert_eq!(bench.count_of(&metrics::CALLS, "refused"), 1);
 }
 

@@ -304,7 +304,7 @@ fn a_call_that_waits_keeps_its_place_among_the_calls_in_flight() {
         let mut next = bench.exchange();
         let effects = bench.handle(&mut next, Event::RequestHead { head: &Request::chat(), ended: false });
         bench.handle(&mut next, Event::End { abort: None });
-        fact(&effects, Fact::RefusedBy).map(str::to_owned)
+        fact(&effects, Fact::RefusedBy)
     };
     // Calls do not wait for slots, because the end of a call cannot be predicted.
     assert_eq!(refused(&mut bench).as_deref(), Some("slot"));

@@ -16,7 +16,7 @@ fn a_crossing_is_logged_once_and_told_with_every_call() {
     let mut lines = Vec::new();
     for _ in 0..3 {
         let (effects, head) = spend(&mut bench, 5);
-        assert_eq!(fact(&effects, Fact::Warning), Some("tpm"));
+        assert_eq!(fact(&effects, Fact::Warning).as_deref(), Some("tpm"));
         assert!(header(&head, "x-tollgate-warning").unwrap().starts_with("\"tpm\";used=8"));
         lines.extend(effects.log);
     }

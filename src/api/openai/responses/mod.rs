@@ -12,9 +12,11 @@ mod ending;
 mod offered;
 mod request;
 mod output_bound;
+mod socket;
 
 use crate::api::answer::Written;
 use crate::api::{Format, model, post};
+pub(in crate::api) use socket::SOCKET;
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {

@@ -9,7 +9,7 @@ fn a_call_that_a_local_limit_refuses_asks_nothing() {
 
     let (exchange, effects) = world.bench.send(&long);
 
-    assert_eq!(fact(&effects, Fact::RefusedBy), Some("own"));
+    assert_eq!(fact(&effects, Fact::RefusedBy).as_deref(), Some("own"));
     assert!(!exchange.wants(Wanted::Answers) && world.bench.tasks.is_empty());
     assert_eq!((world.decided("asked"), world.bench.count_of(&metrics::GLOBAL_REQUESTS, "ask")), (0, 0));
 }
@@ -252,7 +252,7 @@ fn an_upload_that_passes_is_asked_for_while_it_passes_and_its_form_is_read() {
     world.bench.head(&mut exchange, 200, "application/json");
     let last =
         world.bench.piece(&mut exchange, r#"{"text":"","usage":{"type":"duration","seconds":60}}"#, true);
-    assert_eq!(fact(&last, Fact::Cost), Some("0.006"));
+    assert_eq!(fact(&last, Fact::Cost).as_deref(), Some("0.006"));
 }
 
 #[test]

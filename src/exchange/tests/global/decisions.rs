@@ -16,7 +16,7 @@ fn a_remote_refusal_is_a_429_that_names_the_limit_and_gives_the_local_budget_bac
     assert_eq!((refusal.status, refusal.details), (429, "tollgate_refused"));
     let message = body["error"]["message"].as_str().unwrap();
     assert!(message.contains("(limit `tpm`)") && message.contains("Available 2"), "{message}");
-    assert_eq!(fact(&effects, Fact::RefusedBy), Some("tpm"));
+    assert_eq!(fact(&effects, Fact::RefusedBy).as_deref(), Some("tpm"));
     // 20 seconds of this minute are over.
     assert_eq!(
         (field(&effects, "retry-after"), field(&effects, "retry-after-ms")),
@@ -54,7 +54,7 @@ fn of_several_limits_that_refuse_the_one_to_be_waited_for_longest_is_told() {
 
     let (_, effects) = world.call(HI);
 
-    assert_eq!(fact(&effects, Fact::RefusedBy), Some("tph"));
+    assert_eq!(fact(&effects, Fact::RefusedBy).as_deref(), Some("tph"));
     let second = world.bench.now.0 / 1_000_000_000 % 3_600;
     assert_eq!(field(&effects, "retry-after"), Some(&*(3_600 - second).to_string()));
 }
@@ -72,7 +72,7 @@ fn what_other_answers_have_charged_for_a_refused_call_is_given_back_where_the_se
 
         let (_, effects) = world.call(HI);
 
-        assert_eq!(fact(&effects, Fact::RefusedBy), Some("rpm"));
+        assert_eq!(fact(&effects, Fact::RefusedBy).as_deref(), Some("rpm"));
         assert_eq!(world.tasks(), given_back, "{global}");
     }
 }
@@ -202,7 +202,10 @@ fn a_call_larger_than_the_whole_budget_is_refused_for_ever_without_asking() {
 
     let (_, effects) = world.bench.send(&long);
 
-    assert_eq!((fact(&effects, Fact::RefusedBy), field(&effects, "retry-after")), (Some("tpm"), None));
+    assert_eq!(
+        (fact(&effects, Fact::RefusedBy).as_deref(), field(&effects, "retry-after")),
+        (Some("tpm"), None)
+    );
     assert_eq!(field(&effects, "x-should-retry"), Some("false"));
     assert_eq!(world.bench.count_of(&metrics::GLOBAL_REQUESTS, "ask"), 0);
     // The local budget is untouched: of 50 tokens, 8 and a quarter for output are held.

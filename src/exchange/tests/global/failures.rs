@@ -51,7 +51,7 @@ fn on_failure_deny_refuses_for_as_long_as_until_the_next_probe() {
         for unknown in ["ratelimit", "ratelimit-policy", "x-ratelimit-remaining-tokens"] {
             assert_eq!(field(&effects, unknown), None, "{kind}");
         }
-        assert_eq!((world.decided("deny"), fact(&effects, Fact::RefusedBy)), (1, Some("tpm")));
+        assert_eq!((world.decided("deny"), fact(&effects, Fact::RefusedBy).as_deref()), (1, Some("tpm")));
         assert_eq!(world.bench.count_of(&metrics::GLOBAL_FAILURES, kind), 1);
         let log: Value = serde_json::from_str(&effects.log[0]).unwrap();
         assert_eq!((&log["limit"], &log["available"]), (&json!("tpm"), &Value::Null));
@@ -72,7 +72,7 @@ fn on_failure_local_enforces_a_share_here_and_says_no_more_of_it_than_when_to_co
 
         assert_eq!((&allowed.next, &also_allowed.next), (&Next::Pass, &Next::Pass), "{kind}");
         assert_eq!((reply(&refused).0.status, field(&refused, "retry-after")), (429, Some("40")), "{kind}");
-        assert_eq!(fact(&refused, Fact::RefusedBy), Some("tpm"));
+        assert_eq!(fact(&refused, Fact::RefusedBy).as_deref(), Some("tpm"));
         assert_eq!((field(&refused, "ratelimit"), field(&refused, "x-ratelimit-limit-tokens")), (None, None));
         assert_eq!((world.decided("local"), world.decided("asked")), (3, 0));
         assert_eq!(world.bench.count_of(&metrics::GLOBAL_FAILURES, kind), 3);
@@ -125,7 +125,7 @@ fn one_question_without_an_answer_leaves_only_its_own_limits_undecided() {
 
     let effects = world.on_answer(&mut exchange, 1, Err(Failure::Unavailable));
 
-    assert_eq!(fact(&effects, Fact::RefusedBy), Some("rpm"));
+    assert_eq!(fact(&effects, Fact::RefusedBy).as_deref(), Some("rpm"));
     assert_eq!(world.tasks(), ["free/tpm ada -108"], "what the other has charged is given back");
 }
 
@@ -140,7 +140,7 @@ fn a_refusal_by_one_answer_counts_more_than_a_failure_of_another() {
 
         let effects = world.on_answer(&mut exchange, 1, Ok(b"\x08\x02"));
 
-        assert_eq!(fact(&effects, Fact::RefusedBy), Some("rpm"), "{on_failure}");
+        assert_eq!(fact(&effects, Fact::RefusedBy).as_deref(), Some("rpm"), "{on_failure}");
         assert_eq!((world.decided("asked"), world.decided(on_failure)), (1, 0));
     }
 }
@@ -196,7 +196,7 @@ fn a_call_that_local_limits_refuse_is_not_the_probe() {
     world.bench.now = world.bench.now + Span::from_secs(1);
 
     let (_, refused) = world.bench.send(&HI.replace("Hi", &"word ".repeat(300)));
-    assert_eq!(fact(&refused, Fact::RefusedBy), Some("own"));
+    assert_eq!(fact(&refused, Fact::RefusedBy).as_deref(), Some("own"));
 
     let (_, small) = world.bench.send(&HI.replace("100", "10"));
     assert!(matches!(small.next, Next::Ask { .. }));

@@ -118,7 +118,7 @@ fn a_client_that_leaves_and_a_refusal_by_another_limit_give_the_lease_back() {
 
     let (mut refused, _) = world.bench.send(&longer);
     let effects = world.on_answer(&mut refused, 0, Err(Failure::Unavailable));
-    assert_eq!(fact(&effects, Fact::RefusedBy), Some("in"));
+    assert_eq!(fact(&effects, Fact::RefusedBy).as_deref(), Some("in"));
     assert_eq!(stands(&mut world), before);
 }
 
@@ -128,7 +128,7 @@ fn a_budget_that_is_known_to_be_spent_refuses_here_without_asking() {
     world.service.limits.insert("free/tpm".to_owned(), (120, 60));
     let (_held, _) = world.call(HI);
     let (_, refused) = world.call(HI);
-    assert_eq!(fact(&refused, Fact::RefusedBy), Some("tpm"));
+    assert_eq!(fact(&refused, Fact::RefusedBy).as_deref(), Some("tpm"));
     assert_eq!(world.service.asked.len(), 2);
 
     let (_, effects) = world.bench.send(HI);
@@ -136,7 +136,7 @@ fn a_budget_that_is_known_to_be_spent_refuses_here_without_asking() {
     // The next window, in 40 seconds, has room for both as far as this process knows.
     assert_eq!(field(&refused, "retry-after"), Some("40"));
     assert_eq!((reply(&effects).0.status, field(&effects, "retry-after")), (429, Some("40")));
-    assert_eq!(fact(&effects, Fact::RefusedBy), Some("tpm"));
+    assert_eq!(fact(&effects, Fact::RefusedBy).as_deref(), Some("tpm"));
     assert_eq!(world.bench.count_of(&metrics::GLOBAL_REQUESTS, "ask"), 2, "the third is not asked for");
     let (mut smaller, effects) = world.bench.send(&HI.replace("100", "1"));
     assert!(matches!(effects.next, Next::Ask { .. }), "a smaller call may still fit");

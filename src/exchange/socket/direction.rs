@@ -1,0 +1,100 @@
+//! One direction of a socket: the frames read from it, and those to insert in it.
+//!
+//! In: frames to insert. Out: the bytes to pass. Not here: messages.
+//!
+//! A frame can be inserted only while bytes of its direction pass. If they do not, a ping in the
+//! other direction makes its receiver answer: RFC 6455, section 5.5.2, demands a pong as soon as is
+//! practical. Tollgate takes that pong out again.
+
+use crate::websocket::{Frames, Insertable, Kind, close_frame, data_frame, ping_frame};
+
+/// One direction.
+pub(super) struct Direction {
+    pub(super) frames: Frames,
+    /// Whether its frames are masked.
+    is_masked: bool,
+    /// The frames to insert.
+    words: Vec<u8>,
+    /// The payload of the ping whose pong is awaited in the other direction.
+    ping: Option<[u8; 8]>,
+    /// Whether its last frame is inserted, or will be.
+    is_closed: bool,
+    /// Whether the frames that have passed end with a whole one, and no more pass.
+    is_cut: bool,
+}
+
+impl Direction {
+    /// Creates the direction from the client to the server.
+    pub(super) fn from_client(bound: usize) -> Self {
+        Self::new(Frames::from_client(bound), true)
+    }
+
+    /// Creates the direction from the server to the client.
+    pub(super) fn from_server(bound: usize) -> Self {
+        Self::new(Frames::from_server(bound), false)
+    }
+
+    const fn new(frames: Frames, is_masked: bool) -> Self {
+        Self { frames, is_masked, words: Vec::new(), ping: None, is_closed: false, is_cut: false }
+    }
+
+    /// Says a message, as soon as it can be inserted. `random` makes the mask.
+    pub(super) fn say(&mut self, message: &str, random: u32) {
+        if !self.is_closed {
+            self.words.extend(data_frame(Kind::Text, message.as_bytes(), self.key(random)));
+        }
+    }
+
+    /// Inserts a close frame after all that is to be said, and nothing later.
+    pub(super) fn close(&mut self, code: u16, reason: &str, random: u32) {
+        if !self.is_closed {
+            self.words.extend(close_frame(code, reason, self.key(random)));
+            self.is_closed = true;
+        }
+    }
+
+    /// Returns whether something is still to be said.
+    pub(super) fn has_words(&self) -> bool {
+        !self.words.is_empty()
+    }
+
+    /// Inserts what is to be said, if frames may be inserted behind the bytes that have passed.
+    pub(super) fn flush(&mut self, out: &mut Vec<u8>) {
+        if self.has_words() && self.is_insertable() {
+            out.append(&mut self.words);
+        }
+    }
+
+    /// Returns whether any frame may be inserted behind the bytes that have passed.
+    pub(super) fn is_insertable(&self) -> bool {
+        self.is_cut || self.frames.insertable() == Insertable::Any
+    }
+
+    /// Records that the frames that have passed end with a whole one, and that no more pass.
+    pub(super) const fn cut(&mut self) {
+        self.is_cut = true;
+    }
+
+    /// Inserts a ping, unless one is under way.
+    pub(super) fn ping(&mut self, out: &mut Vec<u8>, random: u32) {
+        if self.ping.is_none() && !self.is_closed && self.frames.insertable() >= Insertable::Control {
+            let payload = (u64::from(random) << 32 | u64::from(!random)).to_be_bytes();
+            out.extend(ping_frame(&payload, self.key(random)));
+            self.ping = Some(payload);
+        }
+    }
+
+    /// Returns whether a pong answers the ping of this direction.
+    pub(super) fn takes_pong(&mut self, payload: &[u8]) -> bool {
+        let is_ours = self.ping.is_some_and(|ping| ping == payload);
+        if is_ours {
+            self.ping = None;
+        }
+        is_ours
+    }
+
+    /// Returns the mask of a frame.
+    pub(super) fn key(&self, random: u32) -> Option<[u8; 4]> {
+        self.is_masked.then(|| random.to_ne_bytes())
+    }
+}
