@@ -22,3 +22,4 @@ pub mod redis;
 pub mod service;
 mod times;
 pub mod upstream;
+mod wire;

@@ -3,11 +3,12 @@
 //! In: an address, and requests with any header bytes, whole bodies or bodies in parts, and
 //! trailers. Out: responses, read chunk by chunk with arrival times. One [`Client`] is one
 //! connection, so a test decides which calls share one; dropping a [`Response`] aborts its call.
-//! [`PATIENCE`] bounds every wait. [`sse`] parses streams of events, and [`raw`] sends bytes that
-//! are not HTTP. Not here: TLS, redirects, pools, retries.
+//! [`PATIENCE`] bounds every wait. [`socket`] opens WebSockets, [`sse`] parses streams of events, and
+//! [`raw`] sends bytes that are not HTTP. Not here: TLS, redirects, pools, retries.
 
 pub mod raw;
 mod request;
+pub mod socket;
 pub mod sse;
 
 use core::fmt;
@@ -117,16 +118,8 @@ impl Client {
                 .await
             }
         }?;
-        let (parts, body) = response.into_parts();
         let abort_connection = (!http2).then(|| self.connection.clone());
-        Ok(Response {
-            status: parts.status,
-            headers: parts.headers,
-            started,
-            headers_at: Instant::now(),
-            stream: Stream { body, ended: false, abort_connection },
-            trailers: None,
-        })
+        Ok(Response::new(response, started, abort_connection))
     }
 }
 
@@ -160,6 +153,22 @@ pub struct Chunk {
 }
 
 impl Response {
+    fn new(
+        response: hyper::Response<Incoming>,
+        started: Instant,
+        abort_connection: Option<AbortHandle>,
+    ) -> Self {
+        let (parts, body) = response.into_parts();
+        Self {
+            status: parts.status,
+            headers: parts.headers,
+            started,
+            headers_at: Instant::now(),
+            stream: Stream { body, ended: false, abort_connection },
+            trailers: None,
+        }
+    }
+
     /// Returns the status code.
     #[must_use]
     pub fn status(&self) -> u16 {

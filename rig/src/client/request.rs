@@ -74,6 +74,11 @@ impl Request {
         self
     }
 
+    /// Adds a header unless the test has set it.
+    pub(super) fn or_header(self, name: &str, value: &str) -> Self {
+        if self.headers.contains_key(name) { self } else { self.header(name, value) }
+    }
+
     /// Requests another protocol, such as `websocket`: by `Connection: Upgrade` over HTTP/1.1, by
     /// an extended CONNECT (RFC 8441) over HTTP/2, where the server must have offered that before.
     #[must_use]
