@@ -10,6 +10,7 @@ use std::io;
 
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::upgrade::downcast;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -25,6 +26,14 @@ impl Wire {
     /// Returns the wire of a client's connection, and the bytes that were read with the handshake.
     pub(crate) fn of_client(upgraded: Upgraded) -> (Self, Vec<u8>) {
         match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => (Self::Tcp(parts.io.into_inner()), parts.read_buf.into()),
+            Err(upgraded) => (Self::Stream(TokioIo::new(upgraded)), Vec::new()),
+        }
+    }
+
+    /// Returns the wire of a server's connection, and the bytes that were read with the handshake.
+    pub(crate) fn of_server(upgraded: Upgraded) -> (Self, Vec<u8>) {
+        match downcast::<TokioIo<TcpStream>>(upgraded) {
             Ok(parts) => (Self::Tcp(parts.io.into_inner()), parts.read_buf.into()),
             Err(upgraded) => (Self::Stream(TokioIo::new(upgraded)), Vec::new()),
         }

@@ -2,15 +2,18 @@
 //!
 //! In: a request's headers. Out: a [`Behaviour`], or an error that names the wrong header and the
 //! expected value. Not here: carrying it out, which the API formats (length, usage) and `playback`
-//! (timing, cuts) do.
+//! (timing, cuts) do. Switches that only WebSockets have are in `sockets/switches.rs`. A client event
+//! can carry switches too, in its `metadata`; they apply to the response that it begins.
 
 use core::fmt::Write;
 use core::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderValue};
+use serde_json::Value;
 
 use super::coding::Coding;
+use super::sockets::{SOCKET_SWITCHES, SocketBehaviour};
 
 /// The requested behaviour for one call.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +40,8 @@ pub struct Behaviour {
     pub split_bytes: Option<usize>,
     /// The number of writes before the connection is dropped (HTTP/2: the stream is reset).
     pub cut_after: Option<usize>,
+    /// The behaviour of a WebSocket.
+    pub socket: SocketBehaviour,
 }
 
 impl Behaviour {
@@ -49,16 +54,35 @@ impl Behaviour {
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, String> {
         let mut behaviour = Self::default();
         for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with("x-mock-")) {
-            let Some(switch) = SWITCHES.iter().find(|switch| switch.header == name.as_str()) else {
-                let known: Vec<_> = SWITCHES.iter().map(|switch| switch.header).collect();
-                return Err(format!("{name} is not known; there are {}", known.join(", ")));
-            };
-            let applied = value.to_str().ok().and_then(|text| (switch.apply)(&mut behaviour, text, headers));
-            if applied.is_none() {
-                return Err(format!("{name}: {value:?} is not {}", switch.value));
-            }
+            let text = value.to_str().map_err(|_| format!("{name}: {value:?} is not text"))?;
+            behaviour.set(name.as_str(), text, headers)?;
         }
         Ok(behaviour)
+    }
+
+    /// Returns this behaviour with the switches in `metadata`, a JSON object whose other members do
+    /// not matter.
+    ///
+    /// # Errors
+    ///
+    /// As [`Behaviour::from_headers`].
+    pub fn with(&self, metadata: &Value) -> Result<Self, String> {
+        let mut behaviour = self.clone();
+        let members = metadata.as_object().into_iter().flatten();
+        for (name, value) in members.filter(|(name, _)| name.starts_with("x-mock-")) {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            behaviour.set(name, &text, &HeaderMap::new())?;
+        }
+        Ok(behaviour)
+    }
+
+    fn set(&mut self, name: &str, text: &str, headers: &HeaderMap) -> Result<(), String> {
+        let Some(switch) = switches().find(|switch| switch.header == name) else {
+            let known: Vec<_> = switches().map(|switch| switch.header).collect();
+            return Err(format!("{name} is not known; there are {}", known.join(", ")));
+        };
+        let applied = (switch.apply)(self, text, headers);
+        applied.ok_or_else(|| format!("{name}: {text:?} is not {}", switch.value))
     }
 }
 
@@ -70,10 +94,10 @@ pub struct Switch {
     pub value: &'static str,
     /// Its effect.
     pub meaning: &'static str,
-    apply: fn(&mut Behaviour, &str, &HeaderMap) -> Option<()>,
+    pub(super) apply: fn(&mut Behaviour, &str, &HeaderMap) -> Option<()>,
 }
 
-/// All switches.
+/// The switches of HTTP.
 pub const SWITCHES: &[Switch] = &[
     Switch {
         header: "x-mock-output-tokens",
@@ -152,21 +176,26 @@ pub const SWITCHES: &[Switch] = &[
     },
 ];
 
+/// Returns all switches.
+pub fn switches() -> impl Iterator<Item = &'static Switch> {
+    SWITCHES.iter().chain(SOCKET_SWITCHES)
+}
+
 /// Returns the table as text, for `--help`.
 #[must_use]
 pub fn help() -> String {
-    SWITCHES.iter().fold(String::new(), |mut text, switch| {
+    switches().fold(String::new(), |mut text, switch| {
         let example = format!("{}: <{}>", switch.header, switch.value);
         let _ = writeln!(text, "  {example}\n      {}", switch.meaning);
         text
     })
 }
 
-fn positive(text: &str) -> Option<usize> {
+pub(super) fn positive(text: &str) -> Option<usize> {
     text.parse().ok().filter(|n| *n > 0)
 }
 
-fn milliseconds(text: &str) -> Option<Duration> {
+pub(super) fn milliseconds(text: &str) -> Option<Duration> {
     text.parse().ok().map(Duration::from_millis)
 }
 
@@ -181,7 +210,7 @@ mod tests {
     #[test]
     fn every_switch_is_in_the_help() {
         let help = help();
-        assert!(SWITCHES.iter().all(|switch| help.contains(switch.header)), "{help}");
+        assert!(switches().all(|switch| help.contains(switch.header)), "{help}");
     }
 
     #[test]
@@ -191,6 +220,15 @@ mod tests {
 
         let wrong = Behaviour::from_headers(&headers(&[("x-mock-split-bytes", "0")])).unwrap_err();
         assert!(wrong.contains("\"0\" is not a number of bytes, at least 1"), "{wrong}");
+    }
+
+    #[test]
+    fn switches_in_metadata_are_added_to_those_of_the_headers() {
+        let whole = Behaviour::from_headers(&headers(&[("x-mock-output-tokens", "7")])).unwrap();
+        let metadata = serde_json::json!({ "user": "ada", "x-mock-cut-after": "2" });
+        let one = whole.with(&metadata).unwrap();
+        assert_eq!((one.output_tokens, one.cut_after, whole.cut_after), (Some(7), Some(2), None));
+        assert!(whole.with(&serde_json::json!({ "x-mock-cut": "1" })).is_err());
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! A mock LLM server, and MCP server: real HTTP/1.1 and HTTP/2, real token counts, and failures on
 //! request.
 //!
-//! In: requests as clients of LLM APIs send them, with `x-mock-` headers for failures (the table is
-//! [`behaviour::SWITCHES`]). Out: answers in the API's own format, and a [`Received`] per request,
+//! In: requests as clients of LLM APIs send them, with `x-mock-` headers for failures (the tables are
+//! [`behaviour::switches`]). Out: answers in the API's own format, and a [`Received`] per request,
 //! which also records how the exchange ended. Each API format has one file and one row in
-//! `FORMATS`. Not here: TLS, keys, limits, and anything random or dependent on the time: equal
+//! `FORMATS`; [`sockets`] has the APIs that speak WebSocket. Not here: TLS, keys, limits, and anything random or dependent on the time: equal
 //! requests get equal answers.
 
 mod anthropic;
@@ -28,6 +28,7 @@ mod openai;
 mod playback;
 mod received;
 mod responses;
+pub mod sockets;
 mod speech;
 pub mod tokens;
 mod transcriptions;
@@ -54,6 +55,8 @@ pub use playback::Ending;
 use playback::{Playback, Step, Witness};
 pub use received::Received;
 use received::Records;
+pub use sockets::ReceivedSocket;
+use sockets::Sessions;
 
 /// A running mock, which stops and drops its connections when it is dropped.
 pub struct MockLlm {
@@ -101,6 +104,22 @@ impl MockLlm {
     /// If they do not come within [`crate::client::PATIENCE`].
     pub async fn wait_for(&self, count: usize) -> Vec<Received> {
         self.records.wait_for(count).await
+    }
+
+    /// Returns the WebSockets so far, in the order in which they were opened. Their handshakes are
+    /// among [`MockLlm::received`] too.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<ReceivedSocket> {
+        self.records.sockets.all()
+    }
+
+    /// Waits for `count` WebSockets and returns all of them.
+    ///
+    /// # Panics
+    ///
+    /// If they do not come within [`crate::client::PATIENCE`].
+    pub async fn wait_for_sockets(&self, count: usize) -> Vec<ReceivedSocket> {
+        self.records.sockets.wait_for(count).await
     }
 
     /// Serves until the process ends.
@@ -219,24 +238,41 @@ async fn accept(listener: TcpListener, records: Arc<Records>) {
 async fn serve_connection(stream: TcpStream, records: Arc<Records>) {
     // Without it a streamed chunk would wait for the acknowledgement of the previous one.
     let _ = stream.set_nodelay(true);
+    let sessions = Arc::new(Sessions::default());
+    let running = Arc::clone(&sessions);
     let service = service_fn(move |request| {
-        let records = Arc::clone(&records);
-        async move { Ok::<_, core::convert::Infallible>(respond(request, &records).await) }
+        let (records, running) = (Arc::clone(&records), Arc::clone(&running));
+        async move { Ok::<_, core::convert::Infallible>(respond(request, &records, &running).await) }
     });
     let mut server = auto::Builder::new(TokioExecutor::new());
     // More than any test or benchmark has in flight over one connection.
-    server.http2().max_concurrent_streams(10_000);
+    server.http2().max_concurrent_streams(10_000).enable_connect_protocol();
     // A requested cut is an error of the connection.
-    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+    let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+    // Over HTTP/1.1 a WebSocket begins where HTTP ends.
+    sessions.ended().await;
 }
 
-async fn respond(request: Request<Incoming>, records: &Records) -> Response<Playback> {
+async fn respond(
+    mut request: Request<Incoming>,
+    records: &Records,
+    sessions: &Sessions,
+) -> Response<Playback> {
     let (witness, ending) = Witness::new();
+    let upgrade = sockets::is_handshake(&request).then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
-    let (received, complete) = received::read(parts, body, ending).await;
+    let (received, complete) = match upgrade {
+        Some(_) => (Received::handshake(parts, ending), true),
+        None => received::read(parts, body, ending).await,
+    };
     records.add(&received);
     if !complete {
         witness.saw(Ending::RequestIncomplete);
+    }
+    if let Some(upgrade) = upgrade
+        && let Some(api) = sockets::api(received.uri.path())
+    {
+        return sockets::answer(api, received, upgrade, records, sessions, witness).await;
     }
 
     let path = received.uri.path().to_owned();

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::playback::Ending;
+use super::sockets::SocketRecords;
 use crate::client::PATIENCE;
 
 /// A request as the upstream saw it.
@@ -39,6 +40,12 @@ pub struct Received {
 }
 
 impl Received {
+    /// Returns the record of a WebSocket's handshake, which has no body.
+    pub(super) fn handshake(parts: Parts, ending: watch::Receiver<Option<Ending>>) -> Self {
+        let Parts { method, uri, version, headers, .. } = parts;
+        Self { method, uri, version, headers, body: Bytes::new(), trailers: None, under_way: 1, ending }
+    }
+
     /// Returns the value of header `name`, if it exists and is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -104,15 +111,17 @@ pub(super) struct Records {
     /// None if the mock keeps no requests.
     list: Option<Mutex<Vec<Received>>>,
     count: watch::Sender<usize>,
+    /// The WebSockets.
+    pub(super) sockets: SocketRecords,
 }
 
 impl Records {
     pub(super) fn kept() -> Self {
-        Self { list: Some(Mutex::default()), count: watch::Sender::new(0) }
+        Self { list: Some(Mutex::default()), count: watch::Sender::new(0), sockets: SocketRecords::kept() }
     }
 
     pub(super) fn forgotten() -> Self {
-        Self { list: None, count: watch::Sender::new(0) }
+        Self { list: None, count: watch::Sender::new(0), sockets: SocketRecords::forgotten() }
     }
 
     pub(super) fn add(&self, received: &Received) {

@@ -57,9 +57,9 @@ impl Counts {
         format!("resp_{}_{}_{}_{model}", self.input, self.output, self.reasoning)
     }
 
-    /// Decodes the counts and the model from the id of a response.
+    /// Decodes the counts and the model from the id of a response. Ignores a number after them.
     pub(super) fn from_id(id: &str) -> Option<(Self, String)> {
-        let mut parts = id.strip_prefix("resp_")?.splitn(4, '_');
+        let mut parts = id.strip_prefix("resp_")?.splitn(5, '_');
         let mut count = || parts.next()?.parse().ok().filter(|count| *count <= MANY);
         let counts = Self { input: count()?, output: count()?, reasoning: count()? };
         if counts.reasoning > counts.output {

@@ -89,6 +89,19 @@ fn count(behaviour: &Behaviour, received: &Received) -> Answer {
     )
 }
 
+/// Returns the events of a response over a WebSocket. `number` makes its id differ from those of
+/// equal requests.
+pub(super) fn socket_events(request: &Value, behaviour: &Behaviour, number: usize) -> Vec<String> {
+    let mut reply = Reply::of(request, behaviour);
+    reply.id = format!("{}_{number}", reply.id);
+    reply.typed_events(behaviour).into_iter().map(|(_, json)| json).collect()
+}
+
+/// Returns whether the mock made a response with this id.
+pub(super) fn is_known(id: &str) -> bool {
+    Counts::from_id(id).is_some()
+}
+
 /// Returns the id in a path that retrieves a response.
 fn retrieved(path: &str) -> Option<&str> {
     path.rsplit_once("/responses/").map(|(_, id)| id).filter(|id| !id.contains('/'))

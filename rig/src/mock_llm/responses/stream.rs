@@ -10,8 +10,14 @@ use serde_json::{Value, json};
 use super::{ARGUMENTS, Behaviour, Item, Reply, Stage, openai, output_text};
 
 impl Reply {
-    /// Returns all events.
+    /// Returns all events of a stream over HTTP.
     pub(super) fn events(&self, behaviour: &Behaviour) -> Vec<String> {
+        let named = self.typed_events(behaviour).into_iter().map(|(name, json)| openai::named(&name, &json));
+        named.collect()
+    }
+
+    /// Returns the type and the JSON of all events.
+    pub(super) fn typed_events(&self, behaviour: &Behaviour) -> Vec<(String, String)> {
         let of_response = |kind: &str, stage| json!({ "type": format!("response.{kind}"), "response": self.response(stage) });
         let mut events = if self.background() {
             vec![of_response("created", Stage::Queued), of_response("queued", Stage::Queued)]
@@ -26,8 +32,7 @@ impl Reply {
 
         let numbered = events.into_iter().enumerate().map(|(number, mut event)| {
             event["sequence_number"] = number.into();
-            let json = self.usage.write(&event);
-            openai::named(event["type"].as_str().unwrap_or_default(), &json)
+            (event["type"].as_str().unwrap_or_default().to_owned(), self.usage.write(&event))
         });
         numbered.collect()
     }
