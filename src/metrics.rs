@@ -94,7 +94,9 @@ metrics! {
         socket counts as a call.";
     TOKENS "tollgate_tokens_total" [Tier Model Kind]
         "Tokens charged, by class: `input`, `cached_input`, `cache_write`, `cache_write_1h`, `audio_input`, \
-        `output`, `reasoning`, `audio_output`.";
+        `cached_audio_input`, `output`, `reasoning`, `audio_output`.";
+    AUDIO "tollgate_audio_milliseconds_total" [Tier Model]
+        "Sound heard and spoken, in milliseconds, as far as it is known.";
     CHARACTERS "tollgate_characters_total" [Tier Model]
         "Characters of text charged in calls for speech.";
     COST "tollgate_cost_nano_usd_total" [Tier Model]

@@ -15,6 +15,8 @@ pub(in crate::api) const CUT: Cut<'static> = Cut {
         reasoning: 10,
         audio_output: 0,
         characters: 0,
+        audio_ms: 0,
+        cached_audio_input: 0,
         requests: 1,
     },
     hides_usage: false,

@@ -70,6 +70,7 @@ pub const FORMATS: &[&Format] = &[
     &openai::completions::FORMAT,
     &openai::completions::LLAMA,
     &openai::responses::FORMAT,
+    &openai::realtime::FORMAT,
     // Before OpenAI's, whose path is a suffix of this format's older one.
     &ollama::EMBED,
     &openai::embeddings::FORMAT,
@@ -82,6 +83,7 @@ pub const FORMATS: &[&Format] = &[
     &bedrock::invoke::FORMAT,
     &gemini::FORMAT,
     &gemini::embed::FORMAT,
+    &gemini::live::FORMAT,
     &cohere::chat::FORMAT,
     &cohere::embed::FORMAT,
     &ollama::CHAT,
@@ -92,7 +94,13 @@ pub const FORMATS: &[&Format] = &[
 ];
 
 /// The APIs over WebSockets.
-pub const SOCKETS: &[&Socket] = &[&openai::responses::SOCKET, &openai::REALTIME, &gemini::LIVE];
+pub const SOCKETS: &[&Socket] = &[
+    &openai::responses::SOCKET,
+    &openai::realtime::SOCKET,
+    &openai::realtime::UNCOUNTED,
+    &gemini::live::SOCKET,
+    &gemini::live::MUSIC,
+];
 
 /// An API format: the functions that recognise, read and edit its calls, and read its answers.
 pub struct Format {
@@ -339,6 +347,8 @@ pub struct Answer<'a> {
     pub otherwise: ReportedUsage,
     /// Whether it has a usage that cannot be parsed.
     pub unreadable: bool,
+    /// The sound that the model spoke, if its usage does not report it.
+    pub spoken: Spoken,
     /// The pieces of text that the model wrote.
     pub text: Vec<Cow<'a, str>>,
     /// The tool calls that it names; the reader of the answer merges a call that several documents
@@ -352,6 +362,15 @@ pub struct Answer<'a> {
     /// Whether the model has not answered yet, and the client will fetch the answer by another
     /// call.
     pub pending: bool,
+}
+
+/// Sound that a model spoke.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spoken {
+    /// Its length in milliseconds.
+    pub ms: u64,
+    /// The tokens that it costs.
+    pub tokens: u64,
 }
 
 impl Answer<'_> {

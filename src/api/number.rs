@@ -83,6 +83,16 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
+impl Whole {
+    /// Subtracts a count from a count.
+    pub(super) fn less(self, other: u64) -> Self {
+        match self {
+            Self::Count(count) => Self::Count(count.saturating_sub(other)),
+            other => other,
+        }
+    }
+}
+
 /// Splits a total into parts: each reported part, capped at the rest of the total, and finally the
 /// rest. Unreported parts are zero.
 pub(super) fn parts<const N: usize, const M: usize>(total: u64, told: [Whole; N]) -> [Option<u64>; M] {

@@ -78,8 +78,19 @@ pub trait Conversation: fmt::Debug {
     /// socket must be closed.
     fn error(&self, refused: &Refused<'_>) -> Option<String>;
 
-    /// Returns the message by which a client cancels a response; none if the API has none.
-    fn cancel(&self, response: Option<&str>) -> Option<String>;
+    /// Returns how a response is stopped at the server.
+    fn cancel(&self, response: Option<&str>) -> Cancel;
+}
+
+/// How a response is stopped at the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cancel {
+    /// By this message of the client's.
+    Message(String),
+    /// By closing the socket.
+    Close,
+    /// Not at all: what still comes is dropped.
+    Not,
 }
 
 /// A function that counts the tokens of a prompt.
@@ -103,6 +114,8 @@ pub struct Asked<'m> {
     pub lane: Cow<'m, str>,
     /// The message's own id, which an error repeats.
     pub event: Option<Cow<'m, str>>,
+    /// What the model reads besides the request: the conversation so far.
+    pub context: Usage,
 }
 
 impl Asked<'_> {
@@ -110,7 +123,7 @@ impl Asked<'_> {
     #[must_use]
     pub fn into_owned(self) -> Asked<'static> {
         let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
-        Asked { lane: owned(self.lane), event: self.event.map(owned) }
+        Asked { lane: owned(self.lane), event: self.event.map(owned), context: self.context }
     }
 }
 
@@ -124,10 +137,15 @@ pub enum FromServer<'m> {
         /// Its progress.
         phase: Phase,
     },
-    /// It reports the usage of a transcription, which no response contains.
+    /// It reports usage that no response contains, such as that of a transcription.
     Transcribed {
         /// The usage.
         usage: ReportedUsage,
+        /// The model, if it is another one than that of the responses.
+        model: Option<String>,
+        /// Whether the socket is for such reports only, so that it must be closed when its budgets
+        /// are exhausted.
+        is_all: bool,
     },
     /// It reports the provider's rate limits.
     RateLimits,

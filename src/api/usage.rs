@@ -73,8 +73,10 @@ classes! {
     cache_write: Input;
     /// Input written to a cache for an hour.
     cache_write_1h: Input;
-    /// Audio input.
+    /// Audio input that was not read from a cache.
     audio_input: Input;
+    /// Audio input read from a cache.
+    cached_audio_input: Input;
     /// Output other than reasoning and audio.
     output: Output;
     /// Reasoning output.
@@ -83,6 +85,8 @@ classes! {
     audio_output: Output;
     /// Characters of text for speech synthesis.
     characters: Other;
+    /// Sound heard and spoken, in milliseconds.
+    audio_ms: Other;
     /// Answered calls.
     requests: Other;
 }
@@ -183,13 +187,15 @@ mod tests {
             cache_write: 4,
             cache_write_1h: 8,
             audio_input: 16,
+            cached_audio_input: 256,
             output: 32,
             reasoning: 64,
             audio_output: 128,
             characters: 1_000,
+            audio_ms: 1_000,
             requests: 1,
         };
-        assert_eq!((usage.all_input(), usage.all_output()), (31, 224));
+        assert_eq!((usage.all_input(), usage.all_output()), (287, 224));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::effects::Effects;
 use super::fact::{Fact, Value};
 use super::response::{Outcome, Responding};
 use crate::api::answer::{Found, ToolsCalled};
-use crate::api::{CLASSES, Side, Usage};
+use crate::api::{CLASSES, Side, Spoken, Usage};
 use crate::limits::Estimate;
 use crate::metrics;
 use crate::settings::{Config, Counting, OnAbort};
@@ -125,7 +125,7 @@ fn answered(
     let Some(found) = responding.found() else { return Bill::Reserved };
     let admitted = &responding.admitted;
     if found.told.tells(Side::Output) || admitted.estimate.output_is_known {
-        let usage = found.told.or(admitted.estimate.known);
+        let usage = told(admitted, found);
         return if found.told.is_nothing() { Bill::Counted(usage) } else { Bill::Reported(usage) };
     }
     let (kind, charge) = if found.pending {
@@ -177,7 +177,7 @@ pub(super) fn counted(
     context: &mut Context<'_>,
 ) -> Usage {
     if admitted.estimate.output_is_known {
-        return found.told.or(admitted.estimate.known);
+        return told(admitted, found);
     }
     let (model, Counting { exactness, calibration, .. }) = (&admitted.model, &config.counting);
     let strays: String = found.strays().map(|strays| strays.text.as_str()).collect();
@@ -187,6 +187,14 @@ pub(super) fn counted(
     let written = context.counter.written(&text, more, model, exactness);
     let factor = calibration.factor(model, context.budgets);
     with_written(&admitted.estimate, found, factor.of(written.0))
+}
+
+/// Returns the usage as reported, and for what is not reported as counted before the call.
+fn told(admitted: &Admitted, found: &Found) -> Usage {
+    let usage = found.told.or(admitted.estimate.known);
+    // A report has the sound that was spoken; the context has what was heard.
+    let heard = if found.told.audio_ms.is_some() { admitted.call.context.audio_ms } else { 0 };
+    Usage { audio_ms: usage.audio_ms.saturating_add(heard), ..usage }
 }
 
 /// Reports the error of the count before the call.
@@ -225,6 +233,7 @@ fn report(admitted: &Admitted, usage: &Usage, config: &Config, effects: &mut Eff
         }
     }
     effects.count(&metrics::CHARACTERS, &admitted.labels(""), usage.characters);
+    effects.count(&metrics::AUDIO, &admitted.labels(""), usage.audio_ms);
     effects.facts.push((Fact::UsedInput, Value::Number(usage.all_input())));
     effects.facts.push((Fact::UsedOutput, Value::Number(usage.all_output())));
     if config.has_prices() {
@@ -238,5 +247,11 @@ fn report(admitted: &Admitted, usage: &Usage, config: &Config, effects: &mut Eff
 /// or as reported if that is more.
 pub(super) fn with_written(estimate: &Estimate, found: &Found, written: u64) -> Usage {
     let told = found.told.or(estimate.known);
-    Usage { output: told.output.saturating_add(written.saturating_sub(told.all_output())), ..told }
+    let spoken = if found.told.tells(Side::Output) { Spoken::default() } else { found.spoken };
+    Usage {
+        output: told.output.saturating_add(written.saturating_sub(told.all_output())),
+        audio_output: told.audio_output.saturating_add(spoken.tokens),
+        audio_ms: told.audio_ms.saturating_add(spoken.ms),
+        ..told
+    }
 }

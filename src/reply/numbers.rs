@@ -83,7 +83,7 @@ pub(super) fn rfc3339(at: Timestamp) -> String {
 
 /// Formats an amount of a unit for people.
 pub(super) fn amount(unit: &Unit, amount: Amount) -> String {
-    if unit.is_money { format!("${}", usd(amount.0)) } else { amount.to_string() }
+    if unit.is_money { format!("${}", usd(amount.0)) } else { unit.wholes_ceil(amount).to_string() }
 }
 
 /// Formats nano-dollars as exact decimal dollars with at least two decimals.

@@ -140,6 +140,7 @@ pub(super) static WEIGHTS: Section = Section::new(
             "Input written to a one-hour cache (Anthropic).",
         ),
         optional("audio_input", Kind::Ratio, "as `input`", "Audio input."),
+        optional("cached_audio_input", Kind::Ratio, "as `cached_input`", "Audio input read from a cache."),
         with_default("output", Kind::Ratio, "1", "Output, except reasoning and audio."),
         with_default("reasoning", Kind::Ratio, "1", "Reasoning."),
         optional("audio_output", Kind::Ratio, "as `output`", "Audio output."),
@@ -237,12 +238,14 @@ fn weights(node: &Node<'_>) -> Option<Weights> {
     let fields = node.section(&WEIGHTS);
     let weight = |name| fields.read(name, kind::ratio);
     let (input, cache_write, output) = (weight("input"), weight("cache_write"), weight("output"));
+    let cached_input = weight("cached_input");
     let weights = Classes {
         input,
-        cached_input: weight("cached_input"),
+        cached_input,
         cache_write,
         cache_write_1h: weight("cache_write_1h").or(cache_write),
         audio_input: weight("audio_input").or(input),
+        cached_audio_input: weight("cached_audio_input").or(cached_input),
         output,
         reasoning: weight("reasoning"),
         audio_output: weight("audio_output").or(output),

@@ -416,6 +416,6 @@ pub(super) fn declared_dimension(node: &Node<'_>, dimensions: &[Rc<str>]) -> Opt
 }
 
 fn amount(node: &Node<'_>, unit: &Unit) -> Option<Amount> {
-    let amount = if unit.is_money { kind::usd(node)?.0 } else { kind::integer(node)? };
+    let amount = if unit.is_money { kind::usd(node)?.0 } else { unit.amount(kind::integer(node)?).0 };
     if amount == 0 { node.unexpected("a number above zero") } else { Some(Amount(amount)) }
 }

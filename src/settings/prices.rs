@@ -22,10 +22,22 @@ pub(super) static PRICE: Section = Section::new(
             "Input written to a one-hour cache (Anthropic).",
         ),
         optional("audio_input", Kind::Usd, "as `input`", "Audio input."),
+        optional(
+            "cached_audio_input",
+            Kind::Usd,
+            "the lower of `cached_input` and `audio_input`",
+            "Audio input read from a cache.",
+        ),
         required("output", Kind::Usd, "Output, except reasoning and audio."),
         optional("reasoning", Kind::Usd, "as `output`", "Reasoning."),
         optional("audio_output", Kind::Usd, "as `output`", "Audio output."),
         optional("characters", Kind::Usd, "0", "Characters of text for speech, per million."),
+        optional(
+            "audio_minute",
+            Kind::Usd,
+            "0",
+            "Sound heard and spoken, in US dollars per minute, for models billed by its length.",
+        ),
         optional("request", Kind::Usd, "0", "Each successful call, in US dollars per call."),
     ],
 );
@@ -42,16 +54,20 @@ fn price(node: &Node<'_>) -> Option<(Glob, Price)> {
     let usd = |name| fields.read(name, kind::usd).map(|price| price.0);
     let (input, output) = (usd("input"), usd("output"));
     let cache_write = usd("cache_write").or(input);
+    let (cached_input, audio_input) = (usd("cached_input").or(input), usd("audio_input").or(input));
     let price = Classes {
         input,
-        cached_input: usd("cached_input").or(input),
+        cached_input,
         cache_write,
         cache_write_1h: usd("cache_write_1h").or(cache_write),
-        audio_input: usd("audio_input").or(input),
+        audio_input,
+        cached_audio_input: usd("cached_audio_input").or(cached_input.min(audio_input)),
         output,
         reasoning: usd("reasoning").or(output),
         audio_output: usd("audio_output").or(output),
         characters: usd("characters").or(Some(0)),
+        // A minute has 60,000 milliseconds.
+        audio_ms: Some(usd("audio_minute").unwrap_or(0).saturating_mul(100) / 6),
         requests: Some(usd("request").unwrap_or(0).saturating_mul(1_000_000)),
     };
     Some((models?, Price(price.all()?)))

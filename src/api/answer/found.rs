@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::ToolsCalled;
 use crate::api::capture::Capture;
 use crate::api::strays::{LONGEST_TEXT, Search, Strays};
-use crate::api::{Answer, Format, ReportedUsage};
+use crate::api::{Answer, Format, ReportedUsage, Spoken};
 
 /// The most prompts of a call with separate usage, more than servers answer at once. The usage of
 /// further prompts is added up each time it is reported.
@@ -24,6 +24,8 @@ pub struct Found {
     /// Whether the model has not answered yet, and the client will fetch the answer by another
     /// call.
     pub pending: bool,
+    /// The sound that the model spoke, as far as documents without usage contain it.
+    pub spoken: Spoken,
     /// The text that the model wrote, up to a bound.
     pub text: String,
     /// The tools that the model called, as far as known.
@@ -64,7 +66,10 @@ impl Found {
         self.tell(&answer);
         self.unreadable |= answer.unreadable;
         self.pending = answer.pending;
-        self.understood |= !answer.told.is_nothing() || !answer.text.is_empty() || !answer.tools.is_empty();
+        self.spoken.ms = self.spoken.ms.saturating_add(answer.spoken.ms);
+        self.spoken.tokens = self.spoken.tokens.saturating_add(answer.spoken.tokens);
+        let is_understood = !answer.told.is_nothing() || answer.spoken.ms > 0;
+        self.understood |= is_understood || !answer.text.is_empty() || !answer.tools.is_empty();
         if !self.understood {
             self.odd.feed(json);
             self.odd.cut();

@@ -15,6 +15,7 @@ mod answer;
 mod content;
 pub(super) mod embed;
 mod ending;
+pub(super) mod live;
 mod offered;
 mod request;
 mod output_bound;
@@ -22,7 +23,6 @@ mod usage;
 
 use super::answer::Written;
 use super::outline::Members;
-use super::sockets::Socket;
 use super::{Dialect, Format, Unread, model, post};
 
 /// Content from a model. Only the path says whether the answer streams.
@@ -50,15 +50,6 @@ pub(super) static FORMAT: Format = Format {
     without_tools: offered::without,
     ending: Some(ending::Candidates::ending),
     ..Format::DEFAULT
-};
-
-/// The Live API, and Lyria's for music (Google's "Live API - WebSockets API reference" and "Lyria
-/// RealTime").
-pub(super) static LIVE: Socket = Socket {
-    name: "gemini_live",
-    dialect: Dialect::Gemini,
-    path_ends: &["bidigeneratecontent", "bidigeneratecontentconstrained", "bidigeneratemusic"],
-    speech: None,
 };
 
 /// Returns a member in either of its spellings; `null` counts as absent.

@@ -21,6 +21,8 @@ pub(super) struct UsageMetadata<'a> {
     prompt_token_count: Whole,
     cached_content_token_count: Whole,
     tool_use_prompt_token_count: Whole,
+    /// The Live API has another name for it.
+    #[serde(alias = "responseTokenCount")]
     candidates_token_count: Whole,
     thoughts_token_count: Whole,
     total_token_count: Whole,
@@ -30,7 +32,7 @@ pub(super) struct UsageMetadata<'a> {
     cache_tokens_details: Option<Vec<ModalityTokens<'a>>>,
     #[serde(borrow)]
     tool_use_prompt_tokens_details: Option<Vec<ModalityTokens<'a>>>,
-    #[serde(borrow)]
+    #[serde(borrow, alias = "responseTokensDetails")]
     candidates_tokens_details: Option<Vec<ModalityTokens<'a>>>,
 }
 

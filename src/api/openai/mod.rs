@@ -14,24 +14,15 @@ pub(super) mod images;
 mod n_predict;
 mod parts;
 mod prompts;
+pub(super) mod realtime;
 pub(super) mod responses;
 pub(super) mod speech;
 mod stream_options;
 pub(super) mod transcriptions;
 mod usage;
 
-use super::sockets::Socket;
-use super::{Dialect, Endpoint, post};
+use super::{Endpoint, post};
 
 /// Endpoints below a configured prefix. Vertex AI passes a raw prediction to the model's maker
 /// unchanged, and the makers' own APIs refuse requests for usage.
 const ON_VERTEX_OR_ELSEWHERE: [Endpoint; 2] = [post("rawpredict").tells_usage_unasked(), post("")];
-
-/// The Realtime API and its translation (OpenAI's guides "Realtime API with WebSocket" and
-/// "Realtime translation", Azure's "Realtime API reference").
-pub(super) static REALTIME: Socket = Socket {
-    name: "openai_realtime",
-    dialect: Dialect::OpenAi,
-    path_ends: &["/realtime", "/realtime/translations"],
-    speech: None,
-};

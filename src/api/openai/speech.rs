@@ -41,8 +41,12 @@ fn read<'a>(outline: &Outline<'a>) -> Result<Request<'a>, Unread> {
     let members = outline.members(&NAMES)?;
     let model = members.text("model")?;
     let input = members.text("input")?.ok_or(Unread::Malformed)?;
-    let audio_output = if is_billed_by_tokens(model.as_deref()) { spoken(&input) } else { 0 };
-    let known = Usage { characters: input.chars().count() as u64, audio_output, ..Usage::default() };
+    let letters = letters(&input);
+    let tokens = letters.saturating_mul(TOKENS_PER_MINUTE).div_ceil(LETTERS_PER_MINUTE);
+    let audio_output = if is_billed_by_tokens(model.as_deref()) { tokens } else { 0 };
+    let audio_ms = letters.saturating_mul(60_000).div_ceil(LETTERS_PER_MINUTE);
+    let characters = input.chars().count() as u64;
+    let known = Usage { characters, audio_output, audio_ms, ..Usage::default() };
     let texts = [Some(input), members.text("instructions")?];
     Ok(Request {
         model,
@@ -59,11 +63,10 @@ fn is_billed_by_tokens(model: Option<&str>) -> bool {
     model.is_none_or(|model| model.contains("gpt-") && model.contains("-tts"))
 }
 
-/// Returns the expected audio tokens of a text.
-fn spoken(text: &str) -> u64 {
+/// Returns the length of a text in letters that take as long to speak.
+fn letters(text: &str) -> u64 {
     let letters = |character| if character < FIRST_SYLLABIC { 1 } else { LETTERS_PER_SYLLABLE };
-    let letters = text.chars().map(letters).fold(0, u64::saturating_add);
-    letters.saturating_mul(TOKENS_PER_MINUTE).div_ceil(LETTERS_PER_MINUTE)
+    text.chars().map(letters).fold(0, u64::saturating_add)
 }
 
 fn answer(json: &[u8]) -> Answer<'_> {
@@ -94,7 +97,8 @@ mod tests {
     #[test]
     fn characters_are_counted_as_people_do() {
         let body = r#"{"model":"tts-1","voice":"alloy","input":"Grüße, 世界\n","instructions":"Slowly."}"#;
-        assert_eq!(known(body), Usage { characters: 10, ..Usage::default() });
+        // 8 letters and 2 syllables are 14 letters: 14 x 60,000 / 900 = 934 ms.
+        assert_eq!(known(body), Usage { characters: 10, audio_ms: 934, ..Usage::default() });
         let pieces = read(body.as_bytes()).unwrap().prompt.0;
         assert_eq!(pieces, [Piece::Text("Grüße, 世界\n".into()), Piece::Text("Slowly.".into())]);
     }

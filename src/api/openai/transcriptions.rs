@@ -42,11 +42,16 @@ fn answer(json: &[u8]) -> Answer<'_> {
     // The verbose form of servers without usage reports at least the length of the audio.
     if let Some(seconds) = document.duration.count() {
         let sound = seconds.saturating_mul(AUDIO_TOKENS_PER_SECOND);
-        answer.told = Some(ReportedUsage { audio_input: Some(sound), ..ReportedUsage::default() })
+        let audio_ms = Some(seconds.saturating_mul(1_000));
+        answer.told = Some(ReportedUsage { audio_input: Some(sound), audio_ms, ..ReportedUsage::default() })
             .filter(|told| !told.is_incredible())
             .unwrap_or_default();
     }
-    answer.tell(document.usage, UsageMember::told);
+    answer.tell(document.usage, |usage: UsageMember| {
+        let told = usage.told()?;
+        let heard = told.audio_input.map(|tokens| tokens.saturating_mul(1_000) / AUDIO_TOKENS_PER_SECOND);
+        Some(ReportedUsage { audio_ms: told.audio_ms.or(heard), ..told })
+    });
     answer
 }
 
@@ -81,11 +86,14 @@ mod tests {
             r#"{"text":"Hi","usage":{"type":"tokens","input_tokens":14,"input_token_details":{"text_tokens":4,"audio_tokens":10},
             "output_tokens":45,"total_tokens":59}}"#,
         );
-        assert_eq!(tokens, Some(Usage { input: 4, audio_input: 10, output: 45, ..Usage::default() }));
+        assert_eq!(
+            tokens,
+            Some(Usage { input: 4, audio_input: 10, output: 45, audio_ms: 1_000, ..Usage::default() })
+        );
         let seconds = usage(r#"{"text":"Hi","duration":8.47,"usage":{"type":"duration","seconds":9}}"#);
-        assert_eq!(seconds, Some(Usage { audio_input: 90, ..Usage::default() }));
+        assert_eq!(seconds, Some(Usage { audio_input: 90, audio_ms: 9_000, ..Usage::default() }));
         let verbose = usage(r#"{"task":"transcribe","duration":"8.47","text":"Hi"}"#);
-        assert_eq!(verbose, Some(Usage { audio_input: 90, output: 7, ..Usage::default() }));
+        assert_eq!(verbose, Some(Usage { audio_input: 90, output: 7, audio_ms: 9_000, ..Usage::default() }));
         assert_eq!(usage(r#"{"text":"Hi"}"#), None);
     }
 

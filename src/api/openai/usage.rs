@@ -34,6 +34,7 @@ pub(super) struct UsageMember {
     input_token_details: Option<InputDetails>,
     completion_tokens_details: Option<OutputDetails>,
     output_tokens_details: Option<OutputDetails>,
+    output_token_details: Option<OutputDetails>,
     prompt_cache_hit_tokens: Whole,
     cached_tokens: Whole,
     seconds: Whole,
@@ -45,6 +46,14 @@ pub(super) struct UsageMember {
 struct InputDetails {
     cached_tokens: Whole,
     cache_write_tokens: Whole,
+    audio_tokens: Whole,
+    /// The kinds of cached tokens, in the Realtime API.
+    cached_tokens_details: Option<CachedDetails>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CachedDetails {
     audio_tokens: Whole,
 }
 
@@ -66,36 +75,51 @@ impl UsageMember {
         }
         let (prompt, completion) = (prompt.count(), completion.count());
         let sound = first([self.prompt_audio_seconds, self.seconds]).count();
+        let audio_ms = sound.map(|seconds| seconds.saturating_mul(1_000));
         let sound = sound.map(|seconds| seconds.saturating_mul(AUDIO_TOKENS_PER_SECOND));
         if prompt.or(completion).is_none() {
             // Audio billed by length alone has no billed output.
             return Some(ReportedUsage {
                 audio_input: Some(sound?),
+                audio_ms,
                 output: Some(0),
                 ..ReportedUsage::default()
             });
         }
         let rest = |told: Option<u64>| Some(self.total_tokens.count()?.saturating_sub(told?));
-        let mut told = ReportedUsage::default();
+        let mut told = ReportedUsage { audio_ms, ..ReportedUsage::default() };
         // Answers like those of embeddings report only the prompt and the total.
         if let Some(prompt) = prompt.or_else(|| rest(completion)) {
             let details =
                 self.prompt_tokens_details.or(self.input_tokens_details).or(self.input_token_details);
             let details = details.unwrap_or_default();
             let cached = first([details.cached_tokens, self.prompt_cache_hit_tokens, self.cached_tokens]);
-            let [cached, written, heard, other] =
-                parts(prompt, [cached, details.cache_write_tokens, details.audio_tokens]);
+            // The kinds of input include what is cached of them.
+            let cached_sound = details.cached_tokens_details.and_then(|kinds| kinds.audio_tokens.count());
+            let cached_sound = cached_sound.unwrap_or(0).min(cached.count().unwrap_or(0));
+            let [cached, cached_sound, written, heard, other] = parts(
+                prompt,
+                [
+                    cached.less(cached_sound),
+                    Whole::Count(cached_sound),
+                    details.cache_write_tokens,
+                    details.audio_tokens.less(cached_sound),
+                ],
+            );
             let heard = heard.filter(|heard| *heard > 0).or(sound).or(heard);
             told = ReportedUsage {
                 input: other,
                 cached_input: cached,
                 cache_write: written,
                 audio_input: heard,
+                cached_audio_input: cached_sound,
                 ..told
             };
         }
         if let Some(completion) = completion.or_else(|| rest(prompt)) {
-            let details = self.completion_tokens_details.or(self.output_tokens_details).unwrap_or_default();
+            let details =
+                self.completion_tokens_details.or(self.output_tokens_details).or(self.output_token_details);
+            let details = details.unwrap_or_default();
             let [reasoning, sound, other] =
                 parts(completion, [details.reasoning_tokens, details.audio_tokens]);
             told = ReportedUsage { output: other, reasoning, audio_output: sound, ..told };
@@ -162,11 +186,14 @@ mod tests {
     #[test]
     fn seconds_of_sound_are_tokens_beside_those_of_text() {
         let length = told(r#"{"type":"duration","seconds":8.2}"#);
-        assert_eq!(length, Some(Usage { audio_input: 90, ..Usage::default() }));
+        assert_eq!(length, Some(Usage { audio_input: 90, audio_ms: 9_000, ..Usage::default() }));
         let voxtral = told(
             r#"{"prompt_audio_seconds":203,"prompt_tokens":4,"completion_tokens":635,"total_tokens":3264}"#,
         );
-        assert_eq!(voxtral, Some(Usage { input: 4, audio_input: 2030, output: 635, ..Usage::default() }));
+        assert_eq!(
+            voxtral,
+            Some(Usage { input: 4, audio_input: 2030, output: 635, audio_ms: 203_000, ..Usage::default() })
+        );
     }
 
     #[test]

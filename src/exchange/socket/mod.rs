@@ -22,7 +22,9 @@
 mod direction;
 mod response;
 
-use crate::api::sockets::{Asked, Conversation, FromClient, FromServer, Named, Phase, Refused, Speech};
+use crate::api::sockets::{
+    Asked, Cancel, Conversation, FromClient, FromServer, Named, Phase, Refused, Speech,
+};
 use crate::api::{self, Edit, Prompt, Request, Usage};
 use crate::limits::Reservation;
 use crate::metrics::{self, Labels};
@@ -410,7 +412,7 @@ impl Socket {
             return Verdict::Drop;
         }
         let number = self.next_number();
-        let call = self.call_of_response(false);
+        let call = Call { context: asked.context, ..self.call_of_response(false) };
         let (response, begun, edits) =
             Response::ask(call, number, &asked, text.as_bytes(), config, context, effects);
         let frames = if edits.is_empty() {
@@ -474,15 +476,21 @@ impl Socket {
         let payload = message.payload();
         let (of, phase) = match self.conversation.read_server(&payload) {
             FromServer::Response { of, phase } => (of, phase),
-            FromServer::Transcribed { usage } => {
-                let call = self.call_of_response(true);
+            FromServer::Transcribed { usage, model, is_all } => {
+                let mut call = self.call_of_response(true);
+                (call.context, call.api.model) = (Usage::default(), model.or(call.api.model));
                 let number = self.next_number();
                 let known = usage.or(Usage::default());
                 let request = Request { known: Some(known), ..Request::default() };
-                let (mut response, _) =
+                let (mut response, begun) =
                     Response::begun(call, number, &Named::default(), request, config, context, effects);
                 response.read(b"", true, config, context, effects);
-                return self.pass(&message.raw, out);
+                self.pass(&message.raw, out);
+                if let (Begun::Refused(reply), true) = (begun, is_all) {
+                    self.refuse(&reply, &Asked::default(), context.jitter);
+                    self.close(POLICY, &reply.message(), Ending::OverLimit, context.jitter);
+                }
+                return;
             }
             FromServer::RateLimits | FromServer::Other => return self.pass(&message.raw, out),
         };
@@ -498,7 +506,7 @@ impl Socket {
         let Some(response) = self.responses.get_mut(at) else { return };
         let is_last = matches!(phase, Phase::Ends | Phase::Fails);
         let passes = response.passes(phase);
-        if phase == Phase::Fails {
+        if phase == Phase::Fails && !response.has_begun {
             response.fail();
         }
         let ending = response.read(&payload, is_last, config, context, effects);
@@ -532,7 +540,7 @@ impl Socket {
         let id = response.id.clone();
         self.responses.push(response);
         if let Begun::Refused(reply) = begun {
-            self.refuse(&reply, &Asked { lane: of.lane.clone(), event: None }, context.jitter);
+            self.refuse(&reply, &Asked { lane: of.lane.clone(), ..Asked::default() }, context.jitter);
             self.cancel(id.as_deref(), context.jitter);
         }
     }
@@ -551,6 +559,11 @@ impl Socket {
         };
         let at = match phase {
             Phase::Fails if of.event.is_some() => self.responses.iter().position(by_event),
+            Phase::Fails => {
+                let unbegun = |response: &Response| is_of_lane(response) && !response.has_begun;
+                let mut all = self.responses.iter();
+                all.position(unbegun).or_else(|| self.responses.iter().position(is_of_lane))
+            }
             Phase::Begins => {
                 self.responses.iter().position(|response| unnamed(response) && !response.has_begun)
             }
@@ -575,8 +588,10 @@ impl Socket {
 
     /// Asks the server to stop a response, if its API can.
     fn cancel(&mut self, id: Option<&str>, random: u32) {
-        if let Some(message) = self.conversation.cancel(id) {
-            self.up.say(&message, random);
+        match self.conversation.cancel(id) {
+            Cancel::Message(message) => self.up.say(&message, random),
+            Cancel::Close => self.close(POLICY, "A budget is exhausted.", Ending::OverLimit, random),
+            Cancel::Not => {}
         }
     }
 

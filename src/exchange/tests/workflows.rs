@@ -58,7 +58,10 @@ fn a_new_workflow_is_refused_before_its_body_is_read_and_a_known_one_is_not() {
         bench.answered(exchange, 1);
     }
     let (_, [at_head, _]) = bench.send_of(&of(b"x"));
-    assert_eq!((reply(&at_head).0.status, fact(&at_head, Fact::RefusedBy).as_deref()), (429, Some("prompts")));
+    assert_eq!(
+        (reply(&at_head).0.status, fact(&at_head, Fact::RefusedBy).as_deref()),
+        (429, Some("prompts"))
+    );
     let (_, [at_head, _]) = bench.send_of(&of(b""));
     assert_eq!(reply(&at_head).0.status, 429, "a call of no workflow counts for itself");
     let (exchange, [_, at_body]) = bench.send_of(&of(b"w"));

@@ -79,6 +79,16 @@ impl Unit {
         ..Self::REQUESTS
     };
 
+    /// Milliseconds of sound, which are limited and shown in seconds.
+    pub const AUDIO: Self = Self {
+        name: "seconds",
+        whole: 1_000,
+        source: Source::Usage,
+        quota_unit: Some("audio-seconds"),
+        openai_type: "audio",
+        ..Self::REQUESTS
+    };
+
     /// Calls under way at the same time. The IETF's draft registers the quota unit.
     pub const IN_FLIGHT: Self = Self {
         name: "calls",

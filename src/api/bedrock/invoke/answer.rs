@@ -55,10 +55,10 @@ pub(super) const MEMBERS: [&str; 26] = [
 pub(super) fn read(json: &[u8]) -> Answer<'_> {
     let Ok(Payload { bytes }) = serde_json::from_slice(json) else { return own(json) };
     let Ok(chunk) = STANDARD.decode(bytes.0.as_bytes()) else { return Answer::default() };
-    let Answer { told, otherwise, unreadable, text, tools, part, only_usage, pending } = own(&chunk);
+    let Answer { told, otherwise, unreadable, text, tools, part, only_usage, pending, spoken } = own(&chunk);
     let text = text.into_iter().map(|text| Cow::Owned(text.into_owned())).collect();
     let tools = tools.into_iter().map(Called::into_owned).collect();
-    Answer { told, otherwise, unreadable, text, tools, part, only_usage, pending }
+    Answer { told, otherwise, unreadable, text, tools, part, only_usage, pending, spoken }
 }
 
 /// The payload of a frame.

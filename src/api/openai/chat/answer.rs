@@ -154,6 +154,7 @@ mod tests {
             cached_input: Some(8),
             cache_write: Some(0),
             audio_input: Some(0),
+            cached_audio_input: Some(0),
             output: Some(6),
             reasoning: Some(4),
             audio_output: Some(0),

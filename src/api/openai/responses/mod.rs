@@ -17,6 +17,7 @@ mod socket;
 use crate::api::answer::Written;
 use crate::api::{Format, model, post};
 pub(in crate::api) use socket::SOCKET;
+pub(in crate::api::openai) use socket::error_event;
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {

@@ -20,7 +20,7 @@ use super::FORMAT;
 use crate::api::Dialect;
 use crate::api::raw::Text;
 use crate::api::sockets::{
-    Asked, Conversation, Count, FromClient, FromServer, Named, Phase, Refused, Socket, Speech,
+    Asked, Cancel, Conversation, Count, FromClient, FromServer, Named, Phase, Refused, Socket, Speech,
 };
 
 /// The row of [`SOCKETS`](crate::api::SOCKETS).
@@ -41,16 +41,18 @@ impl Conversation for Lanes {
         if event.kind.as_str() != "response.create" {
             return FromClient::Other;
         }
-        FromClient::Ask(Asked { lane: event.lane(), event: None })
+        FromClient::Ask(Asked { lane: event.lane(), ..Asked::default() })
     }
 
     fn read_server<'m>(&mut self, message: &'m [u8]) -> FromServer<'m> {
         let Ok(event) = serde_json::from_slice::<Event<'_>>(message) else { return FromServer::Other };
         let phase = match event.kind.as_str() {
             "response.created" => Phase::Begins,
-            "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" => {
-                Phase::Ends
-            }
+            "response.completed"
+            | "response.incomplete"
+            | "response.failed"
+            | "response.cancelled"
+            | "response.done" => Phase::Ends,
             "error" => Phase::Fails,
             kind if kind.starts_with("response.") => Phase::Continues,
             _ => return FromServer::Other,
@@ -63,6 +65,10 @@ impl Conversation for Lanes {
         event.insert("status".to_owned(), refused.status.into());
         let headers: Map<_, _> =
             refused.fields.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().into())).collect();
+        // OpenAI's libraries read the fields of the error, Codex those of the event.
+        if let Some(Value::Object(error)) = event.get_mut("error") {
+            error.insert("headers".to_owned(), headers.clone().into());
+        }
         event.insert("headers".to_owned(), headers.into());
         if !refused.asked.lane.is_empty() {
             event.insert("stream_id".to_owned(), (*refused.asked.lane).into());
@@ -70,8 +76,8 @@ impl Conversation for Lanes {
         Some(Value::Object(event).to_string())
     }
 
-    fn cancel(&self, _: Option<&str>) -> Option<String> {
-        None
+    fn cancel(&self, _: Option<&str>) -> Cancel {
+        Cancel::Not
     }
 }
 

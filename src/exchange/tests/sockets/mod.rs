@@ -1,5 +1,7 @@
 //! WebSockets: each response is admitted, settled and refused like a call.
 
+mod live;
+mod realtime;
 mod responses;
 
 use super::*;

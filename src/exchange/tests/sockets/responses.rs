@@ -33,7 +33,11 @@ fn event(kind: &str, lane: Option<&str>, more: Value) -> Value {
 
 fn completed(lane: Option<&str>, input: u64, output: u64) -> Value {
     let usage = json!({ "input_tokens": input, "output_tokens": output });
-    event("response.completed", lane, json!({ "response": { "id": "r", "status": "completed", "usage": usage } }))
+    event(
+        "response.completed",
+        lane,
+        json!({ "response": { "id": "r", "status": "completed", "usage": usage } }),
+    )
 }
 
 fn created(lane: Option<&str>) -> Value {

@@ -304,7 +304,9 @@ fn every_api_gets_an_ending_of_its_own() {
 
 #[test]
 fn every_api_that_has_an_ending_is_tested() {
-    let with_ending = FORMATS.iter().filter(|format| format.ending.is_some()).map(|format| format.name);
+    // Those of sockets only are tested there.
+    let with_ending = FORMATS.iter().filter(|format| format.ending.is_some() && !format.endpoints.is_empty());
+    let with_ending = with_ending.map(|format| format.name);
     let routes = Routes::default();
     let tested = dialects().map(|dialect| routes.recognise(b"POST", dialect.path).unwrap().format.name);
     assert_eq!(tested.collect::<BTreeSet<_>>(), with_ending.collect());

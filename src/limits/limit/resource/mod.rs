@@ -3,6 +3,7 @@
 //! In: a call's usage (real, or expected before the call) and the [`Rates`] of its model. Out: an
 //! [`Amount`] in the resource's own unit. Not here: budgets.
 
+mod audio_seconds;
 mod characters;
 mod concurrent_requests;
 mod cost_usd;
@@ -25,6 +26,7 @@ pub const RESOURCES: &[&Resource] = &[
     &output_tokens::OUTPUT_TOKENS,
     &cost_usd::COST_USD,
     &characters::CHARACTERS,
+    &audio_seconds::AUDIO_SECONDS,
     &concurrent_requests::CONCURRENT_REQUESTS,
     &tool_calls::TOOL_CALLS,
 ];

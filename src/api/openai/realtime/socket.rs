@@ -1,0 +1,282 @@
+//! The conversation on a Realtime socket, as far as its cost depends on it.
+//!
+//! In: events of both sides. Out: the shared types of `api::sockets`. Not here: the content of
+//! responses (`answer`, `request`).
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::request;
+use crate::api::media::decoded_len;
+use crate::api::openai::responses::error_event;
+use crate::api::openai::usage::UsageMember;
+use crate::api::outline::Outline;
+use crate::api::raw::{Text, string, values};
+use crate::api::sockets::{
+    Asked, Cancel, Conversation, Count, FromClient, FromServer, Named, Phase, Refused,
+};
+use crate::api::{Usage, number::Whole};
+
+/// The length of one token of heard sound in milliseconds (OpenAI's guide "Managing costs").
+const MS_PER_TOKEN: u64 = 100;
+
+/// The bytes of a millisecond of PCM, 16 bits at 24 kHz, and of G.711.
+const PCM: u64 = 48;
+const G711: u64 = 8;
+
+/// A conversation.
+#[derive(Debug)]
+pub(super) struct Talk {
+    model: Option<String>,
+    /// The model that writes down what the user says.
+    transcriber: Option<String>,
+    /// Whether the session only transcribes.
+    only_transcribes: bool,
+    /// The bound on the output of each response.
+    max_output: Option<u64>,
+    bytes_per_ms: u64,
+    /// What the last response has read and written, which the next one reads.
+    before: Usage,
+    /// What has come since.
+    added: Usage,
+    /// The sound heard since the last response began, and the part of it not committed.
+    heard: u64,
+    uncommitted: u64,
+    /// `added` and `heard` when the present response began.
+    begun_with: (Usage, u64),
+}
+
+impl Default for Talk {
+    fn default() -> Self {
+        Self {
+            model: None,
+            transcriber: None,
+            only_transcribes: false,
+            max_output: None,
+            bytes_per_ms: PCM,
+            before: Usage::default(),
+            added: Usage::default(),
+            heard: 0,
+            uncommitted: 0,
+            begun_with: (Usage::default(), 0),
+        }
+    }
+}
+
+impl Talk {
+    fn hear(&mut self, bytes: u64) {
+        let ms = bytes / self.bytes_per_ms.max(1);
+        self.heard = self.heard.saturating_add(ms);
+        self.added.audio_input = self.added.audio_input.saturating_add(ms / MS_PER_TOKEN);
+    }
+
+    /// Forgets sound that was not committed.
+    fn clear(&mut self) {
+        let ms = core::mem::take(&mut self.uncommitted);
+        self.heard = self.heard.saturating_sub(ms);
+        self.added.audio_input = self.added.audio_input.saturating_sub(ms / MS_PER_TOKEN);
+    }
+
+    /// Notes the settings of a session, as the client sets them or the server repeats them.
+    fn note(&mut self, session: &str) {
+        let text = |raw: &str| string(raw).map(Cow::into_owned);
+        let first = |object: &str, name: &str| values(object, name).pop().unwrap_or("null").to_owned();
+        let path =
+            |names: &[&str]| names.iter().fold(session.to_owned(), |object, name| first(&object, name));
+        let format = [path(&["audio", "input", "format", "type"]), path(&["input_audio_format"])];
+        if let Some(format) = format.iter().find_map(|raw| text(raw)) {
+            self.bytes_per_ms =
+                if format.contains("pcmu") || format.contains("pcma") || format.contains("g711") {
+                    G711
+                } else {
+                    PCM
+                };
+        }
+        let transcriber = [
+            path(&["audio", "input", "transcription", "model"]),
+            path(&["input_audio_transcription", "model"]),
+        ];
+        self.transcriber = transcriber.iter().find_map(|raw| text(raw)).or_else(|| self.transcriber.take());
+        self.model = text(&path(&["model"])).or_else(|| self.model.take());
+        self.only_transcribes |= text(&path(&["type"])).is_some_and(|kind| kind == "transcription");
+        let bounds = [path(&["max_output_tokens"]), path(&["max_response_output_tokens"])];
+        let bound = bounds
+            .iter()
+            .filter(|raw| *raw != "null")
+            .map(|raw| serde_json::from_str::<Whole>(raw).ok().and_then(Whole::count));
+        if let Some(bound) = bound.reduce(Option::or) {
+            self.max_output = bound;
+        }
+    }
+
+    /// Notes the end of a response.
+    fn end(&mut self, response: &str) {
+        let (added, heard) = core::mem::take(&mut self.begun_with);
+        self.heard = self.heard.saturating_sub(heard);
+        // Responses outside of the conversation leave nothing in it.
+        if values(response, "conversation_id").is_empty() && response.contains("\"conversation_id\"") {
+            return;
+        }
+        let usage = values(response, "usage").pop();
+        let told = usage.and_then(|usage| serde_json::from_str::<UsageMember>(usage).ok()?.told());
+        let Some(told) = told else { return };
+        let used = told.or(Usage::default());
+        let sound = [used.audio_input, used.cached_audio_input, used.audio_output];
+        let sound = sound.into_iter().fold(0, u64::saturating_add);
+        let all = used.all_input().saturating_add(used.all_output());
+        self.before = Usage { input: all.saturating_sub(sound), audio_input: sound, ..Usage::default() };
+        self.added = self.added.zip(added).map(|(now, then)| now.saturating_sub(then));
+    }
+}
+
+impl Conversation for Talk {
+    fn read_client<'m>(&mut self, message: &'m str, count: Count<'_>) -> FromClient<'m> {
+        let Ok(event) = serde_json::from_str::<Event<'_>>(message) else { return FromClient::Other };
+        match event.kind.as_str() {
+            "response.create" => {
+                let response = request::raw(event.response);
+                let is_apart = values(response, "conversation").pop() == Some("\"none\"");
+                let context = if is_apart { Usage::default() } else { self.context() };
+                let event = event.event_id.map(|Text(id)| id);
+                FromClient::Ask(Asked { lane: Cow::Borrowed(""), event, context })
+            }
+            "session.update" | "transcription_session.update" => {
+                self.note(request::raw(event.session));
+                if let Ok(outline) = Outline::of(message)
+                    && let Some(session) = request::session(&outline)
+                {
+                    self.added = self.added.plus(count(&request::prompt(&session)));
+                }
+                self.only_transcribes |= event.kind.as_str() == "transcription_session.update";
+                FromClient::Settings
+            }
+            "conversation.item.create" => {
+                let item = request::raw(event.item);
+                self.added = self.added.plus(count(&request::item(item)));
+                self.hear(request::sound_of_item(item));
+                FromClient::Other
+            }
+            "input_audio_buffer.append" => {
+                let bytes = event.audio.map_or(0, |Text(audio)| decoded_len(&audio));
+                self.hear(bytes);
+                self.uncommitted = self.uncommitted.saturating_add(bytes / self.bytes_per_ms.max(1));
+                FromClient::Other
+            }
+            "input_audio_buffer.clear" => {
+                self.clear();
+                FromClient::Other
+            }
+            _ => FromClient::Other,
+        }
+    }
+
+    fn read_server<'m>(&mut self, message: &'m [u8]) -> FromServer<'m> {
+        let Ok(event) = serde_json::from_slice::<Event<'_>>(message) else { return FromServer::Other };
+        let response = request::raw(event.response);
+        let named = |id: Option<Text<'m>>| Named { id: id.map(|Text(id)| id), ..Named::default() };
+        let id = || values(response, "id").pop().and_then(string).map(Text);
+        match event.kind.as_str() {
+            "session.created" | "session.updated" => {
+                self.note(request::raw(event.session));
+                FromServer::Other
+            }
+            "input_audio_buffer.committed" => {
+                self.uncommitted = 0;
+                FromServer::Other
+            }
+            "response.created" => {
+                self.begun_with = (self.added, self.heard);
+                FromServer::Response { of: named(id()), phase: Phase::Begins }
+            }
+            "response.done" => {
+                self.end(response);
+                FromServer::Response { of: named(id()), phase: Phase::Ends }
+            }
+            "conversation.item.input_audio_transcription.completed" => {
+                let usage = serde_json::from_str::<UsageMember>(request::raw(event.usage)).ok();
+                let mut usage = usage.and_then(UsageMember::told).unwrap_or_default();
+                usage.audio_ms = self.only_transcribes.then(|| core::mem::take(&mut self.heard));
+                FromServer::Transcribed {
+                    usage,
+                    model: self.transcriber.clone(),
+                    is_all: self.only_transcribes,
+                }
+            }
+            "rate_limits.updated" => FromServer::RateLimits,
+            "error" => self.read_error(request::raw(event.error)),
+            kind if kind.starts_with("response.") => {
+                FromServer::Response { of: named(event.response_id), phase: Phase::Continues }
+            }
+            _ => FromServer::Other,
+        }
+    }
+
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    fn context(&self) -> Usage {
+        Usage { audio_ms: self.heard, ..self.before.plus(self.added) }
+    }
+
+    fn max_output(&self) -> Option<u64> {
+        self.max_output
+    }
+
+    fn error(&self, refused: &Refused<'_>) -> Option<String> {
+        let mut event = error_event(refused)?;
+        event.insert("event_id".to_owned(), "event_tollgate".into());
+        if let (Some(Value::Object(error)), Some(id)) = (event.get_mut("error"), &refused.asked.event) {
+            error.insert("event_id".to_owned(), (**id).into());
+        }
+        Some(Value::Object(event).to_string())
+    }
+
+    fn cancel(&self, response: Option<&str>) -> Cancel {
+        let event = match response {
+            Some(id) => json!({ "type": "response.cancel", "response_id": id }),
+            None => json!({ "type": "response.cancel" }),
+        };
+        Cancel::Message(event.to_string())
+    }
+}
+
+impl Talk {
+    /// Returns whether an error refuses a response: it names the client's event, or says so.
+    fn read_error<'m>(&self, error: &'m str) -> FromServer<'m> {
+        let text = |name| values(error, name).pop().and_then(string);
+        let event = text("event_id");
+        let is_of_response = text("code")
+            .is_some_and(|code| code == "conversation_already_has_active_response")
+            || text("param").is_some_and(|param| param.starts_with("response"));
+        if event.is_none() && !is_of_response {
+            return FromServer::Other;
+        }
+        FromServer::Response { of: Named { event, ..Named::default() }, phase: Phase::Fails }
+    }
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    event_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    response_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    audio: Option<Text<'a>>,
+    #[serde(borrow)]
+    session: Option<&'a RawValue>,
+    #[serde(borrow)]
+    response: Option<&'a RawValue>,
+    #[serde(borrow)]
+    item: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
