@@ -12,9 +12,11 @@ pub mod socket;
 pub mod sse;
 
 use core::fmt;
-use core::future::Future;
+use core::future::{Future, poll_fn};
+use core::pin::Pin;
 use core::time::Duration;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -42,8 +44,15 @@ pub struct Client {
 
 enum Sender {
     Http1(http1::SendRequest<Body>),
-    Http2(http2::SendRequest<Body>),
+    Http2 {
+        sender: http2::SendRequest<Body>,
+        /// Returns whether the server's settings offer the extended CONNECT.
+        offers_sockets: Arc<dyn Fn() -> bool + Send + Sync>,
+    },
 }
+
+/// Why a lock of a connection cannot be poisoned.
+const UNPOISONED: &str = "hyper does not panic";
 
 type Body = BoxBody<Bytes, GivenUp>;
 
@@ -73,8 +82,14 @@ impl Client {
             .handshake(TokioIo::new(connect(address).await?))
             .await
             .map_err(ClientError::Exchange)?;
-        let connection = tokio::spawn(async move { drop(connection.await) }).abort_handle();
-        Ok(Self { address, sender: Sender::Http2(sender), connection })
+        let connection = Arc::new(Mutex::new(connection));
+        let running = Arc::clone(&connection);
+        let running = poll_fn(move |cx| Pin::new(&mut *running.lock().expect(UNPOISONED)).poll(cx));
+        let offers_sockets =
+            move || connection.lock().expect(UNPOISONED).is_extended_connect_protocol_enabled();
+        let connection = tokio::spawn(async move { drop(running.await) }).abort_handle();
+        let sender = Sender::Http2 { sender, offers_sockets: Arc::new(offers_sockets) };
+        Ok(Self { address, sender, connection })
     }
 
     /// Returns another handle to the same HTTP/2 connection, for parallel calls.
@@ -84,10 +99,12 @@ impl Client {
     /// If the connection is HTTP/1.1, which carries one call at a time.
     #[must_use]
     pub fn same_connection(&self) -> Self {
-        let Sender::Http2(sender) = &self.sender else { panic!("HTTP/1.1 carries one call at a time") };
+        let Sender::Http2 { sender, offers_sockets } = &self.sender else {
+            panic!("HTTP/1.1 carries one call at a time")
+        };
         Self {
             address: self.address,
-            sender: Sender::Http2(sender.clone()),
+            sender: Sender::Http2 { sender: sender.clone(), offers_sockets: Arc::clone(offers_sockets) },
             connection: self.connection.clone(),
         }
     }
@@ -99,7 +116,7 @@ impl Client {
     /// If the connection or the stream ends before the headers, or they do not come in time.
     pub async fn send(&mut self, request: Request) -> Result<Response, ClientError> {
         let started = Instant::now();
-        let http2 = matches!(self.sender, Sender::Http2(_));
+        let http2 = matches!(self.sender, Sender::Http2 { .. });
         let what = request.summary();
         let request = request.into_http(self.address, http2);
         let response = match &mut self.sender {
@@ -110,7 +127,7 @@ impl Client {
                 })
                 .await
             }
-            Sender::Http2(sender) => {
+            Sender::Http2 { sender, .. } => {
                 in_time(&what, async {
                     sender.ready().await?;
                     sender.send_request(request).await

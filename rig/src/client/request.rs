@@ -75,7 +75,7 @@ impl Request {
     }
 
     /// Adds a header unless the test has set it.
-    pub(super) fn or_header(self, name: &str, value: &str) -> Self {
+    pub(in crate::client) fn or_header(self, name: &str, value: &str) -> Self {
         if self.headers.contains_key(name) { self } else { self.header(name, value) }
     }
 

@@ -4,6 +4,7 @@ mod misbehaviour;
 mod opening;
 mod realtime;
 mod responses;
+mod through_envoy;
 
 use serde_json::{Value, json};
 use tollgate_rig::client::Request;

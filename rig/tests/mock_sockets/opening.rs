@@ -33,7 +33,6 @@ async fn a_socket_opens_over_both_versions_of_http_and_closes_with_close_frames(
 async fn an_http2_connection_carries_sockets_and_calls_at_a_time() {
     let mock = MockLlm::start().await;
     let mut client = Client::http2(mock.address()).await.unwrap();
-    // The server's settings come before its first response, and they allow the CONNECT.
     assert_eq!(client.send(Request::get("/v1/models")).await.unwrap().status(), 200);
     let mut one = Socket::beside(&mut client, Request::get("/v1/responses")).await.unwrap();
     let mut other = Socket::beside(&mut client, Request::get("/v1/responses")).await.unwrap();
