@@ -82,7 +82,7 @@ fn answer(behaviour: &Behaviour, received: &Received) -> Result<Answer, Answer> 
 }
 
 /// Returns an error in Google's format.
-fn error(status: StatusCode, message: &str) -> Answer {
+pub(super) fn error(status: StatusCode, message: &str) -> Answer {
     let name = match status.as_u16() {
         401 => "UNAUTHENTICATED",
         403 => "PERMISSION_DENIED",
@@ -308,12 +308,12 @@ fn embedding_usage(prompt: usize) -> Value {
 }
 
 /// Returns the member by either of its names, because protobuf's JSON allows both.
-fn either<'a>(object: &'a Value, camel: &str, snake: &str) -> &'a Value {
+pub(super) fn either<'a>(object: &'a Value, camel: &str, snake: &str) -> &'a Value {
     let value = &object[camel];
     if value.is_null() { &object[snake] } else { value }
 }
 
-fn items(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 

@@ -1,5 +1,6 @@
 //! The mock speaks WebSocket, and the client opens WebSockets: each is tested with the other.
 
+mod live;
 mod misbehaviour;
 mod opening;
 mod realtime;

@@ -45,6 +45,8 @@ pub(super) enum Step {
     Begin(Box<Turn>),
     /// Send no more events of this turn.
     Stop(usize),
+    /// Close with this code and reason.
+    Close(u16, String),
 }
 
 /// The events of a response.
@@ -82,7 +84,7 @@ enum Over {
     /// The client broke the connection or the protocol.
     Broken,
     /// The mock closes.
-    Closing { code: u16, reason: String },
+    Closing { code: u16, reason: String, cut: bool },
     /// The mock cuts.
     Cut { reset: bool },
 }
@@ -120,14 +122,14 @@ impl Connection {
                 self.witness.saw(Ending::Finished);
             }
             Over::Broken => self.frames.shut().await,
-            Over::Closing { code, reason } => {
+            Over::Closing { code, reason, cut } => {
                 let payload = [&code.to_be_bytes()[..], reason.as_bytes()].concat();
                 if self.frames.close(&payload).await.is_ok() {
                     // The client's close frame, or whatever it sends before.
                     let _ = timeout(CLOSING, async { while self.read().await.is_ok() {} }).await;
                 }
                 self.frames.shut().await;
-                self.witness.saw(Ending::Cut);
+                self.witness.saw(if cut { Ending::Cut } else { Ending::Finished });
             }
             Over::Cut { reset } => {
                 self.witness.saw(Ending::Cut);
@@ -194,6 +196,7 @@ impl Connection {
                     self.turns.push(Playing { turn, due, stalled: false });
                 }
                 Step::Stop(number) => self.turns.retain(|playing| playing.turn.number != number),
+                Step::Close(code, reason) => return Err(Over::Closing { code, reason, cut: false }),
             }
         }
         Ok(())
@@ -212,7 +215,7 @@ impl Connection {
                     return Ok(None);
                 }
                 Cut::Close(code) => {
-                    return Err(Over::Closing { code, reason: "cut on request".to_owned() });
+                    return Err(Over::Closing { code, reason: "cut on request".to_owned(), cut: true });
                 }
                 cut => {
                     sleep(BEFORE_CUT).await;

@@ -9,6 +9,8 @@
 
 mod connection;
 mod frames;
+mod live;
+mod modality;
 mod realtime;
 mod received;
 mod responses;
@@ -36,7 +38,7 @@ pub(super) use received::SocketRecords;
 pub use switches::{Cut, Noise, SOCKET_SWITCHES, SocketBehaviour};
 
 /// The APIs. The first that serves a path answers.
-const APIS: &[Api] = &[responses::API, realtime::API];
+const APIS: &[Api] = &[responses::API, realtime::API, live::API];
 
 /// An API that speaks WebSocket.
 pub(super) struct Api {

@@ -4,47 +4,14 @@
 //! tokens of all of them by modality. Text counts by the tokenizer of gpt-4o without overhead,
 //! sound by its length, an image [`IMAGE_TOKENS`]. Not here: truncation of long conversations.
 
-use core::ops::{Add, AddAssign};
-
 use serde_json::{Value, json};
 
 use super::sound::{self, Format};
+use crate::mock_llm::sockets::modality::Tokens;
 use crate::mock_llm::tokens::Counter;
 
 /// The tokens of any image; the real number depends on its size.
 const IMAGE_TOKENS: usize = 85;
-
-/// Tokens by modality.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tokens {
-    pub(super) text: usize,
-    pub(super) audio: usize,
-    pub(super) image: usize,
-}
-
-impl Tokens {
-    pub(super) const fn total(self) -> usize {
-        self.text + self.audio + self.image
-    }
-}
-
-impl Add for Tokens {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            text: self.text + other.text,
-            audio: self.audio + other.audio,
-            image: self.image + other.image,
-        }
-    }
-}
-
-impl AddAssign for Tokens {
-    fn add_assign(&mut self, other: Self) {
-        *self = *self + other;
-    }
-}
 
 /// An item of a conversation.
 #[derive(Clone, Debug)]

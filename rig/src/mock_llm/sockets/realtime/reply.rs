@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use super::conversation::{Item, Tokens};
+use super::conversation::Item;
 use super::sound::{self, Format, WORD_MS};
 use crate::mock_llm::Behaviour;
+use crate::mock_llm::sockets::modality::Tokens;
 use crate::mock_llm::usage::Usage;
 use crate::mock_llm::words::Text;
 
