@@ -34,6 +34,7 @@ mod holding;
 mod host;
 mod sharing;
 mod upgrades;
+mod sockets;
 mod small_buffer;
 mod full_table;
 mod bad_answers;

@@ -4,20 +4,16 @@
 use serde_json::{Value, json};
 use tollgate_rig::client::raw::RawConnection;
 use tollgate_rig::client::{Client, Request, Response};
-use tollgate_rig::envoy::{Bootstrap, Envoy, Filter};
+use tollgate_rig::envoy::{Envoy, Filter};
 use tollgate_rig::upstream::{Script, ScriptedUpstream};
 
 use crate::bench::{Bench, bootstrap, chat};
+use crate::sockets::with_sockets;
 
 const TIERS: &str = "
 identity: { tenant: { header: x-tenant-id } }
 tiers: { free: { limits: [ { name: tpm, count: tokens, per: tenant, max: 100_000, window: 30d } ] } }
 ";
-
-/// Lets clients request WebSockets, over HTTP/2 too.
-fn with_sockets(bootstrap: Bootstrap) -> Bootstrap {
-    bootstrap.upgrade("websocket").connection_manager("http2_protocol_options: { allow_connect: true }")
-}
 
 const WORDS: &str = "LLM calls must use plain HTTP, not an upgraded connection such as a WebSocket.";
 
@@ -41,16 +37,15 @@ async fn an_upgrade_on_the_path_of_an_llm_api_is_refused_in_its_dialect() {
     let anthropic =
         json!({ "type": "error", "error": { "type": "invalid_request_error", "message": WORDS } });
     let cases = [
-        ("/v1/responses", openai()),
-        ("/V1/Responses?x=1", openai()),
         ("/v1/chat/completions", openai()),
-        ("/v1/realtime?model=gpt-realtime", openai()),
-        ("/openai/realtime?deployment=x", openai()),
+        ("/V1/Chat/Completions?x=1", openai()),
+        ("/v1/realtime/translations?model=x", openai()),
+        ("/v1/live/sessions", openai()),
         ("/v1/messages", anthropic),
         ("/model/amazon.nova-lite-v1%3A0/converse", json!({ "message": WORDS })),
         ("/api/chat", json!({ "error": WORDS })),
         ("/v1beta/models/gemini-2.5-flash:generateContent", gemini.clone()),
-        ("/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent", gemini),
+        ("/ws/google.ai.generativelanguage.v1alpha.GenerativeService.BidiGenerateMusic", gemini),
     ];
     let mut connection = http2(&bench).await;
     let mut refused = 0;

@@ -18,9 +18,9 @@ mod socket;
 use crate::api::sockets::{Socket, Speech};
 use crate::api::{Dialect, Format};
 
-/// The tokens of a second of sound. Google's guide "Understand and count tokens" has 32; sessions
-/// report their usage, which replaces what is counted by this.
-const TOKENS_PER_SECOND: u64 = 32;
+/// The tokens of a second of sound (Vertex AI's page on provisioned throughput, "Live API").
+/// Sessions report their usage, which replaces what is counted by this.
+const TOKENS_PER_SECOND: u64 = 25;
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {

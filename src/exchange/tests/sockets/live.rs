@@ -72,12 +72,12 @@ fn what_the_model_said_counts_when_the_connection_breaks() {
     let mut wire = bench.open(PATH);
     bench.up(&mut wire, &setup());
     bench.up(&mut wire, &turn("Hi"));
-    // 48,000 bytes at 24 kHz are a second: 32 tokens.
+    // 48,000 bytes at 24 kHz are a second: 25 tokens.
     let sound = json!({ "serverContent": { "modelTurn": { "parts": [ { "inlineData": {
         "mimeType": "audio/pcm;rate=24000", "data": "A".repeat(64_000) } } ] } } });
     bench.down(&mut wire, &sound);
     bench.hang_up(&mut wire, Some(Abort::Upstream));
-    assert_eq!(bench.count_of(&metrics::TOKENS, "audio_output"), 32);
+    assert_eq!(bench.count_of(&metrics::TOKENS, "audio_output"), 25);
     assert_eq!(bench.count_of(&metrics::AUDIO, ""), 1_000);
 }
 

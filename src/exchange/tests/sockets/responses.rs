@@ -233,6 +233,12 @@ fn a_refused_handshake_gives_its_slot_back() {
     assert_eq!(effects.next, Next::Pass, "the place is free again");
     bench.head_with(&mut second, 101, &[]);
     assert_eq!(reply(&ask(&mut bench).1).0.status, 429, "an open socket keeps it");
+    let mut wire = Wire { exchange: second, effects };
+    assert_eq!(bench.up(&mut wire, &create(None)), [Got::Json(create(None))]);
+    for message in [created(None), completed(None, 9, 31)] {
+        assert_eq!(bench.down(&mut wire, &message), [Got::Json(message)]);
+    }
+    let mut second = wire.exchange;
     bench.handle(&mut second, Event::End { abort: None });
     assert_eq!(ask(&mut bench).1.next, Next::Pass);
 }
