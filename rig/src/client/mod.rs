@@ -3,8 +3,8 @@
 //! In: an address, and requests with any header bytes, whole bodies or bodies in parts, and
 //! trailers. Out: responses, read chunk by chunk with arrival times. One [`Client`] is one
 //! connection, so a test decides which calls share one; dropping a [`Response`] aborts its call.
-//! [`PATIENCE`] bounds every wait. [`socket`] opens WebSockets, [`sse`] parses streams of events, and
-//! [`raw`] sends bytes that are not HTTP. Not here: TLS, redirects, pools, retries.
+//! [`PATIENCE`] bounds every wait. [`socket`] opens WebSockets, [`sse`] parses streams of events,
+//! and [`raw`] sends bytes that are not HTTP. Not here: TLS, redirects, pools, retries.
 
 pub mod raw;
 mod request;

@@ -2,8 +2,8 @@
 //!
 //! In: a request's headers. Out: a [`Behaviour`], or an error that names the wrong header and the
 //! expected value. Not here: carrying it out, which the API formats (length, usage) and `playback`
-//! (timing, cuts) do. Switches that only WebSockets have are in `sockets/switches.rs`. A client event
-//! can carry switches too, in its `metadata`; they apply to the response that it begins.
+//! (timing, cuts) do. Switches that only WebSockets have are in `sockets/switches.rs`. A client
+//! event can carry switches too, in its `metadata`; they apply to the response that it begins.
 
 use core::fmt::Write;
 use core::time::Duration;

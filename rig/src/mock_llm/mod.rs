@@ -1,11 +1,11 @@
 //! A mock LLM server, and MCP server: real HTTP/1.1 and HTTP/2, real token counts, and failures on
 //! request.
 //!
-//! In: requests as clients of LLM APIs send them, with `x-mock-` headers for failures (the tables are
-//! [`behaviour::switches`]). Out: answers in the API's own format, and a [`Received`] per request,
-//! which also records how the exchange ended. Each API format has one file and one row in
-//! `FORMATS`; [`sockets`] has the APIs that speak WebSocket. Not here: TLS, keys, limits, and anything random or dependent on the time: equal
-//! requests get equal answers.
+//! In: requests as clients of LLM APIs send them, with `x-mock-` headers for failures (the tables
+//! are [`behaviour::switches`]). Out: answers in the API's own format, and a [`Received`] per
+//! request, which also records how the exchange ended. Each API format has one file and one row in
+//! `FORMATS`; [`sockets`] has the APIs that speak WebSocket. Not here: TLS, keys, limits, and
+//! anything random or dependent on the time: equal requests get equal answers.
 
 mod anthropic;
 mod azure;

@@ -1,8 +1,8 @@
 //! Opening a WebSocket, or learning why there is none.
 //!
-//! In: a request. Out: a [`Socket`], or an [`OpenError`]. The handshake's headers are set unless the
-//! test sets them; over HTTP/2 too, where RFC 8441 needs no key, because Envoy passes the key on to
-//! an upstream that speaks HTTP/1.1, and makes none itself. Not here: the socket.
+//! In: a request. Out: a [`Socket`], or an [`OpenError`]. The handshake's headers are set unless
+//! the test sets them; over HTTP/2 too, where RFC 8441 needs no key, because Envoy passes the key
+//! on to an upstream that speaks HTTP/1.1, and makes none itself. Not here: the socket.
 
 use core::fmt;
 use core::time::Duration;

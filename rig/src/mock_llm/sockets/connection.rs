@@ -1,7 +1,7 @@
 //! One WebSocket, from its upgrade to its end.
 //!
-//! In: the upgraded connection, the requested [`Behaviour`] and a [`Session`], which decides what to
-//! send. Out: frames, with the requested timing and misbehaviour, and the record of what came.
+//! In: the upgraded connection, the requested [`Behaviour`] and a [`Session`], which decides what
+//! to send. Out: frames, with the requested timing and misbehaviour, and the record of what came.
 //! `tungstenite` reads, so a client's frames are checked; this file writes, because the mock also
 //! writes what no library would. A session has any number of turns (responses in progress), whose
 //! events come in rounds: one of each turn, then the next of each. Not here: what the events say.

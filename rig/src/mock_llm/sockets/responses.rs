@@ -4,8 +4,8 @@
 //! events of that API's stream, each with the `stream_id` that the client gave. Responses of one
 //! lane (`stream_id`, or none) come one after the other, lanes at the same time. Errors are `error`
 //! events. `metadata` can hold switches. Wire format: OpenAI's API reference, "Responses, WebSocket
-//! events", and its guide "WebSocket mode". Not here: `response.steer`, the limits of 60 minutes, 16
-//! responses and 32 lanes, and `generate: false`.
+//! events", and its guide "WebSocket mode". Not here: `response.steer`, the limits of 60 minutes,
+//! 16 responses and 32 lanes, and `generate: false`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

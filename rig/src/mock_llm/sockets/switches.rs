@@ -1,7 +1,7 @@
 //! The switches that only WebSockets have.
 //!
-//! In: the text of a switch. Out: a field of [`SocketBehaviour`]. A handshake's headers set them for
-//! the whole socket, an event's `metadata` for one response. Not here: carrying them out, which
+//! In: the text of a switch. Out: a field of [`SocketBehaviour`]. A handshake's headers set them
+//! for the whole socket, an event's `metadata` for one response. Not here: carrying them out, which
 //! `connection.rs` does.
 
 use core::time::Duration;
@@ -11,7 +11,8 @@ use crate::mock_llm::behaviour::{Switch, milliseconds, positive};
 /// The requested behaviour of one socket, or of one response on it.
 #[derive(Clone, Debug, Default)]
 pub struct SocketBehaviour {
-    /// What happens after [`cut_after`](crate::mock_llm::Behaviour::cut_after) events of a response.
+    /// What happens after [`cut_after`](crate::mock_llm::Behaviour::cut_after) events of a
+    /// response.
     pub cut: Cut,
     /// The size of the frames that a message is split into.
     pub frame_bytes: Option<usize>,

@@ -1,8 +1,8 @@
 //! An answer of Gemini Live: its pieces and its usage.
 //!
 //! In: the setup and the tokens of the session so far. Out: messages with `modelTurn`, then
-//! `generationComplete`, then `turnComplete` with `usageMetadata`. Sound is silence of 24 kHz; a word
-//! lasts [`WORD_MS`]. Not here: which input begins an answer.
+//! `generationComplete`, then `turnComplete` with `usageMetadata`. Sound is silence of 24 kHz; a
+//! word lasts [`WORD_MS`]. Not here: which input begins an answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,8 +1,9 @@
-//! Google's Gemini Live: `GET /ws/google.….BidiGenerateContent`, on the Gemini API and on Vertex AI.
+//! Google's Gemini Live: `GET /ws/google.….BidiGenerateContent`, on the Gemini API and on Vertex
+//! AI.
 //!
 //! In: `setup`, `clientContent`, `realtimeInput`, `toolResponse`, in either spelling of protobuf's
-//! JSON. Out: `setupComplete`, pieces of `serverContent`, and `usageMetadata` with `turnComplete`. The
-//! prompt of a turn is the session so far. With `x-mock-socket-usage: total` the numbers of all
+//! JSON. Out: `setupComplete`, pieces of `serverContent`, and `usageMetadata` with `turnComplete`.
+//! The prompt of a turn is the session so far. With `x-mock-socket-usage: total` the numbers of all
 //! turns add up. **Activity detection** is a rule: each 500 ms of sound (`x-mock-socket-turn-ms`)
 //! are a turn, unless the setup disables it; then `activityEnd` ends a turn. `audioStreamEnd` and a
 //! realtime text always do. A new turn interrupts the one in progress. `x-mock-` members of

@@ -1,8 +1,8 @@
 //! Sound that comes in: the buffer, voice detection and transcription.
 //!
-//! In: `input_audio_buffer` events. Out: items of the conversation, their transcripts with the usage
-//! of the transcription model, and the responses that voice detection begins. Not here: listening;
-//! the rule is in `mod.rs`.
+//! In: `input_audio_buffer` events. Out: items of the conversation, their transcripts with the
+//! usage of the transcription model, and the responses that voice detection begins. Not here:
+//! listening; the rule is in `mod.rs`.
 
 use serde_json::{Value, json};
 

@@ -6,9 +6,9 @@
 //! 500 ms of appended sound (`x-mock-socket-turn-ms`) are a turn; it is committed, and answered
 //! unless `create_response` is false. Its beginning cancels the response in progress unless
 //! `interrupt_response` is false. A client's `commit` begins no response. `x-mock-` members of a
-//! response's `metadata` are switches; there `x-mock-status` makes it fail. Wire format: OpenAI's API
-//! reference, "Realtime". Not here: the form of the beta, function calls in answers, transcription
-//! sessions, idle timeouts, and default instructions.
+//! response's `metadata` are switches; there `x-mock-status` makes it fail. Wire format: OpenAI's
+//! API reference, "Realtime". Not here: the form of the beta, function calls in answers,
+//! transcription sessions, idle timeouts, and default instructions.
 
 mod conversation;
 mod input;

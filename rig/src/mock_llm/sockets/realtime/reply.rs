@@ -1,9 +1,9 @@
 //! A response of a Realtime session: its events and its usage.
 //!
 //! In: the tokens that it reads, and its text. Out: the events of the API in order, from
-//! `response.created` to `response.done`, and the same last event for a response that was cancelled.
-//! A word is one token of text; spoken, it is [`WORD_MS`] of sound and its transcript. Not here:
-//! function calls.
+//! `response.created` to `response.done`, and the same last event for a response that was
+//! cancelled. A word is one token of text; spoken, it is [`WORD_MS`] of sound and its transcript.
+//! Not here: function calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
