@@ -109,3 +109,25 @@ async fn a_message_may_come_in_fragments() {
     socket.until_type("response.completed").await;
     assert_eq!(mock.sockets()[0].events(), [create(&json!({}))]);
 }
+
+#[tokio::test]
+async fn a_lane_has_a_name_and_a_socket_has_32_named_lanes() {
+    let mock = MockLlm::start().await;
+    let mut socket = responses(&mock, &[("x-mock-output-tokens", "1")]).await;
+    for wrong in [json!(""), json!("a b"), json!(7), json!("a".repeat(257))] {
+        assert!(socket.send(&create(&json!({ "stream_id": wrong }))).await);
+        let error = socket.event().await.unwrap();
+        assert_eq!((&error["error"]["code"], error.get("stream_id")), (&json!("invalid_stream_id"), None));
+    }
+    for lane in 0..32 {
+        assert!(socket.send(&create(&json!({ "stream_id": format!("lane-{lane}") }))).await);
+        socket.until_type("response.completed").await;
+    }
+    assert!(socket.send(&create(&json!({ "stream_id": "one-more" }))).await);
+    let error = socket.event().await.unwrap();
+    assert_eq!(error["error"]["code"], "websocket_stream_limit_reached");
+    assert_eq!(error["stream_id"], "one-more");
+    // The lane without a name does not count.
+    assert!(socket.send(&create(&json!({}))).await);
+    socket.until_type("response.completed").await;
+}

@@ -4,8 +4,8 @@
 //! events of that API's stream, each with the `stream_id` that the client gave. Responses of one
 //! lane (`stream_id`, or none) come one after the other, lanes at the same time. Errors are `error`
 //! events. `metadata` can hold switches. Wire format: OpenAI's API reference, "Responses, WebSocket
-//! events", and its guide "WebSocket mode". Not here: `response.steer`, the limits of 60 minutes,
-//! 16 responses and 32 lanes, and `generate: false`.
+//! events", and its guide "WebSocket mode". Not here: `response.steer`, the limits of 60 minutes
+//! and 16 responses at a time, and `generate: false`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -50,7 +50,10 @@ impl Session for Responses {
             let error = json!({ "type": "invalid_request_error", "code": null, "message": "The message is not JSON.", "param": null });
             return vec![refusal(StatusCode::BAD_REQUEST, &error, None)];
         };
-        let lane = event["stream_id"].as_str().map(str::to_owned);
+        let lane = match self.lane(&event["stream_id"]) {
+            Ok(lane) => lane,
+            Err(refused) => return vec![refused],
+        };
         let turn = match self.turn(event, lane.as_deref()) {
             Ok(turn) => turn,
             Err(refused) => return vec![refused],
@@ -75,6 +78,32 @@ impl Session for Responses {
 }
 
 impl Responses {
+    /// Returns the lane that an event names.
+    fn lane(&self, stream_id: &Value) -> Result<Option<String>, Step> {
+        let wrong = |code: &str, message: &str, lane: Option<&str>| {
+            let error = json!({ "type": "invalid_request_error", "code": code, "message": message, "param": "stream_id" });
+            refusal(StatusCode::BAD_REQUEST, &error, lane)
+        };
+        if stream_id.is_null() {
+            return Ok(None);
+        }
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        let name =
+            stream_id.as_str().filter(|name| (1..=256).contains(&name.len()) && name.bytes().all(allowed));
+        let Some(name) = name else {
+            let message = "The 'stream_id' field must be a name of at most 256 characters.";
+            return Err(wrong("invalid_stream_id", message, None));
+        };
+        let lane = Some(name.to_owned());
+        let named = self.lanes.keys().flatten().count();
+        if named >= LANES && !self.lanes.contains_key(&lane) {
+            let message =
+                "This WebSocket connection has reached its maximum number of distinct stream IDs (32).";
+            return Err(wrong("websocket_stream_limit_reached", message, Some(name)));
+        }
+        Ok(lane)
+    }
+
     fn turn(&mut self, mut request: Value, lane: Option<&str>) -> Result<Box<Turn>, Step> {
         let wrong = |code: Option<&str>, message: &str, param: Option<&str>| {
             let error =
@@ -110,6 +139,9 @@ impl Responses {
         Ok(Box::new(Turn { number, events, behaviour, sent: Arc::default() }))
     }
 }
+
+/// The most named lanes of a socket (OpenAI's guide "WebSocket mode").
+const LANES: usize = 32;
 
 fn refusal(status: StatusCode, error: &Value, lane: Option<&str>) -> Step {
     let event = json!({ "type": "error", "status": status.as_u16(), "error": error });
