@@ -14,6 +14,7 @@ use std::borrow::Cow;
 
 use super::path::Plain;
 use super::{Dialect, Format, Prompt, ReportedUsage, Usage};
+use crate::units::Span;
 
 /// An API over a WebSocket: a row of [`SOCKETS`](super::SOCKETS).
 #[derive(Debug)]
@@ -74,12 +75,31 @@ pub trait Conversation: fmt::Debug {
         None
     }
 
+    /// Returns the server's message about its rate limits with what is `left` to the caller, if
+    /// that is less.
+    fn with_limits(&self, _message: &[u8], _left: &[Left]) -> Option<String> {
+        None
+    }
+
     /// Returns the message that refuses a response; none if the API has no such message and the
     /// socket must be closed.
     fn error(&self, refused: &Refused<'_>) -> Option<String>;
 
     /// Returns how a response is stopped at the server.
     fn cancel(&self, response: Option<&str>) -> Cancel;
+}
+
+/// What is left of a budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The unit, as providers name it.
+    pub name: &'static str,
+    /// The budget.
+    pub limit: u64,
+    /// The amount that can still be spent.
+    pub remaining: u64,
+    /// The time until the budget is full again.
+    pub reset: Span,
 }
 
 /// How a response is stopped at the server.
@@ -138,7 +158,7 @@ pub enum FromServer<'m> {
         phase: Phase,
     },
     /// It reports usage that no response contains, such as that of a transcription.
-    Transcribed {
+    Reported {
         /// The usage.
         usage: ReportedUsage,
         /// The model, if it is another one than that of the responses.

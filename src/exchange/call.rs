@@ -37,6 +37,8 @@ pub(super) struct Call {
     pub(super) passes: bool,
     /// The input besides its body: on a socket, the conversation so far.
     pub(super) context: Usage,
+    /// The tools that the conversation on a socket offers, if its request offers none.
+    pub(super) tools: Rc<[String]>,
     /// The server of a socket has begun it by itself. It is charged whatever it costs.
     pub(super) has_begun: bool,
 }

@@ -3,6 +3,8 @@
 //! In: headers and attributes. Out: [`Limited`], `None` if Tollgate does not limit the request, or a
 //! [`Refusal`]. Not here: the body (`parsed`), limits (`admission`).
 
+use std::rc::Rc;
+
 use super::call::Call;
 use super::effects::{Effects, HeaderEdit};
 use super::fact::{Fact, Value};
@@ -102,6 +104,7 @@ fn call(
         is_signed,
         passes,
         context: Usage::default(),
+        tools: Rc::default(),
         has_begun: false,
     }))
 }

@@ -35,7 +35,13 @@ pub(super) fn hide(
         return Ok(HiddenTools::default());
     };
     let outline = parsed.outline.as_ref().filter(|_| parsed.is_utf8);
-    let offered = outline.map(offered_by);
+    let mut offered = outline.map(offered_by);
+    // A response on a socket that offers no tools of its own has those of the conversation. They
+    // cannot be removed from it.
+    let inherits = offered.as_ref().map_or(call.has_begun, Vec::is_empty);
+    if inherits {
+        offered = Some(call.tools.iter().map(|name| name.as_str().into()).collect());
+    }
     if offered.as_ref().is_some_and(Vec::is_empty) {
         return Ok(HiddenTools::default());
     }
@@ -50,7 +56,7 @@ pub(super) fn hide(
     for (limit, _) in watching {
         effects.count(&metrics::SHADOW_REFUSALS, &call.labels_of(&limit, &context.models.other()), 1);
     }
-    let outline = outline.filter(|_| parsed.is_editable());
+    let outline = outline.filter(|_| parsed.is_editable() && !inherits);
     let refuses = |limit: &Limit| limit.on_exhausted == OnExhausted::Refuse || outline.is_none();
     let refusals = exhausted.iter().filter(|(limit, _)| refuses(limit)).map(|(_, refusal)| refusal.clone());
     if let Some(refusal) = limits::longest(refusals) {

@@ -17,6 +17,7 @@ mod problem;
 mod x_ratelimit;
 
 pub use numbers::{usd, window};
+pub use x_ratelimit::left;
 
 use numbers::{decimal, push_decimal};
 use problem::Problem;

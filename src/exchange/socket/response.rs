@@ -14,7 +14,7 @@ use super::super::state::{AwaitingBody, State};
 use super::super::{Event, next, stop, tools};
 use crate::api::sockets::{Asked, Named, Phase};
 use crate::api::{Edit, Outline, Request};
-use crate::limits::Granted;
+use crate::limits::{Granted, Standing};
 use crate::reply::{self, Reply};
 use crate::settings::Config;
 
@@ -184,6 +184,14 @@ impl Response {
     /// Returns whether the client gets a message of this phase.
     pub(super) fn passes(&self, phase: Phase) -> bool {
         !self.is_stopped() && (!self.is_muted || !matches!(phase, Phase::Continues))
+    }
+
+    /// Returns the standing of its budgets when it was admitted.
+    pub(super) fn standings(&self) -> &[Standing] {
+        match &self.state {
+            State::Responding(responding) => &responding.admitted.standings,
+            _ => &[],
+        }
     }
 
     /// Returns whether it waits for the rate limit service.

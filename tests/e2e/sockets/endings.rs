@@ -1,8 +1,11 @@
 //! Each way in which a socket ends settles its responses once.
 
+use std::time::Duration;
+
 use tollgate_rig::client::socket::End;
 
 use super::*;
+use crate::bench::trap_module;
 
 const PATH: &str = "/v1/responses";
 
@@ -100,4 +103,62 @@ async fn a_refused_handshake_costs_nothing() {
     }
     bench.wait_for_sockets("not_upgraded", 3).await;
     assert_eq!(spent(&bench, "ada").await, 0);
+}
+
+#[tokio::test]
+async fn a_silent_socket_ends_by_envoys_idle_timeout_and_is_settled() {
+    let fields = "http2_protocol_options: { allow_connect: true }\nstream_idle_timeout: 1s";
+    let idle = |bootstrap: Bootstrap| bootstrap.upgrade("websocket").connection_manager(fields);
+    let bench = Bench::with(Filter::yaml(&tokens(100_000, "")), idle).await;
+    for http in BOTH {
+        let tenant = format!("{http:?}");
+        let socket = talking(&bench, http, &tenant, "stall").await;
+        assert!(!matches!(socket.drained().await, End::Broken(_)));
+        bench.wait_for_calls("upstream_reset", if matches!(http, Http::One) { 1 } else { 2 }).await;
+        let spent = spent(&bench, &tenant).await;
+        assert!((10..250).contains(&spent), "{http:?}: {spent}");
+    }
+}
+
+#[tokio::test]
+async fn sockets_of_a_vm_that_traps_end_and_the_next_ones_are_metered_as_ever() {
+    let filter = Filter::yaml(&tokens(100_000, "")).module(&trap_module());
+    let bench = Bench::with(filter, |bootstrap| with_sockets(bootstrap).concurrency(1)).await;
+    let socket = talking(&bench, Http::One, "ada", "stall").await;
+    let trapping = request(PATH, "eve").header("x-tollgate-trap", "response");
+    assert!(Socket::http1(bench.envoy.address(), trapping).await.is_err());
+    drop(socket);
+    // The host starts the VM again a little later.
+    let mut socket = loop {
+        match Socket::http2(bench.envoy.address(), request(PATH, "bob")).await {
+            Ok(socket) => break socket,
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    };
+    assert!(socket.send(&create(50)).await);
+    let events = socket.until_type("response.completed").await;
+    let (input, output) = usage(events.last().unwrap());
+    assert_eq!(spent(&bench, "bob").await, input + output);
+}
+
+#[tokio::test]
+async fn storms_of_pings_and_events_of_no_api_pass_and_cost_nothing() {
+    let bench = start(&tokens(100_000, "")).await;
+    for noise in ["unknown", "text", "binary"] {
+        let request =
+            request(PATH, noise).header("x-mock-socket-noise", noise).header("x-mock-socket-pings", "200");
+        let mut socket = bench.socket(Http::One, request).await;
+        assert!(socket.send(&create(50)).await);
+        let mut spent_by_usage = 0;
+        while let Some(message) = socket.next().await {
+            let Ok(event) = serde_json::from_slice::<Value>(&message.into_data()) else { continue };
+            if event["type"] == "response.completed" {
+                let (input, output) = usage(&event);
+                spent_by_usage = input + output;
+                break;
+            }
+        }
+        assert_eq!(spent(&bench, noise).await, spent_by_usage, "{noise}");
+        assert!(socket.pings() >= 200);
+    }
 }

@@ -137,7 +137,8 @@ impl Conversation for Session {
         if let Some(told) = &told {
             self.note(told);
         }
-        let phase = if ends {
+        let has_answer = goes_on || self.is_open || told.is_some();
+        let phase = if ends && (has_answer || member(message, &["toolCall", "tool_call"]) != "null") {
             self.is_open = false;
             self.has_told |= told.is_some();
             self.heard = 0;
@@ -151,7 +152,7 @@ impl Conversation for Session {
         } else {
             // A report without a turn is of one that was not seen, unless it comes too late.
             return match told.filter(|_| self.has_told) {
-                Some(usage) => FromServer::Transcribed { usage, model: None, is_all: false },
+                Some(usage) => FromServer::Reported { usage, model: None, is_all: false },
                 None => FromServer::Other,
             };
         };

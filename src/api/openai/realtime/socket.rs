@@ -16,7 +16,7 @@ use crate::api::openai::usage::UsageMember;
 use crate::api::outline::Outline;
 use crate::api::raw::{Text, string, values};
 use crate::api::sockets::{
-    Asked, Cancel, Conversation, Count, FromClient, FromServer, Named, Phase, Refused,
+    Asked, Cancel, Conversation, Count, FromClient, FromServer, Left, Named, Phase, Refused,
 };
 use crate::api::{Usage, number::Whole};
 
@@ -199,11 +199,7 @@ impl Conversation for Talk {
                 let usage = serde_json::from_str::<UsageMember>(request::raw(event.usage)).ok();
                 let mut usage = usage.and_then(UsageMember::told).unwrap_or_default();
                 usage.audio_ms = self.only_transcribes.then(|| core::mem::take(&mut self.heard));
-                FromServer::Transcribed {
-                    usage,
-                    model: self.transcriber.clone(),
-                    is_all: self.only_transcribes,
-                }
+                FromServer::Reported { usage, model: self.transcriber.clone(), is_all: self.only_transcribes }
             }
             "rate_limits.updated" => FromServer::RateLimits,
             "error" => self.read_error(request::raw(event.error)),
@@ -224,6 +220,25 @@ impl Conversation for Talk {
 
     fn max_output(&self) -> Option<u64> {
         self.max_output
+    }
+
+    fn with_limits(&self, message: &[u8], left: &[Left]) -> Option<String> {
+        let mut event: Value = serde_json::from_slice(message).ok()?;
+        let told = event.get_mut("rate_limits")?.as_array_mut()?;
+        for Left { name, limit, remaining, reset } in left {
+            let ours = json!({
+                "name": name,
+                "limit": limit,
+                "remaining": remaining,
+                "reset_seconds": reset.as_millis_ceil() as f64 / 1_000.0,
+            });
+            match told.iter_mut().find(|told| told["name"] == *name) {
+                Some(theirs) if theirs["remaining"].as_u64().is_some_and(|theirs| theirs <= *remaining) => {}
+                Some(theirs) => *theirs = ours,
+                None => told.push(ours),
+            }
+        }
+        Some(event.to_string())
     }
 
     fn error(&self, refused: &Refused<'_>) -> Option<String> {

@@ -1,6 +1,7 @@
 //! WebSockets: each response is admitted, settled and refused like a call.
 
 mod live;
+mod pieces;
 mod realtime;
 mod responses;
 

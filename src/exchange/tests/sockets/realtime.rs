@@ -270,3 +270,42 @@ fn exhausted_tools_are_hidden_in_a_session_and_in_a_response() {
         assert_eq!(event[object]["tools"], json!([{ "type": "function", "name": "look" }]));
     }
 }
+
+#[test]
+fn a_response_that_inherits_an_exhausted_tool_is_refused() {
+    let limits = r#"{ "name": "mail", "count": "tool_calls", "tools": ["mail"], "per": "tenant", "max": 1, "window": "1h", "on_exhausted": "hide_tool" }"#;
+    let mut bench = Bench::new(&config(limits));
+    let mut wire = bench.open(PATH);
+    let tools = json!([{ "type": "function", "name": "mail" }]);
+    bench.up(&mut wire, &json!({ "type": "session.update", "session": { "tools": tools } }));
+    bench.up(&mut wire, &create("c"));
+    bench.down(&mut wire, &created("r"));
+    let item = json!({ "type": "function_call", "call_id": "x", "name": "mail", "arguments": "{}" });
+    bench.down(&mut wire, &json!({ "type": "response.output_item.done", "response_id": "r", "item": item }));
+    bench.down(&mut wire, &done("r", "completed", text(1, 1)));
+    assert!(matches!(&bench.up(&mut wire, &create("d"))[..], [Got::Ping(_)]), "it would offer the tool");
+    let down = bench.down(&mut wire, &created("s"));
+    assert_eq!(down.len(), 4, "the first error, the event, the second error, a ping: {down:?}");
+    // Without the tool it goes on.
+    bench.up(&mut wire, &json!({ "type": "session.update", "session": { "tools": [] } }));
+    assert_eq!(bench.up(&mut wire, &create("e")), [Got::Json(create("e"))]);
+}
+
+#[test]
+fn the_providers_event_about_limits_carries_the_callers_own() {
+    let mut bench = Bench::new(TOKENS);
+    let mut wire = bench.open(PATH);
+    let told = |remaining: u64| {
+        json!({ "type": "rate_limits.updated", "rate_limits": [
+            { "name": "requests", "limit": 9, "remaining": 8, "reset_seconds": 1.0 },
+            { "name": "tokens", "limit": 40_000, "remaining": remaining, "reset_seconds": 1.0 } ] })
+    };
+    assert_eq!(bench.down(&mut wire, &told(5)), [Got::Json(told(5))], "nothing is known yet");
+    bench.up(&mut wire, &create("c"));
+    let down = bench.down(&mut wire, &told(39_000));
+    let [Got::Json(event)] = &down[..] else { panic!("{down:?}") };
+    let limits = &event["rate_limits"];
+    assert_eq!(limits[0], told(0)["rate_limits"][0]);
+    assert_eq!((&limits[1]["limit"], limits[1]["remaining"].as_u64() < Some(1000)), (&json!(1000), true));
+    assert_eq!(bench.down(&mut wire, &told(5)), [Got::Json(told(5))], "the lower of both");
+}

@@ -271,3 +271,68 @@ fn a_response_may_wait_and_what_is_behind_it_stays_behind() {
     let up = bench.up_bytes(&mut wire, &pong_frame(ping, KEY));
     assert_eq!(up, [Got::Json(behind)]);
 }
+
+#[test]
+fn a_message_too_long_to_be_held_passes_and_is_settled_without_it() {
+    let config = TOKENS.replace(r#""tiers""#, r#""counting": { "hold_up_to": "1KiB" }, "tiers""#);
+    let mut bench = Bench::new(&config);
+    let mut wire = bench.open(PATH);
+    let mut long = create(None);
+    long["input"] = "word ".repeat(300).into();
+    let frame = data_frame(Kind::Text, long.to_string().as_bytes(), KEY);
+    let mut passed = Vec::new();
+    for piece in frame.chunks(700) {
+        wire.effects = bench.handle(&mut wire.exchange, Event::RequestPiece { bytes: piece });
+        passed.extend(wire.effects.piece.clone().unwrap_or_else(|| piece.to_vec()));
+    }
+    assert_eq!(passed, frame);
+    bench.down(&mut wire, &created(None));
+    bench.down(&mut wire, &completed(None, 300, 5));
+    assert_eq!(bench.left(), 695, "its usage is charged");
+    // The other way: the last event is too long.
+    bench.up(&mut wire, &create(None));
+    bench.down(&mut wire, &created(None));
+    bench.down(&mut wire, &delta("one two three four"));
+    let mut last = completed(None, 9, 5);
+    last["response"]["output"] = "word ".repeat(300).into();
+    let text = last.to_string().replacen('{', r#"{"type":"response.completed","#, 1);
+    let frame = data_frame(Kind::Text, text.as_bytes(), None);
+    let mut passed = Vec::new();
+    for piece in frame.chunks(700) {
+        wire.effects = bench.handle(&mut wire.exchange, Event::ResponsePiece { bytes: piece, last: false });
+        passed.extend(wire.effects.piece.clone().unwrap_or_else(|| piece.to_vec()));
+    }
+    assert_eq!(passed, frame);
+    assert_eq!(bench.count_of(&metrics::USAGE_MISSING, "absent"), 1);
+    assert_eq!(bench.left(), 695 - 8 - 4, "by its text");
+}
+
+#[test]
+fn a_response_too_long_to_be_read_closes_the_socket_if_nothing_is_left() {
+    let mut bench = Bench::new(TOKENS);
+    let mut wire = bench.open(PATH);
+    spend(&mut bench, &mut wire, 1000);
+    bench.up(&mut wire, &create(Some("a")));
+    // As after a request that was too long to be held; this API's responses cannot be cancelled.
+    let mut down = Vec::new();
+    for _ in 0..2 {
+        down.extend(bench.down(&mut wire, &created(None)));
+        down.extend(bench.down(&mut wire, &completed(None, 300, 0)));
+    }
+    assert!(down.iter().any(|got| matches!(got, Got::Close(Some(1008), _))), "{down:?}");
+    bench.hang_up(&mut wire, None);
+    assert_eq!(bench.count_of(&metrics::SOCKETS, "over_limit"), 1);
+}
+
+#[test]
+fn a_thousand_requests_at_once_are_bounded() {
+    let config = TOKENS.replace("1000", "1000000");
+    let mut bench = Bench::new(&config);
+    let mut wire = bench.open(PATH);
+    let frames = data_frame(Kind::Text, create(None).to_string().as_bytes(), KEY).repeat(1000);
+    let up = bench.up_bytes(&mut wire, &frames);
+    assert_eq!(up.len(), 65, "{:?}", up.last());
+    assert!(matches!(up.last(), Some(Got::Close(Some(1008), _))), "{:?}", up.last());
+    bench.hang_up(&mut wire, None);
+    assert_eq!(bench.left(), 1_000_000 - 64 * 8, "none of them has begun");
+}
