@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use tollgate::api::Peek;
 use tollgate::api::answer::Reader;
-use tollgate::api::{Edit, FORMATS, Format, Outline, Request, Routes};
+use tollgate::api::{Edit, FORMATS, Format, Outline, Prompt, Request, Routes, SOCKETS};
 use tollgate::coding::{Decoder, Encoding, Fault};
 use tollgate::identity::Head;
 use tollgate::limits::Refusal;
@@ -19,17 +19,20 @@ use tollgate::rls::message::{MAX_KEPT, RateLimitResponse};
 use tollgate::settings::{Config, Headers};
 use tollgate::tokens::{Counter, Exactness};
 use tollgate::units::{Amount, Span, Timestamp};
+use tollgate::websocket::{Event as FrameEvent, Frames};
 
 /// A target with its name.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub(crate) const TARGETS: [Target; 8] = [
+pub(crate) const TARGETS: [Target; 10] = [
     ("request", request),
     ("mcp", mcp),
     ("answer", answer),
     ("form", form),
     ("coding", coding),
+    ("frames", frames),
+    ("socket", socket),
     ("path", path),
     ("configuration", configuration),
     ("rate_limit_response", rate_limit_response),
@@ -222,6 +225,54 @@ pub(crate) fn path(input: &[u8]) {
     if let Some(path) = call.path_with_model("other/model:1") {
         let again = Routes::default().recognise(b"POST", &path).expect("it is a call as before");
         assert_eq!((again.format.name, again.model.as_deref()), (call.format.name, Some("other/model:1")));
+    }
+}
+
+/// Reads WebSocket frames in pieces of the size in the first byte, as either side's. What is held and
+/// passed together must be what came.
+pub(crate) fn frames(input: &[u8]) {
+    let Some((&size, bytes)) = input.split_first() else { return };
+    const BOUND: usize = 256;
+    for mut frames in [Frames::from_client(BOUND), Frames::from_server(BOUND)] {
+        let mut passed = Vec::new();
+        for mut piece in bytes.chunks(usize::from(size).max(1)) {
+            while let Some(event) = frames.read(&mut piece) {
+                match event {
+                    FrameEvent::Message(message) | FrameEvent::Oversized(message) => {
+                        assert!(message.payload().len() <= message.raw.len());
+                        passed.extend_from_slice(&message.raw);
+                    }
+                    FrameEvent::Control(control) => passed.extend_from_slice(&control.raw),
+                    FrameEvent::Pass(bytes) => passed.extend_from_slice(&bytes),
+                    FrameEvent::Violation { raw, .. } => passed.extend(raw),
+                    FrameEvent::OversizedEnd { .. } => {}
+                }
+            }
+        }
+        assert!(passed.len() <= bytes.len());
+    }
+}
+
+/// Reads the messages of a socket of the API that the first byte chooses: one in each line, of the
+/// client if it begins with `>`.
+pub(crate) fn socket(input: &[u8]) {
+    let Some((&index, lines)) = input.split_first() else { return };
+    let mut speeches = SOCKETS.iter().filter_map(|socket| socket.speech.as_ref()).cycle();
+    let Some(speech) = speeches.nth(usize::from(index)) else { return };
+    let mut conversation = (speech.begin)();
+    let exactness = Exactness { exact_up_to: 64 * 1024, scales: vec![] };
+    let mut counter = Counter::new([0; 16]);
+    for line in lines.split(|byte| *byte == b'\n') {
+        let Some((side, message)) = line.split_first() else { continue };
+        if *side == b'>' {
+            let mut count = |prompt: &Prompt<'_>| counter.prompt(prompt, "gpt-4o", &exactness).usage();
+            let _ = conversation.read_client(&String::from_utf8_lossy(message), &mut count);
+        } else {
+            let _ = conversation.read_server(message);
+            let mut reader = Reader::of_messages(speech.format);
+            reader.feed(message);
+        }
+        let _ = (conversation.context(), conversation.with_limits(message, &[]));
     }
 }
 

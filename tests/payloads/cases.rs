@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tollgate::api::{Endpoint, Format};
+use tollgate::api::{Endpoint, FORMATS, Format};
 use tollgate::identity::Head;
 
 /// A case.
@@ -43,6 +43,11 @@ impl Head for Headers {
     fn property(&self, _: &[&str]) -> Option<Vec<u8>> {
         None
     }
+}
+
+/// Returns the formats of calls by HTTP. Those of WebSockets have transcripts instead (`sockets`).
+pub(crate) fn formats() -> impl Iterator<Item = &'static Format> {
+    FORMATS.iter().copied().filter(|format| !format.endpoints.is_empty())
 }
 
 /// Returns all cases of a format, by name.

@@ -6,6 +6,7 @@
 
 mod cases;
 mod core;
+mod sockets;
 #[path = "../../fuzz/targets.rs"]
 mod targets;
 mod text;
@@ -24,10 +25,11 @@ use tollgate::exchange::{Effects, Fact, Next};
 use tollgate::identity::Head;
 use tollgate::metrics;
 use tollgate::tokens::{Counter, Exactness};
+use tollgate::websocket::{Kind, data_frame};
 use tollgate_rig::mock_llm::coding::Coding;
 
 fn all_cases() -> impl Iterator<Item = Case> {
-    FORMATS.iter().copied().flat_map(cases::of)
+    cases::formats().flat_map(cases::of)
 }
 
 fn updating() -> bool {
@@ -121,13 +123,13 @@ fn charged(case: &Case, prices: &Value) -> (Value, Option<String>) {
         });
         charged.collect::<Map<String, Value>>()
     };
-    let cost = ended[1].facts.iter().find(|(fact, _)| *fact == Fact::Cost).map(|(_, cost)| cost.clone());
+    let cost = ended[1].facts.iter().find(|(fact, _)| *fact == Fact::Cost).map(|(_, cost)| cost.to_string());
     (of_class(&ended[1]).into(), cost)
 }
 
 #[test]
 fn every_format_has_cases_and_reads_them_as_expected() {
-    for format in FORMATS.iter().copied() {
+    for format in cases::formats() {
         let cases = cases::of(format);
         assert!(!cases.is_empty(), "{} has no golden cases", format.name);
         for case in cases {
@@ -198,7 +200,7 @@ fn refusals_speak_the_dialect_of_their_api() {
         { "name": "rpm", "count": "requests", "max": 1, "window": "1m" },
         { "name": "calls", "count": "tool_calls", "tools": "*", "max": 1, "window": "1m" },
     ] } } });
-    for format in FORMATS.iter().copied() {
+    for format in cases::formats() {
         let case = cases::of(format).into_iter().next().unwrap();
         let mut core = Core::new(&config);
         core.send(&case);
@@ -243,6 +245,9 @@ fn text_and_tools_count_as_an_independent_counter_does() {
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for (index, format) in (0_u8..).zip(FORMATS.iter().copied()) {
+        if format.endpoints.is_empty() {
+            continue;
+        }
         for case in cases::of(format) {
             let path = case.head.header(":path").unwrap().into_owned();
             let kind = case.answer_head.header("content-type").unwrap().into_owned();
@@ -268,6 +273,24 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
                 "path" => seeds.push(path),
                 _ => {}
             }
+        }
+    }
+    for (index, transcript) in (0_u8..).zip(sockets::transcripts()) {
+        let frame = |(is_client, message): &(bool, String)| {
+            data_frame(Kind::Text, message.as_bytes(), is_client.then_some([1, 2, 3, 4]))
+        };
+        match target {
+            "frames" => seeds.push(
+                transcript.messages.iter().fold(vec![100], |all, message| [all, frame(message)].concat()),
+            ),
+            "socket" => {
+                let line = |(is_client, message): &(bool, String)| {
+                    format!("{}{message}\n", if *is_client { '>' } else { '<' })
+                };
+                let lines: String = transcript.messages.iter().map(line).collect();
+                seeds.push([&[index], lines.as_bytes()].concat());
+            }
+            _ => {}
         }
     }
     if target == "configuration" {

@@ -440,7 +440,7 @@ fn an_answer_without_usage_is_charged_the_tokens_of_its_text() {
 
 #[test]
 fn every_format_that_writes_text_is_tested_whole_and_streamed() {
-    for format in FORMATS.iter().map(|format| format.name) {
+    for format in crate::cases::formats().map(|format| format.name) {
         let answers = ANSWERS.iter().filter(|untold| untold.format == format);
         let (whole, streamed): (Vec<_>, Vec<_>) = answers.partition(|untold| untold.content_type == JSON);
         let writes_text = !WITHOUT_TEXT.contains(&format);

@@ -1,0 +1,8 @@
+//! See `targets::socket`.
+#![no_main]
+
+#[path = "../targets.rs"]
+#[expect(dead_code, reason = "the other targets have binaries of their own")]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| targets::socket(input));
