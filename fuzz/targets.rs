@@ -228,8 +228,8 @@ pub(crate) fn path(input: &[u8]) {
     }
 }
 
-/// Reads WebSocket frames in pieces of the size in the first byte, as either side's. What is held and
-/// passed together must be what came.
+/// Reads WebSocket frames in pieces of the size in the first byte, as either side's. No more may
+/// pass than came.
 pub(crate) fn frames(input: &[u8]) {
     let Some((&size, bytes)) = input.split_first() else { return };
     const BOUND: usize = 256;

@@ -48,6 +48,9 @@ pub struct Cut<'a> {
     pub hides_usage: bool,
 }
 
+/// The marker after the last event.
+const DONE: &str = "[DONE]";
+
 /// One document of an ending.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Document {
@@ -73,7 +76,7 @@ impl Document {
 
     /// Returns the marker after the last event, for OpenAI's and Cohere's clients.
     pub(super) fn done() -> Self {
-        Self { event: "", data: "[DONE]".to_owned() }
+        Self { event: "", data: DONE.to_owned() }
     }
 }
 
@@ -110,6 +113,8 @@ impl Shape {
                 )),
                 Self::Lines => bytes.extend(format!("\n{data}").bytes()),
                 Self::List => bytes.extend(format!(",\r\n{data}").bytes()),
+                // The marker is for streams of events.
+                Self::Messages if data == DONE => {}
                 Self::Messages => bytes.extend(data_frame(Kind::Text, data.as_bytes(), None)),
             }
         }

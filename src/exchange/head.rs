@@ -1,7 +1,7 @@
 //! Reads a request's headers into a call.
 //!
-//! In: headers and attributes. Out: [`Limited`], `None` if Tollgate does not limit the request, or a
-//! [`Refusal`]. Not here: the body (`parsed`), limits (`admission`).
+//! In: headers and attributes. Out: [`Limited`], `None` if Tollgate does not limit the request, or
+//! a [`Refusal`]. Not here: the body (`parsed`), limits (`admission`).
 
 use std::rc::Rc;
 

@@ -1,8 +1,8 @@
 //! Golden transcripts of WebSockets: the messages of both sides, and the usage that they make.
 //!
-//! In: `tests/golden/sockets/*.txt`. A line `GET` has the path, `>` a message of the client, `<` one
-//! of the server, `=` the expected counts of tokens by class, and of calls. Out: [`Transcript`]s.
-//! Not here: frames.
+//! In: `tests/golden/sockets/*.txt`. A line `GET` has the path, `>` a message of the client, `<`
+//! one of the server, `=` the expected counts of tokens by class, and of calls. Out:
+//! [`Transcript`]s. Not here: frames.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -119,7 +119,7 @@ async fn a_response_is_stopped_in_the_middle_at_the_end_of_its_budget() {
         assert_eq!(events.last().unwrap()["response"]["status"], "incomplete");
         let texts = events.iter().filter(|event| event["type"] == "response.output_text.delta").count();
         assert!(texts < 600, "{texts} deltas of a budget of 400 tokens");
-        // The session goes on: the cancellation reaches the server with the next message at the latest.
+        // The session goes on; the server is told at the next message at the latest.
         assert!(socket.send(&json!({ "type": "session.update", "session": text_only() })).await);
         socket.until_type("session.updated").await;
         let events = bench.mock.sockets().last().unwrap().events();

@@ -336,3 +336,33 @@ fn a_thousand_requests_at_once_are_bounded() {
     bench.hang_up(&mut wire, None);
     assert_eq!(bench.left(), 1_000_000 - 64 * 8, "none of them has begun");
 }
+
+#[test]
+fn a_response_is_stopped_with_the_events_of_the_api_and_the_rest_of_it_is_dropped() {
+    let config = TOKENS.replace(r#""tiers""#, r#""streams": { "stop_at_limit": true }, "tiers""#);
+    let mut bench = Bench::new(&config);
+    let mut wire = bench.open(PATH);
+    spend(&mut bench, &mut wire, 700);
+    bench.up(&mut wire, &json!({ "type": "response.create", "model": "gpt-4o", "input": "Hi" }));
+    bench.down(&mut wire, &created(None));
+    let mut ended = None;
+    for _ in 0..200 {
+        let down = bench.down(&mut wire, &delta("one two three four five six seven eight "));
+        if down.len() > 1 {
+            ended = Some(down);
+            break;
+        }
+    }
+    let ended = ended.expect("it was never stopped");
+    let Some(Got::Json(last)) = ended.last() else { panic!("{ended:?}") };
+    assert_eq!(
+        (&last["type"], &last["response"]["status"]),
+        (&json!("response.incomplete"), &json!("incomplete"))
+    );
+    assert_eq!(bench.down(&mut wire, &delta("more")), []);
+    assert_eq!(bench.down(&mut wire, &completed(None, 8, 5000)), []);
+    assert_eq!(bench.count_of(&metrics::CALLS, "stopped"), 1);
+    // The lane is free for the next one, when the budget allows it.
+    bench.now = bench.now + Span::from_secs(120);
+    assert_eq!(bench.up(&mut wire, &create(None)), [Got::Json(create(None))]);
+}
