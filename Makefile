@@ -1,7 +1,7 @@
 # The commands of this repository. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-global run mock config-check ratelimit-config rate-limit-service test check bench bench-wasm simulate fuzz reference host-calls wasm wasm-trap finisher envoy sdks redis
+.PHONY: help demo demo-global run mock config-check ratelimit-config rate-limit-service test check bench bench-wasm code-lines simulate fuzz reference host-calls wasm wasm-trap finisher envoy sdks redis
 
 WASM_TARGET := wasm32-unknown-unknown
 DEMO := --package tollgate-rig --example demo
@@ -59,6 +59,10 @@ simulate: ## Simulate a million processes with several workers, step by step (PL
 
 bench-wasm: wasm ## Measure calls of the filter alone, in a bare V8 (BASELINE_WASM=other.wasm CALL=json)
 	node benches/wasm/bench.mjs $(BASELINE_WASM) target/tollgate.wasm $(CALL)
+
+code-lines: ## Count the lines of compiled code that one call touches (needs valgrind)
+	cargo build --profile wasm --package tollgate-code-lines --target-dir target
+	@python3 benches/code_lines/count.py target/wasm/code_lines
 
 fuzz: ## Fuzz every parser of foreign bytes, a minute each (needs a nightly compiler and cargo-fuzz)
 	SEEDS=fuzz/corpus cargo test --quiet --test golden no_damage
