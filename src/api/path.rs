@@ -6,6 +6,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
 use core::ops::Range;
+use std::borrow::Cow;
 
 /// A path without query, percent-decoded, with runs of slashes folded and dot segments resolved
 /// (RFC 3986 section 5.2.4), so that no spelling of a path bypasses the limits; no trailing slash.
@@ -17,18 +18,20 @@ pub(super) struct Plain {
 
 impl Plain {
     pub(super) fn of(path: &[u8]) -> Self {
-        let decoded = percent_decode(without_query(path)).decode_utf8_lossy();
-        let mut path = String::with_capacity(decoded.len());
-        for segment in decoded.split('/') {
+        let decoded: Cow<'_, [u8]> = percent_decode(without_query(path)).into();
+        let mut path = Vec::with_capacity(decoded.len());
+        for segment in decoded.split(|&byte| byte == b'/') {
             match segment {
-                "" | "." => {}
-                ".." => path.truncate(path.rfind('/').unwrap_or(0)),
+                b"" | b"." => {}
+                b".." => path.truncate(path.iter().rposition(|&byte| byte == b'/').unwrap_or(0)),
                 segment => {
-                    path.push('/');
-                    path.push_str(segment);
+                    path.push(b'/');
+                    path.extend_from_slice(segment);
                 }
             }
         }
+        let path = String::from_utf8(path)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         let has_upper = path.bytes().any(|byte| byte.is_ascii_uppercase());
         let lower = has_upper.then(|| path.to_ascii_lowercase());
         Self { path, lower }
@@ -55,7 +58,10 @@ impl Plain {
     fn model_place(&self, end: &PathEnd) -> Option<Range<usize>> {
         let head = self.lower().strip_suffix(end.after)?;
         let before = end.before?;
-        let start = head.rfind(before)?.checked_add(before.len())?;
+        // The library's search prepares for long texts.
+        let is_at =
+            |at: &usize| head.as_bytes().get(*at..).is_some_and(|rest| rest.starts_with(before.as_bytes()));
+        let start = (0..head.len()).rev().find(is_at)?.checked_add(before.len())?;
         Some(start..head.len()).filter(|place| !place.is_empty())
     }
 

@@ -5,6 +5,8 @@
 
 use core::fmt;
 
+use memchr::memmem;
+
 /// A pattern in which `*` stands for any text, including none. Everything else stands for itself,
 /// case included.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,13 +23,15 @@ impl Glob {
     /// because each piece between two stars is searched once, from the end of the piece before it.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
-        let mut pieces = self.0.split('*');
-        let Some(rest) = pieces.next().and_then(|prefix| text.strip_prefix(prefix)) else { return false };
+        let mut pieces = self.0.as_bytes().split(|&byte| byte == b'*');
+        let Some(rest) = pieces.next().and_then(|prefix| text.as_bytes().strip_prefix(prefix)) else {
+            return false;
+        };
         let Some(suffix) = pieces.next_back() else { return rest.is_empty() };
         let Some(mut rest) = rest.strip_suffix(suffix) else { return false };
         for piece in pieces {
-            let Some((_, after)) = rest.split_once(piece) else { return false };
-            rest = after;
+            let Some(at) = memmem::find(rest, piece) else { return false };
+            rest = rest.get(at.saturating_add(piece.len())..).unwrap_or_default();
         }
         true
     }

@@ -81,7 +81,8 @@ fn count(
 
 /// Returns a model's name without its provider and the parts added by fine-tuning.
 pub(super) fn base_name(model: &str) -> &str {
-    let name = model.rsplit('/').next().unwrap_or(model);
+    let provider = model.bytes().rposition(|byte| byte == b'/');
+    let name = provider.and_then(|end| model.get(end.saturating_add(1)..)).unwrap_or(model);
     let name = name.strip_prefix("openai.").unwrap_or(name);
     name.strip_prefix("ft:").map_or(name, |tuned| tuned.split(':').next().unwrap_or(tuned))
 }
