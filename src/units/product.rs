@@ -58,6 +58,8 @@ impl Product {
     }
 
     /// Returns the quotient, saturated, and the remainder. Both are zero for a zero divisor.
+    // Once in the module, because a call divides in many places.
+    #[inline(never)]
     pub(crate) fn div_rem(self, by: u64) -> (u64, u64) {
         match self {
             Self::Narrow(product) => {
