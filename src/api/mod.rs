@@ -58,7 +58,7 @@ pub use routes::{Call, Endpoint, Routes, Upgrade};
 use routes::{get, post};
 use sockets::Socket;
 pub use strays::Strays;
-pub use usage::{CLASSES, Classes, ReportedUsage, Side, Usage};
+pub use usage::{CLASS_LIST, CLASSES, Classes, ReportedUsage, Side, Usage};
 
 use crate::identity::Head;
 use answer::Written;

@@ -26,6 +26,8 @@ macro_rules! classes {
         /// The classes' names, and the side of a call to which they belong.
         pub const CLASSES: Classes<(&str, Side)> = Classes { $($field: (stringify!($field), Side::$side),)* };
 
+        const COUNT: usize = [$(stringify!($field)),*].len();
+
         impl Usage {
             /// Sums up one side. It runs several times per call, so it allocates no list.
             #[inline]
@@ -55,10 +57,12 @@ macro_rules! classes {
             pub fn zip<U>(self, other: Classes<U>) -> Classes<(T, U)> {
                 Classes { $($field: (self.$field, other.$field),)* }
             }
+        }
 
+        impl<T: Copy> Classes<T> {
             /// Returns the values, in the order of the classes.
-            pub fn into_values(self) -> impl Iterator<Item = T> {
-                [$(self.$field,)*].into_iter()
+            pub const fn values(&self) -> [T; COUNT] {
+                [$(self.$field,)*]
             }
         }
     };
@@ -90,6 +94,9 @@ classes! {
     /// Answered calls.
     requests: Other;
 }
+
+/// [`CLASSES`] in their order.
+pub static CLASS_LIST: [(&str, Side); COUNT] = CLASSES.values();
 
 /// The usage of a call.
 pub type Usage = Classes<u64>;
@@ -152,13 +159,13 @@ impl ReportedUsage {
     /// Returns whether a number is implausibly large.
     #[must_use]
     pub fn is_incredible(&self) -> bool {
-        self.into_values().flatten().any(|tokens| tokens > INCREDIBLE)
+        self.values().iter().flatten().any(|tokens| *tokens > INCREDIBLE)
     }
 
     /// Returns whether anything is reported for this side.
     #[must_use]
     pub fn tells(&self, side: Side) -> bool {
-        CLASSES.zip(*self).into_values().any(|((_, of), told)| of == side && told.is_some())
+        CLASS_LIST.iter().zip(&self.values()).any(|((_, of), told)| *of == side && told.is_some())
     }
 
     /// Completes the usage: input and output each come as a whole from the report if it has any of

@@ -11,7 +11,7 @@ use super::effects::Effects;
 use super::fact::{Fact, Value};
 use super::response::{Outcome, Responding};
 use crate::api::answer::{Found, ToolsCalled};
-use crate::api::{CLASSES, Side, Spoken, Usage};
+use crate::api::{CLASS_LIST, Side, Spoken, Usage};
 use crate::limits::Estimate;
 use crate::metrics;
 use crate::settings::{Config, Counting, OnAbort};
@@ -227,8 +227,8 @@ fn calibrate(
 }
 
 fn report(admitted: &Admitted, usage: &Usage, config: &Config, effects: &mut Effects) {
-    for ((kind, side), tokens) in CLASSES.zip(*usage).into_values() {
-        if side != Side::Other && tokens > 0 {
+    for ((kind, side), tokens) in CLASS_LIST.iter().zip(usage.values()) {
+        if *side != Side::Other && tokens > 0 {
             effects.count(&metrics::TOKENS, &admitted.labels(kind), tokens);
         }
     }

@@ -41,8 +41,9 @@ impl Price {
 
 /// Returns the sum of each class times its factor in millionths, rounded up.
 fn weighed(usage: &Usage, factors: Classes<u64>) -> u64 {
-    let used = usage.zip(factors).into_values().filter(|(count, _)| *count > 0);
-    let sum = used.fold(Product::of(0, 0), |sum, (count, factor)| sum.and(Product::of(count, factor)));
+    let (counts, factors) = (usage.values(), factors.values());
+    let used = counts.iter().zip(&factors).filter(|(count, _)| **count > 0);
+    let sum = used.fold(Product::of(0, 0), |sum, (count, factor)| sum.and(Product::of(*count, *factor)));
     sum.div_ceil(1_000_000)
 }
 
