@@ -81,7 +81,7 @@ fn call(
     }
     name_upstream(config, &tier, head, &mut caller);
     effects.count(&metrics::UNKNOWN_TIER, &Labels::default(), u64::from(!is_known));
-    effects.facts.push((Fact::Tier, Value::Text(tier.name.to_string())));
+    effects.facts.push((Fact::Tier, Value::Text(tier.name.as_ref().to_owned())));
     let is_signed = is_signed(head, &path);
     if !is_signed {
         // Uncompressed answers are the cheapest to read.
@@ -182,7 +182,7 @@ fn is_signed(head: &dyn Head, path: &[u8]) -> bool {
 }
 
 fn content_length(head: &dyn Head) -> Option<u64> {
-    core::str::from_utf8(&head.header("content-length")?).ok()?.trim().parse().ok()
+    core::str::from_utf8(head.header("content-length")?.trim_ascii()).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -127,6 +127,9 @@ impl Softened {
     }
 
     fn summary(&self) -> Option<String> {
+        if !self.is_replaced && self.bound.is_none() && self.hidden_tools == 0 {
+            return None;
+        }
         // A structured field's string allows no other characters; names of models have no others
         // either.
         let plain = |letter: &char| matches!(letter, ' '..='~') && !matches!(letter, '"' | '\\');
@@ -136,7 +139,7 @@ impl Softened {
         let bound = self.bound.as_ref().map(|(each, _)| format!("max_output_tokens={each}"));
         let hidden = (self.hidden_tools > 0).then(|| format!("hidden_tools={}", self.hidden_tools));
         let all: Vec<_> = [model, bound, hidden].into_iter().flatten().collect();
-        (!all.is_empty()).then(|| all.join(", "))
+        Some(all.join(", "))
     }
 
     /// Applies the edits and records metrics.
