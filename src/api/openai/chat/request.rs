@@ -98,11 +98,17 @@ impl<'a> Message<'a> {
             reading.pieces.push(Piece::Name);
             reading.texts([name]);
         }
-        reading.texts([self.refusal, self.reasoning_content].into_iter().flatten());
-        let calls = self.tool_calls.into_iter().flatten().filter_map(ToolCall::called);
-        for called in calls.chain(self.function_call) {
+        reading.texts(self.refusal);
+        reading.texts(self.reasoning_content);
+        let mut call = |called: Called<'a>| {
             reading.pieces.push(Piece::ToolCall);
             reading.texts(called.texts());
+        };
+        if let Some(calls) = self.tool_calls {
+            calls.into_iter().filter_map(ToolCall::called).for_each(&mut call);
+        }
+        if let Some(called) = self.function_call {
+            call(called);
         }
         Ok(())
     }
