@@ -12,9 +12,8 @@ use tiktoken_rs::CoreBPE;
 
 const LONGEST: usize = 512 * 1024;
 
-/// Each text, with its name.
-pub(crate) fn texts(o200k: &CoreBPE) -> Vec<(&'static str, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+/// Each text, with its name; `root` is the folder of this repository.
+pub(crate) fn texts(root: &Path, o200k: &CoreBPE) -> Vec<(&'static str, String)> {
     let mut texts = vec![
         (
             "English",

@@ -19,6 +19,7 @@ mod v8;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::Debug;
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -65,7 +66,7 @@ fn main() {
     let o200k = start_up("o200k_base", tiktoken_rs::o200k_base);
     let cl100k = start_up("cl100k_base", tiktoken_rs::cl100k_base);
     own_start_up();
-    let texts = corpus::texts(&o200k);
+    let texts = corpus::texts(Path::new(env!("CARGO_MANIFEST_DIR")), &o200k);
     compare(&[(Encoding::O200k, o200k), (Encoding::Cl100k, cl100k)], &texts);
     hostile_texts();
     remembering();
