@@ -9,7 +9,7 @@ mod cases;
 use bytes::Bytes;
 use cases::Case;
 use serde_json::Value;
-use tollgate::api::{Body, Dialect, FORMATS};
+use tollgate::api::{Body, Dialect};
 use tollgate_rig::client::Request;
 use tollgate_rig::envoy::Filter;
 use tollgate_rig::mock_llm::coding::Coding;
@@ -96,12 +96,7 @@ fn counted(case: &Case) -> Option<u64> {
 
 fn all_cases() -> Vec<Case> {
     // MCP calls are not LLM calls, and nothing is charged for them here.
-    FORMATS
-        .iter()
-        .copied()
-        .filter(|format| format.name != "mcp" && !format.endpoints.is_empty())
-        .flat_map(cases::of)
-        .collect()
+    cases::formats().filter(|format| format.name != "mcp").flat_map(cases::of).collect()
 }
 
 #[tokio::test]

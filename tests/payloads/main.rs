@@ -20,7 +20,7 @@ use core::Core;
 use prost::Message as _;
 use serde_json::{Map, Value, json};
 use tollgate::api::answer::Reader;
-use tollgate::api::{Body, CLASSES, FORMATS, Outline, Request, Routes, Usage};
+use tollgate::api::{Body, CLASS_LIST, FORMATS, Outline, Request, Routes, Usage};
 use tollgate::exchange::{Effects, Fact, Next};
 use tollgate::identity::Head;
 use tollgate::metrics;
@@ -38,8 +38,8 @@ fn updating() -> bool {
 
 /// Returns the classes that are not zero.
 fn shown(usage: &Usage) -> Value {
-    let used = CLASSES.zip(*usage).into_values().filter(|(_, count)| *count > 0);
-    used.map(|((class, _), count)| (class.to_owned(), Value::from(count))).collect::<Map<_, _>>().into()
+    let used = CLASS_LIST.iter().zip(usage.values()).filter(|(_, count)| *count > 0);
+    used.map(|((class, _), count)| ((*class).to_owned(), Value::from(count))).collect::<Map<_, _>>().into()
 }
 
 /// Returns the reading of a request before it goes upstream.

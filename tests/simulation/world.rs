@@ -323,7 +323,7 @@ impl<'a> World<'a> {
     fn end_event(&mut self, call: usize, step: Step, effects: &Effects, known: &Known) -> Result<(), String> {
         let plan = self.plan.calls[call];
         if let Some((_, counted)) = effects.facts.iter().find(|(fact, _)| *fact == Fact::CountedInput)
-            && *counted != plan.input().to_string()
+            && *counted != tollgate::exchange::Value::Number(plan.input())
         {
             return Err(format!("call {call} has {counted} tokens"));
         }
