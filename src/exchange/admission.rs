@@ -252,7 +252,7 @@ fn estimate(
     let reserve = &counting.output_reserve;
     let learned = call.tier.has_limits().then(|| reserve.expected(model, &call.tier.name, context.budgets));
     let estimate = Estimate {
-        known: Usage { requests, ..input.plus(request.known.unwrap_or_default()).plus(call.context) },
+        known: Usage { requests, ..input.plus(request.known.unwrap_or_default()).plus(call.context()) },
         output_is_known: request.known.is_some(),
         exact: parsed.is_exact && !request.more_input,
         max_output: softened.max_output(request),
@@ -346,7 +346,7 @@ pub(super) fn go_on(
 ) -> State {
     match decided {
         Ok(Progress::Pending(awaiting)) => State::AwaitingDecision(awaiting),
-        Ok(Progress::Decided(admitted)) if admitted.call.has_begun => {
+        Ok(Progress::Decided(admitted)) if admitted.call.has_begun() => {
             State::Responding(Box::new(Responding::new(admitted, config)))
         }
         Ok(Progress::Decided(admitted)) => {

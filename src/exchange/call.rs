@@ -35,11 +35,18 @@ pub(super) struct Call {
     /// The host does not hold the request while a decision is pending, because its body is too
     /// long, or may be.
     pub(super) passes: bool,
-    /// The input besides its body: on a socket, the conversation so far.
+    /// What only a response on a socket has.
+    pub(super) on_socket: Option<Box<OnSocket>>,
+}
+
+/// What only a response on a socket has.
+#[derive(Clone)]
+pub(super) struct OnSocket {
+    /// The conversation so far, which the model reads besides the request.
     pub(super) context: Usage,
-    /// The tools that the conversation on a socket offers, if its request offers none.
+    /// The tools that the conversation offers, if the request offers none.
     pub(super) tools: Rc<[String]>,
-    /// The server of a socket has begun it by itself. It is charged whatever it costs.
+    /// The server has begun it by itself. It is charged whatever it costs.
     pub(super) has_begun: bool,
 }
 
@@ -53,10 +60,20 @@ impl Call {
         self.format().messages.is_some()
     }
 
+    /// Returns what a model reads besides the request: on a socket, the conversation so far.
+    pub(super) fn context(&self) -> Usage {
+        self.on_socket.as_ref().map(|response| response.context).unwrap_or_default()
+    }
+
+    /// Returns whether the server of a socket has begun it by itself.
+    pub(super) fn has_begun(&self) -> bool {
+        self.on_socket.as_ref().is_some_and(|response| response.has_begun)
+    }
+
     /// Returns the longest wait. A request that passes is not held, so it cannot wait. A response
     /// that has begun does not wait either, but is charged as if it could.
     pub(super) fn patience(&self) -> Span {
-        match (self.has_begun, self.passes) {
+        match (self.has_begun(), self.passes) {
             (true, _) => Span::MAX,
             (false, true) => Span::ZERO,
             (false, false) => self.tier.degradation.patience(),

@@ -3,15 +3,13 @@
 //! In: headers and attributes. Out: [`Limited`], `None` if Tollgate does not limit the request, or
 //! a [`Refusal`]. Not here: the body (`parsed`), limits (`admission`).
 
-use std::rc::Rc;
-
 use super::call::Call;
 use super::effects::{Effects, HeaderEdit};
 use super::fact::{Fact, Value};
 use super::refusal::Refusal;
 use super::upstream;
 use crate::api::sockets::Speech;
-use crate::api::{self, Body, Dialect, Usage};
+use crate::api::{self, Body, Dialect};
 use crate::coding::Encoding;
 use crate::identity::{Caller, Head};
 use crate::limits::{UPSTREAM_DIMENSION, Workflow};
@@ -94,19 +92,7 @@ fn call(
     let length = content_length(head);
     let encoding = Encoding::parse(&head.header("content-encoding").unwrap_or_default());
     let passes = passes(&api, length, ended, config.counting.hold_up_to);
-    Ok(Some(Call {
-        api,
-        caller,
-        tier,
-        workflow,
-        length,
-        encoding,
-        is_signed,
-        passes,
-        context: Usage::default(),
-        tools: Rc::default(),
-        has_begun: false,
-    }))
+    Ok(Some(Call { api, caller, tier, workflow, length, encoding, is_signed, passes, on_socket: None }))
 }
 
 /// Passes a request that is not recognised as an LLM call, or refuses it if it is to be refused.

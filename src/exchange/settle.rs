@@ -193,7 +193,7 @@ pub(super) fn counted(
 fn told(admitted: &Admitted, found: &Found) -> Usage {
     let usage = found.told.or(admitted.estimate.known);
     // A report has the sound that was spoken; the context has what was heard.
-    let heard = if found.told.audio_ms.is_some() { admitted.call.context.audio_ms } else { 0 };
+    let heard = if found.told.audio_ms.is_some() { admitted.call.context().audio_ms } else { 0 };
     Usage { audio_ms: usage.audio_ms.saturating_add(heard), ..usage }
 }
 

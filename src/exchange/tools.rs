@@ -38,9 +38,10 @@ pub(super) fn hide(
     let mut offered = outline.map(offered_by);
     // A response on a socket that offers no tools of its own has those of the conversation. They
     // cannot be removed from it.
-    let inherits = offered.as_ref().map_or(call.has_begun, Vec::is_empty);
-    if inherits {
-        offered = Some(call.tools.iter().map(|name| name.as_str().into()).collect());
+    let response = call.on_socket.as_ref();
+    let response = response.filter(|response| offered.as_ref().map_or(response.has_begun, Vec::is_empty));
+    if let Some(response) = response {
+        offered = Some(response.tools.iter().map(|name| name.as_str().into()).collect());
     }
     if offered.as_ref().is_some_and(Vec::is_empty) {
         return Ok(HiddenTools::default());
@@ -56,7 +57,7 @@ pub(super) fn hide(
     for (limit, _) in watching {
         effects.count(&metrics::SHADOW_REFUSALS, &call.labels_of(&limit, &context.models.other()), 1);
     }
-    let outline = outline.filter(|_| parsed.is_editable() && !inherits);
+    let outline = outline.filter(|_| parsed.is_editable() && response.is_none());
     let refuses = |limit: &Limit| limit.on_exhausted == OnExhausted::Refuse || outline.is_none();
     let refusals = exhausted.iter().filter(|(limit, _)| refuses(limit)).map(|(_, refusal)| refusal.clone());
     if let Some(refusal) = limits::longest(refusals) {

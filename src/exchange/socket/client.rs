@@ -3,8 +3,6 @@
 //! In: bytes from the client; the time, or the answer, that a response has waited for. Out: the
 //! bytes that pass to the server. Not here: the server's side (`server`).
 
-use std::rc::Rc;
-
 use super::response::{Begun, Response};
 use super::{Ending, POLICY, PROTOCOL, Socket, TOO_BIG, response};
 use crate::api::sockets::{Asked, FromClient};
@@ -190,7 +188,7 @@ impl Socket {
             return Verdict::Drop;
         }
         let number = self.next_number();
-        let call = Call { context: asked.context, ..self.call_of_response(false) };
+        let call = self.call_of_response(asked.context, false);
         let (response, begun, edits) =
             Response::ask(call, number, &asked, text.as_bytes(), config, context, effects);
         let frames = if edits.is_empty() {
@@ -230,7 +228,7 @@ impl Socket {
         context: &mut Context<'_>,
         effects: &mut Effects,
     ) -> Verdict {
-        let call = Call { tools: Rc::default(), ..self.call_of_response(false) };
+        let call = Call { on_socket: None, ..self.call_of_response(Usage::default(), false) };
         let edits = match response::settings_edits(&call, text, config, context, effects) {
             Ok(edits) => edits,
             Err(reply) => {

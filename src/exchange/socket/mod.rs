@@ -30,13 +30,13 @@ mod server;
 use std::rc::Rc;
 
 use super::Event;
-use super::call::{Call, kind};
+use super::call::{Call, OnSocket, kind};
 use super::context::{Abort, Context};
 use super::effects::Effects;
 use super::fact::{Fact, Value};
 use super::state::Wanted;
-use crate::api;
 use crate::api::sockets::{Asked, Cancel, Conversation, Refused, Speech};
+use crate::api::{self, Usage};
 use crate::limits::{Reservation, Standing};
 use crate::metrics::{self, Labels};
 use crate::reply::Reply;
@@ -267,17 +267,11 @@ impl Socket {
         self.call.api.model.clone().or_else(|| self.conversation.model().map(str::to_owned))
     }
 
-    /// Returns the call of one response.
-    fn call_of_response(&self, has_begun: bool) -> Call {
+    /// Returns the call of one response, which reads this context besides its request.
+    fn call_of_response(&self, context: Usage, has_begun: bool) -> Call {
         let api = api::Call::on_socket(self.call.format(), self.model());
-        Call {
-            api,
-            context: self.conversation.context(),
-            has_begun,
-            passes: has_begun,
-            tools: self.tools.clone(),
-            ..self.call.clone()
-        }
+        let on_socket = Some(Box::new(OnSocket { context, tools: self.tools.clone(), has_begun }));
+        Call { api, on_socket, passes: has_begun, ..self.call.clone() }
     }
 
     /// Adds a response that goes on.

@@ -155,7 +155,7 @@ impl Socket {
         context: &mut Context<'_>,
         effects: &mut Effects,
     ) -> Option<usize> {
-        let call = self.call_of_response(true);
+        let call = self.call_of_response(self.conversation.context(), true);
         let number = self.next_number();
         let request =
             Request { more_input: true, max_output: self.conversation.max_output(), ..Request::default() };
@@ -183,8 +183,8 @@ impl Socket {
         context: &mut Context<'_>,
         effects: &mut Effects,
     ) {
-        let mut call = self.call_of_response(true);
-        (call.context, call.api.model) = (Usage::default(), model.or(call.api.model));
+        let mut call = self.call_of_response(Usage::default(), true);
+        call.api.model = model.or(call.api.model);
         let request = Request { known: Some(usage.or(Usage::default())), ..Request::default() };
         let number = self.next_number();
         let (mut response, begun) =

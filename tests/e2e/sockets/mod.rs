@@ -1,6 +1,7 @@
 //! WebSockets through a real Envoy, over HTTP/1.1 and over HTTP/2.
 
 mod endings;
+mod global;
 mod live;
 mod realtime;
 mod responses;

@@ -21,7 +21,7 @@ use crate::api::{Bounded, Edit, Hide, Piece, Prompt, Request, Unread};
 const OBJECT: [&str; 2] = ["response", "session"];
 
 /// The bounds on the output, in the present API and the older one.
-const BOUNDS: [&str; 2] = ["max_output_tokens", "max_response_output_tokens"];
+pub(super) const BOUNDS: [&str; 2] = ["max_output_tokens", "max_response_output_tokens"];
 
 const NAMES: [&str; 5] = ["input", "instructions", "tools", BOUNDS[0], BOUNDS[1]];
 

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::request;
+use crate::api::ending::there;
 use crate::api::media::decoded_len;
 use crate::api::openai::responses::error_event;
 use crate::api::openai::usage::UsageMember;
@@ -82,33 +83,21 @@ impl Talk {
 
     /// Notes the settings of a session, as the client sets them or the server repeats them.
     fn note(&mut self, session: &str) {
-        let text = |raw: &str| string(raw).map(Cow::into_owned);
-        let first = |object: &str, name: &str| values(object, name).pop().unwrap_or("null").to_owned();
-        let path =
-            |names: &[&str]| names.iter().fold(session.to_owned(), |object, name| first(&object, name));
-        let format = [path(&["audio", "input", "format", "type"]), path(&["input_audio_format"])];
-        if let Some(format) = format.iter().find_map(|raw| text(raw)) {
-            self.bytes_per_ms =
-                if format.contains("pcmu") || format.contains("pcma") || format.contains("g711") {
-                    G711
-                } else {
-                    PCM
-                };
+        let text = |path: &[&str]| string(at(session, path)).map(Cow::into_owned);
+        let format = text(&["audio", "input", "format", "type"]).or_else(|| text(&["input_audio_format"]));
+        if let Some(format) = format {
+            let is_g711 = ["pcmu", "pcma", "g711"].iter().any(|name| format.contains(name));
+            self.bytes_per_ms = if is_g711 { G711 } else { PCM };
         }
-        let transcriber = [
-            path(&["audio", "input", "transcription", "model"]),
-            path(&["input_audio_transcription", "model"]),
-        ];
-        self.transcriber = transcriber.iter().find_map(|raw| text(raw)).or_else(|| self.transcriber.take());
-        self.model = text(&path(&["model"])).or_else(|| self.model.take());
-        self.only_transcribes |= text(&path(&["type"])).is_some_and(|kind| kind == "transcription");
-        let bounds = [path(&["max_output_tokens"]), path(&["max_response_output_tokens"])];
-        let bound = bounds
-            .iter()
-            .filter(|raw| *raw != "null")
-            .map(|raw| serde_json::from_str::<Whole>(raw).ok().and_then(Whole::count));
-        if let Some(bound) = bound.reduce(Option::or) {
-            self.max_output = bound;
+        let transcriber = text(&["audio", "input", "transcription", "model"])
+            .or_else(|| text(&["input_audio_transcription", "model"]));
+        self.transcriber = transcriber.or_else(|| self.transcriber.take());
+        self.model = text(&["model"]).or_else(|| self.model.take());
+        self.only_transcribes |= text(&["type"]).is_some_and(|kind| kind == "transcription");
+        let bounds = request::BOUNDS.map(|name| at(session, &[name]));
+        for bound in bounds.into_iter().filter(|bound| *bound != "null") {
+            // Anything but a number, such as "inf", is no bound.
+            self.max_output = serde_json::from_str::<Whole>(bound).ok().and_then(Whole::count);
         }
     }
 
@@ -116,13 +105,13 @@ impl Talk {
     fn end(&mut self, response: &str) {
         let (added, heard) = core::mem::take(&mut self.begun_with);
         self.heard = self.heard.saturating_sub(heard);
+        let Ok(done) = serde_json::from_str::<Done<'_>>(response) else { return };
         // Responses outside of the conversation leave nothing in it.
-        if values(response, "conversation_id").is_empty() && response.contains("\"conversation_id\"") {
+        if done.conversation_id.is_some_and(|id| id.get() == "null") {
             return;
         }
-        let usage = values(response, "usage").pop();
-        let told = usage.and_then(|usage| serde_json::from_str::<UsageMember>(usage).ok()?.told());
-        let Some(told) = told else { return };
+        let usage = done.usage.and_then(|usage| serde_json::from_str::<UsageMember>(usage.get()).ok());
+        let Some(told) = usage.and_then(UsageMember::told) else { return };
         let used = told.or(Usage::default());
         let sound = [used.audio_input, used.cached_audio_input, used.audio_output];
         let sound = sound.into_iter().fold(0, u64::saturating_add);
@@ -272,6 +261,20 @@ impl Talk {
         }
         FromServer::Response { of: Named { event, ..Named::default() }, phase: Phase::Fails }
     }
+}
+
+/// Returns the value at a path of members; `null` if there is none.
+fn at<'a>(object: &'a str, path: &[&str]) -> &'a str {
+    path.iter().fold(object, |object, name| values(object, name).pop().unwrap_or("null"))
+}
+
+/// A response that has ended.
+#[derive(Deserialize)]
+struct Done<'a> {
+    #[serde(borrow, default, deserialize_with = "there")]
+    conversation_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
