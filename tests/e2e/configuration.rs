@@ -106,7 +106,7 @@ on_missing.tenant: "maybe" is not one of share, refuse
 salt: a list is not a text
 tiers.free.limits[0].max: -5 is not a whole number such as 50_000: it is negative
 tiers.free.limits[0].window: "1 fortnight" is not a duration such as 30s, 1m, 1h, 1d
-tiers.free.limits[1].count: "beans" is not one of requests, tokens, input_tokens, output_tokens, cost_usd, characters, concurrent_requests, tool_calls
+tiers.free.limits[1].count: "beans" is not one of requests, tokens, input_tokens, output_tokens, cost_usd, characters, audio_seconds, concurrent_requests, tool_calls
 tiers.free.limits[1].name: "two words" is not a name of letters, digits, `_`, `-` and `.`, at most 64
 warn_at: "80%" is not a fraction from 0 to 1"#;
 

@@ -121,6 +121,7 @@ impl Socket {
                     Verdict::Drop => {}
                     Verdict::Hold(mut held) => {
                         self.unread = rest.to_vec();
+                        self.down.await_no_pong();
                         held.before.clone_from(out);
                         self.held = Some(*held);
                         return;

@@ -6,7 +6,12 @@
 //! other direction makes its receiver answer: RFC 6455, section 5.5.2, demands a pong as soon as is
 //! practical. Tollgate takes that pong out again.
 
+use std::collections::VecDeque;
+
 use crate::websocket::{Frames, Insertable, Kind, close_frame, data_frame, ping_frame};
+
+/// The most pings that are remembered until their pongs come.
+const MOST_PINGS: usize = 7;
 
 /// One direction.
 pub(super) struct Direction {
@@ -15,8 +20,10 @@ pub(super) struct Direction {
     is_masked: bool,
     /// The frames to insert.
     words: Vec<u8>,
-    /// The payload of the ping whose pong is awaited in the other direction.
-    ping: Option<[u8; 8]>,
+    /// The payloads of pings whose pongs come in the other direction.
+    pings: VecDeque<[u8; 8]>,
+    /// Whether the last of them is awaited, so that no further one is needed.
+    is_awaited: bool,
     /// Whether its last frame is inserted, or will be.
     is_closed: bool,
     /// Whether the frames that have passed end with a whole one, and no more pass.
@@ -35,7 +42,15 @@ impl Direction {
     }
 
     const fn new(frames: Frames, is_masked: bool) -> Self {
-        Self { frames, is_masked, words: Vec::new(), ping: None, is_closed: false, is_cut: false }
+        Self {
+            frames,
+            is_masked,
+            words: Vec::new(),
+            pings: VecDeque::new(),
+            is_awaited: false,
+            is_closed: false,
+            is_cut: false,
+        }
     }
 
     /// Says a message, as soon as it can be inserted. `random` makes the mask.
@@ -75,22 +90,29 @@ impl Direction {
         self.is_cut = true;
     }
 
-    /// Inserts a ping, unless one is under way.
+    /// Inserts a ping, unless the pong of one is awaited.
     pub(super) fn ping(&mut self, out: &mut Vec<u8>, random: u32) {
-        if self.ping.is_none() && !self.is_closed && self.frames.insertable() >= Insertable::Control {
+        if !self.is_awaited && !self.is_closed && self.frames.insertable() >= Insertable::Control {
             let payload = (u64::from(random) << 32 | u64::from(!random)).to_be_bytes();
             out.extend(ping_frame(&payload, self.key(random)));
-            self.ping = Some(payload);
+            // A pong that is forgotten passes, which does no harm.
+            self.pings.truncate(MOST_PINGS);
+            self.pings.push_front(payload);
+            self.is_awaited = true;
         }
     }
 
-    /// Returns whether a pong answers the ping of this direction.
+    /// Returns whether a pong answers a ping of this direction.
     pub(super) fn takes_pong(&mut self, payload: &[u8]) -> bool {
-        let is_ours = self.ping.is_some_and(|ping| ping == payload);
-        if is_ours {
-            self.ping = None;
-        }
-        is_ours
+        let Some(at) = self.pings.iter().position(|ping| ping == payload) else { return false };
+        self.pings.remove(at);
+        self.is_awaited = false;
+        true
+    }
+
+    /// Records that the pong of the last ping may have come unread.
+    pub(super) const fn await_no_pong(&mut self) {
+        self.is_awaited = false;
     }
 
     /// Returns the mask of a frame.

@@ -366,3 +366,29 @@ fn a_response_is_stopped_with_the_events_of_the_api_and_the_rest_of_it_is_droppe
     bench.now = bench.now + Span::from_secs(120);
     assert_eq!(bench.up(&mut wire, &create(None)), [Got::Json(create(None))]);
 }
+
+#[test]
+fn several_responses_that_wait_go_one_after_the_other() {
+    let config = TOKENS.replace(r#""free": {"#, r#""free": { "wait": { "max_wait": "60s" },"#);
+    let mut bench = Bench::new(&config);
+    let mut wire = bench.open(PATH);
+    spend(&mut bench, &mut wire, 1000);
+    let lanes = ["a", "b", "c", "d"];
+    let frame = |lane| data_frame(Kind::Text, create(Some(lane)).to_string().as_bytes(), KEY);
+    let mut sent = bench.up_bytes(&mut wire, &lanes.map(frame).concat());
+    assert_eq!(sent, []);
+    for lane in lanes {
+        let Next::Wait { until } = wire.effects.next else { panic!("{lane}: {:?}", wire.effects.next) };
+        bench.now = until;
+        wire.effects = bench.handle(&mut wire.exchange, Event::Due);
+        sent = read(Frames::from_client(usize::MAX), wire.effects.piece.as_ref().unwrap());
+        assert_eq!(sent[0], Got::Json(create(Some(lane))));
+        // The server answers the ping, then the client, with all that waits behind.
+        if let Some(Got::Ping(ping)) = sent.get(1).cloned() {
+            let down = bench.down_bytes(&mut wire, &pong_frame(&ping, None));
+            if let [Got::Ping(ping)] = &down[..] {
+                bench.up_bytes(&mut wire, &pong_frame(ping, KEY));
+            }
+        }
+    }
+}
