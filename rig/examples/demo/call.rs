@@ -157,8 +157,11 @@ pub(crate) struct Call {
     pub(crate) finished: Option<String>,
     /// Tokens that the call held.
     pub(crate) held: u64,
-    /// Its line in Envoy's access log.
+    /// Its line in Envoy's access log; for a response on a socket, which has none, its usage in the
+    /// same form.
     pub(crate) log: Value,
+    /// The last event of a response on a socket.
+    pub(crate) event: Option<&'static str>,
     /// Tokens left in the budget after settlement.
     pub(crate) left: Option<u64>,
     /// When it was sent, and the time until its response head.
@@ -174,9 +177,18 @@ impl Call {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let headers = response.headers().iter();
         Self {
-            caller,
-            status: response.status(),
             headers: headers.map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect(),
+            took: response.time_to_headers(),
+            ..Self::at_once(caller, response.status(), response.started())
+        }
+    }
+
+    /// Returns a call with this status, of which nothing else is known yet.
+    pub(crate) fn at_once(caller: Option<Caller>, status: u16, started: Instant) -> Self {
+        Self {
+            caller,
+            status,
+            headers: Vec::new(),
             body: Value::Null,
             asked: Value::Null,
             read: 0,
@@ -184,9 +196,10 @@ impl Call {
             finished: None,
             held: 0,
             log: Value::Null,
+            event: None,
             left: None,
-            started: response.started(),
-            took: response.time_to_headers(),
+            started,
+            took: Duration::ZERO,
             checks: Checks::default(),
         }
     }
@@ -219,6 +232,11 @@ impl Call {
     /// Returns the limit that refused the call.
     pub(crate) fn refused_by(&self) -> Option<&str> {
         self.log["tollgate.refused_by"].as_str().filter(|limit| *limit != "-")
+    }
+
+    /// Returns whether a budget was used beyond its `warn_at`.
+    pub(crate) fn has_warning(&self) -> bool {
+        self.header("x-tollgate-warning").is_some() || !self.log["tollgate.warning"].is_null()
     }
 
     /// Reads the answer as a client does.

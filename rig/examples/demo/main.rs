@@ -11,6 +11,7 @@ mod scenes;
 mod softer;
 mod stage;
 mod stay;
+mod voice;
 
 use std::process::ExitCode;
 
@@ -51,6 +52,7 @@ async fn demo() -> ExitCode {
     report::opening(&stage);
     let refused = scenes::play(&mut stage).await;
     softer::play(&mut stage).await;
+    voice::play(&mut stage).await;
     report::closing(&mut stage, &refused, began.elapsed()).await;
     if stage.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -9,6 +9,7 @@ use tollgate_rig::envoy::{Metrics, Sample};
 
 use crate::call::Call;
 use crate::stage::Stage;
+use crate::voice;
 
 const COLUMNS: &str =
     " #  caller      call                        counted     held        used  charged      left  answer";
@@ -24,7 +25,7 @@ pub(crate) fn opening(stage: &Stage) {
         stage.mock.address()
     );
     println!(
-        "Tokens per minute: 10,000 on tiers free and team, 100,000 on pro and agents; refilled continuously."
+        "Tokens per minute: 10,000 on free, team and voice, 100,000 on pro and agents; refilled continuously."
     );
     println!();
     println!("{}", style.bold(COLUMNS));
@@ -45,22 +46,22 @@ pub(crate) fn row(stage: &mut Stage, does: &str, why: &str, call: Call) {
     let told = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), number);
     let counted = call.logged("input_tokens.counted");
     let used = call.logged("input_tokens.used").zip(call.logged("output_tokens.used"));
-    // Tool calls have no tokens.
-    let used = used.filter(|_| counted.is_some());
+    // Tool calls have no tokens. Responses on a socket have, but their counts are not logged.
+    let used = used.filter(|_| counted.is_some() || call.event.is_some());
     // A refused call held nothing.
-    let held = call.left.filter(|_| used.is_some()).map(|_| call.held);
+    let held = call.left.filter(|_| used.is_some() && counted.is_some()).map(|_| call.held);
     let used_text = used
         .map_or_else(|| "-".to_owned(), |(input, output)| format!("{}+{}", number(input), number(output)));
-    let status = call.status.to_string();
-    let status = match call.status {
+    let answer = call.event.map_or_else(|| call.status.to_string(), str::to_owned);
+    let answer = match call.status {
         // A JSON-RPC error also has this status.
-        200 if call.refused_by().is_some() => style.bad(&status),
-        200 if call.header("x-tollgate-warning").is_some() => style.careful(&status),
-        200 => style.good(&status),
-        _ => style.bad(&status),
+        200 if call.refused_by().is_some() => style.bad(&answer),
+        200 if call.has_warning() => style.careful(&answer),
+        200 => style.good(&answer),
+        _ => style.bad(&answer),
     };
     println!(
-        "{:>2}  {caller:<11} {does:<28} {:>6} {:>8} {:>11} {:>8} {:>9}  {status}",
+        "{:>2}  {caller:<11} {does:<28} {:>6} {:>8} {:>11} {:>8} {:>9}  {answer}",
         stage.calls.len() + 1,
         told(counted),
         told(held),
@@ -125,11 +126,12 @@ pub(crate) async fn closing(stage: &mut Stage, refused: &Call, took: Duration) {
 fn is_shown(sample: &Sample) -> bool {
     let of_tier = |tier| sample.label("tier") == Some(tier);
     match sample.name.as_str() {
-        "tollgate_tokens_total" | "tollgate_cost_nano_usd_total" | "tollgate_shadow_refusals_total" => {
-            of_tier("free")
-        }
+        "tollgate_tokens_total" => of_tier("free") || of_tier("voice"),
+        "tollgate_cost_nano_usd_total" | "tollgate_shadow_refusals_total" => of_tier("free"),
         "tollgate_refusals_total"
+        | "tollgate_audio_milliseconds_total"
         | "tollgate_softened_total"
+        | "tollgate_sockets_total"
         | "tollgate_streams_stopped_total"
         | "tollgate_upstream_busy_total" => true,
         "tollgate_waits_total" => sample.label("kind") == Some("passed"),
@@ -140,7 +142,7 @@ fn is_shown(sample: &Sample) -> bool {
 /// Compares metrics with the calls' access log and returns the differences.
 fn compared(metrics: &Metrics, calls: &[&Call]) -> Vec<String> {
     let mut wrong = Vec::new();
-    for tier in ["free", "pro", "team", "agents"] {
+    for tier in ["free", "pro", "team", "agents", "voice"] {
         let of_tier =
             || calls.iter().copied().filter(|call| call.caller.is_some_and(|caller| caller.tier == tier));
         let refused = of_tier().filter(|call| call.refused_by().is_some()).count();
@@ -164,11 +166,17 @@ fn compared(metrics: &Metrics, calls: &[&Call]) -> Vec<String> {
         ("tollgate_calls_total", "stopped", 1.0),
         ("tollgate_upstream_busy_total", "told", 1.0),
         ("tollgate_upstream_busy_total", "refused", 1.0),
+        ("tollgate_sockets_total", "client_close", 1.0),
     ] {
         let is = metrics.sum(name, &[("kind", kind)]);
         if is != should {
             wrong.push(format!("{name}{{kind=\"{kind}\"}}: expected {should}, got {is}"));
         }
+    }
+    let (name, should) = ("tollgate_audio_milliseconds_total", voice::SOUND.as_millis() as f64);
+    let is = metrics.sum(name, &[("tier", "voice")]);
+    if is != should {
+        wrong.push(format!("{name}{{tier=\"voice\"}}: expected {should}, got {is}"));
     }
     wrong
 }

@@ -2,7 +2,7 @@
 //!
 //! In: the calls to make. Out: a [`Call`] with its line of Envoy's access log. Every call is
 //! checked here: tokens, money and the rest of the budget, all against the mock's own counter. Not
-//! here: the list of calls (`scenes`, `softer`), printing them (`report`).
+//! here: the list of calls (`scenes`, `softer`, `voice`), printing them (`report`).
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -26,6 +26,8 @@ pub(crate) struct Stage {
     /// Calls beside them that the table does not show.
     pub(crate) beside: Vec<Call>,
     pub(crate) wrong: usize,
+    /// The lines of the access log that were read.
+    lines: usize,
     /// By tenant: the tokens left, and when.
     left: HashMap<&'static str, (u64, Instant)>,
 }
@@ -35,7 +37,8 @@ impl Stage {
     pub(crate) async fn set(style: Style) -> Self {
         let mock = MockLlm::start().await;
         let envoy = Envoy::start(example(mock.address())).await;
-        Self { style, envoy, mock, calls: Vec::new(), beside: Vec::new(), wrong: 0, left: HashMap::new() }
+        let (calls, beside) = (Vec::new(), Vec::new());
+        Self { style, envoy, mock, calls, beside, wrong: 0, lines: 0, left: HashMap::new() }
     }
 
     /// Returns the tokens that a tenant had left after its last call.
@@ -95,9 +98,15 @@ impl Stage {
     }
 
     /// Returns the access log line of the call that has just ended.
-    pub(crate) async fn next_log(&self) -> Value {
-        let before = self.calls.len() + self.beside.len();
-        self.envoy.wait_for_access_log(before + 1).await.swap_remove(before)
+    pub(crate) async fn next_log(&mut self) -> Value {
+        self.lines += 1;
+        self.envoy.wait_for_access_log(self.lines).await.swap_remove(self.lines - 1)
+    }
+
+    /// Notes that a tenant has spent tokens on a socket, whose responses do not say what is left.
+    pub(crate) fn spend(&mut self, caller: Caller, tokens: u64) {
+        let left = self.left_now(caller).min(caller.per_minute);
+        self.left.insert(caller.tenant, (left.saturating_sub(tokens), Instant::now()));
     }
 
     /// Checks the remaining tokens that the client sees against those after the last call and the
