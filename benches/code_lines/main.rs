@@ -2,8 +2,8 @@
 //!
 //! In: nothing. Out: nothing; `count.py` runs this program under Callgrind and collects from the
 //! entry of [`measured_call`] to its end. The call is that of `benches/wasm/calls.mjs`: a chat call
-//! of 1 KiB with four limits, a JSON answer, and callers who take turns. Not here: `src/host/`, which
-//! is compiled for wasm only.
+//! of 1 KiB with four limits, a JSON answer, and callers who take turns. Not here: `src/host/`,
+//! which is compiled for wasm only.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -159,8 +159,8 @@ struct Line {
     version: u32,
 }
 
-/// Headers and shared data, as Envoy would give them. Its functions are compiled as a whole, so that
-/// the script can leave them out by their names.
+/// Headers and shared data, as Envoy would give them. Its functions are compiled as a whole, so
+/// that the script can leave them out by their names.
 #[derive(Default)]
 struct FakeHost {
     headers: Vec<(String, Vec<u8>)>,

@@ -2,8 +2,8 @@
 //!
 //! In: the texts of the other benchmark (`../corpus.rs`). Out, to standard output: a table with the
 //! megabytes of each text that are counted in a second in `o200k_base`, as medians. The crates take
-//! turns, so that a busy machine slows all of them. A crate that counts differently from tiktoken-rs
-//! is marked with the difference. Not here: V8 and start-up (`../main.rs`).
+//! turns, so that a busy machine slows all of them. A crate that counts differently from
+//! tiktoken-rs is marked with the difference. Not here: V8 and start-up (`../main.rs`).
 
 #[path = "../corpus.rs"]
 mod corpus;
