@@ -246,7 +246,7 @@ fn next(
             drain.discard(bytes, last, context.now(), effects);
             State::Draining(drain)
         }
-        (State::Socket(socket), event) => on_socket(socket, event, config, context, effects),
+        (State::Socket(socket), event) => on_socket(socket, &event, config, context, effects),
         (_, Event::End { .. }) => State::Done,
         (state, _) => state,
     }
@@ -254,22 +254,24 @@ fn next(
 
 fn on_socket(
     mut socket: Box<Socket>,
-    event: Event<'_>,
+    event: &Event<'_>,
     config: &Config,
     context: &mut Context<'_>,
     effects: &mut Effects,
 ) -> State {
     match event {
         Event::RequestPiece { bytes } => socket.read_client(bytes, config, context, effects),
-        Event::Answered { question, answer } => socket.on_answer(question, answer, config, context, effects),
+        Event::Answered { question, answer } => {
+            socket.on_answer(*question, *answer, config, context, effects);
+        }
         Event::Due => socket.look_again(Event::Due, config, context, effects),
-        Event::ResponseHead { status, .. } if !socket.open(status) => {
+        Event::ResponseHead { status, .. } if !socket.open(*status) => {
             socket.end(None, config, context, effects);
             return State::Done;
         }
         Event::ResponsePiece { bytes, .. } => socket.read_server(bytes, config, context, effects),
         Event::End { abort } => {
-            socket.end(abort, config, context, effects);
+            socket.end(*abort, config, context, effects);
             return State::Done;
         }
         Event::RequestHead { .. } | Event::RequestBody { .. } | Event::ResponseHead { .. } | Event::Begun => {

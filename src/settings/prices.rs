@@ -61,7 +61,7 @@ fn price(node: &Node<'_>) -> Option<(Glob, Price)> {
         cache_write,
         cache_write_1h: usd("cache_write_1h").or(cache_write),
         audio_input,
-        cached_audio_input: usd("cached_audio_input").or(cached_input.min(audio_input)),
+        cached_audio_input: usd("cached_audio_input").or_else(|| cached_input.min(audio_input)),
         output,
         reasoning: usd("reasoning").or(output),
         audio_output: usd("audio_output").or(output),

@@ -51,8 +51,8 @@ pub(in crate::api) static MUSIC: Socket =
 
 /// Returns the last value of a member that has one of these names; `null` if there is none.
 fn member<'a>(object: &'a str, names: &[&str]) -> &'a str {
-    let members = crate::api::raw::entries(object).unwrap_or_default().into_iter();
-    members.filter(|(name, _)| names.contains(&&**name)).last().map_or("null", |(_, value)| value)
+    let mut members = crate::api::raw::entries(object).unwrap_or_default().into_iter();
+    members.rfind(|(name, _)| names.contains(&&**name)).map_or("null", |(_, value)| value)
 }
 
 /// Returns the length in milliseconds of raw sound, 16 bits a sample, and its tokens.

@@ -148,6 +148,6 @@ fn rechoose<'a>(outline: &Outline<'a>, raw: &'a str, hide: Hide<'_>) -> Vec<Edit
 }
 
 /// Returns a raw value of a member that was borrowed as raw JSON.
-pub(super) fn raw<'a>(value: Option<&'a RawValue>) -> &'a str {
+pub(super) fn raw(value: Option<&RawValue>) -> &str {
     value.map_or("null", RawValue::get)
 }

@@ -68,10 +68,12 @@ impl Default for Talk {
 }
 
 impl Talk {
-    fn hear(&mut self, bytes: u64) {
-        let ms = bytes / self.bytes_per_ms.max(1);
+    /// Counts sound, and returns its length in milliseconds.
+    fn hear(&mut self, bytes: u64) -> u64 {
+        let ms = bytes.checked_div(self.bytes_per_ms).unwrap_or(0);
         self.heard = self.heard.saturating_add(ms);
         self.added.audio_input = self.added.audio_input.saturating_add(ms / MS_PER_TOKEN);
+        ms
     }
 
     /// Forgets sound that was not committed.
@@ -149,9 +151,8 @@ impl Conversation for Talk {
                 FromClient::Other
             }
             "input_audio_buffer.append" => {
-                let bytes = event.audio.map_or(0, |Text(audio)| decoded_len(&audio));
-                self.hear(bytes);
-                self.uncommitted = self.uncommitted.saturating_add(bytes / self.bytes_per_ms.max(1));
+                let ms = self.hear(event.audio.map_or(0, |Text(audio)| decoded_len(&audio)));
+                self.uncommitted = self.uncommitted.saturating_add(ms);
                 FromClient::Other
             }
             "input_audio_buffer.clear" => {
