@@ -12,6 +12,7 @@ use tollgate::reply::{usd, window};
 use tollgate::rls::{OnFailure, Protocol, Service};
 use tollgate::settings::{Config, Hold};
 use tollgate::tiers::{TIER_DIMENSION, Tier};
+use tollgate::units::Amount;
 
 use crate::style::Style;
 
@@ -136,6 +137,7 @@ fn amount(limit: &Limit, amount: u64) -> String {
     if unit.is_money {
         return format!("${}", usd(amount));
     }
+    let amount = unit.wholes_ceil(Amount(amount));
     let what = if limit.counts.is_in_flight() { unit.name.to_owned() } else { name.replace('_', " ") };
     let what = if amount == 1 { what.trim_end_matches('s') } else { &what };
     format!("{} {what}", grouped(amount))

@@ -49,6 +49,28 @@ fn the_examples_have_nothing_to_look_at() {
 }
 
 #[test]
+fn the_recipe_for_voice_agents_has_nothing_to_look_at() {
+    let recipe = fs::read_to_string("../docs/voice-agents.md").unwrap();
+    let (_, block) = recipe.split_once("```yaml\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("recipe.yaml");
+    fs::write(&file, block).unwrap();
+    let (status, stdout, _) = told(&["check", file.to_str().unwrap()]);
+    assert_eq!(status, 0, "{stdout}");
+    assert!(!stdout.contains("Worth a look"), "{stdout}");
+    for bound in [
+        "5 calls at a time",
+        "50,000 input tokens in 1h",
+        "25,000 output tokens in 1h",
+        "$5.00 in 1h",
+        "3,600 audio seconds in 1h",
+    ] {
+        assert!(stdout.contains(bound), "{bound}: {stdout}");
+    }
+}
+
+#[test]
 fn the_worst_of_several_files_decides() {
     let check = |files: &[&str]| told(&[&["check", "--quiet"], files].concat());
     assert_eq!(check(&["tests/check/own.yaml", "tests/check/own.json"]), (0, String::new(), String::new()));
