@@ -2,8 +2,8 @@
 //! every load and store, with lost races, traps, reloads, a clock that jumps, floods and evictions.
 //!
 //! In: plans from a seed. A failing plan shrinks to few calls, and its report names every step.
-//! `make simulate` runs a million plans. Not here: the host (`tests/e2e`), budgets at the rate
-//! limit service (`src/limits/lease/properties.rs`).
+//! `make test` plays the same plans each time, `make simulate` a million new ones. Not here: the
+//! host (`tests/e2e`), budgets at the rate limit service (`src/limits/lease/properties.rs`).
 
 mod ledger;
 mod lines;
@@ -24,10 +24,18 @@ fn plans_each() -> u32 {
     std::env::var("PLANS").ok().and_then(|plans| plans.parse().ok()).unwrap_or(10_000) / 4
 }
 
-fn hold(scenario: &Scenario, plans: impl Strategy<Value = Plan>) {
+/// Returns a runner that plays the same plans each time, or, for `make simulate`, new ones.
+fn runner() -> TestRunner {
     let config = Config { cases: plans_each(), failure_persistence: None, ..Config::default() };
-    let run = TestRunner::new(config)
-        .run(&plans, |plan| world::run(&plan, scenario, Fault::None).map_err(TestCaseError::fail));
+    if std::env::var_os("PLANS").is_some() {
+        return TestRunner::new(config);
+    }
+    TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
+}
+
+fn hold(scenario: &Scenario, plans: impl Strategy<Value = Plan>) {
+    let run =
+        runner().run(&plans, |plan| world::run(&plan, scenario, Fault::None).map_err(TestCaseError::fail));
     if let Err(TestError::Fail(report, plan)) = run {
         panic!("{report}\n{plan:?}");
     }
