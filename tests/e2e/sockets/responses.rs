@@ -1,8 +1,9 @@
 //! OpenAI's Responses over a WebSocket.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::*;
 

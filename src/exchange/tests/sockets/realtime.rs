@@ -22,7 +22,9 @@ fn delta(id: &str, text: &str) -> Value {
 }
 
 fn done(id: &str, status: &str, usage: Value) -> Value {
-    json!({ "type": "response.done", "response": { "id": id, "status": status, "usage": usage } })
+    let mut event = json!({ "type": "response.done", "response": { "id": id, "status": status } });
+    event["response"]["usage"] = usage;
+    event
 }
 
 fn text(input: u64, output: u64) -> Value {

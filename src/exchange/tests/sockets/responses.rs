@@ -27,7 +27,8 @@ fn event(kind: &str, lane: Option<&str>, more: Value) -> Value {
     if let Some(lane) = lane {
         event["stream_id"] = lane.into();
     }
-    event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let Value::Object(more) = more else { panic!("{more}") };
+    event.as_object_mut().unwrap().extend(more);
     event
 }
 
