@@ -3,7 +3,7 @@
 //! In: nothing. Out: [`Fact`]s with their names and meanings. Not here: their values, which each
 //! step of an exchange puts into its effects.
 
-use core::fmt;
+use std::borrow::Cow;
 
 use crate::reply::usd;
 use crate::units::NanoUsd;
@@ -87,14 +87,14 @@ impl Value {
             (_, later) => later,
         };
     }
-}
 
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Returns it as access logs show it.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
         match self {
-            Self::Text(text) => f.write_str(text),
-            Self::Number(number) => number.fmt(f),
-            Self::Money(money) => f.write_str(&usd(money.0)),
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Number(number) => Cow::Owned(number.to_string()),
+            Self::Money(money) => Cow::Owned(usd(money.0)),
         }
     }
 }

@@ -68,7 +68,7 @@ impl Flow {
         };
         let mut effects = exchange.handle(event, &mut context);
         for (fact, value) in &effects.facts {
-            let _ = calls::set_property(fact.name(), value.to_string().as_bytes());
+            let _ = calls::set_property(fact.name(), value.text().as_bytes());
         }
         for count in &effects.counts {
             self.vm.count(count);
@@ -156,13 +156,19 @@ impl Flow {
     /// Resumes a held request.
     pub(super) fn go_on(&self, effects: &Effects) {
         if self.waits.take() {
-            if let Some(piece) = &effects.piece {
-                let _ = calls::replace_buffer(Buffer::RequestBody, usize::MAX, piece);
-            }
+            replace_request(effects.piece.as_deref());
             change_headers(Map::RequestHeaders, &effects.headers);
             self.set_headers(Headers::Released);
             let _ = calls::resume_request();
         }
+    }
+}
+
+/// Replaces the bytes of the request that the host has, if there are others to pass on.
+pub(super) fn replace_request(bytes: Option<&[u8]>) {
+    if let Some(bytes) = bytes {
+        // A failure is ignored, as for headers: the bytes pass as they came.
+        let _ = calls::replace_buffer(Buffer::RequestBody, usize::MAX, bytes);
     }
 }
 

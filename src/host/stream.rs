@@ -10,7 +10,7 @@ use proxy_wasm::types::Action;
 
 use super::calls::{self, Buffer, Map};
 use super::configured::Configured;
-use super::flow::{Flow, change_headers};
+use super::flow::{Flow, change_headers, replace_request};
 use super::hold::Headers;
 use super::vm::Vm;
 use crate::api::Edit;
@@ -47,9 +47,7 @@ impl Stream {
     /// Carries out the exchange's next step, after its other effects.
     fn go(&mut self, next: Next) -> Action {
         let Effects { next, headers, piece, .. } = self.ask(Effects { next, ..Effects::default() });
-        if let Some(piece) = piece {
-            let _ = calls::replace_buffer(Buffer::RequestBody, usize::MAX, &piece);
-        }
+        replace_request(piece.as_deref());
         change_headers(Map::RequestHeaders, &headers);
         match next {
             Next::Reply(reply) => self.flow.reply(&reply),
@@ -166,11 +164,8 @@ impl HttpContext for Stream {
             let seen = if self.flow.waits.get() { self.body_size } else { 0 };
             let effects =
                 self.flow.handle(Event::RequestPiece { bytes: bytes.get(seen..).unwrap_or_default() });
-            self.body_size = size;
-            if let Some(piece) = &effects.piece {
-                let _ = calls::replace_buffer(Buffer::RequestBody, size, piece);
-                self.body_size = piece.len();
-            }
+            replace_request(effects.piece.as_deref());
+            self.body_size = effects.piece.as_ref().map_or(size, Vec::len);
             if effects.reset {
                 let _ = calls::reset_response();
             }

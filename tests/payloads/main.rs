@@ -123,7 +123,8 @@ fn charged(case: &Case, prices: &Value) -> (Value, Option<String>) {
         });
         charged.collect::<Map<String, Value>>()
     };
-    let cost = ended[1].facts.iter().find(|(fact, _)| *fact == Fact::Cost).map(|(_, cost)| cost.to_string());
+    let cost =
+        ended[1].facts.iter().find(|(fact, _)| *fact == Fact::Cost).map(|(_, cost)| cost.text().into_owned());
     (of_class(&ended[1]).into(), cost)
 }
 

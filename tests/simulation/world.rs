@@ -325,7 +325,7 @@ impl<'a> World<'a> {
         if let Some((_, counted)) = effects.facts.iter().find(|(fact, _)| *fact == Fact::CountedInput)
             && *counted != tollgate::exchange::Value::Number(plan.input())
         {
-            return Err(format!("call {call} has {counted} tokens"));
+            return Err(format!("call {call} has {counted:?} tokens"));
         }
         let (next, outcome) = match (&effects.next, step) {
             (Next::Reply(_), _) => {

@@ -177,7 +177,7 @@ fn header<'e>(effects: &'e Effects, name: &str) -> Option<&'e str> {
 }
 
 fn fact(effects: &Effects, fact: Fact) -> Option<String> {
-    effects.facts.iter().find(|(of, _)| *of == fact).map(|(_, value)| value.to_string())
+    effects.facts.iter().find(|(of, _)| *of == fact).map(|(_, value)| value.text().into_owned())
 }
 
 fn reply(effects: &Effects) -> (&Reply, Value) {
