@@ -257,9 +257,9 @@ pub(crate) fn frames(input: &[u8]) {
 /// client if it begins with `>`.
 pub(crate) fn socket(input: &[u8]) {
     let Some((&index, lines)) = input.split_first() else { return };
-    let mut speeches = SOCKETS.iter().filter_map(|socket| socket.speech.as_ref()).cycle();
-    let Some(speech) = speeches.nth(usize::from(index)) else { return };
-    let mut conversation = (speech.begin)();
+    let mut meterings = SOCKETS.iter().filter_map(|socket| socket.metering.as_ref()).cycle();
+    let Some(metering) = meterings.nth(usize::from(index)) else { return };
+    let mut conversation = (metering.begin)();
     let exactness = Exactness { exact_up_to: 64 * 1024, scales: vec![] };
     let mut counter = Counter::new([0; 16]);
     for line in lines.split(|byte| *byte == b'\n') {
@@ -269,7 +269,7 @@ pub(crate) fn socket(input: &[u8]) {
             let _ = conversation.read_client(&String::from_utf8_lossy(message), &mut count);
         } else {
             let _ = conversation.read_server(message);
-            let mut reader = Reader::of_messages(speech.format);
+            let mut reader = Reader::of_messages(metering.format);
             reader.feed(message);
         }
         let _ = (conversation.context(), conversation.with_limits(message, &[]));

@@ -6,7 +6,7 @@
 use percent_encoding::percent_decode;
 
 use super::path::{PathEnd, Plain, with_model};
-use super::sockets::{Socket, Speech};
+use super::sockets::{Metering, Socket};
 use super::{Dialect, FORMATS, Format, SOCKETS};
 
 /// One method and path of a format's calls, with the particulars of the upstreams that serve it.
@@ -114,7 +114,7 @@ pub struct Upgrade {
     /// The error bodies that its clients understand.
     pub dialect: Dialect,
     /// How to read the messages of its WebSockets; none if it has none that can be counted.
-    pub speech: Option<&'static Speech>,
+    pub metering: Option<&'static Metering>,
     /// The model in the query.
     pub model: Option<String>,
 }
@@ -166,7 +166,7 @@ impl Routes {
         let upgrade = |api, dialect, socket: Option<&'static Socket>| Upgrade {
             api,
             dialect,
-            speech: socket.and_then(|socket| socket.speech.as_ref()),
+            metering: socket.and_then(|socket| socket.metering.as_ref()),
             model: model_in_query(raw),
         };
         if let Some(format) = self.configured(&path) {

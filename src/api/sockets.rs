@@ -9,12 +9,15 @@
 //! its answer consists of the messages that belong to it, and the format of both is a row of
 //! [`FORMATS`](super::FORMATS).
 
+mod input;
+
 use core::fmt;
 use std::borrow::Cow;
 
 use super::path::Plain;
 use super::{Dialect, Format, Prompt, ReportedUsage, Usage};
 use crate::units::Span;
+pub(super) use input::ConversationInput;
 
 /// An API over a WebSocket: a row of [`SOCKETS`](super::SOCKETS).
 #[derive(Debug)]
@@ -26,12 +29,12 @@ pub struct Socket {
     /// The ends of its paths, in lower case.
     pub(super) path_ends: &'static [&'static str],
     /// How to read its messages; none if its sockets are refused.
-    pub speech: Option<Speech>,
+    pub metering: Option<Metering>,
 }
 
 /// How to read the messages of an API.
 #[derive(Debug)]
-pub struct Speech {
+pub struct Metering {
     /// The format of its responses.
     pub format: &'static Format,
     /// Begins a conversation.
@@ -46,7 +49,7 @@ impl Socket {
 
     /// Returns whether its responses have this format.
     pub(super) fn is_of(&self, format: &Format) -> bool {
-        self.speech.as_ref().is_some_and(|speech| core::ptr::eq(speech.format, format))
+        self.metering.as_ref().is_some_and(|metering| core::ptr::eq(metering.format, format))
     }
 }
 

@@ -47,9 +47,9 @@ pub(super) fn on_head(
     context: &mut Context<'_>,
     effects: &mut Effects,
 ) -> State {
-    let (call, speech) = match head::read(config, headers, ended, effects) {
+    let (call, metering) = match head::read(config, headers, ended, effects) {
         Ok(Some(Limited::Call(call))) => (call, None),
-        Ok(Some(Limited::Socket(call, speech))) => (call, Some(speech)),
+        Ok(Some(Limited::Socket(call, metering))) => (call, Some(metering)),
         Ok(None) => return State::Done,
         Err(refusal) => return refuse(refusal, Charges::default(), config, context, effects),
     };
@@ -57,8 +57,8 @@ pub(super) fn on_head(
         Ok(granted) => granted,
         Err(refusal) => return refuse(refusal, Charges::default(), config, context, effects),
     };
-    if let Some(speech) = speech {
-        return State::Socket(Box::new(Socket::new(call, speech, granted.reservation, config)));
+    if let Some(metering) = metering {
+        return State::Socket(Box::new(Socket::new(call, metering, granted.reservation, config)));
     }
     let length = call.length;
     let awaiting = AwaitingBody { call, granted, read_lines: context.budgets.take_read_lines() };

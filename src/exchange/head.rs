@@ -8,7 +8,7 @@ use super::effects::{Effects, HeaderEdit};
 use super::fact::{Fact, Value};
 use super::refusal::Refusal;
 use super::upstream;
-use crate::api::sockets::Speech;
+use crate::api::sockets::Metering;
 use crate::api::{self, Body, Dialect};
 use crate::coding::Encoding;
 use crate::identity::{Caller, Head};
@@ -23,7 +23,7 @@ use crate::units::Amount;
 pub(super) enum Limited {
     Call(Call),
     /// A request for a WebSocket, with the call that each response in it is.
-    Socket(Call, &'static Speech),
+    Socket(Call, &'static Metering),
 }
 
 /// Reads the headers of a request.
@@ -44,13 +44,13 @@ pub(super) fn read(
             return Ok(None);
         }
         let is_socket = *method == *b"GET" && protocol.eq_ignore_ascii_case(b"websocket");
-        let Some(speech) = upgrade.speech.filter(|_| is_socket) else {
+        let Some(metering) = upgrade.metering.filter(|_| is_socket) else {
             return Err(Refusal::Upgrade { upgrade, protocol: protocol.into_owned() });
         };
         // Compressed frames could not be read.
         effects.headers.push(HeaderEdit::Remove("sec-websocket-extensions".into()));
-        let call = call(api::Call::on_socket(speech.format, upgrade.model), config, head, ended, effects)?;
-        return Ok(call.map(|call| Limited::Socket(call, speech)));
+        let call = call(api::Call::on_socket(metering.format, upgrade.model), config, head, ended, effects)?;
+        return Ok(call.map(|call| Limited::Socket(call, metering)));
     }
     let Some(api) = config.routes.recognise(&method, &path) else {
         return unrecognised(config, &method, &path);

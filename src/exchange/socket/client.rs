@@ -4,7 +4,7 @@
 //! bytes that pass to the server. Not here: the server's side (`server`).
 
 use super::response::{Begun, Response};
-use super::{Ending, POLICY, PROTOCOL, Socket, TOO_BIG, response};
+use super::{Ending, POLICY, PROTOCOL, Socket, TOO_BIG, bound, response};
 use crate::api::sockets::{Asked, FromClient};
 use crate::api::{Edit, Outline, Prompt, Usage};
 use crate::exchange::Event;
@@ -50,8 +50,7 @@ impl Socket {
         let mut out = Vec::with_capacity(bytes.len());
         if let Some(mut held) = self.held.take() {
             self.unread.extend_from_slice(bytes);
-            let most = usize::try_from(config.counting.hold_up_to).unwrap_or(usize::MAX);
-            if self.unread.len() <= most {
+            if self.unread.len() <= bound(config) {
                 out.clone_from(&held.before);
                 self.held = Some(held);
             } else {
@@ -149,8 +148,8 @@ impl Socket {
         self.held.is_none() && !self.unread.is_empty()
     }
 
-    /// Adds what is to be said to the server. Pings it if its client is to be told something, or to
-    /// be pinged in turn.
+    /// Adds the frames for the server. Pings it if frames for its client are to be inserted, or if
+    /// the client is to be pinged in turn.
     ///
     /// While a response waits, its bytes stay with the host, and nothing is added to them.
     fn flush_up(&mut self, out: &mut Vec<u8>, random: u32) {
@@ -158,7 +157,7 @@ impl Socket {
             return;
         }
         self.up.flush(out);
-        if self.down.has_words() || self.has_unread() {
+        if self.down.has_inserts() || self.has_unread() {
             self.up.ping(out, random);
         }
     }

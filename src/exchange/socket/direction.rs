@@ -19,7 +19,7 @@ pub(super) struct Direction {
     /// Whether its frames are masked.
     is_masked: bool,
     /// The frames to insert.
-    words: Vec<u8>,
+    inserts: Vec<u8>,
     /// The payloads of pings whose pongs come in the other direction.
     pings: VecDeque<[u8; 8]>,
     /// Whether the last of them is awaited, so that no further one is needed.
@@ -45,7 +45,7 @@ impl Direction {
         Self {
             frames,
             is_masked,
-            words: Vec::new(),
+            inserts: Vec::new(),
             pings: VecDeque::new(),
             is_awaited: false,
             is_closed: false,
@@ -53,30 +53,30 @@ impl Direction {
         }
     }
 
-    /// Says a message, as soon as it can be inserted. `random` makes the mask.
-    pub(super) fn say(&mut self, message: &str, random: u32) {
+    /// Inserts a message, as soon as that is possible. `random` makes the mask.
+    pub(super) fn insert_message(&mut self, message: &str, random: u32) {
         if !self.is_closed {
-            self.words.extend(data_frame(Kind::Text, message.as_bytes(), self.key(random)));
+            self.inserts.extend(data_frame(Kind::Text, message.as_bytes(), self.key(random)));
         }
     }
 
-    /// Inserts a close frame after all that is to be said, and nothing later.
+    /// Inserts a close frame after all other frames to insert, and nothing later.
     pub(super) fn close(&mut self, code: u16, reason: &str, random: u32) {
         if !self.is_closed {
-            self.words.extend(close_frame(code, reason, self.key(random)));
+            self.inserts.extend(close_frame(code, reason, self.key(random)));
             self.is_closed = true;
         }
     }
 
-    /// Returns whether something is still to be said.
-    pub(super) fn has_words(&self) -> bool {
-        !self.words.is_empty()
+    /// Returns whether frames are still to be inserted.
+    pub(super) fn has_inserts(&self) -> bool {
+        !self.inserts.is_empty()
     }
 
-    /// Inserts what is to be said, if frames may be inserted behind the bytes that have passed.
+    /// Adds the frames to insert, if any may be inserted behind the bytes that have passed.
     pub(super) fn flush(&mut self, out: &mut Vec<u8>) {
-        if self.has_words() && self.is_insertable() {
-            out.append(&mut self.words);
+        if self.has_inserts() && self.is_insertable() {
+            out.append(&mut self.inserts);
         }
     }
 

@@ -19,8 +19,8 @@
 //! The files: the client's side ([`client`]), the server's ([`server`]), one response
 //! ([`response`]), the frames of a direction ([`direction`]).
 //!
-//! The host can change the bytes of a direction only when some pass. To say something to a silent
-//! side, the filter pings the other one, and puts its words in place of the pong ([`direction`]).
+//! The host can change the bytes of a direction only when some pass. To send a frame to a silent
+//! side, the filter pings the other one, and puts the frame in place of the pong ([`direction`]).
 
 mod client;
 mod direction;
@@ -35,7 +35,7 @@ use super::context::{Abort, Context};
 use super::effects::Effects;
 use super::fact::{Fact, Value};
 use super::state::Wanted;
-use crate::api::sockets::{Asked, Cancel, Conversation, Refused, Speech};
+use crate::api::sockets::{Asked, Cancel, Conversation, Metering, Refused};
 use crate::api::{self, Usage};
 use crate::limits::{Reservation, Standing};
 use crate::metrics::{self, Labels};
@@ -102,12 +102,12 @@ enum Ending {
 
 impl Socket {
     /// Creates the socket that a call asks for with `upgrade`.
-    pub(super) fn new(call: Call, speech: &'static Speech, slots: Reservation, config: &Config) -> Self {
-        let bound = usize::try_from(config.counting.hold_up_to).unwrap_or(usize::MAX);
+    pub(super) fn new(call: Call, metering: &'static Metering, slots: Reservation, config: &Config) -> Self {
+        let bound = bound(config);
         Self {
             call,
             slots,
-            conversation: (speech.begin)(),
+            conversation: (metering.begin)(),
             up: Direction::from_client(bound),
             down: Direction::from_server(bound),
             responses: Vec::new(),
@@ -239,7 +239,7 @@ impl Socket {
     fn refuse(&mut self, reply: &Reply, asked: &Asked<'_>, random: u32) {
         let Reply { status, fields, body, .. } = reply;
         match self.conversation.error(&Refused { status: *status, body, fields, asked }) {
-            Some(event) => self.down.say(&event, random),
+            Some(event) => self.down.insert_message(&event, random),
             None => self.close(POLICY, &reply.message(), Ending::OverLimit, random),
         }
     }
@@ -247,7 +247,7 @@ impl Socket {
     /// Asks the server to stop a response, if its API can.
     fn cancel(&mut self, id: Option<&str>, random: u32) {
         match self.conversation.cancel(id) {
-            Cancel::Message(message) => self.up.say(&message, random),
+            Cancel::Message(message) => self.up.insert_message(&message, random),
             Cancel::Close => self.close(POLICY, "A budget is exhausted.", Ending::OverLimit, random),
             Cancel::Not => {}
         }
@@ -287,4 +287,9 @@ impl Socket {
         self.last = self.last.wrapping_add(1);
         self.last
     }
+}
+
+/// Returns the most bytes that a socket holds of one message, and behind a response that waits.
+fn bound(config: &Config) -> usize {
+    usize::try_from(config.counting.hold_up_to).unwrap_or(usize::MAX)
 }

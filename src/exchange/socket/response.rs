@@ -3,6 +3,8 @@
 //! In: the message that asks for it, the messages that belong to it. Out: [`Begun`], the ending if
 //! it is stopped, effects. Not here: which messages belong to it.
 
+use std::borrow::Cow;
+
 use super::super::admission;
 use super::super::call::Call;
 use super::super::charges::Charges;
@@ -58,16 +60,8 @@ impl Response {
         let mut own = Effects::default();
         let state = admission::on_body(awaiting(call), body, Editable::Body, config, context, &mut own);
         let edits = core::mem::take(&mut own.body);
-        let event = asked.event.as_deref().map(str::to_owned);
-        let mut response = Self {
-            number,
-            lane: asked.lane.clone().into_owned(),
-            id: None,
-            event,
-            has_begun: false,
-            state,
-            is_muted: false,
-        };
+        let names = Named { lane: asked.lane.clone(), event: asked.event.clone(), id: None };
+        let mut response = Self::new(number, &names, false, state);
         let begun = response.take_step(own, effects);
         (response, begun, edits)
     }
@@ -85,21 +79,19 @@ impl Response {
         let mut own = Effects::default();
         let state =
             admission::admit(awaiting(call), &ParsedCall::unread(request), None, config, context, &mut own);
-        let mut response = Self {
-            number,
-            lane: of.lane.clone().into_owned(),
-            id: of.id.as_deref().map(str::to_owned),
-            event: None,
-            has_begun: true,
-            state,
-            is_muted: false,
-        };
+        let mut response = Self::new(number, of, true, state);
         let mut begun = response.take_step(own, effects);
         if let Some(reply) = response.over_limit(config, context, effects) {
             begun = Begun::Refused(reply);
         }
         response.is_muted = matches!(begun, Begun::Refused(_));
         (response, begun)
+    }
+
+    fn new(number: usize, of: &Named<'_>, has_begun: bool, state: State) -> Self {
+        let owned = |name: &Option<Cow<'_, str>>| name.as_deref().map(str::to_owned);
+        let (lane, id, event) = (of.lane.clone().into_owned(), owned(&of.id), owned(&of.event));
+        Self { number, lane, id, event, has_begun, state, is_muted: false }
     }
 
     /// Returns the reply to a response that is charged although its budgets have no room, if this

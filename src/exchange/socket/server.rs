@@ -3,8 +3,6 @@
 //! In: bytes from the server. Out: the bytes that pass to the client. Not here: the client's side
 //! (`client`).
 
-use std::borrow::Cow;
-
 use super::response::{Begun, Response};
 use super::{Ending, POLICY, Socket};
 use crate::api::sockets::{Asked, Cancel, FromServer, Named, Phase};
@@ -16,11 +14,11 @@ use crate::settings::Config;
 use crate::websocket::{Event as Frame, Kind, data_frame};
 
 /// What becomes of a server's message.
-enum Passing<'m> {
+enum Passing {
     /// It passes, with these frames behind it.
     With(Vec<u8>),
     /// This message passes instead.
-    Instead(Cow<'m, str>),
+    Instead(String),
     /// It is dropped.
     Dropped,
 }
@@ -67,7 +65,7 @@ impl Socket {
             }
             self.down.flush(&mut out);
         }
-        if self.up.has_words() || self.has_unread() {
+        if self.up.has_inserts() || self.has_unread() {
             self.down.ping(&mut out, context.jitter);
         }
         if out != bytes {
@@ -81,13 +79,13 @@ impl Socket {
         }
     }
 
-    fn on_server_message<'m>(
+    fn on_server_message(
         &mut self,
-        message: &'m [u8],
+        message: &[u8],
         config: &Config,
         context: &mut Context<'_>,
         effects: &mut Effects,
-    ) -> Passing<'m> {
+    ) -> Passing {
         match self.conversation.read_server(message) {
             FromServer::Response { of, phase } => {
                 self.on_progress(&of, phase, message, config, context, effects)
@@ -98,17 +96,15 @@ impl Socket {
             }
             FromServer::RateLimits => {
                 let left = reply::left(&self.standings);
-                match self.conversation.with_limits(message, &left).filter(|_| !left.is_empty()) {
-                    Some(event) => Passing::Instead(event.into()),
-                    None => Passing::With(Vec::new()),
-                }
+                let event = (!left.is_empty()).then(|| self.conversation.with_limits(message, &left));
+                event.flatten().map_or(Passing::With(Vec::new()), Passing::Instead)
             }
             FromServer::Other => Passing::With(Vec::new()),
         }
     }
 
     /// Handles a message of a response.
-    fn on_progress<'m>(
+    fn on_progress(
         &mut self,
         of: &Named<'_>,
         phase: Phase,
@@ -116,7 +112,7 @@ impl Socket {
         config: &Config,
         context: &mut Context<'_>,
         effects: &mut Effects,
-    ) -> Passing<'m> {
+    ) -> Passing {
         let found = self.find(of, phase);
         let at = match phase {
             Phase::Fails => found,
@@ -164,10 +160,12 @@ impl Socket {
         self.add(response);
         if let Begun::Refused(reply) = begun {
             self.refuse(&reply, &Asked { lane: of.lane.clone(), ..Asked::default() }, context.jitter);
-            if self.conversation.cancel(id.as_deref()) == Cancel::Not {
-                self.close(POLICY, &reply.message(), Ending::OverLimit, context.jitter);
+            match self.conversation.cancel(id.as_deref()) {
+                Cancel::Message(message) => self.up.insert_message(&message, context.jitter),
+                Cancel::Close | Cancel::Not => {
+                    self.close(POLICY, &reply.message(), Ending::OverLimit, context.jitter);
+                }
             }
-            self.cancel(id.as_deref(), context.jitter);
         }
         self.responses.len().checked_sub(1)
     }

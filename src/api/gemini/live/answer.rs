@@ -6,7 +6,7 @@
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{member, sound};
+use super::{Members, member, sound};
 use crate::api::answer::Called;
 use crate::api::ending::{Cut, Document, Ending, totals};
 use crate::api::gemini::usage::UsageMetadata;
@@ -20,20 +20,21 @@ const RATE: u64 = 24_000;
 pub(super) fn read(json: &[u8]) -> Answer<'_> {
     let mut answer = Answer::default();
     let Ok(message) = core::str::from_utf8(json) else { return answer };
-    let content = member(message, &["serverContent", "server_content"]);
+    let message = Members::of(message);
+    let content = message.get(&["serverContent", "server_content"]);
     let turn = member(content, &["modelTurn", "model_turn"]);
-    for part in items(member(turn, &["parts"])) {
-        answer.text.extend(string(member(part, &["text"])));
-        let (ms, tokens) = sound(member(part, &["inlineData", "inline_data"]), RATE);
+    for part in items(member(turn, &["parts"])).into_iter().map(Members::of) {
+        answer.text.extend(string(part.get(&["text"])));
+        let (ms, tokens) = sound(&Members::of(part.get(&["inlineData", "inline_data"])), RATE);
         answer.spoken.ms = answer.spoken.ms.saturating_add(ms);
         answer.spoken.tokens = answer.spoken.tokens.saturating_add(tokens);
     }
-    let calls = member(message, &["toolCall", "tool_call"]);
-    for call in items(member(calls, &["functionCalls", "function_calls"])) {
-        let id = string(member(call, &["id"]));
-        answer.tools.extend(string(member(call, &["name"])).map(|name| Called { id, ..Called::once(name) }));
+    let calls = message.get(&["toolCall", "tool_call"]);
+    for call in items(member(calls, &["functionCalls", "function_calls"])).into_iter().map(Members::of) {
+        let id = string(call.get(&["id"]));
+        answer.tools.extend(string(call.get(&["name"])).map(|name| Called { id, ..Called::once(name) }));
     }
-    let usage = serde_json::from_str::<&RawValue>(member(message, &["usageMetadata", "usage_metadata"])).ok();
+    let usage = serde_json::from_str::<&RawValue>(message.get(&["usageMetadata", "usage_metadata"])).ok();
     answer.tell(usage, told);
     answer
 }

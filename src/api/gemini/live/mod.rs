@@ -15,7 +15,11 @@ mod answer;
 mod request;
 mod socket;
 
-use crate::api::sockets::{Socket, Speech};
+use std::borrow::Cow;
+
+use crate::api::media::decoded_len;
+use crate::api::raw::{as_text, entries};
+use crate::api::sockets::{Metering, Socket};
 use crate::api::{Dialect, Format};
 
 /// The tokens of a second of sound (Vertex AI's page on provisioned throughput, "Live API").
@@ -42,24 +46,41 @@ pub(in crate::api) static SOCKET: Socket = Socket {
     name: "gemini_live",
     dialect: Dialect::Gemini,
     path_ends: &["bidigeneratecontent", "bidigeneratecontentconstrained"],
-    speech: Some(Speech { format: &FORMAT, begin: || Box::<socket::Session>::default() }),
+    metering: Some(Metering { format: &FORMAT, begin: || Box::<socket::Session>::default() }),
 };
 
 /// Lyria's music.
-pub(in crate::api) static MUSIC: Socket =
-    Socket { name: "gemini_live", dialect: Dialect::Gemini, path_ends: &["bidigeneratemusic"], speech: None };
+pub(in crate::api) static MUSIC: Socket = Socket {
+    name: "gemini_live",
+    dialect: Dialect::Gemini,
+    path_ends: &["bidigeneratemusic"],
+    metering: None,
+};
 
-/// Returns the last value of a member that has one of these names; `null` if there is none.
+/// The members of an object; none of any other value.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a str)>);
+
+impl<'a> Members<'a> {
+    fn of(object: &'a str) -> Self {
+        Self(entries(object).unwrap_or_default())
+    }
+
+    /// Returns the last value of a member that has one of these names; `null` if there is none.
+    fn get(&self, names: &[&str]) -> &'a str {
+        let mut members = self.0.iter();
+        members.rfind(|(name, _)| names.contains(&&**name)).map_or("null", |(_, value)| value)
+    }
+}
+
+/// Returns the value of one member of an object, as [`Members::get`].
 fn member<'a>(object: &'a str, names: &[&str]) -> &'a str {
-    let mut members = crate::api::raw::entries(object).unwrap_or_default().into_iter();
-    members.rfind(|(name, _)| names.contains(&&**name)).map_or("null", |(_, value)| value)
+    Members::of(object).get(names)
 }
 
 /// Returns the length in milliseconds of raw sound, 16 bits a sample, and its tokens.
-fn sound(blob: &str, usual_rate: u64) -> (u64, u64) {
-    let data = member(blob, &["data"]);
-    let bytes = crate::api::media::decoded_len(data);
-    let kind = crate::api::raw::as_text(member(blob, &["mimeType", "mime_type"]));
+fn sound(blob: &Members<'_>, usual_rate: u64) -> (u64, u64) {
+    let bytes = decoded_len(blob.get(&["data"]));
+    let kind = as_text(blob.get(&["mimeType", "mime_type"]));
     let rate = kind.split("rate=").nth(1).and_then(|rate| rate.trim().parse().ok());
     let bytes_per_second = rate.filter(|rate| *rate > 0).unwrap_or(usual_rate).saturating_mul(2);
     let ms = bytes.saturating_mul(1_000).checked_div(bytes_per_second).unwrap_or(0);

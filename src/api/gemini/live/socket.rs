@@ -5,19 +5,17 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use super::answer::told;
-use super::{member, request, sound};
+use super::{Members, member, request, sound};
 use crate::api::gemini::request::last_segment;
 use crate::api::gemini::usage::UsageMetadata;
 use crate::api::media::decoded_len;
 use crate::api::number::Whole;
 use crate::api::raw::{entries, items, string, text};
 use crate::api::sockets::{
-    Asked, Cancel, Conversation, Count, FromClient, FromServer, Named, Phase, Refused,
+    Asked, Cancel, Conversation, ConversationInput, Count, FromClient, FromServer, Named, Phase, Refused,
 };
-use crate::api::{Piece, Prompt, ReportedUsage, Usage};
+use crate::api::{Piece, Prompt, Usage};
 
 /// The samples of a second of heard sound, unless its media type says otherwise.
 const RATE: u64 = 16_000;
@@ -27,12 +25,7 @@ const RATE: u64 = 16_000;
 pub(super) struct Session {
     model: Option<String>,
     max_output: Option<u64>,
-    /// What the last turn has read and written, which the next one reads.
-    before: Usage,
-    /// What has come since.
-    added: Usage,
-    /// The sound heard since the last turn ended, in milliseconds.
-    heard: u64,
+    input: ConversationInput,
     /// Whether a turn of the model is open.
     is_open: bool,
     /// Whether the last turn has reported its usage.
@@ -40,57 +33,46 @@ pub(super) struct Session {
 }
 
 impl Session {
-    fn hear(&mut self, blob: &str) {
-        let kind = string(member(blob, &["mimeType", "mime_type"])).unwrap_or_default();
-        if kind.starts_with("audio") {
-            let (ms, tokens) = sound(blob, RATE);
-            self.heard = self.heard.saturating_add(ms);
-            self.added.audio_input = self.added.audio_input.saturating_add(tokens);
-        }
-    }
-
-    fn set_up(&mut self, setup: &str, count: Count<'_>) {
+    /// Reads the setup: model, bound, instructions, tools.
+    fn read_setup(&mut self, setup: &str, count: Count<'_>) {
         self.model = string(member(setup, &["model"])).map(last_segment).map(Cow::into_owned);
         let config = member(setup, &["generationConfig", "generation_config"]);
         let bound = serde_json::from_str::<Whole>(member(config, &["maxOutputTokens", "max_output_tokens"]));
         self.max_output = bound.ok().and_then(Whole::count).filter(|bound| *bound > 0);
-        self.added = self.added.plus(count(&request::setup(setup)));
+        self.input.add(count(&request::setup(setup)));
     }
 
-    /// Reads input that comes as it is made; the server decides when a turn begins.
-    fn take_in(&mut self, input: &str, count: Count<'_>) {
+    /// Adds input that comes as it is made; the server decides when a turn begins.
+    fn add_realtime_input(&mut self, input: &str, count: Count<'_>) {
         for (name, value) in entries(input).unwrap_or_default() {
             match &*name {
-                "audio" => self.hear(value),
+                "audio" => self.add_sound(&Members::of(value)),
+                "video" => self.add_picture(&Members::of(value), count),
                 "mediaChunks" | "media_chunks" => {
-                    for chunk in items(value) {
-                        self.hear(chunk);
-                        self.see(chunk, count);
+                    for chunk in items(value).into_iter().map(Members::of) {
+                        self.add_sound(&chunk);
+                        self.add_picture(&chunk, count);
                     }
                 }
-                "video" => self.see(value, count),
-                "text" => self.added = self.added.plus(count(&Prompt(vec![text(value)]))),
+                "text" => self.input.add(count(&Prompt(vec![text(value)]))),
                 _ => {}
             }
         }
     }
 
-    /// Counts a picture, or one of a video.
-    fn see(&mut self, blob: &str, count: Count<'_>) {
-        let kind = string(member(blob, &["mimeType", "mime_type"])).unwrap_or_default();
-        if !kind.starts_with("audio") {
-            let bytes = Some(decoded_len(member(blob, &["data"])));
-            self.added = self.added.plus(count(&Prompt(vec![Piece::Video { bytes }])));
+    fn add_sound(&mut self, blob: &Members<'_>) {
+        if is_sound(blob) {
+            let (ms, tokens) = sound(blob, RATE);
+            self.input.add_sound(ms, tokens);
         }
     }
 
-    /// Notes the usage of a turn.
-    fn note(&mut self, told: &ReportedUsage) {
-        let used = told.or(Usage::default());
-        let sound = used.audio_input.saturating_add(used.audio_output);
-        let all = used.all_input().saturating_add(used.all_output());
-        self.before = Usage { input: all.saturating_sub(sound), audio_input: sound, ..Usage::default() };
-        self.added = Usage::default();
+    /// Adds a picture, or one of a video.
+    fn add_picture(&mut self, blob: &Members<'_>, count: Count<'_>) {
+        if !is_sound(blob) {
+            let bytes = Some(decoded_len(blob.get(&["data"])));
+            self.input.add(count(&Prompt(vec![Piece::Video { bytes }])));
+        }
     }
 
     fn ask<'m>(&mut self) -> FromClient<'m> {
@@ -104,7 +86,7 @@ impl Conversation for Session {
         for (name, value) in entries(message).unwrap_or_default() {
             match &*name {
                 "setup" => {
-                    self.set_up(value, count);
+                    self.read_setup(value, count);
                     return FromClient::Settings;
                 }
                 "clientContent" | "client_content" => {
@@ -112,10 +94,10 @@ impl Conversation for Session {
                         return self.ask();
                     }
                     let turns = items(member(value, &["turns"])).into_iter().map(text).collect();
-                    self.added = self.added.plus(count(&Prompt(turns)));
+                    self.input.add(count(&Prompt(turns)));
                 }
                 "toolResponse" | "tool_response" => return self.ask(),
-                "realtimeInput" | "realtime_input" => self.take_in(value, count),
+                "realtimeInput" | "realtime_input" => self.add_realtime_input(value, count),
                 _ => {}
             }
         }
@@ -124,24 +106,24 @@ impl Conversation for Session {
 
     fn read_server<'m>(&mut self, message: &'m [u8]) -> FromServer<'m> {
         let Ok(message) = core::str::from_utf8(message) else { return FromServer::Other };
-        let content = member(message, &["serverContent", "server_content"]);
-        let usage = member(message, &["usageMetadata", "usage_metadata"]);
-        let usage = serde_json::from_str::<&RawValue>(usage).ok().map(RawValue::get);
-        let usage = usage.filter(|usage| *usage != "null");
-        let told = usage.and_then(|usage| told(serde_json::from_str::<UsageMetadata<'_>>(usage).ok()?));
-        let ends = member(content, &["turnComplete", "turn_complete"]) == "true"
-            || member(message, &["toolCall", "tool_call"]) != "null";
-        let goes_on = ["modelTurn", "model_turn", "outputTranscription", "output_transcription"]
+        let message = Members::of(message);
+        let content = Members::of(message.get(&["serverContent", "server_content"]));
+        let usage = serde_json::from_str(message.get(&["usageMetadata", "usage_metadata"])).ok();
+        let told = usage.and_then(|usage: Option<UsageMetadata<'_>>| told(usage?));
+        let calls_tools = message.get(&["toolCall", "tool_call"]) != "null";
+        let is_complete = content.get(&["turnComplete", "turn_complete"]) == "true";
+        let goes_on = [["modelTurn", "model_turn"], ["outputTranscription", "output_transcription"]]
             .iter()
-            .any(|name| member(content, &[name]) != "null");
+            .any(|names| content.get(names) != "null");
         if let Some(told) = &told {
-            self.note(told);
+            let so_far = self.input;
+            self.input.include(told, &so_far);
         }
         let has_answer = goes_on || self.is_open || told.is_some();
-        let phase = if ends && (has_answer || member(message, &["toolCall", "tool_call"]) != "null") {
+        let phase = if calls_tools || (is_complete && has_answer) {
             self.is_open = false;
             self.has_told |= told.is_some();
-            self.heard = 0;
+            self.input.take_sound();
             Phase::Ends
         } else if goes_on || (self.is_open && told.is_some()) {
             if !core::mem::replace(&mut self.is_open, true) {
@@ -164,7 +146,7 @@ impl Conversation for Session {
     }
 
     fn context(&self) -> Usage {
-        Usage { audio_ms: self.heard, ..self.before.plus(self.added) }
+        self.input.usage()
     }
 
     fn max_output(&self) -> Option<u64> {
@@ -178,4 +160,8 @@ impl Conversation for Session {
     fn cancel(&self, _: Option<&str>) -> Cancel {
         Cancel::Close
     }
+}
+
+fn is_sound(blob: &Members<'_>) -> bool {
+    string(blob.get(&["mimeType", "mime_type"])).is_some_and(|kind| kind.starts_with("audio"))
 }

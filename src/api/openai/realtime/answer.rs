@@ -5,6 +5,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::PCM_BYTES_PER_MS;
 use crate::api::answer::Called;
 use crate::api::media::decoded_len;
 use crate::api::openai::usage::UsageMember;
@@ -14,9 +15,6 @@ use crate::api::{Answer, ReportedUsage, Spoken};
 /// The length of one token of spoken sound in milliseconds (OpenAI's guide "Managing costs").
 const MS_PER_TOKEN: u64 = 50;
 
-/// The bytes of a millisecond of sound in the usual format, 16 bits at 24 kHz.
-const BYTES_PER_MS: u64 = 48;
-
 /// Reads one event.
 pub(super) fn read(json: &[u8]) -> Answer<'_> {
     let mut answer = Answer::default();
@@ -25,7 +23,7 @@ pub(super) fn read(json: &[u8]) -> Answer<'_> {
     match kind {
         "response.output_audio.delta" | "response.audio.delta" => {
             let bytes = event.delta.map(RawValue::get).and_then(string).map(|sound| decoded_len(&sound));
-            let ms = bytes.unwrap_or(0) / BYTES_PER_MS;
+            let ms = bytes.unwrap_or(0) / PCM_BYTES_PER_MS;
             answer.spoken = Spoken { ms, tokens: ms / MS_PER_TOKEN };
         }
         // What was said is in the transcript, too, and the sound is what counts.

@@ -4,10 +4,14 @@
 //! In: the events of a response, the usage so far. Out: the event. Not here: cancelling it at the
 //! server (`socket`).
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use crate::api::ending::{Cut, Document, Ending, totals};
-use crate::api::raw::{string, values};
+use crate::api::raw::{Text, string, values};
 
 /// The most bytes kept of the response's id.
 const LONGEST_ID: usize = 256;
@@ -27,13 +31,15 @@ impl Talked {
 
 impl Ending for Talked {
     fn read(&mut self, json: &[u8]) {
-        let event = core::str::from_utf8(json).unwrap_or_default();
-        let kind = values(event, "type").pop().and_then(string).unwrap_or_default();
-        self.has_ended |= kind == "response.done";
-        if kind == "response.created" {
-            let response = values(event, "response").pop().unwrap_or("null");
-            let id = values(response, "id").pop().and_then(string);
-            self.id = id.filter(|id| id.len() <= LONGEST_ID).map(std::borrow::Cow::into_owned);
+        let Ok(event) = serde_json::from_slice::<Event<'_>>(json) else { return };
+        match event.kind.as_str() {
+            "response.created" => {
+                let response = event.response.map_or("null", RawValue::get);
+                let id = values(response, "id").pop().and_then(string);
+                self.id = id.filter(|id| id.len() <= LONGEST_ID).map(Cow::into_owned);
+            }
+            "response.done" => self.has_ended = true,
+            _ => {}
         }
     }
 
@@ -73,4 +79,12 @@ impl Ending for Talked {
         });
         Some(vec![Document::new("", &event)])
     }
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    response: Option<&'a RawValue>,
 }

@@ -4,9 +4,9 @@
 //! (WebRTC), whose media does not pass; `/realtime/translations` and `/live/sessions`, which report
 //! no tokens and are refused.
 //!
-//! A response reads the whole conversation. [`socket::Talk`] keeps what the last response has used
-//! and adds what came since. The request for a response is the object in `response.create`, and its
-//! answer consists of the events with its id.
+//! A response reads the whole conversation. [`socket::Session`] keeps what the last response has
+//! used and adds what came since. The request for a response is the object in `response.create`,
+//! and its answer consists of the events with its id.
 //!
 //! Source: OpenAI's API reference, "Realtime client events" and "Realtime server events", its guide
 //! "Managing costs" (tokens of sound), and its library for Python, `types/realtime`; Azure's
@@ -17,8 +17,11 @@ mod ending;
 mod request;
 mod socket;
 
-use crate::api::sockets::{Socket, Speech};
+use crate::api::sockets::{Metering, Socket};
 use crate::api::{Dialect, Format};
+
+/// The bytes of a millisecond of sound in the usual format, PCM with 16 bits at 24 kHz.
+const PCM_BYTES_PER_MS: u64 = 48;
 
 /// The row of [`FORMATS`](crate::api::FORMATS).
 pub(in crate::api) static FORMAT: Format = Format {
@@ -39,7 +42,7 @@ pub(in crate::api) static SOCKET: Socket = Socket {
     name: "openai_realtime",
     dialect: Dialect::OpenAi,
     path_ends: &["/realtime"],
-    speech: Some(Speech { format: &FORMAT, begin: || Box::<socket::Talk>::default() }),
+    metering: Some(Metering { format: &FORMAT, begin: || Box::<socket::Session>::default() }),
 };
 
 /// Sockets of OpenAI's that report no tokens.
@@ -47,5 +50,5 @@ pub(in crate::api) static UNCOUNTED: Socket = Socket {
     name: "openai_realtime",
     dialect: Dialect::OpenAi,
     path_ends: &["/realtime/translations", "/live/sessions"],
-    speech: None,
+    metering: None,
 };

@@ -9,28 +9,28 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::request;
+use super::{PCM_BYTES_PER_MS, request};
 use crate::api::ending::there;
 use crate::api::media::decoded_len;
 use crate::api::openai::responses::error_event;
-use crate::api::openai::usage::UsageMember;
+use crate::api::openai::usage::{AUDIO_TOKENS_PER_SECOND, UsageMember};
 use crate::api::outline::Outline;
 use crate::api::raw::{Text, string, values};
 use crate::api::sockets::{
-    Asked, Cancel, Conversation, Count, FromClient, FromServer, Left, Named, Phase, Refused,
+    Asked, Cancel, Conversation, ConversationInput, Count, FromClient, FromServer, Left, Named, Phase,
+    Refused,
 };
 use crate::api::{Usage, number::Whole};
 
-/// The length of one token of heard sound in milliseconds (OpenAI's guide "Managing costs").
-const MS_PER_TOKEN: u64 = 100;
+/// The length of one token of the user's sound in milliseconds.
+const MS_PER_TOKEN: u64 = 1_000 / AUDIO_TOKENS_PER_SECOND;
 
-/// The bytes of a millisecond of PCM, 16 bits at 24 kHz, and of G.711.
-const PCM: u64 = 48;
-const G711: u64 = 8;
+/// The bytes of a millisecond of G.711.
+const G711_BYTES_PER_MS: u64 = 8;
 
-/// A conversation.
+/// A session.
 #[derive(Debug)]
-pub(super) struct Talk {
+pub(super) struct Session {
     model: Option<String>,
     /// The model that writes down what the user says.
     transcriber: Option<String>,
@@ -39,48 +39,40 @@ pub(super) struct Talk {
     /// The bound on the output of each response.
     max_output: Option<u64>,
     bytes_per_ms: u64,
-    /// What the last response has read and written, which the next one reads.
-    before: Usage,
-    /// What has come since.
-    added: Usage,
-    /// The sound heard since the last response began, and the part of it not committed.
-    heard: u64,
+    input: ConversationInput,
+    /// The length of the sound that the client has not committed, in milliseconds.
     uncommitted: u64,
-    /// `added` and `heard` when the present response began.
-    begun_with: (Usage, u64),
+    /// The input when the present response began.
+    begun_with: ConversationInput,
 }
 
-impl Default for Talk {
+impl Default for Session {
     fn default() -> Self {
         Self {
             model: None,
             transcriber: None,
             only_transcribes: false,
             max_output: None,
-            bytes_per_ms: PCM,
-            before: Usage::default(),
-            added: Usage::default(),
-            heard: 0,
+            bytes_per_ms: PCM_BYTES_PER_MS,
+            input: ConversationInput::default(),
             uncommitted: 0,
-            begun_with: (Usage::default(), 0),
+            begun_with: ConversationInput::default(),
         }
     }
 }
 
-impl Talk {
-    /// Counts sound, and returns its length in milliseconds.
-    fn hear(&mut self, bytes: u64) -> u64 {
+impl Session {
+    /// Adds sound, and returns its length in milliseconds.
+    fn add_sound(&mut self, bytes: u64) -> u64 {
         let ms = bytes.checked_div(self.bytes_per_ms).unwrap_or(0);
-        self.heard = self.heard.saturating_add(ms);
-        self.added.audio_input = self.added.audio_input.saturating_add(ms / MS_PER_TOKEN);
+        self.input.add_sound(ms, ms / MS_PER_TOKEN);
         ms
     }
 
-    /// Forgets sound that was not committed.
-    fn clear(&mut self) {
+    /// Removes sound that was not committed.
+    fn clear_sound(&mut self) {
         let ms = core::mem::take(&mut self.uncommitted);
-        self.heard = self.heard.saturating_sub(ms);
-        self.added.audio_input = self.added.audio_input.saturating_sub(ms / MS_PER_TOKEN);
+        self.input.remove_sound(ms, ms / MS_PER_TOKEN);
     }
 
     /// Notes the settings of a session, as the client sets them or the server repeats them.
@@ -89,7 +81,7 @@ impl Talk {
         let format = text(&["audio", "input", "format", "type"]).or_else(|| text(&["input_audio_format"]));
         if let Some(format) = format {
             let is_g711 = ["pcmu", "pcma", "g711"].iter().any(|name| format.contains(name));
-            self.bytes_per_ms = if is_g711 { G711 } else { PCM };
+            self.bytes_per_ms = if is_g711 { G711_BYTES_PER_MS } else { PCM_BYTES_PER_MS };
         }
         let transcriber = text(&["audio", "input", "transcription", "model"])
             .or_else(|| text(&["input_audio_transcription", "model"]));
@@ -105,25 +97,21 @@ impl Talk {
 
     /// Notes the end of a response.
     fn end(&mut self, response: &str) {
-        let (added, heard) = core::mem::take(&mut self.begun_with);
-        self.heard = self.heard.saturating_sub(heard);
+        let begun_with = core::mem::take(&mut self.begun_with);
+        self.input.charge_sound(&begun_with);
         let Ok(done) = serde_json::from_str::<Done<'_>>(response) else { return };
         // Responses outside of the conversation leave nothing in it.
         if done.conversation_id.is_some_and(|id| id.get() == "null") {
             return;
         }
         let usage = done.usage.and_then(|usage| serde_json::from_str::<UsageMember>(usage.get()).ok());
-        let Some(told) = usage.and_then(UsageMember::told) else { return };
-        let used = told.or(Usage::default());
-        let sound = [used.audio_input, used.cached_audio_input, used.audio_output];
-        let sound = sound.into_iter().fold(0, u64::saturating_add);
-        let all = used.all_input().saturating_add(used.all_output());
-        self.before = Usage { input: all.saturating_sub(sound), audio_input: sound, ..Usage::default() };
-        self.added = self.added.zip(added).map(|(now, then)| now.saturating_sub(then));
+        if let Some(told) = usage.and_then(UsageMember::told) {
+            self.input.include(&told, &begun_with);
+        }
     }
 }
 
-impl Conversation for Talk {
+impl Conversation for Session {
     fn read_client<'m>(&mut self, message: &'m str, count: Count<'_>) -> FromClient<'m> {
         let Ok(event) = serde_json::from_str::<Event<'_>>(message) else { return FromClient::Other };
         match event.kind.as_str() {
@@ -139,24 +127,24 @@ impl Conversation for Talk {
                 if let Ok(outline) = Outline::of(message)
                     && let Some(session) = request::session(&outline)
                 {
-                    self.added = self.added.plus(count(&request::prompt(&session)));
+                    self.input.add(count(&request::prompt(&session)));
                 }
                 self.only_transcribes |= event.kind.as_str() == "transcription_session.update";
                 FromClient::Settings
             }
             "conversation.item.create" => {
                 let item = request::raw(event.item);
-                self.added = self.added.plus(count(&request::item(item)));
-                self.hear(request::sound_of_item(item));
+                self.input.add(count(&request::item(item)));
+                self.add_sound(request::sound_of_item(item));
                 FromClient::Other
             }
             "input_audio_buffer.append" => {
-                let ms = self.hear(event.audio.map_or(0, |Text(audio)| decoded_len(&audio)));
+                let ms = self.add_sound(event.audio.map_or(0, |Text(audio)| decoded_len(&audio)));
                 self.uncommitted = self.uncommitted.saturating_add(ms);
                 FromClient::Other
             }
             "input_audio_buffer.clear" => {
-                self.clear();
+                self.clear_sound();
                 FromClient::Other
             }
             _ => FromClient::Other,
@@ -178,7 +166,7 @@ impl Conversation for Talk {
                 FromServer::Other
             }
             "response.created" => {
-                self.begun_with = (self.added, self.heard);
+                self.begun_with = self.input;
                 FromServer::Response { of: named(id()), phase: Phase::Begins }
             }
             "response.done" => {
@@ -188,7 +176,9 @@ impl Conversation for Talk {
             "conversation.item.input_audio_transcription.completed" => {
                 let usage = serde_json::from_str::<UsageMember>(request::raw(event.usage)).ok();
                 let mut usage = usage.and_then(UsageMember::told).unwrap_or_default();
-                usage.audio_ms = self.only_transcribes.then(|| core::mem::take(&mut self.heard));
+                if self.only_transcribes {
+                    usage.audio_ms = Some(self.input.take_sound());
+                }
                 FromServer::Reported { usage, model: self.transcriber.clone(), is_all: self.only_transcribes }
             }
             "rate_limits.updated" => FromServer::RateLimits,
@@ -205,7 +195,7 @@ impl Conversation for Talk {
     }
 
     fn context(&self) -> Usage {
-        Usage { audio_ms: self.heard, ..self.before.plus(self.added) }
+        self.input.usage()
     }
 
     fn max_output(&self) -> Option<u64> {
@@ -249,7 +239,7 @@ impl Conversation for Talk {
     }
 }
 
-impl Talk {
+impl Session {
     /// Returns whether an error refuses a response: it names the client's event, or says so.
     fn read_error<'m>(&self, error: &'m str) -> FromServer<'m> {
         let text = |name| values(error, name).pop().and_then(string);

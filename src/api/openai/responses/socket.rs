@@ -20,7 +20,7 @@ use super::FORMAT;
 use crate::api::Dialect;
 use crate::api::raw::Text;
 use crate::api::sockets::{
-    Asked, Cancel, Conversation, Count, FromClient, FromServer, Named, Phase, Refused, Socket, Speech,
+    Asked, Cancel, Conversation, Count, FromClient, FromServer, Metering, Named, Phase, Refused, Socket,
 };
 
 /// The row of [`SOCKETS`](crate::api::SOCKETS).
@@ -28,7 +28,7 @@ pub(in crate::api) static SOCKET: Socket = Socket {
     name: "openai_responses",
     dialect: Dialect::OpenAi,
     path_ends: &["/responses"],
-    speech: Some(Speech { format: &FORMAT, begin: || Box::new(Lanes) }),
+    metering: Some(Metering { format: &FORMAT, begin: || Box::new(Lanes) }),
 };
 
 /// A socket with lanes. Each request has its whole input, or names an earlier response.
